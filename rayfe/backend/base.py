@@ -1,0 +1,59 @@
+"""What every backend offers: answers to the three requests, as pure functions of the request and the configuration."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+
+from rayfe.records import Answer, Equilibrated, EquilibrateRequest, Measured, MeasureRequest, Outcome, Request, Settled, SettleRequest
+
+
+class Backend(abc.ABC):
+    """Answers requests. A repeated request gets the same answer, so a lost one may be sent again.
+
+    Raises (all methods): whatever the backend's own code raises; numerical failures are Outcomes, not exceptions.
+    """
+
+    @abc.abstractmethod
+    def equilibrate(self, request: EquilibrateRequest) -> Equilibrated:
+        """Train every replica at its point (sec. 5.1)."""
+
+    @abc.abstractmethod
+    def settle(self, request: SettleRequest) -> Settled:
+        """Move along the chart's tangent until measured C is the target; bounds are respected, missing it is no error."""
+
+    @abc.abstractmethod
+    def measure(self, request: MeasureRequest) -> Measured:
+        """Recompute batch-norm statistics and read every replica on every split."""
+
+    def answer(self, request: Request) -> Answer:
+        """The method that fits the request."""
+        match request:
+            case EquilibrateRequest():
+                return self.equilibrate(request)
+            case SettleRequest():
+                return self.settle(request)
+            case MeasureRequest():
+                return self.measure(request)
+
+
+def split_replicas(request: EquilibrateRequest, per_part: int | None) -> list[EquilibrateRequest]:
+    """Parts of a request of at most `per_part` replicas each: how it is spread follows from the configuration alone."""
+    if per_part is None or len(request.replicas) <= per_part:
+        return [request]
+    return [
+        dataclasses.replace(request, replicas=request.replicas[i : i + per_part])
+        for i in range(0, len(request.replicas), per_part)
+    ]
+
+
+def join_replicas(parts: list[Equilibrated]) -> Equilibrated:
+    """One answer from the answers to the parts; the first failure is the outcome of the whole."""
+    failed = next((part.outcome for part in parts if part.outcome is not Outcome.OK), Outcome.OK)
+    return Equilibrated(
+        outcome=failed,
+        weights=tuple(weights for part in parts for weights in part.weights),
+        preconditioner=parts[0].preconditioner,
+        readings=tuple(reading for part in parts for reading in part.readings),
+        examples=sum(part.examples for part in parts),
+    )

@@ -1,0 +1,274 @@
+"""Run configuration: frozen, keyword-only, checked when built. Fields are command-line options (`--help` explains each)."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+class UsageError(ValueError):
+    """Bad input from a user: one line that names the field, the value and the fix."""
+
+    def __init__(self, name: str, value: object, fix: str) -> None:
+        super().__init__(name, value, fix)  # all three, so that it survives pickling between processes
+        self.name, self.value, self.fix = name, value, fix
+
+    def __str__(self) -> str:
+        return f"--{self.name} {self.value}: {self.fix}".replace("\n", " ")
+
+
+def require(condition: bool, name: str, value: object, fix: str) -> None:
+    """Raise UsageError(name, value, fix) unless `condition` holds."""
+    if not condition:
+        raise UsageError(name, value, fix)
+
+
+def _positive(name: str, value: float, unit: str = "") -> None:
+    require(math.isfinite(value) and value > 0, name, value, f"must be a positive number{unit}")
+
+
+def _at_least(name: str, value: int, least: int) -> None:
+    require(value >= least, name, value, f"must be at least {least}")
+
+
+def _fraction(name: str, value: float) -> None:
+    require(math.isfinite(value) and 0 < value < 1, name, value, "must lie between 0 and 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Which examples."""
+
+    name: str = "mnist"
+    """mnist, fashion-mnist, cifar10, digits or npz:PATH; classes after a colon: mnist:0-4, cifar10:airplane,ship."""
+    root: str | None = None
+    """Folder that holds the files of fashion-mnist or cifar10; without it they are downloaded."""
+    train_size: int | None = None
+    """Use only this many training images, evenly from all classes (for trials); all without it."""
+
+    def __post_init__(self) -> None:
+        require(bool(self.name), "data.name", repr(self.name), "name a data set, e.g. mnist")
+        if self.train_size is not None:
+            _at_least("data.train_size", self.train_size, 2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Encoder, decoder and classifier."""
+
+    name: str = "mlp"
+    """mlp, or package.module:Class of a model that meets the protocol in rayfe/model/protocol.py."""
+    hidden: int = 256
+    """Units of the hidden layer of encoder and decoder."""
+    latent: int = 16
+    """Dimensions of the representation z."""
+    classifier_hidden: int = 12
+    """Hidden units of the classifier; 0: a single linear layer (the paper says both)."""
+
+    def __post_init__(self) -> None:
+        _at_least("model.hidden", self.hidden, 1)
+        _at_least("model.latent", self.latent, 1)
+        _at_least("model.classifier_hidden", self.classifier_hidden, 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EquilibrationConfig:
+    """How weights are brought to equilibrium at fixed (lam, gamma)."""
+
+    first_epochs: float = 120.0
+    """Epochs of the first equilibrium, from newly initialised weights."""
+    first_schedule: Literal["step", "cosine", "linear"] = "step"
+    """Decay of the first equilibrium's learning rate: /10 after every 5/12 of the epochs (sec. 5.1), cosine, linear to 0."""
+    first_learning_rate: float = 1e-3
+    """Initial learning rate of the first equilibrium."""
+    epochs: float = 2.0
+    """Epochs of one equilibration of the walk: T updates of the schedule u^2 (1-u)^5, u = update / T (sec. 5.1)."""
+    learning_rate: float = 1.5e-3
+    """Maximum of the walk's schedule."""
+    batch: int = 256
+    """Examples in a mini-batch."""
+    head_draws: int = 8
+    """Draws of z per example through the classifier."""
+    decoder_draws: Literal[1, 2] = 1
+    """Draws of z per example through the decoder; 2: an antithetic pair of one encoding."""
+    carry_preconditioner: bool = True
+    """Start each equilibration from the last one's second moments of Adam instead of from none."""
+
+    def __post_init__(self) -> None:
+        _positive("equilibration.first_epochs", self.first_epochs)
+        _positive("equilibration.epochs", self.epochs)
+        _positive("equilibration.learning_rate", self.learning_rate)
+        _positive("equilibration.first_learning_rate", self.first_learning_rate)
+        _at_least("equilibration.batch", self.batch, 2)
+        _at_least("equilibration.head_draws", self.head_draws, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasureConfig:
+    """How functionals are measured."""
+
+    head_draws: int = 256
+    """Draws of z per example through the classifier, half of them per independent set."""
+    probe_size: int = 5000
+    """Training images on which J is read during an equilibration."""
+    chunk: int = 4000
+    """Examples per forward pass; also the batch over which batch-norm statistics are pooled."""
+
+    def __post_init__(self) -> None:
+        require(
+            self.head_draws >= 8 and self.head_draws % 4 == 0,
+            "measure.head_draws",
+            self.head_draws,
+            "must be a multiple of 4, at least 8",
+        )
+        _at_least("measure.probe_size", self.probe_size, 2)
+        _at_least("measure.chunk", self.chunk, 2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StencilConfig:
+    """Where the neighbours of a point lie (finite differences of sec. 3.1)."""
+
+    gamma_delta: float = 0.1
+    """Distance of the gamma neighbours, as a fraction of gamma."""
+    lam_delta: float = 0.1
+    """Distance of the lam neighbours of stencil paper, as a fraction of lam."""
+
+    def __post_init__(self) -> None:
+        _fraction("neighbours.gamma_delta", self.gamma_delta)
+        _fraction("neighbours.lam_delta", self.lam_delta)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """One run: the trajectories (product of lam, gamma and seed) and everything that defines their rows."""
+
+    lam: tuple[float, ...] = (0.25,)
+    """Starts: multipliers of the distortion D."""
+    gamma: tuple[float, ...] = (4.0,)
+    """Starts: multipliers of the classification loss C."""
+    seed: tuple[int, ...] = (0,)
+    """Seeds of initial weights, batches and noise."""
+    steps: int = 60
+    """At most this many accepted steps after the start."""
+    out: str | None = None
+    """Run directory, a local path or any fsspec URI; runs/PRESET without it."""
+    backend: Literal["inline", "ray"] = "ray"
+    """ray: Ray Tune trials and a pool of evaluator actors; inline: the same requests in this process, without Ray."""
+    evaluators: int | None = None
+    """Evaluator actors (backend ray); as many as the cluster can hold, up to one a trajectory, without it."""
+    process: Literal["iso-classification"] = "iso-classification"
+    """What is kept constant: iso-classification keeps C (31)."""
+    lam_end: float = 3.5
+    """The walk ends when lam arrives here."""
+    step_length: float = 0.13
+    """First and largest step, in log lam."""
+    step_length_min: float = 0.005
+    """A walk whose steps would have to be smaller than this, in log lam, has failed."""
+    stencil: Literal["iso", "paper"] = "iso"
+    """iso: gamma neighbours only (C_lam from D_gamma); paper: lam and gamma neighbours."""
+    refresh: int = 5
+    """Accepted steps between stencils; in between the tangent is carried. 1: a stencil at every step."""
+    settle: bool = True
+    """Move along the stencil's tangent to the measured C = C0 after each equilibration; without it C may drift."""
+    predictor: bool = True
+    """Start each step from weights extrapolated along the walk."""
+    tolerance: float = 0.005
+    """Largest |C / C0 - 1| of an accepted step, beyond two standard errors (only with settle)."""
+    time_budget: float | None = None
+    """Seconds after which a trajectory starts no further step."""
+    threads: int = 2
+    """Threads of one evaluator."""
+    replicas_per_evaluator: int | None = None
+    """Neighbours trained together on one evaluator; all without it."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where models are trained; auto: the GPU if there is one."""
+    keep_states: str = "all"
+    """Weight files to keep: all, last, or a number."""
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    equilibration: EquilibrationConfig = field(default_factory=EquilibrationConfig)
+    measure: MeasureConfig = field(default_factory=MeasureConfig)
+    neighbours: StencilConfig = field(default_factory=StencilConfig)
+
+    def __post_init__(self) -> None:
+        for name in ("lam", "gamma", "seed"):
+            values = getattr(self, name)
+            require(len(values) > 0, name, "(nothing)", f"give at least one value, e.g. --{name} {getattr(RunConfig, name)[0]}")
+            require(len(set(values)) == len(values), name, " ".join(map(str, values)), "give each value once")
+        for value in self.lam:
+            _positive("lam", value)
+            require(value < self.lam_end, "lam", value, f"must be below --lam-end {self.lam_end}")
+        for value in self.gamma:
+            _positive("gamma", value)
+        for value in self.seed:
+            require(0 <= value < 2**63, "seed", value, "must be at least 0 and below 2^63")
+        _at_least("steps", self.steps, 1)
+        _positive("lam_end", self.lam_end)
+        _positive("step_length", self.step_length, " (a length in log lam)")
+        _positive("step_length_min", self.step_length_min, " (a length in log lam)")
+        require(
+            self.step_length_min <= self.step_length, "step_length_min", self.step_length_min, "must not exceed --step-length"
+        )
+        _at_least("refresh", self.refresh, 1)
+        _fraction("tolerance", self.tolerance)
+        if self.time_budget is not None:
+            _positive("time_budget", self.time_budget, " of seconds")
+        _at_least("threads", self.threads, 1)
+        for name in ("evaluators", "replicas_per_evaluator"):
+            if getattr(self, name) is not None:
+                _at_least(name, getattr(self, name), 1)
+        require(
+            self.keep_states in ("all", "last") or (self.keep_states.isdecimal() and int(self.keep_states) >= 1),
+            "keep_states",
+            self.keep_states,
+            "give all, last or a number of steps",
+        )
+
+    def trajectories(self) -> dict[str, Start]:
+        """Starts by trajectory name, e.g. `lam0.25-gamma4-seed0`."""
+        starts = [Start(lam=lam, gamma=gamma, seed=seed) for lam in self.lam for gamma in self.gamma for seed in self.seed]
+        return {start.name: start for start in starts}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Start:
+    """Where one trajectory begins."""
+
+    lam: float
+    gamma: float
+    seed: int
+
+    @property
+    def name(self) -> str:
+        return f"lam{self.lam:.15g}-gamma{self.gamma:.15g}-seed{self.seed}"
+
+
+FREE = frozenset({"lam", "gamma", "seed", "steps", "out", "backend", "evaluators", "time_budget", "keep_states"})
+"""Fields that may change when a run is continued: they do not alter the rows of a trajectory."""
+
+
+def flat(config: object, prefix: str = "") -> dict[str, Any]:
+    """Fields of a nested config by dotted name."""
+    fields: dict[str, Any] = {}
+    for item in dataclasses.fields(config):  # type: ignore[arg-type]
+        value = getattr(config, item.name)
+        if dataclasses.is_dataclass(value):
+            fields |= flat(value, f"{prefix}{item.name}.")
+        else:
+            fields[prefix + item.name] = value
+    return fields
+
+
+def identity(config: RunConfig) -> dict[str, Any]:
+    """The fields that define a trajectory's rows, by dotted name."""
+    return {name: value for name, value in flat(config).items() if name not in FREE and name != "data.root"}
+
+
+def digest(config: RunConfig) -> str:
+    """SHA-256 of `identity`, to tell two configurations apart."""
+    return hashlib.sha256(json.dumps(identity(config), sort_keys=True).encode()).hexdigest()

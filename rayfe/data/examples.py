@@ -1,0 +1,133 @@
+"""Examples of a data set, and choosing some of them by class or by number."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import NoReturn
+
+import numpy as np
+
+from rayfe.config import UsageError, require
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Examples:
+    """One split.
+
+    `x` is uint8 in [0, 255] or float32 in [0, 1], shaped (N, C, H, W) for images and (N, features) for tables;
+    `y` (N,) holds the int64 labels 0..classes-1.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+
+    def take(self, rows: np.ndarray) -> Examples:
+        """The examples at the given row numbers (or where a mask is true)."""
+        return Examples(x=self.x[rows], y=self.y[rows])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Dataset:
+    """A training and a validation split with the same classes; label k is called `class_names[k]`."""
+
+    name: str
+    train: Examples
+    validation: Examples
+    class_names: tuple[str, ...]
+
+    @property
+    def classes(self) -> int:
+        return len(self.class_names)
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one example: (C, H, W) or (features,)."""
+        return self.train.x.shape[1:]
+
+
+def listing(names: tuple[str, ...], most: int = 20) -> str:
+    """`names` for an error message, cut short after `most`."""
+    return ", ".join(names[:most]) + (f", ... ({len(names)} in all)" if len(names) > most else "")
+
+
+def rank_in_class(y: np.ndarray) -> np.ndarray:
+    """How many examples of the same class come before each example, (N,)."""
+    rank = np.empty(len(y), np.int64)
+    for label in np.unique(y):
+        (rows,) = np.nonzero(y == label)
+        rank[rows] = np.arange(len(rows))
+    return rank
+
+
+def with_classes(dataset: Dataset, chosen: str) -> Dataset:
+    """The examples of some classes, in file order, their labels renumbered 0..k-1 in the order given.
+
+    `chosen` is a comma-separated list of class names, class numbers and ranges of class numbers, such as `1,3,5-7`;
+    a name wins over a number.
+
+    Raises:
+        UsageError: data.name; a class is unknown or given twice, a range is reversed, or fewer than two are given.
+    """
+    labels = list(_labels(dataset, chosen))
+    for label in labels:
+        if labels.count(label) > 1:
+            _refuse(dataset, f"give class {dataset.class_names[label]} once")
+    if len(labels) < 2:
+        _refuse(dataset, "give at least two classes")
+    renumbered = np.full(dataset.classes, -1, np.int64)
+    renumbered[labels] = np.arange(len(labels))
+
+    def among(examples: Examples, split: str) -> Examples:
+        kept = examples.take(renumbered[examples.y] >= 0)
+        if len(kept.y) == 0:
+            _refuse(dataset, f"the {split} split has no example of these classes, give others")
+        return replace(kept, y=renumbered[kept.y])
+
+    return replace(
+        dataset,
+        train=among(dataset.train, "training"),
+        validation=among(dataset.validation, "validation"),
+        class_names=tuple(dataset.class_names[label] for label in labels),
+    )
+
+
+def with_train_size(dataset: Dataset, size: int) -> Dataset:
+    """`size` training examples in file order: the first ones of each class, equally many of each while they last.
+
+    Raises:
+        UsageError: data.train_size; more than there are, or fewer than one of each class.
+    """
+    y = dataset.train.y
+    require(size <= len(y), "data.train_size", size, f"{dataset.name} has {len(y)} training images, give at most that many")
+    present = len(np.unique(y))
+    require(size >= present, "data.train_size", size, f"must be at least {present}, one image of each class")
+    first = np.lexsort((y, rank_in_class(y)))[:size]
+    return replace(dataset, train=dataset.train.take(np.sort(first)))
+
+
+def _labels(dataset: Dataset, chosen: str) -> Iterator[int]:
+    for item in (part.strip() for part in chosen.split(",")):
+        span = re.fullmatch(r"([0-9]{1,9})-([0-9]{1,9})", item)
+        if not item:
+            _refuse(dataset, "a class is missing after the colon or a comma")
+        elif span is None or item in dataset.class_names:
+            yield _label(dataset, item)
+        else:
+            first, last = map(int, span.groups())
+            if first > last:
+                _refuse(dataset, f"the range {item} is reversed, write {last}-{first}")
+            yield from (_label(dataset, str(number)) for number in range(first, last + 1))
+
+
+def _label(dataset: Dataset, item: str) -> int:
+    if item in dataset.class_names:
+        return dataset.class_names.index(item)
+    if re.fullmatch("[0-9]{1,9}", item) and int(item) < dataset.classes:
+        return int(item)
+    _refuse(dataset, f"unknown class {item!r}")
+
+
+def _refuse(dataset: Dataset, fix: str) -> NoReturn:
+    raise UsageError("data.name", dataset.name, f"{fix}; the classes are {listing(dataset.class_names)}")

@@ -1,0 +1,1 @@
+"""Training to equilibrium, settling and measuring: torch, no IO."""

@@ -1,0 +1,135 @@
+"""Several models of one architecture, trained on the same batches: stacked by vmap, or one after the other."""
+
+from __future__ import annotations
+
+import abc
+import copy
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, stack_module_state
+
+from rayfe.model.objective import Noise, Objective, PerExample
+from rayfe.records import Weights
+
+
+def weights_of(model: nn.Module) -> Weights:
+    """Parameters and floating-point buffers as numpy arrays, by state-dict name."""
+    return {name: value.detach().cpu().numpy().copy() for name, value in model.state_dict().items() if value.is_floating_point()}
+
+
+def load_weights(model: nn.Module, weights: Weights) -> None:
+    """Set the model's parameters and floating-point buffers; integer buffers stay.
+
+    Raises:
+        ValueError: names or shapes are not the model's.
+    """
+    state = {name: value for name, value in model.state_dict().items() if value.is_floating_point()}
+    if state.keys() != weights.keys():
+        raise ValueError(f"weights do not fit the model: {sorted(state.keys() ^ weights.keys())[:3]} differ")
+    with torch.no_grad():
+        for name, value in state.items():
+            value.copy_(torch.from_numpy(np.array(weights[name])))
+
+
+class Replicas(abc.ABC):
+    """Models that share batches and noise; their number is `count`."""
+
+    count: int
+
+    @abc.abstractmethod
+    def parameters(self) -> Mapping[str, Tensor]:
+        """Leaf tensors to be optimised."""
+
+    @abc.abstractmethod
+    def functionals(self, x: Tensor, y: Tensor, noise: Noise) -> PerExample:
+        """R, D, C and correctness of every replica in training mode, (count, N) each."""
+
+    @abc.abstractmethod
+    def weights(self) -> tuple[Weights, ...]:
+        """Parameters and buffers of each replica."""
+
+    @abc.abstractmethod
+    def first(self, tensors: Mapping[str, Tensor]) -> Weights:
+        """From tensors shaped like `parameters()`, those of the first replica, by state-dict name."""
+
+    @abc.abstractmethod
+    def spread(self, values: Weights) -> Mapping[str, Tensor]:
+        """The opposite of `first`: values of one replica for all, shaped like `parameters()`."""
+
+
+class Looped(Replicas):
+    """One module a replica; also the fastest way for a single replica."""
+
+    def __init__(self, models: Sequence[nn.Module]) -> None:
+        self.count = len(models)
+        self._objectives = [Objective(model.train()) for model in models]
+
+    def parameters(self) -> Mapping[str, Tensor]:
+        return {f"{i}/{name}": value for i, o in enumerate(self._objectives) for name, value in o.model.named_parameters()}
+
+    def functionals(self, x: Tensor, y: Tensor, noise: Noise) -> PerExample:
+        return PerExample(*map(torch.stack, zip(*(objective(x, y, noise) for objective in self._objectives), strict=True)))
+
+    def weights(self) -> tuple[Weights, ...]:
+        return tuple(weights_of(objective.model) for objective in self._objectives)
+
+    def first(self, tensors: Mapping[str, Tensor]) -> Weights:
+        return {name[2:]: value.cpu().numpy().copy() for name, value in tensors.items() if name.startswith("0/")}
+
+    def spread(self, values: Weights) -> Mapping[str, Tensor]:
+        return {
+            name: torch.from_numpy(np.array(values[name.partition("/")[2]])).to(value.device)
+            for name, value in self.parameters().items()
+        }
+
+
+class Stacked(Replicas):
+    """All replicas in one batched module (torch.func.vmap over stacked parameters and buffers)."""
+
+    def __init__(self, models: Sequence[nn.Module]) -> None:
+        self.count = len(models)
+        self._models = [model.train() for model in models]
+        self._skeleton = Objective(copy.deepcopy(models[0]).to("meta").train())
+        self._parameters, self._buffers = stack_module_state([Objective(model) for model in self._models])
+
+        def one(parameters: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor, y: Tensor, noise: Noise) -> PerExample:
+            return functional_call(self._skeleton, (parameters, buffers), (x, y, noise))
+
+        self._all = torch.func.vmap(one, in_dims=(0, 0, None, None, None))
+
+    def parameters(self) -> Mapping[str, Tensor]:
+        return self._parameters
+
+    def functionals(self, x: Tensor, y: Tensor, noise: Noise) -> PerExample:
+        return self._all(self._parameters, self._buffers, x, y, noise)
+
+    def weights(self) -> tuple[Weights, ...]:
+        stacked = {**self._parameters, **self._buffers}
+        return tuple(
+            {
+                name.removeprefix("model."): value[i].detach().cpu().numpy().copy()
+                for name, value in stacked.items()
+                if value.is_floating_point()
+            }
+            for i in range(self.count)
+        )
+
+    def first(self, tensors: Mapping[str, Tensor]) -> Weights:
+        return {name.removeprefix("model."): value[0].cpu().numpy().copy() for name, value in tensors.items()}
+
+    def spread(self, values: Weights) -> Mapping[str, Tensor]:
+        return {
+            name: torch.from_numpy(np.array(values[name.removeprefix("model.")])).to(value.device).expand_as(value).clone()
+            for name, value in self._parameters.items()
+        }
+
+
+def make_replicas(models: Sequence[nn.Module], device: torch.device) -> Replicas:
+    """Stacked where that is faster: more than one replica, and no convolutions on a CPU."""
+    convolutions = any(isinstance(module, nn.modules.conv._ConvNd) for module in models[0].modules())
+    if len(models) == 1 or (convolutions and device.type == "cpu"):
+        return Looped(models)
+    return Stacked(models)

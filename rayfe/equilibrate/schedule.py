@@ -1,0 +1,28 @@
+"""Learning rates."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+PEAK = 2.0 / 7.0
+"""Where u^2 (1-u)^5 is largest."""
+
+
+def walk_rate(u: float, *, maximum: float) -> float:
+    """eta(u) = u^2 (1-u)^5 of sec. 5.1, scaled so that its largest value is `maximum`; u in [0, 1]."""
+    return maximum * u**2 * (1.0 - u) ** 5 / (PEAK**2 * (1.0 - PEAK) ** 5)
+
+
+def first_rate(u: float, *, initial: float, schedule: Literal["step", "cosine", "linear"]) -> float:
+    """Learning rate of the first equilibrium at the fraction u of its updates.
+
+    `step` drops by 10 after every 5/12 (the paper's 50 of 120 epochs), `cosine` and `linear` end at 0.
+    """
+    match schedule:
+        case "step":
+            return initial * 0.1 ** math.floor(u * 12 / 5)
+        case "cosine":
+            return initial * 0.5 * (1.0 + math.cos(math.pi * u))
+        case "linear":
+            return initial * (1.0 - u)

@@ -1,0 +1,148 @@
+"""The training loop of an equilibration: replicas at their points, one learning rate, common batches and noise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from rayfe.config import EquilibrationConfig
+from rayfe.data.batches import DeviceExamples, batch_indices
+from rayfe.equilibrate.replicas import Replicas
+from rayfe.model.objective import Noise, PerExample, draw_noise
+from rayfe.records import Point, Reading, Split, Weights
+
+CARRIED_STEP = 1e6
+"""Adam's step counter with carried second moments: large, so that they are not bias-corrected again."""
+FINITE_CHECK = 50
+"""Updates between looks at whether the loss is finite."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Probe:
+    """Examples and noise on which J is read during an equilibration, the same at every reading."""
+
+    examples: DeviceExamples
+    noise: Noise
+    updates: frozenset[int]
+    """Numbers of updates before which a reading is taken; the number of all updates: at the end."""
+    names: tuple[str, ...]
+    """Names of the replicas."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trained:
+    finite: bool
+    preconditioner: Weights | None
+    readings: tuple[Reading, ...]
+    updates: int
+    """Updates done; fewer than asked for if the loss became non-finite."""
+
+
+def train(
+    replicas: Replicas,
+    points: Sequence[Point],
+    data: DeviceExamples,
+    *,
+    updates: int,
+    learning_rate: Callable[[float], float],
+    config: EquilibrationConfig,
+    latent: int,
+    order: torch.Generator,
+    noise: torch.Generator,
+    preconditioner: Weights | None,
+    probe: Probe,
+) -> Trained:
+    """Minimise J = R + lam D + gamma C of every replica by Adam; `learning_rate(u)` at u = (update + 1/2) / updates."""
+    optimizer = _adam(replicas, preconditioner)
+    lam = torch.tensor([point.lam for point in points], dtype=data.x.dtype, device=data.x.device)
+    gamma = torch.tensor([point.gamma for point in points], dtype=data.x.dtype, device=data.x.device)
+    readings: list[Reading] = []
+    batches = batch_indices(len(data), config.batch, updates=updates, rng=order)
+    for update, index in enumerate(batches):
+        if update in probe.updates:
+            readings += read_probe(replicas, points, probe, update=update)
+        _set_rate(optimizer, learning_rate((update + 0.5) / updates))
+        draws = draw_noise(
+            noise,
+            n=config.batch,
+            latent=latent,
+            decoder_draws=config.decoder_draws,
+            head_draws=config.head_draws,
+            dtype=data.x.dtype,
+        )
+        J = free_energy(replicas.functionals(data.x[index], data.y[index], draws), lam, gamma)
+        # The replicas share no parameters, so the gradient of the sum is each one's own gradient.
+        total = J.sum()
+        if update % FINITE_CHECK == 0 and not torch.isfinite(total):
+            return Trained(finite=False, preconditioner=None, readings=tuple(readings), updates=update)
+        optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        optimizer.step()
+    last = read_probe(replicas, points, probe, update=updates)
+    return Trained(
+        finite=all(torch.isfinite(torch.tensor(reading.F)) for reading in last),
+        preconditioner=_second_moments(replicas, optimizer),
+        readings=(*readings, *last),
+        updates=updates,
+    )
+
+
+def free_energy(functionals: PerExample, lam: Tensor, gamma: Tensor) -> Tensor:
+    """J = R + lam D + gamma C (8) of each replica over the batch, (count,)."""
+    return functionals.R.mean(-1) + lam * functionals.D.mean(-1) + gamma * functionals.C.mean(-1)
+
+
+@torch.no_grad()
+def read_probe(replicas: Replicas, points: Sequence[Point], probe: Probe, *, update: int) -> list[Reading]:
+    """R, D, C of every replica on the probe, with the batch-norm statistics of the probe itself."""
+    functionals = replicas.functionals(probe.examples.x, probe.examples.y, probe.noise)
+    means, errors = (
+        [value.double() for value in functionals],
+        [value.double().std(-1) / len(probe.examples) ** 0.5 for value in functionals],
+    )
+    return [
+        Reading(
+            replica=name,
+            split=Split.PROBE,
+            point=point,
+            update=update,
+            R=float(means[0][i].mean()),
+            D=float(means[1][i].mean()),
+            C=float(means[2][i].mean()),
+            accuracy=float(means[3][i].mean()),
+            R_se=float(errors[0][i]),
+            D_se=float(errors[1][i]),
+            C_se=float(errors[2][i]),
+        )
+        for i, (name, point) in enumerate(zip(probe.names, points, strict=True))
+    ]
+
+
+def _adam(replicas: Replicas, preconditioner: Weights | None) -> torch.optim.Adam:
+    parameters = replicas.parameters()
+    optimizer = torch.optim.Adam(list(parameters.values()), lr=0.0, fused=True)
+    if preconditioner is not None:
+        for name, second_moment in replicas.spread(preconditioner).items():
+            optimizer.state[parameters[name]] = {
+                "step": torch.tensor(CARRIED_STEP, device=second_moment.device if second_moment.is_cuda else None),
+                "exp_avg": torch.zeros_like(second_moment),
+                "exp_avg_sq": second_moment,
+            }
+    return optimizer
+
+
+def _second_moments(replicas: Replicas, optimizer: torch.optim.Adam) -> Weights:
+    beta = optimizer.param_groups[0]["betas"][1]
+    moments = {}
+    for name, parameter in replicas.parameters().items():
+        state = optimizer.state[parameter]
+        moments[name] = state["exp_avg_sq"] / (1.0 - beta ** float(state["step"]))
+    return replicas.first(moments)
+
+
+def _set_rate(optimizer: torch.optim.Adam, rate: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = rate

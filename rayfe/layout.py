@@ -1,0 +1,69 @@
+"""Where things are in a run directory, and reading them with a check; used by `store` and `recovery` only.
+
+run.json                                the configuration
+steps/<trajectory>.parquet              one row per attempted step; a step exists exactly when its row is here
+readings/<trajectory>.parquet           one row per replica, split and recorded update
+states/<trajectory>/<step>.safetensors  weights of an accepted step
+carry/<trajectory>/<step>.safetensors   what the next step needs besides the weights; of the last two steps only
+figures/*.png, report.html, .lock       (the lock: local runs)
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from rayfe.files import CorruptFile, Files
+from rayfe.records import ReadingRecord, StepRecord
+from rayfe.tables import Record, decode
+
+CONFIG = "run.json"
+
+
+def steps_path(trajectory: str) -> str:
+    return f"steps/{trajectory}.parquet"
+
+
+def readings_path(trajectory: str) -> str:
+    return f"readings/{trajectory}.parquet"
+
+
+def state_path(record: StepRecord) -> str:
+    return f"states/{record.trajectory}/{record.step}.safetensors"
+
+
+def carry_path(record: StepRecord) -> str:
+    return f"carry/{record.trajectory}/{record.step}.safetensors"
+
+
+def key(record: StepRecord | ReadingRecord) -> tuple[int, int]:
+    """What orders the rows of a trajectory: step, then attempt."""
+    return record.step, record.attempt
+
+
+def with_row(readings: list[ReadingRecord], rows: list[StepRecord]) -> list[ReadingRecord]:
+    """The readings of attempts that have a row: those of a step that was cut short do not exist."""
+    keys = {key(row) for row in rows}
+    return [reading for reading in readings if key(reading) in keys]
+
+
+def read_table(files: Files, path: str, record_class: type[Record]) -> list[Record]:
+    """Records of a Parquet file, none if it is missing; CorruptFile if it cannot be read."""
+    try:
+        data = files.read(path)
+    except FileNotFoundError:
+        return []
+    try:
+        return decode(data, record_class)
+    except ValueError as error:
+        raise CorruptFile(files.url(path), str(error)) from error
+
+
+def read_checked(files: Files, path: str, sha256: str) -> bytes:
+    """Bytes of a weight file; FileNotFoundError if it is missing, CorruptFile if it is not the one of its row."""
+    try:
+        data = files.read(path)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{files.url(path)}: these weights are not stored any more (--keep-states)") from None
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise CorruptFile(files.url(path), f"its SHA-256 is not the {sha256} of its row in steps/")
+    return data

@@ -1,0 +1,1 @@
+"""Encoders, decoders and classifiers, and the functionals R, D, C of their representation."""

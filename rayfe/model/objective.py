@@ -1,0 +1,92 @@
+"""R, D and C per example: the one definition, for training and for measuring (eqs. 1 and 4)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as nnf
+from torch import Tensor, nn
+
+
+class Noise(NamedTuple):
+    """Standard normal draws for the encoder."""
+
+    decoder: Tensor
+    """(draws, N, latent): draws of z that are decoded."""
+    head: Tensor
+    """(draws, N, latent): draws of z that are classified."""
+
+
+class PerExample(NamedTuple):
+    """Functionals of each example, (N,), averaged over the draws of z."""
+
+    R: Tensor
+    D: Tensor
+    C: Tensor
+    correct: Tensor
+    """1 where the mean prediction over draws is the label."""
+
+
+def rate(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """KL(e(z|x) || N(0, I)) in closed form (1); mean and log-variance (N, latent) -> nats (N,)."""
+    return 0.5 * (mean.square() + log_variance.exp() - 1.0 - log_variance).sum(-1)
+
+
+def distortion(x: Tensor, x_hat: Tensor) -> Tensor:
+    """Squared error summed over pixels (1): a Gaussian decoder of variance 1/2 without its constant; (N, ...) -> (N,)."""
+    return (x - x_hat).square().flatten(1).sum(-1)
+
+
+def classification_loss(logits: Tensor, y: Tensor) -> Tensor:
+    """-log c(y|z) (4); logits (draws, N, classes), labels (N,) -> nats (draws, N)."""
+    draws, n, classes = logits.shape
+    losses = nnf.cross_entropy(logits.reshape(draws * n, classes), y.repeat(draws), reduction="none")
+    return losses.view(draws, n)
+
+
+def sample(mean: Tensor, log_variance: Tensor, epsilon: Tensor) -> Tensor:
+    """z = mean + sigma epsilon for epsilon (draws, N, latent)."""
+    return mean + (0.5 * log_variance).exp() * epsilon
+
+
+class Objective(nn.Module):
+    """A model together with its functionals, so that torch.func can treat both as one module."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor, y: Tensor, noise: Noise) -> PerExample:
+        mean, log_variance = self.model.encode(x)
+        draws = noise.decoder.shape[0]
+        x_hat = self.model.decode(sample(mean, log_variance, noise.decoder).flatten(0, 1))
+        D = distortion(x.repeat(draws, *[1] * (x.dim() - 1)), x_hat).view(draws, -1).mean(0)
+        z = sample(mean, log_variance, noise.head)
+        logits = self.model.classify(z.flatten(0, 1)).view(*z.shape[:2], -1)
+        prediction = logits.detach().softmax(-1).mean(0).argmax(-1)
+        return PerExample(
+            R=rate(mean, log_variance),
+            D=D,
+            C=classification_loss(logits, y).mean(0),
+            correct=(prediction == y).to(mean.dtype),
+        )
+
+
+def training_cost(decoder_draws: int) -> float:
+    """Training examples that one example with this many decoded draws counts as: half encoder, half decoder."""
+    return 0.5 * (1 + decoder_draws)
+
+
+@torch.no_grad()
+def draw_noise(
+    generator: torch.Generator, *, n: int, latent: int, decoder_draws: int, head_draws: int, dtype: torch.dtype
+) -> Noise:
+    """Noise for n examples; the draws come in antithetic pairs where their number is even."""
+
+    def draws(count: int) -> Tensor:
+        independent = count if count % 2 else count // 2
+        epsilon = torch.randn(independent, n, latent, generator=generator, device=generator.device, dtype=dtype)
+        return epsilon if count % 2 else torch.cat([epsilon, -epsilon])
+
+    return Noise(decoder=draws(decoder_draws), head=draws(head_draws))

@@ -1,0 +1,202 @@
+"""A run as stored: rows, readings, weights, figures. The layout is in `layout`, crash recovery in `recovery`.
+
+One process at a time works on a trajectory (`Store.lock`); any number may read.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from safetensors.numpy import load, save
+
+from rayfe import recovery, tables
+from rayfe.files import CorruptFile, Files
+from rayfe.layout import CONFIG, carry_path, key, read_checked, read_table, readings_path, state_path, steps_path, with_row
+from rayfe.records import Commit, ReadingRecord, StepRecord, Weights
+
+__all__ = ["CorruptFile", "Store", "load_readings", "load_rows"]
+
+ALWAYS_KEPT = 2
+"""Accepted steps whose files stay whatever `keep_states` says: a torn last one leaves one to go on from."""
+
+
+class Store:
+    """One run, at a local path or any fsspec URI. Building a Store touches no disk and holds no state of the run.
+
+    `keep_states` ("all", "last" or a number) says how many accepted steps keep their weights, at least two.
+    """
+
+    def __init__(self, location: str | Path, *, keep_states: str = "all") -> None:
+        self._files = Files(location)
+        self._keep = None if keep_states == "all" else max(ALWAYS_KEPT, 0 if keep_states == "last" else int(keep_states))
+
+    def url(self, relative: str = "") -> str:
+        """Absolute path or URI of a file of the run (of the run itself without one), for people to read."""
+        return self._files.url(relative)
+
+    # --- the run ----------------------------------------------------------------------------------------------------
+
+    def exists(self) -> bool:
+        return self._files.exists(CONFIG)
+
+    def writable(self) -> None:
+        """Check that the run can be written here, leaving nothing behind; UsageError naming `out` if not."""
+        self._files.check_writable()
+
+    def lock(self) -> AbstractContextManager[None]:
+        """Hold the run for this process; UsageError if another holds it. Not on object stores: a no-op there."""
+        return self._files.lock()
+
+    def create(self, config: dict[str, Any]) -> None:
+        """Write run.json, replacing one that is there."""
+        self.write_text(CONFIG, json.dumps(config, indent=2, sort_keys=True) + "\n")
+
+    def read_config(self) -> dict[str, Any]:
+        """run.json. Raises FileNotFoundError if there is no run here, CorruptFile if it is no JSON object."""
+        if not self.exists():
+            raise FileNotFoundError(f"no run at {self.url()}: it has no {CONFIG}")
+        try:
+            config = json.loads(self._files.read(CONFIG))
+        except ValueError as error:
+            raise CorruptFile(self.url(CONFIG), f"is not JSON ({error})") from error
+        if not isinstance(config, dict):
+            raise CorruptFile(self.url(CONFIG), "is not a JSON object")
+        return config
+
+    def write_figure(self, name: str, data: bytes) -> str:
+        """Write figures/NAME; returns its path relative to the run."""
+        self._files.write(f"figures/{name}", data)
+        return f"figures/{name}"
+
+    def write_text(self, relative: str, text: str) -> str:
+        """Write a text file, e.g. report.html; returns its path relative to the run."""
+        self._files.write(relative, text.encode())
+        return relative
+
+    # --- reading ----------------------------------------------------------------------------------------------------
+
+    def trajectories(self) -> list[str]:
+        """Names of the trajectories that have a file of steps, in order."""
+        names = self._files.names("steps")
+        return [name.removesuffix(".parquet") for name in names if name.endswith(".parquet") and not name.startswith(".")]
+
+    def rows(self, trajectory: str) -> list[StepRecord]:
+        """Attempted steps in order; none if there are none. Raises CorruptFile if they cannot be read."""
+        return read_table(self._files, steps_path(trajectory), StepRecord)
+
+    def readings(self, trajectory: str) -> list[ReadingRecord]:
+        """Readings of the attempted steps that have a row, in the order of the rows."""
+        return with_row(read_table(self._files, readings_path(trajectory), ReadingRecord), self.rows(trajectory))
+
+    def state(self, record: StepRecord) -> Weights:
+        """Weights of an accepted step, checked against the SHA-256 in its row.
+
+        Raises:
+            ValueError: the row has no weights (a rejected attempt).
+            FileNotFoundError: the file is gone, e.g. by `keep_states`.
+            CorruptFile: the file is not the one that the row describes.
+        """
+        if record.state is None or record.state_sha256 is None:
+            name = f"{record.trajectory}, step {record.step}, attempt {record.attempt}"
+            raise ValueError(f"{name}: has no weights; only accepted steps have")
+        return load(read_checked(self._files, record.state, record.state_sha256))
+
+    def carry(self, record: StepRecord) -> Weights:
+        """What the step after `record` needs besides its weights; empty if nothing. Raises as `state` does."""
+        return {} if record.carry_sha256 is None else load(read_checked(self._files, carry_path(record), record.carry_sha256))
+
+    # --- writing ----------------------------------------------------------------------------------------------------
+
+    def commit(self, trajectory: str, commit: Commit) -> StepRecord:
+        """Store one attempted step and return its row, with paths and hashes filled in.
+
+        The row is written last, so a crash leaves the step stored or not stored. `state` None (a rejected
+        attempt) leaves no weight files. Files of older steps are pruned when the row is safe.
+
+        Raises:
+            RuntimeError: this attempt, or a later one, is stored already.
+        """
+        rows = self.rows(trajectory)
+        record = commit.record
+        assert record.trajectory == trajectory, (record.trajectory, trajectory)
+        if rows and key(record) <= key(rows[-1]):
+            at = f"{trajectory}: step {record.step}, attempt {record.attempt}"
+            raise RuntimeError(f"{at} is stored already in {self.url()}; is a second process working on this run?")
+        if commit.state is not None:
+            record = self._write_weights(record, commit.state, commit.carry)
+        readings = self.readings(trajectory)  # without those of a step that was cut short
+        self._files.write(readings_path(trajectory), tables.encode([*readings, *commit.readings], ReadingRecord))
+        rows = [*rows, record]
+        self._files.write(steps_path(trajectory), tables.encode(rows, StepRecord))
+        if record.accepted:
+            self._prune(trajectory, [row.step for row in rows if row.accepted])
+        return record
+
+    def _write_weights(self, record: StepRecord, state: Weights, carry: Weights | None) -> StepRecord:
+        path = state_path(record)
+        record = dataclasses.replace(record, state=path, state_sha256=self._write_arrays(path, state))
+        if carry is None:
+            return record
+        return dataclasses.replace(record, carry_sha256=self._write_arrays(carry_path(record), carry))
+
+    def _write_arrays(self, path: str, arrays: Weights) -> str:
+        # asarray, not ascontiguousarray: that one makes a scalar buffer one-dimensional. No metadata: its order is random
+        data = save({name: np.asarray(array, order="C") for name, array in arrays.items()})
+        self._files.write(path, data)
+        return hashlib.sha256(data).hexdigest()
+
+    def _prune(self, trajectory: str, accepted: list[int]) -> None:
+        self._remove_before(f"carry/{trajectory}", accepted[-ALWAYS_KEPT:][0])
+        if self._keep is not None:
+            self._remove_before(f"states/{trajectory}", accepted[-self._keep :][0])
+
+    def _remove_before(self, folder: str, first_kept: int) -> None:
+        for name in self._files.names(folder):
+            step = name.removesuffix(".safetensors")
+            if step.isdecimal() and int(step) < first_kept:
+                self._files.remove(f"{folder}/{name}")
+
+    def recover(self, trajectory: str) -> list[StepRecord]:
+        """Rows from which the trajectory can go on; call it before the first `commit` of a process.
+
+        Rows end where weights end: they are cut back to the last accepted step whose weights and carry are as
+        written, and to nothing if the rows themselves cannot be read (they are a function of the configuration,
+        so they come again). Damaged files are set aside as `.bad-<n>-<name>`, readings without a row are dropped.
+        """
+        return recovery.recover(self._files, trajectory)
+
+
+def load_rows(location: str | Path) -> pd.DataFrame:
+    """All attempted steps of a run (`rayfe.load_run`), by trajectory, step and attempt.
+
+    Raises:
+        FileNotFoundError: there is no run at `location`.
+        CorruptFile: a trajectory's rows cannot be read.
+    """
+    store = _existing(location)
+    return _frame([row for name in store.trajectories() for row in store.rows(name)], StepRecord)
+
+
+def load_readings(location: str | Path) -> pd.DataFrame:
+    """All readings of a run, by trajectory, step and attempt. Raises as `load_rows` does."""
+    store = _existing(location)
+    return _frame([reading for name in store.trajectories() for reading in store.readings(name)], ReadingRecord)
+
+
+def _existing(location: str | Path) -> Store:
+    store = Store(location)
+    if not store.exists() and not store.trajectories():
+        raise FileNotFoundError(f"no run at {store.url()}: it has no {CONFIG}")
+    return store
+
+
+def _frame(records: list[tables.Record], record_class: type[tables.Record]) -> pd.DataFrame:
+    frame = tables.table_of(records, record_class).to_pandas()
+    return frame.sort_values(["trajectory", "step", "attempt"], kind="stable", ignore_index=True)

@@ -1,0 +1,223 @@
+"""Steps rows -> one line per trajectory: how far it went, whether C was held, how near to equilibrium it stayed."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+STOPS = frozenset({"gamma_zero", "gamma_blind", "pole", "singular", "bound"})
+"""Reasons that end a walk by name; any other reason of a rejected row is a numerical attempt that was repeated."""
+NO_STOP = "running/steps"
+"""`end` of a trajectory without a found stop: it has more to do, or its steps or time were used up."""
+
+OVERFIT_RATIO = 1.5
+EXCESS_PERCENT = 1.0
+
+
+def numbers(frame: pd.DataFrame, name: str) -> np.ndarray:
+    """Column `name` as float64; null is NaN (a column of nulls only has dtype object)."""
+    return frame[name].astype(float).to_numpy()
+
+
+def accepted_steps(walk: pd.DataFrame) -> pd.DataFrame:
+    """The accepted rows of one trajectory in order of steps."""
+    return walk[walk["accepted"].astype(bool)].sort_values("step", kind="stable")
+
+
+def found_stop(walk: pd.DataFrame) -> pd.Series | None:
+    """The row of the named stop that ended this trajectory, or None: the last row, not accepted, its reason in STOPS."""
+    if walk.empty:
+        return None
+    last = walk.sort_values(["step", "attempt"], kind="stable").iloc[-1]
+    return last if not last["accepted"] and last["reason"] in STOPS else None
+
+
+def drift(steps: pd.DataFrame, reference: np.ndarray | float) -> pd.DataFrame:
+    """C / reference - 1 and its standard error along the accepted rows of one trajectory.
+
+    The errors of C here and at the first row (the start, where the reference comes from) combine as independent
+    relative errors; a first row that is the reference itself has none. NaN where an error was not measured.
+    """
+    C, relative = numbers(steps, "C"), numbers(steps, "C_se") / numbers(steps, "C")
+    ratio = C / reference
+    error = ratio * np.hypot(relative, relative[:1])
+    error[:1] = np.where(np.isclose(ratio[:1], 1.0, rtol=0.0, atol=1e-12), 0.0, error[:1])
+    return pd.DataFrame({"drift": ratio - 1.0, "drift_se": error}, index=steps.index)
+
+
+def is_equivalent(drift: np.ndarray, drift_se: np.ndarray, tolerance: float) -> bool:
+    """Equivalence test of m steps at once: |drift| + z_{1 - 0.05/m} se <= tolerance for each of them.
+
+    A step whose error is NaN fails: no error bar, no evidence.
+    """
+    z = NormalDist().inv_cdf(1.0 - 0.05 / len(drift))
+    return bool(np.all(np.abs(drift) + z * drift_se <= tolerance))
+
+
+def envelope_excess(rows: pd.DataFrame) -> pd.Series:
+    """F of each accepted row above the lower envelope of all accepted rows, nats; NaN for the other rows.
+
+    Every stored model bounds the surface from above, F(lam, gamma) <= R_j + lam D_j + gamma C_j, so this is
+    a lower bound of the row's distance from equilibrium. Rows of all trajectories are pooled: give rows of
+    one data set and model only. Rows at different t lie on different surfaces and are not compared.
+    """
+    excess = pd.Series(np.nan, index=rows.index, name="excess")
+    if rows.empty:
+        return excess
+    accepted = rows[rows["accepted"].astype(bool)]
+    for _, shared in accepted.groupby("t"):
+        lam, gamma, R, D, C = (numbers(shared, name) for name in ("lam", "gamma", "R", "D", "C"))
+        bound = R[None, :] + lam[:, None] * D[None, :] + gamma[:, None] * C[None, :]
+        excess[shared.index] = np.diagonal(bound) - np.nanmin(bound, axis=1)
+    return excess
+
+
+def summarize(rows: pd.DataFrame, tolerance: float) -> pd.DataFrame:
+    """One line per trajectory of steps rows (columns of StepRecord, any order).
+
+    Names ending in `_start` and `_end` are of the first and last accepted step. `drift_percent` is C/C0 - 1
+    at the step where it is largest in size, signed, with its standard error; `drift_ok` the equivalence test
+    over all accepted steps after the start (None if there is none). `excess_percent` is the largest
+    `envelope_excess` in per cent of F. Trajectories without an accepted row have null numbers.
+    """
+    if rows.empty:
+        return pd.DataFrame()
+    pooled = rows.reset_index(drop=True)
+    pooled["excess_percent"] = 100.0 * envelope_excess(pooled) / pooled["F"].astype(float).abs()
+    lines = [_line(name, walk, tolerance) for name, walk in pooled.groupby("trajectory", sort=True)]
+    return pd.DataFrame(lines)
+
+
+def _line(name: Hashable, walk: pd.DataFrame, tolerance: float) -> dict[str, Any]:
+    steps, stop = accepted_steps(walk), found_stop(walk)
+    line: dict[str, Any] = {
+        "trajectory": name,
+        "process": walk["process"].iloc[0],
+        "seed": int(walk["seed"].iloc[0]),
+        "accepted_steps": int((steps["step"] > 0).sum()),
+        "rejected_attempts": len(walk) - len(steps) - (stop is not None),
+        "end": NO_STOP if stop is None else stop["reason"],
+        "end_lam": float("nan") if stop is None else float(stop["lam"]),
+        "tolerance": tolerance,
+        "examples": float(walk["examples"].max()),
+        "seconds": float(walk["seconds"].max()),
+    }
+    for column in ("lam", "gamma", "R", "D", "C", "val_C", "val_accuracy"):
+        values = numbers(steps, column)
+        line[f"{column}_start"], line[f"{column}_end"] = (values[0], values[-1]) if len(values) else (np.nan, np.nan)
+    line["C0"] = line["C_start"]
+    line["excess_percent"] = float(steps["excess_percent"].max())
+    return line | _drift_columns(steps, tolerance)
+
+
+def _drift_columns(steps: pd.DataFrame, tolerance: float) -> dict[str, Any]:
+    if len(steps) < 2:
+        return {"drift_percent": np.nan, "drift_se_percent": np.nan, "drift_ok": None}
+    after = drift(steps, float(steps["C"].iloc[0])).iloc[1:]
+    worst = after.iloc[int(after["drift"].abs().to_numpy().argmax())]
+    return {
+        "drift_percent": 100.0 * float(worst["drift"]),
+        "drift_se_percent": 100.0 * float(worst["drift_se"]),
+        "drift_ok": is_equivalent(after["drift"].to_numpy(), after["drift_se"].to_numpy(), tolerance),
+    }
+
+
+def verdict(line: Mapping[str, Any]) -> str:
+    """One sentence on one line of a summary, by column."""
+    if line["accepted_steps"] == 0:
+        held = "the start is not there yet" if np.isnan(line["C0"]) else f"only the start so far, C0 = {line['C0']:.4g} nats"
+        return f"{held}; ended: {_ending(line)}"
+    size, error = abs(line["drift_percent"]), line["drift_se_percent"]
+    limit = f"tolerance {100 * line['tolerance']:.3g} %, equivalence test"
+    held = (
+        f"C held within {size:.2f} % ({limit} passed)"
+        if line["drift_ok"]
+        else f"C off by up to {_drift(line)} % ({limit} failed)"
+    )
+    if np.isnan(error):
+        held = f"C off by up to {size:.2f} % (no standard error, not tested)"
+    D, R = (_course(name, line[f"{name}_start"], line[f"{name}_end"]) for name in ("D", "R"))
+    return f"{held}; {D} while {R}; ended: {_ending(line)}"
+
+
+def warnings(line: Mapping[str, Any]) -> list[str]:
+    """What a reader of this line must not overlook."""
+    found = []
+    if line["val_C_end"] > OVERFIT_RATIO * line["C_end"]:
+        found.append(
+            f"over-fitting: validation C {line['val_C_end']:.3g} is {line['val_C_end'] / line['C_end']:.1f} times training C"
+        )
+    if line["accepted_steps"] > 0 and line["process"] == "iso-classification":  # a transfer may well lower R
+        if not line["R_end"] > line["R_start"]:
+            found.append(f"R did not rise ({line['R_start']:.4g} -> {line['R_end']:.4g}): not an iso-classification course")
+        if not line["D_end"] < line["D_start"]:
+            found.append(f"D did not fall ({line['D_start']:.4g} -> {line['D_end']:.4g}): not an iso-classification course")
+    if line["excess_percent"] > EXCESS_PERCENT:
+        found.append(
+            f"off equilibrium: F is {line['excess_percent']:.1f} % above what other stored models reach at the same point"
+        )
+    return found
+
+
+def _ending(line: Mapping[str, Any]) -> str:
+    return line["end"] if line["end"] == NO_STOP else f"{line['end']} at lam {line['end_lam']:.3g}"
+
+
+def _course(name: str, start: float, end: float) -> str:
+    word = "rose" if end > start else "fell" if end < start else "stayed"
+    return f"{name} {word} {start:.1f} -> {end:.1f}"
+
+
+def _drift(line: Mapping[str, Any]) -> str:
+    return f"{line['drift_percent']:+z.2f} ± {line['drift_se_percent']:.2f}"
+
+
+def _value(value: float, form: str) -> str:
+    return "-" if pd.isna(value) else format(value, form)
+
+
+def print_summary(summary: pd.DataFrame, console: Console) -> None:
+    """Print a table of `summarize`'s lines, and below it a verdict and the warnings of each trajectory (100 columns)."""
+    if summary.empty:
+        console.print("no steps yet")
+        return
+    lines = [{str(name): value for name, value in line.items()} for line in summary.to_dict("records")]
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 0), pad_edge=False)
+    table.add_column("trajectory", overflow="fold")
+    for name in ("steps", "lam", "gamma", "R", "D", "C", "C/C0-1 %", "val C", "val acc", "excess", "hours"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for line in lines:
+        table.add_row(*_cells(line))
+    console.print(table)
+    console.print(Text("at the last accepted step; C/C0-1: largest on the way ± standard error; excess: % of F"), style="dim")
+    for line in lines:
+        console.print(Text.assemble((f"{line['trajectory']}: ", "bold"), verdict(line)))
+        for warning in warnings(line):
+            console.print(Text(f"  warning: {warning}", style="yellow"))
+
+
+def _cells(line: Mapping[str, Any]) -> list[str | Text]:
+    steps = f"{line['accepted_steps']}" + (f" (-{line['rejected_attempts']})" if line["rejected_attempts"] else "")
+    style = {True: "green", False: "red"}.get(line["drift_ok"], "")
+    return [
+        Text(str(line["trajectory"])),
+        steps,
+        _value(line["lam_end"], ".3g"),
+        _value(line["gamma_end"], ".3g"),
+        _value(line["R_end"], ".1f"),
+        _value(line["D_end"], ".1f"),
+        _value(line["C_end"], ".4f"),
+        Text("-" if pd.isna(line["drift_percent"]) else _drift(line).replace(" ", ""), style=style),
+        _value(line["val_C_end"], ".4f"),
+        _value(line["val_accuracy_end"], ".1%"),
+        _value(line["excess_percent"], ".1f"),
+        _value(line["seconds"] / 3600, ".2f"),
+    ]

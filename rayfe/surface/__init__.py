@@ -1,0 +1,1 @@
+"""The mathematics of the equilibrium surface: pure functions of numbers."""
