@@ -95,6 +95,8 @@ class EquilibrationConfig:
     """Draws of z per example through the classifier."""
     decoder_draws: Literal[1, 2] = 1
     """Draws of z per example through the decoder; 2: an antithetic pair of one encoding."""
+    second_moment_decay: float = 0.99
+    """Adam's beta_2; the paper's Adam has 0.999."""
     carry_preconditioner: bool = True
     """Start each equilibration from the last one's second moments of Adam instead of from none."""
 
@@ -104,6 +106,7 @@ class EquilibrationConfig:
         _positive("equilibration.learning_rate", self.learning_rate)
         _positive("equilibration.first_learning_rate", self.first_learning_rate)
         _at_least("equilibration.batch", self.batch, 2)
+        _fraction("equilibration.second_moment_decay", self.second_moment_decay)
         _at_least("equilibration.head_draws", self.head_draws, 1)
 
 
@@ -111,8 +114,8 @@ class EquilibrationConfig:
 class MeasureConfig:
     """How functionals are measured."""
 
-    head_draws: int = 256
-    """Draws of z per example through the classifier, half of them per independent set."""
+    head_draws: int = 128
+    """Draws of z per example through the classifier in antithetic pairs, half of them per independent set."""
     probe_size: int = 5000
     """Training images on which J is read during an equilibration."""
     chunk: int = 4000
@@ -178,7 +181,7 @@ class RunConfig:
     predictor: bool = True
     """Start each step from weights extrapolated along the walk."""
     tolerance: float = 0.005
-    """Largest |C / C0 - 1| of an accepted step, beyond two standard errors (only with settle)."""
+    """Largest |C / C0 - 1| of an accepted step, two standard errors included (only with settle)."""
     time_budget: float | None = None
     """Seconds after which a trajectory starts no further step."""
     threads: int = 2

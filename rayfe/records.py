@@ -253,7 +253,9 @@ class StepRecord:
     response_age: int | None = column("accepted steps since the response was measured", default=None)
     hess_max_eig: float | None = column("largest eigenvalue of Hess F; positive violates concavity", default=None)
     maxwell_gap: float | None = column("D_gamma - C_lam; a check of noise and code", default=None)
-    first_law_residual: float | None = column("dR + lam dD + gamma dC over the step, mid-point multipliers, nats (7)", default=None)
+    first_law_residual: float | None = column(
+        "dR + lam dD + gamma dC over the step, mid-point multipliers, nats (7)", default=None
+    )
     excess: float | None = column("F above the lower envelope of this trajectory's models so far, nats", default=None)
     chart_defect: float | None = column("F after the settle above the quadratic model of the stencil, nats", default=None)
     grad_norm: float | None = column("norm of the gradient of J over parameters", default=None)

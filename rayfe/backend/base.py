@@ -5,7 +5,17 @@ from __future__ import annotations
 import abc
 import dataclasses
 
-from rayfe.records import Answer, Equilibrated, EquilibrateRequest, Measured, MeasureRequest, Outcome, Request, Settled, SettleRequest
+from rayfe.records import (
+    Answer,
+    Equilibrated,
+    EquilibrateRequest,
+    Measured,
+    MeasureRequest,
+    Outcome,
+    Request,
+    Settled,
+    SettleRequest,
+)
 
 
 class Backend(abc.ABC):

@@ -51,9 +51,9 @@ class DeviceExamples:
         return len(self.y)
 
 
-def to_device(examples: Examples, device: torch.device, dtype: torch.dtype = torch.float32) -> DeviceExamples:
-    """Copy a split to `device`; bytes become floats in [0, 1]."""
-    x = torch.from_numpy(np.array(examples.x)).to(device).to(dtype)
+def to_device(examples: Examples, device: torch.device, dtype: torch.dtype, shape: tuple[int, ...]) -> DeviceExamples:
+    """Copy a split to `device`, each example in `shape`; bytes become floats in [0, 1]."""
+    x = torch.from_numpy(np.array(examples.x)).to(device).to(dtype).reshape(-1, *shape)
     if examples.x.dtype == np.uint8:
         x /= 255.0
     return DeviceExamples(x=x, y=torch.from_numpy(np.array(examples.y)).to(device))

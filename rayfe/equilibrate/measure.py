@@ -112,9 +112,7 @@ def _read_chunk(model: nn.Module, x: Tensor, y: Tensor, *, head_draws: int, rng:
         probabilities.append(logits.softmax(-1).mean(0))
     correct = (probabilities[0] + probabilities[1]).argmax(-1) == y
     return Draws(
-        mean=PerExample(
-            R=rate(mean, log_variance), D=D.mean(0), C=0.5 * (C[0] + C[1]), correct=correct.to(mean.dtype)
-        ),
+        mean=PerExample(R=rate(mean, log_variance), D=D.mean(0), C=0.5 * (C[0] + C[1]), correct=correct.to(mean.dtype)),
         D_noise=0.5 * (D[0] - D[1]),
         C_noise=0.5 * (C[0] - C[1]),
     )

@@ -17,7 +17,9 @@ from rayfe.records import Weights
 
 def weights_of(model: nn.Module) -> Weights:
     """Parameters and floating-point buffers as numpy arrays, by state-dict name."""
-    return {name: value.detach().cpu().numpy().copy() for name, value in model.state_dict().items() if value.is_floating_point()}
+    return {
+        name: value.detach().cpu().numpy().copy() for name, value in model.state_dict().items() if value.is_floating_point()
+    }
 
 
 def load_weights(model: nn.Module, weights: Weights) -> None:

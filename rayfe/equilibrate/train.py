@@ -56,7 +56,7 @@ def train(
     probe: Probe,
 ) -> Trained:
     """Minimise J = R + lam D + gamma C of every replica by Adam; `learning_rate(u)` at u = (update + 1/2) / updates."""
-    optimizer = _adam(replicas, preconditioner)
+    optimizer = _adam(replicas, preconditioner, beta=config.second_moment_decay)
     lam = torch.tensor([point.lam for point in points], dtype=data.x.dtype, device=data.x.device)
     gamma = torch.tensor([point.gamma for point in points], dtype=data.x.dtype, device=data.x.device)
     readings: list[Reading] = []
@@ -121,9 +121,9 @@ def read_probe(replicas: Replicas, points: Sequence[Point], probe: Probe, *, upd
     ]
 
 
-def _adam(replicas: Replicas, preconditioner: Weights | None) -> torch.optim.Adam:
+def _adam(replicas: Replicas, preconditioner: Weights | None, *, beta: float) -> torch.optim.Adam:
     parameters = replicas.parameters()
-    optimizer = torch.optim.Adam(list(parameters.values()), lr=0.0, fused=True)
+    optimizer = torch.optim.Adam(list(parameters.values()), lr=0.0, betas=(0.9, beta), fused=True)
     if preconditioner is not None:
         for name, second_moment in replicas.spread(preconditioner).items():
             optimizer.state[parameters[name]] = {

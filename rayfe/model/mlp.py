@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
-import torch
 from torch import Tensor, nn
 
 from rayfe.config import ModelConfig
@@ -13,15 +10,13 @@ from rayfe.config import ModelConfig
 class MLP(nn.Module):
     """Encoder `features-hidden-latent`, decoder `latent-hidden-features`, classifier with one hidden layer or none.
 
-    Images (N, C, H, W) and flat examples (N, features) are both accepted; the decoder returns the shape given
-    to the constructor, or flat examples where the encoder saw flat ones.
+    Examples are flat, (N, features).
     """
 
     def __init__(self, *, input_shape: tuple[int, ...], classes: int, config: ModelConfig) -> None:
         super().__init__()
-        self.input_shape = input_shape
         self.latent = config.latent
-        features = math.prod(input_shape)
+        (features,) = input_shape
         # No bias before batch-norm: its gradient is zero, and Adam would turn the rounding noise into full steps.
         self.encoder = nn.Sequential(
             nn.Linear(features, config.hidden, bias=False),
@@ -44,11 +39,11 @@ class MLP(nn.Module):
             self.classifier = nn.Linear(config.latent, classes)
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        mean, log_variance = self.encoder(x.flatten(1)).chunk(2, dim=-1)
+        mean, log_variance = self.encoder(x).chunk(2, dim=-1)
         return mean, log_variance
 
     def decode(self, z: Tensor) -> Tensor:
-        return torch.unflatten(self.decoder(z), 1, self.input_shape)
+        return self.decoder(z)
 
     def classify(self, z: Tensor) -> Tensor:
         return self.classifier(z)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import math
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -52,8 +53,15 @@ def model_class(config: ModelConfig) -> type[nn.Module]:
         raise UsageError("model.name", config.name, f"cannot be imported ({error})") from error
     missing = [name for name in ("encode", "decode", "classify") if not callable(getattr(found, name, None))]
     if not (inspect.isclass(found) and issubclass(found, nn.Module)) or missing:
-        raise UsageError("model.name", config.name, f"must be a torch.nn.Module with methods {', '.join(missing or ['encode'])}")
+        raise UsageError(
+            "model.name", config.name, f"must be a torch.nn.Module with methods {', '.join(missing or ['encode'])}"
+        )
     return found
+
+
+def input_shape(config: ModelConfig, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Shape of one example as the model sees it: flat for an MLP, as in the data set for every other model."""
+    return (math.prod(shape),) if config.name == "mlp" else shape
 
 
 def build(config: ModelConfig, *, input_shape: tuple[int, ...], classes: int, seed: int = 0) -> nn.Module:

@@ -1,0 +1,19 @@
+"""Walk along the equilibrium surface at constant classification loss (iso-classification, sec. 3).
+
+    python jobs/isoc.py [PRESET] [--options] --out DIR
+    ray job submit --working-dir . -- python jobs/isoc.py [PRESET] [--options] --out s3://bucket/run
+
+PRESET is mnist-quick (default), digits-smoke or fig2; `--help` explains every option. The same command again
+goes on where a run stopped.
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the package need not be installed on a cluster
+sys.path.append(str(Path.cwd()))  # for --model.name of a module beside the user
+
+from rayfe.cli import main  # noqa: E402
+
+if __name__ == "__main__":
+    sys.exit(main("isoc", sys.argv[1:]))

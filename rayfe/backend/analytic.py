@@ -1,0 +1,195 @@
+"""Answers requests from a closed-form surface: the same questions as to a trained model, with known answers."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from rayfe.backend.base import Backend
+from rayfe.equilibrate.settle import find_shift
+from rayfe.records import (
+    Equilibrated,
+    EquilibrateRequest,
+    Measured,
+    MeasureRequest,
+    Outcome,
+    Point,
+    Reading,
+    Replica,
+    Settled,
+    SettleRequest,
+    Split,
+    Weights,
+)
+from rayfe.surface.reference import Surface
+
+MULTIPLIERS = "multipliers"
+"""The one array of a model: (lam, gamma) of the point at which it is at equilibrium, shape (2,)."""
+EXAMPLES = 1000.0
+"""Training examples that the equilibration of one replica counts as; a reading counts as a third."""
+NOISE_BLOCKS = 64
+"""Blocks of (pretended) examples over which the noise of a reading is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draws:
+    """Errors of D and C of one reading, relative to their values, from two independent sets of draws.
+
+    `error` is of their mean, `noise` their half-differences per block: see `records.Reading`.
+    """
+
+    D_error: float = 0.0
+    C_error: float = 0.0
+    D_noise: tuple[float, ...] = ()
+    C_noise: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class AnalyticBackend(Backend):
+    """Models whose weights are {"multipliers": (lam, gamma)}: each is exactly at equilibrium at that point.
+
+    Raises:
+        ValueError: `lag` outside [0, 1], or `delay` or `noise` negative.
+    """
+
+    surface: Surface
+    """R, D and C of a model are this surface's at the model's multipliers."""
+    lag: float = 0.0
+    """Part of the way from its start to its point that an equilibration leaves undone."""
+    delay: float = 0.0
+    """Seconds that an equilibration sleeps, in place of training."""
+    noise: float = 0.0
+    """Standard deviation of measured C and D relative to their values; the same for all replicas of a measurement."""
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.lag <= 1.0:
+            raise ValueError(f"lag {self.lag}: must lie in [0, 1]")
+        for name in ("delay", "noise"):
+            value = getattr(self, name)
+            if not 0.0 <= value < math.inf:
+                raise ValueError(f"{name} {value}: must be finite and at least 0")
+
+    def equilibrate(self, request: EquilibrateRequest) -> Equilibrated:
+        time.sleep(self.delay)
+        starts = [_start(replica) for replica in request.replicas]
+        aims = [_multipliers(replica.point) for replica in request.replicas]
+        examples = EXAMPLES * len(request.replicas)
+        if not all(self.surface.contains(*map(float, model)) for model in [*starts, *aims]):
+            return Equilibrated(outcome=Outcome.NONFINITE, weights=(), preconditioner=None, readings=(), examples=examples)
+        # Domains are convex, so models between a start and an aim need no check.
+        ends = [aim + self.lag * (start - aim) for start, aim in zip(starts, aims, strict=True)]
+        return Equilibrated(
+            outcome=Outcome.OK,
+            weights=tuple({MULTIPLIERS: end} for end in ends),
+            preconditioner=None,
+            readings=self._probe(request.replicas, starts, ends),
+            examples=examples,
+        )
+
+    def _probe(
+        self, replicas: Sequence[Replica], starts: Sequence[np.ndarray], ends: Sequence[np.ndarray]
+    ) -> tuple[Reading, ...]:
+        return tuple(
+            self._reading(replica, model, split=Split.PROBE, update=update, draws=Draws())
+            for update, models in enumerate((starts, ends))
+            for replica, model in zip(replicas, models, strict=True)
+        )
+
+    def settle(self, request: SettleRequest) -> Settled:
+        # The draws of a measurement with purpose "settle", as in the other backends.
+        error = self._draws(request.key.seed, Split.TRAIN, "settle").C_error
+
+        def loss(shift: float) -> float:
+            _, _, C = self._functionals(_along(request.weights, request.tangent, shift)[MULTIPLIERS])
+            return C * (1.0 + error)
+
+        root = find_shift(
+            loss, target=request.C_target, slope=request.C_gamma, lower=request.shift_min, upper=request.shift_max
+        )
+        return Settled(
+            shift=root.shift,
+            C_before=root.before,
+            C_after=root.after,
+            weights=_along(request.weights, request.tangent, root.shift),
+            examples=root.evaluations * EXAMPLES / 3.0,
+        )
+
+    def measure(self, request: MeasureRequest) -> Measured:
+        models = [_start(replica) for replica in request.replicas]
+        draws = {split: self._draws(request.key.seed, split, request.purpose) for split in request.splits}
+        readings = tuple(
+            self._reading(replica, model, split=split, update=0, draws=draws[split])
+            for replica, model in zip(request.replicas, models, strict=True)
+            for split in request.splits
+        )
+        return Measured(
+            readings=readings,
+            weights=tuple({MULTIPLIERS: model} for model in models),
+            examples=len(readings) * EXAMPLES / 3.0,
+        )
+
+    def _reading(self, replica: Replica, model: np.ndarray, *, split: Split, update: int, draws: Draws) -> Reading:
+        R, D, C = self._functionals(model)
+        D_noise = tuple(D * value for value in draws.D_noise)
+        C_noise = tuple(C * value for value in draws.C_noise)
+        return Reading(
+            replica=replica.name,
+            split=split,
+            point=replica.point,
+            update=update,
+            R=R,
+            D=D * (1.0 + draws.D_error),
+            C=C * (1.0 + draws.C_error),
+            accuracy=1.0,
+            R_se=0.0,
+            D_se=math.hypot(*D_noise),
+            C_se=math.hypot(*C_noise),
+            D_noise=D_noise,
+            C_noise=C_noise,
+        )
+
+    def _functionals(self, model: np.ndarray) -> tuple[float, float, float]:
+        """R, D, C of a model; NaN outside the surface's domain, as of a network whose weights overflowed."""
+        lam, gamma = map(float, model)
+        if not self.surface.contains(lam, gamma):
+            return math.nan, math.nan, math.nan
+        return self.surface.R(lam, gamma), self.surface.D(lam, gamma), self.surface.C(lam, gamma)
+
+    def _draws(self, seed: int, split: Split, purpose: str) -> Draws:
+        """Errors that depend on (seed, split, purpose) only, so that replicas share them."""
+        if not self.noise:
+            return Draws()
+        text = "\x1f".join((str(seed), str(split), purpose))
+        rng = np.random.default_rng(int.from_bytes(hashlib.sha256(text.encode()).digest(), "big"))
+        # Axes: D or C, first or second set, block. Sum and half-difference of two sets are independent and of
+        # the same spread: the mean's error has standard deviation `noise`, and so has the estimate from `noise`.
+        sets = rng.standard_normal((2, 2, NOISE_BLOCKS)) * self.noise * math.sqrt(2.0 / NOISE_BLOCKS)
+        error = sets.mean(1).sum(-1)
+        half_difference = 0.5 * (sets[:, 0] - sets[:, 1])
+        return Draws(
+            D_error=float(error[0]),
+            C_error=float(error[1]),
+            D_noise=tuple(half_difference[0].tolist()),
+            C_noise=tuple(half_difference[1].tolist()),
+        )
+
+
+def _multipliers(point: Point) -> np.ndarray:
+    return np.array([point.lam, point.gamma], dtype=np.float64)
+
+
+def _start(replica: Replica) -> np.ndarray:
+    """A copy of the replica's multipliers; a new model is at equilibrium at its point."""
+    if replica.weights is None:
+        return _multipliers(replica.point)
+    return np.array(replica.weights[MULTIPLIERS], dtype=np.float64)
+
+
+def _along(weights: Weights, tangent: Weights, shift: float) -> Weights:
+    # Not imported from backend.inline, which needs torch.
+    return {name: np.asarray(value + shift * tangent[name]) for name, value in weights.items()}

@@ -1,0 +1,52 @@
+"""One attempted step from question to stored row: the only loop between a trajectory, a backend and the store."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+
+from rayfe.backend.base import Backend
+from rayfe.config import RunConfig, Start
+from rayfe.records import Outcome, StepRecord
+from rayfe.store import Store
+from rayfe.trajectory import Trajectory
+
+
+def open_trajectory(config: RunConfig, start: Start, store: Store) -> Trajectory:
+    """The trajectory as far as its rows go, ready for its next step; damage in the store is repaired first."""
+    rows = store.recover(start.name)
+    accepted = [row for row in rows if row.accepted]
+    return Trajectory(
+        config,
+        start,
+        rows,
+        state=store.state(accepted[-1]) if accepted else None,
+        carry=store.carry(accepted[-1]) if accepted else {},
+    )
+
+
+def advance(trajectory: Trajectory, backend: Backend, store: Store) -> StepRecord:
+    """Attempt one step: answer every request of the trajectory, commit what it leaves, return the row.
+
+    A failure of the backend's or trajectory's own code is raised; nothing is stored then.
+    """
+    began = time.monotonic()
+    attempt = trajectory.attempt()
+    request = next(attempt)
+    while True:
+        answer = backend.answer(request)
+        try:
+            request = attempt.send(answer)
+        except StopIteration as finished:
+            commit = finished.value
+            break
+    seconds = trajectory.seconds + time.monotonic() - began
+    commit = dataclasses.replace(commit, record=dataclasses.replace(commit.record, seconds=seconds))
+    record = store.commit(trajectory.start.name, commit)
+    trajectory.committed(record, commit)
+    return record
+
+
+def failed(record: StepRecord) -> bool:
+    """Whether the row is a numerical failure rather than an accepted step or a stop."""
+    return record.outcome in (Outcome.NONFINITE, Outcome.NOT_EQUILIBRATED)

@@ -1,0 +1,207 @@
+"""Closed-form equilibrium surfaces F(lam, gamma): known answers for everything that walks on a surface.
+
+All are concave (Lemma 3). They do not depend on t. Multipliers are floats; nothing is checked per call:
+outside `contains` the formulas mean nothing and may raise ArithmeticError, ValueError or TypeError.
+"""
+
+from __future__ import annotations
+
+import abc
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+
+class Surface(abc.ABC):
+    """F = min over theta of R + lam D + gamma C (8), with D = F_lam, C = F_gamma and R = F - lam D - gamma C."""
+
+    @abc.abstractmethod
+    def contains(self, lam: float, gamma: float) -> bool:
+        """Whether F and its derivatives are finite and mean anything there; False for NaN and infinite multipliers."""
+
+    @abc.abstractmethod
+    def F(self, lam: float, gamma: float) -> float:
+        """Free energy (8)."""
+
+    @abc.abstractmethod
+    def D(self, lam: float, gamma: float) -> float:
+        """Distortion, F_lam."""
+
+    @abc.abstractmethod
+    def C(self, lam: float, gamma: float) -> float:
+        """Classification loss, F_gamma."""
+
+    def R(self, lam: float, gamma: float) -> float:
+        """Rate at equilibrium; its differential is -lam dD - gamma dC, the first law (7)."""
+        return self.F(lam, gamma) - lam * self.D(lam, gamma) - gamma * self.C(lam, gamma)
+
+    @abc.abstractmethod
+    def D_lam(self, lam: float, gamma: float) -> float:
+        """F_lam,lam, at most 0."""
+
+    @abc.abstractmethod
+    def C_lam(self, lam: float, gamma: float) -> float:
+        """F_lam,gamma, equal to `D_gamma`."""
+
+    def D_gamma(self, lam: float, gamma: float) -> float:
+        """F_gamma,lam = C_lam (Maxwell)."""
+        return self.C_lam(lam, gamma)
+
+    @abc.abstractmethod
+    def C_gamma(self, lam: float, gamma: float) -> float:
+        """F_gamma,gamma, at most 0."""
+
+    def hessian(self, lam: float, gamma: float) -> np.ndarray:
+        """Hess F = [[D_lam, D_gamma], [C_lam, C_gamma]] (21), shape (2, 2)."""
+        mixed = self.C_lam(lam, gamma)
+        return np.array([[self.D_lam(lam, gamma), mixed], [mixed, self.C_gamma(lam, gamma)]])
+
+    @abc.abstractmethod
+    def gamma_on_iso_c(self, lam: float, C0: float) -> float:
+        """gamma at which C(lam, gamma) = C0: the exact solution of iso-classification (31)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PowerSurface(Surface):
+    """A: F = kappa lam^a gamma^b, for lam, gamma > 0. C_lam > 0, so gamma rises along iso-C.
+
+    Raises:
+        ValueError: not kappa, a, b > 0 and a + b < 1 (F would not be strictly concave).
+    """
+
+    kappa: float
+    a: float
+    b: float
+
+    def __post_init__(self) -> None:
+        if not (self.kappa > 0 and self.a > 0 and self.b > 0 and self.a + self.b < 1):
+            raise ValueError(f"{self}: needs kappa, a, b > 0 and a + b < 1")
+
+    def contains(self, lam: float, gamma: float) -> bool:
+        return _positive_and_finite(lam, gamma)
+
+    def F(self, lam: float, gamma: float) -> float:
+        return self.kappa * lam**self.a * gamma**self.b
+
+    def D(self, lam: float, gamma: float) -> float:
+        return self.a * self.F(lam, gamma) / lam
+
+    def C(self, lam: float, gamma: float) -> float:
+        return self.b * self.F(lam, gamma) / gamma
+
+    def D_lam(self, lam: float, gamma: float) -> float:
+        return self.a * (self.a - 1.0) * self.F(lam, gamma) / lam**2
+
+    def C_lam(self, lam: float, gamma: float) -> float:
+        return self.a * self.b * self.F(lam, gamma) / (lam * gamma)
+
+    def C_gamma(self, lam: float, gamma: float) -> float:
+        return self.b * (self.b - 1.0) * self.F(lam, gamma) / gamma**2
+
+    def gamma_on_iso_c(self, lam: float, C0: float) -> float:
+        return (self.kappa * self.b * lam**self.a / C0) ** (1.0 / (1.0 - self.b))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HyperbolicSurface(Surface):
+    """B: the surface of R = -log(D C - c^2), for lam, gamma > 0. C_lam > 0; iso-C is a straight line.
+
+    With s = sqrt(1 + 4 lam gamma c^2) the minimum is at D = (1 + s) / (2 lam), C = (1 + s) / (2 gamma).
+
+    Raises:
+        ValueError: c is not positive.
+    """
+
+    c: float
+
+    def __post_init__(self) -> None:
+        if not self.c > 0:
+            raise ValueError(f"{self}: needs c > 0")
+
+    def _s(self, lam: float, gamma: float) -> float:
+        return math.sqrt(1.0 + 4.0 * lam * gamma * self.c**2)
+
+    def contains(self, lam: float, gamma: float) -> bool:
+        return _positive_and_finite(lam, gamma)
+
+    def F(self, lam: float, gamma: float) -> float:
+        s = self._s(lam, gamma)
+        return math.log(2.0 * lam * gamma / (1.0 + s)) + 1.0 + s
+
+    def D(self, lam: float, gamma: float) -> float:
+        return (1.0 + self._s(lam, gamma)) / (2.0 * lam)
+
+    def C(self, lam: float, gamma: float) -> float:
+        return (1.0 + self._s(lam, gamma)) / (2.0 * gamma)
+
+    def D_lam(self, lam: float, gamma: float) -> float:
+        s = self._s(lam, gamma)
+        return -((1.0 + s) ** 2) / (4.0 * s * lam**2)
+
+    def C_lam(self, lam: float, gamma: float) -> float:
+        return self.c**2 / self._s(lam, gamma)
+
+    def C_gamma(self, lam: float, gamma: float) -> float:
+        s = self._s(lam, gamma)
+        return -((1.0 + s) ** 2) / (4.0 * s * gamma**2)
+
+    def gamma_on_iso_c(self, lam: float, C0: float) -> float:
+        return (C0 + lam * self.c**2) / C0**2
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LogSurface(Surface):
+    """C: F = a log u + b log v, u = 1 + p lam + q gamma, v = 1 + r lam. C_lam < 0, so gamma falls along iso-C.
+
+    Iso-C is the line u = a q / C0. F goes on below gamma = 0 as long as u > 0, so that a walk that
+    oversteps the end of its iso-C line still gets answers.
+
+    Raises:
+        ValueError: a constant is not positive.
+    """
+
+    a: float
+    b: float
+    p: float
+    q: float
+    r: float
+
+    def __post_init__(self) -> None:
+        if not min(self.a, self.b, self.p, self.q, self.r) > 0:
+            raise ValueError(f"{self}: needs a, b, p, q, r > 0")
+
+    def _u(self, lam: float, gamma: float) -> float:
+        return 1.0 + self.p * lam + self.q * gamma
+
+    def contains(self, lam: float, gamma: float) -> bool:
+        return math.isfinite(lam) and math.isfinite(gamma) and lam > 0 and self._u(lam, gamma) > 0
+
+    def F(self, lam: float, gamma: float) -> float:
+        return self.a * math.log(self._u(lam, gamma)) + self.b * math.log1p(self.r * lam)
+
+    def D(self, lam: float, gamma: float) -> float:
+        return self.a * self.p / self._u(lam, gamma) + self.b * self.r / (1.0 + self.r * lam)
+
+    def C(self, lam: float, gamma: float) -> float:
+        return self.a * self.q / self._u(lam, gamma)
+
+    def D_lam(self, lam: float, gamma: float) -> float:
+        return -self.a * (self.p / self._u(lam, gamma)) ** 2 - self.b * (self.r / (1.0 + self.r * lam)) ** 2
+
+    def C_lam(self, lam: float, gamma: float) -> float:
+        return -self.a * self.p * self.q / self._u(lam, gamma) ** 2
+
+    def C_gamma(self, lam: float, gamma: float) -> float:
+        return -self.a * (self.q / self._u(lam, gamma)) ** 2
+
+    def gamma_on_iso_c(self, lam: float, C0: float) -> float:
+        return (self.a * self.q / C0 - 1.0 - self.p * lam) / self.q
+
+    def gamma_zero_at(self, C0: float) -> float:
+        """lam at which the iso-C line of C0 meets gamma = 0: from there on C0 does not bind."""
+        return (self.a * self.q / C0 - 1.0) / self.p
+
+
+def _positive_and_finite(lam: float, gamma: float) -> bool:
+    return 0.0 < lam < math.inf and 0.0 < gamma < math.inf
