@@ -66,7 +66,8 @@ def main(job: str, argv: Sequence[str]) -> int:
 
 def _one_line(error: UsageError) -> str:
     name = error.name if error.name == "PRESET" else "--" + _dashed(error.name)
-    return " ".join(f"{name} {error.value}: {error.fix}".splitlines())
+    given = f"{name} {error.value}".rstrip()
+    return " ".join(f"{given}: {error.fix}".splitlines())
 
 
 def _dashed(name: str) -> str:
@@ -182,7 +183,8 @@ def _values(name: str, arguments: list[str]) -> str:
 
 def _before(stray: str, arguments: list[str]) -> tuple[str, str]:
     """The option before a stray word, and the word; `PRESET` where there is none."""
-    options = [_option(word)[2:] for word in arguments[: arguments.index(stray)] if word.startswith("--")]
+    before = arguments[: arguments.index(stray)] if stray in arguments else []
+    options = [_option(word)[2:] for word in before if word.startswith("--")]
     return (options[-1] if options else "PRESET"), stray
 
 
@@ -255,7 +257,7 @@ def _without_places(argv: list[str]) -> list[str]:
         if word.startswith("--"):
             inside = _option(word)[2:] in PLACES
         if not inside:
-            option, equals, value = word.rpartition("=")
+            option, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
             words.append(option + equals + _portable(value))
     return words
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 EVALUATIONS = 6
 """Measurements of C that one settle may take."""
-ACCURACY = 2e-4
+ACCURACY = 5e-4
 """|C / C0 - 1| at which the search ends: well below what one measurement of C resolves."""
 
 

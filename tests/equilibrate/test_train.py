@@ -1,0 +1,219 @@
+"""Replicas, the training loop and measuring, on small real models and scikit-learn's digits."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from rayfe.backend.inline import InlineBackend
+from rayfe.config import DataConfig, EquilibrationConfig, MeasureConfig, ModelConfig, RunConfig
+from rayfe.data.batches import generator
+from rayfe.data.datasets import load
+from rayfe.equilibrate.measure import recompute_statistics
+from rayfe.equilibrate.replicas import Looped, Stacked, load_weights, weights_of
+from rayfe.model.objective import draw_noise
+from rayfe.model.protocol import build
+from rayfe.records import EquilibrateRequest, MeasureRequest, Outcome, Point, Replica, SettleRequest, Split, StepKey
+from rayfe.surface.response import first_law_residual, response_of
+
+KEY = StepKey(trajectory="t", seed=3, step=1, attempt=0)
+POINT = Point(lam=0.25, gamma=4.0)
+
+
+def small_config(**equilibration):
+    options = {"first_epochs": 5, "epochs": 2, "batch": 64, "first_schedule": "linear", "first_learning_rate": 1e-2}
+    return RunConfig(
+        threads=1,
+        data=DataConfig(name="digits"),
+        model=ModelConfig(hidden=24, latent=4),
+        equilibration=EquilibrationConfig(**(options | equilibration)),
+        measure=MeasureConfig(head_draws=32, probe_size=200, chunk=500),
+    )
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load(DataConfig(name="digits"))
+
+
+@pytest.fixture(scope="module")
+def backend(digits):
+    return InlineBackend(small_config(), digits, dtype=torch.float64)
+
+
+@pytest.fixture(scope="module")
+def started(backend):
+    """Weights after a short first equilibrium."""
+    request = EquilibrateRequest(key=KEY, replicas=(Replica(name="centre", point=POINT, weights=None),), first=True)
+    return backend.equilibrate(request)
+
+
+def stencil(weights, delta=0.4):
+    points = {"centre": POINT, "gamma+": Point(lam=0.25, gamma=4 + delta), "gamma-": Point(lam=0.25, gamma=4 - delta)}
+    points |= {"lam+": Point(lam=0.275, gamma=4), "lam-": Point(lam=0.225, gamma=4)}
+    return tuple(Replica(name=name, point=point, weights=weights) for name, point in points.items())
+
+
+def test_the_first_equilibrium_lowers_the_free_energy_and_is_read_fifty_times(started):
+    F = [reading.F for reading in started.readings]
+    assert started.outcome is Outcome.OK
+    assert F[-1] < 0.5 * F[0]
+    assert 45 <= len(F) <= 52
+
+
+def test_stacked_replicas_equal_separately_trained_models(backend, started, digits):
+    replicas = stencil(started.weights[0])
+    together = backend.equilibrate(EquilibrateRequest(key=KEY, replicas=replicas, preconditioner=started.preconditioner))
+    for replica, weights in zip(replicas, together.weights, strict=True):
+        alone = backend.equilibrate(
+            EquilibrateRequest(key=KEY, replicas=(replica,), preconditioner=started.preconditioner)
+        ).weights[0]
+        for name, value in alone.items():
+            np.testing.assert_allclose(weights[name], value, rtol=1e-6, atol=1e-9, err_msg=f"{replica.name} {name}")
+
+
+def test_looped_and_stacked_replicas_read_the_same(digits):
+    models = [build(ModelConfig(hidden=8, latent=4), input_shape=(64,), classes=10, seed=i).double() for i in range(2)]
+    x = torch.from_numpy(digits.train.x[:32].reshape(32, 64)).double()
+    y = torch.from_numpy(digits.train.y[:32])
+    noise = draw_noise(generator("cpu", 0), n=32, latent=4, decoder_draws=1, head_draws=4, dtype=torch.float64)
+    import copy
+
+    looped, stacked = Looped(copy.deepcopy(models)), Stacked(copy.deepcopy(models))
+    for a, b in zip(looped.functionals(x, y, noise), stacked.functionals(x, y, noise), strict=True):
+        torch.testing.assert_close(a, b)
+    for a, b in zip(looped.weights(), stacked.weights(), strict=True):
+        assert a.keys() == b.keys()
+        assert all(np.allclose(a[name], b[name]) for name in a)
+
+
+def test_a_request_is_answered_the_same_way_twice(backend, started):
+    request = EquilibrateRequest(key=KEY, replicas=stencil(started.weights[0])[:1])
+    torch.manual_seed(0)
+    first = backend.equilibrate(request)
+    torch.manual_seed(1)
+    again = backend.equilibrate(request)
+    assert first.readings == again.readings
+    assert all(np.array_equal(first.weights[0][name], again.weights[0][name]) for name in first.weights[0])
+
+
+def test_another_step_has_other_batches(backend, started):
+    request = EquilibrateRequest(key=KEY, replicas=stencil(started.weights[0])[:1])
+    other = dataclasses.replace(request, key=dataclasses.replace(KEY, step=2))
+    assert backend.equilibrate(request).readings[-1].F != backend.equilibrate(other).readings[-1].F
+
+
+def test_a_diverging_equilibration_is_an_outcome(digits):
+    wild = InlineBackend(small_config(first_learning_rate=1e30), digits)
+    answer = wild.equilibrate(
+        EquilibrateRequest(key=KEY, replicas=(Replica(name="centre", point=POINT, weights=None),), first=True)
+    )
+    assert answer.outcome is Outcome.NONFINITE
+    assert answer.weights == ()
+
+
+def test_examples_are_counted_by_replica_and_decoder_draw(digits, started):
+    request = EquilibrateRequest(key=KEY, replicas=stencil(started.weights[0])[:3])
+    one = InlineBackend(small_config(), digits).equilibrate(request).examples
+    two = InlineBackend(small_config(decoder_draws=2), digits).equilibrate(request).examples
+    n, probe = len(digits.train.y), 2 * 3 * 200 / 3
+    updates = round(2 * n / 64)
+    assert one == pytest.approx(updates * 64 * 3 + probe)
+    assert two == pytest.approx(updates * 64 * 3 * 1.5 + probe)
+
+
+def measured(backend, replicas, weights, purpose="test"):
+    replicas = tuple(dataclasses.replace(r, weights=w) for r, w in zip(replicas, weights, strict=True))
+    return backend.measure(
+        MeasureRequest(key=KEY, replicas=replicas, splits=(Split.TRAIN, Split.VALIDATION), purpose=purpose)
+    ).readings
+
+
+def test_standard_error_of_C_covers_the_spread_over_draws(backend, started):
+    replica = Replica(name="centre", point=POINT, weights=started.weights[0])
+    requests = [
+        MeasureRequest(key=dataclasses.replace(KEY, seed=seed), replicas=(replica,), splits=(Split.TRAIN,), purpose="test")
+        for seed in range(24)
+    ]
+    readings = [backend.measure(request).readings[0] for request in requests]
+    for name in ("C", "D"):
+        spread = np.std([getattr(reading, name) for reading in readings], ddof=1)
+        stated = np.mean([getattr(reading, f"{name}_se") for reading in readings])
+        assert 0.6 < stated / spread < 1.7
+    # what differs in R is the decoder-independent batch-norm statistics only
+    assert np.ptp([reading.R for reading in readings]) == pytest.approx(0.0, abs=1e-9)
+
+
+def test_settle_and_test_draws_differ_and_depend_on_seed_and_split_alone(backend, started):
+    replicas = stencil(started.weights[0])[:1]
+    test, settle = (measured(backend, replicas, started.weights, purpose)[0] for purpose in ("test", "settle"))
+    assert test.C != settle.C
+    assert abs(test.C - settle.C) < 5 * (test.C_se + settle.C_se)
+    other = dataclasses.replace(KEY, trajectory="another", step=9)
+    request = MeasureRequest(
+        key=other,
+        replicas=(dataclasses.replace(replicas[0], weights=started.weights[0]),),
+        splits=(Split.TRAIN,),
+        purpose="test",
+    )
+    assert backend.measure(request).readings[0].C == test.C
+
+
+def test_first_law_and_maxwell_hold_on_a_small_model(backend, started):
+    """Check code and noise (MATH: both hold far from equilibrium, too): small neighbours, float64, same batches."""
+    replicas = stencil(started.weights[0], delta=0.05)
+    replicas = tuple(
+        dataclasses.replace(r, point=Point(lam=0.25 + 0.01 * (r.point.lam - 0.25), gamma=r.point.gamma)) for r in replicas
+    )
+    trained = backend.equilibrate(EquilibrateRequest(key=KEY, replicas=replicas, preconditioner=started.preconditioner))
+    readings = {r.replica: r for r in measured(backend, replicas, trained.weights) if r.split is Split.TRAIN}
+    response = response_of(readings)
+    change = abs(0.25 * (readings["gamma+"].D - readings["gamma-"].D)) + abs(4 * (readings["gamma+"].C - readings["gamma-"].C))
+    assert abs(first_law_residual(readings["gamma-"], readings["gamma+"])) < 0.35 * change
+    assert response.C_gamma < 0
+    assert abs(response.maxwell_gap) < 0.35 * (abs(response.D_gamma) + abs(response.C_lam))
+
+
+def test_settle_reaches_the_target_on_its_own_draws(backend, started):
+    replicas = stencil(started.weights[0])[:3]
+    trained = backend.equilibrate(EquilibrateRequest(key=KEY, replicas=replicas)).weights
+    readings = {r.replica: r for r in measured(backend, replicas, trained, "settle") if r.split is Split.TRAIN}
+    tangent = {name: (trained[1][name] - trained[2][name]) / 0.8 for name in trained[0]}
+    target = 0.5 * (readings["centre"].C + readings["gamma+"].C)
+    settled = backend.settle(
+        SettleRequest(
+            key=KEY,
+            weights=trained[0],
+            tangent=tangent,
+            point=POINT,
+            C_target=target,
+            C_gamma=(readings["gamma+"].C - readings["gamma-"].C) / 0.8,
+            shift_min=-0.4,
+            shift_max=0.4,
+        )
+    )
+    assert settled.C_before == pytest.approx(readings["centre"].C, rel=1e-9)
+    assert settled.C_after == pytest.approx(target, rel=1e-3)
+    assert 0.0 < settled.shift < 0.4
+
+
+def test_population_statistics_are_those_of_all_examples(digits):
+    model = build(ModelConfig(hidden=8, latent=4), input_shape=(64,), classes=10).double()
+    x = torch.from_numpy(digits.train.x.reshape(-1, 64)).double()
+    recompute_statistics(model, x, chunk=len(x), rng=generator("cpu", 0))
+    hidden = model.encoder[0](x)
+    torch.testing.assert_close(model.encoder[1].running_mean, hidden.mean(0).detach())
+    torch.testing.assert_close(model.encoder[1].running_var, hidden.var(0).detach())
+    whole = weights_of(model)
+    recompute_statistics(model, x, chunk=200, rng=generator("cpu", 0))
+    np.testing.assert_allclose(weights_of(model)["encoder.1.running_mean"], whole["encoder.1.running_mean"], rtol=1e-2)
+    assert not model.training
+
+
+def test_weights_that_do_not_fit_are_refused():
+    model = build(ModelConfig(hidden=8, latent=4), input_shape=(64,), classes=10)
+    weights = dict(weights_of(model))
+    del weights["encoder.0.weight"]
+    with pytest.raises(ValueError, match="encoder.0.weight"):
+        load_weights(model, weights)
