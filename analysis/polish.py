@@ -71,12 +71,13 @@ def polish(backend: InlineBackend, store: Store, row: StepRecord, seed: int) -> 
     after, validation = backend.measure(
         MeasureRequest(key=measure, replicas=(polished,), splits=splits, purpose="test")
     ).readings
+    F, R, D, C, C_target, C_gamma = (float(getattr(row, name)) for name in ("F", "R", "D", "C", "C_target", "C_gamma"))
     return {
-        "dF_percent": 100 * (row.F / after.F - 1),
-        "dC_percent": 100 * (row.C - after.C) / row.C_target,
-        "dD_percent": 100 * (row.D / after.D - 1),
-        "dR_percent": 100 * (row.R / after.R - 1),
-        "dgamma": (row.C - after.C) / abs(row.C_gamma),
+        "dF_percent": 100 * (F / after.F - 1),
+        "dC_percent": 100 * (C - after.C) / C_target,
+        "dD_percent": 100 * (D / after.D - 1),
+        "dR_percent": 100 * (R / after.R - 1),
+        "dgamma": (C - after.C) / abs(C_gamma),
         "F": after.F,
         "R": after.R,
         "D": after.D,

@@ -59,8 +59,9 @@ def _config(run: dict[str, Any], store: Store) -> RunConfig:
     """The stored configuration as far as it says where a trajectory stands."""
     try:
         stored = run["config"]
-        sets = {name: tuple(stored[name]) for name in SETS}
-        return RunConfig(**sets, **{name: stored[name] for name in ("steps", "lam_end", "tolerance")})
+        lam, gamma, seed = (tuple(stored[name]) for name in SETS)
+        ends = {name: stored[name] for name in ("lam_end", "tolerance")}
+        return RunConfig(lam=lam, gamma=gamma, seed=seed, steps=stored["steps"], **ends)
     except (KeyError, TypeError, ValueError) as error:
         raise CorruptFile(store.url("run.json"), f"is not the configuration of a run ({error})") from error
 

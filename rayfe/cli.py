@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+import numpy as np
 import tyro
 from rich.console import Console
 
@@ -267,7 +268,7 @@ def _fingerprint(dataset: Dataset) -> str:
     digest = hashlib.sha256()
     for array in (dataset.train.x, dataset.train.y, dataset.validation.x, dataset.validation.y):
         digest.update(f"{array.dtype}{array.shape}".encode())
-        digest.update(memoryview(array).cast("B"))
+        digest.update(np.ascontiguousarray(array).reshape(-1).data)
     return digest.hexdigest()
 
 

@@ -7,7 +7,7 @@ import time
 
 from rayfe.backend.base import Backend
 from rayfe.config import RunConfig, Start
-from rayfe.records import Outcome, StepRecord
+from rayfe.records import Answer, Commit, StepRecord
 from rayfe.store import Store
 from rayfe.trajectory import Trajectory
 
@@ -32,21 +32,16 @@ def advance(trajectory: Trajectory, backend: Backend, store: Store) -> StepRecor
     """
     began = time.monotonic()
     attempt = trajectory.attempt()
-    request = next(attempt)
+    answer: Answer | None = None  # what starts a generator
     while True:
-        answer = backend.answer(request)
         try:
             request = attempt.send(answer)
         except StopIteration as finished:
-            commit = finished.value
+            commit: Commit = finished.value
             break
+        answer = backend.answer(request)
     seconds = trajectory.seconds + time.monotonic() - began
     commit = dataclasses.replace(commit, record=dataclasses.replace(commit.record, seconds=seconds))
     record = store.commit(trajectory.start.name, commit)
     trajectory.committed(record, commit)
     return record
-
-
-def failed(record: StepRecord) -> bool:
-    """Whether the row is a numerical failure rather than an accepted step or a stop."""
-    return record.outcome in (Outcome.NONFINITE, Outcome.NOT_EQUILIBRATED)

@@ -239,6 +239,8 @@ class StepRecord:
     C_se: float | None = column("standard error of C from the draws of z", default=None)
     val_C_se: float | None = column("standard error of val_C over validation images", default=None)
     C_target: float | None = column("the loss to be held, nats; at step 0 the measured C", default=None)
+    drift_se: float | None = column("standard error of C / C_target - 1; paired, the draws are those of step 0", default=None)
+    C_settle_target: float | None = column("C of step 0 on the draws of the settle, which aims at it, nats", default=None)
     C_before_settle: float | None = column("C after training, before the settle", default=None)
     settle_shift: float | None = column("change of gamma by the settle", default=None)
     D_lam: float | None = column("dD/dlam at the stencil's centre", default=None)

@@ -37,6 +37,7 @@ from rayfe.surface.process import SingularResponse, iso_classification
 from rayfe.surface.response import first_law_residual, response_of
 from rayfe.surface.stencil import centre_only, neighbours
 from rayfe.surface.stepper import STOPS, Proposal, Verdict, gamma_vanishes, judge, propose
+from rayfe.weights import along, pack, slope, unpack
 
 Steps = Generator[Request, Answer, Commit]
 RISE = 0.02
@@ -130,6 +131,8 @@ class Trajectory:
             accepted=True,
             outcome=Outcome.OK,
             C_target=train.C,
+            C_settle_target=_by_name(stencil_read.readings)["centre"].C,
+            drift_se=0.0,
             response_age=0,
             excess=0.0,
             F_start=first.readings[0].F,
@@ -142,7 +145,7 @@ class Trajectory:
             *reading_records(key, (*walk.readings, *stencil_read.readings), first=False),
             *reading_records(key, tested.readings, first=False, replica="settled"),
         )
-        carry = _pack(tangent=_tangent(stencil, walk.weights), second_moment=walk.preconditioner)
+        carry = pack(tangent=_tangent(stencil, walk.weights), second_moment=walk.preconditioner, start=_noise(train))
         return Commit(record=record, readings=readings, state=tested.weights[0], carry=carry)
 
     def _next_step(self) -> Steps:
@@ -171,11 +174,11 @@ class Trajectory:
         refresh = key.attempt > 0 or (last.response_age or 0) + 1 >= config.refresh
         stencil = self._neighbours(point) if refresh else centre_only(point)
         start = self._predicted(proposal.length)
-        tangent = _unpack(self._carry, "tangent")
+        tangent = unpack(self._carry, "tangent")
         replicas = tuple(
-            Replica(name=name, point=at, weights=_along(start, tangent, at.gamma - point.gamma)) for name, at in stencil.items()
+            Replica(name=name, point=at, weights=along(start, tangent, at.gamma - point.gamma)) for name, at in stencil.items()
         )
-        second_moment = _unpack(self._carry, "second_moment") or None
+        second_moment = unpack(self._carry, "second_moment") or None
         trained = _equilibrated((yield EquilibrateRequest(key=key, replicas=replicas, preconditioner=second_moment)))
         readings, examples = reading_records(key, trained.readings, first=False), trained.examples
         F_start, F_end = trained.readings[0].F, trained.readings[-len(replicas)].F
@@ -203,7 +206,7 @@ class Trajectory:
                         weights=centre,
                         tangent=tangent,
                         point=point,
-                        C_target=_number(last.C_target),
+                        C_target=_number(last.C_settle_target),
                         C_gamma=response.C_gamma,
                         shift_min=-reach,
                         shift_max=reach,
@@ -228,6 +231,8 @@ class Trajectory:
             outcome=outcome,
             reason=verdict.reason,
             C_target=last.C_target,
+            C_settle_target=last.C_settle_target,
+            drift_se=self._drift_se(train),
             C_before_settle=settled.C_before if settled else None,
             settle_shift=settled.shift if settled else None,
             response_age=age,
@@ -241,7 +246,8 @@ class Trajectory:
             next_step_length=verdict.next_length,
             examples=last_examples(self._rows) + examples + tested.examples,
         )
-        carry = _pack(tangent=tangent, previous=self._state, second_moment=trained.preconditioner)
+        start_noise = unpack(self._carry, "start")
+        carry = pack(tangent=tangent, previous=self._state, second_moment=trained.preconditioner, start=start_noise)
         state = tested.weights[0] if verdict.accepted else None
         return Commit(record=record, readings=readings, state=state, carry=carry if verdict.accepted else None)
 
@@ -266,11 +272,10 @@ class Trajectory:
     def _predicted(self, length: float) -> Weights:
         """theta_k + r (theta_k - theta_{k-1}), r the ratio of step lengths, at most 1: it removes the steady lag."""
         assert self._state is not None
-        previous, last = _unpack(self._carry, "previous"), self.accepted[-1].step_length
+        previous, last = unpack(self._carry, "previous"), self.accepted[-1].step_length
         if not (self._config.predictor and previous and last):
             return self._state
-        ratio = min(1.0, length / last)
-        return {name: np.asarray(value + ratio * (value - previous[name]), value.dtype) for name, value in self._state.items()}
+        return along(self._state, slope(self._state, previous, 1.0), min(1.0, length / last))
 
     def _judge(self, outcome: Outcome, train: Reading | None, used: float, proposal: Proposal) -> Verdict:
         target = _number(self.accepted[-1].C_target)
@@ -278,12 +283,17 @@ class Trajectory:
         return judge(
             outcome=outcome,
             relative_drift=drift,
-            drift_se=train.C_se / target if train is not None else 0.0,
+            drift_se=self._drift_se(train) if train is not None else 0.0,
             shift_used=used,
             length=proposal.length,
             longest=self._config.step_length,
             tolerance=self._config.tolerance,
         )
+
+    def _drift_se(self, train: Reading) -> float:
+        """Standard error of C / C0 - 1. Draws are those of step 0, so the noise that both have in common cancels."""
+        C0, noise0 = _number(self.accepted[0].C), unpack(self._carry, "start")["C_noise"]
+        return float(np.linalg.norm(np.asarray(train.C_noise) - train.C / C0 * noise0) / C0)
 
     def _excess(self, train: Reading) -> float:
         """F above the lower envelope of this trajectory's accepted models at the same multipliers, nats."""
@@ -362,6 +372,10 @@ def _reading(row: StepRecord) -> Reading:
     )
 
 
+def _noise(reading: Reading) -> Weights:
+    return {"C_noise": np.asarray(reading.C_noise, np.float64)}
+
+
 def _chart_defect(centre: Reading, settled: Reading) -> float:
     """F of the settled model above the tangent plane of F at the stencil's centre: F + C dgamma (Lemma 3), nats."""
     return settled.F - (centre.F + centre.C * (settled.point.gamma - centre.point.gamma))
@@ -370,22 +384,7 @@ def _chart_defect(centre: Reading, settled: Reading) -> float:
 def _tangent(stencil: dict[str, Point], weights: Sequence[Weights]) -> Weights:
     """dtheta/dgamma by central differences of the gamma neighbours' weights (18)."""
     at = dict(zip(stencil, weights, strict=True))
-    width = stencil["gamma+"].gamma - stencil["gamma-"].gamma
-    return {name: np.asarray((value - at["gamma-"][name]) / width, value.dtype) for name, value in at["gamma+"].items()}
-
-
-def _along(weights: Weights, tangent: Weights, shift: float) -> Weights:
-    if shift == 0.0 or not tangent:
-        return weights
-    return {name: np.asarray(value + shift * tangent[name], value.dtype) for name, value in weights.items()}
-
-
-def _pack(**groups: Weights | None) -> Weights:
-    return {f"{group}/{name}": value for group, weights in groups.items() for name, value in (weights or {}).items()}
-
-
-def _unpack(carry: Weights, group: str) -> Weights:
-    return {name.removeprefix(f"{group}/"): value for name, value in carry.items() if name.startswith(f"{group}/")}
+    return slope(at["gamma+"], at["gamma-"], stencil["gamma+"].gamma - stencil["gamma-"].gamma)
 
 
 def _by_name(readings: Sequence[Reading]) -> dict[str, Reading]:

@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "rayfe"
 LAYERS = [
     ["tables", "records", "config"],
-    ["files", "summary", "rows", "surface"],
+    ["files", "summary", "rows", "surface", "weights"],
     ["layout", "figures"],
     ["recovery"],
     ["store"],

@@ -24,9 +24,9 @@ from rayfe.records import (
     Settled,
     SettleRequest,
     Split,
-    Weights,
 )
 from rayfe.surface.reference import Surface
+from rayfe.weights import along
 
 MULTIPLIERS = "multipliers"
 """The one array of a model: (lam, gamma) of the point at which it is at equilibrium, shape (2,)."""
@@ -105,7 +105,7 @@ class AnalyticBackend(Backend):
         error = self._draws(request.key.seed, Split.TRAIN, "settle").C_error
 
         def loss(shift: float) -> float:
-            _, _, C = self._functionals(_along(request.weights, request.tangent, shift)[MULTIPLIERS])
+            _, _, C = self._functionals(along(request.weights, request.tangent, shift)[MULTIPLIERS])
             return C * (1.0 + error)
 
         root = find_shift(
@@ -115,7 +115,7 @@ class AnalyticBackend(Backend):
             shift=root.shift,
             C_before=root.before,
             C_after=root.after,
-            weights=_along(request.weights, request.tangent, root.shift),
+            weights=along(request.weights, request.tangent, root.shift),
             examples=root.evaluations * EXAMPLES / 3.0,
         )
 
@@ -188,8 +188,3 @@ def _start(replica: Replica) -> np.ndarray:
     if replica.weights is None:
         return _multipliers(replica.point)
     return np.array(replica.weights[MULTIPLIERS], dtype=np.float64)
-
-
-def _along(weights: Weights, tangent: Weights, shift: float) -> Weights:
-    # Not imported from backend.inline, which needs torch.
-    return {name: np.asarray(value + shift * tangent[name]) for name, value in weights.items()}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -31,6 +30,7 @@ from rayfe.records import (
     Split,
     Weights,
 )
+from rayfe.weights import along
 
 FIRST_READINGS = 50
 """Probe readings during a first equilibrium (Fig. 4a)."""
@@ -169,8 +169,3 @@ class InlineBackend(Backend):
         if weights is not None:
             load_weights(model, weights)
         return model.to(self._device, self._dtype)
-
-
-def along(weights: Weights, tangent: Weights, shift: float) -> Weights:
-    """weights + shift * tangent, name by name."""
-    return {name: np.asarray(value + shift * tangent[name], dtype=value.dtype) for name, value in weights.items()}

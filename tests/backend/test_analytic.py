@@ -103,7 +103,7 @@ def test_probe_J_falls_towards_F_and_never_below(
     rounding = 1e-12 * (abs(before.R) + lam * before.D + gamma * before.C)
     assert surface.F(lam, gamma) - rounding <= after.F
     # With w = point + lag (start - point) the first law gives dJ/dlag = -lag (start - point)' Hess F (start - point) >= 0.
-    assert after.F <= before.F + rounding
+    assert before.F + rounding >= after.F
 
 
 @pytest.mark.parametrize("surface", SURFACES, ids=lambda surface: type(surface).__name__)
@@ -132,7 +132,7 @@ def test_without_noise_readings_are_the_surface_at_the_weights(surface: Surface,
     answer = AnalyticBackend(surface).measure(measure(asked))
     assert [reading.split for reading in answer.readings] == [Split.TRAIN, Split.VALIDATION]
     for reading in answer.readings:
-        assert (reading.R, reading.D, reading.C) == (surface.R(lam, gamma), surface.D(lam, gamma), surface.C(lam, gamma))
+        assert (surface.R(lam, gamma), surface.D(lam, gamma), surface.C(lam, gamma)) == (reading.R, reading.D, reading.C)
         assert reading.point == asked.point
         assert reading.accuracy == 1.0
         assert (reading.R_se, reading.D_se, reading.C_se) == (0.0, 0.0, 0.0)

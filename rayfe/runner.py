@@ -1,0 +1,70 @@
+"""Runs all trajectories of a configuration on the backend it names."""
+
+from __future__ import annotations
+
+import logging
+from typing import Protocol
+
+from rayfe import driver
+from rayfe.backend.base import Backend
+from rayfe.config import RunConfig
+from rayfe.data.examples import Dataset
+from rayfe.records import StepRecord
+from rayfe.store import Store
+
+log = logging.getLogger(__name__)
+
+
+class Listener(Protocol):
+    """Who is told what happens, e.g. `progress.Progress`."""
+
+    def row(self, record: StepRecord) -> None: ...
+
+    def event(self, text: str) -> None: ...
+
+
+def run(config: RunConfig, dataset: Dataset, store: Store, progress: Listener) -> dict[str, str]:
+    """Walk every trajectory to its end; returns those that failed, with one line why.
+
+    Raises:
+        UsageError: the machine or cluster cannot hold the evaluators asked for.
+        KeyboardInterrupt, signals.Terminated: the step in flight is abandoned.
+        RuntimeError: the embedded Ray died.
+    """
+    if config.backend == "ray":
+        from rayfe.sweep import run_on_ray  # imports Ray
+
+        return run_on_ray(config, dataset, store.url(), config.keep_states, progress.row, progress.event)
+    from rayfe.backend.inline import InlineBackend  # imports torch
+
+    return run_inline(config, InlineBackend(config, dataset), store, progress)
+
+
+def run_inline(config: RunConfig, backend: Backend, store: Store, progress: Listener) -> dict[str, str]:
+    """Walk every trajectory in this process, one attempted step of each in turn; returns as `run` does."""
+    failed: dict[str, str] = {}
+    walking = {}
+    for name, start in config.trajectories().items():
+        try:
+            walking[name] = driver.open_trajectory(config, start, store)
+        except Exception as error:
+            failed[name] = failure(name, error)
+    while walking:
+        for name, trajectory in list(walking.items()):
+            if trajectory.finished is not None:
+                del walking[name]
+                continue
+            try:
+                record = driver.advance(trajectory, backend, store)
+            except Exception as error:  # the others go on
+                failed[name] = failure(name, error)
+                del walking[name]
+                continue
+            progress.row(record)
+    return failed
+
+
+def failure(name: str, error: Exception) -> str:
+    """One line for people; the traceback goes to the log."""
+    log.info("%s failed", name, exc_info=error)
+    return " ".join(f"{type(error).__name__}: {error}".split())

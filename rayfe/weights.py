@@ -1,0 +1,29 @@
+"""Arithmetic of weights: named numpy arrays, one model or several groups of them in one mapping."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rayfe.records import Weights
+
+
+def along(weights: Weights, tangent: Weights, shift: float) -> Weights:
+    """weights + shift * tangent, name by name; the weights themselves where there is nothing to add."""
+    if shift == 0.0 or not tangent:
+        return weights
+    return {name: np.asarray(value + shift * tangent[name], value.dtype) for name, value in weights.items()}
+
+
+def slope(up: Weights, down: Weights, width: float) -> Weights:
+    """(up - down) / width, name by name."""
+    return {name: np.asarray((value - down[name]) / width, value.dtype) for name, value in up.items()}
+
+
+def pack(**groups: Weights | None) -> Weights:
+    """Several groups in one mapping, `group/name`; None is an empty group."""
+    return {f"{group}/{name}": value for group, weights in groups.items() for name, value in (weights or {}).items()}
+
+
+def unpack(packed: Weights, group: str) -> Weights:
+    """One group of `pack`, empty if it is not there."""
+    return {name.removeprefix(f"{group}/"): value for name, value in packed.items() if name.startswith(f"{group}/")}
