@@ -14,7 +14,7 @@ import dataclasses
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import pandas as pd
 import tyro
@@ -47,7 +47,7 @@ def run_config(store: Store) -> RunConfig:
     """The configuration of a stored run, as far as data, model and equilibration go."""
     stored = store.read_config()["config"]
 
-    def group(name: str, cls: type) -> object:
+    def group(name: str, cls: type) -> Any:
         names = {item.name for item in dataclasses.fields(cls)}
         return cls(**{key: stored[f"{name}.{key}"] for key in names if f"{name}.{key}" in stored})
 

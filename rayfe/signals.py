@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import signal
+import socket
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from types import FrameType
 
-INTERRUPTED, TERMINATED = 130, 143
+TERMINATED = 143
+GRACE = 1.4
+"""Seconds for a polite exit on SIGTERM; the contract is 2."""
 
 
 class Terminated(BaseException):
@@ -22,16 +25,27 @@ class Terminated(BaseException):
 def handle_sigterm() -> Iterator[None]:
     """Raise Terminated in the main thread on the first SIGTERM; outside the main thread this does nothing.
 
-    Libraries that install a handler of their own meanwhile must be kept from it (`sweep` does for Ray).
+    Where the block does not end within `GRACE` seconds of it, because the main thread is in foreign code that
+    returns late, the process ends with code 143. Libraries that install a handler of their own must be kept
+    from it (`sweep` does for Ray).
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    reader, writer = socket.socketpair()
+    writer.setblocking(False)
+    left = threading.Event()
+    threading.Thread(target=_watch, args=(reader, left), name="sigterm", daemon=True).start()
+    # written by the C handler, also while the main thread cannot run Python's
+    descriptor_before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
     before = signal.signal(signal.SIGTERM, _terminate)
     try:
         yield
     finally:
+        left.set()
         signal.signal(signal.SIGTERM, before if before is not None else signal.SIG_DFL)
+        signal.set_wakeup_fd(descriptor_before)
+        writer.close()  # ends the thread
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
@@ -39,21 +53,25 @@ def _terminate(number: int, frame: FrameType | None) -> None:
     raise Terminated
 
 
-def exit_within(seconds: float, error: BaseException) -> None:
-    """End this process after `seconds` if it has not ended by then, with the exit code that fits `error`.
+def _watch(reader: socket.socket, left: threading.Event) -> None:
+    with reader:
+        while number := reader.recv(1):
+            if number[0] == signal.SIGTERM and not left.wait(GRACE):
+                with contextlib.suppress(Exception):
+                    print("stopped by SIGTERM; the same command goes on from the last committed step", file=sys.stderr)
+                _end(TERMINATED)
 
-    For a way out that leads through code which may hang (clients of services that are gone). Commits are
-    atomic, so there is nothing to clean up.
+
+def exit_without_cleanup(code: int) -> None:
+    """From now on the interpreter ends with `code` and without the clean-up of libraries: for clients of servers that are gone.
+
+    Commits are atomic, so nothing is left to do.
     """
-    stopped = isinstance(error, Terminated)
-    code = TERMINATED if stopped else INTERRUPTED
-    name = "SIGTERM" if stopped else "SIGINT"
+    atexit.register(_end, code)
 
-    def end() -> None:
-        time.sleep(seconds)
-        with contextlib.suppress(Exception):
-            print(f"stopped by {name}; the same command goes on from the last committed step", file=sys.stderr, flush=True)
-            sys.stdout.flush()
-        os._exit(code)
 
-    threading.Thread(target=end, name="exit", daemon=True).start()
+def _end(code: int) -> None:
+    with contextlib.suppress(Exception):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code)

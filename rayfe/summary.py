@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-STOPS = frozenset({"gamma_zero", "gamma_blind", "pole", "singular", "bound"})
-"""Reasons that end a walk by name; any other reason of a rejected row is a numerical attempt that was repeated."""
+from rayfe.surface.stepper import STOPS
+
 NO_STOP = "running/steps"
 """`end` of a trajectory without a found stop: it has more to do, or its steps or time were used up."""
 
@@ -43,13 +43,10 @@ def found_stop(walk: pd.DataFrame) -> pd.Series | None:
 def drift(steps: pd.DataFrame, reference: np.ndarray | float) -> pd.DataFrame:
     """C / reference - 1 and its standard error along the accepted rows of one trajectory.
 
-    The errors of C here and at the first row (the start, where the reference comes from) combine as independent
-    relative errors; a first row that is the reference itself has none. NaN where an error was not measured.
+    The error is the paired one of column `drift_se` (the start's draws are those of every step, and the noise that
+    both have in common cancels). NaN where it was not measured.
     """
-    C, relative = numbers(steps, "C"), numbers(steps, "C_se") / numbers(steps, "C")
-    ratio = C / reference
-    error = ratio * np.hypot(relative, relative[:1])
-    error[:1] = np.where(np.isclose(ratio[:1], 1.0, rtol=0.0, atol=1e-12), 0.0, error[:1])
+    ratio, error = numbers(steps, "C") / reference, numbers(steps, "drift_se")
     return pd.DataFrame({"drift": ratio - 1.0, "drift_se": error}, index=steps.index)
 
 

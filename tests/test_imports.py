@@ -8,7 +8,8 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "rayfe"
 LAYERS = [
     ["tables", "records", "config"],
-    ["files", "summary", "rows", "surface", "weights"],
+    ["files", "rows", "surface", "weights"],
+    ["summary"],
     ["layout", "figures"],
     ["recovery"],
     ["store"],

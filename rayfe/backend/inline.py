@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
-from torch import nn
 
 from rayfe.backend.base import Backend, join_replicas, split_replicas
 from rayfe.config import RunConfig
@@ -18,7 +18,7 @@ from rayfe.equilibrate.schedule import first_rate, walk_rate
 from rayfe.equilibrate.settle import find_shift
 from rayfe.equilibrate.train import Probe, train
 from rayfe.model.objective import draw_noise, training_cost
-from rayfe.model.protocol import build, input_shape
+from rayfe.model.protocol import Representation, build, input_shape
 from rayfe.records import (
     Equilibrated,
     EquilibrateRequest,
@@ -159,11 +159,11 @@ class InlineBackend(Backend):
                 examples += reading_cost(len(data))
         return Measured(readings=tuple(readings), weights=tuple(weights), examples=examples)
 
-    def _recompute(self, model: nn.Module, seed: int, purpose: str, *, decode: bool = True) -> float:
+    def _recompute(self, model: Representation, seed: int, purpose: str, *, decode: bool = True) -> float:
         rng = generator(self._device, seed, "statistics", purpose)
         return recompute_statistics(model, self._data[Split.TRAIN].x, chunk=self._config.measure.chunk, rng=rng, decode=decode)
 
-    def _model(self, weights: Weights | None, *, seed: int) -> nn.Module:
+    def _model(self, weights: Weights | None, *, seed: int) -> Any:
         initial = derived_seed(seed, "initial weights")
         model = build(self._config.model, input_shape=self._shape, classes=self._classes, seed=initial)
         if weights is not None:

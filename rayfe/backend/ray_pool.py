@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
 import time
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -27,6 +28,15 @@ class WorkersLost(RuntimeError):
     """A request met one dying worker after the other."""
 
 
+def share(dataset: Dataset | None) -> bytes:
+    """Put the examples into the object store once (one copy a node, read without copying); returns what names them.
+
+    A reference in pickled form, because Ray warns on stderr of actors that restart with references as arguments.
+    The examples stay as long as this process, which owns them.
+    """
+    return pickle.dumps(ray.put(dataset))
+
+
 def make_inline(config: RunConfig, dataset: Dataset | None) -> Backend:
     from rayfe.backend.inline import InlineBackend  # imports torch: in evaluators only
 
@@ -35,10 +45,10 @@ def make_inline(config: RunConfig, dataset: Dataset | None) -> Backend:
 
 
 class Evaluator:
-    """Holds one backend, built from `data[0]` (a reference: one copy a node), and answers one request at a time."""
+    """Holds one backend, built from the examples of `share`, and answers one request at a time."""
 
-    def __init__(self, make_backend: BackendFactory, config: RunConfig, data: list[Any]) -> None:
-        self._make = lambda: make_backend(config, ray.get(data[0]))
+    def __init__(self, make_backend: BackendFactory, config: RunConfig, data: bytes) -> None:
+        self._make = lambda: make_backend(config, ray.get(pickle.loads(data)))
         self._backend: Backend | None = None
 
     def start(self) -> None:
@@ -59,7 +69,7 @@ class EvaluatorPool:
     """Hands each request to an evaluator that is idle, in the order of arrival, until it is answered."""
 
     def __init__(
-        self, make_backend: BackendFactory, config: RunConfig, data: list[Any], *, evaluators: int, gpus: float = 0.0
+        self, make_backend: BackendFactory, config: RunConfig, data: bytes, *, evaluators: int, gpus: float = 0.0
     ) -> None:
         self._per_part = config.replicas_per_evaluator
         self._new = lambda: _evaluator(gpus).remote(make_backend, config, data)
@@ -150,8 +160,8 @@ def _raise_cause(error: RayTaskError) -> NoReturn:
     raise error
 
 
-def start_pool(make_backend: BackendFactory, config: RunConfig, data: list[Any], *, evaluators: int, gpus: float = 0.0) -> Any:
-    """A pool's handle; `data[0]` is a reference to the data set. The pool ends with the driver that made it."""
+def start_pool(make_backend: BackendFactory, config: RunConfig, data: bytes, *, evaluators: int, gpus: float = 0.0) -> Any:
+    """A pool's handle; `data` comes from `share`. The pool ends with the driver that made it."""
     actor = ray.remote(num_cpus=0, resources=HEAD, max_restarts=-1, max_concurrency=1000)(EvaluatorPool)
     return actor.remote(make_backend, config, data, evaluators=evaluators, gpus=gpus)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as nnf
@@ -55,7 +55,7 @@ class Objective(nn.Module):
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self.model = model
+        self.model: Any = model  # meets protocol.Representation
 
     def forward(self, x: Tensor, y: Tensor, noise: Noise) -> PerExample:
         mean, log_variance = self.model.encode(x)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 import inspect
 import math
-from typing import Protocol, runtime_checkable
+from collections.abc import Iterator
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +15,6 @@ from rayfe.config import ModelConfig, UsageError
 from rayfe.model.mlp import MLP
 
 
-@runtime_checkable
 class Representation(Protocol):
     """A torch.nn.Module with an amortised Gaussian encoder e(z|x), a Gaussian decoder d(x|z) and a classifier c(y|z).
 
@@ -25,6 +25,10 @@ class Representation(Protocol):
 
     latent: int
     """Dimensions of z."""
+
+    # of torch.nn.Module
+    def eval(self) -> Any: ...
+    def modules(self) -> Iterator[nn.Module]: ...
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """x (N, *input_shape) -> mean and log-variance of e(z|x), each (N, latent)."""
@@ -64,8 +68,8 @@ def input_shape(config: ModelConfig, shape: tuple[int, ...]) -> tuple[int, ...]:
     return (math.prod(shape),) if config.name == "mlp" else shape
 
 
-def build(config: ModelConfig, *, input_shape: tuple[int, ...], classes: int, seed: int = 0) -> nn.Module:
-    """A newly initialised model; its initial weights are a function of `seed` alone.
+def build(config: ModelConfig, *, input_shape: tuple[int, ...], classes: int, seed: int = 0) -> Any:
+    """A newly initialised model (a torch.nn.Module that meets `Representation`); its initial weights are a function of `seed` alone.
 
     Raises:
         UsageError: the model's outputs do not have the shapes of the protocol.
@@ -77,7 +81,7 @@ def build(config: ModelConfig, *, input_shape: tuple[int, ...], classes: int, se
     return model
 
 
-def _check_shapes(model: nn.Module, config: ModelConfig, *, input_shape: tuple[int, ...], classes: int) -> None:
+def _check_shapes(model: Any, config: ModelConfig, *, input_shape: tuple[int, ...], classes: int) -> None:
     latent = getattr(model, "latent", None)
     if not isinstance(latent, int):
         raise UsageError("model.name", config.name, "must have an integer attribute `latent`, the dimensions of z")
