@@ -19,8 +19,10 @@ LAYERS = [
     ["backend"],
     ["driver"],
     ["signals", "presets", "progress"],
-    ["sweep"],
+    ["options"],
+    ["manifest"],
     ["runner"],
+    ["sweep"],
     ["cli"],
     ["__main__"],
 ]

@@ -1,0 +1,116 @@
+"""run.json: what a run was asked for, and whether a stored run is the same one."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import shlex
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+import numpy as np
+
+from rayfe import __version__
+from rayfe.config import RunConfig, UsageError, flat, identity, require
+from rayfe.data.datasets import Dataset
+from rayfe.files import CorruptFile
+from rayfe.layout import CONFIG
+from rayfe.options import dashed, option_of
+from rayfe.store import Store
+
+SETS = ("lam", "gamma", "seed")
+"""Fields that may grow when a run is continued; `steps` may, too."""
+PLACES = ("out", "data.root")
+"""Options that say where things are on this machine: run.json leaves them out."""
+
+
+def manifest_of(job: str, preset: str, argv: list[str], config: RunConfig, dataset: Dataset) -> dict[str, Any]:
+    """The content of run.json: what was asked for, with nothing of this machine in it."""
+    fields = {name: value for name, value in flat(config).items() if name not in PLACES}
+    same = identity(config)
+    fields["data.name"] = same["data.name"] = _portable(config.data.name)
+    manifest = {
+        "rayfe": __version__,
+        "job": job,
+        "preset": preset,
+        "command": shlex.join(["python", f"jobs/{job}.py", *_without_places(argv)]),
+        "config": fields,
+        "identity": same,
+        "input_shape": dataset.input_shape,
+        "classes": dataset.classes,
+        "class_names": dataset.class_names,
+        "data_sha256": _fingerprint(dataset),
+        "versions": {"python": platform.python_version()}
+        | {name: importlib.metadata.version(name) for name in ("torch", "ray", "numpy")},
+    }
+    return json.loads(json.dumps(manifest))
+
+
+def _portable(name: str) -> str:
+    """A data set's name without the folder of a file of the user's own."""
+    return "npz:" + os.path.basename(name.removeprefix("npz:")) if name.startswith("npz:") else name
+
+
+def _without_places(argv: list[str]) -> list[str]:
+    words: list[str] = []
+    inside = False
+    for word in argv:
+        if word.startswith("--"):
+            inside = option_of(word)[2:] in PLACES
+        if not inside:
+            option, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
+            words.append(option + equals + _portable(value))
+    return words
+
+
+def _fingerprint(dataset: Dataset) -> str:
+    """SHA-256 over the arrays of both splits."""
+    digest = hashlib.sha256()
+    for array in (dataset.train.x, dataset.train.y, dataset.validation.x, dataset.validation.y):
+        digest.update(f"{array.dtype}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).reshape(-1).data)
+    return digest.hexdigest()
+
+
+def stored_manifest(store: Store, manifest: Mapping[str, Any], config: RunConfig) -> dict[str, Any] | None:
+    """run.json of the run that is there, None if there is none.
+
+    Raises:
+        UsageError: its rows would not be those of this configuration.
+    """
+    if not store.exists():
+        require(not store.trajectories(), "out", store.url(), f"has steps but no {CONFIG}; use another --out")
+        return None
+    try:
+        stored = store.read_config()
+        before, job, sha256 = dict(stored["identity"]), stored["job"], stored["data_sha256"]
+        _ = {name: stored["config"][name] for name in (*SETS, "steps")}
+    except (CorruptFile, KeyError, TypeError, ValueError) as error:
+        raise UsageError("out", store.url(), f"its {CONFIG} cannot be read ({error}); use another --out") from error
+    require(job == manifest["job"], "out", store.url(), f"holds a run of jobs/{job}.py; use another --out")
+    for name, value in manifest["identity"].items():
+        if name not in before or before[name] != value:
+            _refuse_change(name, value, before.get(name))
+    other_data = "its examples are not those of the stored run; use another --out, or the data of that run"
+    require(sha256 == manifest["data_sha256"], "data.name", config.data.name, other_data)
+    return stored
+
+
+def _refuse_change(name: str, value: object, before: object) -> NoReturn:
+    option = f"--{dashed(name)} {before}"
+    if isinstance(before, bool):
+        group, dot, leaf = dashed(name).rpartition(".")
+        option = f"--{group}{dot}{'' if before else 'no-'}{leaf}"
+    raise UsageError(name, value, f"the stored run has {before}; use another --out, or give {option}")
+
+
+def grown(manifest: dict[str, Any], stored: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The manifest with the starts and steps of both."""
+    if stored is None:
+        return manifest
+    before, now = stored["config"], manifest["config"]
+    union = {name: list(dict.fromkeys([*before[name], *now[name]])) for name in SETS}
+    return manifest | {"config": now | union | {"steps": max(before["steps"], now["steps"])}}

@@ -1,0 +1,47 @@
+"""Fixtures that several test modules share: one Ray for the session, and the data sets beside the repository."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of data sets that are not part of the repository."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip(f"no data at {SHARED_DATA}")
+    return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def ray_session() -> Iterator[None]:
+    """One Ray with 4 logical CPUs for all tests; what runs on Ray joins it."""
+    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    ray = pytest.importorskip("ray")
+    options = {
+        "address": "local",
+        "num_cpus": 4,
+        "num_gpus": 0,
+        "include_dashboard": False,
+        "object_store_memory": 80 << 20,
+        "log_to_driver": False,
+        "logging_level": "error",
+    }
+    for attempt in (1, 2):
+        try:
+            ray.init(**options, _temp_dir=tempfile.mkdtemp(prefix="r", dir="/tmp"))  # short: paths of sockets are limited
+            break
+        except Exception:  # a busy machine can be too slow for Ray's agents (ray#65983)
+            ray.shutdown()
+            if attempt == 2:
+                raise
+    yield
+    ray.shutdown()
