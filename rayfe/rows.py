@@ -1,11 +1,25 @@
-"""Readings, response and velocity -> the records that are stored."""
+"""Readings, response and velocity -> the records that are stored, and back."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from rayfe.records import Outcome, Point, Reading, ReadingRecord, Response, StepKey, StepRecord, Velocity
+from rayfe.records import (
+    Answer,
+    Equilibrated,
+    Measured,
+    Outcome,
+    Point,
+    Reading,
+    ReadingRecord,
+    Response,
+    Settled,
+    Split,
+    StepKey,
+    StepRecord,
+    Velocity,
+)
 
 
 def step_record(
@@ -43,16 +57,14 @@ def step_record(
     )
 
 
-def reading_records(
-    key: StepKey, readings: Iterable[Reading], *, first: bool, replica: str | None = None
-) -> tuple[ReadingRecord, ...]:
-    """Rows of readings; `replica` renames them."""
+def reading_records(key: StepKey, readings: Iterable[Reading], *, first: bool) -> tuple[ReadingRecord, ...]:
+    """Rows of readings; `first`: of the first equilibrium."""
     return tuple(
         ReadingRecord(
             trajectory=key.trajectory,
             step=key.step,
             attempt=key.attempt,
-            replica=replica or reading.replica,
+            replica=reading.replica,
             split=str(reading.split),
             update=reading.update,
             first=first,
@@ -70,3 +82,66 @@ def reading_records(
         )
         for reading in readings
     )
+
+
+def response_in(row: StepRecord) -> Response:
+    """The response that an accepted row holds."""
+    return Response(
+        C_lam=number(row.C_lam),
+        C_gamma=number(row.C_gamma),
+        D_gamma=number(row.D_gamma),
+        D_lam=row.D_lam,
+        C_lam_se=number(row.C_lam_se),
+        C_gamma_se=number(row.C_gamma_se),
+    )
+
+
+def reading_in(row: StepRecord) -> Reading:
+    """The training reading that an accepted row was made from, as far as the row has it."""
+    return Reading(
+        replica="settled",
+        split=Split.TRAIN,
+        point=Point(lam=row.lam, gamma=row.gamma, t=row.t),
+        update=0,
+        R=number(row.R),
+        D=number(row.D),
+        C=number(row.C),
+        accuracy=number(row.accuracy),
+        R_se=number(row.R_se),
+        D_se=number(row.D_se),
+        C_se=number(row.C_se),
+    )
+
+
+def number(value: float | None) -> float:
+    """A column that every accepted row has."""
+    assert value is not None
+    return value
+
+
+class Work:
+    """What the answers of one attempted step add up to: examples, and readings to be stored."""
+
+    def __init__(self, key: StepKey) -> None:
+        self.key = key
+        self.examples = 0.0
+        self.readings: tuple[ReadingRecord, ...] = ()
+
+    def equilibrated(self, answer: Answer | None, *, first: bool = False) -> Equilibrated:
+        assert isinstance(answer, Equilibrated)
+        self._add(answer.examples, answer.readings, first=first)
+        return answer
+
+    def measured(self, answer: Answer | None) -> Measured:
+        assert isinstance(answer, Measured)
+        self._add(answer.examples, answer.readings)
+        return answer
+
+    def settled(self, answer: Answer | None) -> Settled:
+        assert isinstance(answer, Settled)
+        self._add(answer.examples, ())
+        return answer
+
+    def _add(self, examples: float, readings: Sequence[Reading], *, first: bool = False) -> None:
+        self.examples += examples
+        self.readings += reading_records(self.key, readings, first=first)

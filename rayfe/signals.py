@@ -59,7 +59,22 @@ def _watch(reader: socket.socket, left: threading.Event) -> None:
             if number[0] == signal.SIGTERM and not left.wait(GRACE):
                 with contextlib.suppress(Exception):
                     print("stopped by SIGTERM; the same command goes on from the last committed step", file=sys.stderr)
+                    _kill_descendants()
                 _end(TERMINATED)
+
+
+def _kill_descendants() -> None:
+    """End the processes below this one, the nearest first (they would start others again). Linux only."""
+    parents: dict[int, list[int]] = {}
+    for entry in os.listdir("/proc"):
+        with contextlib.suppress(OSError, ValueError), open(f"/proc/{int(entry)}/stat") as file:
+            parents.setdefault(int(file.read().rpartition(")")[2].split()[1]), []).append(int(entry))
+    below = [os.getpid()]
+    for parent in below:
+        below += parents.get(parent, [])
+    for pid in below[1:]:
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def exit_without_cleanup(code: int) -> None:

@@ -12,6 +12,7 @@ import os
 import queue
 import shutil
 import signal
+import sys
 import tempfile
 import threading
 import time
@@ -322,6 +323,7 @@ def _cluster() -> Iterator[Callable[[], None]]:
         yield _check_embedded if embedded else _check_nothing
     except (Terminated, RayDied) as error:
         exit_without_cleanup(TERMINATED if isinstance(error, Terminated) else 1)
+        sys.excepthook = sys.__excepthook__  # Ray's own asks the server that is gone, and waits for ever
         if embedded:
             _kill(_descendants() - others)
         raise

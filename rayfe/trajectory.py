@@ -6,7 +6,9 @@ step leaves behind. Whoever drives it (`driver`, a notebook, a test) decides whe
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Generator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +18,6 @@ from rayfe.records import (
     Commit,
     Equilibrated,
     EquilibrateRequest,
-    Measured,
     MeasureRequest,
     Outcome,
     Point,
@@ -24,7 +25,6 @@ from rayfe.records import (
     Replica,
     Request,
     Response,
-    Settled,
     SettleRequest,
     Split,
     StepKey,
@@ -32,14 +32,14 @@ from rayfe.records import (
     Velocity,
     Weights,
 )
-from rayfe.rows import reading_records, step_record
+from rayfe.rows import Work, number, reading_in, response_in, step_record
 from rayfe.surface.process import SingularResponse, iso_classification
-from rayfe.surface.response import first_law_residual, response_of
+from rayfe.surface.response import chart_defect, first_law_residual, response_of
 from rayfe.surface.stencil import centre_only, neighbours
 from rayfe.surface.stepper import STOPS, Proposal, Verdict, gamma_vanishes, judge, propose
 from rayfe.weights import along, pack, slope, unpack
 
-Steps = Generator[Request, Answer, Commit]
+Steps = Generator[Request, Answer | None, Commit]
 RISE = 0.02
 """J may rise by this fraction of itself during an equilibration; more means that it did not equilibrate."""
 
@@ -75,6 +75,10 @@ class Trajectory:
         return self._rows[-1].seconds if self._rows else 0.0
 
     @property
+    def _examples(self) -> float:
+        return self._rows[-1].examples if self._rows else 0.0
+
+    @property
     def finished(self) -> str | None:
         """Why there is no further step: a named stop, `lam_end`, `steps` or `time`; None while there is one."""
         if not self._rows:
@@ -107,46 +111,42 @@ class Trajectory:
 
     def _first_step(self) -> Steps:
         key = StepKey(trajectory=self.start.name, seed=self.start.seed, step=0, attempt=len(self._rows))
+        config, work = self._config, Work(key)
         point = Point(lam=self.start.lam, gamma=self.start.gamma)
-        replica = Replica(name="centre", point=point, weights=None)
-        first = _equilibrated((yield EquilibrateRequest(key=key, replicas=(replica,), first=True)))
+        new = Replica(name="centre", point=point, weights=None)
+        first = work.equilibrated((yield EquilibrateRequest(key=key, replicas=(new,), first=True)), first=True)
         if first.outcome is not Outcome.OK:
             raise WalkFailed("the first equilibrium diverged; lower --equilibration.first-learning-rate")
-        stencil = self._neighbours(point)
+        stencil = neighbours(point, config.stencil, config.neighbours)
         replicas = tuple(Replica(name=name, point=at, weights=first.weights[0]) for name, at in stencil.items())
-        walk = _equilibrated((yield EquilibrateRequest(key=key, replicas=replicas, preconditioner=first.preconditioner)))
+        request = EquilibrateRequest(key=key, replicas=replicas, preconditioner=first.preconditioner)
+        walk = work.equilibrated((yield request))
         if walk.outcome is not Outcome.OK:
             raise WalkFailed("the walk's equilibration diverged at the start; lower --equilibration.learning-rate")
-        stencil_read = _measured((yield self._measure(key, replicas, walk.weights, "settle")))
-        response = response_of(_by_name(stencil_read.readings))
-        tested = _measured((yield self._measure(key, replicas[:1], walk.weights[:1], "test", validation=True)))
+        read = work.measured((yield _measure(key, replicas, walk.weights, "settle")))
+        settled = (Replica(name="settled", point=point, weights=None),)
+        tested = work.measured((yield _measure(key, settled, walk.weights[:1], "test", validation=True)))
         train, validation = tested.readings
-        record = step_record(
-            key,
-            point=point,
-            train=train,
-            validation=validation,
-            response=response,
-            process=self._config.process,
-            accepted=True,
-            outcome=Outcome.OK,
-            C_target=train.C,
-            C_settle_target=_by_name(stencil_read.readings)["centre"].C,
-            drift_se=0.0,
-            response_age=0,
-            excess=0.0,
-            F_start=first.readings[0].F,
-            F_end=walk.readings[-len(replicas)].F,
-            next_step_length=self._config.step_length,
-            examples=first.examples + walk.examples + stencil_read.examples + tested.examples,
+        columns = {
+            "process": config.process,
+            "train": train,
+            "validation": validation,
+            "response": response_of(_by_name(read.readings)),
+            "response_age": 0,
+            "C_target": train.C,
+            "C_settle_target": _by_name(read.readings)["centre"].C,
+            "drift_se": 0.0,
+            "excess": 0.0,
+            "F_start": first.readings[0].F,
+            "F_end": walk.readings[-len(replicas)].F,
+        }
+        carry = pack(
+            tangent=_tangent(replicas, walk.weights),
+            second_moment=walk.preconditioner,
+            start={"C_noise": np.asarray(train.C_noise, np.float64)},
         )
-        readings = (
-            *reading_records(key, first.readings, first=True),
-            *reading_records(key, (*walk.readings, *stencil_read.readings), first=False),
-            *reading_records(key, tested.readings, first=False, replica="settled"),
-        )
-        carry = pack(tangent=_tangent(stencil, walk.weights), second_moment=walk.preconditioner, start=_noise(train))
-        return Commit(record=record, readings=readings, state=tested.weights[0], carry=carry)
+        start = Verdict(accepted=True, reason=None, next_length=config.step_length)
+        return self._commit(work, point, Outcome.OK, start, columns, accepted_state=tested.weights[0], carry=carry)
 
     def _next_step(self) -> Steps:
         last, config = self.accepted[-1], self._config
@@ -158,7 +158,7 @@ class Trajectory:
         )
         here = Point(lam=last.lam, gamma=last.gamma)
         try:
-            velocity = iso_classification(here, _response(last))
+            velocity = iso_classification(here, response_in(last))
         except SingularResponse as singular:
             return self._stop(key, here, singular.stop, Outcome.SINGULAR)
         length = self._rows[-1].next_step_length or config.step_length
@@ -170,104 +170,111 @@ class Trajectory:
         return (yield from self._walk(key, proposal, velocity))
 
     def _walk(self, key: StepKey, proposal: Proposal, velocity: Velocity) -> Steps:
-        last, config, point = self.accepted[-1], self._config, proposal.point
-        refresh = key.attempt > 0 or (last.response_age or 0) + 1 >= config.refresh
-        stencil = self._neighbours(point) if refresh else centre_only(point)
-        start = self._predicted(proposal.length)
-        tangent = unpack(self._carry, "tangent")
-        replicas = tuple(
-            Replica(name=name, point=at, weights=along(start, tangent, at.gamma - point.gamma)) for name, at in stencil.items()
-        )
+        last, config = self.accepted[-1], self._config
+        work = Work(key)
+        age = (last.response_age or 0) + 1
+        refresh = key.attempt > 0 or age >= config.refresh
+        replicas = self._replicas(proposal, refresh=refresh)
         second_moment = unpack(self._carry, "second_moment") or None
-        trained = _equilibrated((yield EquilibrateRequest(key=key, replicas=replicas, preconditioner=second_moment)))
-        readings, examples = reading_records(key, trained.readings, first=False), trained.examples
-        F_start, F_end = trained.readings[0].F, trained.readings[-len(replicas)].F
-        outcome = trained.outcome
-        if outcome is Outcome.OK and F_end > F_start + RISE * abs(F_start):
-            outcome = Outcome.NOT_EQUILIBRATED
+        request = EquilibrateRequest(key=key, replicas=replicas, preconditioner=second_moment)
+        trained = work.equilibrated((yield request))
+        columns: dict[str, Any] = {
+            "process": config.process,
+            "velocity": velocity,
+            "step_length": proposal.length,
+            "C_target": last.C_target,
+            "C_settle_target": last.C_settle_target,
+            "F_start": trained.readings[0].F if trained.readings else None,
+            "F_end": trained.readings[-len(replicas)].F if trained.readings else None,
+        }
+        outcome = _outcome(trained, columns["F_start"], columns["F_end"])
         if outcome is not Outcome.OK:
             verdict = self._judge(outcome, None, 0.0, proposal)
-            return self._reject(key, proposal, velocity, outcome, verdict, readings, examples)
+            return self._commit(work, proposal.point, outcome, verdict, columns, accepted_state=None, carry={})
 
-        response, age = _response(last), (last.response_age or 0) + 1
+        response, tangent, centre = response_in(last), unpack(self._carry, "tangent"), None
         if refresh:
-            stencil_read = _measured((yield self._measure(key, replicas, trained.weights, "settle")))
-            readings += reading_records(key, stencil_read.readings, first=False)
-            examples += stencil_read.examples
-            response, age = response_of(_by_name(stencil_read.readings)), 0
-            tangent = _tangent(stencil, trained.weights)
-        centre, settled, used = trained.weights[0], None, 0.0
+            read = work.measured((yield _measure(key, replicas, trained.weights, "settle")))
+            response, age, centre = response_of(_by_name(read.readings)), 0, _by_name(read.readings)["centre"]
+            tangent = _tangent(replicas, trained.weights)
+        weights, point, used = trained.weights[0], proposal.point, 0.0
         if config.settle:
             reach = config.neighbours.gamma_delta * point.gamma
-            settled = _settled(
-                (
-                    yield SettleRequest(
-                        key=key,
-                        weights=centre,
-                        tangent=tangent,
-                        point=point,
-                        C_target=_number(last.C_settle_target),
-                        C_gamma=response.C_gamma,
-                        shift_min=-reach,
-                        shift_max=reach,
-                    )
-                )
-            )
-            centre, examples, used = settled.weights, examples + settled.examples, abs(settled.shift) / reach
-        point = Point(lam=point.lam, gamma=point.gamma + (settled.shift if settled else 0.0))
-        replica = Replica(name="settled", point=point, weights=centre)
-        tested = _measured((yield self._measure(key, (replica,), (centre,), "test", validation=True)))
+            settled = work.settled((yield self._settle(key, weights, tangent, point, response, reach)))
+            weights, used = settled.weights, abs(settled.shift) / reach
+            point = Point(lam=point.lam, gamma=point.gamma + settled.shift, t=point.t)
+            columns |= {"C_before_settle": settled.C_before, "settle_shift": settled.shift}
+        replica = Replica(name="settled", point=point, weights=weights)
+        tested = work.measured((yield _measure(key, (replica,), (weights,), "test", validation=True)))
         train, validation = tested.readings
-        readings += reading_records(key, tested.readings, first=False)
-        verdict = self._judge(outcome, train, used, proposal)
-        record = step_record(
-            key,
-            point=point,
-            train=train,
-            validation=validation,
-            response=response,
-            process=config.process,
-            accepted=verdict.accepted,
-            outcome=outcome,
-            reason=verdict.reason,
-            C_target=last.C_target,
-            C_settle_target=last.C_settle_target,
-            drift_se=self._drift_se(train),
-            C_before_settle=settled.C_before if settled else None,
-            settle_shift=settled.shift if settled else None,
-            response_age=age,
-            excess=self._excess(train),
-            chart_defect=_chart_defect(_by_name(stencil_read.readings)["centre"], train) if refresh else None,
-            first_law_residual=first_law_residual(_reading(last), train),
-            F_start=F_start,
-            F_end=F_end,
-            velocity=velocity,
-            step_length=proposal.length,
-            next_step_length=verdict.next_length,
-            examples=last_examples(self._rows) + examples + tested.examples,
+        columns |= {
+            "train": train,
+            "validation": validation,
+            "response": response,
+            "response_age": age,
+            "drift_se": self._drift_se(train),
+            "excess": self._excess(train),
+            "chart_defect": chart_defect(centre, train) if centre else None,
+            "first_law_residual": first_law_residual(reading_in(last), train),
+        }
+        carry = pack(
+            tangent=tangent,
+            previous=self._state,
+            second_moment=trained.preconditioner,
+            start=unpack(self._carry, "start"),
         )
-        start_noise = unpack(self._carry, "start")
-        carry = pack(tangent=tangent, previous=self._state, second_moment=trained.preconditioner, start=start_noise)
-        state = tested.weights[0] if verdict.accepted else None
-        return Commit(record=record, readings=readings, state=state, carry=carry if verdict.accepted else None)
+        verdict = self._judge(outcome, train, used, proposal)
+        return self._commit(work, point, outcome, verdict, columns, accepted_state=tested.weights[0], carry=carry)
 
     # --- parts --------------------------------------------------------------------------------------------------------
 
-    def _neighbours(self, point: Point) -> dict[str, Point]:
-        return neighbours(point, self._config.stencil, self._config.neighbours)
-
-    def _measure(
-        self, key: StepKey, replicas: Sequence[Replica], weights: Sequence[Weights], purpose: str, *, validation: bool = False
-    ) -> MeasureRequest:
-        return MeasureRequest(
-            key=key,
-            replicas=tuple(
-                Replica(name=replica.name, point=replica.point, weights=trained)
-                for replica, trained in zip(replicas, weights, strict=True)
-            ),
-            splits=(Split.TRAIN, Split.VALIDATION) if validation else (Split.TRAIN,),
-            purpose=purpose,
+    def _replicas(self, proposal: Proposal, *, refresh: bool) -> tuple[Replica, ...]:
+        """The centre, and at a refresh its neighbours, all starting from the prediction moved along the old tangent."""
+        point, config = proposal.point, self._config
+        points = neighbours(point, config.stencil, config.neighbours) if refresh else centre_only(point)
+        start, tangent = self._predicted(proposal.length), unpack(self._carry, "tangent")
+        return tuple(
+            Replica(name=name, point=at, weights=along(start, tangent, at.gamma - point.gamma)) for name, at in points.items()
         )
+
+    def _settle(
+        self, key: StepKey, weights: Weights, tangent: Weights, point: Point, response: Response, reach: float
+    ) -> SettleRequest:
+        return SettleRequest(
+            key=key,
+            weights=weights,
+            tangent=tangent,
+            point=point,
+            C_target=number(self.accepted[-1].C_settle_target),
+            C_gamma=response.C_gamma,
+            shift_min=-reach,
+            shift_max=reach,
+        )
+
+    def _commit(
+        self,
+        work: Work,
+        point: Point,
+        outcome: Outcome,
+        verdict: Verdict,
+        columns: dict[str, Any],
+        *,
+        accepted_state: Weights | None,
+        carry: Weights,
+    ) -> Commit:
+        record = step_record(
+            work.key,
+            point=point,
+            outcome=outcome,
+            accepted=verdict.accepted,
+            reason=verdict.reason,
+            next_step_length=verdict.next_length,
+            examples=self._examples + work.examples,
+            **columns,
+        )
+        if not verdict.accepted:
+            return Commit(record=record, readings=work.readings, state=None, carry=None)
+        return Commit(record=record, readings=work.readings, state=accepted_state, carry=carry)
 
     def _predicted(self, length: float) -> Weights:
         """theta_k + r (theta_k - theta_{k-1}), r the ratio of step lengths, at most 1: it removes the steady lag."""
@@ -278,7 +285,7 @@ class Trajectory:
         return along(self._state, slope(self._state, previous, 1.0), min(1.0, length / last))
 
     def _judge(self, outcome: Outcome, train: Reading | None, used: float, proposal: Proposal) -> Verdict:
-        target = _number(self.accepted[-1].C_target)
+        target = number(self.accepted[-1].C_target)
         drift = train.C / target - 1.0 if train is not None and self._config.settle else None
         return judge(
             outcome=outcome,
@@ -292,39 +299,14 @@ class Trajectory:
 
     def _drift_se(self, train: Reading) -> float:
         """Standard error of C / C0 - 1. Draws are those of step 0, so the noise that both have in common cancels."""
-        C0, noise0 = _number(self.accepted[0].C), unpack(self._carry, "start")["C_noise"]
+        C0, noise0 = number(self.accepted[0].C), unpack(self._carry, "start")["C_noise"]
         return float(np.linalg.norm(np.asarray(train.C_noise) - train.C / C0 * noise0) / C0)
 
     def _excess(self, train: Reading) -> float:
         """F above the lower envelope of this trajectory's accepted models at the same multipliers, nats."""
         point = train.point
-        bounds = [_number(row.R) + point.lam * _number(row.D) + point.gamma * _number(row.C) for row in self.accepted]
+        bounds = [number(row.R) + point.lam * number(row.D) + point.gamma * number(row.C) for row in self.accepted]
         return train.F - min([train.F, *bounds])
-
-    def _reject(
-        self,
-        key: StepKey,
-        proposal: Proposal,
-        velocity: Velocity,
-        outcome: Outcome,
-        verdict: Verdict,
-        readings: tuple,
-        examples: float,
-    ) -> Commit:
-        record = step_record(
-            key,
-            point=proposal.point,
-            process=self._config.process,
-            accepted=False,
-            outcome=outcome,
-            reason=verdict.reason,
-            C_target=self.accepted[-1].C_target,
-            velocity=velocity,
-            step_length=proposal.length,
-            next_step_length=verdict.next_length,
-            examples=last_examples(self._rows) + examples,
-        )
-        return Commit(record=record, readings=readings, state=None, carry=None)
 
     def _stop(self, key: StepKey, point: Point, name: str, outcome: Outcome) -> Commit:
         record = step_record(
@@ -335,77 +317,37 @@ class Trajectory:
             outcome=outcome,
             reason=name,
             C_target=self.accepted[-1].C_target,
-            examples=last_examples(self._rows),
+            examples=self._examples,
         )
         return Commit(record=record, readings=(), state=None, carry=None)
 
 
-def last_examples(rows: Sequence[StepRecord]) -> float:
-    return rows[-1].examples if rows else 0.0
-
-
-def _response(row: StepRecord) -> Response:
-    return Response(
-        C_lam=_number(row.C_lam),
-        C_gamma=_number(row.C_gamma),
-        D_gamma=_number(row.D_gamma),
-        D_lam=row.D_lam,
-        C_lam_se=_number(row.C_lam_se),
-        C_gamma_se=_number(row.C_gamma_se),
+def _measure(
+    key: StepKey, replicas: Sequence[Replica], weights: Sequence[Weights], purpose: str, *, validation: bool = False
+) -> MeasureRequest:
+    """Read the replicas with the weights that they have now."""
+    return MeasureRequest(
+        key=key,
+        replicas=tuple(
+            dataclasses.replace(replica, weights=trained) for replica, trained in zip(replicas, weights, strict=True)
+        ),
+        splits=(Split.TRAIN, Split.VALIDATION) if validation else (Split.TRAIN,),
+        purpose=purpose,
     )
 
 
-def _reading(row: StepRecord) -> Reading:
-    """The training reading that an accepted row was made from, as far as the row has it."""
-    return Reading(
-        replica="settled",
-        split=Split.TRAIN,
-        point=Point(lam=row.lam, gamma=row.gamma, t=row.t),
-        update=0,
-        R=_number(row.R),
-        D=_number(row.D),
-        C=_number(row.C),
-        accuracy=_number(row.accuracy),
-        R_se=_number(row.R_se),
-        D_se=_number(row.D_se),
-        C_se=_number(row.C_se),
-    )
+def _outcome(trained: Equilibrated, F_start: float | None, F_end: float | None) -> Outcome:
+    if trained.outcome is Outcome.OK and F_start is not None and F_end is not None and F_end > F_start + RISE * abs(F_start):
+        return Outcome.NOT_EQUILIBRATED
+    return trained.outcome
 
 
-def _noise(reading: Reading) -> Weights:
-    return {"C_noise": np.asarray(reading.C_noise, np.float64)}
-
-
-def _chart_defect(centre: Reading, settled: Reading) -> float:
-    """F of the settled model above the tangent plane of F at the stencil's centre: F + C dgamma (Lemma 3), nats."""
-    return settled.F - (centre.F + centre.C * (settled.point.gamma - centre.point.gamma))
-
-
-def _tangent(stencil: dict[str, Point], weights: Sequence[Weights]) -> Weights:
+def _tangent(replicas: Sequence[Replica], weights: Sequence[Weights]) -> Weights:
     """dtheta/dgamma by central differences of the gamma neighbours' weights (18)."""
-    at = dict(zip(stencil, weights, strict=True))
-    return slope(at["gamma+"], at["gamma-"], stencil["gamma+"].gamma - stencil["gamma-"].gamma)
+    at = {replica.name: (replica.point.gamma, trained) for replica, trained in zip(replicas, weights, strict=True)}
+    (upper, up), (lower, down) = at["gamma+"], at["gamma-"]
+    return slope(up, down, upper - lower)
 
 
 def _by_name(readings: Sequence[Reading]) -> dict[str, Reading]:
     return {reading.replica: reading for reading in readings if reading.split is Split.TRAIN}
-
-
-def _number(value: float | None) -> float:
-    assert value is not None, "an accepted row has this column"
-    return value
-
-
-def _equilibrated(answer: Answer) -> Equilibrated:
-    assert isinstance(answer, Equilibrated)
-    return answer
-
-
-def _measured(answer: Answer) -> Measured:
-    assert isinstance(answer, Measured)
-    return answer
-
-
-def _settled(answer: Answer) -> Settled:
-    assert isinstance(answer, Settled)
-    return answer

@@ -42,5 +42,10 @@ def first_law_residual(before: Reading, after: Reading) -> float:
     return (after.R - before.R) + lam * (after.D - before.D) + gamma * (after.C - before.C)
 
 
+def chart_defect(centre: Reading, settled: Reading) -> float:
+    """F of the settled model above the tangent plane of F at the stencil's centre, F + C dgamma (Lemma 3), nats."""
+    return settled.F - (centre.F + centre.C * (settled.point.gamma - centre.point.gamma))
+
+
 def _paired_error(up: tuple[float, ...], down: tuple[float, ...], width: float) -> float:
     return float(np.linalg.norm(np.subtract(up, down)) / width)

@@ -1,0 +1,139 @@
+"""The pool answers every request once, whatever happens to its evaluators, and passes on errors of the backend."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rayfe.backend.base import Backend
+from rayfe.config import RunConfig
+from rayfe.records import (
+    Equilibrated,
+    EquilibrateRequest,
+    Measured,
+    MeasureRequest,
+    Outcome,
+    Point,
+    Replica,
+    Settled,
+    SettleRequest,
+    StepKey,
+)
+
+ray = pytest.importorskip("ray")
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_session")]
+KEY = StepKey(trajectory="lam0.25-gamma4-seed0", seed=0, step=1, attempt=0)
+
+
+@dataclass(frozen=True)
+class Fake(Backend):
+    """Counts replicas; notes in `folder` who answered; purpose "wait" takes its time, "bad" is an error."""
+
+    folder: Path
+
+    def equilibrate(self, request: EquilibrateRequest) -> Equilibrated:
+        time.sleep(1.0)
+        self._note(" ".join(replica.name for replica in request.replicas))
+        weights = tuple({"gamma": replica.point.gamma} for replica in request.replicas)
+        return Equilibrated(outcome=Outcome.OK, weights=weights, preconditioner=None, readings=(), examples=len(weights))
+
+    def settle(self, request: SettleRequest) -> Settled:
+        raise NotImplementedError
+
+    def measure(self, request: MeasureRequest) -> Measured:
+        self._note(request.purpose)
+        if request.purpose == "bad":
+            raise ValueError("no such split")
+        if request.purpose == "wait" and len(self.notes()) == 1:
+            time.sleep(60)
+        return Measured(readings=(), weights=(), examples=float(len(request.replicas)))
+
+    def _note(self, what: str) -> None:
+        with open(self.folder / "notes", "a") as file:
+            file.write(f"{os.getpid()}:{what}\n")
+
+    def notes(self) -> list[list[str]]:
+        path = self.folder / "notes"
+        return [line.split(":") for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def replicas(count: int) -> tuple[Replica, ...]:
+    return tuple(Replica(name=f"replica{i}", point=Point(lam=1.0, gamma=float(i)), weights=None) for i in range(count))
+
+
+def measure(purpose: str, count: int = 1) -> MeasureRequest:
+    return MeasureRequest(key=KEY, replicas=replicas(count), splits=(), purpose=purpose)
+
+
+class Pooled:
+    def __init__(self, folder: Path, evaluators: int, config: RunConfig) -> None:
+        from rayfe.backend.ray_pool import PoolBackend, share, start_pool
+
+        self.fake = Fake(folder)
+        make = _Make(folder)
+        self.handle: Any = start_pool(make, config, share(None), evaluators=evaluators)
+        self.backend = PoolBackend(self.handle)
+
+
+@dataclass(frozen=True)
+class _Make:
+    folder: Path
+
+    def __call__(self, config: RunConfig, dataset: object) -> Backend:
+        return Fake(self.folder)
+
+
+@pytest.fixture
+def pool(tmp_path: Path) -> Iterator[Any]:
+    made: list[Pooled] = []
+
+    def make(evaluators: int, **fields: Any) -> Pooled:
+        made.append(Pooled(tmp_path, evaluators, RunConfig(**fields)))
+        return made[-1]
+
+    yield make
+    for pooled in made:
+        ray.kill(pooled.handle)
+
+
+def wait_for_note(fake: Fake) -> list[str]:
+    deadline = time.monotonic() + 30
+    while not fake.notes():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return fake.notes()[0]
+
+
+def test_the_pool_answers(pool: Any) -> None:
+    assert pool(1).backend.answer(measure("test", 3)).examples == 3.0
+
+
+def test_a_killed_evaluator_changes_no_answer(pool: Any) -> None:
+    pooled = pool(1)
+    answer = pooled.handle.answer.remote(measure("wait", 2))
+    os.kill(int(wait_for_note(pooled.fake)[0]), signal.SIGKILL)
+    assert ray.get(answer, timeout=60).examples == 2.0
+    assert any("lost an evaluator" in text for text in ray.get(pooled.handle.events.remote()))
+
+
+def test_an_error_of_the_backend_is_raised_as_it_is_and_the_pool_goes_on(pool: Any) -> None:
+    backend = pool(1).backend
+    with pytest.raises(ValueError, match="^no such split$"):
+        backend.answer(measure("bad"))
+    assert backend.answer(measure("test")).examples == 1.0
+
+
+def test_parts_run_side_by_side_on_two_evaluators_and_join_in_order(pool: Any) -> None:
+    pooled = pool(2, replicas_per_evaluator=2)
+    answer = pooled.backend.answer(EquilibrateRequest(key=KEY, replicas=replicas(3)))
+    assert [weights["gamma"] for weights in answer.weights] == [0.0, 1.0, 2.0]
+    notes = pooled.fake.notes()
+    assert sorted(what for _, what in notes) == ["replica0 replica1", "replica2"]
+    assert len({pid for pid, _ in notes}) == 2
