@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from rayfe.records import (
 )
 
 ray = pytest.importorskip("ray")
+ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import tests
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_session")]
 KEY = StepKey(trajectory="lam0.25-gamma4-seed0", seed=0, step=1, attempt=0)
 

@@ -21,7 +21,8 @@ from rayfe.runner import run_inline
 from rayfe.store import Store
 from rayfe.surface.reference import PowerSurface
 
-pytest.importorskip("ray")
+ray = pytest.importorskip("ray")
+ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import tests
 pytestmark = pytest.mark.ray
 SURFACE = PowerSurface(kappa=20.0, a=1 / 3, b=1 / 3)
 CONFIG = RunConfig(gamma=(4.0, 5.0, 6.0), steps=3)

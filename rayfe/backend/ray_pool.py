@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import pickle
 import time
 from collections.abc import Callable
 from typing import Any, NoReturn
 
 import ray
+from ray import cloudpickle  # pins what it pickles references to; plain pickle does not
 from ray.exceptions import ActorUnavailableError, RayActorError, RayError, RayTaskError
 
 from rayfe.backend.base import Backend, join_replicas, split_replicas
@@ -34,7 +34,7 @@ def share(dataset: Dataset | None) -> bytes:
     A reference in pickled form, because Ray warns on stderr of actors that restart with references as arguments.
     The examples stay as long as this process, which owns them.
     """
-    return pickle.dumps(ray.put(dataset))
+    return cloudpickle.dumps(ray.put(dataset))
 
 
 def make_inline(config: RunConfig, dataset: Dataset | None) -> Backend:
@@ -48,7 +48,7 @@ class Evaluator:
     """Holds one backend, built from the examples of `share`, and answers one request at a time."""
 
     def __init__(self, make_backend: BackendFactory, config: RunConfig, data: bytes) -> None:
-        self._make = lambda: make_backend(config, ray.get(pickle.loads(data)))
+        self._make = lambda: make_backend(config, ray.get(cloudpickle.loads(data)))
         self._backend: Backend | None = None
 
     def start(self) -> None:
@@ -110,6 +110,7 @@ class EvaluatorPool:
                 self._bring_back(evaluator)
                 _raise_cause(error)
             except RayError as lost:
+                _refuse_stillborn(lost)
                 at = f"{request.key.trajectory} step {request.key.step}"
                 self._events.append(f"{at}: lost an evaluator ({type(lost).__name__}), asking again")
                 self._bring_back(evaluator)
@@ -160,6 +161,12 @@ def _raise_cause(error: RayTaskError) -> NoReturn:
     raise error
 
 
+def _refuse_stillborn(lost: RayError) -> None:
+    """Raise WorkersLost for an actor that could not be made, such as by a module that its machine lacks: it never will be."""
+    if isinstance(lost, RayActorError) and "creation task" in str(lost):
+        raise WorkersLost(f"an actor cannot be started: {str(lost).strip().splitlines()[-1]}") from lost
+
+
 def start_pool(make_backend: BackendFactory, config: RunConfig, data: bytes, *, evaluators: int, gpus: float = 0.0) -> Any:
     """A pool's handle; `data` comes from `share`. The pool ends with the driver that made it."""
     actor = ray.remote(num_cpus=0, resources=HEAD, max_restarts=-1, max_concurrency=1000)(EvaluatorPool)
@@ -187,6 +194,7 @@ class PoolBackend(Backend):
                 return ray.get(self._pool.answer.remote(request))
             except RayTaskError as error:
                 _raise_cause(error)
-            except RayError:
+            except RayError as lost:
+                _refuse_stillborn(lost)
                 time.sleep(_wait(losses))
         raise WorkersLost(f"the pool of evaluators was lost {LOSSES} times in a row")
