@@ -96,16 +96,20 @@ def run_on_ray(
         pool = start_pool(backend_factory, config, share(dataset), evaluators=plan.evaluators, gpus=plan.gpus)
         seen = {name: len(rows) for name, rows in unfinished.items()}
         watch = Watch(store=store, seen=seen, failed=failed, on_row=on_row, on_event=on_event)
-        lost: dict[str, int] = dict.fromkeys(unfinished, 0)
-        while lost:
-            before = dict(watch.seen)
-            again = _attempt(config, watch, PoolBackend(pool), pool, list(lost), plan, check_alive)
-            # each of them has lost LOSSES workers already, or Tune itself failed to start it
-            lost = {name: lost[name] + 1 if watch.seen[name] == before[name] else 0 for name in again}
-            for name in [name for name, count in lost.items() if count]:
-                failed[name] = f"WorkersLost: its worker was lost {LOSSES} times without a committed step"
-                del lost[name]
+        _walk(config, watch, pool, plan, check_alive)
+        ray.kill(pool)  # Tune keeps its handle; in a Ray that is not ours the evaluators would stay
     return failed
+
+
+def _walk(config: RunConfig, watch: Watch, pool: Any, plan: Plan, check_alive: Callable[[], None]) -> None:
+    """Experiments of Tune until every trajectory has finished or failed."""
+    left = list(watch.seen)
+    while left:
+        before = dict(watch.seen)
+        left = _attempt(config, watch, PoolBackend(pool), pool, left, plan, check_alive)
+        for name in [name for name in left if watch.seen[name] == before[name]]:
+            watch.failed[name] = f"WorkersLost: its worker was lost {LOSSES} times without a committed step"
+            left.remove(name)
 
 
 def _survey(config: RunConfig, store: Store) -> tuple[dict[str, list[StepRecord]], dict[str, str]]:
@@ -350,7 +354,7 @@ def _start(embedded: bool) -> None:
             return
         ray.init(
             address="local",
-            num_cpus=max(2, ray._private.utils.get_num_cpus()),  # one evaluator and the slivers fit on any machine
+            num_cpus=max(2, int(ray._private.utils.get_num_cpus())),  # one evaluator and the slivers fit on any machine
             include_dashboard=False,
             log_to_driver=False,
             logging_level=logging.ERROR,
@@ -377,7 +381,9 @@ def _check_nothing() -> None:
 
 def _check_embedded() -> None:
     node = ray._private.worker._global_node
-    dead = [kind for kind, _ in node.dead_processes() if kind in ("raylet", "gcs_server")] if node is not None else []
+    dead: list[str] = (
+        [kind for kind, _ in node.dead_processes() if kind in ("raylet", "gcs_server")] if node is not None else []
+    )
     if dead:
         raise RayDied(f"the Ray that this process had started died ({', '.join(dead)}); {HINT}")
 

@@ -36,7 +36,7 @@ from rayfe.rows import Work, number, reading_in, response_in, step_record
 from rayfe.surface.process import SingularResponse, iso_classification
 from rayfe.surface.response import chart_defect, first_law_residual, response_of
 from rayfe.surface.stencil import centre_only, neighbours
-from rayfe.surface.stepper import STOPS, Proposal, Verdict, gamma_vanishes, judge, propose
+from rayfe.surface.stepper import STOPS, Proposal, Verdict, gamma_vanishes, judge, moved, propose
 from rayfe.weights import along, pack, slope, unpack
 
 Steps = Generator[Request, Answer | None, Commit]
@@ -158,7 +158,7 @@ class Trajectory:
         )
         here = Point(lam=last.lam, gamma=last.gamma)
         try:
-            velocity = iso_classification(here, response_in(last))
+            velocity = self._velocity()
         except SingularResponse as singular:
             return self._stop(key, here, singular.stop, Outcome.SINGULAR)
         length = self._rows[-1].next_step_length or config.step_length
@@ -167,6 +167,10 @@ class Trajectory:
             return self._stop(key, proposal.point, "gamma_zero", Outcome.OK)
         if length < config.step_length_min:
             raise WalkFailed(f"step {key.step}: rejected down to a step of {length:.2g} in log lam ({self._rows[-1].reason})")
+        rejected = self._rows[-1]
+        if rejected.reason == "settle_range" and rejected.next_step_length == rejected.step_length:
+            miss = number(rejected.C) - number(rejected.C_target)
+            proposal = moved(proposal, gamma=rejected.gamma, miss=miss, C_gamma=number(rejected.C_gamma))
         return (yield from self._walk(key, proposal, velocity))
 
     def _walk(self, key: StepKey, proposal: Proposal, velocity: Velocity) -> Steps:
@@ -276,6 +280,18 @@ class Trajectory:
             return Commit(record=record, readings=work.readings, state=None, carry=None)
         return Commit(record=record, readings=work.readings, state=accepted_state, carry=carry)
 
+    def _velocity(self) -> Velocity:
+        """The response's velocity, plus what the last step's gamma did beyond its own: the settle's shift, which repeats.
+
+        To second order this is the slope at the middle of the next step, and nothing where nothing was settled.
+        """
+        velocities = [iso_classification(Point(lam=row.lam, gamma=row.gamma), response_in(row)) for row in self.accepted[-2:]]
+        if len(velocities) == 1:
+            return velocities[0]
+        before, last = self.accepted[-2:]
+        beyond = (last.gamma - before.gamma) / number(last.step_length) - velocities[0].gamma
+        return Velocity(lam=velocities[1].lam, gamma=velocities[1].gamma + beyond)
+
     def _predicted(self, length: float) -> Weights:
         """theta_k + r (theta_k - theta_{k-1}), r the ratio of step lengths, at most 1: it removes the steady lag."""
         assert self._state is not None
@@ -292,6 +308,7 @@ class Trajectory:
             relative_drift=drift,
             drift_se=self._drift_se(train) if train is not None else 0.0,
             shift_used=used,
+            attempt=sum(row.step == self.accepted[-1].step + 1 for row in self._rows),
             length=proposal.length,
             longest=self._config.step_length,
             tolerance=self._config.tolerance,
