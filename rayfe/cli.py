@@ -96,6 +96,9 @@ def _drive(job: str, preset: str, argv: list[str], config: RunConfig) -> int:
             if stored is None and not store.trajectories():
                 undo()
             raise
+        except RuntimeError as error:  # Ray died or refused; what is stored stays
+            print(f"failed: {' '.join(str(error).splitlines())}", file=sys.stderr)
+            return FAILED
         _report(config, store)
     for name, reason in failed.items():
         print(f"failed: {name}: {' '.join(reason.splitlines())}; the same command tries again", file=sys.stderr)

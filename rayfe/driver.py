@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import time
 
 from rayfe.backend.base import Backend
@@ -10,6 +11,8 @@ from rayfe.config import RunConfig, Start
 from rayfe.records import Answer, Commit, StepRecord
 from rayfe.store import Store
 from rayfe.trajectory import Trajectory
+
+log = logging.getLogger(__name__)
 
 
 def open_trajectory(config: RunConfig, start: Start, store: Store) -> Trajectory:
@@ -45,3 +48,9 @@ def advance(trajectory: Trajectory, backend: Backend, store: Store) -> StepRecor
     record = store.commit(trajectory.start.name, commit)
     trajectory.committed(record, commit)
     return record
+
+
+def failure(name: str, error: Exception) -> str:
+    """One line for people; the traceback goes to the log."""
+    log.info("%s failed", name, exc_info=error)
+    return " ".join(f"{type(error).__name__}: {error}".split())

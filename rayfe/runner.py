@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Protocol
 
 from rayfe import driver
@@ -11,8 +10,6 @@ from rayfe.config import RunConfig
 from rayfe.data.examples import Dataset
 from rayfe.records import StepRecord
 from rayfe.store import Store
-
-log = logging.getLogger(__name__)
 
 
 class Listener(Protocol):
@@ -48,7 +45,7 @@ def run_inline(config: RunConfig, backend: Backend, store: Store, progress: List
         try:
             walking[name] = driver.open_trajectory(config, start, store)
         except Exception as error:
-            failed[name] = failure(name, error)
+            failed[name] = driver.failure(name, error)
     while walking:
         for name, trajectory in list(walking.items()):
             if trajectory.finished is not None:
@@ -57,14 +54,8 @@ def run_inline(config: RunConfig, backend: Backend, store: Store, progress: List
             try:
                 record = driver.advance(trajectory, backend, store)
             except Exception as error:  # the others go on
-                failed[name] = failure(name, error)
+                failed[name] = driver.failure(name, error)
                 del walking[name]
                 continue
             progress.row(record)
     return failed
-
-
-def failure(name: str, error: Exception) -> str:
-    """One line for people; the traceback goes to the log."""
-    log.info("%s failed", name, exc_info=error)
-    return " ".join(f"{type(error).__name__}: {error}".split())

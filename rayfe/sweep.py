@@ -29,7 +29,6 @@ from rayfe.backend.ray_pool import BackendFactory, PoolBackend, WorkersLost, mak
 from rayfe.config import RunConfig, UsageError, require
 from rayfe.data.examples import Dataset
 from rayfe.records import StepRecord
-from rayfe.runner import failure
 from rayfe.signals import TERMINATED, Terminated, exit_without_cleanup
 from rayfe.store import Store
 from rayfe.trajectory import Trajectory, WalkFailed
@@ -120,7 +119,7 @@ def _survey(config: RunConfig, store: Store) -> tuple[dict[str, list[StepRecord]
             if driver.open_trajectory(config, start, store).finished is None:
                 unfinished[name] = store.rows(name)
         except Exception as error:
-            failed[name] = failure(name, error)
+            failed[name] = driver.failure(name, error)
     return unfinished, failed
 
 
@@ -164,7 +163,9 @@ class TrajectoryTrial(tune.Trainable):
     Exceptions of our own code become results, so that whatever Tune sees as an error is a lost worker.
     """
 
-    def setup(self, trial_config: dict[str, Any], *, run: RunConfig, location: str, keep_states: str, backend: Backend) -> None:
+    def setup(  # type: ignore[override]
+        self, trial_config: dict[str, Any], *, run: RunConfig, location: str, keep_states: str, backend: Backend
+    ) -> None:
         self._name: str = trial_config["trajectory"]
         self._run, self._backend = run, backend
         self._store = Store(location, keep_states=keep_states)
@@ -183,7 +184,7 @@ class TrajectoryTrial(tune.Trainable):
             self._trajectory = None  # what it holds may be half-way through a step
             self._failures += 1
             final = self._failures >= FAILURES or isinstance(error, WalkFailed | WorkersLost)
-            return {"done": final, "failure": failure(self._name, error)}
+            return {"done": final, "failure": driver.failure(self._name, error)}
 
 
 class Report(tune.Callback):

@@ -21,8 +21,8 @@ LAYERS = [
     ["signals", "presets", "progress"],
     ["options"],
     ["manifest"],
-    ["runner"],
     ["sweep"],
+    ["runner"],
     ["cli"],
     ["__main__"],
 ]

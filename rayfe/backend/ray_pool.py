@@ -169,8 +169,10 @@ def _refuse_stillborn(lost: RayError) -> None:
 
 def start_pool(make_backend: BackendFactory, config: RunConfig, data: bytes, *, evaluators: int, gpus: float = 0.0) -> Any:
     """A pool's handle; `data` comes from `share`. The pool ends with the driver that made it."""
-    actor = ray.remote(num_cpus=0, resources=HEAD, max_restarts=-1, max_concurrency=1000)(EvaluatorPool)
-    return actor.remote(make_backend, config, data, evaluators=evaluators, gpus=gpus)
+    actor: Any = ray.remote(EvaluatorPool)
+    return actor.options(num_cpus=0, resources=HEAD, max_restarts=-1, max_concurrency=1000).remote(
+        make_backend, config, data, evaluators=evaluators, gpus=gpus
+    )
 
 
 class PoolBackend(Backend):
