@@ -23,7 +23,7 @@ from rayfe.presets import OTHER_JOB, PRESETS
 from rayfe.records import Commit, StepRecord
 from rayfe.store import Store
 
-NAME = "lam0.25-gamma4-seed0"
+NAME = "lam1-gamma4-seed0"
 DIGITS = ["digits-smoke", "--steps", "2"]
 CROWD = 50
 
@@ -99,6 +99,7 @@ def flat_row(step: int, name: str, config: RunConfig) -> StepRecord:
         C=C,
         F=5.0 + step + lam * (30 - step) + start.gamma * C,
         C_se=1e-5,
+        drift_se=1e-4,
         R_se=0.0,
         D_se=0.01,
         val_C=0.11,
@@ -285,7 +286,7 @@ def test_a_run_leaves_rows_figures_and_a_summary(capsys: pytest.CaptureFixture[s
     assert main("isoc", [*DIGITS, "--out", "new/run"]) == 0
     captured = capsys.readouterr()
     assert captured.err == ""
-    assert f"{NAME} step 2: lam 0.3025" in captured.out
+    assert f"{NAME} step 2: lam 1.21" in captured.out
     assert "C held within 0.00 %" in captured.out
     assert "go on with the same command" in captured.out
     figures = sorted(path.name for path in Path("new/run/figures").iterdir())
@@ -303,7 +304,7 @@ def test_run_json_is_complete_and_names_nothing_of_this_machine(runner: Any, cwd
     assert str(cwd) not in json.dumps(run)
     assert run["command"] == ("python jobs/isoc.py digits-smoke --steps 1 --data.name npz:own.npz --equilibration.batch=8")
     assert (run["job"], run["preset"], run["classes"], run["input_shape"]) == ("isoc", "digits-smoke", 2, [6])
-    assert run["config"]["lam"] == [0.25]
+    assert run["config"]["lam"] == [1.0]
     assert run["config"]["equilibration.batch"] == 8
     assert {"python", "torch", "ray", "numpy"} == set(run["versions"])
 
@@ -333,10 +334,10 @@ def test_the_same_command_again_finishes_at_once_and_more_of_it_grows_the_run(ru
     assert Path(f"r/steps/{NAME}.parquet").read_bytes() == rows
     assert main("isoc", ["digits-smoke", "--steps", "3", "--gamma", "6", "--seed", "1", "--out", "r"]) == 0
     config = stored("r")["config"]
-    assert (config["steps"], config["gamma"], config["seed"], config["lam"]) == (3, [4.0, 6.0], [0, 1], [0.25])
+    assert (config["steps"], config["gamma"], config["seed"], config["lam"]) == (3, [4.0, 6.0], [0, 1], [1.0])
     assert main("isoc", ["digits-smoke", "--steps", "1", "--out", "r"]) == 0
     assert stored("r")["config"]["steps"] == 3
-    assert sorted(set(rayfe.load_run("r")["trajectory"])) == [NAME, "lam0.25-gamma6-seed1"]
+    assert sorted(set(rayfe.load_run("r")["trajectory"])) == [NAME, "lam1-gamma6-seed1"]
 
 
 @pytest.mark.parametrize(
@@ -479,7 +480,7 @@ def test_status_says_where_every_trajectory_stands(capsys: pytest.CaptureFixture
     text = capsys.readouterr().out
     assert f"{NAME}: at step 2 of at most 6" in text
     assert f"last: {NAME} step 2: lam" in text
-    assert "lam0.25-gamma6-seed0: not started" in text
+    assert "lam1-gamma6-seed0: not started" in text
     assert "verdict" not in text
     assert "C held within" in text
 
