@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -105,11 +104,11 @@ class InlineBackend(Backend):
             head_draws=8,
             dtype=self._dtype,
         )
-        every = math.ceil(updates / FIRST_READINGS) if request.first else updates
+        readings = min(FIRST_READINGS if request.first else 1, updates)  # and one at the end
         return Probe(
             examples=DeviceExamples(x=data.x[rows], y=data.y[rows]),
             noise=noise,
-            updates=frozenset(range(0, updates, every)),
+            updates=frozenset(i * updates // readings for i in range(readings)),
             names=tuple(replica.name for replica in request.replicas),
         )
 
