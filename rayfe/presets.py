@@ -19,6 +19,16 @@ def mnist_quick() -> RunConfig:
     )
 
 
+def mnist_walk() -> RunConfig:
+    """Two starts of Fig. 2 up to lam = 3.5, near equilibrium: more epochs, at the start and at every step."""
+    return RunConfig(
+        gamma=(4.0, 15.0),
+        equilibration=EquilibrationConfig(
+            first_epochs=60, first_schedule="linear", first_learning_rate=1.5e-2, epochs=5, learning_rate=8e-3, batch=512
+        ),
+    )
+
+
 def digits_smoke() -> RunConfig:
     """Scikit-learn's digits: a walk of six steps within a minute. So little data is over-fitted, and says so."""
     return RunConfig(
@@ -51,7 +61,11 @@ def fig2() -> RunConfig:
 
 
 PRESETS: Mapping[str, Mapping[str, Callable[[], RunConfig]]] = MappingProxyType(
-    {"isoc": MappingProxyType({"mnist-quick": mnist_quick, "digits-smoke": digits_smoke, "fig2": fig2})}
+    {
+        "isoc": MappingProxyType(
+            {"mnist-quick": mnist_quick, "mnist-walk": mnist_walk, "digits-smoke": digits_smoke, "fig2": fig2}
+        )
+    }
 )
 """Presets by job; the first one is the job's default."""
 
