@@ -7,12 +7,8 @@ fresh one over the unfinished trajectories, in a temporary folder.
 from __future__ import annotations
 
 import contextlib
-import logging
-import os
 import queue
 import shutil
-import signal
-import sys
 import tempfile
 import threading
 import time
@@ -25,11 +21,11 @@ from ray import tune
 
 from rayfe import driver
 from rayfe.backend.base import Backend
+from rayfe.backend.ray_cluster import HINT, cluster
 from rayfe.backend.ray_pool import BackendFactory, PoolBackend, WorkersLost, make_inline, share, start_pool
 from rayfe.config import RunConfig, UsageError, require
 from rayfe.data.examples import Dataset
 from rayfe.records import StepRecord
-from rayfe.signals import TERMINATED, Terminated, exit_without_cleanup
 from rayfe.store import Store
 from rayfe.trajectory import Trajectory, WalkFailed
 
@@ -39,22 +35,8 @@ FAILURES = 3
 """A trajectory has failed after this many exceptions of our own code in a row without a committed step."""
 LOSSES = 20
 """A trajectory has failed after this many lost trial workers without a committed step."""
-HINT = "the same command goes on from the last committed step"
-QUIET = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ENABLE_AUTO_CONNECT": "0",  # or Tune, interrupted in its thread, starts another Ray
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",
-    "RAY_AIR_NEW_OUTPUT": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-}
-
 OnRow = Callable[[StepRecord], None]
 OnEvent = Callable[[str], None]
-
-
-class RayDied(RuntimeError):
-    """The Ray that this process had started died."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,7 +72,7 @@ def run_on_ray(
     unfinished, failed = _survey(config, store)
     if not unfinished:
         return failed
-    with _cluster() as check_alive:
+    with cluster() as check_alive:
         plan = preflight(config, trajectories=len(unfinished), nodes=[node for node in ray.nodes() if node["Alive"]])
         pool = start_pool(backend_factory, config, share(dataset), evaluators=plan.evaluators, gpus=plan.gpus)
         seen = {name: len(rows) for name, rows in unfinished.items()}
@@ -308,102 +290,3 @@ def _listen(
                 done, events = events, pool.events.remote()
                 for text in ray.get(done):
                     on_event(text)
-
-
-# --- Ray itself -----------------------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def _cluster() -> Iterator[Callable[[], None]]:
-    """Ray for the time of the block; yields a check that raises RuntimeError if an embedded Ray died."""
-    for name, value in QUIET.items():
-        os.environ.setdefault(name, value)
-    logging.getLogger("ray").setLevel(logging.ERROR)
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    embedded = not ray.is_initialized() and not os.environ.get("RAY_ADDRESS")
-    others = _descendants()
-    try:
-        if not ray.is_initialized():
-            _start(embedded)
-        yield _check_embedded if embedded else _check_nothing
-    except (Terminated, RayDied) as error:
-        exit_without_cleanup(TERMINATED if isinstance(error, Terminated) else 1)
-        sys.excepthook = sys.__excepthook__  # Ray's own asks the server that is gone, and waits for ever
-        if embedded:
-            _kill(_descendants() - others)
-        raise
-    except BaseException:
-        if embedded:
-            _stop(others)
-        raise
-    if embedded:
-        _stop(others)
-
-
-def _stop(others: set[Any]) -> None:
-    """Shut the embedded Ray down; what of it does not end is killed."""
-    logging.getLogger("ray").setLevel(logging.CRITICAL + 1)  # Tune may be at work in its thread
-    rest = _descendants() - others
-    ray.shutdown()
-    _kill(rest)
-
-
-def _start(embedded: bool) -> None:
-    with _own_handlers():
-        if not embedded:
-            ray.init(log_to_driver=False, logging_level=logging.ERROR)
-            return
-        ray.init(
-            address="local",
-            num_cpus=max(2, int(ray._private.utils.get_num_cpus())),  # one evaluator and the slivers fit on any machine
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
-
-
-@contextlib.contextmanager
-def _own_handlers() -> Iterator[None]:
-    """Keep Ray from replacing the handler of SIGTERM: its own drains the node and exits with another code."""
-    utils: Any = ray._private.utils
-    theirs, ours = utils.set_sigterm_handler, signal.getsignal(signal.SIGTERM)
-    utils.set_sigterm_handler = lambda handler: None
-    try:
-        yield
-    finally:
-        utils.set_sigterm_handler = theirs
-        if ours is not None and threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, ours)  # Ray's C++ has one, too, which prints a stack
-
-
-def _check_nothing() -> None:
-    """A cluster looks after itself; the driver fails when its head is gone."""
-
-
-def _check_embedded() -> None:
-    node = ray._private.worker._global_node
-    dead: list[str] = (
-        [kind for kind, _ in node.dead_processes() if kind in ("raylet", "gcs_server")] if node is not None else []
-    )
-    if dead:
-        raise RayDied(f"the Ray that this process had started died ({', '.join(dead)}); {HINT}")
-
-
-def _descendants() -> set[Any]:
-    import psutil  # comes inside Ray
-
-    return set(psutil.Process().children(recursive=True))
-
-
-def _kill(processes: set[Any]) -> None:
-    """End processes at once, those of Ray first, which would start others again."""
-    import psutil
-
-    def order(process: Any) -> bool:
-        with contextlib.suppress(psutil.Error):
-            return process.name() not in ("raylet", "gcs_server")
-        return True
-
-    for process in sorted(processes, key=order):
-        with contextlib.suppress(psutil.Error):
-            process.kill()

@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "rayfe"
 LAYERS = [
     ["tables", "records", "config"],
-    ["files", "rows", "surface", "weights"],
+    ["files", "rows", "signals", "surface", "weights"],
     ["summary"],
     ["layout", "figures"],
     ["recovery"],
@@ -18,7 +18,7 @@ LAYERS = [
     ["trajectory"],
     ["backend"],
     ["driver"],
-    ["signals", "presets", "progress"],
+    ["presets", "progress"],
     ["options"],
     ["manifest"],
     ["sweep"],

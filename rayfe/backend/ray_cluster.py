@@ -1,0 +1,126 @@
+"""Ray itself: joining the cluster that is named, or starting one on this machine and ending it without a trace."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import ray
+
+from rayfe.signals import TERMINATED, Terminated, exit_without_cleanup
+
+HINT = "the same command goes on from the last committed step"
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ENABLE_AUTO_CONNECT": "0",  # or Tune, interrupted in its thread, starts another Ray
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+}
+
+
+class RayDied(RuntimeError):
+    """The Ray that this process had started died."""
+
+
+@contextlib.contextmanager
+def cluster() -> Iterator[Callable[[], None]]:
+    """Ray for the time of the block; yields a check that raises RuntimeError if an embedded Ray died."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+    embedded = not ray.is_initialized() and not os.environ.get("RAY_ADDRESS")
+    others = _descendants()
+    try:
+        if not ray.is_initialized():
+            _start(embedded)
+        yield _check_embedded if embedded else _check_nothing
+    except (Terminated, RayDied) as error:
+        exit_without_cleanup(TERMINATED if isinstance(error, Terminated) else 1)
+        sys.excepthook = sys.__excepthook__  # Ray's own asks the server that is gone, and waits for ever
+        if embedded:
+            _kill(_descendants() - others)
+        raise
+    except BaseException:
+        if embedded:
+            _stop(others)
+        raise
+    if embedded:
+        _stop(others)
+
+
+def _stop(others: set[Any]) -> None:
+    """Shut the embedded Ray down; what of it does not end is killed."""
+    logging.getLogger("ray").setLevel(logging.CRITICAL + 1)  # Tune may be at work in its thread
+    rest = _descendants() - others
+    ray.shutdown()
+    _kill(rest)
+
+
+def _start(embedded: bool) -> None:
+    with _own_handlers():
+        if not embedded:
+            ray.init(log_to_driver=False, logging_level=logging.ERROR)
+            return
+        ray.init(
+            address="local",
+            num_cpus=max(2, int(ray._private.utils.get_num_cpus())),  # one evaluator and the slivers fit on any machine
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+
+
+@contextlib.contextmanager
+def _own_handlers() -> Iterator[None]:
+    """Keep Ray from replacing the handler of SIGTERM: its own drains the node and exits with another code."""
+    utils: Any = ray._private.utils
+    theirs, ours = utils.set_sigterm_handler, signal.getsignal(signal.SIGTERM)
+    utils.set_sigterm_handler = lambda handler: None
+    try:
+        yield
+    finally:
+        utils.set_sigterm_handler = theirs
+        if ours is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, ours)  # Ray's C++ has one, too, which prints a stack
+
+
+def _check_nothing() -> None:
+    """A cluster looks after itself; the driver fails when its head is gone."""
+
+
+def _check_embedded() -> None:
+    node = ray._private.worker._global_node
+    dead: list[str] = (
+        [kind for kind, _ in node.dead_processes() if kind in ("raylet", "gcs_server")] if node is not None else []
+    )
+    if dead:
+        raise RayDied(f"the Ray that this process had started died ({', '.join(dead)}); {HINT}")
+
+
+def _descendants() -> set[Any]:
+    import psutil  # comes inside Ray
+
+    return set(psutil.Process().children(recursive=True))
+
+
+def _kill(processes: set[Any]) -> None:
+    """End processes at once, those of Ray first, which would start others again."""
+    import psutil
+
+    def order(process: Any) -> bool:
+        with contextlib.suppress(psutil.Error):
+            return process.name() not in ("raylet", "gcs_server")
+        return True
+
+    for process in sorted(processes, key=order):
+        with contextlib.suppress(psutil.Error):
+            process.kill()
