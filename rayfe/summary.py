@@ -15,7 +15,7 @@ from rich.text import Text
 
 from rayfe.surface.stepper import STOPS
 
-NO_STOP = "running/steps"
+NO_STOP = "no named stop"
 """`end` of a trajectory without a found stop: it has more to do, or its steps or time were used up."""
 
 OVERFIT_RATIO = 1.5
@@ -189,7 +189,7 @@ def print_summary(summary: pd.DataFrame, console: Console) -> None:
     lines = [{str(name): value for name, value in line.items()} for line in summary.to_dict("records")]
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 0), pad_edge=False)
     table.add_column("trajectory", overflow="fold")
-    for name in ("steps", "lam", "gamma", "R", "D", "C", "C/C0-1 %", "val C", "val acc", "excess", "hours"):
+    for name in ("steps", "lam", "gamma", "R", "D", "C", "C/C0-1 %", "val C", "val acc", "excess", "min"):
         table.add_column(name, justify="right", no_wrap=True)
     for line in lines:
         table.add_row(*_cells(line))
@@ -216,5 +216,5 @@ def _cells(line: Mapping[str, Any]) -> list[str | Text]:
         _value(line["val_C_end"], ".4f"),
         _value(line["val_accuracy_end"], ".1%"),
         _value(line["excess_percent"], ".1f"),
-        _value(line["seconds"] / 3600, ".2f"),
+        _value(line["seconds"] / 60, ".1f"),
     ]
