@@ -211,7 +211,7 @@ def test_bad_values_are_refused_by_name(capsys: pytest.CaptureFixture[str], argv
         (["--backend", "spark"], "--backend", "inline or ray"),
         (["--seed", "0.5"], "--seed", "whole number"),
         (["digits-smok"], "PRESET digits-smok", "did you mean digits-smoke?"),
-        (["xyzzy"], "PRESET xyzzy", "mnist-quick, digits-smoke, fig2"),
+        (["xyzzy"], "PRESET xyzzy", "mnist-quick, mnist-walk, digits-smoke, fig2"),
         (["fig5"], "PRESET fig5", "jobs/transfer.py fig5"),
         (["fig6-quick"], "PRESET fig6-quick", "jobs/transfer.py"),
         (["--data.name", "mnits"], "--data.name mnits", "did you mean mnist?"),
@@ -438,7 +438,7 @@ def test_what_only_the_backend_can_refuse_leaves_no_folder(capsys: pytest.Captur
 def test_help_explains_fields_and_names_presets(capsys: pytest.CaptureFixture[str]) -> None:
     assert main("isoc", ["--help"]) == 0
     text = " ".join(capsys.readouterr().out.replace("│", " ").split())
-    assert "mnist-quick (default), digits-smoke, fig2" in text
+    assert "mnist-quick (default), mnist-walk, digits-smoke, fig2" in text
     for name in flat(RunConfig()):
         assert "--" + name.replace("_", "-") in text
     assert "Seeds of initial weights" in text
