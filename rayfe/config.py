@@ -57,20 +57,61 @@ class DataConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PathConfig:
+    """The data path p(x, t) of a transfer, from the data set of `data` at t = 0 to `target` at t = 1."""
+
+    target: str | None = None
+    """Target data set, named as data.name is; jobs/isoc.py has none."""
+    kind: Literal["mixture", "displacement"] = "mixture"
+    """mixture: source with weight 1 - t, target with weight t (23); displacement: along an optimal transport (37)."""
+    pairing: str = "none"
+    """Outputs of the classifier: none (one per class name of both data sets), order, cost (least transport cost between
+    classes), or a map of class names such as airplane:bird,ship:cat."""
+    solver: Literal["sinkhorn", "exact"] = "sinkhorn"
+    """How displacement couples source and target: entropic transport (the paper's), or the exact one for smaller sets."""
+    cost: str = "squared-l2"
+    """squared-l2 between pixels, or package.module:function of two arrays (n, features), (m, features) -> (n, m)."""
+    regularization: float = 0.05
+    """Entropic regularisation of solver sinkhorn, as a fraction of the mean cost."""
+    components: int = 64
+    """Principal components in which solver sinkhorn measures distance where the cost matrix would not fit into memory."""
+    within_pairs: bool = False
+    """Couple only examples of paired classes."""
+
+    def __post_init__(self) -> None:
+        if self.target is not None:
+            require(bool(self.target), "path.target", repr(self.target), "name a data set, e.g. mnist:5-9")
+        _positive("path.regularization", self.regularization)
+        _at_least("path.components", self.components, 1)
+        require(
+            not (self.within_pairs and self.pairing == "none"),
+            "path.within_pairs",
+            self.within_pairs,
+            "needs paired classes, give --path.pairing order, cost or a map",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelConfig:
     """Encoder, decoder and classifier."""
 
     name: str = "mlp"
-    """mlp, or package.module:Class of a model that meets the protocol in rayfe/model/protocol.py."""
+    """mlp, resnet, or package.module:Class of a model that meets the protocol in rayfe/model/protocol.py."""
     hidden: int = 256
-    """Units of the hidden layer of encoder and decoder."""
+    """Units of the hidden layer of encoder and decoder (mlp)."""
+    width: int = 64
+    """Channels of the first stage of resnet; 64 is ResNet-18."""
     latent: int = 16
     """Dimensions of the representation z."""
     classifier_hidden: int = 12
     """Hidden units of the classifier; 0: a single linear layer (the paper says both)."""
+    dropout: float = 0.0
+    """Share of hidden units that training drops in encoder and decoder (mlp)."""
 
     def __post_init__(self) -> None:
         _at_least("model.hidden", self.hidden, 1)
+        _at_least("model.width", self.width, 1)
+        require(0 <= self.dropout < 1, "model.dropout", self.dropout, "must be at least 0 and below 1")
         _at_least("model.latent", self.latent, 1)
         _at_least("model.classifier_hidden", self.classifier_hidden, 0)
 
@@ -193,6 +234,7 @@ class RunConfig:
     keep_states: str = "all"
     """Weight files to keep: all, last, or a number."""
     data: DataConfig = field(default_factory=DataConfig)
+    path: PathConfig = field(default_factory=PathConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     equilibration: EquilibrationConfig = field(default_factory=EquilibrationConfig)
     measure: MeasureConfig = field(default_factory=MeasureConfig)
