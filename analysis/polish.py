@@ -22,7 +22,7 @@ import tyro
 from rayfe.backend.inline import InlineBackend
 from rayfe.config import DataConfig, EquilibrationConfig, MeasureConfig, ModelConfig, RunConfig
 from rayfe.data.datasets import load
-from rayfe.records import EquilibrateRequest, MeasureRequest, Point, Replica, Split, StepKey, StepRecord
+from rayfe.records import Annealing, EquilibrateRequest, MeasureRequest, Point, Replica, Split, StepKey, StepRecord
 from rayfe.store import Store
 
 
@@ -59,12 +59,13 @@ def run_config(store: Store) -> RunConfig:
     )
 
 
-def polish(backend: InlineBackend, store: Store, row: StepRecord, seed: int) -> dict[str, float | int | str]:
+def polish(backend: InlineBackend, store: Store, row: StepRecord, seed: int, epochs: float) -> dict[str, float | int | str]:
     """One polished model against its stored row."""
     point = Point(lam=row.lam, gamma=row.gamma)
     key = StepKey(trajectory=f"polish {row.trajectory} {row.step}", seed=seed, step=0, attempt=0)
     replica = Replica(name="polished", point=point, weights=store.state(row))
-    trained = backend.equilibrate(EquilibrateRequest(key=key, replicas=(replica,), first=True))
+    annealing = Annealing(epochs=epochs, begin=0.0, end=epochs)
+    trained = backend.equilibrate(EquilibrateRequest(key=key, replicas=(replica,), annealing=annealing))
     measure = StepKey(trajectory=row.trajectory, seed=row.seed, step=row.step, attempt=row.attempt)
     polished = Replica(name="polished", point=point, weights=trained.weights[0])
     splits = (Split.TRAIN, Split.VALIDATION)
@@ -115,7 +116,7 @@ def main(options: Options) -> None:
                 name = ["run", "trajectory", "step", "seed"]
                 if len(done) and (done[name] == [line[key] for key in name]).all(axis=1).any():
                     continue
-                line |= polish(backend, store, row, seed)
+                line |= polish(backend, store, row, seed, options.epochs)
                 done = pd.concat([done, pd.DataFrame([line])], ignore_index=True)
                 options.out.parent.mkdir(parents=True, exist_ok=True)
                 done.to_csv(options.out, index=False, float_format="%.6g")

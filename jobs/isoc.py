@@ -3,7 +3,7 @@
     python jobs/isoc.py [PRESET] [--options] --out DIR
     ray job submit --working-dir . -- python jobs/isoc.py [PRESET] [--options] --out s3://bucket/run
 
-PRESET is mnist-quick (default), digits-smoke or fig2; `--help` explains every option. The same command again
+PRESET is mnist-quick (default), mnist-walk, digits-smoke, fig2, fig3 or fig3-quick; `--help` explains every option. The same command again
 goes on where a run stopped.
 """
 

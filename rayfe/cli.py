@@ -11,8 +11,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from rayfe.config import RunConfig, UsageError, require
-from rayfe.data.datasets import Dataset, load
+from rayfe.config import THREADING, RunConfig, UsageError, require
+from rayfe.data.paths import PathData, coupled, load_path
 from rayfe.figures import draw_all
 from rayfe.files import CorruptFile, Files
 from rayfe.layout import CONFIG
@@ -33,6 +33,8 @@ def main(job: str, argv: Sequence[str]) -> int:
     """
     from rayfe.signals import Terminated
 
+    for name, value in THREADING.items():
+        os.environ.setdefault(name, value)
     argv = list(argv)
     try:
         preset, arguments = split_preset(job, argv)
@@ -62,18 +64,19 @@ def _command(job: str, argv: Sequence[str]) -> str:
     return shlex.join(["python", script, *argv])
 
 
-def _check(config: RunConfig, dataset: Dataset) -> None:
+def _check(config: RunConfig, data: PathData) -> None:
     """What can only be checked with the data at hand: the size of batches, and that the model can be built."""
-    examples, batch = len(dataset.train.y), config.equilibration.batch
+    batch = config.equilibration.batch
+    examples = min(len(dataset.train.y) for dataset in (data.source, data.target) if dataset is not None)
     require(batch <= examples, "equilibration.batch", batch, f"there are {examples} training examples, give at most that many")
     from rayfe.model.protocol import build, input_shape  # imports torch
 
     try:
-        build(config.model, input_shape=input_shape(config.model, dataset.input_shape), classes=dataset.classes)
+        build(config.model, input_shape=input_shape(config.model, data.input_shape), classes=data.classes)
     except UsageError:
         raise
     except Exception as error:  # a model of the user's own may raise anything
-        fix = f"cannot be built for examples of shape {dataset.input_shape} ({type(error).__name__}: {error})"
+        fix = f"cannot be built for examples of shape {data.input_shape} ({type(error).__name__}: {error})"
         raise UsageError("model.name", config.model.name, fix) from error
 
 
@@ -81,9 +84,9 @@ def _drive(job: str, preset: str, argv: list[str], config: RunConfig) -> int:
     assert config.out is not None
     store = Store(config.out, keep_states=config.keep_states)
     store.writable()
-    dataset = load(config.data)
-    _check(config, dataset)
-    manifest = manifest_of(job, preset, argv, config, dataset)
+    data = load_path(config)
+    _check(config, data)
+    manifest = manifest_of(job, preset, argv, config, data)
     stored_manifest(store, manifest, config)
     undo = _undo(config.out)
     with store.lock():
@@ -91,7 +94,7 @@ def _drive(job: str, preset: str, argv: list[str], config: RunConfig) -> int:
         store.create(grown(manifest, stored))
         print(f"run {_shown(store.url())}; if interrupted, go on with the same command: {_command(job, argv)}", flush=True)
         try:
-            failed = _run(config, dataset, store)
+            failed = _run(config, coupled(data, config, _tell), store)
         except UsageError:  # only a backend knows what its machine can hold
             if stored is None and not store.trajectories():
                 undo()
@@ -105,13 +108,13 @@ def _drive(job: str, preset: str, argv: list[str], config: RunConfig) -> int:
     return FAILED if failed else DONE
 
 
-def _run(config: RunConfig, dataset: Dataset, store: Store) -> dict[str, str]:
+def _run(config: RunConfig, data: PathData, store: Store) -> dict[str, str]:
     from rayfe.runner import run  # imports torch and Ray: not for --help
     from rayfe.signals import handle_sigterm
 
     rows = {name: _readable_rows(store, name) for name in config.trajectories()}
     with handle_sigterm(), Progress(config, rows) as progress:
-        return run(config, dataset, store, progress)
+        return run(config, data, store, progress)
 
 
 def _readable_rows(store: Store, name: str) -> list[StepRecord]:
@@ -119,6 +122,10 @@ def _readable_rows(store: Store, name: str) -> list[StepRecord]:
         return store.rows(name)
     except CorruptFile:
         return []  # the runner repairs it
+
+
+def _tell(text: str) -> None:
+    print(text, flush=True)
 
 
 def _undo(out: str) -> Callable[[], None]:

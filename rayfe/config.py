@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Literal
 
 
@@ -19,6 +20,13 @@ class UsageError(ValueError):
 
     def __str__(self) -> str:
         return f"--{self.name} {self.value}: {self.fix}".replace("\n", " ")
+
+
+THREADING = MappingProxyType({"OMP_WAIT_POLICY": "PASSIVE"})
+"""Environment of processes that train, before torch is imported: threads that wait must sleep.
+
+Spinning ones made a convolutional update 12 times as slow where another process wanted the same cores.
+"""
 
 
 def require(condition: bool, name: str, value: object, fix: str) -> None:
@@ -181,10 +189,14 @@ class StencilConfig:
     """Distance of the gamma neighbours, as a fraction of gamma."""
     lam_delta: float = 0.1
     """Distance of the lam neighbours of stencil paper, as a fraction of lam."""
+    t_delta: float | None = None
+    """Distance of neighbours in t, trained only as a check of D_t and C_t; none without it."""
 
     def __post_init__(self) -> None:
         _fraction("neighbours.gamma_delta", self.gamma_delta)
         _fraction("neighbours.lam_delta", self.lam_delta)
+        if self.t_delta is not None:
+            _fraction("neighbours.t_delta", self.t_delta)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,14 +217,28 @@ class RunConfig:
     """ray: Ray Tune trials and a pool of evaluator actors; inline: the same requests in this process, without Ray."""
     evaluators: int | None = None
     """Evaluator actors (backend ray); as many as the cluster can hold, up to one a trajectory, without it."""
-    process: Literal["iso-classification"] = "iso-classification"
-    """What is kept constant: iso-classification keeps C (31)."""
+    process: Literal["iso-classification", "geodesic", "constant-rate"] = "iso-classification"
+    """What is kept constant: iso-classification keeps C while lam grows (31); transfers keep C while the data change,
+    geodesic with D - D0 = k (R - R0) (30), constant-rate with the given lam_dot (38)."""
+    method: Literal["finetune", "scratch", "joint"] | None = None
+    """Baseline in place of a process (jobs/baseline.py): train on the target from the source's model or from scratch, or
+    on both data sets together."""
+    method_epochs: float = 20.0
+    """Epochs that a baseline trains, by the schedule of the first equilibrium."""
     lam_end: float = 3.5
-    """The walk ends when lam arrives here."""
+    """Iso-classification ends when lam arrives here."""
+    k: float | None = None
+    """Slope dD/dR of the geodesic; without it, from a model of the target alone at the same C."""
+    lam_dot: float = 0.0
+    """Rate of lam per unit of t of process constant-rate."""
     step_length: float = 0.13
-    """First and largest step, in log lam."""
+    """Largest step, in log lam (iso-classification) or in t (transfers)."""
+    step_length_first: float | None = None
+    """First step; the largest without it. Where the target has new classes F_t is steep at t = 0: start with 0.001."""
     step_length_min: float = 0.005
-    """A walk whose steps would have to be smaller than this, in log lam, has failed."""
+    """A walk whose steps would have to be smaller than this has failed."""
+    step_growth: float = 1.3
+    """Largest growth of the step length from one step to the next."""
     stencil: Literal["iso", "paper"] = "iso"
     """iso: gamma neighbours only (C_lam from D_gamma); paper: lam and gamma neighbours."""
     refresh: int = 5
@@ -247,18 +273,15 @@ class RunConfig:
             require(len(set(values)) == len(values), name, " ".join(map(str, values)), "give each value once")
         for value in self.lam:
             _positive("lam", value)
-            require(value < self.lam_end, "lam", value, f"must be below --lam-end {self.lam_end}")
+            self._check_lam(value)
         for value in self.gamma:
             _positive("gamma", value)
         for value in self.seed:
             require(0 <= value < 2**63, "seed", value, "must be at least 0 and below 2^63")
         _at_least("steps", self.steps, 1)
         _positive("lam_end", self.lam_end)
-        _positive("step_length", self.step_length, " (a length in log lam)")
-        _positive("step_length_min", self.step_length_min, " (a length in log lam)")
-        require(
-            self.step_length_min <= self.step_length, "step_length_min", self.step_length_min, "must not exceed --step-length"
-        )
+        _positive("method_epochs", self.method_epochs)
+        self._check_steps()
         _at_least("refresh", self.refresh, 1)
         _fraction("tolerance", self.tolerance)
         if self.time_budget is not None:
@@ -273,6 +296,45 @@ class RunConfig:
             self.keep_states,
             "give all, last or a number of steps",
         )
+
+    def _check_lam(self, lam: float) -> None:
+        if self.moves_data:
+            end = lam + (self.lam_dot if self.process == "constant-rate" else 0.0)
+            require(end > 0, "lam_dot", self.lam_dot, f"lam would be {end:g} at t = 1, which must be positive")
+            pole = 1.0 + (self.k or 0.0) * lam
+            require(
+                self.process != "geodesic" or abs(pole) >= 0.05,
+                "k",
+                self.k,
+                f"1 + k lam is {pole:.3g} at lam {lam:g}, where the geodesic has its pole; give another k or lam",
+            )
+        elif self.method is None:
+            require(lam < self.lam_end, "lam", lam, f"must be below --lam-end {self.lam_end}")
+
+    def _check_steps(self) -> None:
+        for name in ("step_length", "step_length_min"):
+            _positive(name, getattr(self, name), " (a length in log lam, or in t)")
+        first = self.step_length_first
+        if first is not None:
+            _positive("step_length_first", first, " (a length in log lam, or in t)")
+            require(first <= self.step_length, "step_length_first", first, "must not exceed --step-length")
+        shortest = self.step_length if first is None else first
+        fix = "must not exceed --step-length" + ("" if first is None else " and --step-length-first")
+        require(self.step_length_min <= shortest, "step_length_min", self.step_length_min, fix)
+        growth = self.step_growth
+        require(math.isfinite(growth) and growth >= 1, "step_growth", growth, "must be at least 1")
+        require(not self.moves_data or self.step_length <= 1, "step_length", self.step_length, "must be at most 1 in t")
+        require(
+            self.process != "geodesic" or self.stencil == "paper",
+            "stencil",
+            self.stencil,
+            "the geodesic needs lam neighbours, give --stencil paper",
+        )
+
+    @property
+    def moves_data(self) -> bool:
+        """Whether the data change along the way: a transfer process."""
+        return self.method is None and self.process != "iso-classification"
 
     def trajectories(self) -> dict[str, Start]:
         """Starts by trajectory name, e.g. `lam0.25-gamma4-seed0`."""

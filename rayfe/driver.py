@@ -7,10 +7,12 @@ import logging
 import time
 
 from rayfe.backend.base import Backend
+from rayfe.baseline import Baseline
 from rayfe.config import RunConfig, Start
 from rayfe.records import Answer, Commit, StepRecord
 from rayfe.store import Store
 from rayfe.trajectory import Trajectory
+from rayfe.walk import Walk
 
 log = logging.getLogger(__name__)
 
@@ -19,7 +21,8 @@ def open_trajectory(config: RunConfig, start: Start, store: Store) -> Trajectory
     """The trajectory as far as its rows go, ready for its next step; damage in the store is repaired first."""
     rows = store.recover(start.name)
     accepted = [row for row in rows if row.accepted]
-    return Trajectory(
+    kind = Walk if config.method is None else Baseline
+    return kind(
         config,
         start,
         rows,

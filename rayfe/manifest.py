@@ -15,7 +15,7 @@ import numpy as np
 
 from rayfe import __version__
 from rayfe.config import RunConfig, UsageError, flat, identity, require
-from rayfe.data.datasets import Dataset
+from rayfe.data.paths import PathData
 from rayfe.files import CorruptFile
 from rayfe.layout import CONFIG
 from rayfe.options import dashed, option_of
@@ -27,11 +27,13 @@ PLACES = ("out", "data.root")
 """Options that say where things are on this machine: run.json leaves them out."""
 
 
-def manifest_of(job: str, preset: str, argv: list[str], config: RunConfig, dataset: Dataset) -> dict[str, Any]:
+def manifest_of(job: str, preset: str, argv: list[str], config: RunConfig, data: PathData) -> dict[str, Any]:
     """The content of run.json: what was asked for, with nothing of this machine in it."""
     fields = {name: value for name, value in flat(config).items() if name not in PLACES}
     same = identity(config)
     fields["data.name"] = same["data.name"] = _portable(config.data.name)
+    if config.path.target is not None:
+        fields["path.target"] = same["path.target"] = _portable(config.path.target)
     manifest = {
         "rayfe": __version__,
         "job": job,
@@ -39,10 +41,10 @@ def manifest_of(job: str, preset: str, argv: list[str], config: RunConfig, datas
         "command": shlex.join(["python", f"jobs/{job}.py", *_without_places(argv)]),
         "config": fields,
         "identity": same,
-        "input_shape": dataset.input_shape,
-        "classes": dataset.classes,
-        "class_names": dataset.class_names,
-        "data_sha256": _fingerprint(dataset),
+        "input_shape": data.input_shape,
+        "classes": data.classes,
+        "class_names": data.source.class_names,
+        "data_sha256": _fingerprint(data),
         "versions": {"python": platform.python_version()}
         | {name: importlib.metadata.version(name) for name in ("torch", "ray", "numpy")},
     }
@@ -66,12 +68,14 @@ def _without_places(argv: list[str]) -> list[str]:
     return words
 
 
-def _fingerprint(dataset: Dataset) -> str:
-    """SHA-256 over the arrays of both splits."""
+def _fingerprint(data: PathData) -> str:
+    """SHA-256 over the arrays of both splits of the source and, if there is one, of the target."""
     digest = hashlib.sha256()
-    for array in (dataset.train.x, dataset.train.y, dataset.validation.x, dataset.validation.y):
-        digest.update(f"{array.dtype}{array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).reshape(-1).data)
+    for dataset in (data.source, data.target):
+        for examples in (dataset.train, dataset.validation) if dataset is not None else ():
+            for array in (examples.x, examples.y):
+                digest.update(f"{array.dtype}{array.shape}".encode())
+                digest.update(np.ascontiguousarray(array).reshape(-1).data)
     return digest.hexdigest()
 
 

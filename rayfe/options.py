@@ -20,6 +20,24 @@ def dashed(name: str) -> str:
     return name.replace("_", "-")
 
 
+JOBS = {
+    "isoc": "classification loss kept while lam grows: --process iso-classification, no --path.target and no --method",
+    "transfer": "from --data.name to --path.target: --process geodesic or constant-rate, and no --method",
+    "baseline": "from --data.name to --path.target by --method finetune, scratch or joint",
+}
+"""What each job is for."""
+
+
+def check_job(job: str, config: RunConfig) -> None:
+    """Refuse a configuration that is another job's."""
+    fix = f"jobs/{job}.py does {JOBS[job]}"
+    target = config.path.target is not None
+    require(target == (job != "isoc"), "path.target", config.path.target or "(nothing)", fix)
+    require((config.method is not None) == (job == "baseline"), "method", config.method or "(nothing)", fix)
+    if job != "baseline":
+        require((config.process == "iso-classification") == (job == "isoc"), "process", config.process, fix)
+
+
 def split_preset(job: str, argv: list[str]) -> tuple[str, list[str]]:
     """The preset that leads `argv`, or the job's default, and the options after it."""
     known = PRESETS[job]
@@ -47,7 +65,7 @@ def parse(job: str, preset: str, arguments: list[str]) -> RunConfig:
     box = io.StringIO()
     try:
         with contextlib.redirect_stderr(box):
-            return tyro.cli(
+            config = tyro.cli(
                 RunConfig,
                 prog=f"jobs/{job}.py [PRESET]",
                 description=description,
@@ -55,6 +73,8 @@ def parse(job: str, preset: str, arguments: list[str]) -> RunConfig:
                 args=arguments,
                 config=(tyro.conf.AvoidSubcommands,),
             )
+        check_job(job, config)
+        return config
     except SystemExit as stopped:
         if not stopped.code:
             raise
@@ -133,10 +153,14 @@ def absolute(config: RunConfig, preset: str) -> RunConfig:
     if "://" not in out:
         out = _path(out)
     root = None if config.data.root is None else _path(config.data.root)
-    name = config.data.name
-    if name.startswith("npz:") and name != "npz:":
-        name = "npz:" + _path(name.removeprefix("npz:"))
-    return dataclasses.replace(config, out=out, data=dataclasses.replace(config.data, root=root, name=name))
+    target = None if config.path.target is None else _data(config.path.target)
+    data = dataclasses.replace(config.data, root=root, name=_data(config.data.name))
+    return dataclasses.replace(config, out=out, data=data, path=dataclasses.replace(config.path, target=target))
+
+
+def _data(name: str) -> str:
+    """A data set's name with the path of a file of the user's own made absolute."""
+    return "npz:" + _path(name.removeprefix("npz:")) if name.startswith("npz:") and name != "npz:" else name
 
 
 def _path(text: str) -> str:

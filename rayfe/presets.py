@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from rayfe.config import DataConfig, EquilibrationConfig, MeasureConfig, ModelConfig, RunConfig
+from rayfe.config import DataConfig, EquilibrationConfig, MeasureConfig, ModelConfig, PathConfig, RunConfig
 
 
 def mnist_quick() -> RunConfig:
@@ -60,17 +61,143 @@ def fig2() -> RunConfig:
     )
 
 
+def fig3() -> RunConfig:
+    """Fig. 3: four starts on CIFAR-10 with a ResNet-18 encoder (App. A)."""
+    return RunConfig(
+        lam=(0.5,),
+        gamma=(5.0, 10.0, 15.0, 20.0),
+        lam_end=1.25,
+        data=DataConfig(name="cifar10"),
+        model=RESNET,
+        equilibration=PAPER,
+        measure=MeasureConfig(chunk=1000),
+    )
+
+
+def fig3_quick() -> RunConfig:
+    """Fig. 3 in small: one start, a narrow network, a tenth of CIFAR-10."""
+    return RunConfig(
+        lam=(0.5,),
+        gamma=(10.0,),
+        lam_end=1.25,
+        steps=6,
+        tolerance=0.02,
+        data=DataConfig(name="cifar10", train_size=5000),
+        model=NARROW_RESNET,
+        equilibration=SMALL,
+        measure=MeasureConfig(chunk=1000, probe_size=1000),
+    )
+
+
+def fig5() -> RunConfig:
+    """Fig. 5: MNIST 0-4 to 5-9 along a geodesic, with the paper's model and epochs (App. A)."""
+    return RunConfig(
+        lam=(1.0,),
+        gamma=(10.0,),
+        process="geodesic",
+        stencil="paper",
+        step_length=0.04,
+        step_length_first=1e-3,
+        step_length_min=1e-4,
+        step_growth=1.5,
+        tolerance=0.01,
+        data=DataConfig(name="mnist:0-4"),
+        path=PathConfig(target="mnist:5-9"),
+        model=TRANSFER_MLP,
+        method_epochs=300.0,
+        equilibration=dataclasses.replace(PAPER, first_epochs=300.0),
+    )
+
+
+def fig5_quick() -> RunConfig:
+    """Fig. 5 within minutes on a laptop: fewer epochs at larger learning rates, longer steps."""
+    return dataclasses.replace(
+        fig5(),
+        step_length=0.1,
+        step_growth=1.7,
+        tolerance=0.02,
+        refresh=4,
+        method_epochs=20.0,
+        measure=MeasureConfig(head_draws=64),
+        equilibration=EquilibrationConfig(
+            first_epochs=12, first_schedule="linear", first_learning_rate=1e-2, epochs=2, learning_rate=6e-3, batch=512
+        ),
+    )
+
+
+def fig6() -> RunConfig:
+    """Fig. 6: CIFAR-10 vehicles to four animals at constant lam_dot, with the paper's model and epochs (App. G)."""
+    return RunConfig(
+        lam=(4.0,),
+        gamma=(100.0,),
+        process="constant-rate",
+        lam_dot=-1.5,
+        step_length=0.05,
+        step_length_first=0.01,
+        step_length_min=1e-3,
+        step_growth=1.5,
+        tolerance=0.02,
+        data=DataConfig(name="cifar10:airplane,automobile,ship,truck"),
+        path=PathConfig(target="cifar10:bird,cat,deer,dog", kind="displacement", pairing="order"),
+        model=RESNET,
+        method_epochs=300.0,
+        equilibration=dataclasses.replace(PAPER, first_epochs=300.0),
+        measure=MeasureConfig(chunk=1000),
+    )
+
+
+def fig6_quick() -> RunConfig:
+    """Fig. 6 in small: a narrow network and 1,000 images a class."""
+    return dataclasses.replace(
+        fig6(),
+        step_length=0.15,
+        data=DataConfig(name="cifar10:airplane,automobile,ship,truck", train_size=4000),
+        model=NARROW_RESNET,
+        method_epochs=20.0,
+        equilibration=SMALL,
+        measure=MeasureConfig(chunk=1000, probe_size=1000),
+    )
+
+
+def baseline(preset: Callable[[], RunConfig]) -> Callable[[], RunConfig]:
+    """A transfer preset as the baseline's: the same data, model and start, trained on the target instead."""
+
+    def build() -> RunConfig:
+        return dataclasses.replace(preset(), method="finetune")
+
+    return build
+
+
+PAPER = EquilibrationConfig(first_epochs=120, first_schedule="step", second_moment_decay=0.999)
+"""The paper's first equilibrium and walk (sec. 5.1)."""
+RESNET = ModelConfig(name="resnet", width=64, latent=64, classifier_hidden=0)
+NARROW_RESNET = ModelConfig(name="resnet", width=8, latent=16, classifier_hidden=0)
+TRANSFER_MLP = ModelConfig(hidden=400, latent=64, classifier_hidden=0, dropout=0.1)
+SMALL = EquilibrationConfig(
+    first_epochs=20, first_schedule="linear", first_learning_rate=5e-3, epochs=3, learning_rate=3e-3, batch=128
+)
+"""Epochs and rates for a few thousand images."""
+
+TRANSFERS = MappingProxyType({"fig5-quick": fig5_quick, "fig5": fig5, "fig6": fig6, "fig6-quick": fig6_quick})
 PRESETS: Mapping[str, Mapping[str, Callable[[], RunConfig]]] = MappingProxyType(
     {
         "isoc": MappingProxyType(
-            {"mnist-quick": mnist_quick, "mnist-walk": mnist_walk, "digits-smoke": digits_smoke, "fig2": fig2}
-        )
+            {
+                "mnist-quick": mnist_quick,
+                "mnist-walk": mnist_walk,
+                "digits-smoke": digits_smoke,
+                "fig2": fig2,
+                "fig3": fig3,
+                "fig3-quick": fig3_quick,
+            }
+        ),
+        "transfer": TRANSFERS,
+        "baseline": MappingProxyType({name: baseline(preset) for name, preset in TRANSFERS.items()}),
     }
 )
 """Presets by job; the first one is the job's default."""
 
 OTHER_JOB: Mapping[str, str] = MappingProxyType(
-    {name: job for job, presets in PRESETS.items() for name in presets}
-    | dict.fromkeys(("fig5-quick", "fig5", "fig6-quick", "fig6"), "transfer")
+    {name: job for job, presets in reversed(list(PRESETS.items())) for name in presets}
 )
-"""The job to which a preset belongs, to send a user there."""
+"""The job to which a preset belongs, to send a user there; a transfer's rather than a baseline's."""

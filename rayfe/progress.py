@@ -60,26 +60,41 @@ def standing(rows: Sequence[StepRecord], config: RunConfig) -> str:
     accepted = [row for row in rows if row.accepted]
     if not accepted:
         return "first equilibrium rejected"
-    if accepted[-1].lam >= config.lam_end * (1 - 1e-12):
-        return f"ended: lam_end {config.lam_end:g}"
+    if way_done(accepted, config) >= 1.0 - 1e-12:
+        return f"ended: {_end(config)}"
     if accepted[-1].step >= config.steps:
         return f"ended: {config.steps} steps"
     return f"at step {accepted[-1].step} of at most {config.steps}"
 
 
 def seconds_left(rows: Sequence[StepRecord], config: RunConfig) -> float | None:
-    """Estimated seconds to the walk's end, from the way in log lam and the steps made; None before the first step.
+    """Estimated seconds to the end, from the way and the steps made; None before the first step.
 
-    A walk ends where lam arrives at `lam_end` or its steps are used up, whichever is nearer. The first
+    A trajectory ends where its way does or its steps are used up, whichever is nearer. The first
     equilibrium is not part of the pace.
     """
     accepted = [row for row in rows if row.accepted]
     if len(accepted) < 2:
         return None
     start, last = accepted[0], accepted[-1]
-    way = math.log(last.lam / start.lam) / math.log(config.lam_end / start.lam)
-    done = min(1.0, max(way, last.step / config.steps))
+    done = min(1.0, max(way_done(accepted, config), last.step / config.steps))
     return (rows[-1].seconds - start.seconds) * (1 - done) / done
+
+
+def way_done(accepted: Sequence[StepRecord], config: RunConfig) -> float:
+    """Part of the way to the end that the accepted steps have made: in log lam, in t, or in epochs of a baseline."""
+    start, last = accepted[0], accepted[-1]
+    if config.method is not None:
+        return last.step * config.equilibration.epochs / config.method_epochs
+    if config.moves_data:
+        return last.t
+    return math.log(last.lam / start.lam) / math.log(config.lam_end / start.lam)
+
+
+def _end(config: RunConfig) -> str:
+    if config.method is not None:
+        return f"{config.method_epochs:g} epochs"
+    return "t 1" if config.moves_data else f"lam_end {config.lam_end:g}"
 
 
 class Progress:

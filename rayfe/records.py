@@ -28,10 +28,15 @@ class Outcome(enum.StrEnum):
 
 
 class Split(enum.StrEnum):
-    """Which examples a reading is over. `PROBE` is a fixed part of the training split, read during training."""
+    """Which examples a reading is over: p(x, t) of the training or validation split, or what follows.
+
+    `TARGET` is the target's validation split alone (t = 1) whatever t the model is at; `PROBE` a fixed part of the
+    training split, read during training.
+    """
 
     TRAIN = "train"
     VALIDATION = "validation"
+    TARGET = "target"
     PROBE = "probe"
 
 
@@ -42,6 +47,32 @@ class Point:
     lam: float
     gamma: float
     t: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Functionals:
+    """Rate (nats), distortion (squared pixel units) and classification loss (nats), averaged over examples (1), (4)."""
+
+    R: float
+    D: float
+    C: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Held:
+    """A combination R R + D D + C C of the functionals that a process keeps: C itself (31), or D - k R (30)."""
+
+    R: float = 0.0
+    D: float = 0.0
+    C: float = 0.0
+
+    def of(self, at: Functionals | Reading) -> float:
+        """Its value."""
+        return self.R * at.R + self.D * at.D + self.C * at.C
+
+    def scale(self, at: Functionals | Reading) -> float:
+        """The size of its terms, to which a miss is compared; for C alone C itself."""
+        return abs(self.R * at.R) + abs(self.D * at.D) + abs(self.C * at.C)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,6 +117,8 @@ class Reading:
     C_se: float
     D_noise: tuple[float, ...] = ()
     C_noise: tuple[float, ...] = ()
+    F_t: float | None = None
+    """dJ/dt at fixed weights, batch-norm statistics moving with t (the envelope theorem's dF/dt); None: not asked for."""
 
     @property
     def F(self) -> float:
@@ -108,6 +141,10 @@ class Response:
     """None: the stencil has no lam neighbour."""
     C_lam_se: float
     C_gamma_se: float
+    F_t: float | None = None
+    """dF/dt, D_t = dF_t/dlam and C_t = dF_t/dgamma on a data path (25), (27); None: not measured."""
+    D_t: float | None = None
+    C_t: float | None = None
 
     @property
     def maxwell_gap(self) -> float | None:
@@ -125,7 +162,7 @@ class Response:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Velocity:
-    """(lam_dot, gamma_dot) of a process; its scale is the caller's choice of time."""
+    """(lam_dot, gamma_dot) of a process per unit of its progress: log lam along a walk, t along a data path."""
 
     lam: float
     gamma: float
@@ -135,14 +172,24 @@ class Velocity:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Annealing:
+    """The stretch from `begin` to `end`, in epochs, of a training of `epochs` by the first equilibrium's schedule."""
+
+    epochs: float
+    begin: float
+    end: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class EquilibrateRequest:
-    """Train every replica at its point with the same batches and noise. `first`: by the first equilibrium's schedule."""
+    """Train every replica at its point with the same batches and noise."""
 
     key: StepKey
     replicas: tuple[Replica, ...]
     preconditioner: Weights | None = None
     """Second moments of Adam carried from the last accepted step, shared by all replicas."""
-    first: bool = False
+    annealing: Annealing | None = None
+    """Part of an annealed training; None: one equilibration by the walk's own schedule."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -158,24 +205,33 @@ class Equilibrated:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SettleRequest:
-    """Move along theta(a) = weights + a tangent, gamma + a, until the measured C is `C_target` (MATH: the chart)."""
+    """Move along a chart of the surface until measured `held` are their `targets`.
+
+    The chart is theta(a) = weights + sum of a_m tangent_m, with multiplier m moved by a_m along with it, for as many
+    multipliers as there are conditions; |a_m| at most `reach[m]`.
+    """
 
     key: StepKey
     weights: Weights
-    tangent: Weights
+    tangents: Mapping[str, Weights]
+    """By multiplier: "gamma", and "lam" where two conditions are held."""
     point: Point
-    C_target: float
-    C_gamma: float
-    shift_min: float
-    shift_max: float
+    held: tuple[Held, ...]
+    targets: tuple[float, ...]
+    scales: tuple[float, ...]
+    """A condition is met when it is off by a small part of its scale."""
+    jacobian: tuple[tuple[float, ...], ...]
+    """First guess of d held / d multiplier, a row a condition, columns in the order of `tangents`."""
+    reach: Mapping[str, float]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settled:
-    shift: float
-    C_before: float
-    C_after: float
-    """Measured C at the shift returned; off target where a bound was met."""
+    shift: Mapping[str, float]
+    before: Functionals
+    """Measured without a shift. D is not measured, and 0, where no condition has it."""
+    after: Functionals
+    """Measured at the shift returned; off target where a bound was met."""
     weights: Weights
     examples: float
 
@@ -189,6 +245,8 @@ class MeasureRequest:
     splits: tuple[Split, ...]
     purpose: str
     """Names the draws: those that steer a step ("settle") and those that judge it ("test") differ."""
+    slope_in_t: bool = False
+    """Read F_t of every replica on the training split, too."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -238,11 +296,20 @@ class StepRecord:
     D_se: float | None = column("standard error of D from the draws of z", default=None)
     C_se: float | None = column("standard error of C from the draws of z", default=None)
     val_C_se: float | None = column("standard error of val_C over validation images", default=None)
+    target_C: float | None = column("classification loss on the target's validation split alone, nats", default=None)
+    target_accuracy: float | None = column("accuracy on the target's validation split alone", default=None)
     C_target: float | None = column("the loss to be held, nats; at step 0 the measured C", default=None)
     drift_se: float | None = column("standard error of C / C_target - 1; paired, the draws are those of step 0", default=None)
     C_settle_target: float | None = column("C of step 0 on the draws of the settle, which aims at it, nats", default=None)
+    line_miss: float | None = column("D - D0 - k (R - R0) on the geodesic's line (30), squared pixel units", default=None)
+    line_miss_se: float | None = column("standard error of line_miss from the draws of z", default=None)
+    k: float | None = column("slope dD/dR of the geodesic (30)", default=None)
+    end_gamma: float | None = column("gamma at which a model of the target alone has C0 at the start's lam", default=None)
+    end_R: float | None = column("its rate, nats", default=None)
+    end_D: float | None = column("its distortion, squared pixel units", default=None)
     C_before_settle: float | None = column("C after training, before the settle", default=None)
     settle_shift: float | None = column("change of gamma by the settle", default=None)
+    settle_shift_lam: float | None = column("change of lam by the settle, where the process moves both", default=None)
     D_lam: float | None = column("dD/dlam at the stencil's centre", default=None)
     D_gamma: float | None = column("dD/dgamma at the stencil's centre", default=None)
     C_lam: float | None = column("dC/dlam at the stencil's centre; stencil iso: filled from D_gamma", default=None)
@@ -264,9 +331,11 @@ class StepRecord:
     F_start: float | None = column("J on the probe before training, training-mode batch-norm", default=None)
     F_end: float | None = column("J on the probe after training, training-mode batch-norm", default=None)
     J_K: float | None = column("K-sample bound of the free energy (10), nats", default=None)
-    lam_dot: float | None = column("velocity in lam that led here, per unit of log lam", default=None)
-    gamma_dot: float | None = column("velocity in gamma that led here, per unit of log lam", default=None)
-    step_length: float | None = column("length of the step that led here, in log lam", default=None)
+    lam_dot: float | None = column("velocity in lam that led here, per unit of log lam (walk) or of t (transfer)", default=None)
+    gamma_dot: float | None = column(
+        "velocity in gamma that led here, per unit of log lam (walk) or of t (transfer)", default=None
+    )
+    step_length: float | None = column("length of the step that led here, in log lam (walk) or in t (transfer)", default=None)
     next_step_length: float | None = column("length that the stepper proposes after this row", default=None)
     examples: float = column("cumulative training examples; forward-only passes as 1/3")
     seconds: float = column("cumulative seconds of work on this trajectory")
@@ -283,8 +352,8 @@ class ReadingRecord:
     trajectory: str = column("name of the trajectory")
     step: int = column("number of the step")
     attempt: int = column("numerical attempts at this step so far, from 0")
-    replica: str = column("centre, gamma+, gamma-, lam+, lam- or settled")
-    split: str = column("train, validation or probe")
+    replica: str = column("centre, gamma+, gamma-, lam+, lam-, settled, or endpoint (a model of the target alone)")
+    split: str = column("train, validation, target or probe")
     update: int = column("updates since the start of this equilibration")
     first: bool = column("whether the update belongs to the first equilibrium")
     lam: float = column("multiplier of D")

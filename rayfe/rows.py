@@ -21,26 +21,34 @@ from rayfe.records import (
     Velocity,
 )
 
+READ = {
+    Split.TRAIN: [("", name) for name in ("R", "D", "C", "F", "accuracy", "R_se", "D_se", "C_se")],
+    Split.VALIDATION: [("val_", name) for name in ("R", "D", "C", "accuracy", "C_se")],
+    Split.TARGET: [("target_", name) for name in ("C", "accuracy")],
+}
+"""Columns by the split of a reading: prefix and name."""
+RESPONSE = (
+    *("D_lam", "D_gamma", "C_lam", "C_gamma", "C_lam_se", "C_gamma_se"),
+    *("hess_max_eig", "maxwell_gap", "F_t", "D_t", "C_t"),
+)
+"""Columns of a response."""
+
 
 def step_record(
     key: StepKey,
     *,
     point: Point,
     outcome: Outcome,
-    train: Reading | None = None,
-    validation: Reading | None = None,
+    tested: Sequence[Reading] = (),
     response: Response | None = None,
     velocity: Velocity | None = None,
     **columns: Any,
 ) -> StepRecord:
-    """A row from what was measured; `columns` are those that are stored as they come. `seconds` is the driver's."""
-    if train is not None:
-        columns |= {name: getattr(train, name) for name in ("R", "D", "C", "F", "accuracy", "R_se", "D_se", "C_se")}
-    if validation is not None:
-        columns |= {f"val_{name}": getattr(validation, name) for name in ("R", "D", "C", "accuracy", "C_se")}
+    """A row from the readings of its model; `columns` are those that are stored as they come. `seconds` is the driver's."""
+    for reading in tested:
+        columns |= {prefix + name: getattr(reading, name) for prefix, name in READ[reading.split]}
     if response is not None:
-        names = ("D_lam", "D_gamma", "C_lam", "C_gamma", "C_lam_se", "C_gamma_se", "hess_max_eig", "maxwell_gap")
-        columns |= {name: getattr(response, name) for name in names}
+        columns |= {name: getattr(response, name) for name in RESPONSE}
     if velocity is not None:
         columns |= {"lam_dot": velocity.lam, "gamma_dot": velocity.gamma}
     return StepRecord(
@@ -93,6 +101,9 @@ def response_in(row: StepRecord) -> Response:
         D_lam=row.D_lam,
         C_lam_se=number(row.C_lam_se),
         C_gamma_se=number(row.C_gamma_se),
+        F_t=row.F_t,
+        D_t=row.D_t,
+        C_t=row.C_t,
     )
 
 
@@ -111,6 +122,12 @@ def reading_in(row: StepRecord) -> Reading:
         D_se=number(row.D_se),
         C_se=number(row.C_se),
     )
+
+
+def probe_ends(readings: Sequence[Reading]) -> dict[str, float | None]:
+    """F_start and F_end: J of the first replica on the probe before and after a training; None where it has no readings."""
+    first = [reading.F for reading in readings if reading.replica == readings[0].replica]
+    return {"F_start": first[0] if first else None, "F_end": first[-1] if first else None}
 
 
 def number(value: float | None) -> float:

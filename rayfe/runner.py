@@ -7,7 +7,7 @@ from typing import Protocol
 from rayfe import driver
 from rayfe.backend.base import Backend
 from rayfe.config import RunConfig
-from rayfe.data.examples import Dataset
+from rayfe.data.paths import PathData
 from rayfe.records import StepRecord
 from rayfe.store import Store
 
@@ -20,7 +20,7 @@ class Listener(Protocol):
     def event(self, text: str) -> None: ...
 
 
-def run(config: RunConfig, dataset: Dataset, store: Store, progress: Listener) -> dict[str, str]:
+def run(config: RunConfig, data: PathData, store: Store, progress: Listener) -> dict[str, str]:
     """Walk every trajectory to its end; returns those that failed, with one line why.
 
     Raises:
@@ -31,10 +31,10 @@ def run(config: RunConfig, dataset: Dataset, store: Store, progress: Listener) -
     if config.backend == "ray":
         from rayfe.sweep import run_on_ray  # imports Ray
 
-        return run_on_ray(config, dataset, store.url(), config.keep_states, progress.row, progress.event)
+        return run_on_ray(config, data, store.url(), config.keep_states, progress.row, progress.event)
     from rayfe.backend.inline import InlineBackend  # imports torch
 
-    return run_inline(config, InlineBackend(config, dataset), store, progress)
+    return run_inline(config, InlineBackend(config, data), store, progress)
 
 
 def run_inline(config: RunConfig, backend: Backend, store: Store, progress: Listener) -> dict[str, str]:

@@ -24,9 +24,10 @@ from rayfe.backend.base import Backend
 from rayfe.backend.ray_cluster import HINT, cluster
 from rayfe.backend.ray_pool import BackendFactory, PoolBackend, WorkersLost, make_inline, share, start_pool
 from rayfe.config import RunConfig, UsageError, require
-from rayfe.data.examples import Dataset
-from rayfe.records import StepRecord
+from rayfe.data.paths import PathData
+from rayfe.records import Point, StepRecord
 from rayfe.store import Store
+from rayfe.surface.stencil import neighbours
 from rayfe.trajectory import Trajectory, WalkFailed
 
 SLIVER = 0.1
@@ -50,7 +51,7 @@ class Plan:
 
 def run_on_ray(
     config: RunConfig,
-    dataset: Dataset | None,
+    data: PathData | None,
     store_location: str,
     keep_states: str,
     on_row: OnRow,
@@ -74,7 +75,7 @@ def run_on_ray(
         return failed
     with cluster() as check_alive:
         plan = preflight(config, trajectories=len(unfinished), nodes=[node for node in ray.nodes() if node["Alive"]])
-        pool = start_pool(backend_factory, config, share(dataset), evaluators=plan.evaluators, gpus=plan.gpus)
+        pool = start_pool(backend_factory, config, share(data), evaluators=plan.evaluators, gpus=plan.gpus)
         seen = {name: len(rows) for name, rows in unfinished.items()}
         watch = Watch(store=store, seen=seen, failed=failed, on_row=on_row, on_event=on_event)
         _walk(config, watch, pool, plan, check_alive)
@@ -130,7 +131,7 @@ def preflight(config: RunConfig, *, trajectories: int, nodes: list[dict[str, Any
         raise UsageError("evaluators", asked, f"{room}; ask for fewer, or add machines")
     require(most > 0, "evaluators", 1, f"{room}; add CPUs, or use --backend inline")
     per_evaluator = config.replicas_per_evaluator
-    replicas = 5 if config.stencil == "paper" else 3
+    replicas = len(neighbours(Point(lam=1.0, gamma=1.0), config.stencil, config.neighbours))
     parts = 1 if per_evaluator is None else -(-replicas // per_evaluator)
     evaluators = min(asked or most, trajectories * parts)
     return Plan(evaluators=evaluators, trials=min(trajectories, 2 * evaluators + 2, slivers(evaluators)), gpus=gpus)

@@ -16,6 +16,8 @@ LAYERS = [
     ["model", "data"],
     ["equilibrate"],
     ["trajectory"],
+    ["endpoint", "baseline"],
+    ["walk"],
     ["backend"],
     ["driver"],
     ["presets", "progress"],
@@ -59,7 +61,12 @@ def test_imports_point_downwards(path):
 
 
 @pytest.mark.parametrize(
-    "path", [path for path in FILES if part(path) in {"surface", "trajectory", "rows", "records", "config"}]
+    "path",
+    [
+        path
+        for path in FILES
+        if part(path) in {"surface", "trajectory", "walk", "endpoint", "baseline", "rows", "records", "config"}
+    ],
 )
 def test_mathematics_knows_neither_torch_nor_ray(path):
     assert not {name.split(".")[0] for name in imports(path)} & {"torch", "ray", "pyarrow", "pandas", "fsspec"}

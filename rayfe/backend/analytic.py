@@ -11,10 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from rayfe.backend.base import Backend
-from rayfe.equilibrate.settle import find_shift
+from rayfe.equilibrate.settle import find_shift, settled_weights
 from rayfe.records import (
     Equilibrated,
     EquilibrateRequest,
+    Functionals,
     Measured,
     MeasureRequest,
     Outcome,
@@ -26,12 +27,13 @@ from rayfe.records import (
     Split,
 )
 from rayfe.surface.reference import Surface
-from rayfe.weights import along
 
 MULTIPLIERS = "multipliers"
 """The one array of a model: (lam, gamma) of the point at which it is at equilibrium, shape (2,)."""
 EXAMPLES = 1000.0
 """Training examples that the equilibration of one replica counts as; a reading counts as a third."""
+SLOPE_STEP = 1e-6
+"""Half the distance in t of differences for F_t."""
 NOISE_BLOCKS = 64
 """Blocks of (pretended) examples over which the noise of a reading is kept."""
 
@@ -58,7 +60,7 @@ class AnalyticBackend(Backend):
     """
 
     surface: Surface
-    """R, D and C of a model are this surface's at the model's multipliers."""
+    """R, D and C of a model are this surface's at the model's multipliers, and at the t of its point."""
     lag: float = 0.0
     """Part of the way from its start to its point that an equilibration leaves undone."""
     delay: float = 0.0
@@ -102,20 +104,18 @@ class AnalyticBackend(Backend):
 
     def settle(self, request: SettleRequest) -> Settled:
         # The draws of a measurement with purpose "settle", as in the other backends.
-        error = self._draws(request.key.seed, Split.TRAIN, "settle").C_error
+        errors = self._draws(request.key.seed, Split.TRAIN, "settle")
 
-        def loss(shift: float) -> float:
-            _, _, C = self._functionals(along(request.weights, request.tangent, shift)[MULTIPLIERS])
-            return C * (1.0 + error)
+        def functionals(shift: np.ndarray) -> Functionals:
+            R, D, C = self._functionals(settled_weights(request, shift)[MULTIPLIERS], request.point.t)
+            return Functionals(R=R, D=D * (1.0 + errors.D_error), C=C * (1.0 + errors.C_error))
 
-        root = find_shift(
-            loss, target=request.C_target, slope=request.C_gamma, lower=request.shift_min, upper=request.shift_max
-        )
+        root = find_shift(request, functionals)
         return Settled(
-            shift=root.shift,
-            C_before=root.before,
-            C_after=root.after,
-            weights=along(request.weights, request.tangent, root.shift),
+            shift=dict(zip(request.tangents, root.shift.tolist(), strict=True)),
+            before=root.before,
+            after=root.after,
+            weights=settled_weights(request, root.shift),
             examples=root.evaluations * EXAMPLES / 3.0,
         )
 
@@ -123,7 +123,7 @@ class AnalyticBackend(Backend):
         models = [_start(replica) for replica in request.replicas]
         draws = {split: self._draws(request.key.seed, split, request.purpose) for split in request.splits}
         readings = tuple(
-            self._reading(replica, model, split=split, update=0, draws=draws[split])
+            self._reading(replica, model, split=split, update=0, draws=draws[split], slope_in_t=request.slope_in_t)
             for replica, model in zip(request.replicas, models, strict=True)
             for split in request.splits
         )
@@ -133,8 +133,11 @@ class AnalyticBackend(Backend):
             examples=len(readings) * EXAMPLES / 3.0,
         )
 
-    def _reading(self, replica: Replica, model: np.ndarray, *, split: Split, update: int, draws: Draws) -> Reading:
-        R, D, C = self._functionals(model)
+    def _reading(
+        self, replica: Replica, model: np.ndarray, *, split: Split, update: int, draws: Draws, slope_in_t: bool = False
+    ) -> Reading:
+        point = replica.point
+        R, D, C = self._functionals(model, 1.0 if split is Split.TARGET else point.t)
         D_noise = tuple(D * value for value in draws.D_noise)
         C_noise = tuple(C * value for value in draws.C_noise)
         return Reading(
@@ -151,14 +154,26 @@ class AnalyticBackend(Backend):
             C_se=math.hypot(*C_noise),
             D_noise=D_noise,
             C_noise=C_noise,
+            F_t=self._slope_in_t(model, point) if slope_in_t and split is Split.TRAIN else None,
         )
 
-    def _functionals(self, model: np.ndarray) -> tuple[float, float, float]:
-        """R, D, C of a model; NaN outside the surface's domain, as of a network whose weights overflowed."""
+    def _functionals(self, model: np.ndarray, t: float) -> tuple[float, float, float]:
+        """R, D, C of a model at t; NaN outside the surface's domain, as of a network whose weights overflowed."""
         lam, gamma = map(float, model)
         if not self.surface.contains(lam, gamma):
             return math.nan, math.nan, math.nan
-        return self.surface.R(lam, gamma), self.surface.D(lam, gamma), self.surface.C(lam, gamma)
+        surface = self.surface.at(t)
+        return surface.R(lam, gamma), surface.D(lam, gamma), surface.C(lam, gamma)
+
+    def _slope_in_t(self, model: np.ndarray, point: Point) -> float:
+        """dJ/dt of a model that stays where it is; one-sided at the ends of the path."""
+        before, after = max(0.0, point.t - SLOPE_STEP), min(1.0, point.t + SLOPE_STEP)
+
+        def J(t: float) -> float:
+            R, D, C = self._functionals(model, t)
+            return R + point.lam * D + point.gamma * C
+
+        return (J(after) - J(before)) / (after - before)
 
     def _draws(self, seed: int, split: Split, purpose: str) -> Draws:
         """Errors that depend on (seed, split, purpose) only, so that replicas share them."""

@@ -48,13 +48,16 @@ class Backend(abc.ABC):
 
 
 def split_replicas(request: EquilibrateRequest, per_part: int | None) -> list[EquilibrateRequest]:
-    """Parts of a request of at most `per_part` replicas each: how it is spread follows from the configuration alone."""
-    if per_part is None or len(request.replicas) <= per_part:
-        return [request]
-    return [
-        dataclasses.replace(request, replicas=request.replicas[i : i + per_part])
-        for i in range(0, len(request.replicas), per_part)
-    ]
+    """Parts of a request of at most `per_part` replicas each, all of them at the same t.
+
+    How a request is spread follows from the configuration alone.
+    """
+    parts = []
+    for t in dict.fromkeys(replica.point.t for replica in request.replicas):
+        together = tuple(replica for replica in request.replicas if replica.point.t == t)
+        size = per_part or len(together)
+        parts += [dataclasses.replace(request, replicas=together[i : i + size]) for i in range(0, len(together), size)]
+    return parts
 
 
 def join_replicas(parts: list[Equilibrated]) -> Equilibrated:

@@ -2,54 +2,72 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 
 from rayfe.backend.base import Backend, join_replicas, split_replicas
 from rayfe.config import RunConfig
-from rayfe.data.batches import DeviceExamples, derived_seed, generator, to_device
-from rayfe.data.datasets import Dataset
-from rayfe.equilibrate.measure import FORWARD, read, read_draws, reading_cost, recompute_statistics
+from rayfe.data.batches import derived_seed, generator
+from rayfe.data.device import DeviceExamples, DevicePath, Displacement, Mixture, Still, to_device
+from rayfe.data.examples import Dataset
+from rayfe.data.paths import PathData
+from rayfe.equilibrate.measure import FORWARD, read, read_draws, reading_cost, recompute_statistics, slope_in_t
 from rayfe.equilibrate.replicas import load_weights, make_replicas, weights_of
 from rayfe.equilibrate.schedule import first_rate, walk_rate
-from rayfe.equilibrate.settle import find_shift
+from rayfe.equilibrate.settle import find_shift, settled_weights
 from rayfe.equilibrate.train import Probe, train
 from rayfe.model.objective import draw_noise, training_cost
 from rayfe.model.protocol import Representation, build, input_shape
 from rayfe.records import (
+    Annealing,
     Equilibrated,
     EquilibrateRequest,
+    Functionals,
     Measured,
     MeasureRequest,
     Outcome,
+    Reading,
+    Replica,
     Settled,
     SettleRequest,
     Split,
     Weights,
 )
-from rayfe.weights import along
 
 FIRST_READINGS = 50
 """Probe readings during a first equilibrium (Fig. 4a)."""
 
 
 class InlineBackend(Backend):
-    """Models of `config` on the examples of `dataset`, which are copied to the device once."""
+    """Models of `config` on the data path of `data`, which is copied to the device once; a data set is a path that stays."""
 
-    def __init__(self, config: RunConfig, dataset: Dataset, *, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(self, config: RunConfig, data: PathData | Dataset, *, dtype: torch.dtype = torch.float32) -> None:
         torch.set_num_threads(config.threads)
         cuda = config.device == "cuda" or (config.device == "auto" and torch.cuda.is_available())
         self._device = torch.device("cuda" if cuda else "cpu")
         self._config = config
         self._dtype = dtype
-        self._shape = input_shape(config.model, dataset.input_shape)
-        self._classes = dataset.classes
-        self._data = {
-            split: to_device(examples, self._device, dtype, self._shape)
-            for split, examples in ((Split.TRAIN, dataset.train), (Split.VALIDATION, dataset.validation))
-        }
+        path = PathData(kind="still", source=data) if isinstance(data, Dataset) else data
+        self._shape = input_shape(config.model, path.input_shape)
+        self._classes = path.classes
+        self._paths = {split: self._path(path, split) for split in (Split.TRAIN, Split.VALIDATION)}
+
+    def _path(self, data: PathData, split: Split) -> DevicePath:
+        def on_device(end: Dataset) -> DeviceExamples:
+            examples = end.train if split is Split.TRAIN else end.validation
+            return to_device(examples, self._device, self._dtype, self._shape)
+
+        if data.target is None:
+            return Still(on_device(data.source))
+        source, target = on_device(data.source), on_device(data.target)
+        if data.kind == "mixture":
+            return Mixture(source, target)
+        assert data.couplings is not None
+        return Displacement(source, target, data.couplings[split], data.classes)
 
     # --- equilibrate --------------------------------------------------------------------------------------------------
 
@@ -58,22 +76,24 @@ class InlineBackend(Backend):
         return join_replicas([self._equilibrate(part) for part in parts])
 
     def _equilibrate(self, request: EquilibrateRequest) -> Equilibrated:
-        config, key, data = self._config.equilibration, request.key, self._data[Split.TRAIN]
-        epochs = config.first_epochs if request.first else config.epochs
-        updates = max(1, round(epochs * len(data) / config.batch))
+        config, key, path = self._config.equilibration, request.key, self._paths[Split.TRAIN]
+        (t,) = {replica.point.t for replica in request.replicas}
+        annealing = request.annealing
+        epochs = annealing.end - annealing.begin if annealing else config.epochs
+        updates = max(1, round(epochs * len(path) / config.batch))
         models = [self._model(replica.weights, seed=key.seed) for replica in request.replicas]
         replicas = make_replicas(models, self._device)
-        probe = self._probe(request, updates)
-        phase = "first" if request.first else "walk"
+        probe = self._probe(request, t, updates)
+        phase = "walk" if annealing is None else "first" if annealing.begin == 0.0 else f"from epoch {annealing.begin:.15g}"
+        order = generator(self._device, key.seed, key.trajectory, key.step, key.attempt, phase, "order")
         trained = train(
             replicas,
             [replica.point for replica in request.replicas],
-            data,
+            path.batches(t, config.batch, updates=updates, rng=order),
             updates=updates,
-            learning_rate=self._learning_rate(first=request.first),
+            learning_rate=self._learning_rate(annealing),
             config=config,
             latent=models[0].latent,
-            order=generator(self._device, key.seed, key.trajectory, key.step, key.attempt, phase, "order"),
             noise=generator(self._device, key.seed, key.trajectory, key.step, key.attempt, phase, "noise"),
             preconditioner=request.preconditioner if config.carry_preconditioner else None,
             probe=probe,
@@ -87,26 +107,30 @@ class InlineBackend(Backend):
             examples=trained.updates * per_update + len(trained.readings) * len(probe.examples) * FORWARD,
         )
 
-    def _learning_rate(self, *, first: bool) -> Callable[[float], float]:
+    def _learning_rate(self, annealing: Annealing | None) -> Callable[[float], float]:
         config = self._config.equilibration
-        if first:
-            return lambda u: first_rate(u, initial=config.first_learning_rate, schedule=config.first_schedule)
-        return lambda u: walk_rate(u, maximum=config.learning_rate)
+        if annealing is None:
+            return lambda u: walk_rate(u, maximum=config.learning_rate)
+        begin, width = annealing.begin / annealing.epochs, (annealing.end - annealing.begin) / annealing.epochs
+        initial, schedule = config.first_learning_rate, config.first_schedule
+        return lambda u: first_rate(begin + width * u, initial=initial, schedule=schedule)
 
-    def _probe(self, request: EquilibrateRequest, updates: int) -> Probe:
-        data, n = self._data[Split.TRAIN], min(self._config.measure.probe_size, len(self._data[Split.TRAIN]))
-        rows = torch.linspace(0, len(data) - 1, n, device=self._device).long()
+    def _probe(self, request: EquilibrateRequest, t: float, updates: int) -> Probe:
+        """A fixed part of p(x, t): the first draws of a path's batches, from random numbers that every step shares."""
+        path, seed = self._paths[Split.TRAIN], request.key.seed
+        n = min(self._config.measure.probe_size, len(path))
+        examples = next(path.batches(t, n, updates=1, rng=generator(self._device, seed, "probe examples")))
         noise = draw_noise(
-            generator(self._device, request.key.seed, "probe"),
+            generator(self._device, seed, "probe"),
             n=n,
             latent=self._model(None, seed=0).latent,
             decoder_draws=2,
             head_draws=8,
             dtype=self._dtype,
         )
-        readings = min(FIRST_READINGS if request.first else 1, updates)  # and one at the end
+        readings = min(FIRST_READINGS if request.annealing else 1, updates)  # and one at the end
         return Probe(
-            examples=DeviceExamples(x=data.x[rows], y=data.y[rows]),
+            examples=examples,
             noise=noise,
             updates=frozenset(i * updates // readings for i in range(readings)),
             names=tuple(replica.name for replica in request.replicas),
@@ -115,52 +139,66 @@ class InlineBackend(Backend):
     # --- settle and measure -------------------------------------------------------------------------------------------
 
     def settle(self, request: SettleRequest) -> Settled:
-        data, config = self._data[Split.TRAIN], self._config.measure
+        path, config, t = self._paths[Split.TRAIN], self._config.measure, request.point.t
+        decode = any(held.D for held in request.held)
+        cost = 0.0
 
-        def loss(shift: float) -> float:
-            model = self._model(along(request.weights, request.tangent, shift), seed=0)
-            self._recompute(model, request.key.seed, "settle", decode=False)
-            rng = generator(self._device, request.key.seed, Split.TRAIN, "settle")
-            draws = read_draws(model, data, head_draws=config.head_draws, chunk=config.chunk, rng=rng, decode=False)
-            return float(draws.mean.C.double().mean())
+        def functionals(shift: np.ndarray) -> Functionals:
+            nonlocal cost
+            model = self._model(settled_weights(request, shift), seed=0)
+            cost += self._recompute(model, request.key.seed, "settle", t, decode=decode)
+            R = D = C = 0.0
+            for stratum in path.present(t):
+                rng = generator(self._device, request.key.seed, Split.TRAIN, "settle", stratum.name)
+                chunk, draws = config.chunk, config.head_draws
+                mean = read_draws(model, stratum, t, head_draws=draws, chunk=chunk, rng=rng, decode=decode).mean
+                weights = stratum.weights(slice(None), t).double()
+                R, D, C = (old + float(new.double() @ weights) for old, new in zip((R, D, C), mean[:3], strict=True))
+                cost += reading_cost(len(stratum), decode=decode)
+            return Functionals(R=R, D=D, C=C)
 
-        root = find_shift(
-            loss, target=request.C_target, slope=request.C_gamma, lower=request.shift_min, upper=request.shift_max
-        )
-        statistics = len(data) * FORWARD * 0.5
+        root = find_shift(request, functionals)
         return Settled(
-            shift=root.shift,
-            C_before=root.before,
-            C_after=root.after,
-            weights=along(request.weights, request.tangent, root.shift),
-            examples=root.evaluations * (statistics + reading_cost(len(data), decode=False)),
+            shift=dict(zip(request.tangents, root.shift.tolist(), strict=True)),
+            before=root.before,
+            after=root.after,
+            weights=settled_weights(request, root.shift),
+            examples=cost,
         )
 
     def measure(self, request: MeasureRequest) -> Measured:
         readings, weights, examples = [], [], 0.0
         for replica in request.replicas:
             model = self._model(replica.weights, seed=request.key.seed)
-            examples += self._recompute(model, request.key.seed, request.purpose)
+            examples += self._recompute(model, request.key.seed, request.purpose, replica.point.t)
             weights.append(weights_of(model))
             for split in request.splits:
-                data = self._data[split]
-                readings.append(
-                    read(
-                        model,
-                        data,
-                        replica=replica.name,
-                        split=split,
-                        point=replica.point,
-                        config=self._config.measure,
-                        rng=generator(self._device, request.key.seed, split, request.purpose),
-                    )
-                )
-                examples += reading_cost(len(data))
+                reading, cost = self._read(model, replica, split, request)
+                readings.append(reading)
+                examples += cost
         return Measured(readings=tuple(readings), weights=tuple(weights), examples=examples)
 
-    def _recompute(self, model: Representation, seed: int, purpose: str, *, decode: bool = True) -> float:
+    def _read(self, model: Representation, replica: Replica, split: Split, request: MeasureRequest) -> tuple[Reading, float]:
+        """One reading and its cost. `TARGET`: the end of the validation path, batch-norm as it is at the model's own t."""
+        path = self._paths[Split.TRAIN if split is Split.TRAIN else Split.VALIDATION]
+        t = 1.0 if split is Split.TARGET else replica.point.t
+        seed, purpose = request.key.seed, request.purpose
+
+        def rng(stratum: str) -> torch.Generator:
+            return generator(self._device, seed, split, purpose, stratum)
+
+        config = self._config.measure
+        reading = read(model, path, replica=replica.name, split=split, point=replica.point, t=t, config=config, rng=rng)
+        cost = sum(reading_cost(len(stratum)) for stratum in path.present(t))
+        if request.slope_in_t and split is Split.TRAIN:
+            slope, more = slope_in_t(model, path, replica.point, config=config, rng=rng("slope in t"))
+            reading, cost = dataclasses.replace(reading, F_t=slope), cost + more
+        return reading, cost
+
+    def _recompute(self, model: Representation, seed: int, purpose: str, t: float, *, decode: bool = True) -> float:
         rng = generator(self._device, seed, "statistics", purpose)
-        return recompute_statistics(model, self._data[Split.TRAIN].x, chunk=self._config.measure.chunk, rng=rng, decode=decode)
+        chunk = self._config.measure.chunk
+        return recompute_statistics(model, self._paths[Split.TRAIN], t, chunk=chunk, rng=rng, decode=decode)
 
     def _model(self, weights: Weights | None, *, seed: int) -> Any:
         initial = derived_seed(seed, "initial weights")

@@ -12,11 +12,11 @@ from ray import cloudpickle  # pins what it pickles references to; plain pickle 
 from ray.exceptions import ActorUnavailableError, RayActorError, RayError, RayTaskError
 
 from rayfe.backend.base import Backend, join_replicas, split_replicas
-from rayfe.config import RunConfig
-from rayfe.data.examples import Dataset
+from rayfe.config import THREADING, RunConfig
+from rayfe.data.paths import PathData
 from rayfe.records import Answer, Equilibrated, EquilibrateRequest, Measured, MeasureRequest, Request, Settled, SettleRequest
 
-BackendFactory = Callable[[RunConfig, Dataset | None], Backend]
+BackendFactory = Callable[[RunConfig, PathData | None], Backend]
 HEAD = {"node:__internal_head__": 0.001}
 """Pins an actor to the head: one without CPUs may land on any node, and die with it."""
 LOSSES = 20
@@ -28,20 +28,20 @@ class WorkersLost(RuntimeError):
     """A request met one dying worker after the other."""
 
 
-def share(dataset: Dataset | None) -> bytes:
+def share(data: PathData | None) -> bytes:
     """Put the examples into the object store once (one copy a node, read without copying); returns what names them.
 
     A reference in pickled form, because Ray warns on stderr of actors that restart with references as arguments.
     The examples stay as long as this process, which owns them.
     """
-    return cloudpickle.dumps(ray.put(dataset))
+    return cloudpickle.dumps(ray.put(data))
 
 
-def make_inline(config: RunConfig, dataset: Dataset | None) -> Backend:
+def make_inline(config: RunConfig, data: PathData | None) -> Backend:
     from rayfe.backend.inline import InlineBackend  # imports torch: in evaluators only
 
-    assert dataset is not None
-    return InlineBackend(config, dataset)
+    assert data is not None
+    return InlineBackend(config, data)
 
 
 class Evaluator:
@@ -147,7 +147,14 @@ class EvaluatorPool:
 
 
 def _evaluator(gpus: float) -> Any:
-    return ray.remote(num_cpus=1, num_gpus=gpus, max_restarts=-1, max_task_retries=0, scheduling_strategy="SPREAD")(Evaluator)
+    return ray.remote(
+        num_cpus=1,
+        num_gpus=gpus,
+        max_restarts=-1,
+        max_task_retries=0,
+        scheduling_strategy="SPREAD",
+        runtime_env={"env_vars": dict(THREADING)},
+    )(Evaluator)
 
 
 def _wait(losses: int) -> float:

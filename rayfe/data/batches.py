@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
-
-from rayfe.data.datasets import Examples
 
 
 def derived_seed(*parts: object) -> int:
@@ -38,22 +34,3 @@ def batch_indices(n: int, batch: int, *, updates: int, rng: torch.Generator) -> 
         if position == 0:
             order = torch.randperm(n, generator=rng, device=rng.device)
         yield order[position * batch : (position + 1) * batch]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DeviceExamples:
-    """One split on a device: x floating point in [0, 1], (N, ...); y integer labels (N,)."""
-
-    x: Tensor
-    y: Tensor
-
-    def __len__(self) -> int:
-        return len(self.y)
-
-
-def to_device(examples: Examples, device: torch.device, dtype: torch.dtype, shape: tuple[int, ...]) -> DeviceExamples:
-    """Copy a split to `device`, each example in `shape`; bytes become floats in [0, 1]."""
-    x = torch.from_numpy(np.array(examples.x)).to(device).to(dtype).reshape(-1, *shape)
-    if examples.x.dtype == np.uint8:
-        x /= 255.0
-    return DeviceExamples(x=x, y=torch.from_numpy(np.array(examples.y)).to(device))

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from rayfe.config import MeasureConfig
-from rayfe.data.batches import DeviceExamples
-from rayfe.model.objective import PerExample, classification_loss, distortion, rate, sample
+from rayfe.data.device import DevicePath, Stratum
+from rayfe.equilibrate.statistics import PopulationStatistics
+from rayfe.model.objective import Objective, PerExample, classification_loss, distortion, draw_noise, hits, rate, sample
 from rayfe.model.protocol import Representation
 from rayfe.records import Point, Reading, Split
 
@@ -19,6 +20,8 @@ NOISE_BLOCKS = 64
 """Blocks of examples over which the noise of the draws is kept."""
 PREDICTION_DRAWS = 16
 """Draws of each set whose mean probability is the prediction (a softmax over all of them took a quarter of the time)."""
+SLOPE_DRAWS = 32
+"""Draws of z per example through the classifier for F_t."""
 FORWARD = 1.0 / 3.0
 """Training examples that a forward pass over one example counts as."""
 
@@ -39,50 +42,80 @@ def chunks(n: int, size: int) -> Iterator[slice]:
         yield slice(i * n // count, (i + 1) * n // count)
 
 
-@contextlib.contextmanager
-def _batch_norm_training(model: Representation) -> Iterator[bool]:
-    """Batch-norm layers reset and averaging their statistics over passes, everything else in evaluation mode."""
-    layers = [layer for layer in model.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
-    momenta = [layer.momentum for layer in layers]
-    model.eval()
-    for layer in layers:
-        layer.reset_running_stats()
-        layer.momentum = None  # a cumulative average
-        layer.train()
-    yield bool(layers)
-    for layer, momentum in zip(layers, momenta, strict=True):
-        layer.momentum = momentum
-    model.eval()
-
-
 @torch.no_grad()
-def recompute_statistics(model: Representation, x: Tensor, *, chunk: int, rng: torch.Generator, decode: bool = True) -> float:
-    """Set batch-norm statistics to those of all of `x` for the weights at hand; leaves the model in evaluation mode.
+def recompute_statistics(
+    model: Representation, path: DevicePath, t: float, *, chunk: int, rng: torch.Generator, decode: bool = True
+) -> float:
+    """Set batch-norm statistics to those of p(x, t) for the weights at hand; leaves the model in evaluation mode.
 
     Without `decode` the decoder's statistics are not brought up to date. Returns the cost in training examples.
     """
-    with _batch_norm_training(model) as needed:
-        if not needed:
+    model.eval()
+    with PopulationStatistics(model, record=True) as statistics:
+        if not statistics.needed:
             return 0.0
-        for part in chunks(len(x), chunk):
-            mean, log_variance = model.encode(x[part])
+        count = 0
+        for examples, weights in path.chunks(t, chunk):
+            statistics.weights = weights / weights.sum()
+            mean, log_variance = model.encode(examples.x)
             epsilon = torch.randn(mean.shape, generator=rng, device=mean.device, dtype=mean.dtype)
             z = sample(mean, log_variance, epsilon)
             model.classify(z)
             if decode:
                 model.decode(z)
-    return len(x) * FORWARD * (1.0 if decode else 0.5)
+            count += len(examples)
+    return count * FORWARD * (1.0 if decode else 0.5)
+
+
+def slope_in_t(
+    model: Representation, path: DevicePath, point: Point, *, config: MeasureConfig, rng: torch.Generator
+) -> tuple[float, float]:
+    """F_t = dJ/dt at fixed weights, and its cost in training examples.
+
+    J(t) is differentiated through the examples, the labels and the probabilities of p(x, t), and through batch-norm
+    statistics that follow t: what central differences with statistics recomputed at t +- dt tend to, without their step
+    and the one-sided ends. Reverse mode, since every layer has it.
+    """
+    model.eval()
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    total, count, objective = 0.0, 0, Objective(model)
+    with PopulationStatistics(model, record=False) as statistics, torch.enable_grad():
+        t = torch.tensor(point.t, dtype=torch.float64, device=rng.device, requires_grad=True)
+        now = t.to(next(iter(model.parameters())).dtype)
+        for examples, weights in path.chunks(now, config.chunk):
+            statistics.weights = weights / weights.sum()
+            noise = draw_noise(
+                rng,
+                n=len(examples),
+                latent=model.latent,
+                decoder_draws=2,
+                head_draws=SLOPE_DRAWS,
+                dtype=examples.x.dtype,
+            )
+            R, D, C, _ = objective(examples.x, examples.y, noise)
+            J = (weights * (R + point.lam * D + point.gamma * C)).sum()
+            total += float(torch.autograd.grad(J, t, retain_graph=True)[0])
+            count += len(examples)
+    return total, 2.0 * FORWARD * 1.5 * count
 
 
 @torch.no_grad()
 def read_draws(
-    model: Representation, examples: DeviceExamples, *, head_draws: int, chunk: int, rng: torch.Generator, decode: bool = True
+    model: Representation,
+    stratum: Stratum,
+    t: float,
+    *,
+    head_draws: int,
+    chunk: int,
+    rng: torch.Generator,
+    decode: bool = True,
 ) -> Draws:
     """R, D, C of each example in evaluation mode; without `decode` D is zero and costs nothing."""
-    parts = [
-        _read_chunk(model, examples.x[part], examples.y[part], head_draws=head_draws, rng=rng, decode=decode)
-        for part in chunks(len(examples), chunk)
-    ]
+    parts = []
+    for rows in chunks(len(stratum), chunk):
+        examples = stratum.examples(rows, t)
+        parts.append(_read_chunk(model, examples.x, examples.y, head_draws=head_draws, rng=rng, decode=decode))
     return Draws(
         mean=PerExample(*(torch.cat(values) for values in zip(*(part.mean for part in parts), strict=True))),
         D_noise=torch.cat([part.D_noise for part in parts]),
@@ -111,7 +144,7 @@ def _read_chunk(model: Representation, x: Tensor, y: Tensor, *, head_draws: int,
         logits = model.classify(z.flatten(0, 1)).view(head_draws // 2, n, -1)
         C.append(classification_loss(logits, y).mean(0))
         probabilities.append(logits[:PREDICTION_DRAWS].softmax(-1).mean(0))
-    correct = (probabilities[0] + probabilities[1]).argmax(-1) == y
+    correct = hits((probabilities[0] + probabilities[1]).argmax(-1), y)
     return Draws(
         mean=PerExample(R=rate(mean, log_variance), D=D.mean(0), C=0.5 * (C[0] + C[1]), correct=correct.to(mean.dtype)),
         D_noise=0.5 * (D[0] - D[1]),
@@ -135,48 +168,54 @@ def quasi_normal(count: int, *, like: Tensor, rng: torch.Generator) -> Tensor:
 
 def read(
     model: Representation,
-    examples: DeviceExamples,
+    path: DevicePath,
     *,
     replica: str,
     split: Split,
     point: Point,
+    t: float,
     config: MeasureConfig,
-    rng: torch.Generator,
+    rng: Callable[[str], torch.Generator],
 ) -> Reading:
-    """A reading of the model as it is (statistics included).
+    """A reading on p(x, t) of the model as it is (statistics included); `rng` by name of a stratum.
 
     On the training split the images are the population: errors are those of the draws, and R has none. On
     the validation split errors are those of the sample of images (which the noise of the draws is part of).
     """
-    draws = read_draws(model, examples, head_draws=config.head_draws, chunk=config.chunk, rng=rng)
-    R, D, C, correct = (value.double() for value in draws.mean)
-    D_noise, C_noise = _blocks(draws.D_noise), _blocks(draws.C_noise)
-    if split is Split.TRAIN:
-        errors = [0.0, root_sum_of_squares(D_noise), root_sum_of_squares(C_noise)]
-    else:
-        errors = [float(value.std() / len(value) ** 0.5) for value in (R, D, C)]
+    means, squares, noises = torch.zeros(4, dtype=torch.float64), torch.zeros(3, dtype=torch.float64), []
+    for stratum in path.strata:
+        if not stratum.share(t) > 0:
+            noises.append((np.zeros(NOISE_BLOCKS), np.zeros(NOISE_BLOCKS)))
+            continue
+        draws = read_draws(model, stratum, t, head_draws=config.head_draws, chunk=config.chunk, rng=rng(stratum.name))
+        weights = stratum.weights(slice(None), t).double()
+        values = torch.stack(list(draws.mean)).double()
+        mean = values @ weights
+        means += mean.cpu()
+        squares += ((weights * (values[:3] - mean[:3, None] / weights.sum())) ** 2).sum(-1).cpu()
+        noises.append((_blocks(draws.D_noise, weights), _blocks(draws.C_noise, weights)))
+    D_noise, C_noise = (np.concatenate(noise) for noise in zip(*noises, strict=True))
+    R, D, C, accuracy = means.tolist()
+    errors = [0.0, float(np.linalg.norm(D_noise)), float(np.linalg.norm(C_noise))]
+    if split is not Split.TRAIN:
+        errors = squares.sqrt().tolist()
     return Reading(
         replica=replica,
         split=split,
         point=point,
         update=0,
-        R=float(R.mean()),
-        D=float(D.mean()),
-        C=float(C.mean()),
-        accuracy=float(correct.mean()),
+        R=R,
+        D=D,
+        C=C,
+        accuracy=accuracy,
         R_se=errors[0],
         D_se=errors[1],
         C_se=errors[2],
-        D_noise=D_noise,
-        C_noise=C_noise,
+        D_noise=tuple(D_noise.tolist()),
+        C_noise=tuple(C_noise.tolist()),
     )
 
 
-def root_sum_of_squares(noise: tuple[float, ...]) -> float:
-    """Standard error of a mean over all examples from its noise per block."""
-    return sum(value * value for value in noise) ** 0.5
-
-
-def _blocks(noise: Tensor) -> tuple[float, ...]:
+def _blocks(noise: Tensor, weights: Tensor) -> np.ndarray:
     """What each of NOISE_BLOCKS blocks of examples adds to the noise of the mean over all."""
-    return tuple(float(part.sum()) / len(noise) for part in noise.double().tensor_split(NOISE_BLOCKS))
+    return np.array([float(part.sum()) for part in (noise.double() * weights).tensor_split(NOISE_BLOCKS)])

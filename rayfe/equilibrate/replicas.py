@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import abc
+import contextlib
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -36,8 +37,18 @@ def load_weights(model: nn.Module, weights: Weights) -> None:
             value.copy_(torch.from_numpy(np.array(weights[name])))
 
 
+@contextlib.contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """torch's global generators of the CPU and of `device` start from `seed`, and get their old state back at the end."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.default_generator.manual_seed(seed)
+        if device.type == "cuda":  # not torch.manual_seed, which reseeds the process's other GPUs as well
+            torch.cuda.default_generators[device.index].manual_seed(seed)
+        yield
+
+
 class Replicas(abc.ABC):
-    """Models that share batches and noise; their number is `count`."""
+    """Models that share batches and noise, and the masks of stochastic layers; their number is `count`."""
 
     count: int
 
@@ -46,8 +57,11 @@ class Replicas(abc.ABC):
         """Leaf tensors to be optimised."""
 
     @abc.abstractmethod
-    def functionals(self, x: Tensor, y: Tensor, noise: Noise) -> PerExample:
-        """R, D, C and correctness of every replica in training mode, (count, N) each."""
+    def functionals(self, x: Tensor, y: Tensor, noise: Noise, *, seed: int = 0) -> PerExample:
+        """R, D, C and correctness of every replica in training mode, (count, N) each.
+
+        What stochastic layers (dropout) draw is a function of `seed` alone, and the same for all replicas.
+        """
 
     @abc.abstractmethod
     def weights(self) -> tuple[Weights, ...]:
@@ -72,8 +86,12 @@ class Looped(Replicas):
     def parameters(self) -> Mapping[str, Tensor]:
         return {f"{i}/{name}": value for i, o in enumerate(self._objectives) for name, value in o.model.named_parameters()}
 
-    def functionals(self, x: Tensor, y: Tensor, noise: Noise) -> PerExample:
-        return PerExample(*map(torch.stack, zip(*(objective(x, y, noise) for objective in self._objectives), strict=True)))
+    def functionals(self, x: Tensor, y: Tensor, noise: Noise, *, seed: int = 0) -> PerExample:
+        each = []
+        for objective in self._objectives:
+            with seeded(seed, x.device):
+                each.append(objective(x, y, noise))
+        return PerExample(*map(torch.stack, zip(*each, strict=True)))
 
     def weights(self) -> tuple[Weights, ...]:
         return tuple(weights_of(objective.model) for objective in self._objectives)
@@ -100,13 +118,14 @@ class Stacked(Replicas):
         def one(parameters: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor, y: Tensor, noise: Noise) -> PerExample:
             return functional_call(self._skeleton, (parameters, buffers), (x, y, noise))
 
-        self._all = torch.func.vmap(one, in_dims=(0, 0, None, None, None))
+        self._all = torch.func.vmap(one, in_dims=(0, 0, None, None, None), randomness="same")
 
     def parameters(self) -> Mapping[str, Tensor]:
         return self._parameters
 
-    def functionals(self, x: Tensor, y: Tensor, noise: Noise) -> PerExample:
-        return self._all(self._parameters, self._buffers, x, y, noise)
+    def functionals(self, x: Tensor, y: Tensor, noise: Noise, *, seed: int = 0) -> PerExample:
+        with seeded(seed, x.device):
+            return self._all(self._parameters, self._buffers, x, y, noise)
 
     def weights(self) -> tuple[Weights, ...]:
         stacked = {**self._parameters, **self._buffers}

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from rayfe.config import EquilibrationConfig
-from rayfe.data.batches import DeviceExamples, batch_indices
+from rayfe.data.batches import derived_seed
+from rayfe.data.device import DeviceExamples
 from rayfe.equilibrate.replicas import Replicas
 from rayfe.model.objective import Noise, PerExample, draw_noise
 from rayfe.records import Point, Reading, Split, Weights
@@ -44,24 +45,28 @@ class Trained:
 def train(
     replicas: Replicas,
     points: Sequence[Point],
-    data: DeviceExamples,
+    batches: Iterable[DeviceExamples],
     *,
     updates: int,
     learning_rate: Callable[[float], float],
     config: EquilibrationConfig,
     latent: int,
-    order: torch.Generator,
     noise: torch.Generator,
     preconditioner: Weights | None,
     probe: Probe,
 ) -> Trained:
-    """Minimise J = R + lam D + gamma C of every replica by Adam; `learning_rate(u)` at u = (update + 1/2) / updates."""
+    """Minimise J = R + lam D + gamma C of every replica by Adam over `batches`, of which there are `updates`.
+
+    `learning_rate(u)` is the rate at u = (update + 1/2) / updates.
+
+    Stochastic layers draw from the seed of `noise` and the number of the update, without advancing `noise`.
+    """
     optimizer = _adam(replicas, preconditioner, beta=config.second_moment_decay)
-    lam = torch.tensor([point.lam for point in points], dtype=data.x.dtype, device=data.x.device)
-    gamma = torch.tensor([point.gamma for point in points], dtype=data.x.dtype, device=data.x.device)
+    like = probe.examples.x
+    lam = torch.tensor([point.lam for point in points], dtype=like.dtype, device=like.device)
+    gamma = torch.tensor([point.gamma for point in points], dtype=like.dtype, device=like.device)
     readings: list[Reading] = []
-    batches = batch_indices(len(data), config.batch, updates=updates, rng=order)
-    for update, index in enumerate(batches):
+    for update, batch in enumerate(batches):
         if update in probe.updates:
             readings += read_probe(replicas, points, probe, update=update)
         _set_rate(optimizer, learning_rate((update + 0.5) / updates))
@@ -71,9 +76,10 @@ def train(
             latent=latent,
             decoder_draws=config.decoder_draws,
             head_draws=config.head_draws,
-            dtype=data.x.dtype,
+            dtype=like.dtype,
         )
-        J = free_energy(replicas.functionals(data.x[index], data.y[index], draws), lam, gamma)
+        masks = derived_seed(noise.initial_seed(), "masks", update)
+        J = free_energy(replicas.functionals(batch.x, batch.y, draws, seed=masks), lam, gamma)
         # The replicas share no parameters, so the gradient of the sum is each one's own gradient.
         total = J.sum()
         if update % FINITE_CHECK == 0 and not torch.isfinite(total):
@@ -97,7 +103,10 @@ def free_energy(functionals: PerExample, lam: Tensor, gamma: Tensor) -> Tensor:
 
 @torch.no_grad()
 def read_probe(replicas: Replicas, points: Sequence[Point], probe: Probe, *, update: int) -> list[Reading]:
-    """R, D, C of every replica on the probe, with the batch-norm statistics of the probe itself."""
+    """R, D, C of every replica on the probe in training mode: batch-norm statistics of the probe itself, dropout on.
+
+    What dropout draws is the same at every reading, like the noise.
+    """
     functionals = replicas.functionals(probe.examples.x, probe.examples.y, probe.noise)
     means, errors = (
         [value.double() for value in functionals],

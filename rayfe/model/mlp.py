@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import torch
+import torch.nn.functional as nnf
 from torch import Tensor, nn
 
 from rayfe.config import ModelConfig
@@ -10,33 +12,35 @@ from rayfe.config import ModelConfig
 class MLP(nn.Module):
     """Encoder `features-hidden-latent`, decoder `latent-hidden-features`, classifier with one hidden layer or none.
 
-    Examples are flat, (N, features).
+    Examples are flat, (N, features). With `config.dropout` the hidden layers of encoder and decoder are followed by
+    dropout (G.1: 784-400-64 with 0.1); without it there is no such module.
     """
 
     def __init__(self, *, input_shape: tuple[int, ...], classes: int, config: ModelConfig) -> None:
         super().__init__()
         self.latent = config.latent
         (features,) = input_shape
+
+        def dropout() -> list[nn.Module]:
+            return [CommonDropout(config.dropout)] if config.dropout else []
+
         # No bias before batch-norm: its gradient is zero, and Adam would turn the rounding noise into full steps.
         self.encoder = nn.Sequential(
             nn.Linear(features, config.hidden, bias=False),
             nn.BatchNorm1d(config.hidden),
             nn.ReLU(),
+            *dropout(),
             nn.Linear(config.hidden, 2 * config.latent),
         )
         self.decoder = nn.Sequential(
             nn.Linear(config.latent, config.hidden, bias=False),
             nn.BatchNorm1d(config.hidden),
             nn.ReLU(),
+            *dropout(),
             nn.Linear(config.hidden, features),
             nn.Sigmoid(),
         )
-        if config.classifier_hidden:
-            self.classifier: nn.Module = nn.Sequential(
-                nn.Linear(config.latent, config.classifier_hidden), nn.ReLU(), nn.Linear(config.classifier_hidden, classes)
-            )
-        else:
-            self.classifier = nn.Linear(config.latent, classes)
+        self.classifier = make_classifier(classes, config)
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         mean, log_variance = self.encoder(x).chunk(2, dim=-1)
@@ -47,3 +51,25 @@ class MLP(nn.Module):
 
     def classify(self, z: Tensor) -> Tensor:
         return self.classifier(z)
+
+
+class CommonDropout(nn.Dropout):
+    """Dropout whose mask is drawn apart from its input.
+
+    Under torch.func.vmap the mask then has no dimension of replicas: it is drawn once for all of them, by the kernel
+    that also draws it for a model alone, on every device (torch's own rule under vmap may use another one).
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x
+        return x * nnf.dropout(torch.ones(x.shape, dtype=x.dtype, device=x.device), self.p)
+
+
+def make_classifier(classes: int, config: ModelConfig) -> nn.Module:
+    """z (N, latent) -> logits (N, classes): one linear layer, or two with `config.classifier_hidden` units between."""
+    if not config.classifier_hidden:
+        return nn.Linear(config.latent, classes)
+    return nn.Sequential(
+        nn.Linear(config.latent, config.classifier_hidden), nn.ReLU(), nn.Linear(config.classifier_hidden, classes)
+    )

@@ -25,7 +25,7 @@ class PerExample(NamedTuple):
     D: Tensor
     C: Tensor
     correct: Tensor
-    """1 where the mean prediction over draws is the label."""
+    """1 where the mean prediction over draws is the label; its probability where labels are soft."""
 
 
 def rate(mean: Tensor, log_variance: Tensor) -> Tensor:
@@ -39,7 +39,9 @@ def distortion(x: Tensor, x_hat: Tensor) -> Tensor:
 
 
 def classification_loss(logits: Tensor, y: Tensor) -> Tensor:
-    """-log c(y|z) (4); logits (draws, N, classes), labels (N,) -> nats (draws, N)."""
+    """-log c(y|z) (4); logits (draws, N, classes), labels (N,) or soft labels (N, classes) -> nats (draws, N)."""
+    if y.is_floating_point():
+        return -(y * logits.log_softmax(-1)).sum(-1)
     draws, n, classes = logits.shape
     losses = nnf.cross_entropy(logits.reshape(draws * n, classes), y.repeat(draws), reduction="none")
     return losses.view(draws, n)
@@ -50,10 +52,17 @@ def sample(mean: Tensor, log_variance: Tensor, epsilon: Tensor) -> Tensor:
     return mean + (0.5 * log_variance).exp() * epsilon
 
 
+def hits(prediction: Tensor, y: Tensor) -> Tensor:
+    """Probability under the labels y, (N,) or soft (N, classes), of the predicted classes (N,)."""
+    if y.is_floating_point():
+        return y.gather(-1, prediction[:, None])[:, 0]
+    return prediction == y
+
+
 class Objective(nn.Module):
     """A model together with its functionals, so that torch.func can treat both as one module."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: Any) -> None:
         super().__init__()
         self.model: Any = model  # meets protocol.Representation
 
@@ -69,7 +78,7 @@ class Objective(nn.Module):
             R=rate(mean, log_variance),
             D=D,
             C=classification_loss(logits, y).mean(0),
-            correct=(prediction == y).to(mean.dtype),
+            correct=hits(prediction, y).to(mean.dtype),
         )
 
 

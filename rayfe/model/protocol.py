@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 import inspect
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import torch
@@ -13,14 +14,19 @@ from torch import Tensor, nn
 
 from rayfe.config import ModelConfig, UsageError
 from rayfe.model.mlp import MLP
+from rayfe.model.resnet import ResNet
+
+BUILT_IN: Mapping[str, type[nn.Module]] = MappingProxyType({"mlp": MLP, "resnet": ResNet})
+"""Models by the name that needs no module."""
 
 
 class Representation(Protocol):
     """A torch.nn.Module with an amortised Gaussian encoder e(z|x), a Gaussian decoder d(x|z) and a classifier c(y|z).
 
     Pixels are floats in [0, 1]; any normalisation is inside the model. Batch-norm may be used anywhere; its
-    population statistics are recomputed before a model is measured. Parameters must not be shared between
-    modules. The constructor is called as `Class(input_shape=..., classes=..., config=ModelConfig)`.
+    population statistics are recomputed before a model is measured. Layers may be stochastic in training (dropout);
+    torch's global generator is then seeded for each update, alike for all replicas. Parameters must not be shared
+    between modules. The constructor is called as `Class(input_shape=..., classes=..., config=ModelConfig)`.
     """
 
     latent: int
@@ -29,6 +35,7 @@ class Representation(Protocol):
     # of torch.nn.Module
     def eval(self) -> Any: ...
     def modules(self) -> Iterator[nn.Module]: ...
+    def parameters(self) -> Iterator[nn.Parameter]: ...
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """x (N, *input_shape) -> mean and log-variance of e(z|x), each (N, latent)."""
@@ -46,11 +53,13 @@ def model_class(config: ModelConfig) -> type[nn.Module]:
     Raises:
         UsageError: no such model, or it lacks a method of the protocol.
     """
-    if config.name == "mlp":
-        return MLP
+    if config.name in BUILT_IN:
+        return BUILT_IN[config.name]
     module_name, _, class_name = config.name.partition(":")
     if not class_name:
-        raise UsageError("model.name", config.name, "give mlp, or package.module:Class of a model of your own")
+        raise UsageError(
+            "model.name", config.name, f"give {', '.join(BUILT_IN)}, or package.module:Class of a model of your own"
+        )
     try:
         found = getattr(importlib.import_module(module_name), class_name)
     except (ImportError, AttributeError) as error:

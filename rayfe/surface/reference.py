@@ -1,6 +1,6 @@
 """Closed-form equilibrium surfaces F(lam, gamma): known answers for everything that walks on a surface.
 
-All are concave (Lemma 3). They do not depend on t. Multipliers are floats; nothing is checked per call:
+All are concave (Lemma 3). Multipliers are floats; nothing is checked per call:
 outside `contains` the formulas mean nothing and may raise ArithmeticError, ValueError or TypeError.
 """
 
@@ -15,6 +15,10 @@ import numpy as np
 
 class Surface(abc.ABC):
     """F = min over theta of R + lam D + gamma C (8), with D = F_lam, C = F_gamma and R = F - lam D - gamma C."""
+
+    def at(self, t: float) -> Surface:
+        """The surface at t of a data path; this one, unless it moves."""
+        return self
 
     @abc.abstractmethod
     def contains(self, lam: float, gamma: float) -> bool:
@@ -205,3 +209,29 @@ class LogSurface(Surface):
 
 def _positive_and_finite(lam: float, gamma: float) -> bool:
     return 0.0 < lam < math.inf and 0.0 < gamma < math.inf
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MovingPowerSurface(PowerSurface):
+    """A with kappa and a changing linearly along a data path: kappa + t kappa_t, a + t a_t, for t in [0, 1].
+
+    F_t = F (kappa_t / kappa(t) + a_t log lam) at fixed multipliers.
+
+    Raises:
+        ValueError: the surface at t = 1 is not one of kind A.
+    """
+
+    kappa_t: float = 0.0
+    a_t: float = 0.0
+
+    def __post_init__(self) -> None:
+        super(MovingPowerSurface, self).__post_init__()
+        self.at(1.0)
+
+    def at(self, t: float) -> PowerSurface:
+        return PowerSurface(kappa=self.kappa + t * self.kappa_t, a=self.a + t * self.a_t, b=self.b)
+
+    def F_t(self, lam: float, gamma: float, t: float) -> float:
+        """dF/dt at fixed multipliers."""
+        here = self.at(t)
+        return here.F(lam, gamma) * (self.kappa_t / here.kappa + self.a_t * math.log(lam))

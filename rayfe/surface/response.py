@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
@@ -14,24 +15,30 @@ def response_of(readings: Mapping[str, Reading]) -> Response:
 
     C_lam is filled from D_gamma where there is no lam neighbour (Maxwell). Errors are paired: replicas share
     the draws of z, so what they have in common cancels. The error of the training noise is not in them.
+    On a data path C_t and D_t are the differences of F_t between neighbours; no neighbour in t is needed.
     """
     up, down = readings["gamma+"], readings["gamma-"]
     width = up.point.gamma - down.point.gamma
     D_gamma = (up.D - down.D) / width
-    D_gamma_se = _paired_error(up.D_noise, down.D_noise, width)
-    C_gamma = (up.C - down.C) / width
-    C_gamma_se = _paired_error(up.C_noise, down.C_noise, width)
+    on_gamma = Response(
+        C_lam=D_gamma,
+        C_lam_se=_paired_error(up.D_noise, down.D_noise, width),
+        C_gamma=(up.C - down.C) / width,
+        C_gamma_se=_paired_error(up.C_noise, down.C_noise, width),
+        D_gamma=D_gamma,
+        F_t=readings["centre"].F_t if "centre" in readings else None,
+        C_t=_slope_of_F_t(up, down, width),
+    )
     if "lam+" not in readings:
-        return Response(C_lam=D_gamma, C_gamma=C_gamma, D_gamma=D_gamma, C_lam_se=D_gamma_se, C_gamma_se=C_gamma_se)
+        return on_gamma
     up, down = readings["lam+"], readings["lam-"]
     width = up.point.lam - down.point.lam
-    return Response(
+    return dataclasses.replace(
+        on_gamma,
         C_lam=(up.C - down.C) / width,
-        C_gamma=C_gamma,
-        D_gamma=D_gamma,
-        D_lam=(up.D - down.D) / width,
         C_lam_se=_paired_error(up.C_noise, down.C_noise, width),
-        C_gamma_se=C_gamma_se,
+        D_lam=(up.D - down.D) / width,
+        D_t=_slope_of_F_t(up, down, width),
     )
 
 
@@ -45,6 +52,19 @@ def first_law_residual(before: Reading, after: Reading) -> float:
 def chart_defect(centre: Reading, settled: Reading) -> float:
     """F of the settled model above the tangent plane of F at the stencil's centre, F + C dgamma (Lemma 3), nats."""
     return settled.F - (centre.F + centre.C * (settled.point.gamma - centre.point.gamma))
+
+
+def t_neighbours(readings: Mapping[str, Reading]) -> tuple[float, float] | None:
+    """(D_t, C_t) from neighbours in t, where there are any: a check of those from F_t."""
+    if "t+" not in readings:
+        return None
+    up, down = readings["t+"], readings["t-"]
+    width = up.point.t - down.point.t
+    return (up.D - down.D) / width, (up.C - down.C) / width
+
+
+def _slope_of_F_t(up: Reading, down: Reading, width: float) -> float | None:
+    return None if up.F_t is None or down.F_t is None else (up.F_t - down.F_t) / width
 
 
 def _paired_error(up: tuple[float, ...], down: tuple[float, ...], width: float) -> float:

@@ -1,14 +1,13 @@
-"""Velocity -> next point: the length of steps in log lam, and what is accepted."""
+"""Velocity -> next point: the length of steps, and what is accepted."""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rayfe.records import Outcome, Point, Velocity
+from rayfe.surface.process import Process
 
-GROWTH = 1.3
-"""Largest growth of the step length from one step to the next (a wild ratio would upset the predictor)."""
 MOVES = 2
 """Attempts at one step length that move the stencil in gamma before the step is halved."""
 GAMMA_FRACTION = 0.5
@@ -17,40 +16,43 @@ GAMMA_FLOOR = 0.02
 """Below this fraction of the start's gamma, C0 no longer binds: the walk ends as `gamma_zero`."""
 
 REJECTED = ("drift", "settle_range", "not_equilibrated", "nonfinite")
-STOPS = ("gamma_zero", "gamma_blind")
+STOPS = ("gamma_zero", "gamma_blind", "pole", "singular")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Proposal:
-    """Where the next step leads, and how long it is in log lam."""
+    """Where the next step leads, and how much progress it makes (in log lam, or in t)."""
 
     point: Point
     length: float
 
 
-def propose(point: Point, velocity: Velocity, *, length: float, lam_end: float) -> Proposal:
-    """One Euler step in log lam, gamma moved along; it ends exactly at `lam_end` rather than beyond it.
+def propose(process: Process, point: Point, velocity: Velocity, *, length: float) -> Proposal:
+    """One Euler step of the process, ending exactly at its end rather than beyond it.
 
-    Log lam because ten steps equal in it follow a power-law surface better than ten equal in lam. The step
-    is shortened where gamma would fall below half.
+    Progress of a walk is log lam because ten steps equal in it follow a power-law surface better than ten equal in
+    lam. The step is shortened where gamma would fall below half.
     """
-    to_end = math.log(lam_end / point.lam)
-    wanted = min(length, to_end)
-    if velocity.gamma * wanted < -GAMMA_FRACTION * point.gamma:
+    wanted = min(length, process.left(point))
+    moved = process.moved(point, velocity, wanted)
+    if moved.gamma < GAMMA_FRACTION * point.gamma:
         wanted = GAMMA_FRACTION * point.gamma / -velocity.gamma
-    lam = lam_end if wanted == to_end else point.lam * math.exp(wanted)
-    return Proposal(point=Point(lam=lam, gamma=point.gamma + velocity.gamma * wanted, t=point.t), length=wanted)
+        moved = process.moved(point, velocity, wanted)
+    return Proposal(point=moved, length=wanted)
 
 
-def moved(proposal: Proposal, *, gamma: float, miss: float, C_gamma: float) -> Proposal:
-    """The same step in lam with another gamma, after a settle that ended at its bound `gamma` with C off by `miss`.
+def moved_on(proposal: Proposal, at: Point, correction: Mapping[str, float]) -> Proposal:
+    """The same step with other multipliers, after a settle that ended `at` the bounds of its chart.
 
-    One Newton step further, at most by half: where C0 lies outside the chart, the stencil has to move.
+    One Newton step further (`correction`, by multiplier), at most by half: where what is held lies outside the
+    chart, the stencil has to move.
     """
-    wanted = gamma - miss / C_gamma
-    low, high = 0.5 * proposal.point.gamma, 1.5 * proposal.point.gamma
-    point = Point(lam=proposal.point.lam, gamma=min(max(wanted, low), high), t=proposal.point.t)
-    return Proposal(point=point, length=proposal.length)
+
+    def of(multiplier: str) -> float:
+        proposed, wanted = getattr(proposal.point, multiplier), getattr(at, multiplier) + correction.get(multiplier, 0.0)
+        return min(max(wanted, 0.5 * proposed), 1.5 * proposed) if multiplier in correction else proposed
+
+    return Proposal(point=Point(lam=of("lam"), gamma=of("gamma"), t=proposal.point.t), length=proposal.length)
 
 
 def gamma_vanishes(point: Point, *, start_gamma: float) -> bool:
@@ -75,15 +77,17 @@ def judge(
     attempt: int,
     length: float,
     longest: float,
+    growth: float,
     tolerance: float,
 ) -> Verdict:
-    """Accept or reject an attempted step and choose the next length.
+    """Accept or reject an attempted step and choose the next length, at most `growth` times this one.
 
-    `relative_drift` is C / C0 - 1 on draws that the settle did not see (None: C is not controlled). It must be
-    smaller than the tolerance by two standard errors, so that the equivalence test over a walk has a chance; where
-    the measurement is too coarse for that, it must be within two standard errors of zero.
-    `shift_used` how much of the chart's range the settle used, in [0, 1]; at 1 C0 lies outside the chart, and the
-    next attempt moves the stencil (`moved`) before it shortens the step.
+    `relative_drift` is C / C0 - 1, or what is held otherwise and is further off, relative to its scale, on draws
+    that the settle did not see (None: nothing is controlled). It must be smaller than the tolerance by two standard
+    errors, so that the equivalence test over a walk has a chance; where the measurement is too coarse for that, it
+    must be within two standard errors of zero. `shift_used` is how much of the chart's range the settle used, in
+    [0, 1]; at 1 the target lies outside the chart, and the next attempt moves the stencil (`moved_on`) before it
+    shortens the step.
     """
     if outcome is not Outcome.OK:
         return Verdict(accepted=False, reason=str(outcome).lower(), next_length=0.5 * length)
@@ -92,4 +96,4 @@ def judge(
             move = attempt % (MOVES + 1) < MOVES
             return Verdict(accepted=False, reason="settle_range", next_length=length if move else 0.5 * length)
         return Verdict(accepted=False, reason="drift", next_length=0.5 * length)
-    return Verdict(accepted=True, reason=None, next_length=min(longest, GROWTH * length))
+    return Verdict(accepted=True, reason=None, next_length=min(longest, growth * length))

@@ -16,6 +16,7 @@ from rayfe.backend.analytic import EXAMPLES, AnalyticBackend
 from rayfe.equilibrate.settle import ACCURACY
 from rayfe.records import (
     EquilibrateRequest,
+    Held,
     MeasureRequest,
     Outcome,
     Point,
@@ -57,15 +58,17 @@ def measure(*replicas: Replica, seed: int = 0, purpose: str = "test") -> Measure
 
 def settle(surface: Surface, lam: float, gamma: float, *, off: float, width: float) -> SettleRequest:
     """A settle of a model at (lam, gamma) for the loss of a model at gamma (1 + off)."""
+    C = surface.C(lam, gamma * (1 + off))
     return SettleRequest(
         key=KEY,
         weights=model(lam, gamma),
-        tangent=model(0.0, 1.0),
+        tangents={"gamma": model(0.0, 1.0)},
         point=Point(lam=lam, gamma=gamma),
-        C_target=surface.C(lam, gamma * (1 + off)),
-        C_gamma=surface.C_gamma(lam, gamma),
-        shift_min=-width * gamma,
-        shift_max=width * gamma,
+        held=(Held(C=1.0),),
+        targets=(C,),
+        scales=(C,),
+        jacobian=((surface.C_gamma(lam, gamma),),),
+        reach={"gamma": width * gamma},
     )
 
 
@@ -179,19 +182,19 @@ def test_settle_hits_a_target_within_its_bounds(surface: Surface, lam: float, ga
     request = settle(surface, lam, gamma, off=off, width=0.15)
     answer = AnalyticBackend(surface).settle(request)
     settled_lam, settled_gamma = answer.weights["multipliers"]
-    assert (settled_lam, settled_gamma) == (lam, gamma + answer.shift)
-    assert answer.C_before == surface.C(lam, gamma)
-    assert answer.C_after == surface.C(settled_lam, settled_gamma)
-    assert answer.C_after == pytest.approx(request.C_target, rel=ACCURACY)
-    assert request.shift_min <= answer.shift <= request.shift_max
+    assert (settled_lam, settled_gamma) == (lam, gamma + answer.shift["gamma"])
+    assert answer.before.C == surface.C(lam, gamma)
+    assert answer.after.C == surface.C(settled_lam, settled_gamma)
+    assert answer.after.C == pytest.approx(request.targets[0], rel=ACCURACY)
+    assert abs(answer.shift["gamma"]) <= request.reach["gamma"]
 
 
 @given(surfaces, multipliers, multipliers, st.sampled_from([-0.5, 0.5]))
 def test_settle_stops_at_a_bound_without_error(surface: Surface, lam: float, gamma: float, off: float) -> None:
     request = settle(surface, lam, gamma, off=off, width=0.01)
     answer = AnalyticBackend(surface).settle(request)
-    assert answer.shift == (request.shift_max if off > 0 else request.shift_min)
-    assert abs(answer.C_after - request.C_target) < abs(answer.C_before - request.C_target)
+    assert answer.shift["gamma"] == math.copysign(request.reach["gamma"], off)
+    assert abs(answer.after.C - request.targets[0]) < abs(answer.before.C - request.targets[0])
 
 
 def test_settle_sees_the_draws_of_a_measurement_for_settling() -> None:
@@ -199,7 +202,7 @@ def test_settle_sees_the_draws_of_a_measurement_for_settling() -> None:
     backend = AnalyticBackend(surface, noise=1e-3)
     answer = backend.settle(settle(surface, 0.25, 4.0, off=0.05, width=0.1))
     seen = backend.measure(measure(replica(0.25, 4.0, start=dict(answer.weights)), purpose="settle")).readings[0]
-    assert answer.C_after == pytest.approx(seen.C, rel=1e-12)
+    assert answer.after.C == pytest.approx(seen.C, rel=1e-12)
 
 
 @given(surfaces, st.booleans())

@@ -11,9 +11,21 @@ from rayfe.backend.analytic import AnalyticBackend
 from rayfe.backend.inline import InlineBackend
 from rayfe.config import DataConfig, EquilibrationConfig, MeasureConfig, ModelConfig, RunConfig
 from rayfe.data.datasets import load
-from rayfe.records import EquilibrateRequest, MeasureRequest, Outcome, Point, Replica, SettleRequest, Split, StepKey
+from rayfe.records import (
+    Annealing,
+    EquilibrateRequest,
+    Held,
+    MeasureRequest,
+    Outcome,
+    Point,
+    Replica,
+    SettleRequest,
+    Split,
+    StepKey,
+)
 from rayfe.surface.reference import PowerSurface
 
+WHOLE = Annealing(epochs=4.0, begin=0.0, end=4.0)
 KEY = StepKey(trajectory="lam0.25-gamma4-seed0", seed=0, step=1, attempt=0)
 POINTS = {name: Point(lam=0.25, gamma=gamma) for name, gamma in (("centre", 4.0), ("gamma+", 4.4), ("gamma-", 3.6))}
 CONFIG = RunConfig(
@@ -67,7 +79,11 @@ def backend(request):
 
 @pytest.fixture(scope="module")
 def start(backend):
-    request = EquilibrateRequest(key=KEY, replicas=(Replica(name="centre", point=POINTS["centre"], weights=None),), first=True)
+    request = EquilibrateRequest(
+        key=KEY,
+        replicas=(Replica(name="centre", point=POINTS["centre"], weights=None),),
+        annealing=WHOLE,
+    )
     return backend.equilibrate(request).weights[0]
 
 
@@ -128,16 +144,17 @@ def test_settle_respects_its_bounds(backend, start):
     request = SettleRequest(
         key=KEY,
         weights=start,
-        tangent=tangent,
+        tangents={"gamma": tangent},
         point=POINTS["centre"],
-        C_target=1e-6,
-        C_gamma=-0.1,
-        shift_min=-0.01,
-        shift_max=0.01,
+        held=(Held(C=1.0),),
+        targets=(1e-6,),
+        scales=(1.0,),
+        jacobian=((-0.1,),),
+        reach={"gamma": 0.01},
     )
     answer = backend.settle(request)
-    assert -0.01 <= answer.shift <= 0.01
-    assert abs(answer.C_after - 1e-6) <= abs(answer.C_before - 1e-6)
+    assert -0.01 <= answer.shift["gamma"] <= 0.01
+    assert abs(answer.after.C - 1e-6) <= abs(answer.before.C - 1e-6)
     assert answer.weights.keys() == start.keys()
 
 
@@ -149,7 +166,9 @@ def test_ray_and_this_process_answer_with_the_same_bytes(ray_session):
     answers = []
     for backend in (InlineBackend(CONFIG, dataset), pooled(make_inline, dataset)):
         first = EquilibrateRequest(
-            key=KEY, replicas=(Replica(name="centre", point=POINTS["centre"], weights=None),), first=True
+            key=KEY,
+            replicas=(Replica(name="centre", point=POINTS["centre"], weights=None),),
+            annealing=WHOLE,
         )
         answers.append(backend.equilibrate(stencil(backend.equilibrate(first).weights[0])))
     assert answers[0].readings == answers[1].readings

@@ -10,8 +10,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rayfe.data.batches import batch_indices, derived_seed, generator, to_device
+from rayfe.data.batches import batch_indices, derived_seed, generator
 from rayfe.data.datasets import Examples
+from rayfe.data.device import to_device
 
 parts = st.tuples(st.integers(0, 2**63 - 1), st.text("abc-019.", max_size=12), st.integers(0, 99), st.integers(0, 9))
 

@@ -2,11 +2,50 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
+from dataclasses import dataclass
+
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rayfe.equilibrate.settle import ACCURACY, EVALUATIONS, find_shift
+from rayfe.equilibrate.settle import ACCURACY, EVALUATIONS, find_shift, settled_weights
+from rayfe.records import Functionals, Held, Point, SettleRequest, StepKey
+
+LOSS = Held(C=1.0)
+
+
+@dataclass
+class Found:
+    shift: float
+    before: float
+    after: float
+    evaluations: int
+
+
+def request(held, targets, jacobian, reach):
+    return SettleRequest(
+        key=StepKey(trajectory="t", seed=0, step=1, attempt=0),
+        weights={},
+        tangents={multiplier: {} for multiplier in reach},
+        point=Point(lam=1.0, gamma=1.0),
+        held=held,
+        targets=targets,
+        scales=targets,
+        jacobian=jacobian,
+        reach=reach,
+    )
+
+
+def search(value, *, target, slope, reach):
+    """find_shift for one loss that depends on gamma alone."""
+    root = find_shift(
+        request((LOSS,), (target,), ((slope,),), {"gamma": reach}), lambda a: Functionals(R=0.0, D=0.0, C=value(float(a[0])))
+    )
+    return Found(float(root.shift[0]), root.before.C, root.after.C, root.evaluations)
+
 
 levels = st.floats(0.05, 1.0)
 slopes = st.floats(-0.5, -0.005)
@@ -15,7 +54,7 @@ slopes = st.floats(-0.5, -0.005)
 @given(levels, slopes, st.floats(-1.0, 1.0))
 def test_a_line_with_its_own_slope_takes_two_evaluations(level: float, slope: float, wanted: float) -> None:
     target = level - slope * wanted if level - slope * wanted > 0.01 else level
-    root = find_shift(lambda a: level + slope * a, target=target, slope=slope, lower=-100.0, upper=100.0)
+    root = search(lambda a: level + slope * a, target=target, slope=slope, reach=100.0)
     assert root.before == level
     assert root.evaluations <= 2
     assert root.after == pytest.approx(target, rel=ACCURACY)
@@ -26,7 +65,7 @@ def test_a_line_with_a_wrong_first_slope_takes_three(level: float, slope: float,
     target = level + slope * wanted
     if target < 0.01:
         target = level
-    root = find_shift(lambda a: level + slope * a, target=target, slope=factor * slope, lower=-1.0, upper=1.0)
+    root = search(lambda a: level + slope * a, target=target, slope=factor * slope, reach=1.0)
     assert root.evaluations <= 3
     assert root.after == pytest.approx(target, rel=ACCURACY)
     assert -1.0 <= root.shift <= 1.0
@@ -37,32 +76,61 @@ def test_a_curve_is_met_within_the_evaluations_allowed(power: float, factor: flo
     def value(shift: float) -> float:
         return (1.0 + shift) ** -power
 
-    root = find_shift(value, target=value(wanted), slope=-factor * power, lower=-0.2, upper=0.2)
+    root = search(value, target=value(wanted), slope=-factor * power, reach=0.2)
     assert root.evaluations <= EVALUATIONS
     assert root.after == value(root.shift) == pytest.approx(value(wanted), rel=ACCURACY)
 
 
 def test_a_target_beyond_the_bounds_ends_at_the_nearer_bound() -> None:
     for target, bound in ((0.1, 0.2), (1.9, -0.2)):
-        root = find_shift(lambda a: 1.0 - a, target=target, slope=-1.0, lower=-0.2, upper=0.2)
+        root = search(lambda a: 1.0 - a, target=target, slope=-1.0, reach=0.2)
         assert root.shift == bound
         assert root.after == 1.0 - bound
         assert root.evaluations == 2
 
 
 def test_a_target_already_met_takes_one_evaluation() -> None:
-    root = find_shift(lambda a: 1.0 - a, target=1.0 + 0.5 * ACCURACY, slope=-1.0, lower=-1.0, upper=1.0)
+    root = search(lambda a: 1.0 - a, target=1.0 + 0.5 * ACCURACY, slope=-1.0, reach=1.0)
     assert (root.shift, root.before, root.after, root.evaluations) == (0.0, 1.0, 1.0, 1)
 
 
 def test_a_zero_slope_moves_nothing() -> None:
-    root = find_shift(lambda a: 1.0 - a, target=0.9, slope=0.0, lower=-1.0, upper=1.0)
+    root = search(lambda a: 1.0 - a, target=0.9, slope=0.0, reach=1.0)
     assert (root.shift, root.evaluations) == (0.0, 1)
 
 
 def test_the_best_shift_seen_is_returned_when_the_search_only_makes_it_worse() -> None:
-    root = find_shift(abs, target=-1.0, slope=1.0, lower=-1.0, upper=1.0)
-    assert (root.shift, root.after) == (0.0, 0.0)
+    root = search(lambda a: 1.0 + abs(a), target=0.5, slope=1.0, reach=1.0)
+    assert (root.shift, root.after) == (0.0, 1.0)
+
+
+def surface(a: np.ndarray) -> Functionals:
+    """Smooth, with a Jacobian that changes by tens of per cent over the reach."""
+    gamma, lam = a.tolist()
+    C = 0.2 * math.exp(-0.5 * gamma + 0.1 * lam)
+    D = 30.0 * math.exp(-0.3 * lam - 0.05 * gamma)
+    return Functionals(R=5.0 - lam * 0.3 - 0.1 * gamma + 0.05 * gamma * lam, D=D, C=C)
+
+
+@given(st.floats(-0.8, 0.8), st.floats(-0.8, 0.8), st.floats(-2.0, 0.5), st.floats(0.6, 1.6))
+def test_two_conditions_are_met_by_two_multipliers(gamma: float, lam: float, k: float, factor: float) -> None:
+    held = (LOSS, Held(D=1.0, R=-k))
+    wanted = surface(np.array([gamma, lam]))
+    targets = tuple(condition.of(wanted) for condition in held)
+    asked = request(held, targets, ((0.0, 0.0), (0.0, 0.0)), {"gamma": 1.0, "lam": 1.0})
+    jacobian = factor * np.array([[-0.1, 0.02], [-1.5 + 0.1 * k, -9.0 + 0.3 * k]])
+    asked = dataclasses.replace(asked, jacobian=tuple(map(tuple, jacobian.tolist())), scales=(0.2, 30.0))
+    root = find_shift(asked, surface)
+    assert root.evaluations <= 2 * EVALUATIONS
+    for condition, target, scale in zip(held, targets, asked.scales, strict=True):
+        assert abs(condition.of(root.after) - target) <= ACCURACY * scale
+
+
+def test_the_chart_adds_each_tangent_by_its_shift() -> None:
+    asked = request((LOSS, LOSS), (1.0, 1.0), ((1.0, 0.0), (0.0, 1.0)), {"gamma": 1.0, "lam": 1.0})
+    one = {"w": np.ones(2)}
+    asked = dataclasses.replace(asked, weights=one, tangents={"gamma": one, "lam": {"w": np.array([0.0, 10.0])}})
+    np.testing.assert_allclose(settled_weights(asked, np.array([0.5, -0.1]))["w"], [1.5, 0.5])
 
 
 @given(st.lists(st.floats(0.1, 2.0), min_size=EVALUATIONS, max_size=EVALUATIONS), slopes)
@@ -73,7 +141,7 @@ def test_no_values_however_rough_break_bounds_or_the_limit_on_evaluations(values
         asked.append(shift)
         return values[len(asked) - 1]
 
-    root = find_shift(value, target=1.0, slope=slope, lower=-0.3, upper=0.3)
+    root = search(value, target=1.0, slope=slope, reach=0.3)
     assert root.evaluations == len(asked) == len(set(asked)) <= EVALUATIONS
     assert all(-0.3 <= shift <= 0.3 for shift in asked)
     misses = [abs(found - 1.0) for found in values[: len(asked)]]

@@ -10,14 +10,27 @@ from rayfe.backend.inline import InlineBackend
 from rayfe.config import DataConfig, EquilibrationConfig, MeasureConfig, ModelConfig, RunConfig
 from rayfe.data.batches import generator
 from rayfe.data.datasets import load
+from rayfe.data.device import Still, to_device
 from rayfe.equilibrate.measure import recompute_statistics
 from rayfe.equilibrate.replicas import Looped, Stacked, load_weights, weights_of
 from rayfe.model.objective import draw_noise
 from rayfe.model.protocol import build
-from rayfe.records import EquilibrateRequest, MeasureRequest, Outcome, Point, Replica, SettleRequest, Split, StepKey
+from rayfe.records import (
+    Annealing,
+    EquilibrateRequest,
+    Held,
+    MeasureRequest,
+    Outcome,
+    Point,
+    Replica,
+    SettleRequest,
+    Split,
+    StepKey,
+)
 from rayfe.surface.response import first_law_residual, response_of
 
 KEY = StepKey(trajectory="t", seed=3, step=1, attempt=0)
+WHOLE = Annealing(epochs=5.0, begin=0.0, end=5.0)
 POINT = Point(lam=0.25, gamma=4.0)
 
 
@@ -45,7 +58,11 @@ def backend(digits):
 @pytest.fixture(scope="module")
 def started(backend):
     """Weights after a short first equilibrium."""
-    request = EquilibrateRequest(key=KEY, replicas=(Replica(name="centre", point=POINT, weights=None),), first=True)
+    request = EquilibrateRequest(
+        key=KEY,
+        replicas=(Replica(name="centre", point=POINT, weights=None),),
+        annealing=WHOLE,
+    )
     return backend.equilibrate(request)
 
 
@@ -107,7 +124,11 @@ def test_another_step_has_other_batches(backend, started):
 def test_a_diverging_equilibration_is_an_outcome(digits):
     wild = InlineBackend(small_config(first_learning_rate=1e30), digits)
     answer = wild.equilibrate(
-        EquilibrateRequest(key=KEY, replicas=(Replica(name="centre", point=POINT, weights=None),), first=True)
+        EquilibrateRequest(
+            key=KEY,
+            replicas=(Replica(name="centre", point=POINT, weights=None),),
+            annealing=WHOLE,
+        )
     )
     assert answer.outcome is Outcome.NONFINITE
     assert answer.weights == ()
@@ -185,28 +206,30 @@ def test_settle_reaches_the_target_on_its_own_draws(backend, started):
         SettleRequest(
             key=KEY,
             weights=trained[0],
-            tangent=tangent,
+            tangents={"gamma": tangent},
             point=POINT,
-            C_target=target,
-            C_gamma=(readings["gamma+"].C - readings["gamma-"].C) / 0.8,
-            shift_min=-0.4,
-            shift_max=0.4,
+            held=(Held(C=1.0),),
+            targets=(target,),
+            scales=(target,),
+            jacobian=(((readings["gamma+"].C - readings["gamma-"].C) / 0.8,),),
+            reach={"gamma": 0.4},
         )
     )
-    assert settled.C_before == pytest.approx(readings["centre"].C, rel=1e-9)
-    assert settled.C_after == pytest.approx(target, rel=1e-3)
-    assert 0.0 < settled.shift < 0.4
+    assert settled.before.C == pytest.approx(readings["centre"].C, rel=1e-9)
+    assert settled.after.C == pytest.approx(target, rel=1e-3)
+    assert 0.0 < settled.shift["gamma"] < 0.4
 
 
 def test_population_statistics_are_those_of_all_examples(digits):
     model = build(ModelConfig(hidden=8, latent=4), input_shape=(64,), classes=10).double()
-    x = torch.from_numpy(digits.train.x.reshape(-1, 64)).double()
-    recompute_statistics(model, x, chunk=len(x), rng=generator("cpu", 0))
+    examples = to_device(digits.train, torch.device("cpu"), torch.float64, (64,))
+    path, x = Still(examples), examples.x
+    recompute_statistics(model, path, 0.0, chunk=len(x), rng=generator("cpu", 0))
     hidden = model.encoder[0](x)
     torch.testing.assert_close(model.encoder[1].running_mean, hidden.mean(0).detach())
-    torch.testing.assert_close(model.encoder[1].running_var, hidden.var(0).detach())
+    torch.testing.assert_close(model.encoder[1].running_var, hidden.var(0, correction=0).detach())
     whole = weights_of(model)
-    recompute_statistics(model, x, chunk=200, rng=generator("cpu", 0))
+    recompute_statistics(model, path, 0.0, chunk=200, rng=generator("cpu", 0))
     np.testing.assert_allclose(weights_of(model)["encoder.1.running_mean"], whole["encoder.1.running_mean"], rtol=1e-2)
     assert not model.training
 

@@ -1,0 +1,80 @@
+"""The data of a run: one data set, or the two ends of a data path p(x, t) and what couples them (sec. 4, App. F)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from rayfe.config import RunConfig, require
+from rayfe.data.coupling import Coupling
+from rayfe.data.datasets import load
+from rayfe.data.examples import Dataset
+from rayfe.data.pairing import Outputs, pair_classes, relabelled
+from rayfe.records import Split
+
+COUPLED = (Split.TRAIN, Split.VALIDATION)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PathData:
+    """What evaluators need of the data: `source` alone, or both ends of the path, with labels of common outputs."""
+
+    kind: Literal["still", "mixture", "displacement"]
+    source: Dataset
+    target: Dataset | None = None
+    outputs: Outputs | None = None
+    couplings: Mapping[Split, Coupling] | None = None
+    """Of kind displacement, by split; None while it is not computed yet."""
+
+    @property
+    def classes(self) -> int:
+        return self.source.classes
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        return self.source.input_shape
+
+
+def load_path(config: RunConfig) -> PathData:
+    """The data sets that a configuration names, labelled by the classifier's outputs; nothing is coupled yet.
+
+    Raises:
+        UsageError: there is no such data, or source and target do not go together.
+    """
+    source = load(config.data)
+    if config.path.target is None:
+        return PathData(kind="still", source=source)
+    target = load(replace(config.data, name=config.path.target))
+    require(
+        source.input_shape == target.input_shape,
+        "path.target",
+        config.path.target,
+        f"has examples of shape {target.input_shape}, the source {source.input_shape}; both must be the same",
+    )
+    outputs = pair_classes(source, target, config.path.pairing)
+    return PathData(
+        kind=config.path.kind,
+        source=relabelled(source, outputs.source, outputs.names),
+        target=relabelled(target, outputs.target, outputs.names),
+        outputs=outputs,
+    )
+
+
+def coupled(data: PathData, config: RunConfig, tell: Callable[[str], None]) -> PathData:
+    """The same with its couplings, where its kind needs them: those of training and validation each by its own.
+
+    Raises:
+        UsageError: the transport cannot be computed (`transport.couple`).
+    """
+    if data.kind != "displacement":
+        return data
+    from rayfe.data.transport import couple  # imports POT, which is slow
+
+    assert data.target is not None and data.outputs is not None
+    pairs = dict(zip(data.outputs.source, data.outputs.target, strict=False)) if config.path.within_pairs else None
+    couplings = {}
+    for split in COUPLED:
+        ends = [dataset.train if split is Split.TRAIN else dataset.validation for dataset in (data.source, data.target)]
+        couplings[split] = couple(*ends, config.path, pairs=pairs, seed=0, tell=tell)
+    return replace(data, couplings=couplings)

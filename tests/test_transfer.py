@@ -1,0 +1,169 @@
+"""Transfers on a closed-form surface that moves with t: the processes (38) and (30) with known answers."""
+
+import math
+
+import pandas as pd
+import pytest
+
+from rayfe.backend.analytic import AnalyticBackend
+from rayfe.config import RunConfig
+from rayfe.driver import advance, open_trajectory
+from rayfe.records import Outcome, Point
+from rayfe.store import Store, load_rows
+from rayfe.surface.process import Geodesic, SingularResponse
+from rayfe.surface.reference import MovingPowerSurface
+
+SURFACE = MovingPowerSurface(kappa=10.0, a=0.3, b=1 / 3, kappa_t=3.0, a_t=0.1)
+
+
+def transfer(folder, backend, **options):
+    """Rows of one transfer from (2, 8), driven to its end."""
+    defaults = {"lam": (2.0,), "gamma": (8.0,), "steps": 200, "step_length": 0.05, "stencil": "paper", "refresh": 3}
+    config = RunConfig(**(defaults | options))
+    (start,) = config.trajectories().values()
+    store = Store(str(folder))
+    trajectory = open_trajectory(config, start, store)
+    while trajectory.finished is None:
+        advance(trajectory, backend, store)
+    return store.rows(start.name), trajectory.finished
+
+
+def test_constant_rate_keeps_C_while_lam_and_the_data_move(tmp_path):
+    rows, end = transfer(tmp_path, AnalyticBackend(SURFACE), process="constant-rate", lam_dot=-1.0, stencil="iso")
+    C0 = SURFACE.C(2.0, 8.0)
+    assert end == "t_end"
+    assert (rows[-1].t, rows[-1].lam) == (1.0, pytest.approx(1.0))
+    for row in rows:
+        assert row.accepted
+        assert row.lam == pytest.approx(2.0 - row.t)
+        assert row.C == pytest.approx(C0, rel=2e-3)
+        assert row.gamma == pytest.approx(SURFACE.at(row.t).gamma_on_iso_c(row.lam, C0), rel=1e-2)
+
+
+@pytest.mark.parametrize("k", [0.2, 2.0, -8.0])
+def test_geodesic_is_straight_in_the_D_R_plane(tmp_path, k):
+    rows, end = transfer(tmp_path, AnalyticBackend(SURFACE), process="geodesic", k=k)
+    assert end == "t_end"
+    start, last = rows[0], rows[-1]
+    way = abs(last.D - start.D)
+    assert way > 0.1
+    for row in rows:
+        assert row.accepted
+        assert row.C == pytest.approx(start.C, rel=2e-3)
+        assert row.line_miss == pytest.approx(row.D - start.D - k * (row.R - start.R), abs=1e-12)
+        assert abs(row.line_miss) < 0.02 * way
+    assert (last.D - start.D) / (last.R - start.R) == pytest.approx(k, rel=0.05)
+
+
+def test_k_from_the_end_points_arrives_at_the_target(tmp_path):
+    rows, end = transfer(tmp_path, AnalyticBackend(SURFACE), process="geodesic")
+    start, last = rows[0], rows[-1]
+    target = SURFACE.at(1.0)
+    gamma = target.gamma_on_iso_c(2.0, start.C)
+    assert end == "t_end"
+    assert start.end_gamma == pytest.approx(gamma, rel=2e-3)
+    assert start.k == pytest.approx((target.D(2.0, gamma) - start.D) / (target.R(2.0, gamma) - start.R), rel=1e-2)
+    assert (last.lam, last.gamma) == (pytest.approx(2.0, rel=0.03), pytest.approx(gamma, rel=0.03))
+
+
+def geodesic_slope(tmp_path, name, source):
+    """dD/dR over the first steps of a geodesic that follows its rates alone, with `source` in place of F_t."""
+
+    class Measured(AnalyticBackend):
+        def _slope_in_t(self, model, point):
+            return source(point)
+
+    rows, _ = transfer(
+        tmp_path / name, Measured(SURFACE), process="geodesic", k=0.5, settle=False, step_length=0.005, steps=4, refresh=1
+    )
+    return (rows[-1].D - rows[0].D) / (rows[-1].R - rows[0].R)
+
+
+def test_the_slope_is_k_with_F_t_and_is_not_with_R_t(tmp_path):
+    """Eq. (30) prints dR/dt; it holds at fixed (D, C), which is F_t, not R_t at fixed multipliers."""
+
+    def R_t(point: Point) -> float:
+        after, before = (SURFACE.at(point.t + d).R(point.lam, point.gamma) for d in (1e-6, 0.0))
+        return (after - before) / 1e-6
+
+    def F_t(point: Point) -> float:
+        return SURFACE.F_t(point.lam, point.gamma, point.t)
+
+    assert geodesic_slope(tmp_path, "right", F_t) == pytest.approx(0.5, rel=0.02)
+    assert abs(geodesic_slope(tmp_path, "naive", R_t) - 0.5) > 0.1
+
+
+def test_the_response_in_t_is_that_of_the_surface(tmp_path):
+    rows, _ = transfer(tmp_path, AnalyticBackend(SURFACE), process="geodesic", k=0.5, refresh=1, step_length=0.02)
+    for row in rows[:8]:
+        here, d = SURFACE.at(row.t), 1e-4
+        after, before = (SURFACE.at(max(0.0, row.t + sign * d)) for sign in (1, -1))
+        width = 2 * d if row.t >= d else d
+        assert row.F_t == pytest.approx(SURFACE.F_t(row.lam, row.gamma, row.t), rel=0.05)
+        assert row.D_t == pytest.approx((after.D(row.lam, row.gamma) - before.D(row.lam, row.gamma)) / width, rel=0.1)
+        assert row.C_t == pytest.approx((after.C(row.lam, row.gamma) - before.C(row.lam, row.gamma)) / width, rel=0.1)
+        assert row.hess_max_eig < 0 < here.F(row.lam, row.gamma)
+
+
+def test_the_pole_and_a_singular_response_have_names():
+    from rayfe.records import Response
+
+    flat = {"C_lam_se": 0.0, "C_gamma_se": 0.0, "F_t": 1.0, "D_t": 0.0, "C_t": 0.0}
+    fine = Response(C_lam=0.1, C_gamma=-1.0, D_gamma=0.1, D_lam=-1.0, **flat)
+    saddle = Response(C_lam=2.0, C_gamma=-1.0, D_gamma=2.0, D_lam=-1.0, **flat)
+    with pytest.raises(SingularResponse) as pole:
+        Geodesic(-0.5).velocity(Point(lam=2.0, gamma=1.0), fine)
+    with pytest.raises(SingularResponse) as singular:
+        Geodesic(-0.4).velocity(Point(lam=2.0, gamma=1.0), saddle)
+    assert (pole.value.stop, singular.value.stop) == ("pole", "singular")
+
+
+def test_a_transfer_into_the_pole_ends_by_its_name(tmp_path):
+    rows, end = transfer(tmp_path, AnalyticBackend(SURFACE), process="geodesic", k=-0.2, step_length=0.02)
+    assert end == "pole"
+    assert (rows[-1].accepted, rows[-1].outcome, rows[-1].reason) == (False, Outcome.SINGULAR, "pole")
+    assert rows[-1].t < 1.0
+
+
+def test_steps_grow_from_the_first_one(tmp_path):
+    rows, _ = transfer(
+        tmp_path,
+        AnalyticBackend(SURFACE),
+        process="geodesic",
+        k=0.5,
+        step_length=0.1,
+        step_length_first=1e-3,
+        step_length_min=1e-4,
+        step_growth=1.5,
+    )
+    lengths = [row.step_length for row in rows[1:]]
+    assert lengths[0] == pytest.approx(1e-3)
+    assert all(after <= 1.5 * before * (1 + 1e-12) for before, after in zip(lengths, lengths[1:], strict=False))
+    assert max(lengths) == pytest.approx(0.1)
+    assert rows[-1].t == 1.0
+
+
+@pytest.mark.parametrize("stop_at", [1, 5])
+def test_n_steps_and_then_more_equal_all_steps_at_once(tmp_path, stop_at):
+    backend = AnalyticBackend(SURFACE, lag=0.2, noise=1e-4)
+    transfer(tmp_path / "whole", backend, process="geodesic", k=0.5, steps=9)
+    transfer(tmp_path / "parts", backend, process="geodesic", k=0.5, steps=stop_at)
+    transfer(tmp_path / "parts", backend, process="geodesic", k=0.5, steps=9)
+    frames = [load_rows(str(tmp_path / name)).drop(columns="seconds") for name in ("whole", "parts")]
+    pd.testing.assert_frame_equal(*frames, check_exact=True)
+
+
+@pytest.mark.parametrize("method", ["finetune", "scratch", "joint"])
+def test_a_baseline_trains_at_its_own_t_and_never_moves_the_multipliers(tmp_path, method):
+    rows, end = transfer(tmp_path, AnalyticBackend(SURFACE), method=method, method_epochs=5.0)
+    assert end == "trained"
+    assert [row.step for row in rows] == [0, 1, 2, 3]  # two epochs a step, the last one shorter
+    assert {(row.lam, row.gamma, row.t) for row in rows} == {(2.0, 8.0, 0.5 if method == "joint" else 1.0)}
+    assert {row.process for row in rows} == {method}
+    examples = [row.examples for row in rows]
+    assert examples == sorted(set(examples))
+    if method == "scratch":
+        assert rows[0].C_target is None
+    else:
+        assert rows[-1].C_target == pytest.approx(SURFACE.C(2.0, 8.0))
+        assert not math.isnan(rows[0].C)
