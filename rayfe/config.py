@@ -160,6 +160,28 @@ class EquilibrationConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RenewalConfig:
+    """Attempts to leave a branch of the surface that is no longer the lowest, at fixed lam.
+
+    A representation that the start compressed into few dimensions of z does not take up new ones when lam grows, though
+    its free energy would be lower with them: unused dimensions have almost no gradient.
+    """
+
+    every: float | None = None
+    """Distance in log lam between attempts; none without it."""
+    share: float = 0.6
+    """Part of newly initialised weights that is blended into the model's."""
+    epochs: float = 12.0
+    """Epochs of its training by the schedule and rate of the first equilibrium."""
+
+    def __post_init__(self) -> None:
+        if self.every is not None:
+            _positive("renewal.every", self.every, " (a distance in log lam)")
+        _fraction("renewal.share", self.share)
+        _positive("renewal.epochs", self.epochs)
+
+
+@dataclass(frozen=True, kw_only=True)
 class MeasureConfig:
     """How functionals are measured."""
 
@@ -263,6 +285,7 @@ class RunConfig:
     path: PathConfig = field(default_factory=PathConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     equilibration: EquilibrationConfig = field(default_factory=EquilibrationConfig)
+    renewal: RenewalConfig = field(default_factory=RenewalConfig)
     measure: MeasureConfig = field(default_factory=MeasureConfig)
     neighbours: StencilConfig = field(default_factory=StencilConfig)
 

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from rayfe.config import DataConfig, EquilibrationConfig, MeasureConfig, ModelConfig, PathConfig, RunConfig
+from rayfe.config import DataConfig, EquilibrationConfig, MeasureConfig, ModelConfig, PathConfig, RenewalConfig, RunConfig
 
 
 def mnist_quick() -> RunConfig:
@@ -24,6 +24,8 @@ def mnist_walk() -> RunConfig:
     """Two starts of Fig. 2 up to lam = 3.5, near equilibrium: more epochs, at the start and at every step."""
     return RunConfig(
         gamma=(4.0, 15.0),
+        measure=MeasureConfig(head_draws=256),
+        renewal=RenewalConfig(every=0.6),
         equilibration=EquilibrationConfig(
             first_epochs=60, first_schedule="linear", first_learning_rate=1.5e-2, epochs=5, learning_rate=8e-3, batch=512
         ),

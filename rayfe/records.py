@@ -93,6 +93,8 @@ class Replica:
     point: Point
     weights: Weights | None
     """None: newly initialised (only for a trajectory's first equilibrium)."""
+    renewed: float = 0.0
+    """Share of newly initialised weights in the start, blended into `weights`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

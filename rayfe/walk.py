@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -26,6 +27,7 @@ from rayfe.records import (
     Velocity,
     Weights,
 )
+from rayfe.renewal import renew
 from rayfe.rows import Work, number, probe_ends, reading_in, response_in, step_record
 from rayfe.surface.process import ConstantRate, Geodesic, IsoClassification, Process, SingularResponse, held_jacobian
 from rayfe.surface.response import chart_defect, first_law_residual, response_of
@@ -34,6 +36,8 @@ from rayfe.surface.stepper import Proposal, Verdict, gamma_vanishes, judge, move
 from rayfe.trajectory import Steps, Trajectory, WalkFailed
 from rayfe.weights import along, pack, slope, unpack
 
+RENEWAL_GAIN = 1e-3
+"""Part of F by which a renewed model must be lower."""
 RISE = 0.02
 """J may rise by this fraction of itself during an equilibration; more means that it did not equilibrate."""
 
@@ -66,7 +70,9 @@ class Walk(Trajectory):
         return process_of(self._config, k=self.accepted[0].k)
 
     def attempt(self) -> Steps:
-        return self._first_step() if not self.accepted else self._next_step()
+        if not self.accepted:
+            return self._first_step()
+        return self._renewal() if self._renewal_is_due() else self._next_step()
 
     # --- step 0: the start's own equilibrium --------------------------------------------------------------------------
 
@@ -146,7 +152,7 @@ class Walk(Trajectory):
         last, config, process = self.accepted[-1], self._config, self._process
         work = Work(key)
         age = (last.response_age or 0) + 1
-        refresh = key.attempt > 0 or age >= config.refresh
+        refresh = self._rejections > 0 or age >= config.refresh
         replicas = self._replicas(proposal, refresh=refresh)
         second_moment = unpack(self._carry, "second_moment") or None
         request = EquilibrateRequest(key=key, replicas=replicas, preconditioner=second_moment)
@@ -204,6 +210,50 @@ class Walk(Trajectory):
         verdict = self._judge(outcome, train, used, proposal)
         return self._commit(work, point, outcome, verdict, columns, accepted_state=tested.weights[0], carry=carry)
 
+    # --- renewal: a step of no length ---------------------------------------------------------------------------------
+
+    def _renewal_is_due(self) -> bool:
+        every, start = self._config.renewal.every, self.accepted[0]
+        if every is None or self._config.process != "iso-classification":
+            return False
+        tried = [row.lam for row in self._rows if row.reason == "renewal" or (row.accepted and row.step_length == 0.0)]
+        return math.log(self.accepted[-1].lam / (tried[-1] if tried else start.lam)) >= every - 1e-9
+
+    def _renewal(self) -> Steps:
+        """Accepted if it is lower than the last step's model at the last step's multipliers."""
+        last, config = self.accepted[-1], self._config
+        key = self._key(last.step + 1)
+        work, here = Work(key), Point(lam=last.lam, gamma=last.gamma, t=last.t)
+        assert self._state is not None
+        C = number(last.C_settle_target)
+        found = yield from renew(config, work, here, self._state, response_in(last), C_now=number(last.C), C=C)
+        length = last.next_step_length or config.step_length
+        rejected = Verdict(accepted=False, reason="renewal", next_length=length)
+        columns: dict[str, Any] = {
+            "process": config.process,
+            "step_length": 0.0,
+            "C_target": last.C_target,
+            "C_settle_target": last.C_settle_target,
+        }
+        if found is None:
+            return self._commit(work, here, Outcome.NOT_EQUILIBRATED, rejected, columns, accepted_state=None, carry={})
+        replica = Replica(name="settled", point=found.point, weights=found.weights)
+        tested = work.measured((yield self._measure(key, (replica,), (found.weights,), "test", splits=self._judged)))
+        train = tested.readings[0]
+        columns |= {
+            "tested": tested.readings,
+            "response": found.response,
+            "response_age": 0,
+            "drift_se": self._drift_se(train),
+            "excess": self._excess(train),
+        }
+        carry = pack(tangent=found.tangent, second_moment=found.second_moment, start=unpack(self._carry, "start"))
+        held = self._judge(Outcome.OK, train, 0.0, Proposal(point=found.point, length=length)).accepted
+        bound = train.R + here.lam * train.D + here.gamma * train.C
+        better = bound < (1.0 - RENEWAL_GAIN) * number(last.F)
+        verdict = Verdict(accepted=True, reason=None, next_length=length) if held and better else rejected
+        return self._commit(work, found.point, Outcome.OK, verdict, columns, accepted_state=tested.weights[0], carry=carry)
+
     # --- parts --------------------------------------------------------------------------------------------------------
 
     def _replicas(self, proposal: Proposal, *, refresh: bool) -> tuple[Replica, ...]:
@@ -244,9 +294,10 @@ class Walk(Trajectory):
     def _velocity(self) -> Velocity:
         """The response's velocity, plus what the last step did beyond its own: the settle's shift, which repeats.
 
-        To second order this is the slope at the middle of the next step, and nothing where nothing was settled.
+        To second order this is the slope at the middle of the next step, and nothing where nothing was settled. After
+        a renewal, which is a step of no length on another branch, it is the response's alone.
         """
-        rows = self.accepted[-2:]
+        rows = self.accepted[-2:] if self.accepted[-1].step_length else self.accepted[-1:]
         points = [Point(lam=row.lam, gamma=row.gamma, t=row.t) for row in rows]
         velocities = [self._process.velocity(point, response_in(row)) for point, row in zip(points, rows, strict=True)]
         if len(rows) == 1:
@@ -292,12 +343,18 @@ class Walk(Trajectory):
             relative_drift=drift,
             drift_se=error,
             shift_used=used,
-            attempt=sum(row.step == self.accepted[-1].step + 1 for row in self._rows),
+            attempt=self._rejections,
             length=proposal.length,
             longest=config.step_length,
             growth=config.step_growth,
             tolerance=config.tolerance,
         )
+
+    @property
+    def _rejections(self) -> int:
+        """Rejected attempts at the next step, renewals apart: they say nothing about its length."""
+        step = self.accepted[-1].step + 1
+        return sum(row.step == step and row.reason != "renewal" for row in self._rows)
 
     def _drift_se(self, train: Reading) -> float:
         """Standard error of C / C0 - 1. Draws are those of step 0, so the noise that both have in common cancels."""

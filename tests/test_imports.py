@@ -16,7 +16,8 @@ LAYERS = [
     ["model", "data"],
     ["equilibrate"],
     ["trajectory"],
-    ["endpoint", "baseline"],
+    ["arrival", "baseline"],
+    ["endpoint", "renewal"],
     ["walk"],
     ["backend"],
     ["driver"],
@@ -65,7 +66,8 @@ def test_imports_point_downwards(path):
     [
         path
         for path in FILES
-        if part(path) in {"surface", "trajectory", "walk", "endpoint", "baseline", "rows", "records", "config"}
+        if part(path)
+        in {"surface", "trajectory", "walk", "arrival", "endpoint", "renewal", "baseline", "rows", "records", "config"}
     ],
 )
 def test_mathematics_knows_neither_torch_nor_ray(path):

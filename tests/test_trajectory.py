@@ -3,11 +3,12 @@
 import dataclasses
 import math
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from rayfe.backend.analytic import AnalyticBackend
-from rayfe.config import RunConfig, StencilConfig
+from rayfe.config import RenewalConfig, RunConfig, StencilConfig
 from rayfe.driver import advance, open_trajectory
 from rayfe.records import EquilibrateRequest, Outcome
 from rayfe.store import Store, load_rows
@@ -167,3 +168,59 @@ def test_a_finished_walk_attempts_nothing(tmp_path):
     again, same = walk(tmp_path, AnalyticBackend(C), lam_end=50.0, steps=500)
     assert again == rows
     assert same == end
+
+
+class Branches(AnalyticBackend):
+    """A surface of two branches: a model renewed at lam >= 1 has 10 % less D and R + lam D than the old one's."""
+
+    BETTER = PowerSurface(kappa=9.0, a=1 / 3, b=1 / 3)
+
+    def equilibrate(self, request: EquilibrateRequest):
+        answer = super().equilibrate(request)
+        marks = [self._renewed(replica) for replica in request.replicas]
+        weights = [w | {"better": np.array([float(mark)])} for w, mark in zip(answer.weights, marks, strict=True)]
+        return dataclasses.replace(answer, weights=tuple(weights))
+
+    def _renewed(self, replica):
+        before = replica.weights is not None and replica.weights.get("better", np.zeros(1))[0] > 0.5
+        return before or (replica.renewed > 0 and replica.point.lam >= 1.0)
+
+    def measure(self, request):
+        answers = [dataclasses.replace(self, surface=self.BETTER) if self._renewed(r) else self for r in request.replicas]
+        parts = [
+            AnalyticBackend.measure(answer, dataclasses.replace(request, replicas=(replica,)))
+            for answer, replica in zip(answers, request.replicas, strict=True)
+        ]
+        return dataclasses.replace(
+            parts[0],
+            readings=tuple(reading for part in parts for reading in part.readings),
+            weights=tuple(dict(replica.weights) for replica in request.replicas),
+        )
+
+    def settle(self, request):
+        better = request.weights["better"][0] > 0.5
+        return AnalyticBackend.settle(dataclasses.replace(self, surface=self.BETTER) if better else self, request)
+
+
+def test_a_renewal_is_kept_where_it_is_better_and_the_walk_goes_on_from_it(tmp_path):
+    rows, end = walk(tmp_path, Branches(A), renewal=RenewalConfig(every=0.5))
+    C0 = A.C(0.25, 4.0)
+    rejected = [row for row in rows if row.reason == "renewal"]
+    kept = [row for row in rows if row.accepted and row.step_length == 0.0]
+    assert end == "lam_end"
+    (first,) = kept
+    assert [row.lam < first.lam for row in rejected] == [True, True, False, False]
+    before = rows[rows.index(first) - 1]
+    assert first.lam == before.lam >= 1.0
+    assert first.R + first.lam * first.D < before.R + before.lam * before.D
+    for row in rows:
+        assert row.C == pytest.approx(C0, rel=5e-3)
+    assert rows[-1].gamma == pytest.approx(Branches.BETTER.gamma_on_iso_c(3.5, C0), rel=1e-2)
+
+
+def test_where_there_is_one_branch_every_renewal_is_rejected_and_nothing_else_changes(tmp_path):
+    plain, _ = walk(tmp_path / "plain", AnalyticBackend(A))
+    tried, _ = walk(tmp_path / "tried", AnalyticBackend(A), renewal=RenewalConfig(every=0.5))
+    accepted = [row for row in tried if row.accepted]
+    assert len(tried) > len(accepted)
+    assert [(row.lam, row.gamma, row.C) for row in accepted] == [(row.lam, row.gamma, row.C) for row in plain]

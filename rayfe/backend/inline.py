@@ -35,8 +35,10 @@ from rayfe.records import (
     Settled,
     SettleRequest,
     Split,
+    StepKey,
     Weights,
 )
+from rayfe.weights import along, slope
 
 FIRST_READINGS = 50
 """Probe readings during a first equilibrium (Fig. 4a)."""
@@ -81,7 +83,7 @@ class InlineBackend(Backend):
         annealing = request.annealing
         epochs = annealing.end - annealing.begin if annealing else config.epochs
         updates = max(1, round(epochs * len(path) / config.batch))
-        models = [self._model(replica.weights, seed=key.seed) for replica in request.replicas]
+        models = [self._start(replica, key) for replica in request.replicas]
         replicas = make_replicas(models, self._device)
         probe = self._probe(request, t, updates)
         phase = "walk" if annealing is None else "first" if annealing.begin == 0.0 else f"from epoch {annealing.begin:.15g}"
@@ -199,6 +201,13 @@ class InlineBackend(Backend):
         rng = generator(self._device, seed, "statistics", purpose)
         chunk = self._config.measure.chunk
         return recompute_statistics(model, self._paths[Split.TRAIN], t, chunk=chunk, rng=rng, decode=decode)
+
+    def _start(self, replica: Replica, key: StepKey) -> Any:
+        """The model that a replica's training starts from."""
+        if not replica.renewed or replica.weights is None:
+            return self._model(replica.weights, seed=key.seed)
+        fresh = weights_of(self._model(None, seed=derived_seed(key.seed, key.trajectory, key.step, "renewal")))
+        return self._model(along(replica.weights, slope(fresh, replica.weights, 1.0), replica.renewed), seed=key.seed)
 
     def _model(self, weights: Weights | None, *, seed: int) -> Any:
         initial = derived_seed(seed, "initial weights")

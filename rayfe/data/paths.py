@@ -75,6 +75,6 @@ def coupled(data: PathData, config: RunConfig, tell: Callable[[str], None]) -> P
     pairs = dict(zip(data.outputs.source, data.outputs.target, strict=False)) if config.path.within_pairs else None
     couplings = {}
     for split in COUPLED:
-        ends = [dataset.train if split is Split.TRAIN else dataset.validation for dataset in (data.source, data.target)]
-        couplings[split] = couple(*ends, config.path, pairs=pairs, seed=0, tell=tell)
+        source, target = (end.train if split is Split.TRAIN else end.validation for end in (data.source, data.target))
+        couplings[split] = couple(source, target, config.path, pairs=pairs, seed=0, tell=tell)
     return replace(data, couplings=couplings)

@@ -15,7 +15,7 @@ GAMMA_FRACTION = 0.5
 GAMMA_FLOOR = 0.02
 """Below this fraction of the start's gamma, C0 no longer binds: the walk ends as `gamma_zero`."""
 
-REJECTED = ("drift", "settle_range", "not_equilibrated", "nonfinite")
+REJECTED = ("drift", "settle_range", "not_equilibrated", "nonfinite", "renewal")
 STOPS = ("gamma_zero", "gamma_blind", "pole", "singular")
 
 

@@ -1,0 +1,89 @@
+"""Bringing a model to a wanted loss C at fixed lam, however far gamma has to move: rounds of stencil and settle."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+
+from rayfe.config import RunConfig
+from rayfe.records import (
+    Answer,
+    EquilibrateRequest,
+    MeasureRequest,
+    Outcome,
+    Point,
+    Replica,
+    Request,
+    Response,
+    SettleRequest,
+    Split,
+    Weights,
+)
+from rayfe.rows import Work
+from rayfe.surface.process import LOSS
+from rayfe.surface.response import response_of
+from rayfe.surface.stencil import neighbours
+from rayfe.weights import along, slope
+
+LARGEST_FACTOR = 1.5
+"""By which one round may change gamma."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Arrived:
+    """A model at `point` whose measured C is the wanted one, with what a walk goes on from."""
+
+    point: Point
+    weights: Weights
+    tangent: Weights
+    second_moment: Weights | None
+    response: Response
+
+
+def arrive(
+    config: RunConfig, work: Work, point: Point, weights: Weights, second_moment: Weights | None, *, C: float, rounds: int
+) -> Generator[Request, Answer | None, Arrived | None]:
+    """Move gamma until C, measured on the draws of settles, is the wanted one; None if it is not within `rounds`.
+
+    Every round equilibrates the model and its gamma neighbours and settles within their chart; where C lies outside
+    the chart, the next stencil is a Newton step further.
+    """
+    key = work.key
+    tangent: Weights = {}
+    for _ in range(rounds):
+        points = neighbours(point, "iso", config.neighbours)
+        replicas = tuple(
+            Replica(name=name, point=at, weights=along(weights, tangent, at.gamma - point.gamma)) for name, at in points.items()
+        )
+        request = EquilibrateRequest(key=key, replicas=replicas, preconditioner=second_moment)
+        trained = work.equilibrated((yield request))
+        if trained.outcome is not Outcome.OK:
+            return None
+        weights, second_moment = trained.weights[0], trained.preconditioner
+        tangent = slope(trained.weights[1], trained.weights[2], points["gamma+"].gamma - points["gamma-"].gamma)
+        now = tuple(
+            Replica(name=replica.name, point=replica.point, weights=new)
+            for replica, new in zip(replicas, trained.weights, strict=True)
+        )
+        read = work.measured((yield MeasureRequest(key=key, replicas=now, splits=(Split.TRAIN,), purpose="settle")))
+        response = response_of({reading.replica: reading for reading in read.readings})
+        settle = SettleRequest(
+            key=key,
+            weights=weights,
+            tangents={"gamma": tangent},
+            point=point,
+            held=(LOSS,),
+            targets=(C,),
+            scales=(C,),
+            jacobian=((response.C_gamma,),),
+            reach={"gamma": config.neighbours.gamma_delta * point.gamma},
+        )
+        settled = work.settled((yield settle))
+        at = Point(lam=point.lam, gamma=point.gamma + settled.shift["gamma"], t=point.t)
+        if abs(settled.after.C / C - 1.0) <= 0.5 * config.tolerance:
+            return Arrived(point=at, weights=settled.weights, tangent=tangent, second_moment=second_moment, response=response)
+        wanted = at.gamma + (C - settled.after.C) / response.C_gamma if response.C_gamma < 0 else LARGEST_FACTOR * at.gamma
+        gamma = min(max(wanted, point.gamma / LARGEST_FACTOR), point.gamma * LARGEST_FACTOR)
+        weights = along(weights, tangent, gamma - point.gamma)
+        point = Point(lam=point.lam, gamma=gamma, t=point.t)
+    return None

@@ -1,0 +1,116 @@
+"""Entropic transport block by block, and a sparse coupling with exact marginals that follows its plan (App. F)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+BLOCK = 1 << 25
+"""Entries of the plan that are held at a time (float32: 128 MiB)."""
+ITERATIONS = 300
+MARGINAL_ERROR = 1e-3
+"""L1 error of the target's marginal at which the iteration ends (the source's is exact)."""
+SMALLEST_SHARE = 0.3
+"""A row draws from its plan while this part of the row still has room; otherwise it waits for the rest."""
+Cost = Callable[[np.ndarray], np.ndarray]
+"""Row numbers -> these rows of the cost matrix, float32 (rows, m)."""
+Exact = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+"""Row numbers, column numbers and their weights -> the optimal plan between them, dense."""
+
+
+class NotConverged(ArithmeticError):
+    """Sinkhorn's iteration did not reach MARGINAL_ERROR."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """An entropic plan by its target potential: row i is `a_i softmax_j((g_j - M_ij) / epsilon + log b_j)`."""
+
+    cost: Cost
+    a: np.ndarray
+    b: np.ndarray
+    g: np.ndarray
+    epsilon: float
+    iterations: int
+    marginal_error: float
+
+    def rows(self, numbers: np.ndarray) -> np.ndarray:
+        """Rows of the plan, each divided by its sum, float32."""
+        return _softmax((self.g - self.cost(numbers)) / np.float32(self.epsilon) + np.log(self.b, dtype=np.float32))
+
+
+def blocks(rows: np.ndarray, columns: int) -> Iterator[np.ndarray]:
+    """`rows` in parts whose cost fits into a block."""
+    size = max(1, BLOCK // columns)
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]
+
+
+def sinkhorn(cost: Cost, a: np.ndarray, b: np.ndarray, *, epsilon: float, g: np.ndarray | None = None) -> Plan:
+    """The entropic plan between weights a (n,) and b (m,) with the same sum, in the log domain, at block memory.
+
+    One pass over the cost does a whole iteration: each block of rows is normalised, which is the update of the source's
+    potential, and adds to the column sums that update the target's. `g` is a start from a smaller problem.
+
+    Raises:
+        NotConverged: after ITERATIONS.
+    """
+    a, b = a.astype(np.float32), b.astype(np.float32)
+    g = np.zeros(len(b), np.float32) if g is None else g.astype(np.float32)
+    error = np.inf
+    for iteration in range(1, ITERATIONS + 1):
+        plan = Plan(cost=cost, a=a, b=b, g=g, epsilon=epsilon, iterations=iteration, marginal_error=error)
+        columns = np.zeros(len(b))
+        for part in blocks(np.arange(len(a)), len(b)):
+            columns += a[part] @ plan.rows(part)
+        error = float(np.abs(columns - b).sum() / b.sum())
+        if error <= MARGINAL_ERROR:
+            return Plan(cost=cost, a=a, b=b, g=g, epsilon=epsilon, iterations=iteration, marginal_error=error)
+        g = g + np.float32(epsilon) * np.log(b / np.maximum(columns, 1e-30)).astype(np.float32)
+    raise NotConverged(f"its marginal is still off by {error:.2g} after {ITERATIONS} iterations")
+
+
+def sparse_coupling(plan: Plan, *, rng: np.random.Generator, exact: Exact) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Atoms (i, j, weight) with exactly the plan's marginals, about one a row, drawn row by row from the plan.
+
+    Rows come in random order and draw among the columns that have room. A row whose plan has little room left waits;
+    what waits is coupled at the end by `exact`, so that a few late rows do not spoil the cost.
+    """
+    left, room = plan.a.astype(np.float64), plan.b.astype(np.float64)
+    left, room = left / left.sum(), room / room.sum()
+    tiny = 1e-3 * min(left.min(), room.min())
+    rows: list[int] = []
+    columns: list[int] = []
+    weights: list[float] = []
+    for part in blocks(rng.permutation(len(left)), len(room)):
+        for row, chance in zip(part.tolist(), plan.rows(part), strict=True):
+            while left[row] > tiny:
+                cumulative = np.where(room > tiny, chance, np.float32(0.0)).cumsum(dtype=np.float64)
+                if cumulative[-1] < SMALLEST_SHARE:
+                    break
+                column = int(np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right"))
+                amount = min(left[row], room[column])
+                left[row] -= amount
+                room[column] -= amount
+                rows.append(row)
+                columns.append(column)
+                weights.append(amount)
+    source, target, weight = np.array(rows, np.int64), np.array(columns, np.int64), np.array(weights)
+    waiting, open_columns = np.flatnonzero(left > tiny), np.flatnonzero(room > tiny)
+    if len(waiting) and len(open_columns):
+        rest = exact(
+            waiting, open_columns, left[waiting], room[open_columns] * (left[waiting].sum() / room[open_columns].sum())
+        )
+        i, j = np.nonzero(rest)
+        source, target = np.concatenate([source, waiting[i]]), np.concatenate([target, open_columns[j]])
+        weight = np.concatenate([weight, rest[i, j]])
+    return source, target, weight
+
+
+def _softmax(values: np.ndarray) -> np.ndarray:
+    values -= values.max(-1, keepdims=True)
+    np.exp(values, out=values)
+    values /= values.sum(-1, keepdims=True)
+    return values

@@ -1,0 +1,248 @@
+"""Couplings of source and target by optimal transport (App. F): exact, or entropic at sizes that no dense plan fits."""
+
+from __future__ import annotations
+
+import importlib
+import resource
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from rayfe.config import PathConfig, UsageError, require
+from rayfe.data.coupling import Coupling
+from rayfe.data.examples import Examples
+from rayfe.data.sinkhorn import NotConverged, blocks, sinkhorn, sparse_coupling
+
+EXACT_LIMIT = 6000 * 6000
+"""Largest cost matrix of the exact solver (float64: 288 MB, and as much for the plan)."""
+DENSE_LIMIT = 5000 * 5000
+"""Largest cost matrix that Sinkhorn keeps; beyond it, rows are computed again in every iteration."""
+LARGEST_EXPONENT = 700.0
+"""exp of the negative underflows in double precision: a row's cheapest partner must be nearer than this."""
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Transport cost between flat examples in [0, 1]."""
+
+    source: np.ndarray
+    target: np.ndarray
+    function: Callable[[np.ndarray, np.ndarray], np.ndarray] | None
+    """A user's cost; None: squared Euclidean distance."""
+
+    def between(self, rows: np.ndarray, columns: np.ndarray | slice = slice(None)) -> np.ndarray:
+        x, y = self.source[rows], self.target[columns]
+        if self.function is None:
+            squares = (x * x).sum(-1)[:, None] + (y * y).sum(-1)[None, :]
+            return np.maximum(squares - 2.0 * (x @ y.T), 0.0)
+        cost = np.asarray(self.function(x, y))
+        require(
+            cost.shape == (len(x), len(y)),
+            "path.cost",
+            "(its result)",
+            f"has shape {cost.shape} for {len(x)} and {len(y)} examples, return one cost for each pair",
+        )
+        require(bool(np.isfinite(cost).all()), "path.cost", "(its result)", "is not finite for some pair, return finite costs")
+        return cost.astype(np.float32)
+
+    def mean_over(self, source: np.ndarray, target: np.ndarray, weight: np.ndarray) -> float:
+        """Mean cost of the atoms of a coupling."""
+        total = 0.0
+        for start in range(0, len(source), 4096):
+            part = slice(start, start + 4096)
+            if self.function is None:
+                each = np.square(self.source[source[part]] - self.target[target[part]]).sum(-1)
+            else:
+                each = np.diagonal(self.between(source[part], target[part]))
+            total += float(weight[part] @ each)
+        return total
+
+
+def couple(
+    source: Examples,
+    target: Examples,
+    config: PathConfig,
+    *,
+    pairs: Mapping[int, int] | None = None,
+    seed: int,
+    tell: Callable[[str], None] = lambda text: None,
+) -> Coupling:
+    """A coupling with uniform marginals over the rows of both, to rounding, of at most about n + m atoms.
+
+    `pairs` restricts it to paired classes (source label -> target label) as far as their shares agree; what a class has
+    too much is coupled with what is left of the others. Sinkhorn's plan is entropic and dense, so a sparse coupling that
+    follows it is stored (`sinkhorn.sparse_coupling`).
+
+    Raises:
+        UsageError: the cost cannot be used, the exact solver would not fit, or Sinkhorn does not converge.
+    """
+    began, before = time.monotonic(), _peak()
+    costs = Costs(_flat(source), _flat(target), _function(config.cost))
+    n, m = len(source.y), len(target.y)
+    tell(f"coupling {n} source and {m} target examples by {config.solver} transport")
+    problems = [(np.arange(n), np.arange(m), np.full(n, 1.0 / n), np.full(m, 1.0 / m))]
+    crossing = 0.0
+    if pairs is not None:
+        problems = _within(source.y, target.y, pairs, np.random.default_rng(seed))
+        crossing = float(problems[-1][2].sum()) if len(problems) > len(pairs) else 0.0
+    solved = [_solve(costs, *problem, config=config, seed=seed) for problem in problems]
+    atoms = [np.concatenate([part[i] for part, _ in solved]) for i in range(3)]
+    weight = atoms[2] / atoms[2].sum()
+    rng = np.random.default_rng(seed)
+    apart = costs.mean_over(rng.integers(n, size=4096), rng.integers(m, size=4096), np.full(4096, 1.0 / 4096))
+    report = {
+        "solver": config.solver,
+        "source_size": n,
+        "target_size": m,
+        "atoms": len(weight),
+        "cost": costs.mean_over(atoms[0], atoms[1], weight),
+        "cost_of_independent": apart,
+        "regularization": config.regularization if config.solver == "sinkhorn" else None,
+        "components": max((report["components"] or 0 for _, report in solved), default=0) or None,
+        "iterations": max(report["iterations"] for _, report in solved),
+        "plan_marginal_error": max(report["marginal_error"] for _, report in solved),
+        "marginal_error": _marginal_error(atoms[0], weight, n) + _marginal_error(atoms[1], weight, m),
+        "crossing_share": crossing,
+        "seconds": time.monotonic() - began,
+        "peak_bytes": max(0, _peak() - before),
+    }
+    tell(
+        f"coupled: mean cost {report['cost']:.4g} (independent pairs: {apart:.4g}), {len(weight)} atoms, "
+        f"{report['seconds']:.1f} s, {report['peak_bytes'] / 2**20:.0f} MiB"
+    )
+    return Coupling(source=atoms[0], target=atoms[1], weight=weight, report=report)
+
+
+def _solve(
+    costs: Costs, rows: np.ndarray, columns: np.ndarray, a: np.ndarray, b: np.ndarray, *, config: PathConfig, seed: int
+) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarray], dict[str, Any]]:
+    """Atoms of one problem in rows of the whole, and what is to report of its solver."""
+    if config.solver == "exact":
+        plan = _exact(costs, rows, columns, a, b)
+        i, j = np.nonzero(plan)
+        return (rows[i], columns[j], plan[i, j]), {"components": None, "iterations": 0, "marginal_error": 0.0}
+    features, components = _features(costs, rows, columns, config, seed)
+    epsilon = config.regularization * _mean_cost(features, np.random.default_rng(seed))
+    _check_underflow(features, epsilon, config)
+    dense = len(rows) * len(columns) <= DENSE_LIMIT
+    everything = features.between(np.arange(len(rows))).astype(np.float32) if dense else None
+
+    def cost(numbers: np.ndarray) -> np.ndarray:
+        return features.between(numbers).astype(np.float32) if everything is None else everything[numbers]
+
+    try:
+        entropic = sinkhorn(cost, a / a.sum(), b / b.sum(), epsilon=epsilon)
+    except NotConverged as error:
+        fix = f"{error}; give a larger one, or --path.solver exact for smaller data"
+        raise UsageError("path.regularization", config.regularization, fix) from error
+
+    def exact(i: np.ndarray, j: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        return _in_parts(features, i, j, a, b, seed)
+
+    i, j, weight = sparse_coupling(entropic, rng=np.random.default_rng(seed), exact=exact)
+    about = {"components": components, "iterations": entropic.iterations, "marginal_error": entropic.marginal_error}
+    return (rows[i], columns[j], weight * a.sum()), about
+
+
+def _exact(costs: Costs, rows: np.ndarray, columns: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    require(
+        len(rows) * len(columns) <= EXACT_LIMIT,
+        "path.solver",
+        "exact",
+        f"{len(rows)} x {len(columns)} examples do not fit; give --path.solver sinkhorn, or fewer by --data.train-size",
+    )
+    import ot  # slow to import
+
+    cost = np.concatenate([costs.between(part, columns) for part in blocks(rows, len(columns))])
+    return ot.emd(a / a.sum(), b / b.sum(), cost.astype(np.float64), numItermax=10_000_000) * a.sum()
+
+
+def _in_parts(features: Costs, i: np.ndarray, j: np.ndarray, a: np.ndarray, b: np.ndarray, seed: int) -> np.ndarray:
+    """The exact plan of what Sinkhorn's draws left over; where it is too large, that of random parts of it."""
+    if len(i) * len(j) <= EXACT_LIMIT:
+        return _exact(features, i, j, a, b)
+    raise UsageError("path.regularization", "", f"{len(i)} rows are left over by the plan; give a smaller one")
+
+
+def _features(costs: Costs, rows: np.ndarray, columns: np.ndarray, config: PathConfig, seed: int) -> tuple[Costs, int | None]:
+    """What the solver measures cost in: pixels, or principal components where the cost matrix would not fit."""
+    source, target = costs.source[rows], costs.target[columns]
+    small = len(rows) * len(columns) <= DENSE_LIMIT
+    if small or costs.function is not None or source.shape[1] <= config.components:
+        return Costs(source, target, costs.function), None
+    from sklearn.decomposition import PCA
+
+    pca = PCA(n_components=config.components, svd_solver="randomized", random_state=seed)
+    pca.fit(np.concatenate([source[:: max(1, len(source) // 10_000)], target[:: max(1, len(target) // 10_000)]]))
+    return Costs(pca.transform(source), pca.transform(target), None), config.components
+
+
+def _mean_cost(costs: Costs, rng: np.random.Generator) -> float:
+    rows = rng.integers(len(costs.source), size=min(1000, len(costs.source)))
+    columns = rng.integers(len(costs.target), size=min(1000, len(costs.target)))
+    return float(costs.between(rows, columns).mean())
+
+
+def _check_underflow(costs: Costs, epsilon: float, config: PathConfig) -> None:
+    rows = np.arange(0, len(costs.source), max(1, len(costs.source) // 500))
+    nearest = float(costs.between(rows).min(-1).max())
+    fix = "underflows: for some example even the nearest partner has no weight; give a larger one, e.g. 0.05"
+    require(epsilon > 0 and nearest / epsilon < LARGEST_EXPONENT, "path.regularization", config.regularization, fix)
+
+
+def _within(
+    source: np.ndarray, target: np.ndarray, pairs: Mapping[int, int], rng: np.random.Generator
+) -> list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
+    """One problem a pair of classes, and a last one of what the shares of paired classes leave over."""
+    left_a, left_b = np.full(len(source), 1.0 / len(source)), np.full(len(target), 1.0 / len(target))
+    problems = []
+    for label, partner in pairs.items():
+        rows, columns = (rng.permutation(np.flatnonzero(y == k)) for y, k in ((source, label), (target, partner)))
+        mass = min(left_a[rows].sum(), left_b[columns].sum())
+        a, b = _up_to(left_a[rows], mass), _up_to(left_b[columns], mass)
+        left_a[rows] -= a
+        left_b[columns] -= b
+        problems.append((rows[a > 0], columns[b > 0], a[a > 0], b[b > 0]))
+    tiny = 1e-9 / max(len(source), len(target))
+    rows, columns = np.flatnonzero(left_a > tiny), np.flatnonzero(left_b > tiny)
+    if len(rows) and len(columns):
+        problems.append((rows, columns, left_a[rows], left_b[columns]))
+    return problems
+
+
+def _up_to(weights: np.ndarray, mass: float) -> np.ndarray:
+    """The first of `weights` until they add up to `mass`, the last one in part."""
+    before = np.concatenate([[0.0], weights.cumsum()[:-1]])
+    kept = np.clip(mass - before, 0.0, weights)
+    return np.where(kept > 1e-9 * weights, kept, 0.0)
+
+
+def _marginal_error(rows: np.ndarray, weight: np.ndarray, size: int) -> float:
+    """L1 distance of a marginal from the uniform one."""
+    return float(np.abs(np.bincount(rows, weight, size) - 1.0 / size).sum())
+
+
+def _flat(examples: Examples) -> np.ndarray:
+    x = examples.x.reshape(len(examples.x), -1)
+    return x.astype(np.float32) / np.float32(255.0) if x.dtype == np.uint8 else x.astype(np.float32)
+
+
+def _function(name: str) -> Callable[[np.ndarray, np.ndarray], np.ndarray] | None:
+    if name == "squared-l2":
+        return None
+    module, _, attribute = name.partition(":")
+    try:
+        function = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        fix = f"cannot be imported ({error}); give squared-l2, or package.module:function"
+        raise UsageError("path.cost", name, fix) from error
+    require(callable(function), "path.cost", name, "is not a function, give package.module:function")
+    return function
+
+
+def _peak() -> int:
+    """Largest memory of this process so far, bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
