@@ -12,7 +12,8 @@ from pathlib import Path
 from rich.console import Console
 
 from rayfe.config import THREADING, RunConfig, UsageError, require
-from rayfe.data.paths import PathData, coupled, load_path
+from rayfe.data.coupling import decode, encode
+from rayfe.data.paths import COUPLED, PathData, coupled, load_path
 from rayfe.figures import draw_all
 from rayfe.files import CorruptFile, Files
 from rayfe.layout import CONFIG
@@ -94,7 +95,7 @@ def _drive(job: str, preset: str, argv: list[str], config: RunConfig) -> int:
         store.create(grown(manifest, stored))
         print(f"run {_shown(store.url())}; if interrupted, go on with the same command: {_command(job, argv)}", flush=True)
         try:
-            failed = _run(config, coupled(data, config, _tell), store)
+            failed = _run(config, _coupled(data, config, store), store)
         except UsageError:  # only a backend knows what its machine can hold
             if stored is None and not store.trajectories():
                 undo()
@@ -122,6 +123,21 @@ def _readable_rows(store: Store, name: str) -> list[StepRecord]:
         return store.rows(name)
     except CorruptFile:
         return []  # the runner repairs it
+
+
+def _coupled(data: PathData, config: RunConfig, store: Store) -> PathData:
+    """The data with its couplings: those that the run has stored, and the others computed and stored."""
+    stored = {split: store.read_coupling(str(split)) for split in COUPLED} if data.kind == "displacement" else {}
+    try:
+        known = {split: decode(found) for split, found in stored.items() if found is not None}
+    except ValueError as error:
+        fix = f"its couplings cannot be read ({error}); remove the folder couplings, they come again"
+        raise UsageError("out", store.url(), fix) from error
+    data = coupled(data, config, _tell, known=known)
+    for split, coupling in (data.couplings or {}).items():
+        if split not in known:
+            store.write_coupling(str(split), encode(coupling))
+    return data
 
 
 def _tell(text: str) -> None:

@@ -84,7 +84,8 @@ class PathConfig:
     components: int = 64
     """Principal components in which solver sinkhorn measures distance where the cost matrix would not fit into memory."""
     within_pairs: bool = False
-    """Couple only examples of paired classes."""
+    """Couple only examples of paired classes: their labels stay hard along a displacement. Soft labels between two outputs
+    have an entropy of up to log 2, below which C cannot be held."""
 
     def __post_init__(self) -> None:
         if self.target is not None:

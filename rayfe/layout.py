@@ -4,6 +4,7 @@ run.json                                the configuration
 steps/<trajectory>.parquet              one row per attempted step; a step exists exactly when its row is here
 readings/<trajectory>.parquet           one row per replica, split and recorded update
 states/<trajectory>/<step>.safetensors  weights of an accepted step
+couplings/<split>.parquet               pairs of source and target examples, of transfers by displacement
 carry/<trajectory>/<step>.safetensors   what the next step needs besides the weights; of the last two steps only
 figures/*.png, report.html, .lock       (the lock: local runs)
 """
@@ -33,6 +34,10 @@ def state_path(record: StepRecord) -> str:
 
 def carry_path(record: StepRecord) -> str:
     return f"carry/{record.trajectory}/{record.step}.safetensors"
+
+
+def coupling_path(split: str) -> str:
+    return f"couplings/{split}.parquet"
 
 
 def key(record: StepRecord | ReadingRecord) -> tuple[int, int]:

@@ -140,7 +140,7 @@ def fig6() -> RunConfig:
         step_growth=1.5,
         tolerance=0.02,
         data=DataConfig(name="cifar10:airplane,automobile,ship,truck"),
-        path=PathConfig(target="cifar10:bird,cat,deer,dog", kind="displacement", pairing="order"),
+        path=PathConfig(target="cifar10:bird,cat,deer,dog", kind="displacement", pairing="order", within_pairs=True),
         model=RESNET,
         method_epochs=300.0,
         equilibration=dataclasses.replace(PAPER, first_epochs=300.0),

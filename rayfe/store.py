@@ -18,7 +18,18 @@ from safetensors.numpy import load, save
 
 from rayfe import recovery, tables
 from rayfe.files import CorruptFile, Files
-from rayfe.layout import CONFIG, carry_path, key, read_checked, read_table, readings_path, state_path, steps_path, with_row
+from rayfe.layout import (
+    CONFIG,
+    carry_path,
+    coupling_path,
+    key,
+    read_checked,
+    read_table,
+    readings_path,
+    state_path,
+    steps_path,
+    with_row,
+)
 from rayfe.records import Commit, ReadingRecord, StepRecord, Weights
 
 __all__ = ["CorruptFile", "Store", "load_readings", "load_rows"]
@@ -74,6 +85,15 @@ class Store:
         """Write figures/NAME; returns its path relative to the run."""
         self._files.write(f"figures/{name}", data)
         return f"figures/{name}"
+
+    def write_coupling(self, split: str, data: bytes) -> None:
+        """Write couplings/SPLIT.parquet: how source and target of a run are coupled."""
+        self._files.write(coupling_path(split), data)
+
+    def read_coupling(self, split: str) -> bytes | None:
+        """What `write_coupling` wrote; None if it did not."""
+        path = coupling_path(split)
+        return self._files.read(path) if self._files.exists(path) else None
 
     def write_text(self, relative: str, text: str) -> str:
         """Write a text file, e.g. report.html; returns its path relative to the run."""

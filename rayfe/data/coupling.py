@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import io
+import json
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+ATOMS = ("source", "target", "weight")
+REPORT = b"report"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,3 +27,26 @@ class Coupling:
     """(atoms,) float64: probabilities, with sum 1."""
     report: dict[str, Any]
     """How it was computed: solver, sizes, cost, error of the marginals, seconds, memory."""
+
+
+def encode(coupling: Coupling) -> bytes:
+    """A Parquet file of the atoms, the report in its metadata."""
+    table = pa.table({name: getattr(coupling, name) for name in ATOMS})
+    table = table.replace_schema_metadata({REPORT: json.dumps(coupling.report)})
+    sink = io.BytesIO()
+    pq.write_table(table, sink)
+    return sink.getvalue()
+
+
+def decode(data: bytes) -> Coupling:
+    """The opposite of `encode`.
+
+    Raises:
+        ValueError: the file is not one that `encode` made.
+    """
+    try:
+        table = pq.read_table(io.BytesIO(data))
+        report = json.loads(table.schema.metadata[REPORT])
+        return Coupling(**{name: table[name].to_numpy() for name in ATOMS}, report=report)
+    except (KeyError, TypeError, pa.ArrowException, OSError) as error:
+        raise ValueError(f"is not a stored coupling ({error})") from error

@@ -61,8 +61,12 @@ def load_path(config: RunConfig) -> PathData:
     )
 
 
-def coupled(data: PathData, config: RunConfig, tell: Callable[[str], None]) -> PathData:
+def coupled(
+    data: PathData, config: RunConfig, tell: Callable[[str], None], *, known: Mapping[Split, Coupling] | None = None
+) -> PathData:
     """The same with its couplings, where its kind needs them: those of training and validation each by its own.
+
+    `known` are those that were computed before.
 
     Raises:
         UsageError: the transport cannot be computed (`transport.couple`).
@@ -73,8 +77,8 @@ def coupled(data: PathData, config: RunConfig, tell: Callable[[str], None]) -> P
 
     assert data.target is not None and data.outputs is not None
     pairs = dict(zip(data.outputs.source, data.outputs.target, strict=False)) if config.path.within_pairs else None
-    couplings = {}
-    for split in COUPLED:
+    couplings = dict(known or {})
+    for split in (split for split in COUPLED if split not in couplings):
         source, target = (end.train if split is Split.TRAIN else end.validation for end in (data.source, data.target))
         couplings[split] = couple(source, target, config.path, pairs=pairs, seed=0, tell=tell)
     return replace(data, couplings=couplings)

@@ -1,0 +1,159 @@
+"""Couplings: exact marginals, optimal where they should be, sparse, and refused in one line where they cannot be."""
+
+from __future__ import annotations
+
+import sys
+import types
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rayfe.config import PathConfig, UsageError
+from rayfe.data import sinkhorn, transport
+from rayfe.data.coupling import Coupling
+from rayfe.data.examples import Examples
+from rayfe.data.transport import couple
+
+RNG = np.random.default_rng(0)
+
+
+def examples(x: np.ndarray, y: np.ndarray | None = None) -> Examples:
+    return Examples(x=x.astype(np.float32), y=np.zeros(len(x), np.int64) if y is None else y)
+
+
+def cloud(n: int, features: int = 3, shift: float = 0.0, seed: int = 0) -> Examples:
+    return examples(np.random.default_rng(seed).random((n, features)) + shift)
+
+
+def config(**options: object) -> PathConfig:
+    return PathConfig(target="target", **options)  # type: ignore[arg-type]
+
+
+def assert_marginals(coupling: Coupling, n: int, m: int) -> None:
+    np.testing.assert_allclose(np.bincount(coupling.source, coupling.weight, n), 1 / n, atol=1e-12)
+    np.testing.assert_allclose(np.bincount(coupling.target, coupling.weight, m), 1 / m, atol=1e-12)
+    assert (coupling.weight > 0).all()
+
+
+@settings(max_examples=25)
+@given(st.integers(1, 40), st.integers(1, 40), st.sampled_from(["exact", "sinkhorn"]), st.integers(0, 5))
+def test_marginals_are_exact_and_atoms_few(n: int, m: int, solver: str, seed: int) -> None:
+    coupling = couple(cloud(n, seed=seed), cloud(m, seed=seed + 1), config(solver=solver), seed=seed)
+    assert_marginals(coupling, n, m)
+    assert len(coupling.weight) <= 2 * (n + m)
+
+
+def test_in_one_dimension_the_exact_coupling_sorts() -> None:
+    x, y = RNG.random((50, 1)), RNG.random((50, 1))
+    coupling = couple(examples(x), examples(y), config(solver="exact"), seed=0)
+    order = np.argsort(x[coupling.source, 0])
+    assert (np.diff(y[coupling.target[order], 0]) >= 0).all()
+    assert coupling.report["cost"] == pytest.approx(np.mean((np.sort(x[:, 0]) - np.sort(y[:, 0])) ** 2), rel=1e-4)
+
+
+def test_a_set_is_coupled_with_itself_for_nothing() -> None:
+    here = cloud(40)
+    coupling = couple(here, here, config(solver="exact"), seed=0)
+    np.testing.assert_array_equal(coupling.source, coupling.target)
+    assert coupling.report["cost"] == 0.0
+
+
+@pytest.mark.parametrize("regularization", [0.2, 0.05, 0.01])
+def test_the_stored_coupling_costs_little_more_than_the_entropic_plan(regularization: float) -> None:
+    source, target = cloud(200, 5), cloud(250, 5, shift=0.3, seed=1)
+    coupling = couple(source, target, config(regularization=regularization), seed=0)
+    exact = couple(source, target, config(solver="exact"), seed=0)
+    cost = np.square(source.x[:, None] - target.x[None]).sum(-1)
+    plan = sinkhorn.sinkhorn(
+        lambda rows: cost[rows], np.full(200, 1 / 200), np.full(250, 1 / 250), epsilon=regularization * float(cost.mean())
+    )
+    of_plan = float((plan.rows(np.arange(200)) * cost).sum() / 200)
+    assert coupling.report["cost"] == pytest.approx(of_plan, rel=0.05)
+    assert exact.report["cost"] <= coupling.report["cost"] <= coupling.report["cost_of_independent"]
+
+
+def test_block_by_block_agrees_with_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    source, target = cloud(120, 4), cloud(90, 4, seed=1)
+    whole = couple(source, target, config(), seed=0)
+    monkeypatch.setattr(transport, "DENSE_LIMIT", 1)
+    monkeypatch.setattr(sinkhorn, "BLOCK", 1000)
+    parts = couple(source, target, config(), seed=0)
+    assert parts.report["cost"] == pytest.approx(whole.report["cost"], rel=0.05)
+    assert parts.report["components"] is None  # fewer features than components
+    assert_marginals(parts, 120, 90)
+
+
+def test_large_problems_are_solved_in_principal_components_and_reported_in_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "DENSE_LIMIT", 1)
+    source, target = cloud(150, 30), cloud(150, 30, seed=1)
+    coupling = couple(source, target, config(components=5), seed=0)
+    pixels = np.square(source.x[coupling.source] - target.x[coupling.target]).sum(-1)
+    assert coupling.report["components"] == 5
+    assert coupling.report["cost"] == pytest.approx(float(coupling.weight @ pixels), rel=1e-5)
+    assert coupling.report["plan_marginal_error"] <= sinkhorn.MARGINAL_ERROR
+
+
+def test_the_same_seed_gives_the_same_coupling() -> None:
+    one, two = (couple(cloud(60), cloud(60, seed=1), config(), seed=3) for _ in range(2))
+    for name in ("source", "target", "weight"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(two, name))
+
+
+@pytest.mark.parametrize("solver", ["exact", "sinkhorn"])
+def test_within_pairs_only_what_the_shares_leave_over_crosses(solver: str) -> None:
+    source = examples(RNG.random((60, 2)), np.repeat([0, 1], [30, 30]))
+    target = examples(RNG.random((60, 2)), np.repeat([0, 1], [36, 24]))
+    coupling = couple(source, target, config(solver=solver, pairing="order", within_pairs=True), pairs={0: 1, 1: 0}, seed=0)
+    assert_marginals(coupling, 60, 60)
+    pairs = np.array([1, 0])
+    crossing = coupling.weight[pairs[source.y[coupling.source]] != target.y[coupling.target]].sum()
+    assert crossing == pytest.approx(0.1)
+    assert coupling.report["crossing_share"] == pytest.approx(0.1)
+
+
+@pytest.fixture
+def costs(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = types.ModuleType("own_costs")
+    module.l1 = lambda x, y: np.abs(x[:, None] - y[None]).sum(-1)  # type: ignore[attr-defined]
+    module.infinite = lambda x, y: np.full((len(x), len(y)), np.inf)  # type: ignore[attr-defined]
+    module.flat = lambda x, y: np.zeros(len(x))  # type: ignore[attr-defined]
+    module.number = 3  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "own_costs", module)
+
+
+def test_a_cost_of_the_users_own_is_minimised(costs: None) -> None:
+    source, target = cloud(30), cloud(30, seed=1)
+    coupling = couple(source, target, config(solver="exact", cost="own_costs:l1"), seed=0)
+    each = np.abs(source.x[coupling.source] - target.x[coupling.target]).sum(-1)
+    assert coupling.report["cost"] == pytest.approx(float(each.mean()), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "field", "hint"),
+    [
+        ({"cost": "own_costs:infinite"}, "path.cost", "not finite"),
+        ({"cost": "own_costs:flat"}, "path.cost", "shape"),
+        ({"cost": "own_costs:number"}, "path.cost", "not a function"),
+        ({"cost": "own_costs:missing"}, "path.cost", "cannot be imported"),
+        ({"cost": "l2"}, "path.cost", "squared-l2"),
+        ({"regularization": 1e-9}, "path.regularization", "underflows"),
+    ],
+)
+def test_what_cannot_be_coupled_is_refused(costs: None, options: dict[str, object], field: str, hint: str) -> None:
+    with pytest.raises(UsageError, match=hint) as refused:
+        couple(cloud(20), cloud(20, seed=1), config(**options), seed=0)
+    assert refused.value.name == field
+
+
+def test_the_exact_solver_refuses_what_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "EXACT_LIMIT", 100)
+    with pytest.raises(UsageError, match="sinkhorn"):
+        couple(cloud(20), cloud(20), config(solver="exact"), seed=0)
+
+
+def test_an_iteration_that_does_not_converge_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sinkhorn, "ITERATIONS", 1)
+    with pytest.raises(UsageError, match="still off"):
+        couple(cloud(40), cloud(40, shift=1.0, seed=1), config(regularization=0.01), seed=0)
