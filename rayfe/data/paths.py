@@ -76,7 +76,8 @@ def coupled(
     from rayfe.data.transport import couple  # imports POT, which is slow
 
     assert data.target is not None and data.outputs is not None
-    pairs = dict(zip(data.outputs.source, data.outputs.target, strict=False)) if config.path.within_pairs else None
+    # Paired classes have the same label by now: that of their common output.
+    pairs = {output: output for output in data.outputs.source} if config.path.within_pairs else None
     couplings = dict(known or {})
     for split in (split for split in COUPLED if split not in couplings):
         source, target = (end.train if split is Split.TRAIN else end.validation for end in (data.source, data.target))
