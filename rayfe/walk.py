@@ -6,10 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from rayfe.config import RunConfig
 from rayfe.endpoint import Endpoint, find_endpoint
+from rayfe.holding import Holding, remembered
 from rayfe.records import (
     Annealing,
     Commit,
@@ -38,6 +37,8 @@ from rayfe.weights import along, pack, slope, unpack
 
 RENEWAL_GAIN = 1e-3
 """Part of F by which a renewed model must be lower."""
+BOUNDARY_LAYER = 0.02
+"""Where a small first step is asked for, the t up to which rates are taken to be too steep to predict lam."""
 RISE = 0.02
 """J may rise by this fraction of itself during an equilibration; more means that it did not equilibrate."""
 
@@ -50,7 +51,7 @@ def process_of(config: RunConfig, *, k: float | None) -> Process:
         case "constant-rate":
             return ConstantRate(config.lam_dot)
         case "geodesic":
-            return Geodesic(number(k))
+            return Geodesic(number(k), layer=BOUNDARY_LAYER if config.step_length_first is not None else 0.0)
 
 
 class Walk(Trajectory):
@@ -68,6 +69,10 @@ class Walk(Trajectory):
     @property
     def _process(self) -> Process:
         return process_of(self._config, k=self.accepted[0].k)
+
+    @property
+    def _holding(self) -> Holding:
+        return Holding(process=self._process, start=self.accepted[0], kept=unpack(self._carry, "start"))
 
     def attempt(self) -> Steps:
         if not self.accepted:
@@ -115,11 +120,10 @@ class Walk(Trajectory):
             "excess": 0.0,
         }
         columns |= {"F_start": probe_ends(first.readings)["F_start"], "F_end": probe_ends(walk.readings)["F_end"]}
-        targets = np.array([held.of(read["centre"]) for held in process.held])
         carry = pack(
             **_tangents(process, replicas, walk.weights),
             second_moment=walk.preconditioner,
-            start={"C_noise": np.array(train.C_noise), "D_noise": np.array(train.D_noise), "targets": targets},
+            start=remembered(process, train, read["centre"]),
         )
         start = Verdict(accepted=True, reason=None, next_length=config.step_length_first or config.step_length)
         return self._commit(work, point, Outcome.OK, start, columns, accepted_state=tested.weights[0], carry=carry)
@@ -145,7 +149,7 @@ class Walk(Trajectory):
         rejected = self._rows[-1]
         if rejected.reason == "settle_range" and rejected.next_step_length == rejected.step_length:
             at = Point(lam=rejected.lam, gamma=rejected.gamma, t=rejected.t)
-            proposal = moved_on(proposal, at, self._correction(rejected, at))
+            proposal = moved_on(proposal, at, self._holding.correction(rejected, at))
         return (yield from self._walk(key, proposal, velocity))
 
     def _walk(self, key: StepKey, proposal: Proposal, velocity: Velocity) -> Steps:
@@ -193,14 +197,13 @@ class Walk(Trajectory):
             "tested": tested.readings,
             "response": response,
             "response_age": age,
-            "drift_se": self._drift_se(train),
+            "drift_se": self._holding.drift_se(train),
             "excess": self._excess(train),
             "chart_defect": chart_defect(centre, train) if centre and "lam" not in process.moved_by else None,
             "first_law_residual": first_law_residual(reading_in(last), train) if not config.moves_data else None,
         }
-        if isinstance(process, Geodesic):
-            miss, error = self._line_miss(train)
-            columns |= {"line_miss": miss, "line_miss_se": error}
+        if line := self._holding.line_miss(train):
+            columns |= {"line_miss": line[0], "line_miss_se": line[1]}
         carry = pack(
             **tangents,
             previous=self._state,
@@ -244,7 +247,7 @@ class Walk(Trajectory):
             "tested": tested.readings,
             "response": found.response,
             "response_age": 0,
-            "drift_se": self._drift_se(train),
+            "drift_se": self._holding.drift_se(train),
             "excess": self._excess(train),
         }
         carry = pack(tangent=found.tangent, second_moment=found.second_moment, start=unpack(self._carry, "start"))
@@ -285,8 +288,8 @@ class Walk(Trajectory):
             tangents={multiplier: tangents[TANGENTS[multiplier]] for multiplier in process.moved_by},
             point=point,
             held=process.held,
-            targets=tuple(unpack(self._carry, "start")["targets"].tolist()),
-            scales=self._scales(),
+            targets=self._holding.targets,
+            scales=self._holding.scales,
             jacobian=held_jacobian(process, point, response),
             reach={multiplier: reach[multiplier] for multiplier in process.moved_by},
         )
@@ -317,27 +320,9 @@ class Walk(Trajectory):
             return self._state
         return along(self._state, slope(self._state, previous, 1.0), min(1.0, length / last))
 
-    def _correction(self, rejected: StepRecord, at: Point) -> dict[str, float]:
-        """Newton step of the multipliers from where a settle ended at its bounds."""
-        process = self._process
-        misses = [number(rejected.C) - number(rejected.C_target)]
-        if len(process.held) > 1:
-            misses.append(number(rejected.line_miss))
-        jacobian = np.array(held_jacobian(process, at, response_in(rejected)))
-        step = -np.linalg.lstsq(jacobian, np.array(misses))[0]
-        return dict(zip(process.moved_by, step.tolist(), strict=True))
-
-    def _scales(self) -> tuple[float, ...]:
-        return tuple(held.scale(reading_in(self.accepted[0])) for held in self._process.held)
-
     def _judge(self, outcome: Outcome, train: Reading | None, used: float, proposal: Proposal) -> Verdict:
         config = self._config
-        drift, error = None, 0.0
-        if train is not None and config.settle:
-            drift, error = train.C / number(self.accepted[-1].C_target) - 1.0, self._drift_se(train)
-            if isinstance(self._process, Geodesic):
-                miss, miss_se = (value / self._scales()[1] for value in self._line_miss(train))
-                drift, error = max((drift, error), (miss, miss_se), key=lambda pair: abs(pair[0]))
+        drift, error = self._holding.worst(train) if train is not None and config.settle else (None, 0.0)
         return judge(
             outcome=outcome,
             relative_drift=drift,
@@ -355,17 +340,6 @@ class Walk(Trajectory):
         """Rejected attempts at the next step, renewals apart: they say nothing about its length."""
         step = self.accepted[-1].step + 1
         return sum(row.step == step and row.reason != "renewal" for row in self._rows)
-
-    def _drift_se(self, train: Reading) -> float:
-        """Standard error of C / C0 - 1. Draws are those of step 0, so the noise that both have in common cancels."""
-        C0, noise0 = number(self.accepted[0].C), unpack(self._carry, "start")["C_noise"]
-        return float(np.linalg.norm(np.asarray(train.C_noise) - train.C / C0 * noise0) / C0)
-
-    def _line_miss(self, train: Reading) -> tuple[float, float]:
-        """D - D0 - k (R - R0) and its standard error, squared pixel units; R has no error, the draws of D are shared."""
-        start, k = self.accepted[0], number(self.accepted[0].k)
-        noise = np.asarray(train.D_noise) - unpack(self._carry, "start")["D_noise"]
-        return train.D - number(start.D) - k * (train.R - number(start.R)), float(np.linalg.norm(noise))
 
     def _excess(self, train: Reading) -> float:
         """F above the lower envelope of this trajectory's models at the same multipliers and the same t, nats."""

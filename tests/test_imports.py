@@ -16,7 +16,7 @@ LAYERS = [
     ["model", "data"],
     ["equilibrate"],
     ["trajectory"],
-    ["arrival", "baseline"],
+    ["arrival", "baseline", "holding"],
     ["endpoint", "renewal"],
     ["walk"],
     ["backend"],
@@ -67,7 +67,19 @@ def test_imports_point_downwards(path):
         path
         for path in FILES
         if part(path)
-        in {"surface", "trajectory", "walk", "arrival", "endpoint", "renewal", "baseline", "rows", "records", "config"}
+        in {
+            "surface",
+            "trajectory",
+            "walk",
+            "holding",
+            "arrival",
+            "endpoint",
+            "renewal",
+            "baseline",
+            "rows",
+            "records",
+            "config",
+        }
     ],
 )
 def test_mathematics_knows_neither_torch_nor_ray(path):

@@ -17,8 +17,6 @@ POLE = 0.05
 """Size of 1 + k lam below which the geodesic's velocity (30) means nothing."""
 NEAR_POLE = 0.2
 """Below this size of 1 + k lam steps fail because of the pole: lam runs away before it arrives there."""
-BOUNDARY_LAYER = 0.02
-"""Below this t a geodesic leaves lam to the settle: where the target's classes are new, F_t is steep at t = 0."""
 LARGEST_CHANGE = 1.5
 """Factor by which a step in t may change lam or gamma before the settle: rates are only predictions there."""
 LOSS = Held(C=1.0)
@@ -128,6 +126,8 @@ class Geodesic(Transfer):
     """C is constant and D - k R is, so that the transfer is straight in the (D, R) plane (30)."""
 
     k: float
+    layer: float = 0.0
+    """Up to this t lam is left to the settle: where the target's classes are new, F_t is steep at t = 0."""
     moved_by: ClassVar[tuple[str, ...]] = ("gamma", "lam")
 
     @property
@@ -137,12 +137,12 @@ class Geodesic(Transfer):
     def velocity(self, point: Point, response: Response) -> Velocity:
         """Solves (30) with F_t, the change of R at fixed (D, C), as its source: R_t at fixed multipliers bends the line.
 
-        At the start of the path, where the rates change too fast to say anything of lam, gamma alone follows C_t.
+        In the boundary layer, where the rates change too fast to say anything of lam, gamma alone follows C_t.
         """
         _require_sight(response)
         assert response.F_t is not None and response.D_t is not None and response.C_t is not None
         assert response.D_lam is not None
-        if point.t < BOUNDARY_LAYER:
+        if point.t < self.layer:
             return Velocity(lam=0.0, gamma=-response.C_t / response.C_gamma)
         pole = self._pole(point)
         if abs(pole) < POLE:

@@ -1,0 +1,69 @@
+"""What a walk holds, and how far a reading is off it: with errors of the draws that both have in common cancelled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from rayfe.records import Point, Reading, StepRecord, Weights
+from rayfe.rows import number, reading_in, response_in
+from rayfe.surface.process import Process, held_jacobian
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Holding:
+    """The conditions of `process` with their values at the start: its row, and what `remembered` kept of its readings."""
+
+    process: Process
+    start: StepRecord
+    kept: Weights
+
+    @property
+    def targets(self) -> tuple[float, ...]:
+        """Values of what is held at the start, on the draws of settles."""
+        return tuple(self.kept["targets"].tolist())
+
+    @property
+    def scales(self) -> tuple[float, ...]:
+        """Sizes of what is held: a miss is small or large relative to them."""
+        return tuple(held.scale(reading_in(self.start)) for held in self.process.held)
+
+    def drift_se(self, reading: Reading) -> float:
+        """Standard error of C / C0 - 1. Draws are those of step 0, so the noise that both have in common cancels."""
+        C0 = number(self.start.C)
+        return float(np.linalg.norm(np.asarray(reading.C_noise) - reading.C / C0 * self.kept["C_noise"]) / C0)
+
+    def line_miss(self, reading: Reading) -> tuple[float, float] | None:
+        """D - D0 - k (R - R0) of a geodesic and its standard error, squared pixel units; R has no error. None: no line."""
+        if self.start.k is None:
+            return None
+        noise = np.asarray(reading.D_noise) - self.kept["D_noise"]
+        miss = reading.D - number(self.start.D) - self.start.k * (reading.R - number(self.start.R))
+        return miss, float(np.linalg.norm(noise))
+
+    def worst(self, reading: Reading) -> tuple[float, float]:
+        """The condition that is furthest off, relative to its scale, and its standard error."""
+        misses = [(reading.C / number(self.start.C) - 1.0, self.drift_se(reading))]
+        line = self.line_miss(reading)
+        if line is not None:
+            misses.append((line[0] / self.scales[1], line[1] / self.scales[1]))
+        return max(misses, key=lambda miss: abs(miss[0]))
+
+    def correction(self, rejected: StepRecord, at: Point) -> dict[str, float]:
+        """Newton step of the multipliers from where a settle ended at its bounds."""
+        misses = [number(rejected.C) - number(rejected.C_target)]
+        if rejected.line_miss is not None:
+            misses.append(rejected.line_miss)
+        jacobian = np.array(held_jacobian(self.process, at, response_in(rejected)))
+        step = -np.linalg.lstsq(jacobian, np.array(misses))[0]
+        return dict(zip(self.process.moved_by, step.tolist(), strict=True))
+
+
+def remembered(process: Process, tested: Reading, settled: Reading) -> Weights:
+    """What later steps need of the start: noise of its judging draws, and what is held on the draws of settles."""
+    return {
+        "C_noise": np.array(tested.C_noise),
+        "D_noise": np.array(tested.D_noise),
+        "targets": np.array([held.of(settled) for held in process.held]),
+    }
