@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from rayfe.config import DataConfig, EquilibrationConfig, MeasureConfig, ModelConfig, PathConfig, RenewalConfig, RunConfig
+from rayfe.config import DataConfig, EquilibrationConfig, MeasureConfig, ModelConfig, PathConfig, RenewalConfig, RunConfig, StencilConfig
 
 
 def mnist_quick() -> RunConfig:
@@ -94,8 +94,8 @@ def fig3_quick() -> RunConfig:
 def fig5() -> RunConfig:
     """Fig. 5: MNIST 0-4 to 5-9 along a geodesic, with the paper's model and epochs (App. A)."""
     return RunConfig(
-        lam=(1.0,),
-        gamma=(10.0,),
+        lam=(2.0,),
+        gamma=(8.0,),
         process="geodesic",
         stencil="paper",
         step_length=0.04,
@@ -119,6 +119,7 @@ def fig5_quick() -> RunConfig:
         step_growth=1.7,
         tolerance=0.02,
         refresh=4,
+        neighbours=StencilConfig(gamma_delta=0.25),
         method_epochs=20.0,
         measure=MeasureConfig(head_draws=64),
         equilibration=EquilibrationConfig(
