@@ -6,7 +6,16 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from rayfe.config import DataConfig, EquilibrationConfig, MeasureConfig, ModelConfig, PathConfig, RenewalConfig, RunConfig, StencilConfig
+from rayfe.config import (
+    DataConfig,
+    EquilibrationConfig,
+    MeasureConfig,
+    ModelConfig,
+    PathConfig,
+    RenewalConfig,
+    RunConfig,
+    StencilConfig,
+)
 
 
 def mnist_quick() -> RunConfig:

@@ -115,3 +115,17 @@ def test_bad_input_stops_before_any_work(
     assert error.startswith(field), error
     assert error.count("\n") == 1
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("seed", ["0", "1", "2"])
+def test_fig5_quick_arrives_with_its_accuracy_and_its_loss(tmp_path: Path, seed: str) -> None:
+    assert run("transfer", "fig5-quick", "--backend", "inline", "--seed", seed, out=tmp_path) == 0
+    rows = rayfe.load_run(tmp_path)
+    walk = rows[rows.accepted]
+    assert walk.t.iloc[-1] == 1.0
+    assert walk.target_accuracy.iloc[-1] > 0.95
+    assert (walk.C / walk.C_target - 1).abs().max() < 0.03
+    way = abs(walk.D.iloc[-1] - walk.D.iloc[0])
+    assert walk.line_miss.abs().max() < 0.05 * way
