@@ -14,13 +14,13 @@ import dataclasses
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import pandas as pd
 import tyro
 
 from rayfe.backend.inline import InlineBackend
-from rayfe.config import DataConfig, EquilibrationConfig, MeasureConfig, ModelConfig, RunConfig
+from rayfe.config import from_flat
 from rayfe.data.datasets import load
 from rayfe.records import Annealing, EquilibrateRequest, MeasureRequest, Point, Replica, Split, StepKey, StepRecord
 from rayfe.store import Store
@@ -41,22 +41,6 @@ class Options:
     step: tuple[int, ...] = ()
     """Steps to polish; start, middle and end without it."""
     threads: int = 2
-
-
-def run_config(store: Store) -> RunConfig:
-    """The configuration of a stored run, as far as data, model and equilibration go."""
-    stored = store.read_config()["config"]
-
-    def group(name: str, cls: type) -> Any:
-        names = {item.name for item in dataclasses.fields(cls)}
-        return cls(**{key: stored[f"{name}.{key}"] for key in names if f"{name}.{key}" in stored})
-
-    return RunConfig(
-        data=group("data", DataConfig),
-        model=group("model", ModelConfig),
-        equilibration=group("equilibration", EquilibrationConfig),
-        measure=group("measure", MeasureConfig),
-    )
 
 
 def polish(backend: InlineBackend, store: Store, row: StepRecord, seed: int, epochs: float) -> dict[str, float | int | str]:
@@ -90,7 +74,7 @@ def polish(backend: InlineBackend, store: Store, row: StepRecord, seed: int, epo
 
 def main(options: Options) -> None:
     store = Store(options.run)
-    config = run_config(store)
+    config = from_flat(store.read_config()["config"])
     rate = options.learning_rate or 0.5 * config.equilibration.learning_rate
     equilibration = dataclasses.replace(
         config.equilibration, first_epochs=options.epochs, first_schedule="linear", first_learning_rate=rate

@@ -7,11 +7,11 @@ from typing import Any
 
 from rich.console import Console
 
-from rayfe.config import RunConfig, UsageError
+from rayfe.config import RunConfig, UsageError, from_flat
 from rayfe.files import CorruptFile
 from rayfe.progress import line, standing
 from rayfe.store import Store, load_rows
-from rayfe.summary import print_summary, summarize
+from rayfe.summary_transfer import print_run
 
 USAGE = "usage: python -m rayfe status RUN [RUN...]   how far runs are (folders or URIs); works while they go on"
 SETS = ("lam", "gamma", "seed")
@@ -47,7 +47,7 @@ def status(location: str) -> None:
     if not console.is_terminal:
         console = Console(width=100)
     print(f"{store.url()}: {run.get('job')} {run.get('preset')}, rayfe {run.get('rayfe')}")
-    print_summary(summarize(load_rows(location), config.tolerance), console)
+    print_run(load_rows(location), config, console)
     for name in dict.fromkeys([*store.trajectories(), *config.trajectories()]):
         rows = store.rows(name)
         print(f"{name}: {standing(rows, config)}")
@@ -58,10 +58,7 @@ def status(location: str) -> None:
 def _config(run: dict[str, Any], store: Store) -> RunConfig:
     """The stored configuration as far as it says where a trajectory stands."""
     try:
-        stored = run["config"]
-        lam, gamma, seed = (tuple(stored[name]) for name in SETS)
-        ends = {name: stored[name] for name in ("lam_end", "tolerance")}
-        return RunConfig(lam=lam, gamma=gamma, seed=seed, steps=stored["steps"], **ends)
+        return from_flat({name: run["config"][name] for name in (*SETS, "steps", "tolerance")} | run["config"])
     except (KeyError, TypeError, ValueError) as error:
         raise CorruptFile(store.url("run.json"), f"is not the configuration of a run ({error})") from error
 

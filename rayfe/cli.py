@@ -6,15 +6,16 @@ import contextlib
 import os
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
 
+from rayfe import figures, figures_transfer
 from rayfe.config import THREADING, RunConfig, UsageError, require
 from rayfe.data.coupling import decode, encode
 from rayfe.data.paths import COUPLED, PathData, coupled, load_path
-from rayfe.figures import draw_all
+from rayfe.figures import Draw, draw_all
 from rayfe.files import CorruptFile, Files
 from rayfe.layout import CONFIG
 from rayfe.manifest import grown, manifest_of, stored_manifest
@@ -22,7 +23,7 @@ from rayfe.options import absolute, dashed, parse, split_preset
 from rayfe.progress import Progress
 from rayfe.records import StepRecord
 from rayfe.store import Store, load_readings, load_rows
-from rayfe.summary import print_summary, summarize
+from rayfe.summary_transfer import print_run
 
 DONE, FAILED, BAD_INPUT, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
 
@@ -159,13 +160,20 @@ def _undo(out: str) -> Callable[[], None]:
     return undo
 
 
+def _figures(config: RunConfig) -> Mapping[str, Draw]:
+    if config.method is not None:
+        return figures_transfer.BASELINE_FIGURES
+    return figures_transfer.FIGURES if config.moves_data else figures.FIGURES
+
+
 def _report(config: RunConfig, store: Store) -> None:
     """Draw the figures and print the summary and where everything is."""
     rows = load_rows(store.url())
-    figures = draw_all(rows, load_readings(store.url()), tolerance=config.tolerance)
-    paths = [store.write_figure(name, data) for name, data in figures.items()]
+    drawn = draw_all(rows, load_readings(store.url()), tolerance=config.tolerance, figures=_figures(config))
+    paths = [store.write_figure(name, data) for name, data in drawn.items()]
     console = Console()
-    print_summary(summarize(rows, config.tolerance), console if console.is_terminal else Console(width=100))
+    console = console if console.is_terminal else Console(width=100)
+    print_run(rows, config, console)
     for text in (f"rows: {_shown(store.url('steps'))}", *(f"figure: {_shown(store.url(path))}" for path in paths)):
         print(text, flush=True)
 

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
@@ -393,6 +394,27 @@ def flat(config: object, prefix: str = "") -> dict[str, Any]:
         else:
             fields[prefix + item.name] = value
     return fields
+
+
+def from_flat(fields: Mapping[str, Any]) -> RunConfig:
+    """The configuration whose `flat` fields these are; what is missing has its default, lists become tuples.
+
+    Raises:
+        ValueError, TypeError: the fields are not those of a configuration.
+    """
+
+    def build(cls: Any, prefix: str) -> Any:
+        values = {}
+        for item in dataclasses.fields(cls):
+            name = prefix + item.name
+            if isinstance(item.default_factory, type) and dataclasses.is_dataclass(item.default_factory):
+                values[item.name] = build(item.default_factory, f"{name}.")
+            elif name in fields:
+                value = fields[name]
+                values[item.name] = tuple(value) if isinstance(value, list) else value
+        return cls(**values)
+
+    return build(RunConfig, "")
 
 
 def identity(config: RunConfig) -> dict[str, Any]:

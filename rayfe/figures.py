@@ -172,7 +172,9 @@ def constraint(rows: pd.DataFrame, tolerance: float | None = None) -> Figure:
     return _finish(figure, axes, walks, handles, beside=True)
 
 
-FIGURES: Mapping[str, Callable[[pd.DataFrame, pd.DataFrame, float | None], Figure]] = MappingProxyType(
+Draw = Callable[[pd.DataFrame, pd.DataFrame, float | None], Figure]
+"""A figure from rows, readings and the tolerance."""
+FIGURES: Mapping[str, Draw] = MappingProxyType(
     {
         "fig2a_rate_distortion.png": lambda rows, readings, tolerance: rate_distortion(rows),
         "fig2b_multipliers.png": lambda rows, readings, tolerance: multipliers(rows),
@@ -182,7 +184,7 @@ FIGURES: Mapping[str, Callable[[pd.DataFrame, pd.DataFrame, float | None], Figur
         "constraint.png": lambda rows, readings, tolerance: constraint(rows, tolerance),
     }
 )
-"""Every figure of a run by file name."""
+"""Every figure of a walk by file name."""
 
 
 def png(figure: Figure) -> bytes:
@@ -192,9 +194,11 @@ def png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def draw_all(rows: pd.DataFrame, readings: pd.DataFrame, *, tolerance: float | None = None) -> dict[str, bytes]:
-    """PNG bytes of every figure in FIGURES by file name; `tolerance` (a fraction) draws the band of the constraint."""
-    return {name: png(draw(rows, readings, tolerance)) for name, draw in FIGURES.items()}
+def draw_all(
+    rows: pd.DataFrame, readings: pd.DataFrame, *, tolerance: float | None = None, figures: Mapping[str, Draw] = FIGURES
+) -> dict[str, bytes]:
+    """PNG bytes of every figure in `figures` by file name; `tolerance` (a fraction) draws the band of the constraint."""
+    return {name: png(draw(rows, readings, tolerance)) for name, draw in figures.items()}
 
 
 # --- what is drawn ------------------------------------------------------------------------------------------------

@@ -221,7 +221,7 @@ def test_bad_values_are_refused_by_name(capsys: pytest.CaptureFixture[str], argv
         (["--data.name", "npz:"], "--data.name npz:", "give a file"),
         (["--data.name", "npz:none.npz"], "--data.name", "no such file"),
         (["--data.name", "fashion-mnist", "--data.root", "none"], "--data.root", "no such folder"),
-        (["digits-smoke", "--model.name", "alexnet"], "--model.name resnet", "package.module:Class"),
+        (["digits-smoke", "--model.name", "alexnet"], "--model.name alexnet", "package.module:Class"),
         (["digits-smoke", "--model.name", "no.such:Model"], "--model.name no.such:Model", "cannot be imported"),
         (["digits-smoke", "--model.name", "pathlib:Path"], "--model.name pathlib:Path", "torch.nn.Module"),
         (["digits-smoke", "--model.name", ":Net"], "--model.name :Net", "cannot be built"),
