@@ -68,7 +68,8 @@ def test_a_transfer_that_is_on_its_way_warns(transfer: pd.DataFrame) -> None:
 
 
 def test_a_bent_line_warns(transfer: pd.DataFrame) -> None:
-    bent = transfer.assign(line_miss=np.where(transfer.t > 0.5, 0.2, 0.0))
+    way = float(np.ptp(transfer.D.dropna()))
+    bent = transfer.assign(line_miss=np.where(transfer.t > 0.5, 0.1 * way, 0.0))
     assert any("bent" in warning for warning in warnings(summarize_transfers(bent, 0.005).to_dict("records")[0]))
 
 
