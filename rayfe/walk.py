@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+from rayfe.chart import carried_tangents, moved, settle_request, tangents_of
 from rayfe.config import RunConfig
 from rayfe.endpoint import Endpoint, find_endpoint
 from rayfe.holding import Holding, remembered
@@ -18,8 +19,6 @@ from rayfe.records import (
     Point,
     Reading,
     Replica,
-    Response,
-    SettleRequest,
     Split,
     StepKey,
     StepRecord,
@@ -28,7 +27,7 @@ from rayfe.records import (
 )
 from rayfe.renewal import renew
 from rayfe.rows import Work, number, probe_ends, reading_in, response_in, step_record
-from rayfe.surface.process import ConstantRate, Geodesic, IsoClassification, Process, SingularResponse, held_jacobian
+from rayfe.surface.process import ConstantRate, Geodesic, IsoClassification, Process, SingularResponse
 from rayfe.surface.response import chart_defect, first_law_residual, response_of
 from rayfe.surface.stencil import centre_only, neighbours
 from rayfe.surface.stepper import Proposal, Verdict, gamma_vanishes, judge, moved_on, propose
@@ -121,7 +120,7 @@ class Walk(Trajectory):
         }
         columns |= {"F_start": probe_ends(first.readings)["F_start"], "F_end": probe_ends(walk.readings)["F_end"]}
         carry = pack(
-            **_tangents(process, replicas, walk.weights),
+            **tangents_of(process, replicas, walk.weights),
             second_moment=walk.preconditioner,
             start=remembered(process, train, read["centre"]),
         )
@@ -175,15 +174,15 @@ class Walk(Trajectory):
             verdict = self._judge(outcome, None, 0.0, proposal)
             return self._commit(work, proposal.point, outcome, verdict, columns, accepted_state=None, carry={})
 
-        response, tangents, centre = response_in(last), self._carried_tangents(), None
+        response, tangents, centre = response_in(last), carried_tangents(self._carry), None
         if refresh:
             measure = self._measure(key, replicas, trained.weights, "settle", slope_in_t=config.moves_data)
             read = _by_name(work.measured((yield measure)).readings)
             response, age, centre = response_of(read), 0, read["centre"]
-            tangents = _tangents(process, replicas, trained.weights)
+            tangents = tangents_of(process, replicas, trained.weights)
         weights, point, used = trained.weights[0], proposal.point, 0.0
         if config.settle:
-            request_settle = self._settle(key, weights, tangents, point, response)
+            request_settle = settle_request(config, key, self._holding, weights, tangents, point, response)
             settled = work.settled((yield request_settle))
             weights, used = settled.weights, max(abs(a) / request_settle.reach[m] for m, a in settled.shift.items())
             shift_lam = settled.shift.get("lam")
@@ -263,36 +262,8 @@ class Walk(Trajectory):
         """The centre, and at a refresh its neighbours, all starting from the prediction moved along the old tangents."""
         point, config = proposal.point, self._config
         points = neighbours(point, config.stencil, config.neighbours) if refresh else centre_only(point)
-        start, tangents = self._predicted(proposal.length), self._carried_tangents()
-
-        def moved(at: Point) -> Weights:
-            by = {"tangent": at.gamma - point.gamma, "tangent_lam": at.lam - point.lam}
-            weights = start
-            for name, tangent in tangents.items():
-                weights = along(weights, tangent, by[name])
-            return weights
-
-        return tuple(Replica(name=name, point=at, weights=moved(at)) for name, at in points.items())
-
-    def _carried_tangents(self) -> dict[str, Weights]:
-        return {name: tangent for name in TANGENTS.values() if (tangent := unpack(self._carry, name))}
-
-    def _settle(
-        self, key: StepKey, weights: Weights, tangents: Mapping[str, Weights], point: Point, response: Response
-    ) -> SettleRequest:
-        process, delta = self._process, self._config.neighbours
-        reach = {"gamma": delta.gamma_delta * point.gamma, "lam": delta.lam_delta * point.lam}
-        return SettleRequest(
-            key=key,
-            weights=weights,
-            tangents={multiplier: tangents[TANGENTS[multiplier]] for multiplier in process.moved_by},
-            point=point,
-            held=process.held,
-            targets=self._holding.targets,
-            scales=self._holding.scales,
-            jacobian=held_jacobian(process, point, response),
-            reach={multiplier: reach[multiplier] for multiplier in process.moved_by},
-        )
+        start, tangents = self._predicted(proposal.length), carried_tangents(self._carry)
+        return tuple(Replica(name=name, point=at, weights=moved(start, tangents, point, at)) for name, at in points.items())
 
     def _velocity(self) -> Velocity:
         """The response's velocity, plus what the last step did beyond its own: the settle's shift, which repeats.
@@ -367,20 +338,6 @@ def _outcome(trained: Equilibrated, F_start: float | None, F_end: float | None) 
     if trained.outcome is Outcome.OK and F_start is not None and F_end is not None and F_end > F_start + RISE * abs(F_start):
         return Outcome.NOT_EQUILIBRATED
     return trained.outcome
-
-
-TANGENTS: Mapping[str, str] = {"gamma": "tangent", "lam": "tangent_lam"}
-"""Names under which tangents are carried, by multiplier."""
-
-
-def _tangents(process: Process, replicas: Sequence[Replica], weights: Sequence[Weights]) -> dict[str, Weights]:
-    """dtheta/dgamma, and dtheta/dlam where the process moves both, by central differences of the neighbours' weights (18)."""
-    at = {replica.name: (replica.point, trained) for replica, trained in zip(replicas, weights, strict=True)}
-    tangents = {}
-    for multiplier in process.moved_by:
-        (upper, up), (lower, down) = at[f"{multiplier}+"], at[f"{multiplier}-"]
-        tangents[TANGENTS[multiplier]] = slope(up, down, getattr(upper, multiplier) - getattr(lower, multiplier))
-    return tangents
 
 
 def _by_name(readings: Sequence[Reading]) -> dict[str, Reading]:

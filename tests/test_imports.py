@@ -18,7 +18,7 @@ LAYERS = [
     ["equilibrate"],
     ["trajectory"],
     ["arrival", "baseline", "holding"],
-    ["endpoint", "renewal"],
+    ["endpoint", "renewal", "chart"],
     ["walk"],
     ["backend"],
     ["driver"],
