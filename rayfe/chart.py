@@ -1,0 +1,58 @@
+"""The chart of a stencil: tangents of the weights by multiplier, and where they lead (Lemma 5, eq. 18)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from rayfe.config import RunConfig
+from rayfe.holding import Holding
+from rayfe.records import Point, Replica, Response, SettleRequest, StepKey, Weights
+from rayfe.surface.process import Process, held_jacobian
+from rayfe.weights import along, slope, unpack
+
+TANGENTS: Mapping[str, str] = {"gamma": "tangent", "lam": "tangent_lam"}
+"""Names under which a step carries its tangents to the next one, by multiplier."""
+Tangents = Mapping[str, Weights]
+"""dtheta / dmultiplier by the names of TANGENTS."""
+
+
+def tangents_of(process: Process, replicas: Sequence[Replica], weights: Sequence[Weights]) -> Tangents:
+    """dtheta/dgamma, and dtheta/dlam where the process moves both, by central differences of the neighbours' weights (18)."""
+    at = {replica.name: (replica.point, trained) for replica, trained in zip(replicas, weights, strict=True)}
+    tangents = {}
+    for multiplier in process.moved_by:
+        (upper, up), (lower, down) = at[f"{multiplier}+"], at[f"{multiplier}-"]
+        tangents[TANGENTS[multiplier]] = slope(up, down, getattr(upper, multiplier) - getattr(lower, multiplier))
+    return tangents
+
+
+def carried_tangents(carry: Weights) -> Tangents:
+    """The tangents that a step left."""
+    return {name: tangent for name in TANGENTS.values() if (tangent := unpack(carry, name))}
+
+
+def moved(weights: Weights, tangents: Tangents, here: Point, there: Point) -> Weights:
+    """The weights that the chart predicts for `there`, from those of `here`."""
+    for multiplier, name in TANGENTS.items():
+        if name in tangents:
+            weights = along(weights, tangents[name], getattr(there, multiplier) - getattr(here, multiplier))
+    return weights
+
+
+def settle_request(
+    config: RunConfig, key: StepKey, holding: Holding, weights: Weights, tangents: Tangents, point: Point, response: Response
+) -> SettleRequest:
+    """Settle what is held within the stencil's reach, starting from the response."""
+    process, delta = holding.process, config.neighbours
+    reach = {"gamma": delta.gamma_delta * point.gamma, "lam": delta.lam_delta * point.lam}
+    return SettleRequest(
+        key=key,
+        weights=weights,
+        tangents={multiplier: tangents[TANGENTS[multiplier]] for multiplier in process.moved_by},
+        point=point,
+        held=process.held,
+        targets=holding.targets,
+        scales=holding.scales,
+        jacobian=held_jacobian(process, point, response),
+        reach={multiplier: reach[multiplier] for multiplier in process.moved_by},
+    )
