@@ -12,6 +12,8 @@ from rayfe.weights import along, slope, unpack
 
 TANGENTS: Mapping[str, str] = {"gamma": "tangent", "lam": "tangent_lam"}
 """Names under which a step carries its tangents to the next one, by multiplier."""
+SETTLED = 0.1
+"""Part of the tolerance to which a settle searches."""
 Tangents = Mapping[str, Weights]
 """dtheta / dmultiplier by the names of TANGENTS."""
 
@@ -55,4 +57,5 @@ def settle_request(
         scales=holding.scales,
         jacobian=held_jacobian(process, point, response),
         reach={multiplier: reach[multiplier] for multiplier in process.moved_by},
+        accuracy=SETTLED * config.tolerance,
     )

@@ -130,7 +130,7 @@ def fig5_quick() -> RunConfig:
         refresh=4,
         neighbours=StencilConfig(gamma_delta=0.25),
         method_epochs=20.0,
-        measure=MeasureConfig(head_draws=64),
+        measure=MeasureConfig(head_draws=16),
         equilibration=EquilibrationConfig(
             first_epochs=12, first_schedule="linear", first_learning_rate=1e-2, epochs=2, learning_rate=6e-3, batch=512
         ),

@@ -221,10 +221,11 @@ class SettleRequest:
     held: tuple[Held, ...]
     targets: tuple[float, ...]
     scales: tuple[float, ...]
-    """A condition is met when it is off by a small part of its scale."""
+    """A condition is met when it is off by a small part of its scale: `accuracy`."""
     jacobian: tuple[tuple[float, ...], ...]
     """First guess of d held / d multiplier, a row a condition, columns in the order of `tangents`."""
     reach: Mapping[str, float]
+    accuracy: float = 5e-4
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

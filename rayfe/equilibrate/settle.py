@@ -12,8 +12,6 @@ from rayfe.weights import along
 
 EVALUATIONS = 6
 """Measurements that one settle may take for each multiplier that it moves."""
-ACCURACY = 5e-4
-"""Miss, relative to the scale, at which the search ends: well below what one measurement of C resolves."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,7 +52,7 @@ def find_shift(request: SettleRequest, read: Callable[[np.ndarray], Functionals]
     current = miss(before)
     best, best_read, best_size = shift, before, float(np.abs(current).max())
     evaluations, seen = 1, [shift]
-    while best_size > ACCURACY and evaluations < EVALUATIONS * len(reach):
+    while best_size > request.accuracy and evaluations < EVALUATIONS * len(reach):
         candidate = np.clip(shift + _newton(jacobian, current), -1.0, 1.0)
         if not np.isfinite(candidate).all() or any(np.array_equal(candidate, old) for old in seen):
             break  # at a bound, or the Jacobian says nothing

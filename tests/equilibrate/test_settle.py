@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rayfe.equilibrate.settle import ACCURACY, EVALUATIONS, find_shift, settled_weights
+from rayfe.equilibrate.settle import EVALUATIONS, find_shift, settled_weights
 from rayfe.records import Functionals, Held, Point, SettleRequest, StepKey
 
 LOSS = Held(C=1.0)
+ACCURACY = SettleRequest.__dataclass_fields__["accuracy"].default
 
 
 @dataclass
