@@ -36,8 +36,8 @@ from rayfe.weights import along, pack, slope, unpack
 
 RENEWAL_GAIN = 1e-3
 """Part of F by which a renewed model must be lower."""
-BOUNDARY_LAYER = 0.02
-"""Where a small first step is asked for, the t up to which rates are taken to be too steep to predict lam."""
+BOUNDARY_LAYER = 0.1
+"""Where a small first step is asked for, the t up to which rates are taken to be too steep to predict with."""
 RISE = 0.02
 """J may rise by this fraction of itself during an equilibration; more means that it did not equilibrate."""
 
@@ -133,11 +133,11 @@ class Walk(Trajectory):
         last, config = self.accepted[-1], self._config
         key = self._key(last.step + 1)
         here = Point(lam=last.lam, gamma=last.gamma, t=last.t)
+        length = self._rows[-1].next_step_length or config.step_length
         try:
-            velocity = self._velocity()
+            velocity = self._layer_velocity(length) or self._velocity()
         except SingularResponse as singular:
             return self._stop(key, here, singular.stop, Outcome.SINGULAR)
-        length = self._rows[-1].next_step_length or config.step_length
         proposal = propose(self._process, here, velocity, length=length)
         if gamma_vanishes(proposal.point, start_gamma=self.start.gamma):
             return self._stop(key, proposal.point, "gamma_zero", Outcome.OK)
@@ -282,6 +282,19 @@ class Walk(Trajectory):
         if "lam" in self._process.moved_by:
             beyond_lam = (last.lam - before.lam) / number(last.step_length) - velocities[0].lam
         return Velocity(lam=velocities[1].lam + beyond_lam, gamma=velocities[1].gamma + beyond)
+
+    def _layer_velocity(self, length: float) -> Velocity | None:
+        """In the boundary layer of a transfer: the last step's slope in log (t + first step), None elsewhere.
+
+        Where the target's classes are new, rates go like 1/t there, and what a stencil says at one t is wrong at the next.
+        """
+        first, rows = self._config.step_length_first, self.accepted[-2:]
+        if first is None or not self._config.moves_data or len(rows) < 2 or rows[-1].t >= BOUNDARY_LAYER:
+            return None
+        before, last = rows
+        ratio = math.log1p(length / (last.t + first)) / math.log((last.t + first) / (before.t + first)) / length
+        lam = (last.lam - before.lam) * ratio if "lam" in self._process.moved_by else self._velocity().lam
+        return Velocity(lam=lam, gamma=(last.gamma - before.gamma) * ratio)
 
     def _predicted(self, length: float) -> Weights:
         """theta_k + r (theta_k - theta_{k-1}), r the ratio of step lengths, at most 1: it removes the steady lag."""
