@@ -1,4 +1,4 @@
-"""Rebuild Fig. 3 (CIFAR-10: rate-distortion, multipliers, validation accuracy) from Parquet.
+"""Rebuild Fig. 3 (CIFAR-10: rate-distortion, multipliers, validation accuracy) and the constraint from Parquet.
 
 Example: python analysis/fig3.py runs/fig3 --out figures
 """
@@ -10,27 +10,31 @@ from pathlib import Path
 
 import tyro
 
-from rayfe import figures, figures_transfer, store
+from rayfe import figures, store
+from rayfe.figures.transfer import accuracy
 from rayfe.files import CorruptFile
 
 
-def main(runs: tyro.conf.Positional[tuple[str, ...]], out: Path) -> int:
+def main(runs: tyro.conf.Positional[tuple[str, ...]], out: Path, tolerance: float = 0.005) -> int:
     """Draw Fig. 3 of one or several runs.
 
     Args:
         runs: run directories or fsspec URIs; several are labelled by their folder's name.
         out: folder for the PNG files, made if missing.
+        tolerance: half width of the band in fig3_constraint.png, a fraction of C.
     """
     try:
         rows = figures.pool(store.load_rows, runs)
+        out.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError, CorruptFile) as error:
         print(f"fig3: {error}", file=sys.stderr)
         return 2
-    out.mkdir(parents=True, exist_ok=True)
     drawn = {
         "fig3a_rate_distortion.png": figures.rate_distortion(rows),
         "fig3b_multipliers.png": figures.multipliers(rows),
-        "fig3c_accuracy.png": figures_transfer.accuracy(rows),
+        "fig3c_accuracy.png": accuracy(rows),
+        "fig3c_validation_loss.png": figures.validation_loss(rows),
+        "fig3_constraint.png": figures.constraint(rows, tolerance),
     }
     for name, figure in drawn.items():
         (out / name).write_bytes(figures.png(figure))

@@ -1,4 +1,4 @@
-"""Rebuild Fig. 5 (the geodesic in the rate-distortion plane, validation accuracy) from Parquet.
+"""Rebuild Fig. 5 (the geodesic in the rate-distortion plane, validation accuracy) and its constraints from Parquet.
 
 Example: python analysis/fig5.py runs/fig5 --baselines runs/finetune runs/scratch --out figures
 """
@@ -10,29 +10,34 @@ from pathlib import Path
 
 import tyro
 
-from rayfe import figures, figures_transfer, store
+from rayfe import figures, store
+from rayfe.figures import transfer
 from rayfe.files import CorruptFile
 
 
-def main(runs: tyro.conf.Positional[tuple[str, ...]], out: Path, baselines: tuple[str, ...] = ()) -> int:
+def main(
+    runs: tyro.conf.Positional[tuple[str, ...]], out: Path, baselines: tuple[str, ...] = (), tolerance: float = 0.005
+) -> int:
     """Draw Fig. 5 of one or several transfers.
 
     Args:
         runs: run directories or fsspec URIs of jobs/transfer.py; several are labelled by their folder's name.
         out: folder for the PNG files, made if missing.
         baselines: runs of jobs/baseline.py to compare with.
+        tolerance: half width of the band in fig5_constraint.png, a fraction of C.
     """
     try:
-        rows = figures.pool(store.load_rows, runs)
-        others = figures.pool(store.load_rows, baselines) if baselines else None
+        rows = figures.only_transfers(figures.pool(store.load_rows, runs))
+        others = figures.only_baselines(figures.pool(store.load_rows, baselines)) if baselines else None
+        out.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError, CorruptFile) as error:
         print(f"fig5: {error}", file=sys.stderr)
         return 2
-    out.mkdir(parents=True, exist_ok=True)
     drawn = {
-        "fig5a_geodesic.png": figures_transfer.geodesic_plane(rows),
-        "fig5b_accuracy.png": figures_transfer.accuracy(rows, others),
-        "multipliers.png": figures_transfer.multipliers_in_t(rows),
+        "fig5a_geodesic.png": transfer.geodesic_plane(rows),
+        "fig5b_accuracy.png": transfer.accuracy(rows, others),
+        "fig5_constraint.png": transfer.constraint_in_t(rows, tolerance),
+        "fig5_multipliers.png": transfer.multipliers_in_t(rows),
     }
     for name, figure in drawn.items():
         (out / name).write_bytes(figures.png(figure))

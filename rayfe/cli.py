@@ -6,16 +6,15 @@ import contextlib
 import os
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
 
-from rayfe import figures, figures_transfer
 from rayfe.config import THREADING, RunConfig, UsageError, require
 from rayfe.data.coupling import decode, encode
 from rayfe.data.paths import COUPLED, PathData, coupled, load_path
-from rayfe.figures import Draw, draw_all
+from rayfe.figures import draw_all
 from rayfe.files import CorruptFile, Files
 from rayfe.layout import CONFIG
 from rayfe.manifest import grown, manifest_of, stored_manifest
@@ -160,16 +159,10 @@ def _undo(out: str) -> Callable[[], None]:
     return undo
 
 
-def _figures(config: RunConfig) -> Mapping[str, Draw]:
-    if config.method is not None:
-        return figures_transfer.BASELINE_FIGURES
-    return figures_transfer.FIGURES if config.moves_data else figures.FIGURES
-
-
 def _report(config: RunConfig, store: Store) -> None:
     """Draw the figures and print the summary and where everything is."""
     rows = load_rows(store.url())
-    drawn = draw_all(rows, load_readings(store.url()), tolerance=config.tolerance, figures=_figures(config))
+    drawn = draw_all(rows, load_readings(store.url()), tolerance=config.tolerance)
     paths = [store.write_figure(name, data) for name, data in drawn.items()]
     console = Console()
     console = console if console.is_terminal else Console(width=100)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -35,9 +36,10 @@ def summarize_transfers(rows: pd.DataFrame, tolerance: float) -> pd.DataFrame:
     """One line per trajectory of steps rows of transfers or baselines.
 
     `drift_percent` is C / C_target - 1 where it is largest in size, with its standard error, and `drift_ok` the
-    equivalence test over all steps (transfers); `bend_percent` the largest |line_miss| in per cent of |D_end - D_start|,
-    `late_bend_percent` that from t = 0.05 on; `closure_lam` and `closure_gamma` what a geodesic with k from its end points
-    has at t = 1 divided by what the target's own model has. Null where it does not apply.
+    equivalence test over all steps (transfers). For a baseline step 0, the source's model on the target, counts too.
+    `bend_percent` is the largest |line_miss| in per cent of |D_end - D_start|, `late_bend_percent` that from t = 0.05 on,
+    each with its standard error; `closure_lam` and `closure_gamma` what a geodesic with k from its end points has at t = 1
+    divided by what the target's own model has. Null where it does not apply.
     """
     if rows.empty:
         return pd.DataFrame()
@@ -68,9 +70,10 @@ def _drift(steps: pd.DataFrame, tolerance: float) -> dict[str, Any]:
     target = numbers(steps, "C_target")
     if len(steps) < 2 or np.isnan(target).all():
         return {"drift_percent": np.nan, "drift_se_percent": np.nan, "drift_ok": None}
-    after = drift(steps, target).iloc[1:]
+    baseline = steps["process"].iloc[0] in BASELINES
+    after = drift(steps, target).iloc[0 if baseline else 1 :]
     worst = after.iloc[int(after["drift"].abs().to_numpy().argmax())]
-    tested = not after["drift_se"].isna().any()
+    tested = not baseline and not after["drift_se"].isna().any()
     return {
         "drift_percent": 100.0 * float(worst["drift"]),
         "drift_se_percent": 100.0 * float(worst["drift_se"]),
@@ -79,37 +82,41 @@ def _drift(steps: pd.DataFrame, tolerance: float) -> dict[str, Any]:
 
 
 def _bend(steps: pd.DataFrame) -> dict[str, float]:
-    nothing = dict.fromkeys(("bend_percent", "late_bend_percent", "closure_lam", "closure_gamma"), float("nan"))
-    k = numbers(steps, "k")
-    if len(steps) < 2 or np.isnan(k[0]):
-        return nothing
-    D, miss, t = (numbers(steps, name) for name in ("D", "line_miss", "t"))
-    way = abs(D[-1] - D[0])
-    late = miss[t >= LATE]
-    line = {"bend_percent": 100.0 * float(np.nanmax(np.abs(miss))) / way}
-    line["late_bend_percent"] = 100.0 * float(np.nanmax(np.abs(late))) / way if len(late) else float("nan")
-    if t[-1] == 1.0:
+    names = ("bend_percent", "bend_se_percent", "late_bend_percent", "late_bend_se_percent", "closure_lam", "closure_gamma")
+    line = dict.fromkeys(names, float("nan"))
+    D, t = numbers(steps, "D"), numbers(steps, "t")
+    if len(steps) < 2 or D[-1] == D[0]:
+        return line
+    miss, error = (100.0 * numbers(steps, name) / abs(D[-1] - D[0]) for name in ("line_miss", "line_miss_se"))
+    for name, part in (("bend", t >= 0.0), ("late_bend", t >= LATE)):
+        if np.isfinite(miss[part]).any():
+            worst = int(np.nanargmax(np.abs(miss[part])))
+            line[f"{name}_percent"], line[f"{name}_se_percent"] = float(abs(miss[part][worst])), float(error[part][worst])
+    end_gamma = numbers(steps, "end_gamma")[0]
+    if t[-1] == 1.0 and np.isfinite(end_gamma):
         lam, gamma = numbers(steps, "lam"), numbers(steps, "gamma")
-        line["closure_lam"] = lam[-1] / lam[0]
-        line["closure_gamma"] = gamma[-1] / numbers(steps, "end_gamma")[0]
-    return nothing | line
+        line |= {"closure_lam": lam[-1] / lam[0], "closure_gamma": gamma[-1] / end_gamma}
+    return line
 
 
 def verdict(line: dict[str, Any]) -> str:
     """One sentence on one line of the summary."""
     if line["accepted_steps"] == 0:
         return "only the start so far"
-    on_target = f"on the target {100 * line['target_accuracy_start']:.1f} % -> {100 * line['target_accuracy_end']:.1f} %"
+    on_target = f"on the target {_percent(line['target_accuracy_start'])} -> {_percent(line['target_accuracy_end'])}"
     if line["process"] in BASELINES:
-        return f"{on_target}, loss there {line['target_C_end']:.4g}; C was off the source's by up to {_signed(line)} %"
+        C = " -> ".join(_value(line[f"target_C_{side}"], ".4g") for side in ("start", "end"))
+        text = f"{on_target}, validation loss there {C}"
+        return text if np.isnan(line["drift_percent"]) else f"{text}; C was off the source's by up to {_signed(line)} %"
     test = {True: "passed", False: "failed", None: "not possible"}[line["drift_ok"]]
     held = f"C off by up to {_signed(line)} % (tolerance {100 * line['tolerance']:.3g} %, equivalence test {test})"
     arrived = "arrived" if line["t_end"] == 1.0 else f"ended at t = {line['t_end']:.3g} ({line['end']})"
-    text = f"{arrived}; {held}; validation accuracy at least {100 * line['val_accuracy_least']:.1f} %, {on_target}"
+    text = f"{arrived}; {held}; validation accuracy at least {_percent(line['val_accuracy_least'])}, {on_target}"
     if not np.isnan(line["bend_percent"]):
-        text += f"; off its line by {line['bend_percent']:.1f} % of |D1 - D0|"
+        late = f" ({_bent(line, 'late_bend')} from t = {LATE:g} on)" if not np.isnan(line["late_bend_percent"]) else ""
+        text += f"; off its line by up to {_bent(line, 'bend')} % of |D1 - D0|{late}"
     if not np.isnan(line["closure_lam"]):
-        text += f"; closure lam {line['closure_lam']:.3f}, gamma {line['closure_gamma']:.3f}"
+        text += f"; at t = 1 lam is {line['closure_lam']:.3f} and gamma {line['closure_gamma']:.3f} of the target's own"
     return text
 
 
@@ -126,34 +133,31 @@ def warnings(line: dict[str, Any]) -> list[str]:
 
 
 def print_transfers(summary: pd.DataFrame, console: Console) -> None:
-    """Print a table of `summarize_transfers`' lines, and below it a verdict and the warnings of each (100 columns)."""
+    """Print `summarize_transfers`' lines (100 columns): a table of transfers, one of baselines, verdicts and warnings."""
     if summary.empty:
         console.print("no steps yet")
         return
     lines = [{str(name): value for name, value in line.items()} for line in summary.to_dict("records")]
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 0), pad_edge=False)
-    table.add_column("trajectory", overflow="fold")
-    for name in ("steps", "t", "lam", "gamma", "R", "D", "C/C0-1 %", "val acc", "target", "M ex", "min"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for line in lines:
-        rejected = f" (-{line['rejected_attempts']})" if line["rejected_attempts"] else ""
-        table.add_row(
-            str(line["trajectory"]),
-            f"{line['accepted_steps']}{rejected}",
-            *(_value(line[f"{name}_end"], form) for name, form in _END),
-            _signed(line).replace(" ", ""),
-            _value(line["val_accuracy_end"], ".1%"),
-            _value(line["target_accuracy_end"], ".1%"),
-            _value(line["examples"] / 1e6, ".1f"),
-            _value(line["seconds"] / 60, ".1f"),
-        )
-    console.print(table)
-    note = "at the last accepted step; val acc: on p(x, t); target: on the target alone; M ex: million training examples"
-    console.print(Text(note, style="dim"))
+    trained = [line for line in lines if line["process"] in BASELINES]
+    moved = [line for line in lines if line["process"] not in BASELINES]
+    for kind, columns, note in ((moved, TRANSFER, TRANSFER_NOTE), (trained, BASELINE, BASELINE_NOTE)):
+        if kind:
+            console.print(_table(kind, columns))
+            console.print(Text(note, style="dim"))
     for line in lines:
         console.print(Text.assemble((f"{line['trajectory']}: ", "bold"), verdict(line)))
         for warning in warnings(line):
             console.print(Text(f"  warning: {warning}", style="yellow"))
+
+
+def _table(lines: list[dict[str, Any]], columns: Mapping[str, Callable[[dict[str, Any]], str]]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 0), pad_edge=False)
+    table.add_column("trajectory", overflow="fold")
+    for name in columns:
+        table.add_column(name, justify="right", no_wrap=True)
+    for line in lines:
+        table.add_row(str(line["trajectory"]), *(cell(line) for cell in columns.values()))
+    return table
 
 
 def print_run(rows: pd.DataFrame, config: RunConfig, console: Console) -> None:
@@ -164,9 +168,6 @@ def print_run(rows: pd.DataFrame, config: RunConfig, console: Console) -> None:
         print_summary(summarize(rows, config.tolerance), console)
 
 
-_END = (("t", ".3g"), ("lam", ".3g"), ("gamma", ".3g"), ("R", ".1f"), ("D", ".1f"))
-
-
 def _signed(line: dict[str, Any]) -> str:
     if np.isnan(line["drift_percent"]):
         return "-"
@@ -174,5 +175,62 @@ def _signed(line: dict[str, Any]) -> str:
     return f"{line['drift_percent']:+.2f}" + ("" if np.isnan(error) else f" ± {error:.2f}")
 
 
+def _bent(line: dict[str, Any], name: str) -> str:
+    error = line[f"{name}_se_percent"]
+    return f"{line[f'{name}_percent']:.1f}" + ("" if np.isnan(error) else f" ± {error:.1f}")
+
+
 def _value(value: float, form: str) -> str:
     return "-" if pd.isna(value) else format(value, form)
+
+
+def _percent(value: float) -> str:
+    return "-" if pd.isna(value) else f"{100 * value:.1f} %"
+
+
+def _steps(line: dict[str, Any]) -> str:
+    return f"{line['accepted_steps']}" + (f" (-{line['rejected_attempts']})" if line["rejected_attempts"] else "")
+
+
+def _of(name: str, form: str, unit: float = 1.0) -> Callable[[dict[str, Any]], str]:
+    return lambda line: _value(line[name] / unit, form)
+
+
+COST = {"M ex": _of("examples", ".1f", 1e6), "min": _of("seconds", ".1f", 60.0)}
+TRANSFER: Mapping[str, Callable[[dict[str, Any]], str]] = MappingProxyType(
+    {
+        "steps": _steps,
+        "t": _of("t_end", ".3g"),
+        "lam": _of("lam_end", ".3g"),
+        "gamma": _of("gamma_end", ".3g"),
+        "R": _of("R_end", ".1f"),
+        "D": _of("D_end", ".1f"),
+        "C/C0-1 %": lambda line: _signed(line).replace(" ", ""),
+        "val acc": _of("val_accuracy_end", ".1%"),
+        "target": _of("target_accuracy_end", ".1%"),
+        **COST,
+    }
+)
+TRANSFER_NOTE = (
+    "at the last accepted step; C/C0-1: largest on the way; val acc: on p(x, t); target: accuracy on the\n"
+    "target alone; M ex: million training examples"
+)
+BASELINE: Mapping[str, Callable[[dict[str, Any]], str]] = MappingProxyType(
+    {
+        "method": lambda line: str(line["process"]),
+        "steps": _steps,
+        "R": _of("R_end", ".1f"),
+        "D": _of("D_end", ".1f"),
+        "C": _of("C_end", ".4f"),
+        "C/C0-1 %": lambda line: _signed(line).replace(" ", ""),
+        "acc 0": _of("target_accuracy_start", ".1%"),
+        "acc": _of("target_accuracy_end", ".1%"),
+        "val C 0": _of("target_C_start", ".4f"),
+        "val C": _of("target_C_end", ".4f"),
+        **COST,
+    }
+)
+BASELINE_NOTE = (
+    "at the last step, 0: before any training on the target; acc, val C: on the target's validation\n"
+    "split; C/C0-1: largest distance from the source's C, step 0 included; M ex: million examples"
+)

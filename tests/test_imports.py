@@ -11,7 +11,6 @@ LAYERS = [
     ["files", "rows", "signals", "surface", "weights"],
     ["summary"],
     ["layout", "figures", "summary_transfer"],
-    ["figures_transfer"],
     ["recovery"],
     ["store"],
     ["model", "data"],

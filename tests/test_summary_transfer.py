@@ -12,10 +12,11 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from rayfe import figures, figures_transfer
+from rayfe import figures
 from rayfe.backend.analytic import AnalyticBackend
 from rayfe.config import RunConfig
 from rayfe.driver import advance, open_trajectory
+from rayfe.figures import transfer as transfer_figures
 from rayfe.store import Store, load_rows
 from rayfe.summary_transfer import print_transfers, summarize_transfers, verdict, warnings
 from rayfe.surface.reference import MovingPowerSurface
@@ -80,17 +81,47 @@ def test_a_baseline_has_no_line_and_no_test(finetune: pd.DataFrame) -> None:
     assert "on the target" in verdict(line)
 
 
+def test_a_bend_has_its_error_and_k_from_the_user_no_closure(transfer: pd.DataFrame) -> None:
+    (line, _) = summarize_transfers(transfer, 0.005).to_dict("records")
+    walk = transfer[(transfer.trajectory == line["trajectory"]) & transfer.accepted]
+    way = abs(walk.D.iloc[-1] - walk.D.iloc[0])
+    worst = walk.line_miss.abs().idxmax()
+    assert line["bend_se_percent"] == pytest.approx(100 * walk.line_miss_se[worst] / way)
+    given = transfer.assign(end_gamma=np.nan, end_R=np.nan, end_D=np.nan)
+    (line, _) = summarize_transfers(given, 0.005).to_dict("records")
+    assert np.isnan(line["closure_lam"])
+    assert "of the target's own" not in verdict(line)
+
+
+def test_a_transfer_without_a_line_has_no_bend_and_no_warning(transfer: pd.DataFrame, recwarn: pytest.WarningsRecorder) -> None:
+    free = transfer.assign(process="constant-rate", line_miss=None, line_miss_se=None, k=None, end_gamma=None)
+    (line, _) = summarize_transfers(free, 0.005).to_dict("records")
+    assert np.isnan(line["bend_percent"]) and np.isnan(line["closure_gamma"])
+    assert "nan" not in verdict(line)
+    assert warnings(line) == [] and len(recwarn) == 0
+
+
+def test_a_baseline_is_off_the_sources_C_from_step_0_on(finetune: pd.DataFrame) -> None:
+    rows = finetune.assign(C=np.where(finetune.step == 0, 3.0, 1.1) * finetune.C_target)
+    (line, _) = summarize_transfers(rows, 0.005).to_dict("records")
+    assert line["drift_percent"] == pytest.approx(200.0)
+    scratch = rows.assign(process="scratch", C_target=None)
+    assert "off the source's" not in verdict(summarize_transfers(scratch, 0.005).to_dict("records")[0])
+
+
 def test_the_table_fits_a_hundred_columns(transfer: pd.DataFrame, finetune: pd.DataFrame) -> None:
     console = Console(width=100, record=True)
-    print_transfers(summarize_transfers(pd.concat([transfer, finetune]), 0.005), console)
+    trained = finetune.assign(trajectory="finetune/" + finetune.trajectory)
+    print_transfers(summarize_transfers(pd.concat([transfer, trained]), 0.005), console)
     text = console.export_text()
     assert max(map(len, text.splitlines())) <= 100
-    assert "lam2-gamma8-seed0" in text.replace("\n", "")
+    assert "lam2-gamma8-seed0" in text.replace("\n", "") and "finetune/lam2-gamma8-seed0" in text.replace("\n", "")
+    assert text.count("C/C0-1 %") == 2  # one table of transfers, one of baselines
 
 
 def test_every_figure_is_drawn_from_rows_alone(transfer: pd.DataFrame, finetune: pd.DataFrame) -> None:
     readings = pd.DataFrame()
-    for rows, kinds in ((transfer, figures_transfer.FIGURES), (finetune, figures_transfer.BASELINE_FIGURES)):
+    for rows, kinds in ((transfer, transfer_figures.FIGURES), (finetune, transfer_figures.BASELINE_FIGURES)):
         drawn = figures.draw_all(rows, readings, tolerance=0.01, figures=kinds)
         assert drawn.keys() == kinds.keys()
         assert all(data.startswith(b"\x89PNG") for data in drawn.values())
@@ -99,11 +130,11 @@ def test_every_figure_is_drawn_from_rows_alone(transfer: pd.DataFrame, finetune:
 def test_the_line_of_the_geodesic_has_its_slope_and_the_baseline_its_own_legend(
     transfer: pd.DataFrame, finetune: pd.DataFrame
 ) -> None:
-    axes = figures_transfer.geodesic_plane(transfer).axes[0]
+    axes = transfer_figures.geodesic_plane(transfer).axes[0]
     (line, *_) = [line for line in axes.get_lines() if line.get_label() == "_line"]
     x, y = (np.asarray(values, float) for values in line.get_data())
     assert (y[1] - y[0]) / (x[1] - x[0]) == pytest.approx(transfer.k.dropna().iloc[0])
-    legend = figures_transfer.accuracy(transfer, finetune).axes[0].get_legend()
+    legend = transfer_figures.accuracy(transfer, finetune).axes[0].get_legend()
     assert "fine-tuning from the source" in {text.get_text() for text in legend.get_texts()}
 
 

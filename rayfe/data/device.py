@@ -201,9 +201,9 @@ class Displacement(DevicePath):
             name="pairs",
             source=source,
             target=target,
-            rows=torch.from_numpy(coupling.source).to(device),
-            others=torch.from_numpy(coupling.target).to(device),
-            probability=torch.from_numpy(coupling.weight).to(device, dtype),
+            rows=torch.from_numpy(np.array(coupling.source)).to(device),
+            others=torch.from_numpy(np.array(coupling.target)).to(device),
+            probability=torch.from_numpy(np.array(coupling.weight)).to(device, dtype),
             classes=classes,
         )
         self._cumulative = torch.from_numpy(np.cumsum(coupling.weight) / coupling.weight.sum()).to(device)

@@ -9,7 +9,7 @@ import numpy as np
 
 BLOCK = 1 << 25
 """Entries of the plan that are held at a time (float32: 128 MiB)."""
-ITERATIONS = 300
+ITERATIONS = 3000
 MARGINAL_ERROR = 1e-3
 """L1 error of the target's marginal at which the iteration ends (the source's is exact)."""
 SMALLEST_SHARE = 0.3

@@ -1,0 +1,75 @@
+"""Stored rows -> matplotlib figures of the paper and of the constraint; pure, without pyplot's global state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from rayfe.figures.drawing import PALETTE, Draw, Walk, png
+from rayfe.figures.frames import only_baselines, only_transfers, pool
+from rayfe.figures.transfer import BASELINE_FIGURES, IN_T, PROCESSES
+from rayfe.figures.walks import (
+    FIGURES,
+    constraint,
+    free_energy_of_equilibration,
+    free_energy_of_walk,
+    multipliers,
+    rate_distortion,
+    validation_loss,
+)
+from rayfe.summary import BASELINES, TRANSFERS
+
+__all__ = [
+    "FIGURES",
+    "PALETTE",
+    "Draw",
+    "Walk",
+    "constraint",
+    "draw_all",
+    "free_energy_of_equilibration",
+    "free_energy_of_walk",
+    "multipliers",
+    "only_baselines",
+    "only_transfers",
+    "png",
+    "pool",
+    "rate_distortion",
+    "validation_loss",
+]
+
+
+def draw_all(
+    rows: pd.DataFrame,
+    readings: pd.DataFrame,
+    *,
+    tolerance: float | None = None,
+    figures: Mapping[str, Draw] | None = None,
+) -> dict[str, bytes]:
+    """PNG bytes by file name: of `figures`, or of every figure that fits the processes in `rows`.
+
+    `tolerance` (a fraction) draws the band of the constraint. Baselines next to transfers are drawn into the
+    transfers' figures; without transfers they have their own.
+    """
+    if figures is not None:
+        return {name: png(draw(rows, readings, tolerance)) for name, draw in figures.items()}
+    drawn: dict[str, bytes] = {}
+    for own, kinds in _families(rows):
+        drawn |= {name: png(draw(own, readings, tolerance)) for name, draw in kinds.items()}
+    return drawn
+
+
+def _families(rows: pd.DataFrame) -> list[tuple[pd.DataFrame, Mapping[str, Draw]]]:
+    """Rows of each kind of trajectory with its figures, whose names differ (Fig. 4a apart, which is of the readings)."""
+    if rows.empty:
+        return [(rows, FIGURES)]
+    process = rows["process"].astype(str)
+    moved, trained = process.isin(TRANSFERS), process.isin(BASELINES)
+    families = [(rows[(process == name) | trained], kinds) for name, kinds in PROCESSES.items() if (process == name).any()]
+    if moved.any():
+        families.append((rows[moved], IN_T))
+    elif trained.any():
+        families.append((rows[trained], BASELINE_FIGURES))
+    if not (moved | trained).all():
+        families.append((rows[~(moved | trained)], FIGURES))
+    return families

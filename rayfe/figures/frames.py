@@ -1,0 +1,60 @@
+"""Frames of runs before they are drawn: several runs as one frame, and the rows of one kind of trajectory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pandas as pd
+
+from rayfe.summary import BASELINES, TRANSFERS
+
+
+def pool(load: Callable[[str], pd.DataFrame], runs: Sequence[str]) -> pd.DataFrame:
+    """Frames of `runs` (directories or URIs, read by `load`) as one; several runs are told apart by their folder's name.
+
+    Raises:
+        ValueError: no run was named, one was named twice, or one has no rows.
+    """
+    if not runs:
+        raise ValueError("name at least one run directory")
+    places = [run.rstrip("/") for run in runs]
+    if twice := sorted({run for run in places if places.count(run) > 1}):
+        raise ValueError(f"{twice[0]}: named twice; name each run once")
+    folders = [run.rsplit("/", 1)[-1] for run in places]
+    labels = folders if len(set(folders)) == len(runs) else places
+    frames = [load(run) for run in runs]
+    for run, frame in zip(runs, frames, strict=True):
+        if frame.empty:
+            raise ValueError(f"{run}: no rows there; give the --out of a run that has made its first step")
+    if len(runs) == 1:
+        return frames[0]
+    labelled = [
+        frame.assign(run=label, trajectory=label + "/" + frame["trajectory"].astype(str))
+        for label, frame in zip(labels, frames, strict=True)
+    ]
+    return pd.concat(labelled, ignore_index=True)
+
+
+def only_transfers(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of transfers.
+
+    Raises:
+        ValueError: there are none.
+    """
+    return _some(rows[rows["process"].isin(TRANSFERS)], rows, "transfers; give runs of jobs/transfer.py")
+
+
+def only_baselines(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of baselines.
+
+    Raises:
+        ValueError: there are none.
+    """
+    return _some(rows[rows["process"].isin(BASELINES)], rows, "baselines; give runs of jobs/baseline.py")
+
+
+def _some(found: pd.DataFrame, rows: pd.DataFrame, what: str) -> pd.DataFrame:
+    if found.empty:
+        there = ", ".join(sorted(set(rows["process"].astype(str)))) or "nothing"
+        raise ValueError(f"the rows are of {there}, none of {what}")
+    return found
