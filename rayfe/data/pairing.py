@@ -36,9 +36,12 @@ def pair_classes(source: Dataset, target: Dataset, pairing: str) -> Outputs:
     map such as `airplane:bird,ship:cat` that names every class once.
 
     Raises:
-        UsageError: path.pairing; not one-to-one, an unknown or missing class, or a class of both sets that is
-            paired with another.
+        UsageError: path.target, the inputs have different shapes; path.pairing, not one-to-one, an unknown or missing class,
+            a class of both sets that is paired with another, or (`cost`) a class without training examples.
     """
+    shapes = source.input_shape, target.input_shape
+    fix = f"has examples of shape {shapes[1]}, the source {shapes[0]}; both must be the same"
+    require(shapes[0] == shapes[1], "path.target", target.name, fix)
     if pairing == "none":
         names = tuple(dict.fromkeys((*source.class_names, *target.class_names)))
         return Outputs(names=names, source=_places(names, source.class_names), target=_places(names, target.class_names))
@@ -108,6 +111,11 @@ def _cheapest(source: Dataset, target: Dataset) -> tuple[list[int], float]:
     """Partners of the source's classes with the least total transport cost, and the mean cost of a pair."""
     import ot  # slow to import
 
+    for dataset in (source, target):
+        counts = np.bincount(dataset.train.y, minlength=dataset.classes)
+        empty = listing(tuple(name for name, count in zip(dataset.class_names, counts, strict=True) if count == 0))
+        fix = f"{dataset.name} has no training example of {empty} to measure cost by; give order or a map"
+        require(not empty, "path.pairing", "cost", fix)
     ends = [[_of_class(dataset.train, label) for label in range(dataset.classes)] for dataset in (source, target)]
     cost = np.array([[ot.solve_sample(x, y).value for y in ends[1]] for x in ends[0]])
     rows, columns = linear_sum_assignment(cost)

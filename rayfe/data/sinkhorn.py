@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -17,7 +18,7 @@ SMALLEST_SHARE = 0.3
 Cost = Callable[[np.ndarray], np.ndarray]
 """Row numbers -> these rows of the cost matrix, float32 (rows, m)."""
 Exact = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
-"""Row numbers, column numbers and their weights -> the optimal plan between them, dense."""
+"""Row numbers, column numbers and their masses in whole units -> the optimal plan between them in units, dense."""
 
 
 class NotConverged(ArithmeticError):
@@ -72,22 +73,24 @@ def sinkhorn(cost: Cost, a: np.ndarray, b: np.ndarray, *, epsilon: float, g: np.
     raise NotConverged(f"its marginal is still off by {error:.2g} after {ITERATIONS} iterations")
 
 
-def sparse_coupling(plan: Plan, *, rng: np.random.Generator, exact: Exact) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Atoms (i, j, weight) with exactly the plan's marginals, about one a row, drawn row by row from the plan.
+def sparse_coupling(
+    plan: Plan, a: np.ndarray, b: np.ndarray, *, rng: np.random.Generator, exact: Exact, limit: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Atoms (i, j, units) with exactly the marginals a (n,) and b (m,), about one a row, drawn row by row from the plan.
 
-    Rows come in random order and draw among the columns that have room. A row whose plan has little room left waits;
-    what waits is coupled at the end by `exact`, so that a few late rows do not spoil the cost.
+    Masses are whole units of a common divisor of both marginals: with floats, what rounding leaves of a row cannot be told
+    from what is small. Rows come in random order and draw among the columns that have room. A row whose plan has little
+    room left waits; what waits is coupled at the end by `exact` in problems of about `limit` entries, so that a few late
+    rows do not spoil the cost.
     """
-    left, room = plan.a.astype(np.float64), plan.b.astype(np.float64)
-    left, room = left / left.sum(), room / room.sum()
-    tiny = 1e-3 * min(left.min(), room.min())
+    left, room = a.copy(), b.copy()
     rows: list[int] = []
     columns: list[int] = []
-    weights: list[float] = []
+    units: list[int] = []
     for part in blocks(rng.permutation(len(left)), len(room)):
         for row, chance in zip(part.tolist(), plan.rows(part), strict=True):
-            while left[row] > tiny:
-                cumulative = np.where(room > tiny, chance, np.float32(0.0)).cumsum(dtype=np.float64)
+            while left[row] > 0:
+                cumulative = np.where(room > 0, chance, np.float32(0.0)).cumsum(dtype=np.float64)
                 if cumulative[-1] < SMALLEST_SHARE:
                     break
                 column = int(np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right"))
@@ -96,17 +99,32 @@ def sparse_coupling(plan: Plan, *, rng: np.random.Generator, exact: Exact) -> tu
                 room[column] -= amount
                 rows.append(row)
                 columns.append(column)
-                weights.append(amount)
-    source, target, weight = np.array(rows, np.int64), np.array(columns, np.int64), np.array(weights)
-    waiting, open_columns = np.flatnonzero(left > tiny), np.flatnonzero(room > tiny)
-    if len(waiting) and len(open_columns):
-        rest = exact(
-            waiting, open_columns, left[waiting], room[open_columns] * (left[waiting].sum() / room[open_columns].sum())
-        )
+                units.append(int(amount))
+    atoms = [(np.array(rows, np.int64), np.array(columns, np.int64), np.array(units, np.int64))]
+    waiting, free = np.flatnonzero(left), np.flatnonzero(room)
+    count = math.ceil(math.sqrt(len(waiting) * len(free) / limit))
+    for part_a, part_b in zip(_parts(left[waiting], count, rng), _parts(room[free], count, rng), strict=True):
+        here, there = np.flatnonzero(part_a), np.flatnonzero(part_b)
+        rest = exact(waiting[here], free[there], part_a[here], part_b[there])
         i, j = np.nonzero(rest)
-        source, target = np.concatenate([source, waiting[i]]), np.concatenate([target, open_columns[j]])
-        weight = np.concatenate([weight, rest[i, j]])
-    return source, target, weight
+        atoms.append((waiting[here[i]], free[there[j]], rest[i, j]))
+    source, target, amounts = (np.concatenate([atom[k] for atom in atoms]) for k in range(3))
+    return source, target, amounts
+
+
+def _parts(masses: np.ndarray, count: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """`masses` as a sum of `count` random parts of the same mass (to a unit); a row at a seam belongs to two."""
+    if count <= 1:
+        yield from [masses] * count
+        return
+    order = rng.permutation(len(masses))
+    ends = masses[order].cumsum()
+    total = int(ends[-1])
+    for k in range(count):
+        low, high = total * k // count, total * (k + 1) // count
+        part = np.empty_like(masses)
+        part[order] = np.clip(ends, low, high) - np.clip(ends - masses[order], low, high)
+        yield part
 
 
 def _softmax(values: np.ndarray) -> np.ndarray:

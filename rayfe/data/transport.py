@@ -83,20 +83,24 @@ def couple(
     has an entropy that no classifier goes below: `label_floor` in the report, log 2 times the weight of such pairs.
 
     Raises:
-        UsageError: the cost cannot be used, the exact solver would not fit, or Sinkhorn does not converge.
+        UsageError: the shapes of source and target differ, the cost cannot be used, the exact solver would not fit, or
+            Sinkhorn does not converge.
     """
     began, before = time.monotonic(), _peak()
+    shapes = source.x.shape[1:], target.x.shape[1:]
+    fix = f"has examples of shape {shapes[1]}, the source {shapes[0]}; both must be the same"
+    require(shapes[0] == shapes[1], "path.target", config.target, fix)
     costs = Costs(_flat(source), _flat(target), _function(config.cost))
     n, m = len(source.y), len(target.y)
+    unit = 1.0 / math.lcm(n, m)  # of mass: a row of the source and one of the target are whole numbers of it
     tell(f"coupling {n} source and {m} target examples by {config.solver} transport")
-    problems = [(np.arange(n), np.arange(m), np.full(n, 1.0 / n), np.full(m, 1.0 / m))]
-    crossing = 0.0
+    a, b = np.full(n, math.lcm(n, m) // n), np.full(m, math.lcm(n, m) // m)
+    problems = [(np.arange(n), np.arange(m), a, b)]
     if pairs is not None:
-        problems = _within(source.y, target.y, pairs, np.random.default_rng(seed))
-        crossing = float(problems[-1][2].sum()) if len(problems) > len(pairs) else 0.0
-    solved = [_solve(costs, *problem, config=config, seed=seed) for problem in problems]
+        problems = _within(source.y, target.y, a, b, pairs, np.random.default_rng(seed))
+    solved = [_solve(costs, *problem, config=config, seed=seed, tell=tell) for problem in problems]
     atoms = [np.concatenate([part[i] for part, _ in solved]) for i in range(3)]
-    weight = atoms[2] / atoms[2].sum()
+    weight = atoms[2] * unit
     rng = np.random.default_rng(seed)
     apart = costs.mean_over(rng.integers(n, size=4096), rng.integers(m, size=4096), np.full(4096, 1.0 / 4096))
     report = {
@@ -111,7 +115,7 @@ def couple(
         "iterations": max(report["iterations"] for _, report in solved),
         "plan_marginal_error": max(report["marginal_error"] for _, report in solved),
         "marginal_error": _marginal_error(atoms[0], weight, n) + _marginal_error(atoms[1], weight, m),
-        "crossing_share": crossing,
+        "crossing_share": _crossing(source.y[atoms[0]], target.y[atoms[1]], weight, pairs),
         "label_floor": math.log(2.0) * float(weight @ (source.y[atoms[0]] != target.y[atoms[1]])),
         "seconds": time.monotonic() - began,
         "peak_bytes": max(0, _peak() - before),
@@ -125,54 +129,56 @@ def couple(
 
 
 def _solve(
-    costs: Costs, rows: np.ndarray, columns: np.ndarray, a: np.ndarray, b: np.ndarray, *, config: PathConfig, seed: int
+    costs: Costs,
+    rows: np.ndarray,
+    columns: np.ndarray,
+    a: np.ndarray,
+    b: np.ndarray,
+    *,
+    config: PathConfig,
+    seed: int,
+    tell: Callable[[str], None],
 ) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarray], dict[str, Any]]:
-    """Atoms of one problem in rows of the whole, and what is to report of its solver."""
+    """Atoms of one problem in rows of the whole and units of mass, and what is to report of its solver."""
     if config.solver == "exact":
+        fix = f"{len(rows)} x {len(columns)} examples do not fit; give --path.solver sinkhorn, or fewer by --data.train-size"
+        require(len(rows) * len(columns) <= EXACT_LIMIT, "path.solver", "exact", fix)
         plan = _exact(costs, rows, columns, a, b)
         i, j = np.nonzero(plan)
         return (rows[i], columns[j], plan[i, j]), {"components": None, "iterations": 0, "marginal_error": 0.0}
     features, components = _features(costs, rows, columns, config, seed)
-    epsilon = config.regularization * _mean_cost(features, np.random.default_rng(seed))
-    _check_underflow(features, epsilon, config)
+    epsilon = _epsilon(features, config, seed)
     dense = len(rows) * len(columns) <= DENSE_LIMIT
     everything = features.between(np.arange(len(rows))).astype(np.float32) if dense else None
 
     def cost(numbers: np.ndarray) -> np.ndarray:
         return features.between(numbers).astype(np.float32) if everything is None else everything[numbers]
 
+    def exact(i: np.ndarray, j: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        return _exact(features, i, j, a, b)
+
     try:
         entropic = sinkhorn(cost, a / a.sum(), b / b.sum(), epsilon=epsilon)
     except NotConverged as error:
         fix = f"{error}; give a larger one, or --path.solver exact for smaller data"
         raise UsageError("path.regularization", config.regularization, fix) from error
-
-    def exact(i: np.ndarray, j: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        return _in_parts(features, i, j, a, b, seed)
-
-    i, j, weight = sparse_coupling(entropic, rng=np.random.default_rng(seed), exact=exact)
+    if not dense:
+        tell(f"entropic plan after {entropic.iterations} iterations; drawing pairs from it")
+    i, j, units = sparse_coupling(entropic, a, b, rng=np.random.default_rng(seed), exact=exact, limit=EXACT_LIMIT)
     about = {"components": components, "iterations": entropic.iterations, "marginal_error": entropic.marginal_error}
-    return (rows[i], columns[j], weight * a.sum()), about
+    return (rows[i], columns[j], units), about
 
 
 def _exact(costs: Costs, rows: np.ndarray, columns: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    require(
-        len(rows) * len(columns) <= EXACT_LIMIT,
-        "path.solver",
-        "exact",
-        f"{len(rows)} x {len(columns)} examples do not fit; give --path.solver sinkhorn, or fewer by --data.train-size",
-    )
+    """The optimal plan in whole units: a network simplex that starts from whole masses only adds and subtracts them."""
     import ot  # slow to import
 
     cost = np.concatenate([costs.between(part, columns) for part in blocks(rows, len(columns))])
-    return ot.emd(a / a.sum(), b / b.sum(), cost.astype(np.float64), numItermax=10_000_000) * a.sum()
-
-
-def _in_parts(features: Costs, i: np.ndarray, j: np.ndarray, a: np.ndarray, b: np.ndarray, seed: int) -> np.ndarray:
-    """The exact plan of what Sinkhorn's draws left over; where it is too large, that of random parts of it."""
-    if len(i) * len(j) <= EXACT_LIMIT:
-        return _exact(features, i, j, a, b)
-    raise UsageError("path.regularization", "", f"{len(i)} rows are left over by the plan; give a smaller one")
+    masses = a.astype(np.float64), b.astype(np.float64)
+    plan, log = ot.emd(*masses, cost.astype(np.float64), numItermax=10_000_000, log=True)
+    fix = f"the solver stopped early ({log['warning']}); give fewer examples by --data.train-size"
+    require(log["warning"] is None, "path.solver", "exact", fix)
+    return np.rint(plan).astype(np.int64)
 
 
 def _features(costs: Costs, rows: np.ndarray, columns: np.ndarray, config: PathConfig, seed: int) -> tuple[Costs, int | None]:
@@ -188,44 +194,54 @@ def _features(costs: Costs, rows: np.ndarray, columns: np.ndarray, config: PathC
     return Costs(pca.transform(source), pca.transform(target), None), config.components
 
 
-def _mean_cost(costs: Costs, rng: np.random.Generator) -> float:
-    rows = rng.integers(len(costs.source), size=min(1000, len(costs.source)))
-    columns = rng.integers(len(costs.target), size=min(1000, len(costs.target)))
-    return float(costs.between(rows, columns).mean())
-
-
-def _check_underflow(costs: Costs, epsilon: float, config: PathConfig) -> None:
+def _epsilon(costs: Costs, config: PathConfig, seed: int) -> float:
+    """Regularisation in units of the cost."""
+    rng = np.random.default_rng(seed)
+    sample = [rng.integers(len(x), size=min(1000, len(x))) for x in (costs.source, costs.target)]
+    mean = float(costs.between(*sample).mean())
+    require(mean >= 0, "path.cost", config.cost, f"has the negative mean {mean:.3g}, add a constant to it")
+    if mean == 0.0:
+        return 1.0  # all examples are the same, every coupling will do
+    epsilon = config.regularization * mean
     rows = np.arange(0, len(costs.source), max(1, len(costs.source) // 500))
     nearest = float(costs.between(rows).min(-1).max())
     fix = "underflows: for some example even the nearest partner has no weight; give a larger one, e.g. 0.05"
-    require(epsilon > 0 and nearest / epsilon < LARGEST_EXPONENT, "path.regularization", config.regularization, fix)
+    require(nearest / epsilon < LARGEST_EXPONENT, "path.regularization", config.regularization, fix)
+    return epsilon
 
 
 def _within(
-    source: np.ndarray, target: np.ndarray, pairs: Mapping[int, int], rng: np.random.Generator
+    source: np.ndarray, target: np.ndarray, a: np.ndarray, b: np.ndarray, pairs: Mapping[int, int], rng: np.random.Generator
 ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
     """One problem a pair of classes, and a last one of what the shares of paired classes leave over."""
-    left_a, left_b = np.full(len(source), 1.0 / len(source)), np.full(len(target), 1.0 / len(target))
+    left_a, left_b = a.copy(), b.copy()
     problems = []
     for label, partner in pairs.items():
         rows, columns = (rng.permutation(np.flatnonzero(y == k)) for y, k in ((source, label), (target, partner)))
         mass = min(left_a[rows].sum(), left_b[columns].sum())
-        a, b = _up_to(left_a[rows], mass), _up_to(left_b[columns], mass)
-        left_a[rows] -= a
-        left_b[columns] -= b
-        problems.append((rows[a > 0], columns[b > 0], a[a > 0], b[b > 0]))
-    tiny = 1e-9 / max(len(source), len(target))
-    rows, columns = np.flatnonzero(left_a > tiny), np.flatnonzero(left_b > tiny)
-    if len(rows) and len(columns):
+        if mass == 0:
+            continue  # nobody on one side: the others' partners are among what is left
+        of_rows, of_columns = _up_to(left_a[rows], mass), _up_to(left_b[columns], mass)
+        left_a[rows] -= of_rows
+        left_b[columns] -= of_columns
+        problems.append((rows[of_rows > 0], columns[of_columns > 0], of_rows[of_rows > 0], of_columns[of_columns > 0]))
+    rows, columns = np.flatnonzero(left_a), np.flatnonzero(left_b)
+    if len(rows):
         problems.append((rows, columns, left_a[rows], left_b[columns]))
     return problems
 
 
-def _up_to(weights: np.ndarray, mass: float) -> np.ndarray:
-    """The first of `weights` until they add up to `mass`, the last one in part."""
-    before = np.concatenate([[0.0], weights.cumsum()[:-1]])
-    kept = np.clip(mass - before, 0.0, weights)
-    return np.where(kept > 1e-9 * weights, kept, 0.0)
+def _crossing(source: np.ndarray, target: np.ndarray, weight: np.ndarray, pairs: Mapping[int, int] | None) -> float:
+    """Weight of atoms between classes that are not a pair."""
+    if pairs is None:
+        return 0.0
+    partner = np.array([pairs.get(label, -1) for label in range(int(source.max()) + 1)])
+    return float(weight @ (partner[source] != target))
+
+
+def _up_to(masses: np.ndarray, mass: int) -> np.ndarray:
+    """The first of `masses` until they add up to `mass`, the last one in part."""
+    return np.clip(mass - (masses.cumsum() - masses), 0, masses)
 
 
 def _marginal_error(rows: np.ndarray, weight: np.ndarray, size: int) -> float:
@@ -235,7 +251,12 @@ def _marginal_error(rows: np.ndarray, weight: np.ndarray, size: int) -> float:
 
 def _flat(examples: Examples) -> np.ndarray:
     x = examples.x.reshape(len(examples.x), -1)
-    return x.astype(np.float32) / np.float32(255.0) if x.dtype == np.uint8 else x.astype(np.float32)
+    if x.dtype == np.uint8:
+        return x.astype(np.float32) / np.float32(255.0)
+    x = x.astype(np.float32)
+    fix = "is not finite between some examples, remove NaN, infinite and huge values from the data"
+    require(bool(np.isfinite(np.einsum("ij,ij->i", x, x)).all()), "path.cost", "squared-l2", fix)
+    return x
 
 
 def _function(name: str) -> Callable[[np.ndarray, np.ndarray], np.ndarray] | None:
@@ -244,7 +265,7 @@ def _function(name: str) -> Callable[[np.ndarray, np.ndarray], np.ndarray] | Non
     module, _, attribute = name.partition(":")
     try:
         function = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
+    except Exception as error:  # importing runs a module of the user's own
         fix = f"cannot be imported ({error}); give squared-l2, or package.module:function"
         raise UsageError("path.cost", name, fix) from error
     require(callable(function), "path.cost", name, "is not a function, give package.module:function")

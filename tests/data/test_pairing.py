@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rayfe.config import UsageError
 from rayfe.data.examples import Dataset, Examples
@@ -54,6 +58,29 @@ def test_labels_become_outputs() -> None:
     np.testing.assert_array_equal(renamed.train.y, np.array(outputs.target)[ANIMALS.train.y])
     assert renamed.class_names == outputs.names
     np.testing.assert_array_equal(renamed.train.x, ANIMALS.train.x)
+
+
+@settings(max_examples=10)
+@given(st.permutations(range(4)))
+def test_cost_undoes_any_order_of_the_classes(order: list[int]) -> None:
+    source = dataset("a", "b", "c", "d", levels=(0.0, 0.3, 0.6, 0.9))
+    target = dataset("e", "f", "g", "h", levels=tuple(source.train.x[10 * k, 0] for k in order))
+    outputs = pair_classes(source, target, "cost")
+    assert outputs.target == tuple(order)
+
+
+def test_ends_of_different_shapes_are_refused() -> None:
+    split = Examples(x=np.zeros((4, 3), np.float32), y=np.array([0, 0, 1, 1]))
+    other = Dataset(name="wide", train=split, validation=split, class_names=("x", "y"))
+    with pytest.raises(UsageError, match="shape") as refused:
+        pair_classes(dataset("a", "b"), other, "order")
+    assert (refused.value.name, refused.value.value) == ("path.target", "wide")
+
+
+def test_a_class_without_examples_has_no_cost() -> None:
+    one = dataset("cat")
+    with pytest.raises(UsageError, match="no training example of dog"):
+        pair_classes(dataset("a", "b"), replace(one, class_names=("cat", "dog")), "cost")
 
 
 @pytest.mark.parametrize(

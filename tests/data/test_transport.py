@@ -45,6 +45,48 @@ def test_marginals_are_exact_and_atoms_few(n: int, m: int, solver: str, seed: in
     assert len(coupling.weight) <= 2 * (n + m)
 
 
+@pytest.mark.parametrize(("n", "m"), [(1201, 1200), (1200, 1201), (1501, 750)])
+def test_marginals_are_exact_where_the_smallest_shares_are_tiny(n: int, m: int) -> None:
+    """A row of one side is 1/m of a row longer than one of the other, and these slivers must not be dropped."""
+    coupling = couple(cloud(n), cloud(m, seed=1), config(), seed=0)
+    assert_marginals(coupling, n, m)
+    assert len(coupling.weight) <= n + m
+
+
+def test_what_the_plan_leaves_over_is_coupled_in_parts_where_it_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    source, target = cloud(300, 5), cloud(300, 5, shift=0.3, seed=1)
+    whole = couple(source, target, config(), seed=0)
+    monkeypatch.setattr(transport, "EXACT_LIMIT", 500)
+    parts = couple(source, target, config(), seed=0)
+    assert_marginals(parts, 300, 300)
+    assert whole.report["cost"] <= parts.report["cost"] <= 1.1 * whole.report["cost"]
+
+
+@pytest.mark.parametrize("solver", ["exact", "sinkhorn"])
+def test_the_order_of_examples_does_not_matter(solver: str) -> None:
+    source, target = cloud(80), cloud(80, shift=0.2, seed=1)
+    shuffled = source.take(RNG.permutation(80)), target.take(RNG.permutation(80))
+    one, two = couple(source, target, config(solver=solver), seed=0), couple(*shuffled, config(solver=solver), seed=0)
+    assert two.report["cost"] == pytest.approx(one.report["cost"], rel=1e-5 if solver == "exact" else 0.05)
+
+
+def test_the_entropic_plan_is_that_of_pot() -> None:
+    import ot
+
+    cost = np.square(cloud(60).x[:, None] - cloud(50, seed=1).x[None]).sum(-1)
+    a, b, epsilon = np.full(60, 1 / 60), np.full(50, 1 / 50), 0.1 * float(cost.mean())
+    plan = sinkhorn.sinkhorn(lambda rows: cost[rows], a, b, epsilon=epsilon)
+    reference = ot.bregman.sinkhorn_log(a, b, cost.astype(np.float64), epsilon, stopThr=1e-10)
+    assert np.abs(plan.rows(np.arange(60)) / 60 - reference).sum() < 5 * sinkhorn.MARGINAL_ERROR
+
+
+@pytest.mark.parametrize("solver", ["exact", "sinkhorn"])
+def test_examples_that_are_all_the_same_are_coupled_for_nothing(solver: str) -> None:
+    coupling = couple(examples(np.ones((20, 3))), examples(np.ones((30, 3))), config(solver=solver), seed=0)
+    assert_marginals(coupling, 20, 30)
+    assert coupling.report["cost"] == 0.0
+
+
 def test_in_one_dimension_the_exact_coupling_sorts() -> None:
     x, y = RNG.random((50, 1)), RNG.random((50, 1))
     coupling = couple(examples(x), examples(y), config(solver="exact"), seed=0)
@@ -113,12 +155,22 @@ def test_within_pairs_only_what_the_shares_leave_over_crosses(solver: str) -> No
     assert coupling.report["crossing_share"] == pytest.approx(0.1)
 
 
+@pytest.mark.parametrize("solver", ["exact", "sinkhorn"])
+def test_a_class_whose_partner_has_no_examples_crosses(solver: str) -> None:
+    source = examples(RNG.random((30, 2)), np.repeat([0, 1], 15))
+    target = examples(RNG.random((30, 2)))
+    coupling = couple(source, target, config(solver=solver, pairing="order", within_pairs=True), pairs={0: 0, 1: 1}, seed=0)
+    assert_marginals(coupling, 30, 30)
+    assert coupling.report["crossing_share"] == pytest.approx(0.5)
+
+
 @pytest.fixture
 def costs(monkeypatch: pytest.MonkeyPatch) -> None:
     module = types.ModuleType("own_costs")
     module.l1 = lambda x, y: np.abs(x[:, None] - y[None]).sum(-1)  # type: ignore[attr-defined]
     module.infinite = lambda x, y: np.full((len(x), len(y)), np.inf)  # type: ignore[attr-defined]
     module.flat = lambda x, y: np.zeros(len(x))  # type: ignore[attr-defined]
+    module.gain = lambda x, y: -np.abs(x[:, None] - y[None]).sum(-1)  # type: ignore[attr-defined]
     module.number = 3  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "own_costs", module)
 
@@ -138,6 +190,8 @@ def test_a_cost_of_the_users_own_is_minimised(costs: None) -> None:
         ({"cost": "own_costs:number"}, "path.cost", "not a function"),
         ({"cost": "own_costs:missing"}, "path.cost", "cannot be imported"),
         ({"cost": "l2"}, "path.cost", "squared-l2"),
+        ({"cost": ".own:l1"}, "path.cost", "cannot be imported"),
+        ({"cost": "own_costs:gain"}, "path.cost", "negative"),
         ({"regularization": 1e-9}, "path.regularization", "underflows"),
     ],
 )
@@ -145,6 +199,31 @@ def test_what_cannot_be_coupled_is_refused(costs: None, options: dict[str, objec
     with pytest.raises(UsageError, match=hint) as refused:
         couple(cloud(20), cloud(20, seed=1), config(**options), seed=0)
     assert refused.value.name == field
+
+
+@pytest.mark.parametrize("solver", ["exact", "sinkhorn"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e25])
+def test_a_distance_that_is_not_finite_is_refused(solver: str, value: float) -> None:
+    x = cloud(20).x.copy()
+    x[3, 1] = value
+    with np.errstate(over="ignore"), pytest.raises(UsageError, match="not finite") as refused:
+        couple(examples(x), cloud(20), config(solver=solver), seed=0)
+    assert refused.value.name == "path.cost"
+
+
+def test_ends_of_different_shapes_are_refused() -> None:
+    with pytest.raises(UsageError, match="shape") as refused:
+        couple(cloud(20, 3), cloud(20, 4), config(), seed=0)
+    assert refused.value.name == "path.target"
+
+
+def test_an_exact_solver_that_stops_early_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ot
+
+    given_up = {"warning": "numItermax reached"}
+    monkeypatch.setattr(ot, "emd", lambda a, b, cost, **options: (np.zeros(cost.shape), given_up))
+    with pytest.raises(UsageError, match="numItermax"):
+        couple(cloud(20), cloud(20), config(solver="exact"), seed=0)
 
 
 def test_the_exact_solver_refuses_what_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
