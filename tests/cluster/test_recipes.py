@@ -26,7 +26,7 @@ SECRET = re.compile(
     r"|(?i:auth_token|password|secret_access_key)[\"']?\s*[:=]\s*[\"']?(?!~|\$|<)[\w+/-]{16,}"
 )
 PRIVATE = re.compile(
-    r"/work/|/opt/pypi|/root\b|\b(10|192\.168|172\.(1[6-9]|2\d|3[01]))(\.\d{1,3}){2,3}\b|\.internal\b|\.corp\b"
+    r"/(root|Users)/|file://|\b(10|192\.168|172\.(1[6-9]|2\d|3[01]))(\.\d{1,3}){2,3}\b|\.internal\b|\.corp\b"
 )
 
 
