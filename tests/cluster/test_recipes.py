@@ -25,9 +25,7 @@ SECRET = re.compile(
     r"\b(AKIA|ASIA)[0-9A-Z]{16}\b|-----BEGIN [A-Z ]*PRIVATE KEY|\b[0-9a-f]{32,}\b"
     r"|(?i:auth_token|password|secret_access_key)[\"']?\s*[:=]\s*[\"']?(?!~|\$|<)[\w+/-]{16,}"
 )
-PRIVATE = re.compile(
-    r"/(root|Users)/|file://|\b(10|192\.168|172\.(1[6-9]|2\d|3[01]))(\.\d{1,3}){2,3}\b|\.internal\b|\.corp\b"
-)
+PRIVATE = re.compile(r"/(root|Users)/|file://|\b(10|192\.168|172\.(1[6-9]|2\d|3[01]))(\.\d{1,3}){2,3}\b|\.internal\b|\.corp\b")
 
 
 def read(name: str) -> str:
