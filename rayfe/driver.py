@@ -7,12 +7,12 @@ import logging
 import time
 
 from rayfe.backend.base import Backend
-from rayfe.baseline import Baseline
 from rayfe.config import RunConfig, Start
 from rayfe.records import Answer, Commit, StepRecord
 from rayfe.store import Store
-from rayfe.trajectory import Trajectory
-from rayfe.walk import Walk
+from rayfe.trajectory.base import Trajectory
+from rayfe.trajectory.baseline import Baseline
+from rayfe.trajectory.walk import Walk
 
 log = logging.getLogger(__name__)
 

@@ -28,7 +28,7 @@ from rayfe.data.paths import PathData
 from rayfe.records import Point, StepRecord
 from rayfe.store import Store
 from rayfe.surface.stencil import neighbours
-from rayfe.trajectory import Trajectory, WalkFailed
+from rayfe.trajectory.base import Trajectory, WalkFailed
 
 SLIVER = 0.1
 """CPUs that a trial asks for: it waits for evaluators nearly all the time."""

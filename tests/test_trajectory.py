@@ -13,7 +13,7 @@ from rayfe.driver import advance, open_trajectory
 from rayfe.records import EquilibrateRequest, Outcome
 from rayfe.store import Store, load_rows
 from rayfe.surface.reference import HyperbolicSurface, LogSurface, PowerSurface
-from rayfe.trajectory import WalkFailed
+from rayfe.trajectory.base import WalkFailed
 
 A = PowerSurface(kappa=10.0, a=1 / 3, b=1 / 3)
 B = HyperbolicSurface(c=0.3)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Generator
 from dataclasses import dataclass
 
-from rayfe.arrival import arrive
 from rayfe.config import RunConfig
 from rayfe.records import (
     Annealing,
@@ -20,7 +19,8 @@ from rayfe.records import (
     Split,
 )
 from rayfe.rows import Work
-from rayfe.trajectory import WalkFailed
+from rayfe.trajectory.arrival import arrive
+from rayfe.trajectory.base import WalkFailed
 
 ROUNDS = 12
 """Equilibrations in which gamma may move until the target's C is the start's."""

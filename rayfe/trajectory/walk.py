@@ -6,10 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from rayfe.chart import carried_tangents, moved, settle_request, tangents_of
 from rayfe.config import RunConfig
-from rayfe.endpoint import Endpoint, find_endpoint
-from rayfe.holding import Holding, remembered
 from rayfe.records import (
     Annealing,
     Commit,
@@ -25,13 +22,16 @@ from rayfe.records import (
     Velocity,
     Weights,
 )
-from rayfe.renewal import renew
 from rayfe.rows import Work, number, probe_ends, reading_in, response_in, step_record
 from rayfe.surface.process import ConstantRate, Geodesic, IsoClassification, Process, SingularResponse
 from rayfe.surface.response import chart_defect, first_law_residual, response_of
 from rayfe.surface.stencil import centre_only, neighbours
 from rayfe.surface.stepper import Proposal, Verdict, gamma_vanishes, judge, moved_on, propose
-from rayfe.trajectory import Steps, Trajectory, WalkFailed
+from rayfe.trajectory.base import Steps, Trajectory, WalkFailed
+from rayfe.trajectory.chart import carried_tangents, moved, settle_request, tangents_of
+from rayfe.trajectory.endpoint import Endpoint, find_endpoint
+from rayfe.trajectory.holding import Holding, remembered
+from rayfe.trajectory.renewal import renew
 from rayfe.weights import along, pack, slope, unpack
 
 RENEWAL_GAIN = 1e-3

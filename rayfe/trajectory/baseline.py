@@ -17,7 +17,7 @@ from rayfe.records import (
 )
 from rayfe.rows import Work
 from rayfe.surface.stepper import Verdict
-from rayfe.trajectory import Steps, Trajectory, WalkFailed
+from rayfe.trajectory.base import Steps, Trajectory, WalkFailed
 from rayfe.weights import pack, unpack
 
 TRAINED_AT = {"finetune": 1.0, "scratch": 1.0, "joint": 0.5}

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Generator
 
-from rayfe.arrival import Arrived, arrive
 from rayfe.config import RunConfig
 from rayfe.records import (
     Annealing,
@@ -26,6 +25,7 @@ from rayfe.records import (
     Weights,
 )
 from rayfe.rows import Work
+from rayfe.trajectory.arrival import Arrived, arrive
 
 STRETCHES = ((0.0, 0.5), (0.5, 0.75), (0.75, 1.0))
 """Parts of the training after which gamma is corrected towards the wanted C."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from rayfe.config import RunConfig
-from rayfe.holding import Holding
 from rayfe.records import Point, Replica, Response, SettleRequest, StepKey, Weights
 from rayfe.surface.process import Process, held_jacobian
+from rayfe.trajectory.holding import Holding
 from rayfe.weights import along, slope, unpack
 
 TANGENTS: Mapping[str, str] = {"gamma": "tangent", "lam": "tangent_lam"}
