@@ -15,8 +15,9 @@ import pandas as pd
 import tyro
 
 from rayfe import figures, store
+from rayfe.config import TRANSFERS
 from rayfe.files import CorruptFile
-from rayfe.summary import BASELINES, TRANSFERS, accepted_steps, numbers
+from rayfe.summary import BASELINES, accepted_steps, numbers
 
 COLUMNS = ("target_accuracy", "target_C", "val_C", "R", "D", "C")
 VALUES = ("t", "examples", *COLUMNS, "largest_drift")

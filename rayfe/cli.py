@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from rayfe.config import THREADING, RunConfig, UsageError, require
+from rayfe.config import THREADING, TRANSFERS, RunConfig, UsageError, require
 from rayfe.data.coupling import decode, encode
 from rayfe.data.paths import COUPLED, PathData, coupled, load_path
 from rayfe.figures import draw_all
@@ -23,6 +23,7 @@ from rayfe.progress import Progress
 from rayfe.records import StepRecord
 from rayfe.store import Store, load_readings, load_rows
 from rayfe.summary_transfer import print_run
+from rayfe.trajectory.processes import process_of
 
 DONE, FAILED, BAD_INPUT, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
 
@@ -66,7 +67,9 @@ def _command(job: str, argv: Sequence[str]) -> str:
 
 
 def _check(config: RunConfig, data: PathData) -> None:
-    """What can only be checked with the data at hand: the size of batches, and that the model can be built."""
+    """What can only be checked with the data and the user's code at hand: batches, the process, the model."""
+    if config.method is None and config.process not in TRANSFERS:
+        process_of(config, k=None)
     batch = config.equilibration.batch
     examples = min(len(dataset.train.y) for dataset in (data.source, data.target) if dataset is not None)
     require(batch <= examples, "equilibration.batch", batch, f"there are {examples} training examples, give at most that many")

@@ -23,6 +23,9 @@ class UsageError(ValueError):
         return f"--{self.name} {self.value}: {self.fix}".replace("\n", " ")
 
 
+TRANSFERS = ("geodesic", "constant-rate")
+"""Processes that move the data."""
+PROCESSES = ("iso-classification", "iso-functional", *TRANSFERS)
 THREADING = MappingProxyType({"OMP_WAIT_POLICY": "PASSIVE"})
 """Environment of processes that train, before torch is imported: threads that wait must sleep.
 
@@ -138,6 +141,11 @@ class EquilibrationConfig:
     """Initial learning rate of the first equilibrium."""
     epochs: float = 2.0
     """Epochs of one equilibration of the walk: T updates of the schedule u^2 (1-u)^5, u = update / T (sec. 5.1)."""
+    gap: float | None = None
+    """Tolerance of equilibrium, as a fraction of F: a step is trained in rounds of `epochs` until F at its multipliers
+    falls by less than this in a round. None: one round, which does not tell."""
+    rounds: int = 4
+    """At most this many rounds."""
     learning_rate: float = 1.5e-3
     """Maximum of the walk's schedule."""
     batch: int = 256
@@ -154,6 +162,9 @@ class EquilibrationConfig:
     def __post_init__(self) -> None:
         _positive("equilibration.first_epochs", self.first_epochs)
         _positive("equilibration.epochs", self.epochs)
+        if self.gap is not None:
+            _fraction("equilibration.gap", self.gap)
+        _at_least("equilibration.rounds", self.rounds, 2)
         _positive("equilibration.learning_rate", self.learning_rate)
         _positive("equilibration.first_learning_rate", self.first_learning_rate)
         _at_least("equilibration.batch", self.batch, 2)
@@ -241,16 +252,21 @@ class RunConfig:
     """ray: Ray Tune trials and a pool of evaluator actors; inline: the same requests in this process, without Ray."""
     evaluators: int | None = None
     """Evaluator actors (backend ray); as many as the cluster can hold, up to one a trajectory, without it."""
-    process: Literal["iso-classification", "geodesic", "constant-rate"] = "iso-classification"
-    """What is kept constant: iso-classification keeps C while lam grows (31); transfers keep C while the data change,
-    geodesic with D - D0 = k (R - R0) (30), constant-rate with the given lam_dot (38)."""
+    process: str = "iso-classification"
+    """What is kept constant: iso-classification keeps C while lam goes to lam_end (31), iso-functional a R + b D + c C
+    (Remark 8); transfers keep C while the data change, geodesic with D - D0 = k (R - R0) (30), constant-rate with the given
+    lam_dot (38); package.module:Class is a process of your own (rayfe/surface/process.py)."""
+    functional: tuple[float, float, float] = (0.0, 0.0, 1.0)
+    """a, b, c of iso-functional: 0 0 1 is C itself, 1 0 0 the rate, 1 0 2 is C + R/2 (Remark 8)."""
+    direction: Literal["forward", "backward"] = "forward"
+    """Which way iso-functional goes along its level set: forward raises lam where the functional is C."""
     method: Literal["finetune", "scratch", "joint"] | None = None
     """Baseline in place of a process (jobs/baseline.py): train on the target from the source's model or from scratch, or
     on both data sets together."""
     method_epochs: float = 20.0
     """Epochs that a baseline trains, by the schedule of the first equilibrium."""
     lam_end: float = 3.5
-    """Iso-classification ends when lam arrives here."""
+    """Iso-classification ends when lam arrives here, from below or from above."""
     k: float | None = None
     """Slope dD/dR of the geodesic; without it, from a model of the target alone at the same C."""
     lam_dot: float = 0.0
@@ -303,6 +319,7 @@ class RunConfig:
             _positive("gamma", value)
         for value in self.seed:
             require(0 <= value < 2**63, "seed", value, "must be at least 0 and below 2^63")
+        self._check_process()
         _at_least("steps", self.steps, 1)
         _positive("lam_end", self.lam_end)
         _positive("method_epochs", self.method_epochs)
@@ -334,7 +351,14 @@ class RunConfig:
                 f"1 + k lam is {pole:.3g} at lam {lam:g}, where the geodesic has its pole; give another k or lam",
             )
         elif self.method is None:
-            require(lam < self.lam_end, "lam", lam, f"must be below --lam-end {self.lam_end}")
+            require(lam != self.lam_end, "lam", lam, "is --lam-end already, give another of the two")
+
+    def _check_process(self) -> None:
+        known = f"unknown process; give {', '.join(PROCESSES)}, or package.module:Class of your own"
+        require(self.process in PROCESSES or ":" in self.process, "process", self.process, known)
+        shown = " ".join(f"{value:g}" for value in self.functional)
+        require(all(map(math.isfinite, self.functional)), "functional", shown, "give three finite numbers a b c")
+        require(any(self.functional), "functional", shown, "is zero everywhere, give a b c of which one is not 0")
 
     def _check_steps(self) -> None:
         for name in ("step_length", "step_length_min"):
@@ -350,16 +374,16 @@ class RunConfig:
         require(math.isfinite(growth) and growth >= 1, "step_growth", growth, "must be at least 1")
         require(not self.moves_data or self.step_length <= 1, "step_length", self.step_length, "must be at most 1 in t")
         require(
-            self.process != "geodesic" or self.stencil == "paper",
+            self.process not in ("geodesic", "iso-functional") or self.stencil == "paper",
             "stencil",
             self.stencil,
-            "the geodesic needs lam neighbours, give --stencil paper",
+            f"{self.process} needs lam neighbours, give --stencil paper",
         )
 
     @property
     def moves_data(self) -> bool:
         """Whether the data change along the way: a transfer process."""
-        return self.method is None and self.process != "iso-classification"
+        return self.method is None and self.process in TRANSFERS
 
     def trajectories(self) -> dict[str, Start]:
         """Starts by trajectory name, e.g. `lam0.25-gamma4-seed0`."""

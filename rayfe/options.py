@@ -12,7 +12,7 @@ from pathlib import Path
 
 import tyro
 
-from rayfe.config import RunConfig, UsageError, flat, require
+from rayfe.config import TRANSFERS, RunConfig, UsageError, flat, require
 from rayfe.presets import OTHER_JOB, PRESETS
 
 
@@ -21,7 +21,7 @@ def dashed(name: str) -> str:
 
 
 JOBS = {
-    "isoc": "classification loss kept while lam grows: --process iso-classification, no --path.target and no --method",
+    "isoc": "walks on fixed data: --process iso-classification, iso-functional or your own, no --path.target and no --method",
     "transfer": "from --data.name to --path.target: --process geodesic or constant-rate, and no --method",
     "baseline": "from --data.name to --path.target by --method finetune, scratch or joint",
 }
@@ -35,7 +35,7 @@ def check_job(job: str, config: RunConfig) -> None:
     require(target == (job != "isoc"), "path.target", config.path.target or "(nothing)", fix)
     require((config.method is not None) == (job == "baseline"), "method", config.method or "(nothing)", fix)
     if job != "baseline":
-        require((config.process == "iso-classification") == (job == "isoc"), "process", config.process, fix)
+        require((config.process not in TRANSFERS) == (job == "isoc"), "process", config.process, fix)
 
 
 def split_preset(job: str, argv: list[str]) -> tuple[str, list[str]]:

@@ -14,15 +14,18 @@ from rich.table import Table
 from rich.text import Text
 
 from rayfe.config import RunConfig
-from rayfe.records import StepRecord
+from rayfe.records import Point, StepRecord
 from rayfe.summary import STOPS
+from rayfe.trajectory.processes import process_of
 
 COLUMNS = ("step", "lam", "gamma", "R", "D", "C/C0-1 %", "val acc %", "elapsed", "left", "now")
 
 
 def drift_percent(record: StepRecord) -> float | None:
-    """C / C_target - 1 of a row, in per cent; None where not measured."""
-    return None if record.C is None or not record.C_target else 100 * (record.C / record.C_target - 1)
+    """C / C_target - 1 of a row, in per cent, or the drift of what is held instead; None where not measured."""
+    if record.C is None or not record.C_target:
+        return None if record.held_drift is None else 100 * record.held_drift
+    return 100 * (record.C / record.C_target - 1)
 
 
 def line(record: StepRecord) -> str:
@@ -30,7 +33,7 @@ def line(record: StepRecord) -> str:
     numbers = [f"lam {record.lam:.4g} gamma {record.gamma:.4g}"]
     numbers += [f"{name} {value:.4g}" for name, value in (("R", record.R), ("D", record.D)) if value is not None]
     drift = drift_percent(record)
-    numbers += [] if drift is None else [f"C/C0-1 {drift:+z.2f} %"]
+    numbers += [] if drift is None else [f"{'C/C0-1' if record.C_target else 'drift'} {drift:+z.2f} %"]
     numbers += [] if record.val_accuracy is None else [f"val acc {100 * record.val_accuracy:.1f} %"]
     numbers += [duration(record.seconds)]
     return f"{record.trajectory} step {record.step}{_verdict(record)}: {' '.join(numbers)}"
@@ -60,8 +63,8 @@ def standing(rows: Sequence[StepRecord], config: RunConfig) -> str:
     accepted = [row for row in rows if row.accepted]
     if not accepted:
         return "first equilibrium rejected"
-    if way_done(accepted, config) >= 1.0 - 1e-12:
-        return f"ended: {_end(config)}"
+    if end := _end(accepted, config):
+        return f"ended: {end}"
     if accepted[-1].step >= config.steps:
         return f"ended: {config.steps} steps"
     return f"at step {accepted[-1].step} of at most {config.steps}"
@@ -82,19 +85,28 @@ def seconds_left(rows: Sequence[StepRecord], config: RunConfig) -> float | None:
 
 
 def way_done(accepted: Sequence[StepRecord], config: RunConfig) -> float:
-    """Part of the way to the end that the accepted steps have made: in log lam, in t, or in epochs of a baseline."""
+    """Part of the way to the end that the accepted steps have made: in log lam, in t, or in epochs of a baseline.
+
+    0 where the process has no end to arrive at.
+    """
     start, last = accepted[0], accepted[-1]
     if config.method is not None:
         return last.step * config.equilibration.epochs / config.method_epochs
-    if config.moves_data:
-        return last.t
-    return math.log(last.lam / start.lam) / math.log(config.lam_end / start.lam)
+    process = process_of(config, k=start.k)
+    whole = process.left(_point(start))
+    return 1.0 - process.left(_point(last)) / whole if math.isfinite(whole) else 0.0
 
 
-def _end(config: RunConfig) -> str:
+def _end(accepted: Sequence[StepRecord], config: RunConfig) -> str | None:
+    """What a trajectory arrived at, None before it."""
     if config.method is not None:
-        return f"{config.method_epochs:g} epochs"
-    return "t 1" if config.moves_data else f"lam_end {config.lam_end:g}"
+        return f"{config.method_epochs:g} epochs" if way_done(accepted, config) >= 1.0 - 1e-12 else None
+    end = process_of(config, k=accepted[0].k).ended([_point(row) for row in accepted])
+    return {"lam_end": f"lam_end {config.lam_end:g}", "t_end": "t 1"}.get(end, end) if end else None
+
+
+def _point(row: StepRecord) -> Point:
+    return Point(lam=row.lam, gamma=row.gamma, t=row.t)
 
 
 class Progress:

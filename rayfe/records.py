@@ -192,6 +192,8 @@ class EquilibrateRequest:
     """Second moments of Adam carried from the last accepted step, shared by all replicas."""
     annealing: Annealing | None = None
     """Part of an annealed training; None: one equilibration by the walk's own schedule."""
+    round: int = 0
+    """How many equilibrations of the same step came before; batches and noise of each are its own."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -301,9 +303,13 @@ class StepRecord:
     val_C_se: float | None = column("standard error of val_C over validation images", default=None)
     target_C: float | None = column("classification loss on the target's validation split alone, nats", default=None)
     target_accuracy: float | None = column("accuracy on the target's validation split alone", default=None)
-    C_target: float | None = column("the loss to be held, nats; at step 0 the measured C", default=None)
+    C_target: float | None = column("the loss to be held, nats; at step 0 the measured C; null if C is not held", default=None)
     drift_se: float | None = column("standard error of C / C_target - 1; paired, the draws are those of step 0", default=None)
-    C_settle_target: float | None = column("C of step 0 on the draws of the settle, which aims at it, nats", default=None)
+    C_settle_target: float | None = column("C of step 0 on the draws of the settle, nats", default=None)
+    held_drift: float | None = column(
+        "what the process holds first, relative to its size at the start, minus its value there (C: C / C0 - 1)", default=None
+    )
+    held_drift_se: float | None = column("standard error of held_drift from the draws of z; paired", default=None)
     line_miss: float | None = column("D - D0 - k (R - R0) on the geodesic's line (30), squared pixel units", default=None)
     line_miss_se: float | None = column("standard error of line_miss from the draws of z", default=None)
     k: float | None = column("slope dD/dR of the geodesic (30)", default=None)
@@ -340,6 +346,7 @@ class StepRecord:
     )
     step_length: float | None = column("length of the step that led here, in log lam (walk) or in t (transfer)", default=None)
     next_step_length: float | None = column("length that the stepper proposes after this row", default=None)
+    gap: float | None = column("fall of F in the last round of training at fixed multipliers, nats", default=None)
     examples: float = column("cumulative training examples; forward-only passes as 1/3")
     seconds: float = column("cumulative seconds of work on this trajectory")
     seed: int = column("seed of the trajectory")

@@ -18,7 +18,6 @@ from rayfe.surface.stepper import STOPS
 NO_STOP = "no named stop"
 """`end` of a trajectory without a found stop: it has more to do, or its steps or time were used up."""
 
-TRANSFERS = ("geodesic", "constant-rate")
 BASELINES = ("finetune", "scratch", "joint")
 OVERFIT_RATIO = 1.5
 EXCESS_PERCENT = 1.0

@@ -8,12 +8,14 @@ import pandas as pd
 import pytest
 
 from rayfe.backend.analytic import AnalyticBackend
-from rayfe.config import RenewalConfig, RunConfig, StencilConfig
+from rayfe.config import EquilibrationConfig, RenewalConfig, RunConfig, StencilConfig, UsageError
 from rayfe.driver import advance, open_trajectory
-from rayfe.records import EquilibrateRequest, Outcome
+from rayfe.records import EquilibrateRequest, Held, Outcome, Point, Velocity
 from rayfe.store import Store, load_rows
+from rayfe.surface.process import Process
 from rayfe.surface.reference import HyperbolicSurface, LogSurface, PowerSurface
 from rayfe.trajectory.base import WalkFailed
+from rayfe.trajectory.processes import process_class
 
 A = PowerSurface(kappa=10.0, a=1 / 3, b=1 / 3)
 B = HyperbolicSurface(c=0.3)
@@ -224,3 +226,95 @@ def test_where_there_is_one_branch_every_renewal_is_rejected_and_nothing_else_ch
     accepted = [row for row in tried if row.accepted]
     assert len(tried) > len(accepted)
     assert [(row.lam, row.gamma, row.C) for row in accepted] == [(row.lam, row.gamma, row.C) for row in plain]
+
+
+def test_iso_classification_walks_down_as_well_as_up(tmp_path):
+    rows, end = walk(tmp_path, AnalyticBackend(A), lam=(3.5,), lam_end=0.25)
+    assert (end, rows[-1].lam) == ("lam_end", 0.25)
+    assert rows[-1].gamma == pytest.approx(A.gamma_on_iso_c(0.25, A.C(3.5, 4.0)), rel=2e-3)
+    assert all(after.D > before.D for before, after in zip(rows, rows[1:], strict=False))
+
+
+def functional_walk(folder, backend, lam, gamma, weights, **options):
+    """A walk that keeps a R + b D + c C."""
+    starts = {"lam": (lam,), "gamma": (gamma,), "process": "iso-functional", "functional": weights, "stencil": "paper"}
+    return walk(folder, backend, **(starts | {"step_length": 0.15, "tolerance": 1e-3} | options))
+
+
+@pytest.mark.parametrize("surface", [A, B], ids=["A", "B"])
+@pytest.mark.parametrize("direction", ["forward", "backward"])
+def test_a_level_set_is_a_closed_curve_around_its_stationary_point(tmp_path, surface, direction):
+    a, b, c = 1.0, 1.0, 2.0
+    rows, end = functional_walk(tmp_path, AnalyticBackend(surface), 0.6, 2.0, (a, b, c), direction=direction)
+    G = [a * row.R + b * row.D + c * row.C for row in rows]
+    assert end == "closed"
+    assert max(G) - min(G) < 2e-3 * G[0]
+    lam, gamma = ([getattr(row, name) for row in rows] for name in ("lam", "gamma"))
+    assert min(lam) < b / a < max(lam)
+    assert min(gamma) < c / a < max(gamma)
+    turns = np.unwrap(np.arctan2(np.log(np.array(gamma) / (c / a)), np.log(np.array(lam) / (b / a))))
+    assert abs(turns[-1] - turns[0]) == pytest.approx(2 * math.pi, abs=0.6)
+    assert all(row.C_target is None and abs(row.held_drift) < 1e-3 for row in rows[1:])
+
+
+@pytest.mark.parametrize(("weights", "kept"), [((1.0, 0.0, 0.0), "R"), ((0.0, 1.0, 0.0), "D"), ((0.0, 0.0, 1.0), "C")])
+def test_one_functional_alone_can_be_kept(tmp_path, weights, kept):
+    rows, end = functional_walk(tmp_path, AnalyticBackend(A), 0.5, 2.0, weights, steps=8)
+    values = {name: [getattr(row, name) for row in rows] for name in ("R", "D", "C")}
+    assert end == "steps"
+    for name, course in values.items():
+        spread = (max(course) - min(course)) / course[0]
+        assert spread < 2e-3 if name == kept else spread > 0.05
+
+
+def test_where_the_functional_is_stationary_the_walk_stops_by_name(tmp_path):
+    rows, end = functional_walk(tmp_path, AnalyticBackend(A), 1.0, 2.0, (1.0, 1.0, 2.0))
+    assert (end, rows[-1].reason, rows[-1].outcome) == ("stationary", "stationary", Outcome.SINGULAR)
+
+
+class ConstantMultiplier(Process):
+    """A user's process: gamma stays, lam grows; nothing is held but the walk's own record of C."""
+
+    moved_by = ("gamma",)
+
+    @property
+    def held(self):
+        return (Held(C=1.0),)
+
+    def velocity(self, point, response):
+        return Velocity(lam=0.1, gamma=0.0)
+
+    def left(self, point):
+        return 1.0 - point.lam
+
+    def moved(self, point, velocity, length):
+        return Point(lam=point.lam + length, gamma=point.gamma, t=point.t)
+
+
+def test_a_process_of_ones_own_is_named_by_its_path(tmp_path):
+    own = f"{__name__}:ConstantMultiplier"
+    rows, end = walk(tmp_path, AnalyticBackend(A), process=own, settle=False, step_length=0.1)
+    assert end == "end"
+    assert rows[-1].lam == pytest.approx(1.0)
+    assert {row.gamma for row in rows} == {4.0}
+    assert {row.process for row in rows} == {own}
+
+
+@pytest.mark.parametrize("name", ["nowhere:Process", f"{__name__}:walk", "isoclassification"])
+def test_a_process_that_is_none_is_refused(name):
+    with pytest.raises(UsageError, match="--process"):
+        process_class(name)
+
+
+def test_a_step_trains_in_rounds_until_F_falls_no_more_than_its_tolerance(tmp_path):
+    backend = AnalyticBackend(A, lag=0.5)
+    once, _ = walk(tmp_path / "once", backend, steps=6)
+    kinds = {"equilibration": EquilibrationConfig(gap=1e-6, rounds=12)}
+    rounds, _ = walk(tmp_path / "rounds", backend, steps=6, **kinds)
+    assert all(row.gap is None for row in once)
+    assert all(0.0 <= row.gap <= 1e-6 * row.F_end for row in rounds[1:])
+    exact = [A.F(row.lam, row.gamma) for row in rounds[1:]]
+    assert [row.F for row in rounds[1:]] == pytest.approx(exact, rel=1e-4)
+    off = max(row.F / A.F(row.lam, row.gamma) - 1 for row in once[1:])
+    assert off > 5 * max(row.F / A.F(row.lam, row.gamma) - 1 for row in rounds[1:])
+    assert rounds[-1].examples > once[-1].examples

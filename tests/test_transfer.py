@@ -10,8 +10,9 @@ from rayfe.config import RunConfig
 from rayfe.driver import advance, open_trajectory
 from rayfe.records import Outcome, Point
 from rayfe.store import Store, load_rows
-from rayfe.surface.process import Geodesic, SingularResponse
+from rayfe.surface.process import SingularResponse
 from rayfe.surface.reference import MovingPowerSurface
+from rayfe.surface.transfer import Geodesic
 
 SURFACE = MovingPowerSurface(kappa=10.0, a=0.3, b=1 / 3, kappa_t=3.0, a_t=0.1)
 

@@ -86,7 +86,7 @@ class InlineBackend(Backend):
         models = [self._start(replica, key) for replica in request.replicas]
         replicas = make_replicas(models, self._device)
         probe = self._probe(request, t, updates)
-        phase = "walk" if annealing is None else "first" if annealing.begin == 0.0 else f"from epoch {annealing.begin:.15g}"
+        phase = _phase(request)
         order = generator(self._device, key.seed, key.trajectory, key.step, key.attempt, phase, "order")
         trained = train(
             replicas,
@@ -215,3 +215,11 @@ class InlineBackend(Backend):
         if weights is not None:
             load_weights(model, weights)
         return model.to(self._device, self._dtype)
+
+
+def _phase(request: EquilibrateRequest) -> str:
+    """Names the random numbers of one training among those of the same step."""
+    annealing = request.annealing
+    if annealing is not None:
+        return "first" if annealing.begin == 0.0 else f"from epoch {annealing.begin:.15g}"
+    return "walk" if request.round == 0 else f"round {request.round}"

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from rayfe.config import TRANSFERS
 from rayfe.figures.drawing import PALETTE, Draw, Walk, png
 from rayfe.figures.frames import only_baselines, only_transfers, pool
 from rayfe.figures.transfer import BASELINE_FIGURES, IN_T, PROCESSES
@@ -18,7 +19,7 @@ from rayfe.figures.walks import (
     rate_distortion,
     validation_loss,
 )
-from rayfe.summary import BASELINES, TRANSFERS
+from rayfe.summary import BASELINES
 
 __all__ = [
     "FIGURES",

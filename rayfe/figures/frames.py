@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 
 import pandas as pd
 
-from rayfe.summary import BASELINES, TRANSFERS
+from rayfe.config import TRANSFERS
+from rayfe.summary import BASELINES
 
 
 def pool(load: Callable[[str], pd.DataFrame], runs: Sequence[str]) -> pd.DataFrame:

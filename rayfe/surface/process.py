@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import abc
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
-
-import numpy as np
 
 from rayfe.records import Held, Point, Response, Velocity
 
 BLIND = 2.0
 """Standard errors that C_gamma must be below zero for gamma to hold C."""
-POLE = 0.05
-"""Size of 1 + k lam below which the geodesic's velocity (30) means nothing."""
-NEAR_POLE = 0.2
-"""Below this size of 1 + k lam steps fail because of the pole: lam runs away before it arrives there."""
-LARGEST_CHANGE = 1.5
-"""Factor by which a step in t may change lam or gamma before the settle: rates are only predictions there."""
+AT_STATIONARY = 0.02
+"""Distance in logarithms of the multipliers from a stationary point of G below which there is no direction to go."""
+NEAR_STATIONARY = 0.3
+"""Distance in logarithms of the multipliers from a stationary point of G at which steps fail because of it."""
+CLOSED_AFTER = 6
+"""Steps that a closed curve has at least."""
 LOSS = Held(C=1.0)
 
 
@@ -35,11 +34,13 @@ class Process(abc.ABC):
 
     moved_by: ClassVar[tuple[str, ...]]
     """Multipliers that settle the conditions: "gamma", or "gamma" and "lam"."""
+    end: ClassVar[str] = "end"
+    """Name of the end where nothing is left."""
 
     @property
     @abc.abstractmethod
     def held(self) -> tuple[Held, ...]:
-        """Conditions, as many as multipliers in `moved_by`; the first is the loss C."""
+        """Conditions, at most as many as multipliers in `moved_by`."""
 
     @abc.abstractmethod
     def velocity(self, point: Point, response: Response) -> Velocity:
@@ -49,9 +50,13 @@ class Process(abc.ABC):
             SingularResponse: the response does not determine it.
         """
 
-    @abc.abstractmethod
     def left(self, point: Point) -> float:
-        """Progress that is left from here to the end; 0 or less there."""
+        """Progress that is left from here to the end; 0 or less there, and infinite where there is no end to arrive at."""
+        return math.inf
+
+    def ended(self, points: Sequence[Point]) -> str | None:
+        """The name of the end at which a walk over these accepted points has arrived; None before it."""
+        return self.end if self.left(points[-1]) <= 0.0 else None
 
     def singular_near(self, point: Point) -> str | None:
         """The named stop that explains why no step succeeds from here, None where there is none."""
@@ -64,101 +69,89 @@ class Process(abc.ABC):
 
 @dataclass(frozen=True, slots=True)
 class IsoClassification(Process):
-    """C is constant while lam rises to `lam_end` (31); progress is log lam."""
+    """C is constant while lam goes, up or down, to `lam_end` (31); progress is the way in log lam."""
 
     lam_end: float
     moved_by: ClassVar[tuple[str, ...]] = ("gamma",)
+    end: ClassVar[str] = "lam_end"
 
     @property
     def held(self) -> tuple[Held, ...]:
         return (LOSS,)
 
     def velocity(self, point: Point, response: Response) -> Velocity:
-        """lam_dot = lam, so alpha = -lam / C_gamma in (31)."""
-        _require_sight(response)
-        return Velocity(lam=point.lam, gamma=-response.C_lam / response.C_gamma * point.lam)
+        """lam_dot = lam, or -lam on the way down, so alpha = -lam_dot / C_gamma in (31)."""
+        require_sight(response)
+        lam_dot = math.copysign(point.lam, self.lam_end - point.lam)
+        return Velocity(lam=lam_dot, gamma=-response.C_lam / response.C_gamma * lam_dot)
 
     def left(self, point: Point) -> float:
-        return math.log(self.lam_end / point.lam)
+        return abs(math.log(self.lam_end / point.lam))
 
     def moved(self, point: Point, velocity: Velocity, length: float) -> Point:
-        lam = self.lam_end if length == self.left(point) else point.lam * math.exp(length)
+        arrives = length == self.left(point)
+        lam = self.lam_end if arrives else point.lam * math.exp(math.copysign(length, self.lam_end - point.lam))
         return Point(lam=lam, gamma=point.gamma + velocity.gamma * length, t=point.t)
 
 
-class Transfer(Process):
-    """A process along a data path from t = 0 to t = 1; progress is t."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class IsoFunctional(Process):
+    """G = R R + D D + C C is constant (Remark 8); progress is arclength in (log lam, log gamma).
 
-    def left(self, point: Point) -> float:
-        return 1.0 - point.t
+    Level sets of G are closed curves around (lam, gamma) = (D / R, C / R), where G is stationary. `forward` is
+    alpha > 0 of Remark 8. Both multipliers settle G, along its gradient, so that turning points need no care.
+    """
 
-    def moved(self, point: Point, velocity: Velocity, length: float) -> Point:
-        return Point(
-            lam=_limited(point.lam, velocity.lam * length),
-            gamma=_limited(point.gamma, velocity.gamma * length),
-            t=1.0 if length == self.left(point) else point.t + length,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class ConstantRate(Transfer):
-    """C is constant while lam changes at the given rate per unit of t (38)."""
-
-    lam_dot: float
-    moved_by: ClassVar[tuple[str, ...]] = ("gamma",)
-
-    @property
-    def held(self) -> tuple[Held, ...]:
-        return (LOSS,)
-
-    def velocity(self, point: Point, response: Response) -> Velocity:
-        _require_sight(response)
-        assert response.C_t is not None
-        return Velocity(lam=self.lam_dot, gamma=-(response.C_lam * self.lam_dot + response.C_t) / response.C_gamma)
-
-    def moved(self, point: Point, velocity: Velocity, length: float) -> Point:
-        limited = super(ConstantRate, self).moved(point, velocity, length)
-        return Point(lam=point.lam + self.lam_dot * length, gamma=limited.gamma, t=limited.t)
-
-
-@dataclass(frozen=True, slots=True)
-class Geodesic(Transfer):
-    """C is constant and D - k R is, so that the transfer is straight in the (D, R) plane (30)."""
-
-    k: float
-    layer: float = 0.0
-    """Up to this t lam is left to the settle: where the target's classes are new, F_t is steep at t = 0."""
+    functional: Held
+    forward: bool = True
     moved_by: ClassVar[tuple[str, ...]] = ("gamma", "lam")
 
     @property
     def held(self) -> tuple[Held, ...]:
-        return (LOSS, Held(D=1.0, R=-self.k))
+        return (self.functional,)
 
     def velocity(self, point: Point, response: Response) -> Velocity:
-        """Solves (30) with F_t, the change of R at fixed (D, C), as its source: R_t at fixed multipliers bends the line.
+        """alpha (-G_gamma, G_lam), in logarithms of the multipliers and of unit length.
 
-        In the boundary layer, where the rates change too fast to say anything of lam, gamma alone follows C_t.
+        Raises:
+            SingularResponse: G is stationary here, or the stencil cannot tell.
         """
-        _require_sight(response)
-        assert response.F_t is not None and response.D_t is not None and response.C_t is not None
-        assert response.D_lam is not None
-        if point.t < self.layer:
-            return Velocity(lam=0.0, gamma=-response.C_t / response.C_gamma)
-        pole = self._pole(point)
-        if abs(pole) < POLE:
-            raise SingularResponse("pole", f"1 + k lam = {pole:.3g}: the line's slope is that of the surface")
-        hessian = np.array([[response.D_lam, response.D_gamma], [response.C_lam, response.C_gamma]])
-        if not np.linalg.det(hessian) > 0.0:
-            raise SingularResponse("singular", f"det Hess F = {np.linalg.det(hessian):.3g} is not above zero")
-        source = [self.k * response.F_t / pole - response.D_t, -response.C_t]
-        lam_dot, gamma_dot = np.linalg.solve(hessian, source)
-        return Velocity(lam=float(lam_dot), gamma=float(gamma_dot))
+        G_gamma, G_lam = held_jacobian(self, point, response)[0]
+        slope = math.hypot(point.lam * G_lam, point.gamma * G_gamma)
+        size = (
+            abs(self.functional.C) * response.C_gamma_se * point.gamma + abs(self.functional.D) * response.C_lam_se * point.lam
+        )
+        if slope <= BLIND * size or self._from_stationary(point) < AT_STATIONARY:
+            raise SingularResponse("stationary", f"the functional does not change here: {slope:.3g} per unit of log")
+        alpha = (1.0 if self.forward else -1.0) / slope
+        return Velocity(lam=-alpha * point.lam * point.gamma * G_gamma, gamma=alpha * point.gamma * point.lam * G_lam)
 
     def singular_near(self, point: Point) -> str | None:
-        return "pole" if abs(self._pole(point)) < NEAR_POLE else None
+        """Where no step succeeds although G has a stationary point, that is why."""
+        return "stationary" if self._from_stationary(point) < NEAR_STATIONARY else None
 
-    def _pole(self, point: Point) -> float:
-        return 1.0 + self.k * point.lam
+    def _from_stationary(self, point: Point) -> float:
+        """Distance in logarithms of the multipliers from (D / R, C / R); infinite if that is no point of the surface."""
+        R, D, C = self.functional.R, self.functional.D, self.functional.C
+        if not R or D / R <= 0.0 or C / R <= 0.0:
+            return math.inf
+        return _log_distance(point, Point(lam=D / R, gamma=C / R))
+
+    def ended(self, points: Sequence[Point]) -> str | None:
+        """Back at the start, after having gone around: the curve is closed."""
+        if len(points) < CLOSED_AFTER:
+            return None
+        away = [_log_distance(points[0], point) for point in points]
+        step = _log_distance(points[-2], points[-1])
+        back = away[-1] <= step and away[-2] <= 2.0 * step and max(away) > 2.0 * step
+        return "closed" if back else None
+
+    def moved(self, point: Point, velocity: Velocity, length: float) -> Point:
+        lam, gamma = (
+            value * math.exp(rate / value * length)
+            for value, rate in ((point.lam, velocity.lam), (point.gamma, velocity.gamma))
+        )
+        return Point(lam=lam, gamma=gamma, t=point.t)
 
 
 def held_jacobian(process: Process, point: Point, response: Response) -> tuple[tuple[float, ...], ...]:
@@ -172,12 +165,13 @@ def held_jacobian(process: Process, point: Point, response: Response) -> tuple[t
     return tuple(tuple(entry(held, multiplier) for multiplier in process.moved_by) for held in process.held)
 
 
-def _require_sight(response: Response) -> None:
+def require_sight(response: Response) -> None:
+    """Raise SingularResponse where C_gamma cannot be told from zero."""
     if response.C_gamma >= -BLIND * response.C_gamma_se:
         raise SingularResponse(
             "gamma_blind", f"C_gamma = {response.C_gamma:.3g} +- {response.C_gamma_se:.2g} is not below zero"
         )
 
 
-def _limited(value: float, change: float) -> float:
-    return min(max(value + change, value / LARGEST_CHANGE), value * LARGEST_CHANGE)
+def _log_distance(one: Point, other: Point) -> float:
+    return math.hypot(math.log(other.lam / one.lam), math.log(other.gamma / one.gamma))

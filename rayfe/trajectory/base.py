@@ -7,7 +7,6 @@ behind. Whoever drives it (`driver`, a notebook, a test) decides where requests 
 from __future__ import annotations
 
 import abc
-import dataclasses
 from collections.abc import Generator, Sequence
 from typing import Any
 
@@ -15,10 +14,8 @@ from rayfe.config import RunConfig, Start
 from rayfe.records import (
     Answer,
     Commit,
-    MeasureRequest,
     Outcome,
     Point,
-    Replica,
     Request,
     Split,
     StepKey,
@@ -66,7 +63,7 @@ class Trajectory(abc.ABC):
             return None
         if self._rows[-1].reason in STOPS:
             return self._rows[-1].reason
-        if self.accepted and (end := self._end(self.accepted[-1])):
+        if self.accepted and (end := self._end(self.accepted)):
             return end
         if len(self.accepted) > self._config.steps:
             return "steps"
@@ -75,8 +72,8 @@ class Trajectory(abc.ABC):
         return None
 
     @abc.abstractmethod
-    def _end(self, last: StepRecord) -> str | None:
-        """The name of the end that the last accepted step arrived at; None before it."""
+    def _end(self, accepted: Sequence[StepRecord]) -> str | None:
+        """The name of the end that the last of the accepted steps arrived at; None before it."""
 
     @abc.abstractmethod
     def attempt(self) -> Steps:
@@ -98,20 +95,6 @@ class Trajectory(abc.ABC):
         """Names the next attempt at `step`."""
         attempts = sum(row.step == step for row in self._rows)
         return StepKey(trajectory=self.start.name, seed=self.start.seed, step=step, attempt=attempts)
-
-    def _measure(
-        self,
-        key: StepKey,
-        replicas: Sequence[Replica],
-        weights: Sequence[Weights | None],
-        purpose: str,
-        *,
-        splits: tuple[Split, ...] = (Split.TRAIN,),
-        slope_in_t: bool = False,
-    ) -> MeasureRequest:
-        """Read the replicas with the weights that they have now."""
-        now = (dataclasses.replace(replica, weights=trained) for replica, trained in zip(replicas, weights, strict=True))
-        return MeasureRequest(key=key, replicas=tuple(now), splits=splits, purpose=purpose, slope_in_t=slope_in_t)
 
     @property
     def _judged(self) -> tuple[Split, ...]:

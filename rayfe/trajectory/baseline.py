@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 
 from rayfe.records import (
     Annealing,
@@ -18,6 +18,7 @@ from rayfe.records import (
 from rayfe.rows import Work
 from rayfe.surface.stepper import Verdict
 from rayfe.trajectory.base import Steps, Trajectory, WalkFailed
+from rayfe.trajectory.step import measure_request
 from rayfe.weights import pack, unpack
 
 TRAINED_AT = {"finetune": 1.0, "scratch": 1.0, "joint": 0.5}
@@ -32,8 +33,8 @@ class Baseline(Trajectory):
     (finetune, joint), or a new model (scratch). `C_target` is the source's C, which a transfer would hold; null for scratch.
     """
 
-    def _end(self, last: StepRecord) -> str | None:
-        return "trained" if last.step * self._config.equilibration.epochs >= self._config.method_epochs else None
+    def _end(self, accepted: Sequence[StepRecord]) -> str | None:
+        return "trained" if accepted[-1].step * self._config.equilibration.epochs >= self._config.method_epochs else None
 
     def attempt(self) -> Steps:
         return self._first_step() if not self.accepted else self._next_step()
@@ -63,7 +64,7 @@ class Baseline(Trajectory):
         request = EquilibrateRequest(key=work.key, replicas=(replica,), preconditioner=first.preconditioner)
         walk = work.equilibrated((yield request))
         self._require(walk.outcome, "learning-rate")
-        read = work.measured((yield self._measure(work.key, (replica,), walk.weights, "test")))
+        read = work.measured((yield measure_request(work, (replica,), walk.weights, "test")))
         return walk.weights[0], read.readings[0].C
 
     def _next_step(self) -> Steps:
@@ -84,7 +85,7 @@ class Baseline(Trajectory):
 
     def _read(self, work: Work, weights: Weights | None, carry: Weights, *, C_target: float | None) -> Steps:
         replica = Replica(name="settled", point=self._point, weights=weights)
-        measure = self._measure(work.key, (replica,), (weights,), "test", splits=self._judged)
+        measure = measure_request(work, (replica,), (weights,), "test", splits=self._judged)
         tested = work.measured((yield measure))
         columns = {"process": self._config.method, "tested": tested.readings, "C_target": C_target}
         return self._commit(

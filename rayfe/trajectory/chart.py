@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from rayfe.config import RunConfig
 from rayfe.records import Point, Replica, Response, SettleRequest, StepKey, Weights
 from rayfe.surface.process import Process, held_jacobian
-from rayfe.trajectory.holding import Holding
 from rayfe.weights import along, slope, unpack
 
 TANGENTS: Mapping[str, str] = {"gamma": "tangent", "lam": "tangent_lam"}
@@ -18,11 +18,21 @@ Tangents = Mapping[str, Weights]
 """dtheta / dmultiplier by the names of TANGENTS."""
 
 
-def tangents_of(process: Process, replicas: Sequence[Replica], weights: Sequence[Weights]) -> Tangents:
-    """dtheta/dgamma, and dtheta/dlam where the process moves both, by central differences of the neighbours' weights (18)."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Aims:
+    """What a settle is to bring about: values of what `process` holds, on the draws of settles."""
+
+    process: Process
+    targets: tuple[float, ...]
+    scales: tuple[float, ...]
+    """Sizes of what is held: a miss is small or large relative to them."""
+
+
+def tangents_of(moved_by: Sequence[str], replicas: Sequence[Replica], weights: Sequence[Weights]) -> Tangents:
+    """dtheta/dmultiplier for those a process moves, by central differences of the neighbours' weights (18)."""
     at = {replica.name: (replica.point, trained) for replica, trained in zip(replicas, weights, strict=True)}
     tangents = {}
-    for multiplier in process.moved_by:
+    for multiplier in moved_by:
         (upper, up), (lower, down) = at[f"{multiplier}+"], at[f"{multiplier}-"]
         tangents[TANGENTS[multiplier]] = slope(up, down, getattr(upper, multiplier) - getattr(lower, multiplier))
     return tangents
@@ -42,10 +52,10 @@ def moved(weights: Weights, tangents: Tangents, here: Point, there: Point) -> We
 
 
 def settle_request(
-    config: RunConfig, key: StepKey, holding: Holding, weights: Weights, tangents: Tangents, point: Point, response: Response
+    config: RunConfig, key: StepKey, aims: Aims, weights: Weights, tangents: Tangents, point: Point, response: Response
 ) -> SettleRequest:
     """Settle what is held within the stencil's reach, starting from the response."""
-    process, delta = holding.process, config.neighbours
+    process, delta = aims.process, config.neighbours
     reach = {"gamma": delta.gamma_delta * point.gamma, "lam": delta.lam_delta * point.lam}
     return SettleRequest(
         key=key,
@@ -53,8 +63,8 @@ def settle_request(
         tangents={multiplier: tangents[TANGENTS[multiplier]] for multiplier in process.moved_by},
         point=point,
         held=process.held,
-        targets=holding.targets,
-        scales=holding.scales,
+        targets=aims.targets,
+        scales=aims.scales,
         jacobian=held_jacobian(process, point, response),
         reach={multiplier: reach[multiplier] for multiplier in process.moved_by},
         accuracy=SETTLED * config.tolerance,

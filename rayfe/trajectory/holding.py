@@ -8,7 +8,8 @@ import numpy as np
 
 from rayfe.records import Point, Reading, StepRecord, Weights
 from rayfe.rows import number, reading_in, response_in
-from rayfe.surface.process import Process, held_jacobian
+from rayfe.surface.process import LOSS, Process, held_jacobian
+from rayfe.trajectory.chart import Aims
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,14 +21,10 @@ class Holding:
     kept: Weights
 
     @property
-    def targets(self) -> tuple[float, ...]:
-        """Values of what is held at the start, on the draws of settles."""
-        return tuple(self.kept["targets"].tolist())
-
-    @property
-    def scales(self) -> tuple[float, ...]:
-        """Sizes of what is held: a miss is small or large relative to them."""
-        return tuple(held.scale(reading_in(self.start)) for held in self.process.held)
+    def aims(self) -> Aims:
+        """The values at the start."""
+        scales = tuple(held.scale(reading_in(self.start)) for held in self.process.held)
+        return Aims(process=self.process, targets=tuple(self.kept["targets"].tolist()), scales=scales)
 
     def drift_se(self, reading: Reading) -> float:
         """Standard error of C / C0 - 1. Draws are those of step 0, so the noise that both have in common cancels."""
@@ -42,17 +39,32 @@ class Holding:
         miss = reading.D - number(self.start.D) - self.start.k * (reading.R - number(self.start.R))
         return miss, float(np.linalg.norm(noise))
 
+    @property
+    def holds_C(self) -> bool:
+        """Whether C is one of the conditions."""
+        return LOSS in self.process.held
+
+    def held_miss(self, reading: Reading) -> tuple[float, float]:
+        """The first condition relative to its scale, and its standard error with the start's draws cancelled."""
+        if self.process.held[0] == LOSS:
+            return reading.C / number(self.start.C) - 1.0, self.drift_se(reading)
+        held, scale = self.process.held[0], self.aims.scales[0]
+        noise = held.D * (np.asarray(reading.D_noise) - self.kept["D_noise"])
+        noise += held.C * (np.asarray(reading.C_noise) - self.kept["C_noise"])
+        return (held.of(reading) - held.of(reading_in(self.start))) / scale, float(np.linalg.norm(noise)) / scale
+
     def worst(self, reading: Reading) -> tuple[float, float]:
         """The condition that is furthest off, relative to its scale, and its standard error."""
-        misses = [(reading.C / number(self.start.C) - 1.0, self.drift_se(reading))]
+        misses = [self.held_miss(reading)]
         line = self.line_miss(reading)
         if line is not None:
-            misses.append((line[0] / self.scales[1], line[1] / self.scales[1]))
+            misses.append((line[0] / self.aims.scales[1], line[1] / self.aims.scales[1]))
         return max(misses, key=lambda miss: abs(miss[0]))
 
     def correction(self, rejected: StepRecord, at: Point) -> dict[str, float]:
         """Newton step of the multipliers from where a settle ended at its bounds."""
-        misses = [number(rejected.C) - number(rejected.C_target)]
+        held = self.process.held[0]
+        misses = [held.of(reading_in(rejected)) - held.of(reading_in(self.start))]
         if rejected.line_miss is not None:
             misses.append(rejected.line_miss)
         jacobian = np.array(held_jacobian(self.process, at, response_in(rejected)))

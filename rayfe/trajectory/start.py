@@ -1,0 +1,71 @@
+"""Step 0: the start's own equilibrium, brought about by the walk's settings, with the response around it."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any
+
+from rayfe.config import RunConfig
+from rayfe.records import Annealing, Answer, EquilibrateRequest, Outcome, Point, Reading, Replica, Request, Split, Weights
+from rayfe.rows import Work, probe_ends
+from rayfe.surface.response import response_of
+from rayfe.surface.stencil import neighbours
+from rayfe.trajectory.base import WalkFailed
+from rayfe.trajectory.chart import tangents_of
+from rayfe.trajectory.step import Chart, by_name, measure_request
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Started:
+    """The model of step 0, read twice: with the draws of settles (`centre`) and with those that judge (`train`)."""
+
+    chart: Chart
+    centre: Reading
+    train: Reading
+    state: Weights
+    columns: dict[str, Any]
+
+
+def start_equilibrium(
+    config: RunConfig, work: Work, point: Point, *, moved_by: tuple[str, ...], splits: tuple[Split, ...]
+) -> Generator[Request, Answer | None, Started]:
+    """Train a new model at `point`, then a stencil from it; tangents in the multipliers `moved_by`.
+
+    Raises:
+        WalkFailed: a training diverged.
+    """
+    new = Replica(name="centre", point=point, weights=None)
+    whole = Annealing(epochs=config.equilibration.first_epochs, begin=0.0, end=config.equilibration.first_epochs)
+    first = work.equilibrated((yield EquilibrateRequest(key=work.key, replicas=(new,), annealing=whole)), first=True)
+    if first.outcome is not Outcome.OK:
+        raise WalkFailed("the first equilibrium diverged; lower --equilibration.first-learning-rate")
+    stencil = neighbours(point, config.stencil, config.neighbours)
+    replicas = tuple(Replica(name=name, point=at, weights=first.weights[0]) for name, at in stencil.items())
+    walk = work.equilibrated((yield EquilibrateRequest(key=work.key, replicas=replicas, preconditioner=first.preconditioner)))
+    if walk.outcome is not Outcome.OK:
+        raise WalkFailed("the walk's equilibration diverged at the start; lower --equilibration.learning-rate")
+    measure = measure_request(work, replicas, walk.weights, "settle", slope_in_t=config.moves_data)
+    read = by_name(work.measured((yield measure)).readings)
+    settled = (Replica(name="settled", point=point, weights=None),)
+    tested = work.measured((yield measure_request(work, settled, walk.weights[:1], "test", splits=splits)))
+    train, response = tested.readings[0], response_of(read)
+    columns = {
+        "tested": tested.readings,
+        "response": response,
+        "response_age": 0,
+        "C_target": train.C,
+        "C_settle_target": read["centre"].C,
+        "drift_se": 0.0,
+        "excess": 0.0,
+        "F_start": probe_ends(first.readings)["F_start"],
+        "F_end": probe_ends(walk.readings)["F_end"],
+    }
+    chart = Chart(
+        weights=walk.weights[0],
+        tangents=tangents_of(moved_by, replicas, walk.weights),
+        response=response,
+        response_age=0,
+        second_moment=walk.preconditioner,
+    )
+    return Started(chart=chart, centre=read["centre"], train=train, state=tested.weights[0], columns=columns)

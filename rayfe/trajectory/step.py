@@ -1,0 +1,161 @@
+"""One quasi-static step: train at the next point, settle what is held, read the model with draws that saw neither."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rayfe.config import RunConfig
+from rayfe.records import (
+    Answer,
+    Equilibrated,
+    EquilibrateRequest,
+    MeasureRequest,
+    Outcome,
+    Point,
+    Reading,
+    Replica,
+    Request,
+    Response,
+    Split,
+    Weights,
+)
+from rayfe.rows import Work, number, probe_ends
+from rayfe.surface.response import chart_defect, response_of
+from rayfe.surface.stencil import centre_only, neighbours
+from rayfe.trajectory.chart import Aims, Tangents, moved, settle_request, tangents_of
+
+RISE = 0.02
+"""J may rise by this fraction of itself during an equilibration; more means that it did not equilibrate."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Chart:
+    """A model and what is known of the surface around it."""
+
+    weights: Weights
+    tangents: Tangents
+    response: Response
+    response_age: int
+    """Accepted steps since the response and the tangents were measured."""
+    second_moment: Weights | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Candidate:
+    """What a step arrived at, before anybody judges it."""
+
+    outcome: Outcome
+    point: Point
+    columns: dict[str, Any]
+    """Columns of its row, as far as they do not depend on the trajectory."""
+    chart: Chart | None = None
+    """None: it did not equilibrate."""
+    train: Reading | None = None
+    state: Weights | None = None
+    """The weights that were read, with the batch-norm statistics of that reading."""
+    used: float = 0.0
+    """Part of the chart's reach that the settle used, in [0, 1]."""
+
+
+def take_step(
+    config: RunConfig, work: Work, point: Point, start: Chart, aims: Aims, *, refresh: bool, splits: tuple[Split, ...]
+) -> Generator[Request, Answer | None, Candidate]:
+    """Train the model of `start` at `point` and settle `aims` there; with `refresh` a stencil is trained, too."""
+    trained, replicas, columns = yield from _rounds(config, work, point, start, refresh=refresh)
+    outcome = _outcome(trained, columns["F_start"], columns["F_end"])
+    if outcome is not Outcome.OK:
+        return Candidate(outcome=outcome, point=point, columns=columns)
+    response, tangents, age, centre = start.response, start.tangents, start.response_age + 1, None
+    if refresh:
+        measure = measure_request(work, replicas, trained.weights, "settle", slope_in_t=config.moves_data)
+        read = by_name(work.measured((yield measure)).readings)
+        response, age, centre = response_of(read), 0, read["centre"]
+        tangents = tangents_of(aims.process.moved_by, replicas, trained.weights)
+    weights, used = trained.weights[0], 0.0
+    if config.settle:
+        request = settle_request(config, work.key, aims, weights, tangents, point, response)
+        settled = work.settled((yield request))
+        weights, used = settled.weights, max(abs(a) / request.reach[m] for m, a in settled.shift.items())
+        shift_lam = settled.shift.get("lam")
+        point = Point(lam=point.lam + (shift_lam or 0.0), gamma=point.gamma + settled.shift["gamma"], t=point.t)
+        columns |= {"C_before_settle": settled.before.C, "settle_shift": settled.shift["gamma"]}
+        columns |= {"settle_shift_lam": shift_lam}
+    replica = Replica(name="settled", point=point, weights=weights)
+    tested = work.measured((yield measure_request(work, (replica,), (weights,), "test", splits=splits)))
+    train = tested.readings[0]
+    columns |= {
+        "tested": tested.readings,
+        "response": response,
+        "response_age": age,
+        "chart_defect": chart_defect(centre, train) if centre and "lam" not in aims.process.moved_by else None,
+    }
+    chart = Chart(
+        weights=weights,
+        tangents=tangents,
+        response=response,
+        response_age=age,
+        second_moment=trained.preconditioner,
+    )
+    return Candidate(
+        outcome=outcome, point=point, columns=columns, chart=chart, train=train, state=tested.weights[0], used=used
+    )
+
+
+def _rounds(
+    config: RunConfig, work: Work, point: Point, start: Chart, *, refresh: bool
+) -> Generator[Request, Answer | None, tuple[Equilibrated, tuple[Replica, ...], dict[str, Any]]]:
+    """Train in rounds until F at fixed multipliers falls no more than the tolerance of equilibrium allows.
+
+    A stencil is trained in the last of them only, which is also the round that says how far F still falls.
+    """
+    tolerance, most = config.equilibration.gap, config.equilibration.rounds
+    weights, moments, columns = start.weights, start.second_moment, dict[str, Any]()
+    for index in range(most if tolerance is not None else 1):
+        stencil = refresh and (tolerance is None or index > 0)
+        points = neighbours(point, config.stencil, config.neighbours) if stencil else centre_only(point)
+        replicas = tuple(
+            Replica(name=name, point=at, weights=moved(weights, start.tangents, point, at)) for name, at in points.items()
+        )
+        request = EquilibrateRequest(key=work.key, replicas=replicas, preconditioner=moments, round=index)
+        trained = work.equilibrated((yield request))
+        ends = probe_ends(trained.readings)
+        before = columns.get("F_end")
+        columns = {"F_start": ends["F_start"]} | columns | {"F_end": ends["F_end"]}
+        if trained.outcome is not Outcome.OK:
+            break
+        weights, moments = trained.weights[0], trained.preconditioner
+        if before is not None:
+            columns["gap"] = before - number(ends["F_end"])
+            if columns["gap"] <= number(tolerance) * abs(number(ends["F_end"])):
+                break
+    return trained, replicas, columns
+
+
+def measure_request(
+    work: Work,
+    replicas: Sequence[Replica],
+    weights: Sequence[Weights | None],
+    purpose: str,
+    *,
+    splits: tuple[Split, ...] = (Split.TRAIN,),
+    slope_in_t: bool = False,
+) -> MeasureRequest:
+    """Read the replicas with the weights that they have now."""
+    now = (
+        Replica(name=replica.name, point=replica.point, weights=trained)
+        for replica, trained in zip(replicas, weights, strict=True)
+    )
+    return MeasureRequest(key=work.key, replicas=tuple(now), splits=splits, purpose=purpose, slope_in_t=slope_in_t)
+
+
+def by_name(readings: Sequence[Reading]) -> dict[str, Reading]:
+    """Training readings by replica."""
+    return {reading.replica: reading for reading in readings if reading.split is Split.TRAIN}
+
+
+def _outcome(trained: Equilibrated, F_start: float | None, F_end: float | None) -> Outcome:
+    if trained.outcome is Outcome.OK and F_start is not None and F_end is not None and F_end > F_start + RISE * abs(F_start):
+        return Outcome.NOT_EQUILIBRATED
+    return trained.outcome
