@@ -200,6 +200,10 @@ class MeasureConfig:
 
     head_draws: int = 128
     """Draws of z per example through the classifier in antithetic pairs, half of them per independent set."""
+    settle_size: int | None = None
+    """Training images of each data set by which a settle searches between its readings of all; all without it."""
+    slope_size: int | None = None
+    """Training images of each data set over which F_t is read; all without it."""
     probe_size: int = 5000
     """Training images on which J is read during an equilibration."""
     chunk: int = 4000
@@ -212,6 +216,9 @@ class MeasureConfig:
             self.head_draws,
             "must be a multiple of 4, at least 8",
         )
+        for name in ("settle_size", "slope_size"):
+            if getattr(self, name) is not None:
+                _at_least(f"measure.{name}", getattr(self, name), 2)
         _at_least("measure.probe_size", self.probe_size, 2)
         _at_least("measure.chunk", self.chunk, 2)
 

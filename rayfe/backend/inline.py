@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -57,6 +58,8 @@ class InlineBackend(Backend):
         self._shape = input_shape(config.model, path.input_shape)
         self._classes = path.classes
         self._paths = {split: self._path(path, split) for split in (Split.TRAIN, Split.VALIDATION)}
+        part = config.measure.settle_size
+        self._part = None if part is None else self._paths[Split.TRAIN].thinned(part)
 
     def _path(self, data: PathData, split: Split) -> DevicePath:
         def on_device(end: Dataset) -> DeviceExamples:
@@ -141,14 +144,14 @@ class InlineBackend(Backend):
     # --- settle and measure -------------------------------------------------------------------------------------------
 
     def settle(self, request: SettleRequest) -> Settled:
-        path, config, t = self._paths[Split.TRAIN], self._config.measure, request.point.t
+        config, t = self._config.measure, request.point.t
         decode = any(held.D for held in request.held)
         cost = 0.0
 
-        def functionals(shift: np.ndarray) -> Functionals:
+        def functionals(path: DevicePath, shift: np.ndarray) -> Functionals:
             nonlocal cost
             model = self._model(settled_weights(request, shift), seed=0)
-            cost += self._recompute(model, request.key.seed, "settle", t, decode=decode)
+            cost += self._recompute(model, path, request.key.seed, "settle", t, decode=decode)
             R = D = C = 0.0
             for stratum in path.present(t):
                 rng = generator(self._device, request.key.seed, Split.TRAIN, "settle", stratum.name)
@@ -159,7 +162,8 @@ class InlineBackend(Backend):
                 cost += reading_cost(len(stratum), decode=decode)
             return Functionals(R=R, D=D, C=C)
 
-        root = find_shift(request, functionals)
+        quick = None if self._part is None else partial(functionals, self._part)
+        root = find_shift(request, partial(functionals, self._paths[Split.TRAIN]), quick)
         return Settled(
             shift=dict(zip(request.tangents, root.shift.tolist(), strict=True)),
             before=root.before,
@@ -172,7 +176,8 @@ class InlineBackend(Backend):
         readings, weights, examples = [], [], 0.0
         for replica in request.replicas:
             model = self._model(replica.weights, seed=request.key.seed)
-            examples += self._recompute(model, request.key.seed, request.purpose, replica.point.t)
+            path = self._paths[Split.TRAIN]
+            examples += self._recompute(model, path, request.key.seed, request.purpose, replica.point.t)
             weights.append(weights_of(model))
             for split in request.splits:
                 reading, cost = self._read(model, replica, split, request)
@@ -193,14 +198,16 @@ class InlineBackend(Backend):
         reading = read(model, path, replica=replica.name, split=split, point=replica.point, t=t, config=config, rng=rng)
         cost = sum(reading_cost(len(stratum)) for stratum in path.present(t))
         if request.slope_in_t and split is Split.TRAIN:
-            slope, more = slope_in_t(model, path, replica.point, config=config, rng=rng("slope in t"))
+            part = path if config.slope_size is None else path.thinned(config.slope_size)
+            slope, more = slope_in_t(model, part, replica.point, config=config, rng=rng("slope in t"))
             reading, cost = dataclasses.replace(reading, F_t=slope), cost + more
         return reading, cost
 
-    def _recompute(self, model: Representation, seed: int, purpose: str, t: float, *, decode: bool = True) -> float:
+    def _recompute(
+        self, model: Representation, path: DevicePath, seed: int, purpose: str, t: float, *, decode: bool = True
+    ) -> float:
         rng = generator(self._device, seed, "statistics", purpose)
-        chunk = self._config.measure.chunk
-        return recompute_statistics(model, self._paths[Split.TRAIN], t, chunk=chunk, rng=rng, decode=decode)
+        return recompute_statistics(model, path, t, chunk=self._config.measure.chunk, rng=rng, decode=decode)
 
     def _start(self, replica: Replica, key: StepKey) -> Any:
         """The model that a replica's training starts from."""

@@ -71,6 +71,10 @@ class DevicePath(abc.ABC):
     def batches(self, t: float, batch: int, *, updates: int, rng: torch.Generator) -> Iterator[DeviceExamples]:
         """`updates` mini-batches of p(x, t), from random numbers that do not depend on t."""
 
+    @abc.abstractmethod
+    def thinned(self, most: int) -> DevicePath:
+        """A part of the path for quick readings: at most about `most` examples of each end, evenly from their order."""
+
     def present(self, t: float) -> tuple[Stratum, ...]:
         """Strata with a share at t."""
         return tuple(stratum for stratum in self.strata if stratum.share(t) > 0)
@@ -87,6 +91,12 @@ class DevicePath(abc.ABC):
             parts = [stratum.examples(part, t) for stratum, part in zip(strata, rows, strict=True)]
             weights = [stratum.weights(part, t) for stratum, part in zip(strata, rows, strict=True)]
             yield joined(parts), torch.cat(weights)
+
+
+def thin(data: DeviceExamples, most: int) -> DeviceExamples:
+    """Every k-th example, so that at most `most` are left."""
+    k = -(-len(data) // most)
+    return data if k == 1 else DeviceExamples(x=data.x[::k].contiguous(), y=data.y[::k].contiguous())
 
 
 def joined(parts: list[DeviceExamples]) -> DeviceExamples:
@@ -128,6 +138,9 @@ class Still(DevicePath):
     def __len__(self) -> int:
         return len(self._data)
 
+    def thinned(self, most: int) -> DevicePath:
+        return Still(thin(self._data, most))
+
     def batches(self, t: float, batch: int, *, updates: int, rng: torch.Generator) -> Iterator[DeviceExamples]:
         for index in batch_indices(len(self), batch, updates=updates, rng=rng):
             yield DeviceExamples(x=self._data.x[index], y=self._data.y[index])
@@ -142,6 +155,9 @@ class Mixture(DevicePath):
 
     def __len__(self) -> int:
         return max(len(self._source), len(self._target))
+
+    def thinned(self, most: int) -> DevicePath:
+        return Mixture(thin(self._source, most), thin(self._target, most))
 
     def batches(self, t: float, batch: int, *, updates: int, rng: torch.Generator) -> Iterator[DeviceExamples]:
         """One uniform number, one source and one target example per draw, whatever t is: it chooses between them."""
@@ -208,10 +224,21 @@ class Displacement(DevicePath):
         )
         self._cumulative = torch.from_numpy(np.cumsum(coupling.weight) / coupling.weight.sum()).to(device)
         self._length = max(len(source), len(target))
+        self._classes = classes
         self.strata = (self._coupled,)
 
     def __len__(self) -> int:
         return self._length
+
+    def thinned(self, most: int) -> DevicePath:
+        """Pairs by systematic sampling, each as often as its weight says."""
+        if len(self._coupled) <= most:
+            return self
+        points = (torch.arange(most, device=self._cumulative.device) + 0.5) / most
+        atoms = torch.searchsorted(self._cumulative, points).clamp_(max=len(self._coupled) - 1)
+        rows, others = (index[atoms].cpu().numpy() for index in (self._coupled.rows, self._coupled.others))
+        coupling = Coupling(source=rows, target=others, weight=np.full(most, 1.0 / most), report={})
+        return Displacement(self._coupled.source, self._coupled.target, coupling, self._classes)
 
     def batches(self, t: float, batch: int, *, updates: int, rng: torch.Generator) -> Iterator[DeviceExamples]:
         """Pairs drawn from the coupling, an epoch at a time by systematic sampling: each as often as its weight says."""

@@ -12,6 +12,8 @@ from rayfe.weights import along
 
 EVALUATIONS = 6
 """Measurements that one settle may take for each multiplier that it moves."""
+QUICK_ACCURACY = 0.3
+"""Part of the accuracy to which a search by quick readings goes before the next full one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,39 +34,92 @@ def settled_weights(request: SettleRequest, shift: np.ndarray) -> dict[str, np.n
     return dict(weights)
 
 
-def find_shift(request: SettleRequest, read: Callable[[np.ndarray], Functionals]) -> Root:
+def find_shift(
+    request: SettleRequest,
+    read: Callable[[np.ndarray], Functionals],
+    quick: Callable[[np.ndarray], Functionals] | None = None,
+) -> Root:
     """Broyden's search from no shift and the request's Jacobian, within its reach; with one multiplier, the secant method.
 
     Every evaluation is a measurement of a model, so the fewest are wanted: scipy's bracketing methods spend two on the
-    bounds before they begin, its Broyden one on each column of the Jacobian. The best shift seen is returned, also
-    if the search ends at a bound; no error is raised.
+    bounds before they begin, its Broyden one on each column of the Jacobian. With `quick`, a reading of a part of
+    the examples, the search goes by it, corrected by what `read` said last; every result is one that `read` has seen.
+    The best shift seen is returned, also if the search ends at a bound; no error is raised.
     """
-    targets, scales = np.array(request.targets), np.array(request.scales)
-    reach = np.array([request.reach[multiplier] for multiplier in request.tangents])
-    # In units of scales and reach, so that the search does not depend on units.
-    jacobian = np.array(request.jacobian) * reach[None, :] / scales[:, None]
-
-    def miss(functionals: Functionals) -> np.ndarray:
-        return (np.array([held.of(functionals) for held in request.held]) - targets) / scales
-
-    shift = np.zeros(len(reach))
-    before = read(shift)
-    current = miss(before)
-    best, best_read, best_size = shift, before, float(np.abs(current).max())
-    evaluations, seen = 1, [shift]
-    while best_size > request.accuracy and evaluations < EVALUATIONS * len(reach):
-        candidate = np.clip(shift + _newton(jacobian, current), -1.0, 1.0)
-        if not np.isfinite(candidate).all() or any(np.array_equal(candidate, old) for old in seen):
+    search = _Search(request)
+    before = search.see(np.zeros(len(search.reach)), read)
+    while search.unfinished:
+        candidate = search.step() if quick is None else search.ahead(quick)
+        if candidate is None:
             break  # at a bound, or the Jacobian says nothing
-        found = read(candidate * reach)
-        evaluations, step, change = evaluations + 1, candidate - shift, miss(found) - current
-        jacobian = jacobian + np.outer(change - jacobian @ step, step) / (step @ step)
-        shift, current = candidate, current + change
-        seen.append(shift)
-        size = float(np.abs(current).max())
-        if size < best_size:
-            best, best_read, best_size = shift, found, size
-    return Root(shift=best * reach, before=before, after=best_read, evaluations=evaluations)
+        search.see(candidate, read)
+    return Root(shift=search.best * search.reach, before=before, after=search.best_read, evaluations=search.evaluations)
+
+
+class _Search:
+    """Broyden's method in units of scales and reach, so that it does not depend on units."""
+
+    def __init__(self, request: SettleRequest) -> None:
+        self._request = request
+        self._targets, self._scales = np.array(request.targets), np.array(request.scales)
+        self.reach = np.array([request.reach[multiplier] for multiplier in request.tangents])
+        self._jacobian = np.array(request.jacobian) * self.reach[None, :] / self._scales[:, None]
+        self._shift: np.ndarray | None = None
+        self._miss = np.zeros(len(self._targets))
+        self._seen: list[np.ndarray] = []
+        self.best_size, self.evaluations = np.inf, 0
+        self.best: np.ndarray
+        self.best_read: Functionals
+
+    @property
+    def unfinished(self) -> bool:
+        return self.best_size > self._request.accuracy and self.evaluations < EVALUATIONS * len(self.reach)
+
+    def miss(self, functionals: Functionals) -> np.ndarray:
+        return (np.array([held.of(functionals) for held in self._request.held]) - self._targets) / self._scales
+
+    def see(self, shift: np.ndarray, read: Callable[[np.ndarray], Functionals]) -> Functionals:
+        """Read the model at `shift` and learn from it."""
+        found = read(shift * self.reach)
+        miss, self.evaluations = self.miss(found), self.evaluations + 1
+        self._seen.append(shift)
+        if self._shift is not None:
+            self._jacobian = _broyden(self._jacobian, shift - self._shift, miss - self._miss)
+        self._shift, self._miss = shift, miss
+        if (size := float(np.abs(miss).max())) < self.best_size:
+            self.best, self.best_read, self.best_size = shift, found, size
+        return found
+
+    def step(self) -> np.ndarray | None:
+        """The next shift to look at; None where there is none that was not seen."""
+        assert self._shift is not None
+        return self._fresh(self._shift + _newton(self._jacobian, self._miss))
+
+    def ahead(self, quick: Callable[[np.ndarray], Functionals]) -> np.ndarray | None:
+        """The shift at which quick readings, corrected by the last full one, are on target."""
+        assert self._shift is not None
+        shift, miss, jacobian = self._shift, self._miss, self._jacobian
+        correction = miss - self.miss(quick(shift * self.reach))
+        for _ in range(EVALUATIONS):
+            candidate = self._fresh(shift + _newton(jacobian, miss))
+            if candidate is None or np.array_equal(candidate, shift):
+                break
+            there = self.miss(quick(candidate * self.reach)) + correction
+            jacobian = _broyden(jacobian, candidate - shift, there - miss)
+            shift, miss = candidate, there
+            if float(np.abs(miss).max()) <= QUICK_ACCURACY * self._request.accuracy:
+                break
+        return None if shift is self._shift else shift
+
+    def _fresh(self, shift: np.ndarray) -> np.ndarray | None:
+        shift = np.clip(shift, -1.0, 1.0)
+        known = not np.isfinite(shift).all() or any(np.array_equal(shift, old) for old in self._seen)
+        outside = bool(np.abs(shift).max() >= 1.0) and any(np.abs(old).max() >= 1.0 for old in self._seen[-1:])
+        return None if known or outside else shift
+
+
+def _broyden(jacobian: np.ndarray, step: np.ndarray, change: np.ndarray) -> np.ndarray:
+    return jacobian + np.outer(change - jacobian @ step, step) / (step @ step)
 
 
 def _newton(jacobian: np.ndarray, miss: np.ndarray) -> np.ndarray:

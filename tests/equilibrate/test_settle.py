@@ -148,3 +148,29 @@ def test_no_values_however_rough_break_bounds_or_the_limit_on_evaluations(values
     misses = [abs(found - 1.0) for found in values[: len(asked)]]
     assert abs(root.after - 1.0) == min(misses)
     assert values[asked.index(root.shift)] == root.after
+
+
+@given(levels, slopes, st.floats(-0.8, 0.8), st.floats(0.9, 1.1), st.floats(-0.02, 0.02))
+def test_quick_readings_save_full_ones_and_do_not_change_the_result(
+    level: float, slope: float, wanted: float, factor: float, offset: float
+) -> None:
+    """A part of the examples has another loss and another slope; only what all of them say counts."""
+
+    def full(a: float) -> float:
+        return level * math.exp(slope * a)
+
+    counted = {"full": 0, "quick": 0}
+
+    def reading(kind: str, value: float) -> Functionals:
+        counted[kind] += 1
+        return Functionals(R=0.0, D=0.0, C=value)
+
+    target = full(wanted)
+    asked = request((LOSS,), (target,), ((0.5 * slope * level,),), {"gamma": 1.0})
+    root = find_shift(
+        asked,
+        lambda a: reading("full", full(float(a[0]))),
+        lambda a: reading("quick", level * math.exp(factor * slope * float(a[0])) + offset),
+    )
+    assert abs(root.after.C / target - 1.0) <= ACCURACY
+    assert counted["full"] == root.evaluations <= 4
