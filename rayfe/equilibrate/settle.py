@@ -43,13 +43,13 @@ def find_shift(
 
     Every evaluation is a measurement of a model, so the fewest are wanted: scipy's bracketing methods spend two on the
     bounds before they begin, its Broyden one on each column of the Jacobian. With `quick`, a reading of a part of
-    the examples, the search goes by it, corrected by what `read` said last; every result is one that `read` has seen.
-    The best shift seen is returned, also if the search ends at a bound; no error is raised.
+    the examples, the first move goes by it, corrected by what `read` said at no shift; every result is one that `read`
+    has seen. The best shift seen is returned, also if the search ends at a bound; no error is raised.
     """
     search = _Search(request)
     before = search.see(np.zeros(len(search.reach)), read)
     while search.unfinished:
-        candidate = search.step() if quick is None else search.ahead(quick)
+        candidate = search.step() if quick is None or search.evaluations > 1 else search.ahead(quick)
         if candidate is None:
             break  # at a bound, or the Jacobian says nothing
         search.see(candidate, read)
@@ -109,6 +109,7 @@ class _Search:
             shift, miss = candidate, there
             if float(np.abs(miss).max()) <= QUICK_ACCURACY * self._request.accuracy:
                 break
+        self._jacobian = jacobian
         return None if shift is self._shift else shift
 
     def _fresh(self, shift: np.ndarray) -> np.ndarray | None:
