@@ -267,6 +267,8 @@ class RunConfig:
     """a, b, c of iso-functional: 0 0 1 is C itself, 1 0 0 the rate, 1 0 2 is C + R/2 (Remark 8)."""
     direction: Literal["forward", "backward"] = "forward"
     """Which way iso-functional goes along its level set: forward raises lam where the functional is C."""
+    seek: tuple[str, ...] = ()
+    """Wanted values of two of R, D and C, such as C=0.1 R=12: instead of walking, go to the point that has them."""
     method: Literal["finetune", "scratch", "joint"] | None = None
     """Baseline in place of a process (jobs/baseline.py): train on the target from the source's model or from scratch, or
     on both data sets together."""
@@ -327,6 +329,7 @@ class RunConfig:
         for value in self.seed:
             require(0 <= value < 2**63, "seed", value, "must be at least 0 and below 2^63")
         self._check_process()
+        self._check_seek()
         _at_least("steps", self.steps, 1)
         _positive("lam_end", self.lam_end)
         _positive("method_epochs", self.method_epochs)
@@ -357,8 +360,34 @@ class RunConfig:
                 self.k,
                 f"1 + k lam is {pole:.3g} at lam {lam:g}, where the geodesic has its pole; give another k or lam",
             )
-        elif self.method is None:
+        elif self.method is None and not self.seek:
             require(lam != self.lam_end, "lam", lam, "is --lam-end already, give another of the two")
+
+    @property
+    def wanted(self) -> tuple[tuple[str, float], ...]:
+        """The functionals of `seek` with their wanted values, in the order R, D, C."""
+        pairs = [text.partition("=") for text in self.seek]
+        return tuple(sorted(((name, float(value)) for name, _, value in pairs), key=lambda pair: "RDC".index(pair[0])))
+
+    def _check_seek(self) -> None:
+        if not self.seek:
+            return
+        fix = "give wanted values of two of R, D and C, e.g. --seek C=0.1 R=12"
+        shown = " ".join(self.seek)
+        for text in self.seek:
+            name, _, value = text.partition("=")
+            try:
+                number = float(value)
+            except ValueError:
+                number = math.nan
+            require(name in ("R", "D", "C"), "seek", text, fix)
+            require(math.isfinite(number) and number > 0, "seek", text, f"{name} must be a positive number; {fix}")
+        names = {text.partition("=")[0] for text in self.seek}
+        require(len(self.seek) == len(names) == 2, "seek", shown, fix)
+        require(
+            self.process == "iso-classification" and self.method is None, "seek", shown, "goes without --process and --method"
+        )
+        require(self.settle, "seek", shown, "needs settles, leave --no-settle away")
 
     def _check_process(self) -> None:
         known = f"unknown process; give {', '.join(PROCESSES)}, or package.module:Class of your own"

@@ -12,6 +12,7 @@ from rayfe.records import Answer, Commit, StepRecord
 from rayfe.store import Store
 from rayfe.trajectory.base import Trajectory
 from rayfe.trajectory.baseline import Baseline
+from rayfe.trajectory.seek import Seek
 from rayfe.trajectory.walk import Walk
 
 log = logging.getLogger(__name__)
@@ -21,7 +22,7 @@ def open_trajectory(config: RunConfig, start: Start, store: Store) -> Trajectory
     """The trajectory as far as its rows go, ready for its next step; damage in the store is repaired first."""
     rows = store.recover(start.name)
     accepted = [row for row in rows if row.accepted]
-    kind = Walk if config.method is None else Baseline
+    kind = Baseline if config.method is not None else Seek if config.seek else Walk
     return kind(
         config,
         start,

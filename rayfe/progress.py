@@ -17,6 +17,7 @@ from rayfe.config import RunConfig
 from rayfe.records import Point, StepRecord
 from rayfe.summary import STOPS
 from rayfe.trajectory.processes import process_of
+from rayfe.trajectory.seek import reached
 
 COLUMNS = ("step", "lam", "gamma", "R", "D", "C/C0-1 %", "val acc %", "elapsed", "left", "now")
 
@@ -33,7 +34,8 @@ def line(record: StepRecord) -> str:
     numbers = [f"lam {record.lam:.4g} gamma {record.gamma:.4g}"]
     numbers += [f"{name} {value:.4g}" for name, value in (("R", record.R), ("D", record.D)) if value is not None]
     drift = drift_percent(record)
-    numbers += [] if drift is None else [f"{'C/C0-1' if record.C_target else 'drift'} {drift:+z.2f} %"]
+    name = "C/C0-1" if record.C_target else "miss" if record.process == "seek" else "drift"
+    numbers += [] if drift is None else [f"{name} {drift:+z.2f} %"]
     numbers += [] if record.val_accuracy is None else [f"val acc {100 * record.val_accuracy:.1f} %"]
     numbers += [duration(record.seconds)]
     return f"{record.trajectory} step {record.step}{_verdict(record)}: {' '.join(numbers)}"
@@ -92,6 +94,8 @@ def way_done(accepted: Sequence[StepRecord], config: RunConfig) -> float:
     start, last = accepted[0], accepted[-1]
     if config.method is not None:
         return last.step * config.equilibration.epochs / config.method_epochs
+    if config.seek:
+        return 1.0 if reached(config, last) else 0.0
     process = process_of(config, k=start.k)
     whole = process.left(_point(start))
     return 1.0 - process.left(_point(last)) / whole if math.isfinite(whole) else 0.0
@@ -101,6 +105,8 @@ def _end(accepted: Sequence[StepRecord], config: RunConfig) -> str | None:
     """What a trajectory arrived at, None before it."""
     if config.method is not None:
         return f"{config.method_epochs:g} epochs" if way_done(accepted, config) >= 1.0 - 1e-12 else None
+    if config.seek:
+        return reached(config, accepted[-1])
     end = process_of(config, k=accepted[0].k).ended([_point(row) for row in accepted])
     return {"lam_end": f"lam_end {config.lam_end:g}", "t_end": "t 1"}.get(end, end) if end else None
 

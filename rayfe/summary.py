@@ -113,7 +113,20 @@ def _line(name: Hashable, walk: pd.DataFrame, tolerance: float) -> dict[str, Any
         line[f"{column}_start"], line[f"{column}_end"] = (values[0], values[-1]) if len(values) else (np.nan, np.nan)
     line["C0"] = line["C_start"]
     line["excess_percent"] = float(steps["excess_percent"].max())
-    return line | _drift_columns(steps, tolerance)
+    return line | _drift_columns(steps, tolerance) | _held_columns(steps)
+
+
+def _held_columns(steps: pd.DataFrame) -> dict[str, float]:
+    """The largest and the last `held_drift` in per cent, with the largest's standard error; NaN where not measured."""
+    held, error = numbers(steps, "held_drift"), numbers(steps, "held_drift_se")
+    if not np.isfinite(held).any():
+        return dict.fromkeys(("held_percent", "held_se_percent", "held_end_percent"), np.nan)
+    worst = int(np.nanargmax(np.abs(held)))
+    return {
+        "held_percent": 100.0 * float(held[worst]),
+        "held_se_percent": 100.0 * float(error[worst]),
+        "held_end_percent": 100.0 * float(held[-1]),
+    }
 
 
 def _drift_columns(steps: pd.DataFrame, tolerance: float) -> dict[str, Any]:
@@ -133,6 +146,8 @@ def verdict(line: Mapping[str, Any]) -> str:
     if line["accepted_steps"] == 0:
         held = "the start is not there yet" if np.isnan(line["C0"]) else f"only the start so far, C0 = {line['C0']:.4g} nats"
         return f"{held}; ended: {_ending(line)}"
+    if line["process"] in ("seek", "iso-functional"):
+        return _held_verdict(line)
     size, error = abs(line["drift_percent"]), line["drift_se_percent"]
     limit = f"tolerance {100 * line['tolerance']:.3g} %, equivalence test"
     held = (
@@ -144,6 +159,17 @@ def verdict(line: Mapping[str, Any]) -> str:
         held = f"C off by up to {size:.2f} % (no standard error, not tested)"
     D, R = (_course(name, line[f"{name}_start"], line[f"{name}_end"]) for name in ("D", "R"))
     return f"{held}; {D} while {R}; ended: {_ending(line)}"
+
+
+def _held_verdict(line: Mapping[str, Any]) -> str:
+    """What is sought, or held instead of C: how far off it is."""
+    miss = f"{line['held_percent']:+z.2f} ± {line['held_se_percent']:.2f} %"
+    course = "; ".join(_course(name, line[f"{name}_start"], line[f"{name}_end"]) for name in ("R", "D"))
+    C = f"C {line['C_start']:.4g} -> {line['C_end']:.4g}"
+    if line["process"] == "seek":
+        there = "reached" if abs(line["held_end_percent"]) <= 100 * line["tolerance"] else "not reached yet"
+        return f"{there}: off what is sought by {line['held_end_percent']:+z.2f} %; {course}; {C}; ended: {_ending(line)}"
+    return f"what is held is off by up to {miss}; {course}; {C}; ended: {_ending(line)}"
 
 
 def warnings(line: Mapping[str, Any]) -> list[str]:

@@ -15,8 +15,8 @@ GAMMA_FRACTION = 0.5
 GAMMA_FLOOR = 0.02
 """Below this fraction of the start's gamma, C0 no longer binds: the walk ends as `gamma_zero`."""
 
-REJECTED = ("drift", "settle_range", "not_equilibrated", "nonfinite", "renewal")
-STOPS = ("gamma_zero", "gamma_blind", "pole", "singular", "stationary")
+REJECTED = ("drift", "settle_range", "not_equilibrated", "nonfinite", "renewal", "not_nearer")
+STOPS = ("gamma_zero", "gamma_blind", "pole", "singular", "stationary", "unreachable")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
