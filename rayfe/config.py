@@ -242,6 +242,26 @@ class StencilConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ImplicitConfig:
+    """Exact derivatives: linear systems with the Hessian of J over the weights, on a fixed batch."""
+
+    batch: int = 10000
+    """Training images in the fixed batch, in two independent halves."""
+    damping: float = 0.01
+    """Added to the Hessian, nats per squared unit of the weights: directions flatter than this do not respond."""
+    iterations: int = 40
+    """Largest number of Hessian-vector products for each of three systems."""
+    accuracy: float = 1e-3
+    """Relative residual at which a solve ends."""
+
+    def __post_init__(self) -> None:
+        _at_least("implicit.batch", self.batch, 4)
+        _positive("implicit.damping", self.damping)
+        _at_least("implicit.iterations", self.iterations, 1)
+        _fraction("implicit.accuracy", self.accuracy)
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunConfig:
     """One run: the trajectories (product of lam, gamma and seed) and everything that defines their rows."""
 
@@ -290,6 +310,9 @@ class RunConfig:
     """Largest growth of the step length from one step to the next."""
     stencil: Literal["iso", "paper"] = "iso"
     """iso: gamma neighbours only (C_lam from D_gamma); paper: lam and gamma neighbours."""
+    derivatives: Literal["stencil", "implicit"] = "stencil"
+    """stencil: differences between neighbours that are trained, too; implicit: Lemma 5, with exact Hessian-vector products
+    at the centre, which also say how far from equilibrium it is (columns decrement and C_lag)."""
     refresh: int = 5
     """Accepted steps between stencils; in between the tangent is carried. 1: a stencil at every step."""
     settle: bool = True
@@ -315,6 +338,7 @@ class RunConfig:
     renewal: RenewalConfig = field(default_factory=RenewalConfig)
     measure: MeasureConfig = field(default_factory=MeasureConfig)
     neighbours: StencilConfig = field(default_factory=StencilConfig)
+    implicit: ImplicitConfig = field(default_factory=ImplicitConfig)
 
     def __post_init__(self) -> None:
         for name in ("lam", "gamma", "seed"):
@@ -397,6 +421,9 @@ class RunConfig:
         require(any(self.functional), "functional", shown, "is zero everywhere, give a b c of which one is not 0")
 
     def _check_steps(self) -> None:
+        implicit = self.derivatives == "implicit"
+        fixed = not self.moves_data and self.method is None
+        require(not implicit or fixed, "derivatives", self.derivatives, "does not give derivatives in t, give stencil")
         for name in ("step_length", "step_length_min"):
             _positive(name, getattr(self, name), " (a length in log lam, or in t)")
         first = self.step_length_first
@@ -410,7 +437,7 @@ class RunConfig:
         require(math.isfinite(growth) and growth >= 1, "step_growth", growth, "must be at least 1")
         require(not self.moves_data or self.step_length <= 1, "step_length", self.step_length, "must be at most 1 in t")
         require(
-            self.process not in ("geodesic", "iso-functional") or self.stencil == "paper",
+            self.process not in ("geodesic", "iso-functional") or self.stencil == "paper" or self.derivatives == "implicit",
             "stencil",
             self.stencil,
             f"{self.process} needs lam neighbours, give --stencil paper",

@@ -262,8 +262,31 @@ class Measured:
     examples: float
 
 
-Request = EquilibrateRequest | SettleRequest | MeasureRequest
-Answer = Equilibrated | Settled | Measured
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DifferentiateRequest:
+    """Exact derivatives at one model (Lemma 5), by Hessian-vector products on a fixed batch."""
+
+    key: StepKey
+    point: Point
+    weights: Weights
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Differentiated:
+    response: Response
+    tangents: Mapping[str, Weights]
+    """dtheta / dmultiplier by multiplier, "lam" and "gamma" (18)."""
+    decrement: float
+    """Newton decrement: F above the equilibrium nearby, nats."""
+    C_lag: float
+    """By how much C would change on the way there, nats."""
+    residual: float
+    """Largest relative residual of the linear solves."""
+    examples: float
+
+
+Request = EquilibrateRequest | SettleRequest | MeasureRequest | DifferentiateRequest
+Answer = Equilibrated | Settled | Measured | Differentiated
 
 
 # --- stored rows --------------------------------------------------------------------------------------------------
@@ -346,6 +369,9 @@ class StepRecord:
     )
     step_length: float | None = column("length of the step that led here, in log lam (walk) or in t (transfer)", default=None)
     next_step_length: float | None = column("length that the stepper proposes after this row", default=None)
+    decrement: float | None = column("Newton decrement, F above the equilibrium nearby, nats; before the settle", default=None)
+    C_lag: float | None = column("change of C on the way to the equilibrium nearby, nats; before the settle", default=None)
+    solve_residual: float | None = column("largest relative residual of the solves for exact derivatives", default=None)
     gap: float | None = column("fall of F in the last round of training at fixed multipliers, nats", default=None)
     examples: float = column("cumulative training examples; forward-only passes as 1/3")
     seconds: float = column("cumulative seconds of work on this trajectory")

@@ -7,6 +7,7 @@ from typing import Any
 
 from rayfe.records import (
     Answer,
+    Differentiated,
     Equilibrated,
     Measured,
     Outcome,
@@ -156,6 +157,11 @@ class Work:
 
     def settled(self, answer: Answer | None) -> Settled:
         assert isinstance(answer, Settled)
+        self._add(answer.examples, ())
+        return answer
+
+    def differentiated(self, answer: Answer | None) -> Differentiated:
+        assert isinstance(answer, Differentiated)
         self._add(answer.examples, ())
         return answer
 

@@ -370,3 +370,21 @@ def test_a_point_beyond_the_surface_is_called_unreachable(tmp_path):
 def test_what_cannot_be_sought_is_refused(seek):
     with pytest.raises(UsageError, match="--seek"):
         RunConfig(seek=seek)
+
+
+@pytest.mark.parametrize("process", ["iso-classification", "iso-functional"])
+def test_exact_derivatives_walk_without_neighbours_and_say_how_far_from_equilibrium_they_are(tmp_path, process):
+    options = {"process": process, "derivatives": "implicit", "refresh": 2, "steps": 10, "lam": (0.5,), "gamma": (2.0,)}
+    options |= {"functional": (1.0, 0.5, 1.0), "tolerance": 1e-3, "step_length": 0.1}
+    rows, _ = walk(tmp_path / "exact", AnalyticBackend(A), **options)
+    assert all(row.D_lam == pytest.approx(A.D_lam(row.lam, row.gamma), rel=0.1) for row in rows if row.response_age == 0)
+    assert all(abs(row.held_drift) < 1e-3 for row in rows[1:] if row.accepted)
+    assert {row.decrement is None for row in rows if row.response_age == 0} == {False}
+    lagging, _ = walk(tmp_path / "lagging", AnalyticBackend(A, lag=0.3), **options)
+    assert max(row.decrement for row in lagging if row.decrement is not None) > 1e-6
+    assert max(row.decrement for row in rows if row.decrement is not None) < 1e-9
+
+
+def test_exact_derivatives_in_t_do_not_exist_and_are_refused():
+    with pytest.raises(UsageError, match="--derivatives"):
+        RunConfig(process="constant-rate", derivatives="implicit")

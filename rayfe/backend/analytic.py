@@ -13,6 +13,8 @@ import numpy as np
 from rayfe.backend.base import Backend
 from rayfe.equilibrate.settle import find_shift, settled_weights
 from rayfe.records import (
+    Differentiated,
+    DifferentiateRequest,
     Equilibrated,
     EquilibrateRequest,
     Functionals,
@@ -22,6 +24,7 @@ from rayfe.records import (
     Point,
     Reading,
     Replica,
+    Response,
     Settled,
     SettleRequest,
     Split,
@@ -131,6 +134,29 @@ class AnalyticBackend(Backend):
             readings=readings,
             weights=tuple({MULTIPLIERS: model} for model in models),
             examples=len(readings) * EXAMPLES / 3.0,
+        )
+
+    def differentiate(self, request: DifferentiateRequest) -> Differentiated:
+        """Exact, at the model's own multipliers; a model is its multipliers, so its tangents are unit vectors."""
+        lam, gamma = map(float, request.weights[MULTIPLIERS])
+        surface, point = self.surface.at(request.point.t), request.point
+        F = surface.F(point.lam, point.gamma)
+        J = surface.R(lam, gamma) + point.lam * surface.D(lam, gamma) + point.gamma * surface.C(lam, gamma)
+        mixed = surface.C_lam(lam, gamma)
+        return Differentiated(
+            response=Response(
+                D_lam=surface.D_lam(lam, gamma),
+                D_gamma=mixed,
+                C_lam=mixed,
+                C_gamma=surface.C_gamma(lam, gamma),
+                C_lam_se=0.0,
+                C_gamma_se=0.0,
+            ),
+            tangents={"lam": {MULTIPLIERS: np.array([1.0, 0.0])}, "gamma": {MULTIPLIERS: np.array([0.0, 1.0])}},
+            decrement=J - F,
+            C_lag=surface.C(point.lam, point.gamma) - surface.C(lam, gamma),
+            residual=0.0,
+            examples=EXAMPLES,
         )
 
     def _reading(

@@ -1,4 +1,4 @@
-"""What every backend offers: answers to the three requests, as pure functions of the request and the configuration."""
+"""What every backend offers: answers to the requests, as pure functions of the request and the configuration."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import dataclasses
 
 from rayfe.records import (
     Answer,
+    Differentiated,
+    DifferentiateRequest,
     Equilibrated,
     EquilibrateRequest,
     Measured,
@@ -36,6 +38,10 @@ class Backend(abc.ABC):
     def measure(self, request: MeasureRequest) -> Measured:
         """Recompute batch-norm statistics and read every replica on every split."""
 
+    @abc.abstractmethod
+    def differentiate(self, request: DifferentiateRequest) -> Differentiated:
+        """Hess F, tangents and the distance from equilibrium at one model (Lemma 5)."""
+
     def answer(self, request: Request) -> Answer:
         """The method that fits the request."""
         match request:
@@ -45,6 +51,8 @@ class Backend(abc.ABC):
                 return self.settle(request)
             case MeasureRequest():
                 return self.measure(request)
+            case DifferentiateRequest():
+                return self.differentiate(request)
 
 
 def split_replicas(request: EquilibrateRequest, per_part: int | None) -> list[EquilibrateRequest]:

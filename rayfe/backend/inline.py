@@ -16,6 +16,7 @@ from rayfe.data.batches import derived_seed, generator
 from rayfe.data.device import DeviceExamples, DevicePath, Displacement, Mixture, Still, to_device
 from rayfe.data.examples import Dataset
 from rayfe.data.paths import PathData
+from rayfe.equilibrate.implicit import PRODUCT_COST, Curvature, Half, derivatives
 from rayfe.equilibrate.measure import FORWARD, read, read_draws, reading_cost, recompute_statistics, slope_in_t
 from rayfe.equilibrate.replicas import load_weights, make_replicas, weights_of
 from rayfe.equilibrate.schedule import first_rate, walk_rate
@@ -25,6 +26,8 @@ from rayfe.model.objective import draw_noise, training_cost
 from rayfe.model.protocol import Representation, build, input_shape
 from rayfe.records import (
     Annealing,
+    Differentiated,
+    DifferentiateRequest,
     Equilibrated,
     EquilibrateRequest,
     Functionals,
@@ -33,6 +36,7 @@ from rayfe.records import (
     Outcome,
     Reading,
     Replica,
+    Response,
     Settled,
     SettleRequest,
     Split,
@@ -184,6 +188,46 @@ class InlineBackend(Backend):
                 readings.append(reading)
                 examples += cost
         return Measured(readings=tuple(readings), weights=tuple(weights), examples=examples)
+
+    # --- differentiate ------------------------------------------------------------------------------------------------
+
+    def differentiate(self, request: DifferentiateRequest) -> Differentiated:
+        config, model = self._config.implicit, self._model(request.weights, seed=0)
+        halves = self._halves(request, latent=model.latent)
+        curvature = Curvature(model, halves, request.point, damping=config.damping)
+        found = derivatives(curvature, iterations=config.iterations, accuracy=config.accuracy)
+        (D_lam, D_gamma), (C_lam, C_gamma) = found.hessian.tolist()
+        response = Response(
+            D_lam=D_lam,
+            D_gamma=D_gamma,
+            C_lam=C_lam,
+            C_gamma=C_gamma,
+            C_lam_se=float(found.hessian_se[1, 0]),
+            C_gamma_se=float(found.hessian_se[1, 1]),
+        )
+        return Differentiated(
+            response=response,
+            tangents={"lam": found.theta_lam, "gamma": found.theta_gamma},
+            decrement=found.decrement,
+            C_lag=found.C_lag,
+            residual=found.residual,
+            examples=curvature.examples * (PRODUCT_COST * curvature.products + 3.0),
+        )
+
+    def _halves(self, request: DifferentiateRequest, *, latent: int) -> list[Half]:
+        """The same examples and noise for every model of a seed."""
+        path, seed = self._paths[Split.TRAIN], request.key.seed
+        n = min(self._config.implicit.batch, len(path)) // 2
+        order = generator(self._device, seed, "implicit", "order")
+        noise = generator(self._device, seed, "implicit", "noise")
+        return [
+            Half(
+                examples=examples,
+                noise=draw_noise(noise, n=n, latent=latent, decoder_draws=2, head_draws=8, dtype=self._dtype),
+                weights=torch.full((n,), 1.0 / n, dtype=self._dtype, device=self._device),
+            )
+            for examples in path.batches(request.point.t, n, updates=2, rng=order)
+        ]
 
     def _read(self, model: Representation, replica: Replica, split: Split, request: MeasureRequest) -> tuple[Reading, float]:
         """One reading and its cost. `TARGET`: the end of the validation path, batch-norm as it is at the model's own t."""

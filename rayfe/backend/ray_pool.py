@@ -14,7 +14,18 @@ from ray.exceptions import ActorUnavailableError, RayActorError, RayError, RayTa
 from rayfe.backend.base import Backend, join_replicas, split_replicas
 from rayfe.config import THREADING, RunConfig
 from rayfe.data.paths import PathData
-from rayfe.records import Answer, Equilibrated, EquilibrateRequest, Measured, MeasureRequest, Request, Settled, SettleRequest
+from rayfe.records import (
+    Answer,
+    Differentiated,
+    DifferentiateRequest,
+    Equilibrated,
+    EquilibrateRequest,
+    Measured,
+    MeasureRequest,
+    Request,
+    Settled,
+    SettleRequest,
+)
 
 BackendFactory = Callable[[RunConfig, PathData | None], Backend]
 HEAD = {"node:__internal_head__": 0.001}
@@ -195,6 +206,9 @@ class PoolBackend(Backend):
         return self._ask(request)
 
     def measure(self, request: MeasureRequest) -> Measured:
+        return self._ask(request)
+
+    def differentiate(self, request: DifferentiateRequest) -> Differentiated:
         return self._ask(request)
 
     def _ask(self, request: Request) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rayfe.config import RunConfig
-from rayfe.records import Point, Replica, Response, SettleRequest, StepKey, Weights
+from rayfe.records import Differentiated, Point, Replica, Response, SettleRequest, StepKey, Weights
 from rayfe.surface.process import Process, held_jacobian
 from rayfe.weights import along, slope, unpack
 
@@ -36,6 +36,11 @@ def tangents_of(moved_by: Sequence[str], replicas: Sequence[Replica], weights: S
         (upper, up), (lower, down) = at[f"{multiplier}+"], at[f"{multiplier}-"]
         tangents[TANGENTS[multiplier]] = slope(up, down, getattr(upper, multiplier) - getattr(lower, multiplier))
     return tangents
+
+
+def tangents_from(exact: Differentiated, moved_by: Sequence[str]) -> Tangents:
+    """dtheta/dmultiplier for those a process moves, as exact derivatives give them (18)."""
+    return {TANGENTS[multiplier]: exact.tangents[multiplier] for multiplier in moved_by}
 
 
 def carried_tangents(carry: Weights) -> Tangents:

@@ -10,10 +10,10 @@ from rayfe.config import RunConfig
 from rayfe.records import Annealing, Answer, EquilibrateRequest, Outcome, Point, Reading, Replica, Request, Split, Weights
 from rayfe.rows import Work, probe_ends
 from rayfe.surface.response import response_of
-from rayfe.surface.stencil import neighbours
+from rayfe.surface.stencil import centre_only, neighbours
 from rayfe.trajectory.base import WalkFailed
-from rayfe.trajectory.chart import tangents_of
-from rayfe.trajectory.step import Chart, by_name, measure_request
+from rayfe.trajectory.chart import tangents_from, tangents_of
+from rayfe.trajectory.step import Chart, by_name, certificate, differentiated, measure_request
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,17 +40,23 @@ def start_equilibrium(
     first = work.equilibrated((yield EquilibrateRequest(key=work.key, replicas=(new,), annealing=whole)), first=True)
     if first.outcome is not Outcome.OK:
         raise WalkFailed("the first equilibrium diverged; lower --equilibration.first-learning-rate")
-    stencil = neighbours(point, config.stencil, config.neighbours)
+    implicit = config.derivatives == "implicit"
+    stencil = centre_only(point) if implicit else neighbours(point, config.stencil, config.neighbours)
     replicas = tuple(Replica(name=name, point=at, weights=first.weights[0]) for name, at in stencil.items())
     walk = work.equilibrated((yield EquilibrateRequest(key=work.key, replicas=replicas, preconditioner=first.preconditioner)))
     if walk.outcome is not Outcome.OK:
         raise WalkFailed("the walk's equilibration diverged at the start; lower --equilibration.learning-rate")
     measure = measure_request(work, replicas, walk.weights, "settle", slope_in_t=config.moves_data)
     read = by_name(work.measured((yield measure)).readings)
+    if implicit:
+        exact = yield from differentiated(work, point, walk.weights[0])
+        response, tangents, certified = exact.response, tangents_from(exact, moved_by), certificate(exact)
+    else:
+        response, tangents, certified = response_of(read), tangents_of(moved_by, replicas, walk.weights), {}
     settled = (Replica(name="settled", point=point, weights=None),)
     tested = work.measured((yield measure_request(work, settled, walk.weights[:1], "test", splits=splits)))
-    train, response = tested.readings[0], response_of(read)
-    columns = {
+    train = tested.readings[0]
+    columns = certified | {
         "tested": tested.readings,
         "response": response,
         "response_age": 0,
@@ -63,7 +69,7 @@ def start_equilibrium(
     }
     chart = Chart(
         weights=walk.weights[0],
-        tangents=tangents_of(moved_by, replicas, walk.weights),
+        tangents=tangents,
         response=response,
         response_age=0,
         second_moment=walk.preconditioner,

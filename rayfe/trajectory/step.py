@@ -9,6 +9,8 @@ from typing import Any
 from rayfe.config import RunConfig
 from rayfe.records import (
     Answer,
+    Differentiated,
+    DifferentiateRequest,
     Equilibrated,
     EquilibrateRequest,
     MeasureRequest,
@@ -24,7 +26,7 @@ from rayfe.records import (
 from rayfe.rows import Work, number, probe_ends
 from rayfe.surface.response import chart_defect, response_of
 from rayfe.surface.stencil import centre_only, neighbours
-from rayfe.trajectory.chart import Aims, Tangents, moved, settle_request, tangents_of
+from rayfe.trajectory.chart import Aims, Tangents, moved, settle_request, tangents_from, tangents_of
 
 RISE = 0.02
 """J may rise by this fraction of itself during an equilibration; more means that it did not equilibrate."""
@@ -68,7 +70,11 @@ def take_step(
     if outcome is not Outcome.OK:
         return Candidate(outcome=outcome, point=point, columns=columns)
     response, tangents, age, centre = start.response, start.tangents, start.response_age + 1, None
-    if refresh:
+    if refresh and config.derivatives == "implicit":
+        exact = yield from differentiated(work, point, trained.weights[0])
+        response, age, tangents = exact.response, 0, tangents_from(exact, aims.process.moved_by)
+        columns |= certificate(exact)
+    elif refresh:
         measure = measure_request(work, replicas, trained.weights, "settle", slope_in_t=config.moves_data)
         read = by_name(work.measured((yield measure)).readings)
         response, age, centre = response_of(read), 0, read["centre"]
@@ -113,7 +119,7 @@ def _rounds(
     tolerance, most = config.equilibration.gap, config.equilibration.rounds
     weights, moments, columns = start.weights, start.second_moment, dict[str, Any]()
     for index in range(most if tolerance is not None else 1):
-        stencil = refresh and (tolerance is None or index > 0)
+        stencil = refresh and config.derivatives == "stencil" and (tolerance is None or index > 0)
         points = neighbours(point, config.stencil, config.neighbours) if stencil else centre_only(point)
         replicas = tuple(
             Replica(name=name, point=at, weights=moved(weights, start.tangents, point, at)) for name, at in points.items()
@@ -131,6 +137,16 @@ def _rounds(
             if columns["gap"] <= number(tolerance) * abs(number(ends["F_end"])):
                 break
     return trained, replicas, columns
+
+
+def differentiated(work: Work, point: Point, weights: Weights) -> Generator[Request, Answer | None, Differentiated]:
+    """Exact derivatives at a model."""
+    return work.differentiated((yield DifferentiateRequest(key=work.key, point=point, weights=weights)))
+
+
+def certificate(exact: Differentiated) -> dict[str, float]:
+    """Columns that say how far from equilibrium a model is."""
+    return {"decrement": exact.decrement, "C_lag": exact.C_lag, "solve_residual": exact.residual}
 
 
 def measure_request(
