@@ -29,7 +29,7 @@ class Smooth(nn.Module):
         super().__init__()
         self.encoder = nn.Linear(PIXELS, 2 * LATENT)
         self.norm: nn.Module = nn.BatchNorm1d(2 * LATENT) if norm else nn.Identity()
-        self.decoder, self.head = nn.Linear(LATENT, PIXELS), nn.Linear(LATENT, CLASSES)
+        self.decoder, self.head = nn.Linear(LATENT, PIXELS), nn.Linear(LATENT, CLASSES - 1)
 
     def encode(self, x):
         mean, log_variance = self.norm(self.encoder(x)).chunk(2, -1)
@@ -39,7 +39,8 @@ class Smooth(nn.Module):
         return torch.sigmoid(self.decoder(z))
 
     def classify(self, z):
-        return self.head(z)
+        logits = self.head(z)
+        return torch.cat([logits, torch.zeros_like(logits[:, :1])], -1)  # a shift of all would be free
 
 
 def halves() -> list[Half]:
@@ -68,7 +69,7 @@ def model(vector: np.ndarray | None = None, *, norm: bool = False) -> Smooth:
     return made
 
 
-def curvature(vector: np.ndarray, point: Point = POINT, *, damping: float = 1e-7, norm: bool = False) -> Curvature:
+def curvature(vector: np.ndarray, point: Point = POINT, *, damping: float = 1e-10, norm: bool = False) -> Curvature:
     return Curvature(model(vector, norm=norm), halves(), point, damping=damping)
 
 
@@ -89,13 +90,13 @@ def solved(point: Point, start: np.ndarray) -> np.ndarray:
         return 0.5 * (one + other)
 
     def hessian(vector: np.ndarray) -> np.ndarray:
-        at = curvature(vector, point)
+        at = curvature(vector, point, damping=0.0)
         return np.stack([at.product(column) for column in np.eye(len(vector))])
 
     J = Held(R=1.0, D=point.lam, C=point.gamma)
     near = scipy.optimize.minimize(lambda v: value(v, J), start, jac=gradient, method="BFGS", options={"gtol": 1e-6}).x
     for _ in range(8):
-        near = near - np.linalg.lstsq(hessian(near), gradient(near), rcond=1e-9)[0]  # a shift of all logits is free
+        near = near - np.linalg.solve(hessian(near), gradient(near))
     assert np.linalg.norm(gradient(near)) < 1e-8
     return near
 
