@@ -96,7 +96,7 @@ def solved(point: Point, start: np.ndarray) -> np.ndarray:
     J = Held(R=1.0, D=point.lam, C=point.gamma)
     near = scipy.optimize.minimize(lambda v: value(v, J), start, jac=gradient, method="BFGS", options={"gtol": 1e-6}).x
     for _ in range(8):
-        near = near - np.linalg.solve(hessian(near), gradient(near))
+        near = near - np.linalg.lstsq(hessian(near), gradient(near), rcond=1e-9)[0]  # an unused latent has flat directions
     assert np.linalg.norm(gradient(near)) < 1e-8
     return near
 
@@ -123,7 +123,8 @@ def test_implicit_derivatives_are_those_of_solved_equilibria(equilibrium):
         up, down = ends[name]
         tangent = (up - down) / (2 * step)
         ours = flat(exact.theta_lam if name == "lam" else exact.theta_gamma)
-        assert np.linalg.norm(ours - tangent) < 1e-2 * np.linalg.norm(tangent)
+        flat_ones_apart = curvature(equilibrium).product(ours - tangent)
+        assert np.linalg.norm(flat_ones_apart) < 1e-2 * np.linalg.norm(curvature(equilibrium).product(tangent))
         for row, held in enumerate((Held(D=1.0), Held(C=1.0))):
             difference = (value(up, held) - value(down, held)) / (2 * step)
             assert exact.hessian[row, column] == pytest.approx(difference, rel=1e-2)
