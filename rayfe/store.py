@@ -128,6 +128,10 @@ class Store:
             raise ValueError(f"{name}: has no weights; only accepted steps have")
         return load(read_checked(self._files, record.state, record.state_sha256))
 
+    def has_state(self, record: StepRecord) -> bool:
+        """Whether the weights of a row are stored; what is in the file is not looked at."""
+        return record.state is not None and self._files.exists(record.state)
+
     def carry(self, record: StepRecord) -> Weights:
         """What the step after `record` needs besides its weights; empty if nothing. Raises as `state` does."""
         return {} if record.carry_sha256 is None else load(read_checked(self._files, carry_path(record), record.carry_sha256))

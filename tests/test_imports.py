@@ -25,8 +25,10 @@ LAYERS = [
     ["options"],
     ["manifest"],
     ["sweep"],
-    ["runner"],
+    ["runner", "stored_model"],
+    ["report"],
     ["cli"],
+    ["commands"],
     ["__main__"],
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
