@@ -107,6 +107,10 @@ class Store:
         names = self._files.names("steps")
         return [name.removesuffix(".parquet") for name in names if name.endswith(".parquet") and not name.startswith(".")]
 
+    def stamp(self) -> str:
+        """Changes when run.json or any trajectory's rows are written, without reading them."""
+        return self._files.stamp((CONFIG, "steps"))
+
     def rows(self, trajectory: str) -> list[StepRecord]:
         """Attempted steps in order; none if there are none. Raises CorruptFile if they cannot be read."""
         return read_table(self._files, steps_path(trajectory), StepRecord)

@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "rayfe"
 LAYERS = [
     ["tables", "records", "config"],
-    ["files", "rows", "signals", "surface", "weights"],
+    ["files", "pipes", "rows", "signals", "surface", "weights"],
     ["summary"],
     ["layout", "figures", "summary_transfer"],
     ["recovery"],
@@ -25,7 +25,7 @@ LAYERS = [
     ["options"],
     ["manifest"],
     ["sweep"],
-    ["runner", "stored_model"],
+    ["export", "plan", "runner", "stored_model"],
     ["report"],
     ["cli"],
     ["commands"],

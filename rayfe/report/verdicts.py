@@ -55,7 +55,7 @@ the tolerance at all steps together."
     tested = lines[lines["drift_ok"].notna()] if len(lines) else lines
     if not len(tested):
         return Verdict(name="C held", state="not measured", text="No step after the start yet.", meaning=meaning)
-    worst = tested.loc[tested["drift_percent"].abs().idxmax()]
+    worst = tested.iloc[int(np.argmax(np.abs(numbers(tested, "drift_percent"))))]
     passed = int(tested["drift_ok"].astype(bool).sum())
     text = (
         f"{passed} of {len(tested)} trajectories pass at a tolerance of {100 * view.config.tolerance:.3g} %; largest drift "
@@ -78,7 +78,7 @@ distance from equilibrium: a small number is no proof, analysis/polish.py measur
     if percent.notna().sum() < 2 or shared.max() < 2:
         why = "models at different t lie on different surfaces" if view.kind == "transfer" else "it takes two stored steps"
         return Verdict(name="Equilibrium", state="not measured", text=f"No two models to compare: {why}.", meaning=meaning)
-    worst = rows.loc[percent.idxmax()]
+    worst = rows.iloc[int(np.nanargmax(percent.to_numpy()))]
     size = float(percent.max())
     text = (
         f"F is at most {size:.2f} % above what another stored model reaches at the same multipliers "
