@@ -66,7 +66,7 @@ def rate_distortion(series: Sequence[Series]) -> Chart:
     data = []
     for one in series:
         trace = line(one, one.of("R"), one.of("D"))
-        trace |= {"error_x": bars(one.of("R_se"), one.color), "error_y": bars(one.of("D_se"), one.color)}
+        trace |= {"error_x": bars(series, one, "R", "R_se"), "error_y": bars(series, one, "D", "D_se")}
         data.append(trace | where(one, "R %{x:.4g}, D %{y:.4g}"))
     return Chart(
         name="rate-distortion",
@@ -114,7 +114,7 @@ def loss(series: Sequence[Series], column: str, x_title: str) -> Chart:
     """Fig. 2c: validation loss, training loss dotted, loss on the target alone dashed."""
     data: list[dict[str, Any]] = []
     for one in series:
-        error = bars(one.of("val_C_se"), one.color)
+        error = bars(series, one, "val_C", "val_C_se")
         data.append(line(one, one.of(column), one.of("val_C"), name=f"{one.label}, validation", error_y=error))
         data.append(dashed(one, one.of(column), one.of("C"), "training"))
         if has([one], "target_C"):

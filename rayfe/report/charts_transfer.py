@@ -46,7 +46,7 @@ def geodesic(series: Sequence[Series]) -> Chart:
             style = {"color": GREY, "dash": "dash", "width": 1.5}
             data.append(line(one, ends, D[0] + k[0] * (ends - R[0]), mode="lines", line=style, name="D - D0 = k (R - R0)"))
         trace = line(one, R, D) | where(one, "R %{x:.4g}, D %{y:.4g}")
-        data.append(trace | {"error_x": bars(one.of("R_se"), one.color), "error_y": bars(one.of("D_se"), one.color)})
+        data.append(trace | {"error_x": bars(series, one, "R", "R_se"), "error_y": bars(series, one, "D", "D_se")})
         data.append(mark(one, R[0], D[0], "start, t = 0", "circle-open"))
         if np.isfinite([end_R[0], end_D[0]]).all():
             data.append(mark(one, end_R[0], end_D[0], "trained on the target alone, same C", "star"))

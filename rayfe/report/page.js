@@ -1,6 +1,7 @@
 "use strict";
 (() => {
-  const BLACK = "#000000", LIGHT = "#e8eaed";
+  // Colours of the palette that would vanish on a dark page, as they stand in charts, and what is drawn there instead.
+  const ON_DARK = { "#000000": "#e8eaed", "rgba(0,0,0,": "rgba(232,234,237,", "#0072B2": "#3b9fe0", "rgba(0,114,178,": "rgba(59,159,224," };
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const narrow = matchMedia("(max-width: 600px)");
   const hidden = new Set();
@@ -11,9 +12,9 @@
   // --- charts ------------------------------------------------------------------------------------------------------
 
   function themed(chart) {
-    // Black lines of the palette would vanish on a dark page.
-    const text = JSON.stringify(chart);
-    const { data, layout } = JSON.parse(dark.matches ? text.replaceAll(BLACK, LIGHT).replaceAll("rgba(0,0,0,", "rgba(232,234,237,") : text);
+    let text = JSON.stringify(chart);
+    if (dark.matches) for (const [light, other] of Object.entries(ON_DARK)) text = text.replaceAll(light, other);
+    const { data, layout } = JSON.parse(text);
     const style = getComputedStyle(document.documentElement);
     const ink = style.getPropertyValue("--ink"), edge = style.getPropertyValue("--edge");
     for (const trace of data) trace.visible = !hidden.has(trace.meta);
@@ -35,12 +36,24 @@
     const place = at("chart-" + chart.name);
     if (!place) return;
     const { data, layout } = themed(chart);
-    const config = { responsive: true, displaylogo: false, displayModeBar: narrow.matches ? false : "hover" };
+    const config = { responsive: true, displaylogo: false, displayModeBar: false };
     Plotly.react(place, data, layout, config).then(() => place.setAttribute("data-drawn", "true"));
   }
 
+  // One chart at a time, in the order in which they came near, so that the page answers in between.
+  const waiting = [];
+  function soon(chart) {
+    if (waiting.push(chart) > 1) return;
+    const next = () => {
+      draw(waiting[0]);
+      waiting.shift();
+      if (waiting.length) setTimeout(next);
+    };
+    setTimeout(next);
+  }
+
   const drawn = () => content.charts.filter((chart) => at("chart-" + chart.name)?.classList.contains("near"));
-  const redraw = () => drawn().forEach(draw);
+  const redraw = () => drawn().forEach(soon);
 
   function lazily() {
     if (observer) observer.disconnect();
@@ -49,7 +62,7 @@
       for (const entry of entries.filter((entry) => entry.isIntersecting)) {
         observer.unobserve(entry.target);
         entry.target.classList.add("near");
-        draw(byId[entry.target.id]);
+        soon(byId[entry.target.id]);
       }
     }, { rootMargin: "300px" });
     for (const id of Object.keys(byId)) observer.observe(at(id));

@@ -15,6 +15,11 @@ from rayfe.summary import numbers
 
 DIGITS = 6
 """Significant digits of a plotted number: more cannot be seen."""
+MANY = 12
+"""Trajectories beyond which a chart shows only some of each one's symbols."""
+SOME = 8
+VISIBLE = 0.005
+"""Part of an axis below which error bars would hide behind the symbols."""
 SYMBOLS: Mapping[str, str] = MappingProxyType(
     {
         "o": "circle",
@@ -57,6 +62,8 @@ class Series:
     color: str
     symbol: str
     dash: str
+    symbols: int
+    """Symbols shown along the line at most; 0: all."""
 
     def of(self, column: str, unit: float = 1.0) -> np.ndarray:
         return unit * numbers(self.steps, column)
@@ -64,10 +71,12 @@ class Series:
 
 def series_of(rows: pd.DataFrame) -> list[Series]:
     """Trajectories with an accepted row, styled as the PNG figures are."""
-    return [_styled(walk, str(walk.steps["trajectory"].iloc[0])) for walk in walks_of(rows)]
+    walks = walks_of(rows)
+    symbols = SOME if len(walks) > MANY else 0
+    return [_styled(walk, str(walk.steps["trajectory"].iloc[0]), symbols) for walk in walks]
 
 
-def _styled(walk: Walk, trajectory: str) -> Series:
+def _styled(walk: Walk, trajectory: str, symbols: int) -> Series:
     style = walk.style
     return Series(
         trajectory=trajectory,
@@ -77,6 +86,7 @@ def _styled(walk: Walk, trajectory: str) -> Series:
         color=style["color"],
         symbol=SYMBOLS[style["marker"]],
         dash=DASHES[style["linestyle"]],
+        symbols=symbols,
     )
 
 
@@ -95,7 +105,7 @@ def line(series: Series, x: np.ndarray, y: np.ndarray, **options: Any) -> dict[s
         "name": series.label,
         "meta": series.trajectory,
         "line": {"color": series.color, "dash": series.dash, "width": 2},
-        "marker": {"symbol": series.symbol, "size": 7, "color": series.color},
+        "marker": {"symbol": series.symbol, "size": 7, "color": series.color, "maxdisplayed": series.symbols},
     }
     return trace | options
 
@@ -106,9 +116,13 @@ def dashed(series: Series, x: np.ndarray, y: np.ndarray, what: str) -> dict[str,
     return line(series, x, y, mode="lines", line=style, name=f"{series.label}, {what}")
 
 
-def bars(error: np.ndarray, color: str) -> dict[str, Any]:
-    """Error bars of two standard errors."""
-    return {"type": "data", "array": values(2.0 * np.nan_to_num(error)), "color": color, "thickness": 1, "width": 3}
+def bars(series: Sequence[Series], one: Series, column: str, error: str, unit: float = 1.0) -> dict[str, Any]:
+    """Error bars of two standard errors; none where they would hide behind the symbols of a chart of all `series`."""
+    every = np.concatenate([np.zeros(0), *(other.of(column)[np.isfinite(other.of(column))] for other in series)])
+    array = 2.0 * unit * np.nan_to_num(one.of(error))
+    if not array.max(initial=0.0) > VISIBLE * unit * (np.ptp(every) if len(every) else 0.0):
+        return {"type": "data", "visible": False}
+    return {"type": "data", "array": values(array), "color": one.color, "thickness": 1, "width": 3}
 
 
 def band(series: Series, x: np.ndarray, y: np.ndarray, error: np.ndarray) -> dict[str, Any]:

@@ -111,6 +111,6 @@ def _walk(series: Series, *columns: str) -> dict[str, Any]:
 
 
 def _scene(x: str, y: str, z: str) -> dict[str, Any]:
-    camera = {"eye": {"x": 1.5, "y": 1.5, "z": 0.7}}
+    camera = {"eye": {"x": 1.7, "y": 1.7, "z": 0.8}, "center": {"x": 0, "y": 0, "z": -0.12}}
     named = {f"{axis}axis": {"title": {"text": title}} for axis, title in zip("xyz", (x, y, z), strict=True)}
     return {**named, "camera": camera, "aspectmode": "cube", "dragmode": "turntable"}
