@@ -10,7 +10,7 @@ from rayfe import __version__
 from rayfe.data.here import licence_of
 from rayfe.export import OUTPUTS, Part
 from rayfe.records import StepRecord
-from rayfe.report.verdicts import verdicts
+from rayfe.report.verdicts import WORDS, verdicts
 from rayfe.report.view import view_of
 from rayfe.store import Store
 
@@ -79,7 +79,9 @@ def _certificates(store: Store, row: StepRecord) -> str:
     lines = ["\n## Certificates\n"]
     lines.append(f"- This step: C / C0 - 1 is {'not measured' if off is None else f'{off:+.2f}{error} %'}; excess over the")
     lines[-1] += f" trajectory's other models {_value(row.excess)} nats (a lower bound of the distance from equilibrium)."
-    lines += [f"- {found.name} (whole run): {found.state}. {found.text}" for found in verdicts(view_of(store))]
+    for found in verdicts(view_of(store)):
+        state = "" if found.state == "not measured" else f"{WORDS[found.state]}. "
+        lines.append(f"- {found.name} (whole run): {state}{found.text}")
     return "\n".join(lines)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from rayfe.data.here import load_here
 from rayfe.options import absolute, parse, split_preset
 from rayfe.plan import Plan, Sizes, plan_of
 from rayfe.presets import PRESETS
+from rayfe.progress import duration
 from rayfe.store import Store
 
 if TYPE_CHECKING:
@@ -45,16 +45,12 @@ def main(arguments: list[str]) -> int:
     for line in lines(job, preset, config, sizes, plans):
         print(line)
     print(f"stored there already: {_stored(store)}")
-    print("timing a few updates ...", end="", flush=True)
     rate = examples_per_second(config, data)
-    hours = sum(plan.examples for plan in plans.values()) / rate / 3600
-    alone = f"\r{rate:,.0f} training examples a second here, one evaluator of {config.threads} threads: about "
+    seconds = sum(plan.examples for plan in plans.values()) / rate
     print(
-        alone
-        + (f"{hours:.1f} hours" if hours >= 2 else f"{60 * hours:.0f} minutes" if hours > 0.05 else f"{3600 * hours:.0f} s")
+        f"time: about {duration(seconds)}, at {rate:,.0f} training examples a second of one evaluator with {config.threads} threads"
     )
     print("estimates are without rejected attempts; with n evaluators divide by up to n, at most the number of trajectories")
-    sys.stdout.flush()
     return 0
 
 
@@ -72,8 +68,8 @@ def lines(job: str, preset: str, config: RunConfig, sizes: Sizes, plans: dict[st
         f"{first.requests} requests",
         f"examples: {sizes.train:,} training and {sizes.validation:,} validation; about {total / 1e6:.3g} million training "
         f"examples in all ({100 * sum(p.training_examples for p in plans.values()) / total:.0f} % training, the rest measuring)",
-        f"memory: about {first.memory / 2**30:.2g} GiB an evaluator, besides 0.5 GiB of torch",
-        f"disk: about {disk / 2**30:.2g} GiB of weights (--keep-states {config.keep_states}) in {config.out}",
+        f"memory: about {_size(first.memory)} an evaluator, besides 0.5 GiB of torch",
+        f"disk: about {_size(disk)} of weights (--keep-states {config.keep_states}) in {config.out}",
     ]
 
 
@@ -123,6 +119,10 @@ def examples_per_second(config: RunConfig, data: PathData) -> float:
     timed(3)  # the first updates are slow
     examples, seconds = timed(UPDATES)
     return examples / seconds
+
+
+def _size(bytes_: float) -> str:
+    return f"{bytes_ / 2**30:.1f} GiB" if bytes_ > 2**30 else f"{bytes_ / 2**20:.0f} MiB"
 
 
 def _stored(store: Store) -> str:

@@ -19,11 +19,10 @@ from rayfe.report.failures import failures, reasons
 from rayfe.report.images import MOST_PER_TRAJECTORY, Gallery
 from rayfe.report.plots import Chart
 from rayfe.report.table import columns_of, lines_of
-from rayfe.report.verdicts import verdicts
+from rayfe.report.verdicts import WORDS, verdicts
 from rayfe.report.view import RunView
 
 ICONS = {"holds": "✓", "look": "!", "fails": "✗", "not measured": "–"}
-WORDS = {"holds": "holds", "look": "look closer", "fails": "fails", "not measured": "not measured"}
 CHARTS = {"walk": walk_charts, "transfer": transfer_charts, "baseline": baseline_charts}
 
 

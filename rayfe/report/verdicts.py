@@ -5,8 +5,9 @@ Each verdict says what was measured; a quantity without a number says so and wha
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
@@ -17,6 +18,9 @@ from rayfe.summary import EXCESS_PERCENT, OVERFIT_RATIO, accepted_steps, envelop
 from rayfe.summary_transfer import summarize_transfers
 
 State = Literal["holds", "look", "fails", "not measured"]
+WORDS: Mapping[State, str] = MappingProxyType(
+    {"holds": "holds", "look": "look closer", "fails": "fails", "not measured": "not measured"}
+)
 MAXWELL = 0.1
 """Largest |D_gamma - C_lam| as a part of |C_lam| that needs no second look."""
 FIRST_LAW = 0.05

@@ -171,7 +171,7 @@ def test_check_prints_a_plan_and_runs_nothing(tmp_path: Path, capsys: pytest.Cap
     assert main(["check", "isoc", "digits-smoke", "--gamma", "4", "6", "--out", str(out)]) == 0
     text = capsys.readouterr().out
     assert "trajectories: 2 (lam1-gamma4-seed0, lam1-gamma6-seed0)" in text
-    for what in ("requests", "million training examples", "GiB an evaluator", "disk:", "training examples a second here"):
+    for what in ("requests", "million training examples", "MiB an evaluator", "disk:", "training examples a second"):
         assert what in text
     assert not out.exists()
 
