@@ -6,6 +6,7 @@ jobs/; `load_run` and `load_model` read what they left.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,34 +32,21 @@ def load_run(location: str | Path) -> pd.DataFrame:
     return load_rows(location)
 
 
-def load_model(location: str | Path, trajectory: str, step: int) -> nn.Module:
-    """The model of an accepted step, in evaluation mode on the CPU.
+def load_model(
+    location: str | Path, trajectory: str, step: int | None = None, *, at: Mapping[str, float] | None = None
+) -> nn.Module:
+    """The model of an accepted step, in evaluation mode on the CPU: step number `step`, or the one nearest to `at`.
 
     It has `encode(x) -> (mean, log_variance)`, `decode(z) -> x_hat` shaped like x, and `classify(z) -> logits`; x is
-    float in [0, 1], (N, features) for an MLP and (N, *input_shape) for every other model.
+    float in [0, 1], (N, features) for an MLP and (N, *input_shape) for every other model. `at={"C": 0.1}` or
+    `at={"lam": 1.0, "t": 0.5}` names columns of the rows; of the accepted steps whose weights are stored it takes the one
+    where these columns are nearest, each measured in units of its range along the trajectory.
 
     Raises:
         FileNotFoundError: there is no run at `location`, or these weights are not kept any more (`--keep-states`).
-        ValueError: the run has no such trajectory, or no such accepted step.
+        ValueError: the run has no such trajectory, accepted step or column, or not exactly one of `step` and `at` is given.
         CorruptFile: the weights are not the ones that the step's row describes.
     """
-    from rayfe.config import ModelConfig  # torch and pandas take seconds to import: not for `import rayfe`
-    from rayfe.equilibrate.replicas import load_weights
-    from rayfe.model.protocol import build, input_shape
-    from rayfe.store import Store
+    from rayfe.stored_model import load_model as load  # torch and pandas take seconds to import: not for `import rayfe`
 
-    store = Store(location)
-    run = store.read_config()
-    names = store.trajectories()
-    if trajectory not in names:
-        raise ValueError(f"{store.url()} has no trajectory {trajectory!r}, only {', '.join(names) or 'none so far'}")
-    accepted = {row.step: row for row in store.rows(trajectory) if row.accepted}
-    if step not in accepted:
-        steps = ", ".join(map(str, sorted(accepted))) or "none so far"
-        raise ValueError(f"{trajectory} in {store.url()} has no accepted step {step!r}, only {steps}")
-    config = ModelConfig(
-        **{name.removeprefix("model."): value for name, value in run["config"].items() if name.startswith("model.")}
-    )
-    model = build(config, input_shape=input_shape(config, tuple(run["input_shape"])), classes=run["classes"])
-    load_weights(model, store.state(accepted[step]))
-    return model.eval()
+    return load(location, trajectory, step, at=at)

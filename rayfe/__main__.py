@@ -1,66 +1,49 @@
-"""python -m rayfe status RUN [RUN...]: how far runs are, from what they stored; needs no cluster."""
+"""python -m rayfe COMMAND: what can be done with runs, and about them; `rayfe.commands` has a module per command."""
 
 from __future__ import annotations
 
+import importlib
 import sys
-from typing import Any
 
-from rich.console import Console
-
-from rayfe.config import RunConfig, UsageError, from_flat
+from rayfe.commands import COMMANDS
+from rayfe.commands.parser import Refused
+from rayfe.config import UsageError
 from rayfe.files import CorruptFile
-from rayfe.progress import line, standing
-from rayfe.store import Store, load_rows
-from rayfe.summary_transfer import print_run
+from rayfe.pipes import closed_pipe_is_fine
 
-USAGE = "usage: python -m rayfe status RUN [RUN...]   how far runs are (folders or URIs); works while they go on"
-SETS = ("lam", "gamma", "seed")
+USAGE = f"usage: python -m rayfe {'|'.join(COMMANDS)} ...; --help explains"
+BAD_INPUT = 2
 
 
 def main(argv: list[str]) -> int:
-    """Exit code of `python -m rayfe ARGV`: 0, or 2 with one line on stderr."""
-    if argv[:1] in (["-h"], ["--help"]):
-        print(USAGE)
-        return 0
-    if argv[:1] != ["status"]:
-        what = f"{argv[0]}: unknown command; " if argv else ""
-        print(f"{what}{USAGE}", file=sys.stderr)
-        return 2
-    if not argv[1:] or argv[1].startswith("-"):
-        print(USAGE, file=sys.stdout if argv[1:2] in (["-h"], ["--help"]) else sys.stderr)
-        return 0 if argv[1:2] in (["-h"], ["--help"]) else 2
-    try:
-        for location in argv[1:]:
-            status(location)
-    except (FileNotFoundError, CorruptFile, UsageError) as error:
-        print(str(error).replace("\n", " "), file=sys.stderr)
-        return 2
+    """Exit code of `python -m rayfe ARGV`: the command's own, or 2 with one line on stderr."""
+    with closed_pipe_is_fine():
+        if argv[:1] in (["-h"], ["--help"]):
+            print("usage: python -m rayfe COMMAND ...\n")
+            for name, purpose in COMMANDS.items():
+                print(f"  {name:8} {purpose}")
+            print("\n`python -m rayfe COMMAND --help` explains its options.")
+            return 0
+        if not argv or argv[0] not in COMMANDS:
+            print(f"{argv[0]}: unknown command; {USAGE}" if argv else USAGE, file=sys.stderr)
+            return BAD_INPUT
+        try:
+            return importlib.import_module(f"rayfe.commands.{argv[0]}").main(argv[1:])
+        except (FileNotFoundError, CorruptFile, UsageError, Refused) as error:
+            print(_one_line(error), file=sys.stderr)
+            return BAD_INPUT
+        except SystemExit as help_printed:
+            if help_printed.code:
+                raise
     return 0
 
 
-def status(location: str) -> None:
-    """Print the summary of a run, and of every trajectory its last attempted step and where it stands."""
-    store = Store(location)
-    run = store.read_config()
-    config = _config(run, store)
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=100)
-    print(f"{store.url()}: {run.get('job')} {run.get('preset')}, rayfe {run.get('rayfe')}")
-    print_run(load_rows(location), config, console)
-    for name in dict.fromkeys([*store.trajectories(), *config.trajectories()]):
-        rows = store.rows(name)
-        print(f"{name}: {standing(rows, config)}")
-        if rows:
-            print(f"  last: {line(rows[-1])}")
+def _one_line(error: Exception) -> str:
+    if isinstance(error, UsageError):
+        from rayfe.options import one_line  # imports tyro
 
-
-def _config(run: dict[str, Any], store: Store) -> RunConfig:
-    """The stored configuration as far as it says where a trajectory stands."""
-    try:
-        return from_flat({name: run["config"][name] for name in (*SETS, "steps", "tolerance")} | run["config"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise CorruptFile(store.url("run.json"), f"is not the configuration of a run ({error})") from error
+        return one_line(error)
+    return " ".join(str(error).splitlines())
 
 
 if __name__ == "__main__":

@@ -18,9 +18,11 @@ from rayfe.figures import draw_all
 from rayfe.files import CorruptFile, Files
 from rayfe.layout import CONFIG
 from rayfe.manifest import grown, manifest_of, stored_manifest
-from rayfe.options import absolute, dashed, parse, split_preset
+from rayfe.options import absolute, one_line, parse, split_preset
+from rayfe.pipes import closed_pipe_is_fine
 from rayfe.progress import Progress
 from rayfe.records import StepRecord
+from rayfe.report import REPORT, report_of
 from rayfe.store import Store, load_readings, load_rows
 from rayfe.summary_transfer import print_run
 from rayfe.trajectory.processes import process_of
@@ -38,12 +40,14 @@ def main(job: str, argv: Sequence[str]) -> int:
     for name, value in THREADING.items():
         os.environ.setdefault(name, value)
     argv = list(argv)
+    config = None
     try:
-        preset, arguments = split_preset(job, argv)
-        config = absolute(parse(job, preset, arguments), preset)
-        return _drive(job, preset, argv, config)
+        with closed_pipe_is_fine():
+            preset, arguments = split_preset(job, argv)
+            config = absolute(parse(job, preset, arguments), preset)
+        return DONE if config is None else _drive(job, preset, argv, config)  # None: `--help | head`
     except UsageError as error:
-        print(_one_line(error), file=sys.stderr)
+        print(one_line(error), file=sys.stderr)
         return BAD_INPUT
     except (KeyboardInterrupt, Terminated) as error:
         interrupted = isinstance(error, KeyboardInterrupt)
@@ -55,18 +59,12 @@ def main(job: str, argv: Sequence[str]) -> int:
         return DONE
 
 
-def _one_line(error: UsageError) -> str:
-    name = error.name if error.name == "PRESET" else "--" + dashed(error.name)
-    given = f"{name} {error.value}".rstrip()
-    return " ".join(f"{given}: {error.fix}".splitlines())
-
-
 def _command(job: str, argv: Sequence[str]) -> str:
     script = sys.argv[0] if os.path.basename(sys.argv[0]) == f"{job}.py" else f"jobs/{job}.py"
     return shlex.join(["python", script, *argv])
 
 
-def _check(config: RunConfig, data: PathData) -> None:
+def check_model(config: RunConfig, data: PathData) -> None:
     """What can only be checked with the data and the user's code at hand: batches, the process, the model."""
     if config.method is None and config.process not in TRANSFERS:
         process_of(config, k=None)
@@ -89,7 +87,7 @@ def _drive(job: str, preset: str, argv: list[str], config: RunConfig) -> int:
     store = Store(config.out, keep_states=config.keep_states)
     store.writable()
     data = load_path(config)
-    _check(config, data)
+    check_model(config, data)
     manifest = manifest_of(job, preset, argv, config, data)
     stored_manifest(store, manifest, config)
     undo = _undo(config.out)
@@ -98,7 +96,8 @@ def _drive(job: str, preset: str, argv: list[str], config: RunConfig) -> int:
         store.create(grown(manifest, stored))
         print(f"run {_shown(store.url())}; if interrupted, go on with the same command: {_command(job, argv)}", flush=True)
         try:
-            failed = _run(config, _coupled(data, config, store), store)
+            data = _coupled(data, config, store)
+            failed = _run(config, data, store)
         except UsageError:  # only a backend knows what its machine can hold
             if stored is None and not store.trajectories():
                 undo()
@@ -106,7 +105,7 @@ def _drive(job: str, preset: str, argv: list[str], config: RunConfig) -> int:
         except RuntimeError as error:  # Ray died or refused; what is stored stays
             print(f"failed: {' '.join(str(error).splitlines())}", file=sys.stderr)
             return FAILED
-        _report(config, store)
+        _report(config, store, data)
     for name, reason in failed.items():
         print(f"failed: {name}: {' '.join(reason.splitlines())}; the same command tries again", file=sys.stderr)
     return FAILED if failed else DONE
@@ -162,16 +161,18 @@ def _undo(out: str) -> Callable[[], None]:
     return undo
 
 
-def _report(config: RunConfig, store: Store) -> None:
-    """Draw the figures and print the summary and where everything is."""
+def _report(config: RunConfig, store: Store, data: PathData) -> None:
+    """Draw the figures, write the page, and print the summary and where everything is."""
     rows = load_rows(store.url())
     drawn = draw_all(rows, load_readings(store.url()), tolerance=config.tolerance)
-    paths = [store.write_figure(name, data) for name, data in drawn.items()]
+    paths = [store.write_figure(name, image) for name, image in drawn.items()]
+    page = store.write_text(REPORT, report_of(store, data))
     console = Console()
     console = console if console.is_terminal else Console(width=100)
     print_run(rows, config, console)
-    for text in (f"rows: {_shown(store.url('steps'))}", *(f"figure: {_shown(store.url(path))}" for path in paths)):
-        print(text, flush=True)
+    places = [("rows", "steps"), *(("figure", path) for path in paths), ("report", page)]
+    for what, place in places:
+        print(f"{what}: {_shown(store.url(place))}", flush=True)
 
 
 def _shown(place: str) -> str:

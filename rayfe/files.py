@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import hashlib
 import logging
 import os
 import posixpath
 import socket
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from fsspec.core import url_to_fs
@@ -22,6 +23,9 @@ log = logging.getLogger(__name__)
 
 NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK})
 """What flock answers on filesystems that are mounted without locks (some Lustre and FUSE mounts)."""
+
+STAMPED = ("name", "size", "mtime", "ino", "created", "LastModified", "ETag", "etag", "updated")
+"""What filesystems say of a file's version; each has some of them."""
 
 
 class CorruptFile(RuntimeError):
@@ -75,6 +79,17 @@ class Files:
         except FileNotFoundError:
             return []
         return sorted(name for name in (posixpath.basename(path.rstrip("/")) for path in paths) if name)
+
+    def stamp(self, places: Sequence[str]) -> str:
+        """Changes when one of these files, or a file in one of these folders, is replaced: a hash of sizes and times."""
+        found = []
+        for place in places:
+            try:
+                entries = self._fs.ls(self._path(place), detail=True)
+            except FileNotFoundError:
+                continue
+            found += [[str(entry.get(name)) for name in STAMPED] for entry in entries]
+        return hashlib.sha256(repr(sorted(found)).encode()).hexdigest()[:16]
 
     def write(self, relative: str, data: bytes) -> None:
         """Replace one file as a whole: a reader, or a crash at any moment, sees the old bytes or the new ones."""

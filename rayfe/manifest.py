@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from rayfe import __version__
-from rayfe.config import RunConfig, UsageError, flat, identity, require
+from rayfe.config import RunConfig, UsageError, flat, from_flat, identity, require
 from rayfe.data.paths import PathData
 from rayfe.files import CorruptFile
 from rayfe.layout import CONFIG
@@ -44,7 +44,7 @@ def manifest_of(job: str, preset: str, argv: list[str], config: RunConfig, data:
         "input_shape": data.input_shape,
         "classes": data.classes,
         "class_names": data.source.class_names,
-        "data_sha256": _fingerprint(data),
+        "data_sha256": fingerprint(data),
         "versions": {"python": platform.python_version()}
         | {name: importlib.metadata.version(name) for name in ("torch", "ray", "numpy")},
     }
@@ -68,7 +68,7 @@ def _without_places(argv: list[str]) -> list[str]:
     return words
 
 
-def _fingerprint(data: PathData) -> str:
+def fingerprint(data: PathData) -> str:
     """SHA-256 over the arrays of both splits of the source and, if there is one, of the target."""
     digest = hashlib.sha256()
     for dataset in (data.source, data.target):
@@ -77,6 +77,20 @@ def _fingerprint(data: PathData) -> str:
                 digest.update(f"{array.dtype}{array.shape}".encode())
                 digest.update(np.ascontiguousarray(array).reshape(-1).data)
     return digest.hexdigest()
+
+
+def stored_config(store: Store) -> tuple[dict[str, Any], RunConfig]:
+    """run.json and the configuration in it, as far as it can be read by this version.
+
+    Raises:
+        FileNotFoundError: there is no run.
+        CorruptFile: run.json is not that of a run.
+    """
+    run = store.read_config()
+    try:
+        return run, from_flat({name: run["config"][name] for name in (*SETS, "steps", "tolerance")} | run["config"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise CorruptFile(store.url(CONFIG), f"is not the configuration of a run ({error})") from error
 
 
 def stored_manifest(store: Store, manifest: Mapping[str, Any], config: RunConfig) -> dict[str, Any] | None:

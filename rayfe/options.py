@@ -20,6 +20,13 @@ def dashed(name: str) -> str:
     return name.replace("_", "-")
 
 
+def one_line(error: UsageError) -> str:
+    """The error as one line that names the option as it is typed."""
+    name = error.name if error.name == "PRESET" else "--" + dashed(error.name)
+    given = f"{name} {error.value}".rstrip()
+    return " ".join(f"{given}: {error.fix}".splitlines())
+
+
 JOBS = {
     "isoc": "walks on fixed data: --process iso-classification, iso-functional or your own, no --path.target and no --method",
     "transfer": "from --data.name to --path.target: --process geodesic or constant-rate, and no --method",

@@ -107,6 +107,10 @@ class Store:
         names = self._files.names("steps")
         return [name.removesuffix(".parquet") for name in names if name.endswith(".parquet") and not name.startswith(".")]
 
+    def stamp(self) -> str:
+        """Changes when run.json or any trajectory's rows are written, without reading them."""
+        return self._files.stamp((CONFIG, "steps"))
+
     def rows(self, trajectory: str) -> list[StepRecord]:
         """Attempted steps in order; none if there are none. Raises CorruptFile if they cannot be read."""
         return read_table(self._files, steps_path(trajectory), StepRecord)
@@ -127,6 +131,10 @@ class Store:
             name = f"{record.trajectory}, step {record.step}, attempt {record.attempt}"
             raise ValueError(f"{name}: has no weights; only accepted steps have")
         return load(read_checked(self._files, record.state, record.state_sha256))
+
+    def has_state(self, record: StepRecord) -> bool:
+        """Whether the weights of a row are stored; what is in the file is not looked at."""
+        return record.state is not None and self._files.exists(record.state)
 
     def carry(self, record: StepRecord) -> Weights:
         """What the step after `record` needs besides its weights; empty if nothing. Raises as `state` does."""

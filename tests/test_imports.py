@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "rayfe"
 LAYERS = [
     ["tables", "records", "config"],
-    ["files", "rows", "signals", "surface", "weights"],
+    ["files", "pipes", "rows", "signals", "surface", "weights"],
     ["summary"],
     ["layout", "figures", "summary_transfer"],
     ["recovery"],
@@ -22,8 +22,10 @@ LAYERS = [
     ["options"],
     ["manifest"],
     ["sweep"],
-    ["runner"],
+    ["export", "plan", "runner", "stored_model"],
+    ["report"],
     ["cli"],
+    ["commands"],
     ["__main__"],
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}

@@ -130,7 +130,7 @@ def _fashion_mnist(config: DataConfig) -> Dataset:
             raise UsageError("data.root", config.root, fix) from error
         except ValueError as error:
             raise UsageError("data.root", config.root, f"{error}, give a folder with Fashion-MNIST's own files") from error
-    cache = _cache_folder()
+    cache = cache_folder()
     for folder in (FASHION_DEBIAN, cache / FASHION_RAW):
         try:
             return _read_fashion_mnist(config, folder)
@@ -160,7 +160,7 @@ def _cifar10(config: DataConfig) -> Dataset:
             fix = f"has no readable, intact {CIFAR10_FOLDER}, give the folder that holds CIFAR-10 (python version), unpacked"
             raise UsageError("data.root", config.root, fix) from error
     try:
-        return _read_cifar10(config, _cache_folder(), download=True)
+        return _read_cifar10(config, cache_folder(), download=True)
     except DOWNLOAD_ERRORS as error:
         fix = f"download failed{_reason(error)}; allow network access, or give --data.root FOLDER with {CIFAR10_FOLDER} in it"
         raise UsageError("data.name", config.name, fix) from error
@@ -181,7 +181,7 @@ def _torchvision(name: str, root: Path, *, train: bool, download: bool) -> Any:
     return getattr(torchvision.datasets, name)(root=root, train=train, download=download)
 
 
-def _cache_folder() -> Path:
+def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or _expanded("~/.cache"), "rayfe")
 
 

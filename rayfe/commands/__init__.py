@@ -1,0 +1,18 @@
+"""The commands of `python -m rayfe`, a module each: `HELP` is one line, `main(arguments)` returns the exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+COMMANDS: Mapping[str, str] = MappingProxyType(
+    {
+        "status": "how far runs are; works while they go on",
+        "report": "write a run's report.html again, here or elsewhere",
+        "watch": "serve the report of a run while it goes on, and show its table here",
+        "export": "take a stored model away: torch.export with a model card",
+        "check": "what a job would do, cost and need, before anything runs",
+        "doctor": "what this machine offers, and how to get what is missing",
+    }
+)
+"""What each is for, by name; the module of that name is imported when it is asked for."""

@@ -1,0 +1,133 @@
+"""python -m rayfe check JOB [PRESET] [--options]: what a job would do and need, before anything runs."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from rayfe.cli import check_model
+from rayfe.commands.parser import Refused
+from rayfe.config import RunConfig
+from rayfe.data.here import load_here
+from rayfe.options import absolute, parse, split_preset
+from rayfe.plan import Plan, Sizes, plan_of
+from rayfe.presets import PRESETS
+from rayfe.progress import duration
+from rayfe.store import Store
+
+if TYPE_CHECKING:
+    from rayfe.data.paths import PathData
+
+USAGE = (
+    f"usage: python -m rayfe check {'|'.join(PRESETS)} [PRESET] [--options]: the plan of that job; nothing is run or written"
+)
+UPDATES = 30
+"""Mini-batch updates that are timed."""
+
+
+def main(arguments: list[str]) -> int:
+    """Print the plan; 2 where the job would refuse."""
+    if arguments[:1] in (["-h"], ["--help"]):
+        print(USAGE)
+        return 0
+    if not arguments or arguments[0] not in PRESETS:
+        raise Refused(f"{arguments[0] + ': unknown job; ' if arguments else ''}{USAGE}")
+    job = arguments[0]
+    preset, options = split_preset(job, arguments[1:])
+    config = absolute(parse(job, preset, options), preset)
+    assert config.out is not None
+    store = Store(config.out)
+    store.writable()
+    data = load_here(config)
+    check_model(config, data)
+    sizes = sizes_of(config, data)
+    plans = {name: plan_of(config, start, sizes) for name, start in config.trajectories().items()}
+    for line in lines(job, preset, config, sizes, plans):
+        print(line)
+    print(f"stored there already: {_stored(store)}")
+    rate = examples_per_second(config, data)
+    seconds = sum(plan.examples for plan in plans.values()) / rate
+    print(
+        f"time: about {duration(seconds)}, at {rate:,.0f} training examples a second of one evaluator with {config.threads} threads"
+    )
+    print("estimates are without rejected attempts; with n evaluators divide by up to n, at most the number of trajectories")
+    return 0
+
+
+def lines(job: str, preset: str, config: RunConfig, sizes: Sizes, plans: dict[str, Plan]) -> list[str]:
+    """The plan in words."""
+    first = next(iter(plans.values()))
+    total = sum(plan.examples for plan in plans.values())
+    target = f" to {config.path.target}" if config.path.target else ""
+    disk = sum(plan.disk for plan in plans.values())
+    return [
+        f"{job} {preset}: {config.method or config.process} on {config.data.name}{target}, {config.model.name} with "
+        f"{sizes.parameters:,} parameters",
+        f"trajectories: {len(plans)} ({', '.join(list(plans)[:5])}{', ...' if len(plans) > 5 else ''})",
+        f"each: at most {max(plan.steps for plan in plans.values())} steps, about {first.trainings} models trained, "
+        f"{first.requests} requests",
+        f"examples: {sizes.train:,} training and {sizes.validation:,} validation; about {total / 1e6:.3g} million training "
+        f"examples in all ({100 * sum(p.training_examples for p in plans.values()) / total:.0f} % training, the rest measuring)",
+        f"memory: about {_size(first.memory)} an evaluator, besides 0.5 GiB of torch",
+        f"disk: about {_size(disk)} of weights (--keep-states {config.keep_states}) in {config.out}",
+    ]
+
+
+def sizes_of(config: RunConfig, data: PathData) -> Sizes:
+    """Sizes of data and model."""
+    import math
+
+    from rayfe.model.protocol import build, input_shape
+
+    ends = [end for end in (data.source, data.target) if end is not None]
+    model = build(config.model, input_shape=input_shape(config.model, data.input_shape), classes=data.classes)
+    return Sizes(
+        train=sum(len(end.train.y) for end in ends) // (len(ends) if data.kind == "displacement" else 1),
+        validation=sum(len(end.validation.y) for end in ends) // (len(ends) if data.kind == "displacement" else 1),
+        features=math.prod(data.input_shape),
+        examples=sum(len(split.y) for end in ends for split in (end.train, end.validation)),
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+    )
+
+
+def examples_per_second(config: RunConfig, data: PathData) -> float:
+    """Training examples that one evaluator works through in a second, from a few updates on the source."""
+    import dataclasses
+
+    from rayfe.backend.inline import InlineBackend
+    from rayfe.data.paths import PathData
+    from rayfe.records import Annealing, EquilibrateRequest, Point, Replica, StepKey
+
+    small = dataclasses.replace(config, measure=dataclasses.replace(config.measure, probe_size=2))
+    backend = InlineBackend(small, PathData(kind="still", source=data.source))
+    start = next(iter(config.trajectories().values()))
+    epochs = config.equilibration.first_epochs
+    point = Point(lam=start.lam, gamma=start.gamma)
+    key = StepKey(trajectory="check", seed=0, step=0, attempt=0)
+
+    def timed(updates: int) -> tuple[float, float]:
+        end = updates * config.equilibration.batch / len(data.source.train.y)
+        request = EquilibrateRequest(
+            key=key,
+            replicas=(Replica(name="centre", point=point, weights=None),),
+            annealing=Annealing(epochs=max(epochs, end), begin=0.0, end=end),
+        )
+        began = time.perf_counter()
+        answer = backend.equilibrate(request)
+        return answer.examples, time.perf_counter() - began
+
+    timed(3)  # the first updates are slow
+    examples, seconds = timed(UPDATES)
+    return examples / seconds
+
+
+def _size(bytes_: float) -> str:
+    return f"{bytes_ / 2**30:.1f} GiB" if bytes_ > 2**30 else f"{bytes_ / 2**20:.0f} MiB"
+
+
+def _stored(store: Store) -> str:
+    names = store.trajectories()
+    if not store.exists():
+        return "nothing, a new run"
+    accepted = sum(row.accepted for name in names for row in store.rows(name))
+    return f"a run with {len(names)} trajectories, {accepted} accepted steps; the same command goes on from there"

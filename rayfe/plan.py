@@ -1,0 +1,118 @@
+"""What a job would do, before anything runs: trajectories, requests, training examples, memory, disk. Numbers, no torch.
+
+Estimates follow the walk as `walk`, `endpoint` and `baseline` drive it, without rejected attempts.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from rayfe.config import RunConfig, Start
+from rayfe.records import Point
+from rayfe.surface.stencil import neighbours
+
+FORWARD = 1.0 / 3.0
+"""Training examples that a forward pass over one example counts as."""
+SETTLES = 4
+"""Functional evaluations of a settle, about."""
+ARRIVALS = 3
+"""Rounds until a renewed model, or that of a geodesic's end, has the start's C, about (`arrival`)."""
+GAMMA_STENCIL = 3
+"""Models trained in each of these rounds: the centre and its gamma neighbours."""
+COPIES = 8
+"""Copies of the weights of one replica while it trains: itself, gradient, two moments, carry, answer."""
+FLOAT = 4
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sizes:
+    """What a plan needs of data and model."""
+
+    train: int
+    """Examples that one epoch visits."""
+    validation: int
+    features: int
+    """Numbers in one example."""
+    examples: int
+    """All examples that lie in memory, both ends of a data path together."""
+    parameters: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """Of one trajectory, and of the run's memory and disk in bytes."""
+
+    steps: int
+    """Accepted steps after the start, at most."""
+    trainings: int
+    """Models trained: replicas of all equilibrations."""
+    requests: int
+    training_examples: float
+    measuring_examples: float
+    memory: float
+    disk: float
+
+    @property
+    def examples(self) -> float:
+        return self.training_examples + self.measuring_examples
+
+
+def plan_of(config: RunConfig, start: Start, sizes: Sizes) -> Plan:
+    """The plan of the trajectory from `start`."""
+    at = Point(lam=start.lam, gamma=start.gamma, t=0.5 if config.moves_data else 0.0)
+    stencil = len(neighbours(at, config.stencil, config.neighbours))
+    if config.method is not None:
+        steps = min(config.steps, math.ceil(config.method_epochs / config.equilibration.epochs))
+        first = 0.0 if config.method == "scratch" else config.equilibration.first_epochs + config.equilibration.epochs
+        epochs, trainings, refreshes = first + config.method_epochs, steps + 2, 0
+    else:
+        steps = min(config.steps, walk_steps(config, start))
+        refreshes = steps // config.refresh
+        trained = stencil + steps + refreshes * (stencil - 1)
+        trainings, epochs = 1 + trained, config.equilibration.first_epochs + config.equilibration.epochs * trained
+        if config.process == "geodesic" and config.k is None:
+            epochs += config.equilibration.first_epochs + ARRIVALS * GAMMA_STENCIL * config.equilibration.epochs
+            trainings += 1 + ARRIVALS * GAMMA_STENCIL
+        renewals = _renewals(config, start)
+        epochs += renewals * (config.renewal.epochs + ARRIVALS * GAMMA_STENCIL * config.equilibration.epochs)
+        trainings += renewals * (1 + ARRIVALS * GAMMA_STENCIL)
+    settles = steps * SETTLES if config.settle and config.method is None else 0
+    both = sizes.train + sizes.validation
+    measured = (steps + 1) * (1.5 * both + sizes.train) + refreshes * stencil * 2.5 * sizes.train + settles * sizes.train
+    replicas = config.replicas_per_evaluator or stencil
+    held = COPIES * replicas * sizes.parameters + sizes.examples * sizes.features
+    working = config.measure.chunk * sizes.features * 8 + config.equilibration.batch * sizes.features * 8 * replicas
+    return Plan(
+        steps=steps,
+        trainings=trainings,
+        requests=4 + steps * (3 if config.settle else 2) + refreshes,
+        training_examples=epochs * sizes.train * 0.5 * (1 + config.equilibration.decoder_draws),
+        measuring_examples=FORWARD * measured,
+        memory=FLOAT * (held + working),
+        disk=FLOAT * sizes.parameters * (kept_states(config, steps) + 4),
+    )
+
+
+def walk_steps(config: RunConfig, start: Start) -> int:
+    """Steps from the start to the end at the lengths that the stepper may use."""
+    way = 1.0 if config.moves_data else math.log(config.lam_end / start.lam)
+    length = config.step_length_first or config.step_length
+    steps = 0
+    while way > 1e-12 and steps < config.steps:
+        way, steps = way - length, steps + 1
+        length = min(config.step_length, length * config.step_growth)
+    return steps
+
+
+def kept_states(config: RunConfig, steps: int) -> int:
+    """Weight files that stay."""
+    if config.keep_states == "all":
+        return steps + 1
+    return 2 if config.keep_states == "last" else max(2, min(steps + 1, int(config.keep_states)))
+
+
+def _renewals(config: RunConfig, start: Start) -> int:
+    if config.renewal.every is None or config.process != "iso-classification":
+        return 0
+    return int(math.log(config.lam_end / start.lam) / config.renewal.every)

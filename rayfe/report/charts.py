@@ -1,0 +1,217 @@
+"""Rows of walks and baselines -> charts: Figs. 2 and 4, the constraint, the distance from equilibrium."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from rayfe.figures.drawing import equilibrations
+from rayfe.report.plots import (
+    Chart,
+    Series,
+    axes,
+    band,
+    bars,
+    dashed,
+    has,
+    line,
+    mark,
+    series_of,
+    tolerance_band,
+    values,
+)
+from rayfe.report.surface import rdc_surface
+from rayfe.summary import drift, envelope_excess, numbers
+
+STEPS = "Number of steps"
+WHERE = "step %{customdata[0]}, lam %{customdata[1]:.4g}, gamma %{customdata[2]:.4g}<br>"
+
+
+def walk_charts(rows: pd.DataFrame, readings: pd.DataFrame, tolerance: float) -> list[Chart]:
+    """Every chart of walks, the surface first."""
+    series = series_of(rows)
+    charts = [
+        rdc_surface(rows, readings, series),
+        rate_distortion(series),
+        multipliers(series),
+        constraint(series, "step", STEPS, tolerance),
+        loss(series, "step", STEPS),
+        accuracy(series, "step", STEPS),
+        free_energy(series, "step", STEPS),
+        excess(rows, series),
+        equilibration(readings),
+    ]
+    return [chart for chart in charts if chart.data]
+
+
+def baseline_charts(rows: pd.DataFrame, readings: pd.DataFrame, tolerance: float) -> list[Chart]:
+    """Every chart of baselines: training against steps, and what the model is worth on the target."""
+    series = series_of(rows)
+    charts = [
+        rate_distortion(series),
+        constraint(series, "step", STEPS, tolerance),
+        loss(series, "step", STEPS),
+        accuracy(series, "step", STEPS),
+        free_energy(series, "step", STEPS),
+        equilibration(readings),
+    ]
+    return [chart for chart in charts if chart.data]
+
+
+def rate_distortion(series: Sequence[Series]) -> Chart:
+    """Fig. 2a."""
+    data = []
+    for one in series:
+        trace = line(one, one.of("R"), one.of("D"))
+        trace |= {"error_x": bars(series, one, "R", "R_se"), "error_y": bars(series, one, "D", "D_se")}
+        data.append(trace | where(one, "R %{x:.4g}, D %{y:.4g}"))
+    return Chart(
+        name="rate-distortion",
+        title="Distortion against rate",
+        caption="Right and down: z carries more about x, and reconstructions are better. Bars: two standard errors.",
+        data=data,
+        layout=axes("Rate R (nats)", "Distortion D (squared pixels)"),
+    )
+
+
+def multipliers(series: Sequence[Series]) -> Chart:
+    """Fig. 2b; an x marks a found stop."""
+    data = []
+    for one in series:
+        data.append(line(one, one.of("lam"), one.of("gamma")) | where(one, "R %{customdata[3]:.4g}"))
+        if one.stop is not None:
+            data.append(mark(one, float(one.stop["lam"]), float(one.stop["gamma"]), f"stop {one.stop['reason']}", "x-thin"))
+    return Chart(
+        name="multipliers",
+        title="Multipliers gamma against lam",
+        caption="What gamma has to be so that C stays while lam grows. A large x: the walk ended there by a named stop.",
+        data=data,
+        layout=axes("Multiplier lam of D", "Multiplier gamma of C"),
+    )
+
+
+def constraint(series: Sequence[Series], column: str, x_title: str, tolerance: float) -> Chart:
+    """C / C0 - 1 in per cent with its band, and the tolerance."""
+    data = []
+    for one in (one for one in series if np.isfinite(one.of("C_target")).any()):
+        held = drift(one.steps, one.of("C_target"))
+        x, y = one.of(column), 100.0 * held["drift"].to_numpy()
+        data += [band(one, x, y, 100.0 * held["drift_se"].to_numpy()), line(one, x, y)]
+    limit = 100.0 * tolerance
+    return Chart(
+        name="constraint",
+        title="Was C held? C / C0 - 1",
+        caption=f"Grey: the tolerance of {limit:g} %. Coloured bands: two standard errors of the draws of z.",
+        data=data,
+        layout=axes(x_title, "C / C0 - 1 (%)", shapes=tolerance_band(limit)),
+    )
+
+
+def loss(series: Sequence[Series], column: str, x_title: str) -> Chart:
+    """Fig. 2c: validation loss, training loss dotted, loss on the target alone dashed."""
+    data: list[dict[str, Any]] = []
+    for one in series:
+        error = bars(series, one, "val_C", "val_C_se")
+        data.append(line(one, one.of(column), one.of("val_C"), name=f"{one.label}, validation", error_y=error))
+        data.append(dashed(one, one.of(column), one.of("C"), "training"))
+        if has([one], "target_C"):
+            data.append(_on_target(one, column, "target_C", 1.0))
+    return Chart(
+        name="loss",
+        title="Classification loss C",
+        caption=_second("validation data (bars: two standard errors over images)", "training data", series, "target_C"),
+        data=data,
+        layout=axes(x_title, "C (nats)", yaxis={"title": {"text": "C (nats)"}, "rangemode": "tozero"}),
+    )
+
+
+def accuracy(series: Sequence[Series], column: str, x_title: str) -> Chart:
+    """Validation and training accuracy, and that on the target alone."""
+    data: list[dict[str, Any]] = []
+    for one in series:
+        data.append(line(one, one.of(column), one.of("val_accuracy", 100.0), name=f"{one.label}, validation"))
+        data.append(dashed(one, one.of(column), one.of("accuracy", 100.0), "training"))
+        if has([one], "target_accuracy"):
+            data.append(_on_target(one, column, "target_accuracy", 100.0))
+    return Chart(
+        name="accuracy",
+        title="Accuracy",
+        caption=_second("validation data", "training data", series, "target_accuracy"),
+        data=data,
+        layout=axes(x_title, "Accuracy (%)"),
+    )
+
+
+def free_energy(series: Sequence[Series], column: str, x_title: str) -> Chart:
+    """Fig. 4b."""
+    return Chart(
+        name="free-energy",
+        title="Free energy along the way",
+        caption="F = R + lam D + gamma C of each accepted step: it changes because the multipliers do.",
+        data=[line(one, one.of(column), one.of("F")) | where(one, "F %{y:.5g}") for one in series],
+        layout=axes(x_title, "F (nats)"),
+    )
+
+
+def excess(rows: pd.DataFrame, series: Sequence[Series]) -> Chart:
+    """How far F is above what the other stored models reach at the same multipliers."""
+    above = envelope_excess(rows)
+    data = []
+    for one in series:
+        y = 100.0 * above[one.steps.index].to_numpy() / np.abs(one.of("F"))
+        data.append(line(one, one.of("step"), y) | where(one, "%{y:.3f} %"))
+    return Chart(
+        name="excess",
+        title="Distance from equilibrium (lower bound)",
+        caption="F above the best stored model at the same multipliers, in per cent of F. Zero is no proof: it only says that "
+        "no stored model does better.",
+        data=data,
+        layout=axes(STEPS, "excess (% of F)", yaxis={"title": {"text": "excess (% of F)"}, "rangemode": "tozero"}),
+    )
+
+
+def equilibration(readings: pd.DataFrame) -> Chart:
+    """Fig. 4a: F on the probe during the first equilibrium."""
+    data = []
+    for walk in equilibrations(readings):
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "lines",
+                "x": values(numbers(walk.steps, "update")),
+                "y": values(numbers(walk.steps, "F")),
+                "name": walk.label,
+                "meta": str(walk.steps["trajectory"].iloc[0]),
+                "line": {"color": walk.style["color"], "width": 2},
+            }
+        )
+    return Chart(
+        name="equilibration",
+        title="Free energy while the start was trained",
+        caption="F on the probe against mini-batch updates of the first equilibrium. It should be flat at the end.",
+        data=data,
+        layout=axes("Mini-batch update", "F (nats)", yaxis={"title": {"text": "F (nats)"}, "type": "log"}),
+    )
+
+
+def where(one: Series, text: str) -> dict[str, Any]:
+    """Hover text that says at which step and multipliers a point lies."""
+    known = np.stack([one.of(name) for name in ("step", "lam", "gamma", "R")], axis=1)
+    return {
+        "customdata": [values(point) for point in known],
+        "hovertemplate": f"{WHERE}{text}<extra>%{{fullData.name}}</extra>",
+    }
+
+
+def _on_target(one: Series, column: str, wanted: str, unit: float) -> dict[str, Any]:
+    style = {"color": one.color, "dash": "dash", "width": 1.5}
+    marker = {"symbol": f"{one.symbol}-open", "size": 7, "color": one.color}
+    return line(one, one.of(column), one.of(wanted, unit), line=style, marker=marker, name=f"{one.label}, target alone")
+
+
+def _second(first: str, second: str, series: Sequence[Series], on_target: str) -> str:
+    text = f"With symbols: {first}; dotted: {second}"
+    return f"{text}; open symbols, dashed: the target's validation data alone." if has(series, on_target) else f"{text}."

@@ -1,0 +1,114 @@
+"""Rows of transfers -> charts: Figs. 5 and 6, against the position t on the data path."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from rayfe.figures.drawing import GREY
+from rayfe.report.charts import accuracy, constraint, equilibration, free_energy, loss, where
+from rayfe.report.plots import Chart, Series, axes, band, bars, has, line, mark, series_of, tolerance_band, values
+from rayfe.report.surface import path_in_t
+from rayfe.summary_transfer import LARGEST_BEND
+
+POSITION = "Position t on the data path (0 source, 1 target)"
+DOMAINS = ([0.56, 1.0], [0.0, 0.44])
+
+
+def transfer_charts(rows: pd.DataFrame, readings: pd.DataFrame, tolerance: float) -> list[Chart]:
+    """Every chart of transfers, the path through (t, D, R) first."""
+    series = series_of(rows)
+    charts = [
+        path_in_t(series),
+        geodesic(series),
+        multipliers_in_t(series),
+        constraint(series, "t", POSITION, tolerance),
+        off_the_line(series),
+        loss(series, "t", POSITION),
+        accuracy(series, "t", POSITION),
+        free_energy(series, "t", POSITION),
+        slope(series),
+        equilibration(readings),
+    ]
+    return [chart for chart in charts if chart.data]
+
+
+def geodesic(series: Sequence[Series]) -> Chart:
+    """Fig. 5a: D against R, the line of slope k through the start, and the target's own model."""
+    data: list[dict[str, Any]] = []
+    for one in series:
+        R, D, k, end_R, end_D = (one.of(name) for name in ("R", "D", "k", "end_R", "end_D"))
+        if np.isfinite(k[0]):
+            ends = np.array([np.nanmin([*R, end_R[0]]), np.nanmax([*R, end_R[0]])])
+            style = {"color": GREY, "dash": "dash", "width": 1.5}
+            data.append(line(one, ends, D[0] + k[0] * (ends - R[0]), mode="lines", line=style, name="D - D0 = k (R - R0)"))
+        trace = line(one, R, D) | where(one, "R %{x:.4g}, D %{y:.4g}")
+        data.append(trace | {"error_x": bars(series, one, "R", "R_se"), "error_y": bars(series, one, "D", "D_se")})
+        data.append(mark(one, R[0], D[0], "start, t = 0", "circle-open"))
+        if np.isfinite([end_R[0], end_D[0]]).all():
+            data.append(mark(one, end_R[0], end_D[0], "trained on the target alone, same C", "star"))
+    return Chart(
+        name="rate-distortion",
+        title="Distortion against rate during the transfer",
+        caption="A ring: the start. A star: a model trained on the target alone that has the same C. Dashed: the geodesic's line "
+        "through the start, where the process keeps one.",
+        data=data,
+        layout=axes("Rate R (nats)", "Distortion D (squared pixels)"),
+    )
+
+
+def multipliers_in_t(series: Sequence[Series]) -> Chart:
+    """lam above, gamma below, against t; a star: the target's own gamma at the start's C and lam."""
+    data: list[dict[str, Any]] = []
+    for one in series:
+        end = one.of("end_gamma")[0]
+        for name, y_axis in (("lam", "y"), ("gamma", "y2")):
+            data.append(line(one, one.of("t"), one.of(name), yaxis=y_axis, name=f"{one.label}, {name}"))
+            if one.stop is not None:
+                stop = mark(one, float(one.stop["t"]), float(one.stop[name]), f"stop {one.stop['reason']}", "x-thin")
+                data.append(stop | {"yaxis": y_axis})
+        if np.isfinite(end):
+            data.append(mark(one, 1.0, end, "the target's own gamma", "star") | {"yaxis": "y2"})
+    layout = axes(POSITION, "lam")
+    for (axis, title), domain in zip((("yaxis", "lam"), ("yaxis2", "gamma")), DOMAINS, strict=True):
+        layout[axis] = {"title": {"text": title}, "domain": domain}
+    layout["xaxis"]["anchor"] = "y2"
+    return Chart(
+        name="multipliers",
+        title="Multipliers along the data path",
+        caption="lam above, gamma below: what keeps C while the data change.",
+        data=data,
+        layout=layout,
+    )
+
+
+def off_the_line(series: Sequence[Series]) -> Chart:
+    """D - D0 - k (R - R0) of geodesics in per cent of |D1 - D0|."""
+    data: list[dict[str, Any]] = []
+    for one in (one for one in series if has([one], "line_miss") and len(one.steps) > 1):
+        D = one.of("D")
+        if way := abs(D[-1] - D[0]):
+            miss, error = 100.0 * one.of("line_miss") / way, 100.0 * one.of("line_miss_se") / way
+            data += [band(one, one.of("t"), miss, error), line(one, one.of("t"), miss)]
+    return Chart(
+        name="line",
+        title="Off the geodesic's line",
+        caption=f"D - D0 - k (R - R0) in per cent of |D1 - D0|. Grey: {LARGEST_BEND:g} %, beyond which a summary warns.",
+        data=data,
+        layout=axes(POSITION, "off the line (%)", shapes=tolerance_band(LARGEST_BEND)),
+    )
+
+
+def slope(series: Sequence[Series]) -> Chart:
+    """F_t along the way: large where the target has classes that the model has not seen."""
+    shown = [one for one in series if has([one], "F_t")]
+    return Chart(
+        name="slope",
+        title="How fast the data change: F_t",
+        caption="Derivative of F in t at fixed weights; steep near t = 0 where the target has new classes.",
+        data=[{**line(one, one.of("t"), one.of("F_t")), "y": values(one.of("F_t"))} for one in shown],
+        layout=axes(POSITION, "F_t (nats)"),
+    )

@@ -1,0 +1,99 @@
+"""What was rejected, and how walks ended, in plain words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+import pandas as pd
+
+from rayfe.surface.stepper import STOPS
+
+REASONS: Mapping[str, str] = MappingProxyType(
+    {
+        "drift": "C was off by more than the tolerance allows; tried again at half the length.",
+        "settle_range": "The wanted C lay outside the range in which the stencil's tangent holds; the next attempt moved the stencil, "
+        "or halved the step.",
+        "not_equilibrated": "Training ended with a higher free energy than it began with; tried again at half the length.",
+        "nonfinite": "A number became infinite or undefined during training; tried again at half the length.",
+        "renewal": "The model with renewed weights was not lower, so the walk kept its own. Nothing was lost but its time.",
+    }
+)
+ENDS: Mapping[str, str] = MappingProxyType(
+    {
+        "gamma_zero": "gamma would have vanished: the loss of the start no longer binds there. A result, not an error.",
+        "gamma_blind": "C did not respond to gamma beyond noise, so gamma cannot hold it. A result, not an error.",
+        "pole": "1 + k lam reached zero, where the geodesic has its pole. A result, not an error.",
+        "singular": "The Hessian of F became singular, so no velocity holds the conditions. A result, not an error.",
+        "bound": "A bound of the process was met. A result, not an error.",
+    }
+)
+UNKNOWN = "No description of this reason is known to this version of rayfe."
+MOST = 200
+"""Rejected rows that are listed one by one."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Failure:
+    """One rejected attempt or found stop."""
+
+    trajectory: str
+    step: int
+    attempt: int
+    reason: str
+    is_stop: bool
+    where: str
+    drift: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reason:
+    """One reason, how often it came, and what it means."""
+
+    name: str
+    count: int
+    is_stop: bool
+    meaning: str
+
+
+def failures(rows: pd.DataFrame) -> list[Failure]:
+    """Rejected rows and stops in order, at most `MOST`."""
+    return [_failure(row) for _, row in _not_accepted(rows).head(MOST).iterrows()]
+
+
+def reasons(rows: pd.DataFrame) -> list[Reason]:
+    """Every reason that came, the most frequent first."""
+    counts = _not_accepted(rows).apply(_name, axis=1).value_counts() if len(_not_accepted(rows)) else pd.Series(dtype=int)
+    return [
+        Reason(
+            name=str(name),
+            count=int(count),
+            is_stop=name in STOPS,
+            meaning=REASONS.get(str(name)) or ENDS.get(str(name)) or UNKNOWN,
+        )
+        for name, count in counts.items()
+    ]
+
+
+def _not_accepted(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows[~rows["accepted"].astype(bool)] if len(rows) else rows
+
+
+def _name(row: pd.Series) -> str:
+    return str(row["reason"] if pd.notna(row["reason"]) else row["outcome"]).lower()
+
+
+def _failure(row: pd.Series) -> Failure:
+    off = np.nan if pd.isna(row["C"]) or pd.isna(row["C_target"]) else 100.0 * (row["C"] / row["C_target"] - 1.0)
+    t = f", t {row['t']:.4g}" if row["t"] else ""
+    return Failure(
+        trajectory=str(row["trajectory"]),
+        step=int(row["step"]),
+        attempt=int(row["attempt"]),
+        reason=_name(row),
+        is_stop=_name(row) in STOPS,
+        where=f"lam {row['lam']:.4g}, gamma {row['gamma']:.4g}{t}",
+        drift="not measured" if np.isnan(off) else f"{off:+.2f} %",
+    )

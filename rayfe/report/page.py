@@ -1,0 +1,133 @@
+"""A run as one HTML page that needs no network: template, style, script, plotly.js and all numbers and images in one file."""
+
+from __future__ import annotations
+
+import importlib.resources
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from rayfe.config import RunConfig, flat
+from rayfe.data.here import licence_of
+from rayfe.report.charts import baseline_charts, walk_charts
+from rayfe.report.charts_transfer import transfer_charts
+from rayfe.report.failures import failures, reasons
+from rayfe.report.images import MOST_PER_TRAJECTORY, Gallery
+from rayfe.report.plots import Chart
+from rayfe.report.table import columns_of, lines_of
+from rayfe.report.verdicts import WORDS, verdicts
+from rayfe.report.view import RunView
+
+ICONS = {"holds": "✓", "look": "!", "fails": "✗", "not measured": "–"}
+CHARTS = {"walk": walk_charts, "transfer": transfer_charts, "baseline": baseline_charts}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Page:
+    """What the page shows: `main` is HTML, `content` what its script draws."""
+
+    title: str
+    main: str
+    content: Mapping[str, Any]
+
+
+def page_of(view: RunView, gallery: Gallery) -> Page:
+    """The page of a run with the images of its models."""
+    charts = CHARTS[view.kind](view.rows, view.readings, view.config.tolerance) if len(view.rows) else []
+    return Page(
+        title=f"rayfe: {view.title}",
+        main=_main(view, gallery, charts),
+        content={
+            "charts": [
+                {"name": chart.name, "is_3d": chart.is_3d, "data": chart.data, "layout": chart.layout} for chart in charts
+            ],
+            "frames": {
+                name: [{"caption": frame.caption, "src": frame.src} for frame in frames]
+                for name, frames in gallery.frames.items()
+            },
+            "image_rows": ", ".join(gallery.rows),
+        },
+    )
+
+
+def html_of(page: Page, *, live: str | None = None) -> str:
+    """The whole file. `live`: the version of the run that it shows, for a page that asks its server for newer ones."""
+    from plotly.offline import get_plotlyjs
+
+    return _template("page.html").render(
+        title=page.title,
+        css=Markup(_text("page.css")),
+        plotly=Markup(get_plotlyjs()),
+        main=Markup(page.main),
+        content=Markup(embedded(page.content)),
+        script=Markup(_text("page.js")),
+        live=live is not None,
+        version=live,
+    )
+
+
+def embedded(value: object) -> str:
+    """JSON that may stand inside a script element."""
+    return json.dumps(value, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def _main(view: RunView, gallery: Gallery, charts: list[Chart]) -> str:
+    every = {name: _shown(value) for name, value in flat(view.config).items() if name not in ("out", "data.root")}
+    usual = {name: _shown(value) for name, value in flat(RunConfig(process="iso-classification")).items()}
+    return _template("main.html").render(
+        view=view,
+        lead=_lead(view),
+        verdicts=verdicts(view),
+        icons=ICONS,
+        words=WORDS,
+        columns=columns_of(view),
+        lines=lines_of(view),
+        charts=charts,
+        gallery=gallery,
+        image_rows=", ".join(gallery.rows),
+        most=MOST_PER_TRAJECTORY,
+        reasons=reasons(view.rows),
+        failures=failures(view.rows),
+        versions=view.manifest.get("versions", {}),
+        data=_data(view),
+        changed={name: value for name, value in every.items() if value != usual.get(name)},
+        every=every,
+    )
+
+
+def _lead(view: RunView) -> str:
+    kinds = {
+        "walk": "Walks along the equilibrium surface that keep the classification loss C while lam grows.",
+        "transfer": "Transfers from one data set to another that keep the classification loss C.",
+        "baseline": "Baselines: plain training on the target, for comparison with a transfer.",
+    }
+    ended = sum(now.startswith("ended") for now in view.standing.values())
+    accepted = int(view.rows["accepted"].sum()) if len(view.rows) else 0
+    plural = "trajectory" if len(view.standing) == 1 else "trajectories"
+    return f"{kinds[view.kind]} {ended} of {len(view.standing)} {plural} ended, {accepted} steps stored."
+
+
+def _data(view: RunView) -> str:
+    names = [view.config.data.name, *([view.config.path.target] if view.config.path.target else [])]
+    licences = "; ".join(dict.fromkeys(licence_of(name) for name in names))
+    shape = " x ".join(map(str, view.manifest.get("input_shape", ())))
+    checksum = str(view.manifest.get("data_sha256", ""))[:16]
+    size = f"examples of shape {shape}, {view.manifest.get('classes')} classes, SHA-256 {checksum}..."
+    return f"{' to '.join(names)}: {size}. Licence: {licences}."
+
+
+def _shown(value: object) -> str:
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _template(name: str) -> jinja2.Template:
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined)
+    return environment.from_string(_text(name))
+
+
+def _text(name: str) -> str:
+    return importlib.resources.files("rayfe.report").joinpath(name).read_text(encoding="utf-8")

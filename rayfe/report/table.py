@@ -1,0 +1,150 @@
+"""The table of trajectories in a report: the lines of `summary`, with a swatch of each trajectory's line in the charts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import pandas as pd
+from markupsafe import Markup
+
+from rayfe import summary, summary_transfer
+from rayfe.report.plots import Series, series_of
+from rayfe.report.view import RunView
+
+SHAPES: Mapping[str, str] = MappingProxyType(
+    {
+        "circle": '<circle cx="17" cy="7" r="4.5"/>',
+        "square": '<rect x="13" y="3" width="8" height="8"/>',
+        "triangle-up": '<path d="M17 2 22 11 12 11Z"/>',
+        "diamond": '<path d="M17 1.5 22 7 17 12.5 12 7Z"/>',
+        "triangle-down": '<path d="M17 12 22 3 12 3Z"/>',
+        "cross": '<path d="M15 2h4v3h3v4h-3v3h-4v-3h-3v-4h3Z"/>',
+        "x": '<path d="M13 1 17 5 21 1 23 3 19 7 23 11 21 13 17 9 13 13 11 11 15 7 11 3Z"/>',
+    }
+)
+STROKES: Mapping[str, str] = MappingProxyType({"dashdot": "5 2 1 2", "dot": "2 2"})
+Cell = Callable[[Mapping[str, Any]], str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Line:
+    """One trajectory: cells of the table, and what a summary says of it in words."""
+
+    name: str
+    label: str
+    swatch: Markup | None
+    cells: tuple[str, ...]
+    standing: str
+    sentence: str
+    warnings: tuple[str, ...]
+
+
+def columns_of(view: RunView) -> list[str]:
+    """Heads of the table's columns between the name and where the trajectory stands."""
+    return list(_cells(view))
+
+
+def lines_of(view: RunView) -> list[Line]:
+    """A line of every trajectory that the run asks for, those without rows last."""
+    walk = view.kind == "walk"
+    make, say, warn = (
+        (summary.summarize, summary.verdict, summary.warnings)
+        if walk
+        else (summary_transfer.summarize_transfers, summary_transfer.verdict, summary_transfer.warnings)
+    )
+    styles = {one.trajectory: one for one in series_of(view.rows)}
+    lines = []
+    for found in make(view.rows, view.config.tolerance).to_dict("records"):
+        line = {str(name): value for name, value in found.items()}
+        name = str(line["trajectory"])
+        lines.append(
+            Line(
+                name=name,
+                label=name,
+                swatch=_swatch(styles[name]) if name in styles else None,
+                cells=tuple(cell(line) for cell in _cells(view).values()),
+                standing=view.standing.get(name, ""),
+                sentence=say(line),  # type: ignore[arg-type]
+                warnings=tuple(warn(line)),  # type: ignore[arg-type]
+            )
+        )
+    known = {line.name for line in lines}
+    blank = tuple("-" for _ in _cells(view))
+    for name in (name for name in view.standing if name not in known):
+        waiting = view.standing[name]
+        lines.append(Line(name=name, label=name, swatch=None, cells=blank, standing=waiting, sentence=waiting, warnings=()))
+    return lines
+
+
+def _cells(view: RunView) -> Mapping[str, Cell]:
+    return WALK if view.kind == "walk" else TRANSFER if view.kind == "transfer" else BASELINE
+
+
+def _swatch(series: Series) -> Markup:
+    """The line of a trajectory as in the charts, as a small SVG; black follows the page's ink."""
+    color = "currentColor" if series.color == "#000000" else series.color
+    stroke = f' stroke-dasharray="{STROKES[series.dash]}"' if series.dash in STROKES else ""
+    return Markup(
+        f'<svg width="34" height="14" aria-hidden="true" fill="{color}" stroke="none">'
+        f'<path d="M0 7H34" stroke="{color}" stroke-width="2"{stroke}/>{SHAPES[series.symbol]}</svg>'
+    )
+
+
+def _of(name: str, form: str, unit: float = 1.0) -> Cell:
+    return lambda line: "-" if pd.isna(line[name]) else format(line[name] / unit, form)
+
+
+def _steps(line: Mapping[str, Any]) -> str:
+    rejected = f" ({line['rejected_attempts']} rejected)" if line["rejected_attempts"] else ""
+    return f"{line['accepted_steps']}{rejected}"
+
+
+def _drift(line: Mapping[str, Any]) -> str:
+    if pd.isna(line["drift_percent"]):
+        return "-"
+    error = "" if pd.isna(line["drift_se_percent"]) else f" ± {line['drift_se_percent']:.2f}"
+    return f"{line['drift_percent']:+.2f}{error} %"
+
+
+_COST: Mapping[str, Cell] = {"million examples": _of("examples", ".2f", 1e6), "minutes": _of("seconds", ".1f", 60.0)}
+_ENDS: Mapping[str, Cell] = {
+    "lam": _of("lam_end", ".3g"),
+    "gamma": _of("gamma_end", ".3g"),
+    "R": _of("R_end", ".2f"),
+    "D": _of("D_end", ".2f"),
+    "C": _of("C_end", ".4f"),
+    "drift": _drift,
+}
+WALK: Mapping[str, Cell] = MappingProxyType(
+    {
+        "steps": _steps,
+        **_ENDS,
+        "validation C": _of("val_C_end", ".4f"),
+        "validation accuracy": _of("val_accuracy_end", ".1%"),
+        "excess %": _of("excess_percent", ".2f"),
+        **_COST,
+    }
+)
+TRANSFER: Mapping[str, Cell] = MappingProxyType(
+    {
+        "steps": _steps,
+        "t": _of("t_end", ".3g"),
+        **_ENDS,
+        "validation accuracy": _of("val_accuracy_end", ".1%"),
+        "on the target": _of("target_accuracy_end", ".1%"),
+        **_COST,
+    }
+)
+BASELINE: Mapping[str, Cell] = MappingProxyType(
+    {
+        "method": lambda line: str(line["process"]),
+        "steps": _steps,
+        **_ENDS,
+        "on the target before": _of("target_accuracy_start", ".1%"),
+        "on the target": _of("target_accuracy_end", ".1%"),
+        **_COST,
+    }
+)

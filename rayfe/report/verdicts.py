@@ -1,0 +1,212 @@
+"""Certificates in plain words: was C held, is the walk at equilibrium, do the identities of the surface hold (MATH of the paper, sec. 2).
+
+Each verdict says what was measured; a quantity without a number says so and what would measure it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from rayfe.report.view import RunView
+from rayfe.summary import EXCESS_PERCENT, OVERFIT_RATIO, accepted_steps, envelope_excess, numbers, summarize
+from rayfe.summary_transfer import summarize_transfers
+
+State = Literal["holds", "look", "fails", "not measured"]
+WORDS: Mapping[State, str] = MappingProxyType(
+    {"holds": "holds", "look": "look closer", "fails": "fails", "not measured": "not measured"}
+)
+MAXWELL = 0.1
+"""Largest |D_gamma - C_lam| as a part of |C_lam| that needs no second look."""
+FIRST_LAW = 0.05
+"""Largest sum of residuals of the first law as a part of the way in R that needs no second look."""
+NOISE = 1e-3
+"""Part of F below which a violated inequality between two models is noise of the draws."""
+MOST_ROWS = 1500
+"""Rows whose pairs are compared; evenly chosen ones where there are more."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verdict:
+    """One certificate: its name, how it stands, one sentence with numbers, and what it means."""
+
+    name: str
+    state: State
+    text: str
+    meaning: str
+
+
+def verdicts(view: RunView) -> list[Verdict]:
+    """All certificates of a run, those that do not apply left out."""
+    rules: list[Callable[[RunView], Verdict | None]] = [held, equilibrium, maxwell, first_law, convexity, generalisation]
+    if view.kind == "baseline":
+        rules = [generalisation]
+    return [found for rule in rules if (found := rule(view)) is not None]
+
+
+def held(view: RunView) -> Verdict:
+    """The equivalence test of C / C0 - 1, all steps of a trajectory together."""
+    meaning = (
+        "The process keeps the classification loss C where the start had it; the test needs |C/C0 - 1| plus its error below \
+the tolerance at all steps together."
+    )
+    lines = _summary(view)
+    tested = lines[lines["drift_ok"].notna()] if len(lines) else lines
+    if not len(tested):
+        return Verdict(name="C held", state="not measured", text="No step after the start yet.", meaning=meaning)
+    worst = tested.iloc[int(np.argmax(np.abs(numbers(tested, "drift_percent"))))]
+    passed = int(tested["drift_ok"].astype(bool).sum())
+    text = (
+        f"{passed} of {len(tested)} trajectories pass at a tolerance of {100 * view.config.tolerance:.3g} %; largest drift "
+        f"{worst['drift_percent']:+.2f} ± {worst['drift_se_percent']:.2f} % ({worst['trajectory']})."
+    )
+    close = bool((tested["drift_percent"].abs() <= 100 * view.config.tolerance).all())
+    state: State = "holds" if passed == len(tested) else "look" if close else "fails"
+    return Verdict(name="C held", state=state, text=text, meaning=meaning)
+
+
+def equilibrium(view: RunView) -> Verdict:
+    """The lower envelope of all stored models (certificate without further training)."""
+    meaning = (
+        "Every stored model bounds the free energy at all multipliers. The excess over that bound is a lower limit of the \
+distance from equilibrium: a small number is no proof, analysis/polish.py measures the rest by training on."
+    )
+    rows = view.rows
+    percent = 100.0 * envelope_excess(rows) / rows["F"].astype(float).abs() if len(rows) else pd.Series(dtype=float)
+    shared = rows[rows["accepted"].astype(bool)].groupby("t").size() if len(rows) else pd.Series(dtype=int)
+    if percent.notna().sum() < 2 or shared.max() < 2:
+        why = "models at different t lie on different surfaces" if view.kind == "transfer" else "it takes two stored steps"
+        return Verdict(name="Equilibrium", state="not measured", text=f"No two models to compare: {why}.", meaning=meaning)
+    worst = rows.iloc[int(np.nanargmax(percent.to_numpy()))]
+    size = float(percent.max())
+    text = (
+        f"F is at most {size:.2f} % above what another stored model reaches at the same multipliers "
+        f"(worst: {worst['trajectory']}, step {worst['step']}; {size / 100 * abs(worst['F']):.3g} nats)."
+    )
+    return Verdict(name="Equilibrium", state="holds" if size <= EXCESS_PERCENT else "look", text=text, meaning=meaning)
+
+
+def maxwell(view: RunView) -> Verdict:
+    """D_gamma = C_lam, where both were measured."""
+    meaning = "At equilibrium D changes with gamma as C changes with lam. It checks code and noise: it holds away from \
+equilibrium, too."
+    rows = _measured(view.rows, "maxwell_gap")
+    if not len(rows):
+        why = (
+            f"the stencil {view.config.stencil} trains no neighbours in lam and takes C_lam from D_gamma; --stencil paper measures both"
+            if view.config.stencil == "iso"
+            else "no step has measured its neighbours yet"
+        )
+        return Verdict(name="Maxwell relation", state="not measured", text=f"Not measured: {why}.", meaning=meaning)
+    part = np.abs(numbers(rows, "maxwell_gap")) / np.maximum(np.abs(numbers(rows, "C_lam")), 1e-300)
+    median, largest = float(np.median(part)), float(part.max())
+    text = (
+        f"|D_gamma - C_lam| is {_percent(median)} of |C_lam| in the median, {_percent(largest)} at most, over {len(rows)} rows."
+    )
+    return Verdict(name="Maxwell relation", state="holds" if median <= MAXWELL else "look", text=text, meaning=meaning)
+
+
+def first_law(view: RunView) -> Verdict:
+    """dR + lam dD + gamma dC = 0 along the accepted steps."""
+    meaning = (
+        "Along the surface dR = -lam dD - gamma dC. A negative sum is free energy that training still won on the way: the \
+walk lags behind the surface, or caught up with it."
+    )
+    rows = _measured(view.rows, "first_law_residual")
+    if not len(rows):
+        why = (
+            "data that move add F_t dt, which rows do not integrate"
+            if view.kind == "transfer"
+            else "no step after the start yet"
+        )
+        return Verdict(name="First law", state="not measured", text=f"Not measured: {why}.", meaning=meaning)
+    parts = {}
+    for name, walk in view.rows.groupby("trajectory", sort=True):
+        steps = accepted_steps(walk)
+        way = np.abs(np.diff(numbers(steps, "R"))).sum()
+        residual = np.nansum(numbers(steps, "first_law_residual"))
+        if way > 0:
+            parts[str(name)] = (residual / way, residual, way)
+    name, (part, residual, way) = max(parts.items(), key=lambda item: abs(item[1][0]))
+    text = (
+        f"The residuals sum to {residual:+.3g} nats over a way of {way:.3g} nats in R, {_percent(part)} ({name}, the largest)."
+    )
+    return Verdict(name="First law", state="holds" if abs(part) <= FIRST_LAW else "look", text=text, meaning=meaning)
+
+
+def convexity(view: RunView) -> Verdict:
+    """Hess F is negative semi-definite, C falls with gamma, and gradients of F are monotone between all pairs of models."""
+    meaning = "F is concave in (lam, gamma): D and C fall when their multiplier grows. Violations are models that are not at \
+equilibrium, or noise."
+    texts, fine = [], True
+    rows = _measured(view.rows, "hess_max_eig")
+    if len(rows):
+        positive = int((numbers(rows, "hess_max_eig") > 0).sum())
+        texts.append(f"the Hessian's largest eigenvalue is positive in {positive} of {len(rows)} rows")
+        fine &= positive == 0
+    rows = _measured(view.rows, "C_gamma")
+    if len(rows):
+        above = numbers(rows, "C_gamma") > 2.0 * np.nan_to_num(numbers(rows, "C_gamma_se"))
+        texts.append(f"C_gamma is positive by two standard errors in {int(above.sum())} of {len(rows)} rows")
+        fine &= not above.any()
+    pairs, violated, largest = _pairs(view.rows)
+    if pairs:
+        texts.append(f"{violated} of {pairs} pairs of models violate monotony (largest {largest:.2g} nats)")
+        fine &= violated == 0
+    if not texts:
+        return Verdict(name="Concave free energy", state="not measured", text="No response measured yet.", meaning=meaning)
+    text = "; ".join(texts)
+    state: State = "holds" if fine else "look"
+    return Verdict(name="Concave free energy", state=state, text=f"{text[0].upper()}{text[1:]}.", meaning=meaning)
+
+
+def generalisation(view: RunView) -> Verdict | None:
+    """Validation C against training C at the end."""
+    meaning = "C is held on training data; what a user of the model sees is the validation data."
+    ends = [accepted_steps(walk).iloc[-1] for _, walk in view.rows.groupby("trajectory") if walk["accepted"].any()]
+    ends = [end for end in ends if pd.notna(end["val_C"]) and pd.notna(end["C"])]
+    if not ends:
+        return None
+    worst = max(ends, key=lambda end: end["val_C"] / end["C"])
+    ratio = worst["val_C"] / worst["C"]
+    text = (
+        f"At the end validation C is {worst['val_C']:.4g} and training C {worst['C']:.4g} nats, {ratio:.1f} times as much; "
+        f"validation accuracy {100 * worst['val_accuracy']:.1f} % ({worst['trajectory']})."
+    )
+    return Verdict(name="New data", state="look" if ratio > OVERFIT_RATIO else "holds", text=text, meaning=meaning)
+
+
+def _pairs(rows: pd.DataFrame) -> tuple[int, int, float]:
+    """Pairs of accepted rows at equal t, how many violate dlam dD + dgamma dC <= 0 beyond noise, and the largest such sum."""
+    pairs, violated, largest = 0, 0, 0.0
+    if rows.empty:
+        return pairs, violated, largest
+    for _, shared in rows[rows["accepted"].astype(bool)].groupby("t"):
+        chosen = shared.iloc[np.linspace(0, len(shared) - 1, min(len(shared), MOST_ROWS)).astype(int)]
+        lam, gamma, D, C, F = (numbers(chosen, name) for name in ("lam", "gamma", "D", "C", "F"))
+        sums = np.subtract.outer(lam, lam) * np.subtract.outer(D, D) + np.subtract.outer(gamma, gamma) * np.subtract.outer(C, C)
+        upper = np.triu_indices(len(chosen), 1)
+        sums, scale = sums[upper], NOISE * np.minimum.outer(np.abs(F), np.abs(F))[upper]
+        pairs, violated = pairs + len(sums), violated + int((sums > scale).sum())
+        largest = max(largest, float(sums.max(initial=0.0)))
+    return pairs, violated, largest
+
+
+def _summary(view: RunView) -> pd.DataFrame:
+    summary = summarize if view.kind == "walk" else summarize_transfers
+    return summary(view.rows, view.config.tolerance)
+
+
+def _measured(rows: pd.DataFrame, column: str) -> pd.DataFrame:
+    if rows.empty:
+        return rows
+    return rows[rows["accepted"].astype(bool) & rows[column].notna()]
+
+
+def _percent(part: float) -> str:
+    return f"{100 * part:.3g} %"

@@ -1,0 +1,178 @@
+"""What a page says and shows: surface, charts, images, failures, configuration; no place of this machine in it."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import io
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from rayfe.data.paths import load_path
+from rayfe.records import StepRecord
+from rayfe.report import report_of
+from rayfe.report.charts import baseline_charts, walk_charts
+from rayfe.report.charts_transfer import transfer_charts
+from rayfe.report.failures import ENDS, REASONS, failures, reasons
+from rayfe.report.images import Album, grid
+from rayfe.report.page import embedded, page_of
+from rayfe.report.surface import lower_hull
+from rayfe.report.view import view_of
+from rayfe.store import Store
+from rayfe.surface.stepper import REJECTED, STOPS
+
+RESULTS = Path(__file__).parents[2] / "analysis" / "results"
+
+
+def frame(rows: list[StepRecord]) -> pd.DataFrame:
+    return pd.DataFrame([dataclasses.asdict(row) for row in rows])
+
+
+def test_lower_hull_holds_the_points_of_a_convex_surface_and_none_above_it() -> None:
+    x, y = (axis.ravel() for axis in np.meshgrid(np.linspace(-1, 1, 5), np.linspace(-1, 1, 5)))
+    below = np.stack([x, y, x**2 + y**2], axis=1)
+    above = below[12:13] + [0.0, 0.0, 0.5]
+    used = set(lower_hull(np.concatenate([below, above])).ravel().tolist())
+    assert used == set(range(25))
+
+
+def test_a_line_or_a_plane_spans_no_surface() -> None:
+    line = np.linspace(0, 1, 9)[:, None] * [1.0, 2.0, 3.0]
+    assert len(lower_hull(line)) == 0
+    assert len(lower_hull(line * [1, 0, 1])) == 0
+    assert len(lower_hull(line[:3])) == 0
+
+
+def test_charts_are_valid_plotly_figures(exact: Callable[..., StepRecord]) -> None:
+    from plotly.graph_objects import Figure
+
+    walks = frame([exact(step, 0.25 * 1.2**step, gamma0=gamma) for gamma in (4.0, 8.0) for step in range(5)])
+    moved = {"process": "geodesic", "k": -0.4, "end_R": 5.0, "end_D": 20.0, "end_gamma": 6.0, "line_miss": 0.1, "F_t": 3.0}
+    transfer = frame([exact(step, 0.25 * 1.2**step, t=step / 4, line_miss_se=0.01, **moved) for step in range(5)])
+    stopped = pd.concat([walks, walks.iloc[-1:].assign(step=5, accepted=False, reason="gamma_zero")], ignore_index=True)
+    none = pd.DataFrame()
+    charts = [*walk_charts(stopped, none, 0.005), *transfer_charts(transfer, none, 0.01), *baseline_charts(walks, none, 0.01)]
+    assert len(charts) == 8 + 9 + 5
+    for chart in charts:
+        Figure(data=chart.data, layout=chart.layout)  # raises at a property that plotly.js does not know
+    assert any("stop gamma_zero" in trace["name"] for chart in charts for trace in chart.data if "name" in trace)
+
+
+def test_every_reason_of_the_stepper_is_explained() -> None:
+    assert set(REJECTED) == set(REASONS)
+    assert set(STOPS) <= set(ENDS)
+
+
+def test_rejected_rows_and_stops_are_listed_with_their_reason(exact: Callable[..., StepRecord]) -> None:
+    rows = [exact(0, 0.25), exact(1, 0.3, accepted=False, reason="drift", C=float("nan"), C_target=None)]
+    rows += [exact(1, 0.3, attempt=1), exact(2, 0.4, accepted=False, reason="gamma_zero")]
+    listed = failures(frame(rows))
+    assert [(row.step, row.attempt, row.reason, row.is_stop) for row in listed] == [
+        (1, 0, "drift", False),
+        (2, 0, "gamma_zero", True),
+    ]
+    assert listed[0].drift == "not measured"
+    assert {reason.name: reason.count for reason in reasons(frame(rows))} == {"drift": 1, "gamma_zero": 1}
+
+
+def test_grid_puts_rows_of_images_below_each_other() -> None:
+    rows = [np.zeros((3, 1, 2, 2)), np.ones((3, 1, 2, 2))]
+    picture = grid(rows)
+    assert picture.shape == (5, 8, 1)
+    assert picture[0, 0, 0] == 0 and picture[3, 0, 0] == 255 and picture[2, 0, 0] == 128
+
+
+def test_frames_show_examples_reconstructions_and_samples_of_each_step(stored_run: Callable[..., Store]) -> None:
+    view = view_of(stored_run())
+    gallery = Album().gallery(view)
+    assert gallery.why is None
+    assert gallery.rows == ("x", "reconstruction", "sample")
+    frames = gallery.frames["lam0.25-gamma4-seed0"]
+    assert [one.step for one in frames] == [0, 1, 2, 3, 4]
+    pixels = [_pixels(one.src) for one in frames]
+    assert all(picture.shape == (26, 89) for picture in pixels)
+    x = load_path(view.config).source.validation.x
+    assert any(np.array_equal(pixels[0][:8, :8], np.round(255 * image[0]).astype(np.uint8)) for image in x)
+    assert all(np.array_equal(pixels[0][:8], other[:8]) for other in pixels)  # the same examples at every step
+    assert not np.array_equal(pixels[0][9:], pixels[1][9:])
+
+
+def test_frames_of_a_transfer_move_from_source_to_target(stored_run: Callable[..., Store]) -> None:
+    view = view_of(stored_run(transfer=True, gammas=(4.0,)))
+    frames = Album().gallery(view).frames["lam0.25-gamma4-seed0"]
+    data = load_path(view.config)
+    assert data.target is not None
+    for one, end in ((frames[0], data.source), (frames[-1], data.target)):
+        shown = _pixels(one.src)[:8, :8]
+        assert any(np.array_equal(shown, np.round(255 * image[0]).astype(np.uint8)) for image in end.validation.x)
+    assert "t 0.5" in frames[2].caption
+
+
+def test_other_data_leave_samples_only_and_say_so(stored_run: Callable[..., Store]) -> None:
+    store = stored_run()
+    store.create(store.read_config() | {"data_sha256": "0" * 64})
+    gallery = Album().gallery(view_of(store))
+    assert gallery.rows == ("sample",)
+    assert gallery.why == "Only samples: the data on this machine are not those of the run."
+    assert _pixels(gallery.frames["lam0.25-gamma4-seed0"][0].src).shape == (8, 89)
+
+
+def test_a_damaged_weight_file_is_named_and_the_others_are_shown(stored_run: Callable[..., Store], tmp_path: Path) -> None:
+    store = stored_run()
+    (tmp_path / "run/states/lam0.25-gamma4-seed0/2.safetensors").write_bytes(b"nothing")
+    gallery = Album().gallery(view_of(store))
+    assert gallery.why is not None and "lam0.25-gamma4-seed0: its models cannot be shown (CorruptFile" in gallery.why
+    assert list(gallery.frames) == ["lam0.25-gamma8-seed0"]
+
+
+@pytest.mark.parametrize("name", ["mnist-walk", "mnist-walk-paper"])
+def test_rows_without_weights_make_a_page_that_says_so(name: str) -> None:
+    text = report_of(Store(RESULTS / name))
+    assert "No weights are stored here" in text
+    assert 'id="chart-surface"' in text and "python jobs/isoc.py mnist-walk" in text
+
+
+def test_page_holds_command_versions_licence_and_no_path_of_this_machine(
+    stored_run: Callable[..., Store], tmp_path: Path
+) -> None:
+    view = view_of(stored_run())
+    main = page_of(view, Album().gallery(view)).main
+    assert "python jobs/isoc.py digits-smoke" in main
+    assert "CC BY 4.0" in main and "torch 2" in main
+    assert str(tmp_path) not in report_of(view.store)
+    assert 'model.hidden</th><td class="text">8</td>' in main
+
+
+def test_page_without_any_row_says_that_nothing_is_stored_yet(stored_run: Callable[..., Store], tmp_path: Path) -> None:
+    made = stored_run()
+    store = Store(tmp_path / "empty")
+    store.create(made.read_config())
+    assert "No step is stored yet." in report_of(store)
+
+
+def test_text_of_a_run_cannot_end_a_script_or_become_markup(stored_run: Callable[..., Store]) -> None:
+    store = stored_run()
+    store.create(store.read_config() | {"command": "</script><img src=x onerror=alert(1)>"})
+    text = report_of(store)
+    assert "<img src=x" not in text
+    assert embedded({"a": "</script>"}) == '{"a":"\\u003c/script>"}'
+
+
+def test_nothing_in_the_page_of_ours_points_to_the_network(stored_run: Callable[..., Store]) -> None:
+    from plotly.offline import get_plotlyjs
+
+    text = report_of(stored_run()).replace(get_plotlyjs(), "")
+    assert re.findall(r"https?://\S+", text) == []
+    assert "default-src 'none'" in text and "connect-src 'none'" in text
+
+
+def _pixels(src: str) -> np.ndarray:
+    data: Any = base64.b64decode(src.removeprefix("data:image/png;base64,"))
+    return np.array(Image.open(io.BytesIO(data)))

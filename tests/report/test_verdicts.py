@@ -1,0 +1,92 @@
+"""Certificates in words: on the exact surface all hold; each violation is found; what was not measured says why."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from rayfe.config import RunConfig
+from rayfe.records import StepRecord
+from rayfe.report.verdicts import Verdict, verdicts
+from rayfe.report.view import RunView
+from rayfe.store import Store
+
+
+@pytest.fixture
+def judged(exact: Callable[..., StepRecord], tmp_path: Path) -> Callable[..., dict[str, Verdict]]:
+    """Verdicts by name of a walk of eight steps on the exact surface, some rows of it changed."""
+
+    def judge(changes: dict[int, dict[str, Any]] | None = None, **config: Any) -> dict[str, Verdict]:
+        rows = [exact(step, 0.25 * 1.2**step) for step in range(9)]
+        rows = [dataclasses.replace(row, **(changes or {}).get(row.step, {})) for row in rows]
+        view = RunView(
+            store=Store(tmp_path),
+            manifest={},
+            config=RunConfig(**config),
+            rows=pd.DataFrame([dataclasses.asdict(row) for row in rows]),
+            readings=pd.DataFrame(),
+            standing={},
+        )
+        return {found.name: found for found in verdicts(view)}
+
+    return judge
+
+
+def test_exact_surface_passes_every_certificate_that_was_measured(judged: Callable[..., dict[str, Verdict]]) -> None:
+    found = judged()
+    states = {name: verdict.state for name, verdict in found.items()}
+    assert states.pop("Maxwell relation") == "not measured"
+    assert set(states.values()) == {"holds"}, states
+    assert "1 of 1 trajectories pass" in found["C held"].text
+
+
+def test_maxwell_not_measured_names_the_option_that_measures_it(judged: Callable[..., dict[str, Verdict]]) -> None:
+    assert "--stencil paper" in judged()["Maxwell relation"].text
+    assert "no step has measured" in judged(stencil="paper")["Maxwell relation"].text
+
+
+def test_maxwell_gap_of_half_the_response_asks_for_a_look(judged: Callable[..., dict[str, Verdict]]) -> None:
+    small = judged({step: {"maxwell_gap": 1e-6, "C_lam": 1.0} for step in range(9)})["Maxwell relation"]
+    large = judged({step: {"maxwell_gap": -0.5, "C_lam": 1.0} for step in range(9)})["Maxwell relation"]
+    assert (small.state, large.state) == ("holds", "look")
+    assert "50 % of |C_lam| in the median" in large.text
+
+
+def test_a_model_above_the_envelope_is_found_with_its_step(judged: Callable[..., dict[str, Verdict]], exact: Any) -> None:
+    row = exact(5, 0.25 * 1.2**5)
+    found = judged({5: {"R": row.R * 1.2, "F": row.F + 0.2 * row.R}})["Equilibrium"]
+    assert found.state == "look"
+    assert "step 5" in found.text
+
+
+def test_drift_beyond_the_tolerance_fails(judged: Callable[..., dict[str, Verdict]], exact: Any) -> None:
+    found = judged({3: {"C": exact(3, 0.25 * 1.2**3).C * 1.05}})["C held"]
+    assert found.state == "fails"
+    assert "+5.00" in found.text
+
+
+def test_first_law_reports_the_sum_of_residuals(judged: Callable[..., dict[str, Verdict]]) -> None:
+    found = judged({step: {"first_law_residual": -0.5} for step in range(1, 9)})["First law"]
+    assert found.state == "look"
+    assert "-4 nats" in found.text
+
+
+def test_positive_curvature_is_no_concave_free_energy(judged: Callable[..., dict[str, Verdict]]) -> None:
+    assert judged({4: {"hess_max_eig": 0.1}})["Concave free energy"].state == "look"
+    assert judged({4: {"hess_max_eig": -0.1}})["Concave free energy"].state == "holds"
+    assert judged({4: {"C_gamma": 0.1}})["Concave free energy"].state == "look"
+
+
+def test_d_that_grows_with_lam_violates_monotony(judged: Callable[..., dict[str, Verdict]]) -> None:
+    found = judged({8: {"D": 1000.0}})["Concave free energy"]
+    assert found.state == "look"
+    assert "8 of 36 pairs" in found.text
+
+
+def test_over_fitting_is_named(judged: Callable[..., dict[str, Verdict]]) -> None:
+    assert judged({8: {"val_C": 100.0}})["New data"].state == "look"

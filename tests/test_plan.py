@@ -1,0 +1,50 @@
+"""Plans against what runs did: the examples of stored walks, and the steps of the presets."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from rayfe.manifest import stored_config
+from rayfe.plan import Sizes, kept_states, plan_of, walk_steps
+from rayfe.presets import PRESETS
+from rayfe.store import Store, load_rows
+
+RESULTS = Path(__file__).parents[1] / "analysis" / "results"
+MNIST = Sizes(train=60_000, validation=10_000, features=784, examples=70_000, parameters=412_000)
+
+
+@pytest.mark.parametrize("name", ["mnist-walk", "mnist-walk-without-renewal", "mnist-walk-paper"])
+def test_planned_examples_are_within_a_fifth_of_those_that_a_walk_took(name: str) -> None:
+    _, config = stored_config(Store(RESULTS / name))
+    rows = load_rows(RESULTS / name)
+    for trajectory, start in config.trajectories().items():
+        took = rows[rows["trajectory"] == trajectory]
+        plan = plan_of(dataclasses.replace(config, steps=int(took["step"].max())), start, MNIST)
+        assert plan.examples == pytest.approx(float(took["examples"].max()), rel=0.2), trajectory
+
+
+def test_steps_follow_the_lengths_of_the_stepper() -> None:
+    walk = PRESETS["isoc"]["mnist-walk"]()
+    start = next(iter(walk.trajectories().values()))
+    assert walk_steps(walk, start) == 21  # log(3.5 / 0.25) / 0.13
+    transfer = PRESETS["transfer"]["fig5-quick"]()
+    start = next(iter(transfer.trajectories().values()))
+    assert walk_steps(transfer, start) == 16  # 0.001, doubled seven times, then 0.1
+    assert walk_steps(dataclasses.replace(transfer, steps=3), start) == 3
+
+
+def test_paper_stencil_at_every_step_trains_five_models_a_step() -> None:
+    config = dataclasses.replace(PRESETS["isoc"]["mnist-quick"](), stencil="paper", refresh=1)
+    start = next(iter(config.trajectories().values()))
+    assert plan_of(config, start, MNIST).trainings == 1 + 5 * 13
+
+
+def test_kept_states_are_at_least_two() -> None:
+    config = PRESETS["isoc"]["mnist-quick"]()
+    assert kept_states(config, 12) == 13
+    assert kept_states(dataclasses.replace(config, keep_states="last"), 12) == 2
+    assert kept_states(dataclasses.replace(config, keep_states="1"), 12) == 2
+    assert kept_states(dataclasses.replace(config, keep_states="5"), 12) == 5
