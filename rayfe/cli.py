@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shlex
 import sys
@@ -17,12 +18,15 @@ from rayfe.data.paths import COUPLED, PathData, coupled, load_path
 from rayfe.figures import draw_all
 from rayfe.files import CorruptFile, Files
 from rayfe.layout import CONFIG
+from rayfe.lease import LOCK
 from rayfe.manifest import grown, manifest_of, stored_manifest
 from rayfe.options import absolute, dashed, parse, split_preset
 from rayfe.progress import Progress
 from rayfe.records import StepRecord
 from rayfe.store import Store, load_readings, load_rows
 from rayfe.summary_transfer import print_run
+
+log = logging.getLogger(__name__)
 
 DONE, FAILED, BAD_INPUT, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
 
@@ -48,10 +52,19 @@ def main(job: str, argv: Sequence[str]) -> int:
         interrupted = isinstance(error, KeyboardInterrupt)
         print(f"{'interrupted' if interrupted else 'terminated'}; to go on: {_command(job, argv)}", file=sys.stderr)
         return INTERRUPTED if interrupted else TERMINATED
+    except OSError as error:  # storage is full, or away; what is stored stays
+        return _failed(error)
     except SystemExit as help_printed:
         if help_printed.code:
             raise
         return DONE
+
+
+def _failed(error: Exception) -> int:
+    """Say it in one line; the traceback goes to the log."""
+    log.info("the run failed", exc_info=error)
+    print(f"failed: {' '.join((str(error) or type(error).__name__).splitlines())}", file=sys.stderr)
+    return FAILED
 
 
 def _one_line(error: UsageError) -> str:
@@ -90,7 +103,7 @@ def _drive(job: str, preset: str, argv: list[str], config: RunConfig) -> int:
     manifest = manifest_of(job, preset, argv, config, data)
     stored_manifest(store, manifest, config)
     undo = _undo(config.out)
-    with store.lock():
+    with store.lock(say=_tell) as store:
         stored = stored_manifest(store, manifest, config)  # again: another process may have made it since
         store.create(grown(manifest, stored))
         print(f"run {_shown(store.url())}; if interrupted, go on with the same command: {_command(job, argv)}", flush=True)
@@ -101,8 +114,7 @@ def _drive(job: str, preset: str, argv: list[str], config: RunConfig) -> int:
                 undo()
             raise
         except RuntimeError as error:  # Ray died or refused; what is stored stays
-            print(f"failed: {' '.join(str(error).splitlines())}", file=sys.stderr)
-            return FAILED
+            return _failed(error)
         _report(config, store)
     for name, reason in failed.items():
         print(f"failed: {name}: {' '.join(reason.splitlines())}; the same command tries again", file=sys.stderr)
@@ -150,7 +162,7 @@ def _undo(out: str) -> Callable[[], None]:
     missing = [path for path in (folder, *folder.parents) if not path.exists()] if "://" not in out else []
 
     def undo() -> None:
-        for name in (CONFIG, ".lock"):
+        for name in (CONFIG, LOCK):
             Files(out).remove(name)
         for path in missing:
             with contextlib.suppress(OSError):
