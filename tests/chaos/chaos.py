@@ -67,7 +67,6 @@ class Chaos:
         self.cluster = Cluster(initialize_head=True, head_node_args=head)
         for _ in range(asked.nodes):
             self._add_node()
-        self._log = open(asked.out / "driver.log", "w")
         self.driver = self._start_driver()
         self.killed: collections.Counter[str] = collections.Counter()
 
@@ -77,7 +76,8 @@ class Chaos:
     def _start_driver(self) -> subprocess.Popen[bytes]:
         environment = os.environ | {"RAY_ADDRESS": self.cluster.address, "PYTHONPATH": str(ROOT)}
         words = command(self._asked, self._asked.out / "run", "ray", self._asked.delay)
-        return subprocess.Popen(words, env=environment, stdout=self._log, stderr=subprocess.STDOUT)
+        with open(self._asked.out / "driver.log", "a") as log:
+            return subprocess.Popen(words, env=environment, stdout=log, stderr=subprocess.STDOUT)
 
     def kill(self, kind: str) -> str:
         """Kill one of `kind`; returns what it was. Waits for one to appear."""
@@ -119,12 +119,13 @@ class Chaos:
     def check_driver(self) -> None:
         code = self.driver.poll()
         if code is not None:
-            raise SystemExit(f"the driver ended with {code} after {self.killed.total()} kills; see {self._log.name}")
+            raise SystemExit(
+                f"the driver ended with {code} after {self.killed.total()} kills; see {self._asked.out}/driver.log"
+            )
 
     def end(self) -> None:
         self.driver.kill()
         self.driver.wait()
-        self._log.close()
         self.cluster.shutdown()
 
 
@@ -181,8 +182,10 @@ def disturb(asked: argparse.Namespace) -> Chaos:
 
 
 def compare(asked: argparse.Namespace) -> int:
-    """Number of rows; raises AssertionError if anything but seconds differs from the undisturbed run."""
+    """Number of rows; raises AssertionError if anything but seconds differs from an undisturbed run in one process."""
     disturbed, whole = asked.out / "run", asked.out / "undisturbed"
+    environment = {name: value for name, value in os.environ.items() if name != "TMPDIR"} | {"PYTHONPATH": str(ROOT)}
+    subprocess.run(command(asked, whole, "inline", "0"), env=environment, check=True, stdout=subprocess.DEVNULL)
     frames = [rayfe.load_run(path).drop(columns="seconds") for path in (whole, disturbed)]
     assert not frames[1].duplicated(["trajectory", "step", "attempt"]).any()
     pd.testing.assert_frame_equal(*frames, check_exact=True)
@@ -198,12 +201,11 @@ def main() -> None:
     asked.out.mkdir(parents=True, exist_ok=True)
     for name, value in {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS": "0"}.items():
         os.environ.setdefault(name, value)
-    os.environ["TMPDIR"] = tempfile.mkdtemp(prefix="c", dir="/tmp")  # what killed drivers leave goes with it
     began = time.monotonic()
-    chaos = disturb(asked)
+    with tempfile.TemporaryDirectory(prefix="c", dir="/tmp") as folder:
+        os.environ["TMPDIR"] = folder  # what killed drivers leave goes with it
+        chaos = disturb(asked)
     seconds = time.monotonic() - began
-    undisturbed = command(asked, asked.out / "undisturbed", "inline", "0")
-    subprocess.run(undisturbed, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True, stdout=subprocess.DEVNULL)
     rows = compare(asked)
     kills = ", ".join(f"{count} {kind}" for kind, count in sorted(chaos.killed.items()))
     print(f"{chaos.killed.total()} kills ({kills}) in {seconds:.0f} s; {rows} rows equal to the undisturbed run's, each once")
