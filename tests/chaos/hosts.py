@@ -22,7 +22,7 @@ from pathlib import Path
 from chaos import ROOT, command, compare, rows_in
 
 RAY = Path(sys.executable).with_name("ray")
-HEAD, WORKERS = "rayfe-head", ("rayfe-one", "rayfe-two")
+HEAD, *WORKERS = [f"rayfe{os.getpid()}-{name}" for name in ("head", "one", "two")]  # nobody else's
 NETWORK = "10.77.0"
 PORT = 6379
 CPUS = {HEAD: "1", WORKERS[0]: "2", WORKERS[1]: "2"}
@@ -81,7 +81,10 @@ def start_rays(out: Path, folder: str, environment: dict[str, str]) -> None:
         words = [str(RAY), "start", "--block", *role, f"--node-ip-address={NETWORK}.{number}", f"--num-cpus={CPUS[name]}"]
         words += ["--num-gpus=0", "--object-store-memory=90000000", f"--temp-dir={folder}/{number}"]
         start(name, words, out / f"{name}.log", environment)
+        end = time.monotonic() + WAIT
         while nodes(environment) < number:
+            if time.monotonic() > end:
+                raise SystemExit(f"{name} did not join; see {out}/{name}.log")
             time.sleep(1.0)
 
 
