@@ -1,13 +1,15 @@
 """jobs/isoc.py with a backend that notes its work: `python tests/instrumented_job.py KIND DELAY LOG [PRESET] [--options]`.
 
-KIND is `analytic` (a closed-form surface; equilibrations sleep DELAY seconds) or `trained`. After every answer one line goes to LOG:
-process, trajectory, step, attempt, kind of request, training examples. For tests that kill processes, and for tests/chaos.
+KIND is `analytic` (a closed-form surface) or `trained`. Of every answer one line goes to LOG: process, trajectory, step, attempt,
+kind of request, training examples. Then it is held back for DELAY seconds: who kills the process when a line appears loses an
+answer. For tests that kill processes, and for tests/chaos.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,10 +24,11 @@ from rayfe.surface.reference import PowerSurface
 
 @dataclass(frozen=True)
 class Noted(Backend):
-    """Passes requests on to `inner`, and notes each answer in the file `log`."""
+    """Passes requests on to `inner`, and notes each answer in the file `log`, `delay` seconds before it gives it."""
 
     inner: Backend
     log: str
+    delay: float
 
     def equilibrate(self, request: EquilibrateRequest) -> Equilibrated:
         return self.inner.equilibrate(request)
@@ -42,6 +45,7 @@ class Noted(Backend):
         words = (os.getpid(), key.trajectory, key.step, key.attempt, type(request).__name__, repr(answer.examples))
         with open(self.log, "a") as file:  # one short write: lines of several processes do not mix
             file.write(" ".join(map(str, words)) + "\n")
+        time.sleep(self.delay)
         return answer
 
 
@@ -53,10 +57,10 @@ class Make:
 
     def __call__(self, config: RunConfig, data: Any) -> Backend:
         if self.kind == "analytic":
-            return Noted(AnalyticBackend(PowerSurface(kappa=20.0, a=1 / 3, b=1 / 3), delay=self.delay, noise=1e-4), self.log)
+            return Noted(AnalyticBackend(PowerSurface(kappa=20.0, a=1 / 3, b=1 / 3), noise=1e-4), self.log, self.delay)
         from rayfe.backend.inline import InlineBackend
 
-        return Noted(InlineBackend(config, data), self.log)
+        return Noted(InlineBackend(config, data), self.log, self.delay)
 
 
 def run(make: Make) -> Any:

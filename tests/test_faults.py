@@ -262,7 +262,7 @@ def test_kill_and_resume_costs_at_most_one_step_of_work(tmp_path: Path) -> None:
     assert examples(tmp_path / "log-whole") == pytest.approx(needed)
     steps = [after.examples - before.examples for before, after in zip(rows, rows[1:], strict=False)]
     kills = 0
-    for answers in (4, 11):  # in the midst of a step, each time another
+    for answers in (4, 11):  # an answer is on its way, each time another
         process = job(out, *options, delay=0.3, log=log)
         begun = len(log.read_text().splitlines()) if log.exists() else 0
         deadline = time.monotonic() + 60

@@ -40,7 +40,7 @@ def test_killing_an_agent_ends_the_embedded_ray_with_one_line_and_the_same_comma
     environment |= {"PYTHONPATH": str(JOB.parent.parent), "RAY_AUTH_MODE": "disabled"}
     out = tmp_path / "run"
     words = ["digits-smoke", "--steps", "2", "--lam", "0.25", "--backend", "ray", "--out", str(out)]
-    command = [sys.executable, str(JOB), "analytic", "2", os.devnull, *words]
+    command = [sys.executable, str(JOB), "analytic", "1", os.devnull, *words]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
     steps, deadline = out / "steps", time.monotonic() + 120
     while not (steps.exists() and list(steps.glob("*.parquet"))):

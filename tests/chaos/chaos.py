@@ -43,7 +43,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--nodes", type=int, default=2, help="nodes beside the head")
     parser.add_argument("--gamma", nargs="+", default=["4", "5", "6", "8"])
     parser.add_argument("--steps", default="12")
-    parser.add_argument("--delay", default="0.7", help="seconds that an analytic equilibration takes")
+    parser.add_argument("--delay", default="0.5", help="seconds that every answer is held back")
     parser.add_argument("--pause", type=float, default=0.5, help="at most so many seconds between a row and a kill")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()

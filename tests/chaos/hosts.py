@@ -37,7 +37,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--back", type=float, help="seconds after which it is up again; for ever down without")
     parser.add_argument("--gamma", nargs="+", default=["4", "5", "6", "8"])
     parser.add_argument("--steps", default="12")
-    parser.add_argument("--delay", default="1.0", help="seconds that an analytic equilibration takes")
+    parser.add_argument("--delay", default="0.5", help="seconds that every answer is held back")
     return parser.parse_args()
 
 
