@@ -111,22 +111,21 @@ class Files:
                 self._put(path, data)
 
     def create(self, relative: str, data: bytes) -> bool:
-        """Write a file that is not there yet; False, and nothing is written, if it is.
+        """Write a file that is not there yet; False if it is, and nothing is written then.
 
         Two that create the same file at once cannot both succeed on filesystems that can tell (object stores: by a
-        conditional PUT). Others answer True to both, and the later bytes stay: read the file back.
+        conditional PUT). Others answer True to both, and the later bytes stay; a PUT that is repeated after a lost
+        answer is told False. So read the file back.
         """
         path = self._path(relative)
+        if self.local:
+            return _create(path, data)
         try:
-            with room_for(self.url(relative)):
-                if not self.local:
-                    self._put(path, data, mode="create")
-                    return True
-                os.makedirs(posixpath.dirname(path), exist_ok=True)
-                with open(path, "xb") as file:
-                    file.write(data)
-        except FileExistsError:
-            return False
+            self._put(path, data, mode="create")
+        except (OSError, TypeError):  # servers word a refused condition, or that they know none, in different ways
+            if self.exists(relative):
+                return False
+            self._put(path, data)
         return True
 
     def _put(self, path: str, data: bytes, **options: str) -> None:
@@ -194,6 +193,16 @@ def _replace(path: str, data: bytes) -> None:
             os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _create(path: str, data: bytes) -> bool:
+    os.makedirs(posixpath.dirname(path), exist_ok=True)
+    try:
+        with room_for(path), open(path, "xb") as file:
+            file.write(data)
+    except FileExistsError:
+        return False
+    return True
 
 
 def _try_folder(folder: Path) -> None:

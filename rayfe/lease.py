@@ -151,8 +151,9 @@ def _heartbeat(files: Files, say: Say, on_loss: Callable[[], None]) -> Iterator[
         beat=0,
     )
     path = f"{LEASES}/{number}"
-    if not files.create(path, _bytes(mine)) or (_newest(files) or (0, None))[1] != mine:
-        newest = _newest(files)
+    files.create(path, _bytes(mine))
+    newest = _newest(files)
+    if newest is None or newest[1] != mine:
         raise _refusal(files, newest[1].holder if newest else "")
     for name in files.names(LEASES):
         if name.isdecimal() and int(name) < number:
