@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 
 from rayfe.config import THREADING, RunConfig, UsageError, require
-from rayfe.data.coupling import decode, encode
+from rayfe.data.coupling import Coupling, decode, encode
 from rayfe.data.paths import COUPLED, PathData, coupled, load_path
 from rayfe.figures import draw_all
 from rayfe.files import CorruptFile, Files
@@ -22,7 +22,7 @@ from rayfe.lease import LOCK
 from rayfe.manifest import grown, manifest_of, stored_manifest
 from rayfe.options import absolute, dashed, parse, split_preset
 from rayfe.progress import Progress
-from rayfe.records import StepRecord
+from rayfe.records import Split, StepRecord
 from rayfe.store import Store, load_readings, load_rows
 from rayfe.summary_transfer import print_run
 
@@ -139,12 +139,14 @@ def _readable_rows(store: Store, name: str) -> list[StepRecord]:
 
 def _coupled(data: PathData, config: RunConfig, store: Store) -> PathData:
     """The data with its couplings: those that the run has stored, and the others computed and stored."""
-    stored = {split: store.read_coupling(str(split)) for split in COUPLED} if data.kind == "displacement" else {}
-    try:
-        known = {split: decode(found) for split, found in stored.items() if found is not None}
-    except ValueError as error:
-        fix = f"its couplings cannot be read ({error}); remove the folder couplings, they come again"
-        raise UsageError("out", store.url(), fix) from error
+    known: dict[Split, Coupling] = {}
+    for split in COUPLED if data.kind == "displacement" else ():
+        found = store.read_coupling(str(split))
+        try:
+            known |= {} if found is None else {split: decode(found)}
+        except ValueError as error:
+            aside = store.set_coupling_aside(str(split))
+            _tell(f"coupling of {split}: {error}; set aside as {aside}, computing it again")
     data = coupled(data, config, _tell, known=known)
     for split, coupling in (data.couplings or {}).items():
         if split not in known:

@@ -132,6 +132,9 @@ class Files:
         try:
             self._fs.pipe_file(path, data, **options)
         except FileNotFoundError:  # a filesystem with real folders; an object store needs none and gets one PUT
+            bucket = path.partition("/")[0]
+            if bucket and not self._fs.exists(bucket):  # mistyped: it must not be made
+                raise
             self._fs.makedirs(posixpath.dirname(path), exist_ok=True)
             self._fs.pipe_file(path, data, **options)
 

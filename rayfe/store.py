@@ -116,6 +116,10 @@ class Store:
         path = coupling_path(split)
         return self._files.read(path) if self._files.exists(path) else None
 
+    def set_coupling_aside(self, split: str) -> str:
+        """Rename a damaged coupling out of the way; returns its new path."""
+        return self._files.set_aside(coupling_path(split))
+
     def write_text(self, relative: str, text: str) -> str:
         """Write a text file, e.g. report.html; returns its path relative to the run."""
         self._files.write(relative, text.encode())

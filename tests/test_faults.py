@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import errno
 import os
-import signal
+import runpy
 import subprocess
 import sys
 import time
@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from rayfe.backend.analytic import AnalyticBackend
+from rayfe.cli import main
 from rayfe.config import RunConfig
 from rayfe.files import Files, StorageFull
 from rayfe.records import Answer, Equilibrated, EquilibrateRequest, Outcome, Request, StepRecord
@@ -188,7 +189,11 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", disk], check=True)
 
 
-def job(out: Path, *options: str, delay: float = 0.0, log: Path | str = os.devnull) -> subprocess.Popen[str]:
+def options(out: Path) -> list[str]:
+    return ["digits-smoke", "--lam", "0.25", "--backend", "inline", "--out", str(out)]
+
+
+def job(out: Path, *words: str, delay: float = 0.0, log: Path | str = os.devnull) -> subprocess.Popen[str]:
     """jobs/isoc.py on the analytic surface, in a process of its own."""
     words = [
         "analytic",
@@ -214,23 +219,24 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
 
 
 def test_a_full_disk_is_one_line_and_exit_1_and_the_same_command_goes_on(small_disk: Path) -> None:
-    options = ("--gamma", "4", "6", "--steps", "3")
+    words = ("--gamma", "4", "6", "--steps", "3")
     filler = small_disk / "filler"
-    with open(filler, "wb") as file, contextlib.suppress(OSError):
-        while True:
-            file.write(bytes(4096))
-            file.flush()
+    descriptor = os.open(filler, os.O_CREAT | os.O_WRONLY)
+    with contextlib.suppress(OSError):
+        while os.write(descriptor, bytes(4096)):
+            pass
+    os.close(descriptor)
     os.truncate(filler, filler.stat().st_size - 120_000)
-    code, errors = ended(job(small_disk / "run", *options))
+    code, errors = ended(job(small_disk / "run", *words))
     assert code == 1
     assert errors.startswith(f"failed: No space left for {small_disk}/run/")
     assert errors.count("\n") == 1
     files = [path for path in small_disk.rglob("*") if path.is_file()]
     assert not [path for path in files if path.name.endswith(".tmp")]
     filler.unlink()
-    code, errors = ended(job(small_disk / "run", *options))
+    code, errors = ended(job(small_disk / "run", *words))
     assert (code, errors) == (0, "")
-    assert ended(job(small_disk.parent / "whole", *options)) == (0, "")
+    assert ended(job(small_disk.parent / "whole", *words)) == (0, "")
     config = dataclasses.replace(CONFIG, lam=(0.25,))
     assert content(small_disk / "run", config) == content(small_disk.parent / "whole", config)
 
@@ -252,40 +258,43 @@ def examples(log: Path) -> float:
     return sum(float(line.split()[-1]) for line in log.read_text().splitlines())
 
 
-def test_kill_and_resume_costs_at_most_one_step_of_work(tmp_path: Path) -> None:
-    options = ("--steps", "6")
+def test_kill_and_resume_costs_at_most_one_step_of_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log, out, whole = tmp_path / "log", tmp_path / "run", tmp_path / "whole"
-    assert ended(job(whole, *options, log=tmp_path / "log-whole")) == (0, "")
+    noted = runpy.run_path(str(JOB))
+
+    def undisturbed(run: Path, log: Path) -> None:
+        monkeypatch.setattr("rayfe.runner.run", noted["run"](noted["Make"]("analytic", 0.0, str(log))))
+        assert main("isoc", [*options(run), "--steps", "5"]) == 0
+
+    undisturbed(whole, tmp_path / "log-whole")
     (name,) = Store(whole).trajectories()
     rows = Store(whole).rows(name)
     needed = rows[-1].examples
     assert examples(tmp_path / "log-whole") == pytest.approx(needed)
     steps = [after.examples - before.examples for before, after in zip(rows, rows[1:], strict=False)]
-    kills = 0
-    for answers in (4, 11):  # an answer is on its way, each time another
-        process = job(out, *options, delay=0.3, log=log)
+    kills = (5, 6)
+    for answers in kills:  # while one is on its way, each time another
+        process = job(out, "--steps", "5", delay=0.3, log=log)
         begun = len(log.read_text().splitlines()) if log.exists() else 0
         deadline = time.monotonic() + 60
         while not log.exists() or len(log.read_text().splitlines()) < begun + answers:
             assert process.poll() is None and time.monotonic() < deadline
             time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        process.kill()
         process.communicate()
-        kills += 1
     assert 1 < len(Store(out).rows(name)) < len(rows)
-    assert ended(job(out, *options, log=log)) == (0, "")
+    undisturbed(out, log)
     assert timeless(Store(out).rows(name)) == timeless(rows)
-    assert needed < examples(log) <= needed + kills * max(steps)
+    assert needed < examples(log) <= needed + len(kills) * max(steps)
 
 
 def test_a_second_driver_is_refused_and_the_first_goes_on(tmp_path: Path) -> None:
-    first = job(tmp_path / "run", "--steps", "3", delay=0.5)
+    first = job(tmp_path / "run", "--steps", "2", delay=0.5)
     deadline = time.monotonic() + 60
     while not (tmp_path / "run" / "steps").exists():
         assert first.poll() is None and time.monotonic() < deadline
         time.sleep(0.02)
-    code, errors = ended(job(tmp_path / "run", "--steps", "3"))
+    code, errors = ended(job(tmp_path / "run", "--steps", "2"))
     assert code == 2
     assert f"another process (pid {first.pid} on " in errors
     assert errors.count("\n") == 1
