@@ -195,20 +195,7 @@ def options(out: Path) -> list[str]:
 
 def job(out: Path, *words: str, delay: float = 0.0, log: Path | str = os.devnull) -> subprocess.Popen[str]:
     """jobs/isoc.py on the analytic surface, in a process of its own."""
-    words = [
-        "analytic",
-        str(delay),
-        str(log),
-        "digits-smoke",
-        "--lam",
-        "0.25",
-        "--backend",
-        "inline",
-        "--out",
-        str(out),
-        *options,
-    ]
-    command = [sys.executable, str(JOB), *words]
+    command = [sys.executable, str(JOB), "analytic", str(delay), str(log), *options(out), *words]
     environment = os.environ | {"PYTHONPATH": str(JOB.parent.parent)}
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
