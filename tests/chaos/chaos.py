@@ -28,7 +28,8 @@ ROOT = Path(__file__).resolve().parents[2]
 JOB = ROOT / "tests" / "instrumented_job.py"
 TRAINED = ["--model.hidden", "16", "--equilibration.first-epochs", "10", "--equilibration.epochs", "5"]
 TRAINED += ["--measure.head-draws", "32", "--tolerance", "0.3", "--threads", "1"]
-ACTORS = {"evaluator": "Evaluator", "trial": "TrajectoryTrial", "pool": "EvaluatorPool"}
+ACTORS = {"evaluator": {"Evaluator"}, "trial": {"TrajectoryTrial", "ResourceTrainable"}, "pool": {"EvaluatorPool"}}
+"""Classes of actors as Ray names their processes; a trial is at times called by the class that Tune wraps it in."""
 PATIENCE = 120.0
 """Seconds for a victim to appear, or for a row to be committed, before the run is taken to hang."""
 FAST_DEATHS = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 3}
@@ -102,8 +103,8 @@ class Chaos:
             time.sleep(0.1)
         raise SystemExit(f"no {kind} to kill for {PATIENCE:g} s")
 
-    def _actors(self, name: str) -> list[Any]:
-        """Processes of the cluster's actors of a class."""
+    def _actors(self, names: set[str]) -> list[Any]:
+        """Processes of the cluster's actors of these classes."""
         import psutil  # comes inside Ray
 
         found = []
@@ -111,7 +112,7 @@ class Chaos:
             for raylet in node.all_processes.get("raylet", []):
                 try:
                     workers = psutil.Process(raylet.process.pid).children(recursive=True)
-                    found += [worker for worker in workers if _title(worker) == name]
+                    found += [worker for worker in workers if _title(worker) in names]
                 except psutil.Error:
                     continue
         return sorted(found, key=lambda process: process.pid)
