@@ -1,13 +1,16 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint clean
+.PHONY: demo test chaos lint clean
 
 demo: .venv/installed
 	$(BIN)/python jobs/isoc.py mnist-quick --out runs/mnist-quick
 
 test: .venv/installed
 	$(BIN)/python -m pytest
+
+chaos: .venv/installed
+	$(BIN)/python -m pytest tests/chaos -m chaos
 
 lint: .venv/installed
 	$(BIN)/ruff check .

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shlex
 import sys
@@ -12,20 +13,23 @@ from pathlib import Path
 from rich.console import Console
 
 from rayfe.config import THREADING, TRANSFERS, RunConfig, UsageError, require
-from rayfe.data.coupling import decode, encode
+from rayfe.data.coupling import Coupling, decode, encode
 from rayfe.data.paths import COUPLED, PathData, coupled, load_path
 from rayfe.figures import draw_all
 from rayfe.files import CorruptFile, Files
 from rayfe.layout import CONFIG
+from rayfe.lease import LOCK
 from rayfe.manifest import grown, manifest_of, stored_manifest
 from rayfe.options import absolute, one_line, parse, split_preset
 from rayfe.pipes import closed_pipe_is_fine
 from rayfe.progress import Progress
-from rayfe.records import StepRecord
+from rayfe.records import Split, StepRecord
 from rayfe.report import REPORT, report_of
 from rayfe.store import Store, load_readings, load_rows
 from rayfe.summary_transfer import print_run
 from rayfe.trajectory.processes import process_of
+
+log = logging.getLogger(__name__)
 
 DONE, FAILED, BAD_INPUT, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
 
@@ -53,10 +57,19 @@ def main(job: str, argv: Sequence[str]) -> int:
         interrupted = isinstance(error, KeyboardInterrupt)
         print(f"{'interrupted' if interrupted else 'terminated'}; to go on: {_command(job, argv)}", file=sys.stderr)
         return INTERRUPTED if interrupted else TERMINATED
+    except OSError as error:  # storage is full, or away; what is stored stays
+        return _failed(error)
     except SystemExit as help_printed:
         if help_printed.code:
             raise
         return DONE
+
+
+def _failed(error: Exception) -> int:
+    """Say it in one line; the traceback goes to the log."""
+    log.info("the run failed", exc_info=error)
+    print(f"failed: {' '.join((str(error) or type(error).__name__).splitlines())}", file=sys.stderr)
+    return FAILED
 
 
 def _command(job: str, argv: Sequence[str]) -> str:
@@ -91,7 +104,7 @@ def _drive(job: str, preset: str, argv: list[str], config: RunConfig) -> int:
     manifest = manifest_of(job, preset, argv, config, data)
     stored_manifest(store, manifest, config)
     undo = _undo(config.out)
-    with store.lock():
+    with store.lock(say=_tell) as store:
         stored = stored_manifest(store, manifest, config)  # again: another process may have made it since
         store.create(grown(manifest, stored))
         print(f"run {_shown(store.url())}; if interrupted, go on with the same command: {_command(job, argv)}", flush=True)
@@ -103,8 +116,7 @@ def _drive(job: str, preset: str, argv: list[str], config: RunConfig) -> int:
                 undo()
             raise
         except RuntimeError as error:  # Ray died or refused; what is stored stays
-            print(f"failed: {' '.join(str(error).splitlines())}", file=sys.stderr)
-            return FAILED
+            return _failed(error)
         _report(config, store, data)
     for name, reason in failed.items():
         print(f"failed: {name}: {' '.join(reason.splitlines())}; the same command tries again", file=sys.stderr)
@@ -129,12 +141,14 @@ def _readable_rows(store: Store, name: str) -> list[StepRecord]:
 
 def _coupled(data: PathData, config: RunConfig, store: Store) -> PathData:
     """The data with its couplings: those that the run has stored, and the others computed and stored."""
-    stored = {split: store.read_coupling(str(split)) for split in COUPLED} if data.kind == "displacement" else {}
-    try:
-        known = {split: decode(found) for split, found in stored.items() if found is not None}
-    except ValueError as error:
-        fix = f"its couplings cannot be read ({error}); remove the folder couplings, they come again"
-        raise UsageError("out", store.url(), fix) from error
+    known: dict[Split, Coupling] = {}
+    for split in COUPLED if data.kind == "displacement" else ():
+        found = store.read_coupling(str(split))
+        try:
+            known |= {} if found is None else {split: decode(found)}
+        except ValueError as error:
+            aside = store.set_coupling_aside(str(split))
+            _tell(f"coupling of {split}: {error}; set aside as {aside}, computing it again")
     data = coupled(data, config, _tell, known=known)
     for split, coupling in (data.couplings or {}).items():
         if split not in known:
@@ -152,7 +166,7 @@ def _undo(out: str) -> Callable[[], None]:
     missing = [path for path in (folder, *folder.parents) if not path.exists()] if "://" not in out else []
 
     def undo() -> None:
-        for name in (CONFIG, ".lock"):
+        for name in (CONFIG, LOCK):
             Files(out).remove(name)
         for path in missing:
             with contextlib.suppress(OSError):

@@ -1,15 +1,12 @@
-"""Files below one folder of any fsspec filesystem: whole-file reads, atomic writes, setting aside, a lock."""
+"""Files below one folder of any fsspec filesystem: whole-file reads, atomic writes, setting aside."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import hashlib
-import logging
 import os
 import posixpath
-import socket
 import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,10 +16,8 @@ from fsspec.implementations.local import LocalFileSystem
 
 from rayfe.config import UsageError, require
 
-log = logging.getLogger(__name__)
-
-NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK})
-"""What flock answers on filesystems that are mounted without locks (some Lustre and FUSE mounts)."""
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""What a full disk, or a user's full share of one, answers."""
 
 STAMPED = ("name", "size", "mtime", "ino", "created", "LastModified", "ETag", "etag", "updated")
 """What filesystems say of a file's version; each has some of them."""
@@ -38,6 +33,32 @@ class CorruptFile(RuntimeError):
 
     def __str__(self) -> str:
         return f"{self.path}: {self.fault}"
+
+
+class StorageFull(OSError):
+    """There is no room for a file. What was there before stays whole, and the same command goes on when there is room."""
+
+    def __init__(self, path: str) -> None:
+        text = f"No space left for {path}; make room, then the same command goes on from the last committed step"
+        super().__init__(errno.ENOSPC, text)
+        self.path = path
+
+    def __str__(self) -> str:
+        return str(self.args[1])
+
+    def __reduce__(self) -> tuple[type[StorageFull], tuple[str]]:
+        return StorageFull, (self.path,)
+
+
+@contextlib.contextmanager
+def room_for(path: str) -> Iterator[None]:
+    """Says what to do where there is no room for `path`: raises StorageFull in place of the system's error."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        raise StorageFull(path) from error
 
 
 class Files:
@@ -92,16 +113,45 @@ class Files:
         return hashlib.sha256(repr(sorted(found)).encode()).hexdigest()[:16]
 
     def write(self, relative: str, data: bytes) -> None:
-        """Replace one file as a whole: a reader, or a crash at any moment, sees the old bytes or the new ones."""
+        """Replace one file as a whole: a reader, or a crash at any moment, sees the old bytes or the new ones.
+
+        Raises:
+            StorageFull: there is no room; the old bytes stay.
+        """
+        path = self._path(relative)
+        with room_for(self.url(relative)):
+            if self.local:
+                _replace(path, data)
+            else:
+                self._put(path, data)
+
+    def create(self, relative: str, data: bytes) -> bool:
+        """Write a file that is not there yet; False if it is, and nothing is written then.
+
+        Two that create the same file at once cannot both succeed on filesystems that can tell (object stores: by a
+        conditional PUT). Others answer True to both, and the later bytes stay; a PUT that is repeated after a lost
+        answer is told False. So read the file back.
+        """
         path = self._path(relative)
         if self.local:
-            _replace(path, data)
-            return
+            return _create(path, data)
         try:
-            self._fs.pipe_file(path, data)
+            self._put(path, data, mode="create")
+        except (OSError, TypeError):  # servers word a refused condition, or that they know none, in different ways
+            if self.exists(relative):
+                return False
+            self._put(path, data)
+        return True
+
+    def _put(self, path: str, data: bytes, **options: str) -> None:
+        try:
+            self._fs.pipe_file(path, data, **options)
         except FileNotFoundError:  # a filesystem with real folders; an object store needs none and gets one PUT
+            bucket = path.partition("/")[0]
+            if bucket and not self._fs.exists(bucket):  # mistyped: it must not be made
+                raise
             self._fs.makedirs(posixpath.dirname(path), exist_ok=True)
-            self._fs.pipe_file(path, data)
+            self._fs.pipe_file(path, data, **options)
 
     def remove(self, relative: str) -> None:
         """Remove a file if it is there."""
@@ -117,57 +167,23 @@ class Files:
         self._fs.mv(self._path(relative), self._path(aside))
         return aside
 
-    @contextlib.contextmanager
-    def lock(self, name: str = ".lock") -> Iterator[None]:
-        """Hold the folder (made if missing) for this process; the lock dies with the process, however it dies.
-
-        Local folders only: elsewhere this does nothing, and the caller must see to it that one process writes.
-
-        Raises:
-            UsageError: another process holds it.
-        """
-        if not self.local:
-            yield
-            return
-        os.makedirs(self._root, exist_ok=True)
-        # never removed: a lock file that is deleted can be held by two processes, one of them by a name that is gone
-        descriptor = os.open(self._path(name), os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            self._take(descriptor)
-            yield
-        finally:
-            os.close(descriptor)
-
-    def _take(self, descriptor: int) -> None:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
-            who = f"another process ({holder})" if holder else "another process"
-            fix = f"{who} is working on this run; wait until it ends, stop it, or give another folder"
-            raise UsageError("out", self.url(), fix) from None
-        except OSError as error:
-            if error.errno not in NO_LOCKS:
-                raise
-            log.warning("%s: this filesystem has no locks; see to it that no second process works on this run", self.url())
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"pid {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
-
     def check_writable(self) -> None:
         """Try to make the folder and a file in it, and take both away again.
 
         Raises:
             UsageError: the location is a file, or cannot be written.
+            StorageFull: there is no room.
         """
         try:
             require(not self._fs.isfile(self._root), "out", self.url(), "is a file; give a folder")
             if self.local:
-                _try_folder(Path(self._root))
+                with room_for(self.url()):
+                    _try_folder(Path(self._root))
             else:
                 probe = f".probe-{uuid.uuid4().hex}"
                 self.write(probe, b"")
                 self.remove(probe)
-        except UsageError:
+        except (UsageError, StorageFull):
             raise
         except Exception as error:  # clients of object stores raise their own kinds for credentials and networks
             fix = f"cannot be written ({error}); give a folder where files can be made"
@@ -195,6 +211,16 @@ def _replace(path: str, data: bytes) -> None:
             os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _create(path: str, data: bytes) -> bool:
+    os.makedirs(posixpath.dirname(path), exist_ok=True)
+    try:
+        with room_for(path), open(path, "xb") as file:
+            file.write(data)
+    except FileExistsError:
+        return False
+    return True
 
 
 def _try_folder(folder: Path) -> None:

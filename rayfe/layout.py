@@ -6,12 +6,15 @@ readings/<trajectory>.parquet           one row per replica, split and recorded 
 states/<trajectory>/<step>.safetensors  weights of an accepted step
 couplings/<split>.parquet               pairs of source and target examples, of transfers by displacement
 carry/<trajectory>/<step>.safetensors   what the next step needs besides the weights; of the last two steps only
-figures/*.png, report.html, .lock       (the lock: local runs)
+steps/.previous-*, readings/.previous-* the same tables before the last commit, for when one is damaged
+figures/*.png, report.html
+.lock, .lease/<n>                       who works on the run: local folders, object stores (`lease`)
 """
 
 from __future__ import annotations
 
 import hashlib
+import posixpath
 
 from rayfe.files import CorruptFile, Files
 from rayfe.records import ReadingRecord, StepRecord
@@ -38,6 +41,12 @@ def carry_path(record: StepRecord) -> str:
 
 def coupling_path(split: str) -> str:
     return f"couplings/{split}.parquet"
+
+
+def previous_path(path: str) -> str:
+    """Where a table is kept as it was before the last commit, under a name that pandas skips."""
+    folder, name = posixpath.split(path)
+    return f"{folder}/.previous-{name}"
 
 
 def key(record: StepRecord | ReadingRecord) -> tuple[int, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from rayfe.files import CorruptFile, Files
-from rayfe.layout import carry_path, read_checked, read_table, readings_path, steps_path, with_row
+from rayfe.layout import carry_path, previous_path, read_checked, read_table, readings_path, steps_path, with_row
 from rayfe.records import ReadingRecord, StepRecord
 from rayfe.tables import Record, encode
 
@@ -15,12 +15,16 @@ log = logging.getLogger(__name__)
 def recover(files: Files, trajectory: str) -> list[StepRecord]:
     """Rows from which the trajectory can go on. Damage is set aside and logged, never overwritten."""
     _sweep(files, trajectory)
-    rows = _readable(files, steps_path(trajectory), StepRecord)
+    rows, _ = _readable(files, steps_path(trajectory), StepRecord)
+    readings, damaged = _readable(files, readings_path(trajectory), ReadingRecord)
     end = _usable_end(files, rows)
+    if damaged and (readings or len(rows) == 1):  # only those of the last row are lost: its step comes again, and they with it
+        end = min(end, max(0, len(rows) - 1))
     if end < len(rows):
-        log.warning("%s: later weights are damaged or gone; keeping %d of %d rows", trajectory, end, len(rows))
+        log.warning(
+            "%s: what was stored after row %d is damaged or gone; keeping %d of %d rows", trajectory, end, end, len(rows)
+        )
         files.write(steps_path(trajectory), encode(rows[:end], StepRecord))
-    readings = _readable(files, readings_path(trajectory), ReadingRecord)
     kept = with_row(readings, rows[:end])
     if len(kept) < len(readings):
         files.write(readings_path(trajectory), encode(kept, ReadingRecord))
@@ -54,19 +58,27 @@ def _intact(files: Files, path: str | None, sha256: str | None) -> bool:
     return True
 
 
-def _readable(files: Files, path: str, record_class: type[Record]) -> list[Record]:
+def _readable(files: Files, path: str, record_class: type[Record]) -> tuple[list[Record], bool]:
+    """Records of a table, and whether it was damaged: then they are those of before the last commit, as far as they are kept."""
     try:
-        return read_table(files, path, record_class)
+        return read_table(files, path, record_class), False
     except CorruptFile as error:
-        log.warning("%s; set aside as %s, starting it anew", error, files.set_aside(path))
-        return []
+        log.warning("%s; set aside as %s", error, files.set_aside(path))
+    previous = previous_path(path)
+    try:
+        records = read_table(files, previous, record_class)
+    except CorruptFile as error:
+        log.warning("%s; set aside as %s", error, files.set_aside(previous))
+        records = []
+    files.write(path, encode(records, record_class))
+    return records, True
 
 
 def _sweep(files: Files, trajectory: str) -> None:
     """Remove temporary files of a process that was killed while it wrote."""
-    table = f".{trajectory}.parquet."
-    prefixes = {"steps": table, "readings": table, f"states/{trajectory}": ".", f"carry/{trajectory}": "."}
-    for folder, prefix in prefixes.items():
+    tables = f".{trajectory}.parquet.", f"..previous-{trajectory}.parquet."
+    prefixes = {"steps": tables, "readings": tables, f"states/{trajectory}": (".",), f"carry/{trajectory}": (".",)}
+    for folder, starts in prefixes.items():
         for name in files.names(folder):
-            if name.startswith(prefix) and name.endswith(".tmp"):
+            if name.startswith(starts) and name.endswith(".tmp"):
                 files.remove(f"{folder}/{name}")

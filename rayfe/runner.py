@@ -8,6 +8,7 @@ from rayfe import driver
 from rayfe.backend.base import Backend
 from rayfe.config import RunConfig
 from rayfe.data.paths import PathData
+from rayfe.files import StorageFull
 from rayfe.records import StepRecord
 from rayfe.store import Store
 
@@ -27,11 +28,12 @@ def run(config: RunConfig, data: PathData, store: Store, progress: Listener) -> 
         UsageError: the machine or cluster cannot hold the evaluators asked for.
         KeyboardInterrupt, signals.Terminated: the step in flight is abandoned.
         RuntimeError: the embedded Ray died.
+        StorageFull: there is no room for a file; what is stored stays.
     """
     if config.backend == "ray":
         from rayfe.sweep import run_on_ray  # imports Ray
 
-        return run_on_ray(config, data, store.url(), config.keep_states, progress.row, progress.event)
+        return run_on_ray(config, data, store.url(), config.keep_states, progress.row, progress.event, owner=store.owner)
     from rayfe.backend.inline import InlineBackend  # imports torch
 
     return run_inline(config, InlineBackend(config, data), store, progress)
@@ -44,6 +46,8 @@ def run_inline(config: RunConfig, backend: Backend, store: Store, progress: List
     for name, start in config.trajectories().items():
         try:
             walking[name] = driver.open_trajectory(config, start, store)
+        except StorageFull:
+            raise
         except Exception as error:
             failed[name] = driver.failure(name, error)
     while walking:
@@ -53,6 +57,8 @@ def run_inline(config: RunConfig, backend: Backend, store: Store, progress: List
                 continue
             try:
                 record = driver.advance(trajectory, backend, store)
+            except StorageFull:  # the others have no room either
+                raise
             except Exception as error:  # the others go on
                 failed[name] = driver.failure(name, error)
                 del walking[name]

@@ -57,10 +57,15 @@ def _watch(reader: socket.socket, left: threading.Event) -> None:
     with reader:
         while number := reader.recv(1):
             if number[0] == signal.SIGTERM and not left.wait(GRACE):
-                with contextlib.suppress(Exception):
-                    print("stopped by SIGTERM; the same command goes on from the last committed step", file=sys.stderr)
-                    _kill_descendants()
-                _end(TERMINATED)
+                end_at_once(TERMINATED, "stopped by SIGTERM; the same command goes on from the last committed step")
+
+
+def end_at_once(code: int, text: str) -> None:
+    """Print a line and end this process and those below it, from any thread and whatever the main thread is doing."""
+    with contextlib.suppress(Exception):
+        print(text, file=sys.stderr)
+        _kill_descendants()
+    _end(code)
 
 
 def _kill_descendants() -> None:

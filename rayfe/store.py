@@ -1,14 +1,17 @@
 """A run as stored: rows, readings, weights, figures. The layout is in `layout`, crash recovery in `recovery`.
 
-One process at a time works on a trajectory (`Store.lock`); any number may read.
+One driver at a time works on a run (`Store.lock`), one process on a trajectory; any number may read.
 """
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import dataclasses
 import hashlib
 import json
-from contextlib import AbstractContextManager
+import logging
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +19,14 @@ import numpy as np
 import pandas as pd
 from safetensors.numpy import load, save
 
-from rayfe import recovery, tables
+from rayfe import lease, recovery, tables
 from rayfe.files import CorruptFile, Files
 from rayfe.layout import (
     CONFIG,
     carry_path,
     coupling_path,
     key,
+    previous_path,
     read_checked,
     read_table,
     readings_path,
@@ -31,6 +35,8 @@ from rayfe.layout import (
     with_row,
 )
 from rayfe.records import Commit, ReadingRecord, StepRecord, Weights
+
+log = logging.getLogger(__name__)
 
 __all__ = ["CorruptFile", "Store", "load_readings", "load_rows"]
 
@@ -42,10 +48,12 @@ class Store:
     """One run, at a local path or any fsspec URI. Building a Store touches no disk and holds no state of the run.
 
     `keep_states` ("all", "last" or a number) says how many accepted steps keep their weights, at least two.
+    `owner` names the holding of the run under which this process writes (`lock`); None writes unasked.
     """
 
-    def __init__(self, location: str | Path, *, keep_states: str = "all") -> None:
+    def __init__(self, location: str | Path, *, keep_states: str = "all", owner: str | None = None) -> None:
         self._files = Files(location)
+        self.owner = owner
         self._keep = None if keep_states == "all" else max(ALWAYS_KEPT, 0 if keep_states == "last" else int(keep_states))
 
     def url(self, relative: str = "") -> str:
@@ -61,9 +69,22 @@ class Store:
         """Check that the run can be written here, leaving nothing behind; UsageError naming `out` if not."""
         self._files.check_writable()
 
-    def lock(self) -> AbstractContextManager[None]:
-        """Hold the run for this process; UsageError if another holds it. Not on object stores: a no-op there."""
-        return self._files.lock()
+    @contextlib.contextmanager
+    def lock(self, *, say: Callable[[str], None] = log.warning, on_loss: Callable[[], None] | None = None) -> Iterator[Store]:
+        """Hold the run for this process (`lease.hold`); yields this store with the `owner` that its workers need.
+
+        Raises:
+            UsageError: another process holds it.
+        """
+        with lease.hold(self._files, say=say, on_loss=on_loss) as token:
+            held = copy.copy(self)
+            held.owner = token
+            yield held
+
+    def check_owner(self) -> None:
+        """Raises lease.Succeeded if the run is not, or not any more, held under `owner`."""
+        if self.owner is not None:
+            lease.check(self._files, self.owner)
 
     def create(self, config: dict[str, Any]) -> None:
         """Write run.json, replacing one that is there."""
@@ -94,6 +115,10 @@ class Store:
         """What `write_coupling` wrote; None if it did not."""
         path = coupling_path(split)
         return self._files.read(path) if self._files.exists(path) else None
+
+    def set_coupling_aside(self, split: str) -> str:
+        """Rename a damaged coupling out of the way; returns its new path."""
+        return self._files.set_aside(coupling_path(split))
 
     def write_text(self, relative: str, text: str) -> str:
         """Write a text file, e.g. report.html; returns its path relative to the run."""
@@ -149,23 +174,37 @@ class Store:
         attempt) leaves no weight files. Files of older steps are pruned when the row is safe.
 
         Raises:
-            RuntimeError: this attempt, or a later one, is stored already.
+            RuntimeError: this attempt, or a later one, is stored already, or this process's driver has been succeeded.
+            StorageFull: there is no room; nothing is half-written.
         """
-        rows = self.rows(trajectory)
+        rows = self._rows_before(commit.record)
         record = commit.record
         assert record.trajectory == trajectory, (record.trajectory, trajectory)
-        if rows and key(record) <= key(rows[-1]):
-            at = f"{trajectory}: step {record.step}, attempt {record.attempt}"
-            raise RuntimeError(f"{at} is stored already in {self.url()}; is a second process working on this run?")
         if commit.state is not None:
             record = self._write_weights(record, commit.state, commit.carry)
         readings = self.readings(trajectory)  # without those of a step that was cut short
-        self._files.write(readings_path(trajectory), tables.encode([*readings, *commit.readings], ReadingRecord))
-        rows = [*rows, record]
-        self._files.write(steps_path(trajectory), tables.encode(rows, StepRecord))
+        self._write_table(readings_path(trajectory), [*readings, *commit.readings], ReadingRecord)
+        # once more: a worker that was cut off from its driver may come back in the midst of its commit
+        rows = [*self._rows_before(record), record]
+        self._write_table(steps_path(trajectory), rows, StepRecord)
         if record.accepted:
             self._prune(trajectory, [row.step for row in rows if row.accepted])
         return record
+
+    def _rows_before(self, record: StepRecord) -> list[StepRecord]:
+        """Rows of the record's trajectory so far; RuntimeError if the record, or a later one, is among them."""
+        self.check_owner()
+        rows = self.rows(record.trajectory)
+        if rows and key(record) <= key(rows[-1]):
+            at = f"{record.trajectory}: step {record.step}, attempt {record.attempt}"
+            raise RuntimeError(f"{at} is stored already in {self.url()}; is a second process working on this run?")
+        return rows
+
+    def _write_table(self, path: str, records: list[tables.Record], record_class: type[tables.Record]) -> None:
+        """Replace a table, and keep what it was: `recover` goes back to that if this one is damaged."""
+        with contextlib.suppress(FileNotFoundError):
+            self._files.write(previous_path(path), self._files.read(path))
+        self._files.write(path, tables.encode(records, record_class))
 
     def _write_weights(self, record: StepRecord, state: Weights, carry: Weights | None) -> StepRecord:
         path = state_path(record)
@@ -195,9 +234,11 @@ class Store:
         """Rows from which the trajectory can go on; call it before the first `commit` of a process.
 
         Rows end where weights end: they are cut back to the last accepted step whose weights and carry are as
-        written, and to nothing if the rows themselves cannot be read (they are a function of the configuration,
-        so they come again). Damaged files are set aside as `.bad-<n>-<name>`, readings without a row are dropped.
+        written. A table that cannot be read is replaced by what it was one commit earlier, or by none (rows are a
+        function of the configuration, so they come again). Damaged files are set aside as `.bad-<n>-<name>`,
+        readings without a row are dropped. Raises as `check_owner` does.
         """
+        self.check_owner()
         return recovery.recover(self._files, trajectory)
 
 

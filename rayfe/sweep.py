@@ -23,8 +23,11 @@ from rayfe import driver
 from rayfe.backend.base import Backend
 from rayfe.backend.ray_cluster import HINT, cluster
 from rayfe.backend.ray_pool import BackendFactory, PoolBackend, WorkersLost, make_inline, share, start_pool
+from rayfe.backend.ray_storage import check_shared
 from rayfe.config import RunConfig, UsageError, require
 from rayfe.data.paths import PathData
+from rayfe.files import StorageFull
+from rayfe.lease import Succeeded
 from rayfe.records import Point, StepRecord
 from rayfe.store import Store
 from rayfe.surface.stencil import neighbours
@@ -57,6 +60,7 @@ def run_on_ray(
     on_row: OnRow,
     on_event: OnEvent,
     *,
+    owner: str | None = None,
     backend_factory: BackendFactory = make_inline,
 ) -> dict[str, str]:
     """Walk every trajectory to its end; returns those that failed, with one line why.
@@ -67,14 +71,18 @@ def run_on_ray(
     Raises:
         UsageError: the cluster cannot hold the evaluators asked for.
         KeyboardInterrupt, Terminated: at once; an embedded Ray is ended.
+        UsageError: another node of the cluster does not see the store.
+        StorageFull: there is no room for a file.
         RuntimeError: the embedded Ray died (RayDied), or Tune failed.
     """
-    store = Store(store_location, keep_states=keep_states)
+    store = Store(store_location, keep_states=keep_states, owner=owner)
     unfinished, failed = _survey(config, store)
     if not unfinished:
         return failed
     with cluster() as check_alive:
-        plan = preflight(config, trajectories=len(unfinished), nodes=[node for node in ray.nodes() if node["Alive"]])
+        nodes = [node for node in ray.nodes() if node["Alive"]]
+        plan = preflight(config, trajectories=len(unfinished), nodes=nodes)
+        check_shared(store.url(), nodes, on_event)
         pool = start_pool(backend_factory, config, share(data), evaluators=plan.evaluators, gpus=plan.gpus)
         seen = {name: len(rows) for name, rows in unfinished.items()}
         watch = Watch(store=store, seen=seen, failed=failed, on_row=on_row, on_event=on_event)
@@ -101,6 +109,8 @@ def _survey(config: RunConfig, store: Store) -> tuple[dict[str, list[StepRecord]
         try:
             if driver.open_trajectory(config, start, store).finished is None:
                 unfinished[name] = store.rows(name)
+        except StorageFull:
+            raise
         except Exception as error:
             failed[name] = driver.failure(name, error)
     return unfinished, failed
@@ -147,11 +157,18 @@ class TrajectoryTrial(tune.Trainable):
     """
 
     def setup(  # type: ignore[override]
-        self, trial_config: dict[str, Any], *, run: RunConfig, location: str, keep_states: str, backend: Backend
+        self,
+        trial_config: dict[str, Any],
+        *,
+        run: RunConfig,
+        location: str,
+        keep_states: str,
+        owner: str | None,
+        backend: Backend,
     ) -> None:
         self._name: str = trial_config["trajectory"]
         self._run, self._backend = run, backend
-        self._store = Store(location, keep_states=keep_states)
+        self._store = Store(location, keep_states=keep_states, owner=owner)
         self._trajectory: Trajectory | None = None
         self._failures = 0
 
@@ -166,8 +183,9 @@ class TrajectoryTrial(tune.Trainable):
         except Exception as error:
             self._trajectory = None  # what it holds may be half-way through a step
             self._failures += 1
-            final = self._failures >= FAILURES or isinstance(error, WalkFailed | WorkersLost)
-            return {"done": final, "failure": driver.failure(self._name, error)}
+            final = self._failures >= FAILURES or isinstance(error, WalkFailed | WorkersLost | Succeeded | StorageFull)
+            full = error.path if isinstance(error, StorageFull) else None
+            return {"done": final, "failure": driver.failure(self._name, error), "full": full}
 
 
 class Report(tune.Callback):
@@ -199,6 +217,8 @@ class Watch:
     def result(self, name: str, result: dict[str, Any]) -> None:
         self.rows(name)
         if "failure" in result:
+            if result["full"] is not None:  # the others have no room either
+                raise StorageFull(result["full"])
             if result["done"]:
                 self.failed[name] = result["failure"]
             self.on_event(f"{name}: {result['failure']}{'' if result['done'] else '; trying again'}")
@@ -225,7 +245,8 @@ def _attempt(
     """
     news: queue.SimpleQueue[tuple[str, str, Any]] = queue.SimpleQueue()
     folder = tempfile.mkdtemp(prefix="rayfe-tune-")
-    parameters = {"run": config, "location": watch.store.url(), "keep_states": config.keep_states, "backend": backend}
+    parameters = {"run": config, "location": watch.store.url(), "keep_states": config.keep_states}
+    parameters |= {"owner": watch.store.owner, "backend": backend}
     tuner = tune.Tuner(
         tune.with_resources(tune.with_parameters(TrajectoryTrial, **parameters), tune.PlacementGroupFactory([{"CPU": SLIVER}])),
         param_space={"trajectory": tune.grid_search(names)},

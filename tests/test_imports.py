@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parent.parent / "rayfe"
 LAYERS = [
     ["tables", "records", "config"],
     ["files", "pipes", "rows", "signals", "surface", "weights"],
-    ["summary"],
+    ["lease", "summary"],
     ["layout", "figures", "summary_transfer"],
     ["recovery"],
     ["store"],

@@ -50,6 +50,14 @@ def test_couplings_are_computed_once(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert run("transfer", "fig5-quick", *options, "--steps", "2", out=tmp_path) == 0
     assert "coupled:" not in capsys.readouterr().out
     assert stored["train"] == (tmp_path / "couplings" / "train.parquet").read_bytes()
+    bad = bytearray(stored["train"])
+    bad[200] ^= 1  # a number that would move one image
+    (tmp_path / "couplings" / "train.parquet").write_bytes(bad)
+    assert run("transfer", "fig5-quick", *options, "--steps", "2", out=tmp_path) == 0
+    assert "set aside as couplings/.bad-1-train.parquet, computing it again" in capsys.readouterr().out
+    again, before = decode((tmp_path / "couplings" / "train.parquet").read_bytes()), decode(stored["train"])
+    assert all((getattr(again, name) == getattr(before, name)).all() for name in ("source", "target", "weight"))
+    assert (tmp_path / "couplings" / ".bad-1-train.parquet").read_bytes() == bad
 
 
 @pytest.mark.parametrize("method", ["finetune", "scratch", "joint"])

@@ -2,51 +2,62 @@
 
 from __future__ import annotations
 
+import os
+import runpy
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
 import rayfe
+from rayfe.cli import main
 
-JOB = Path(__file__).parent.parent / "jobs" / "isoc.py"
+JOB = Path(__file__).with_name("instrumented_job.py")
 WALK = [
     "digits-smoke",
-    *("--backend", "inline", "--threads", "1", "--tolerance", "0.3", "--gamma", "4", "6", "--measure.head-draws", "32"),
-    *("--model.hidden", "16", "--equilibration.first-epochs", "10", "--equilibration.epochs", "5"),
+    *("--backend", "inline", "--threads", "1", "--tolerance", "0.5", "--gamma", "4", "6", "--measure.head-draws", "16"),
+    *("--model.hidden", "16", "--equilibration.first-epochs", "6", "--equilibration.epochs", "3"),
 ]
-
-
-def start(out: Path, *options: str) -> subprocess.Popen[str]:
-    command = [sys.executable, str(JOB), *WALK, *options, "--out", str(out)]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-
-
-def finish(out: Path, *options: str) -> None:
-    process = start(out, *options)
-    _, errors = process.communicate(timeout=200)
-    assert process.returncode == 0, errors
 
 
 def rows(out: Path) -> pd.DataFrame:
     return rayfe.load_run(out).drop(columns="seconds")
 
 
-def test_a_killed_driver_and_a_longer_second_run_end_with_the_rows_of_an_undisturbed_one(tmp_path):
-    finish(tmp_path / "whole", "--steps", "4")
-    finish(tmp_path / "parts", "--steps", "1")
-    process = start(tmp_path / "parts", "--steps", "4")
-    steps = tmp_path / "parts" / "steps"
+def examples(log: Path) -> float:
+    """Training examples of all answers, those included whose step was never committed."""
+    return sum(float(line.split()[-1]) for line in log.read_text().splitlines())
+
+
+def test_a_killed_driver_and_a_longer_second_run_end_with_the_rows_of_an_undisturbed_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, parts, log = tmp_path / "whole", tmp_path / "parts", tmp_path / "log"
+    assert main("isoc", [*WALK, "--steps", "3", "--out", str(whole)]) == 0
+    job = runpy.run_path(str(JOB))
+    monkeypatch.setattr("rayfe.runner.run", job["run"](job["Make"]("trained", 0.0, str(log))))
+    assert main("isoc", [*WALK, "--steps", "1", "--out", str(parts)]) == 0
+    begun = len(log.read_text().splitlines())
+
+    command = [sys.executable, str(JOB), "trained", "0.2", str(log), *WALK, "--steps", "3", "--out", str(parts)]
+    environment = os.environ | {"PYTHONPATH": str(JOB.parent.parent)}
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment)
     deadline = time.monotonic() + 120
-    while len(rayfe.load_run(tmp_path / "parts")) < 5 and time.monotonic() < deadline and process.poll() is None:
-        time.sleep(0.02)
+    while len(log.read_text().splitlines()) < begun + 5:  # an answer is on its way
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
     process.kill()
-    process.wait()
-    finish(tmp_path / "parts", "--steps", "4")
-    pd.testing.assert_frame_equal(rows(tmp_path / "whole"), rows(tmp_path / "parts"), check_exact=True)
-    assert len(pd.read_parquet(steps)) == len(rows(tmp_path / "whole")) >= 10
-    for name in ("steps", "readings"):
-        for file in (tmp_path / "whole" / name).iterdir():
-            assert name == "steps" or file.read_bytes() == (tmp_path / "parts" / name / file.name).read_bytes()
+    process.communicate()
+
+    assert main("isoc", [*WALK, "--steps", "3", "--out", str(parts)]) == 0
+    pd.testing.assert_frame_equal(rows(whole), rows(parts), check_exact=True)
+    assert len(pd.read_parquet(parts / "steps")) == len(rows(whole)) >= 8
+    for file in (whole / "readings").glob("[!.]*"):
+        assert file.read_bytes() == (parts / "readings" / file.name).read_bytes()
+
+    by_walk = [walk.examples for _, walk in rows(whole).groupby("trajectory")]
+    needed, one_step = sum(walk.max() for walk in by_walk), max(walk.diff().max() for walk in by_walk)
+    assert needed < examples(log) <= needed + one_step

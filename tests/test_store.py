@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 from rayfe import tables
 from rayfe.config import UsageError
 from rayfe.files import Files
+from rayfe.lease import Succeeded
 from rayfe.records import Commit, Outcome, ReadingRecord, StepRecord
 from rayfe.store import CorruptFile, Store, load_readings, load_rows
 
@@ -238,7 +239,7 @@ class Killed(BaseException):
     """Stands for kill -9: nothing of our own code catches it."""
 
 
-@pytest.mark.parametrize("survives", range(4))
+@pytest.mark.parametrize("survives", range(6))
 def test_a_crash_between_any_two_writes_leaves_the_step_undone_and_repeatable(
     location: str, survives: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -256,7 +257,8 @@ def test_a_crash_between_any_two_writes_leaves_the_step_undone_and_repeatable(
     with pytest.raises(Killed):
         store.commit(NAME, commit_of(2))
     monkeypatch.undo()
-    assert written == ["states", "carry", "readings", "steps"][:survives]
+    # a table is kept as it was before it is replaced
+    assert written == ["states", "carry", "readings", "readings", "steps", "steps"][:survives]
 
     assert store.rows(NAME) == rows
     assert {reading.step for reading in store.readings(NAME)} == {0, 1}
@@ -271,7 +273,8 @@ def test_a_crash_between_any_two_writes_leaves_the_step_undone_and_repeatable(
 def test_recover_drops_readings_without_a_row_from_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = Store(tmp_path)
     walk(store, 1)
-    before = content(tmp_path / "readings")
+    table = tmp_path / "readings" / f"{NAME}.parquet"
+    before = table.read_bytes()
     write = Files.write
 
     def killed(self: Files, relative: str, data: bytes) -> None:
@@ -283,9 +286,9 @@ def test_recover_drops_readings_without_a_row_from_the_file(tmp_path: Path, monk
     with pytest.raises(Killed):
         store.commit(NAME, commit_of(1))
     monkeypatch.undo()
-    assert content(tmp_path / "readings") != before
+    assert table.read_bytes() != before
     store.recover(NAME)
-    assert content(tmp_path / "readings") == before
+    assert table.read_bytes() == before
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -384,9 +387,11 @@ def test_recover_starts_again_when_no_step_is_whole(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("length", [0, 3, 500, -1])
-def test_recover_sets_an_unreadable_table_of_steps_aside(tmp_path: Path, length: int, caplog: pytest.LogCaptureFixture) -> None:
+def test_recover_sets_an_unreadable_table_of_steps_aside_and_goes_back_by_one_commit(
+    tmp_path: Path, length: int, caplog: pytest.LogCaptureFixture
+) -> None:
     store = Store(tmp_path)
-    walk(store, 2)
+    rows = walk(store, 3)
     path = tmp_path / "steps" / f"{NAME}.parquet"
     bad = path.read_bytes()[:length]
     for number in (1, 2):
@@ -395,20 +400,47 @@ def test_recover_sets_an_unreadable_table_of_steps_aside(tmp_path: Path, length:
             store.rows(NAME)
         with pytest.raises(CorruptFile):
             load_rows(tmp_path)
-        assert store.recover(NAME) == [] == store.readings(NAME)
+        assert store.recover(NAME) == rows[:2] == store.rows(NAME)
+        assert [reading.step for reading in store.readings(NAME)] == [0, 1]
         assert (tmp_path / "steps" / f".bad-{number}-{NAME}.parquet").read_bytes() == bad
     assert "set aside as steps/.bad-1-" in caplog.text
-    assert len(walk(store, 2)) == len(pd.read_parquet(f"{tmp_path}/steps")) == 2
+    assert store.commit(NAME, commit_of(2)) == rows[2]
+    assert len(pd.read_parquet(f"{tmp_path}/steps")) == 3
 
 
-def test_an_unreadable_table_of_readings_costs_no_step(tmp_path: Path) -> None:
+def test_recover_starts_again_when_a_table_and_what_it_was_are_both_unreadable(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    rows = walk(store, 2)
+    rows = walk(store, 3)
+    for name in (f"{NAME}.parquet", f".previous-{NAME}.parquet"):
+        (tmp_path / "steps" / name).write_bytes(b"PAR1")
+    assert store.recover(NAME) == [] == store.readings(NAME)
+    assert names(tmp_path / "steps") == {f".bad-1-{NAME}.parquet", f".bad-1-.previous-{NAME}.parquet", f"{NAME}.parquet"}
+    assert walk(store, 3) == rows
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_an_unreadable_table_of_readings_costs_the_last_step(tmp_path: Path, steps: int) -> None:
+    store = Store(tmp_path)
+    rows = walk(store, steps)
+    whole = content(tmp_path)
+    (tmp_path / "readings" / f"{NAME}.parquet").write_bytes(b"PAR1")
+    assert store.recover(NAME) == rows[:-1]
+    assert [reading.step for reading in store.readings(NAME)] == list(range(steps - 1))
+    store.commit(NAME, commit_of(steps - 1))
+    assert {name: data for name, data in content(tmp_path).items() if ".bad-" not in name and ".previous-" not in name} == {
+        name: data for name, data in whole.items() if ".previous-" not in name
+    }
+
+
+def test_readings_of_a_run_by_an_older_version_are_lost_with_their_table(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    rows = walk(store, 3)
+    (tmp_path / "readings" / f".previous-{NAME}.parquet").unlink()  # older versions kept none
     (tmp_path / "readings" / f"{NAME}.parquet").write_bytes(b"PAR1")
     assert store.recover(NAME) == rows
     assert store.readings(NAME) == []
-    store.commit(NAME, commit_of(2))
-    assert [reading.step for reading in store.readings(NAME)] == [2]
+    store.commit(NAME, commit_of(3))
+    assert [reading.step for reading in store.readings(NAME)] == [3]
 
 
 def test_a_config_that_is_no_object_is_corrupt(tmp_path: Path) -> None:
@@ -474,11 +506,36 @@ def test_a_lock_refuses_a_second_process_and_dies_with_its_holder(tmp_path: Path
         holder.communicate()
 
 
-def test_an_object_store_has_no_lock_and_one_put_a_file() -> None:
-    store = Store(f"memory://{uuid.uuid4().hex}")
-    with store.lock(), Store(store.url()).lock():
-        pass
-    assert Files(store.url()).names("") == []
+def test_a_worker_whose_driver_was_succeeded_writes_nothing(location: str) -> None:
+    with Store(location).lock() as first:
+        rows = walk(first, 2)
+    worker = Store(location, owner=first.owner)
+    with Store(location).lock() as second:
+        third = second.commit(NAME, commit_of(2))
+        for write in (lambda: worker.commit(NAME, commit_of(3)), lambda: worker.recover(NAME)):
+            with pytest.raises(Succeeded, match="not held by the driver of this worker"):
+                write()
+        assert second.rows(NAME) == [*rows, third]
+        assert {reading.step for reading in second.readings(NAME)} == {0, 1, 2}
+
+
+def test_a_worker_that_comes_back_in_the_midst_of_its_commit_takes_no_row_away(
+    location: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late, other = Store(location), Store(location)
+    rows = walk(late, 2)
+    write = Files.write
+
+    def meanwhile(self: Files, relative: str, data: bytes) -> None:
+        write(self, relative, data)
+        if relative.startswith("readings/l"):
+            monkeypatch.undo()
+            rows.extend([other.commit(NAME, commit_of(2)), other.commit(NAME, commit_of(3))])
+
+    monkeypatch.setattr(Files, "write", meanwhile)
+    with pytest.raises(RuntimeError, match="step 2, attempt 0 is stored already"):
+        late.commit(NAME, commit_of(2))
+    assert other.rows(NAME) == rows == other.recover(NAME)
 
 
 @pytest.mark.parametrize("below", ["run", "a/b/run"])

@@ -87,16 +87,18 @@ class EvaluatorPool:
         self._events: list[str] = []
         self._returning: set[asyncio.Task[None]] = set()
         self._idle: asyncio.Queue[Any] = asyncio.Queue()
-        for _ in range(evaluators):
-            self._add()
+        self._missing = evaluators
 
     def _add(self) -> None:
         evaluator = self._new()
         evaluator.start.remote()
-        self._idle.put_nowait(evaluator)
+        self._bring_back(evaluator)  # not before it is up: one that finds no room would keep its request for ever
 
     async def answer(self, request: Request) -> Answer:
         """Raises what the backend raises, and WorkersLost."""
+        while self._missing:  # here, because a constructor has no loop
+            self._missing -= 1
+            self._add()
         if not isinstance(request, EquilibrateRequest):
             return await self._ask(request)
         parts = split_replicas(request, self._per_part)
@@ -148,13 +150,15 @@ class EvaluatorPool:
                 await evaluator.alive.remote()
             except ActorUnavailableError:
                 continue
-            except RayActorError:
+            except RayActorError as dead:
+                if "creation task" in str(dead):
+                    break  # whoever asks it gets the reason
                 self._add()
                 return
             except RayError:
                 continue
-            self._idle.put_nowait(evaluator)
-            return
+            break
+        self._idle.put_nowait(evaluator)
 
 
 def _evaluator(gpus: float) -> Any:

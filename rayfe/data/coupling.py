@@ -30,11 +30,11 @@ class Coupling:
 
 
 def encode(coupling: Coupling) -> bytes:
-    """A Parquet file of the atoms, the report in its metadata."""
+    """A Parquet file of the atoms with a checksum per page, the report in its metadata."""
     table = pa.table({name: getattr(coupling, name) for name in ATOMS})
     table = table.replace_schema_metadata({REPORT: json.dumps(coupling.report)})
     sink = io.BytesIO()
-    pq.write_table(table, sink)
+    pq.write_table(table, sink, write_page_checksum=True)
     return sink.getvalue()
 
 
@@ -42,10 +42,10 @@ def decode(data: bytes) -> Coupling:
     """The opposite of `encode`.
 
     Raises:
-        ValueError: the file is not one that `encode` made.
+        ValueError: the file is not one that `encode` made, or not whole.
     """
     try:
-        table = pq.read_table(io.BytesIO(data))
+        table = pq.ParquetFile(io.BytesIO(data), page_checksum_verification=True).read()
         report = json.loads(table.schema.metadata[REPORT])
         return Coupling(**{name: table[name].to_numpy() for name in ATOMS}, report=report)
     except (KeyError, TypeError, pa.ArrowException, OSError) as error:

@@ -1,0 +1,32 @@
+"""Kills over evaluators, trial workers, a node and the driver change no row: a short form here, the long one by `make chaos`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.chaos
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def chaos(out: Path, walk: str, *options: str) -> str:
+    command = [sys.executable, str(ROOT / "tests" / "chaos" / "chaos.py"), walk, "--out", str(out), *options]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    log = out / "driver.log"
+    assert done.returncode == 0, done.stdout + done.stderr + (log.read_text() if log.exists() else "")
+    return done.stdout.splitlines()[-1]
+
+
+def test_a_few_kills_change_no_row(tmp_path: Path) -> None:
+    few = ["--gamma", "4", "6", "--steps", "8", "--kills", "7", "--drivers", "1", "--nodes", "1", "--delay", "0.3"]
+    assert chaos(tmp_path, "analytic", *few).startswith("7 kills (1 driver, 3 evaluator, 1 node, 2 trial)")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("walk", ["analytic", "trained"])
+def test_fifty_kills_change_no_row(tmp_path: Path, walk: str) -> None:
+    assert chaos(tmp_path, walk).startswith("50 kills (4 driver, ")
