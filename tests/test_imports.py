@@ -21,7 +21,7 @@ LAYERS = [
     ["walk"],
     ["backend"],
     ["driver"],
-    ["presets", "progress"],
+    ["presets", "progress", "logs"],
     ["options"],
     ["manifest"],
     ["sweep"],
