@@ -24,9 +24,10 @@ from rayfe import driver
 from rayfe.backend.ray_cluster import HINT, cluster
 from rayfe.backend.ray_loggers import loggers, numbers
 from rayfe.backend.ray_metrics import StepMetrics
-from rayfe.backend.ray_pool import BackendFactory, WorkersLost, make_inline, share, start_pool
-from rayfe.backend.ray_room import SLIVER, Plan, Room, parts_of
-from rayfe.backend.ray_trial import Bundles, Connect, Shared
+from rayfe.backend.ray_pool import BackendFactory, WorkersLost, make_inline, share
+from rayfe.backend.ray_room import Room
+from rayfe.backend.ray_service import Service, first_plan
+from rayfe.backend.ray_trial import Connect
 from rayfe.config import RunConfig
 from rayfe.data.paths import PathData
 from rayfe.records import StepRecord
@@ -35,8 +36,6 @@ from rayfe.trajectory import Trajectory, WalkFailed
 
 FAILURES = 3
 """A trajectory has failed after this many exceptions of our own code in a row without a committed step."""
-LOOK = 3.0
-"""Seconds between looks at the nodes of the cluster."""
 LOSSES = 20
 """A trajectory has failed after this many lost trial workers without a committed step."""
 OnRow = Callable[[StepRecord], None]
@@ -72,69 +71,13 @@ def run_on_ray(
         watch = Watch(store=store, seen=seen, failed=failed, metrics=StepMetrics(), on_row=on_row, on_event=on_event)
         room = Room(config, trajectories=len(unfinished))
         try:
-            plan = _first_plan(room, on_event)
+            plan = first_plan(room, on_event)
             service = Service(config, backend_factory, share(data), room, plan, check_alive)
             _walk(config, watch, service)
             service.close()
         finally:
             room.give_up()
     return failed
-
-
-def _first_plan(room: Room, on_event: OnEvent) -> Plan:
-    """Wait until the cluster has room for us."""
-    told = False
-    while (plan := room.plan()) is None:
-        if not told:
-            on_event("waiting for room: every machine is in use, or is yet to come")
-        told = True
-        time.sleep(LOOK)
-    return plan
-
-
-class Service:
-    """What answers requests: one pool for all trials, or pools that the trials make of their own bundles."""
-
-    def __init__(
-        self,
-        config: RunConfig,
-        make_backend: BackendFactory,
-        data: bytes,
-        room: Room,
-        plan: Plan,
-        check_alive: Callable[[], None],
-    ) -> None:
-        self.config, self.plan, self.check_alive = config, plan, check_alive
-        self._room, self._looked = room, time.monotonic()
-        self.limit: BasicVariantGenerator | None = None
-        """Tune's limit of trials at a time, in the experiment that is running."""
-        self.pool: Any = None
-        self.bundles: list[dict[str, float]] = [{"CPU": SLIVER}]
-        self.connect: Connect
-        if config.placement == "isolated":
-            self.bundles += [plan.unit.resources] * parts_of(config)
-            self.connect = Bundles(make_backend, config, data, plan.unit)
-        else:
-            self.pool = start_pool(make_backend, config, data, evaluators=plan.evaluators, unit=plan.unit)
-            self.connect = Shared(self.pool, config, data, plan.unit)
-
-    def look(self) -> None:
-        """Follow nodes that have come or gone, now and then."""
-        if time.monotonic() - self._looked < LOOK:
-            return
-        self._looked = time.monotonic()
-        plan = self._room.plan()
-        if plan is None or plan == self.plan:
-            return
-        self.plan = plan
-        if self.pool is not None:
-            self.pool.resize.remote(plan.evaluators, plan.room)
-        if self.limit is not None:
-            self.limit.max_concurrent = max(1, plan.trials)
-
-    def close(self) -> None:
-        if self.pool is not None:
-            ray.kill(self.pool)  # Tune keeps its handle; in a Ray that is not ours the evaluators would stay
 
 
 def _walk(config: RunConfig, watch: Watch, service: Service) -> None:
@@ -145,6 +88,7 @@ def _walk(config: RunConfig, watch: Watch, service: Service) -> None:
         left = _attempt(config, watch, service, left)
         for name in [name for name in left if watch.seen[name] == before[name]]:
             watch.failed[name] = f"WorkersLost: its worker was lost {LOSSES} times without a committed step"
+            service.forget(name)
             left.remove(name)
 
 
@@ -196,6 +140,7 @@ class TrajectoryTrial(tune.Trainable):
                 self._trajectory = driver.open_trajectory(self._run, self._run.trajectories()[self._name], self._store)
             if self._trajectory.finished is None:
                 row = numbers(driver.advance(self._trajectory, self._backend, self._store))
+                self._backend.committed(self._name)
             self._failures = 0
             return row | {"done": self._trajectory.finished is not None}
         except Exception as error:

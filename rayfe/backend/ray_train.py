@@ -1,14 +1,15 @@
 """First equilibria and baselines of large models, trained data-parallel by Ray Train.
 
 The workers share each mini-batch (`equilibrate.sharded`), so the result is that of one evaluator up to the rounding of
-sums. A training is named by trajectory, step, attempt and phase and keeps its state beside the run (`.train/`): whoever
-asks for the same one again, such as a trial after the loss of its node, goes on in the middle of it.
+sums. A training is named by trajectory, step, attempt and phase and keeps its state beside the run (`.train/`) until its
+step is stored: whoever asks for the same one again, such as a trial after the loss of its node, goes on in the middle.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import posixpath
 import tempfile
 from typing import Any
 
@@ -26,7 +27,6 @@ from rayfe.records import (
     MeasureRequest,
     Settled,
     SettleRequest,
-    StepKey,
 )
 from rayfe.store import Store
 
@@ -55,6 +55,10 @@ class TrainBackend(Backend):
         finally:
             self._pool.take_back(who)
 
+    def committed(self, trajectory: str) -> None:
+        """Remove the trainings of a trajectory whose step is stored; before that they may be wanted again."""
+        clear(self._store.url(FOLDER), trajectory)
+
     def settle(self, request: SettleRequest) -> Settled:
         return self._pool.settle(request)
 
@@ -70,10 +74,10 @@ def is_long(request: EquilibrateRequest, config: RunConfig) -> bool:
     return replica.weights is None or (config.method is not None and not replica.renewed)
 
 
-def name_of(key: StepKey, request: EquilibrateRequest) -> str:
+def name_of(request: EquilibrateRequest) -> str:
     """Names a training: the same request has the same name, and no other has."""
     assert request.annealing is not None
-    (replica,) = request.replicas
+    (replica,), key = request.replicas, request.key
     return f"{key.trajectory}-step{key.step}-attempt{key.attempt}-{replica.name}-epoch{request.annealing.begin:.15g}"
 
 
@@ -83,7 +87,7 @@ def fit(config: RunConfig, data: bytes, request: EquilibrateRequest, unit: Unit,
     Raises:
         WorkersLost: the workers were lost again and again, or their code raised.
     """
-    name = name_of(request.key, request)
+    name = name_of(request)
     path, filesystem = _storage(folder)
     loop: Any = train_loop
     run: Any = train.RunConfig  # of Ray Train V2; its type says V1
@@ -110,7 +114,6 @@ def fit(config: RunConfig, data: bytes, request: EquilibrateRequest, unit: Unit,
     except train.TrainingFailedError as error:
         raise WorkersLost(f"the training {name} failed: {error}") from error
     answer: Equilibrated = cloudpickle.loads(result.return_value)
-    _clear(f"{folder}/{name}")
     return answer
 
 
@@ -161,12 +164,15 @@ def _storage(folder: str) -> tuple[str, Any]:
     return path, None if isinstance(filesystem, LocalFileSystem) else PyFileSystem(FSSpecHandler(filesystem))
 
 
-def _clear(place: str) -> None:
-    """Remove a training that is done; and the folder of all, if it is empty now."""
+def clear(folder: str, trajectory: str) -> None:
+    """Remove the trainings of a trajectory from `folder`; and the folder, if it is empty now."""
     from fsspec.core import url_to_fs
 
-    filesystem, path = url_to_fs(place)
-    with contextlib.suppress(FileNotFoundError):
-        filesystem.rm(path, recursive=True)
-    with contextlib.suppress(OSError):  # another training is under way
-        filesystem.rmdir(os.path.dirname(path))
+    filesystem, path = url_to_fs(folder, use_listings_cache=False)
+    if not filesystem.exists(path):
+        return
+    for place in filesystem.ls(path, detail=False):
+        if posixpath.basename(place.rstrip("/")).startswith(f"{trajectory}-step"):
+            filesystem.rm(place, recursive=True)
+    with contextlib.suppress(OSError):  # other trajectories have theirs there
+        filesystem.rmdir(path)

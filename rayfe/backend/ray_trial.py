@@ -45,6 +45,9 @@ class TrialBackend(Backend):
         """What happened since the last call, for people."""
         return []
 
+    def committed(self, trajectory: str) -> None:
+        """A step of the trajectory is stored."""
+
     def close(self) -> None:
         """End what belongs to the trial."""
 
@@ -69,9 +72,9 @@ class Shared(Connect):
         pool = PoolBackend(self.pool)
         if not self.config.train_workers:
             return TrialBackend(pool)
-        from rayfe.backend.ray_train import TrainBackend
+        from rayfe.backend.ray_train import TrainBackend  # imports ray.train
 
-        return TrialBackend(TrainBackend(pool, self.config, self.data, self.unit, store))
+        return Training(TrainBackend(pool, self.config, self.data, self.unit, store))
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,17 @@ class Bundles(Connect):
 
     def __call__(self, store: Store) -> TrialBackend:
         return BundleBackend(self)
+
+
+class Training(TrialBackend):
+    """With Ray Train, which keeps the state of a training until its step is stored."""
+
+    def __init__(self, inner: Any) -> None:
+        super().__init__(inner)
+        self._train = inner
+
+    def committed(self, trajectory: str) -> None:
+        self._train.committed(trajectory)
 
 
 class BundleBackend(TrialBackend):
