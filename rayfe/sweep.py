@@ -22,9 +22,10 @@ from ray.tune.search.basic_variant import BasicVariantGenerator
 
 from rayfe import driver
 from rayfe.backend.ray_cluster import HINT, cluster
+from rayfe.backend.ray_evaluator import BackendFactory, make_inline, share
 from rayfe.backend.ray_loggers import loggers, numbers
 from rayfe.backend.ray_metrics import StepMetrics
-from rayfe.backend.ray_pool import BackendFactory, WorkersLost, make_inline, share
+from rayfe.backend.ray_pool import WorkersLost
 from rayfe.backend.ray_room import Room
 from rayfe.backend.ray_service import Service, first_plan
 from rayfe.backend.ray_trial import Connect

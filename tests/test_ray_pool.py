@@ -76,7 +76,8 @@ def measure(purpose: str, count: int = 1) -> MeasureRequest:
 
 class Pooled:
     def __init__(self, folder: Path, evaluators: int, config: RunConfig) -> None:
-        from rayfe.backend.ray_pool import PoolBackend, share, start_pool
+        from rayfe.backend.ray_evaluator import share
+        from rayfe.backend.ray_pool import PoolBackend, start_pool
 
         self.fake = Fake(folder)
         make = _Make(folder)

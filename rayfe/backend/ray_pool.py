@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import ray
-from ray import cloudpickle  # pins what it pickles references to; plain pickle does not
 from ray.exceptions import ActorUnavailableError, RayActorError, RayError, RayTaskError
-from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from rayfe.backend.base import Backend, join_measured, join_replicas, split_measure, split_replicas
 from rayfe.backend.fair import FairQueue
+from rayfe.backend.ray_evaluator import ONE_CPU, BackendFactory, Unit, make_evaluator
 from rayfe.backend.ray_metrics import LOST, RAISED, PoolMetrics, outcome_of
-from rayfe.config import THREADING, RunConfig
-from rayfe.data.paths import PathData
+from rayfe.config import RunConfig
 from rayfe.records import Answer, Equilibrated, EquilibrateRequest, Measured, MeasureRequest, Request, Settled, SettleRequest
 
-BackendFactory = Callable[[RunConfig, PathData | None], Backend]
 HEAD = {"node:__internal_head__": 0.001}
 """Pins an actor to the head: one without CPUs may land on any node, and die with it."""
 LOSSES = 20
@@ -28,64 +24,8 @@ LOSSES = 20
 LONGEST_WAIT = 10.0
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Unit:
-    """What one evaluator asks for."""
-
-    cpus: float = 1.0
-    gpus: float = 0.0
-
-    @property
-    def resources(self) -> dict[str, float]:
-        """As Ray writes a bundle."""
-        return {"CPU": self.cpus} | ({"GPU": self.gpus} if self.gpus else {})
-
-    def __str__(self) -> str:
-        return f"{self.cpus:g} CPU" + (f" and {self.gpus:g} GPU" if self.gpus else "")
-
-
-ONE_CPU = Unit()
-
-
 class WorkersLost(RuntimeError):
     """A request met one dying worker after the other."""
-
-
-def share(data: PathData | None) -> bytes:
-    """Put the examples into the object store once (one copy a node, read without copying); returns what names them.
-
-    A reference in pickled form, because Ray warns on stderr of actors that restart with references as arguments.
-    The examples stay as long as this process, which owns them.
-    """
-    return cloudpickle.dumps(ray.put(data))
-
-
-def make_inline(config: RunConfig, data: PathData | None) -> Backend:
-    from rayfe.backend.inline import InlineBackend  # imports torch: in evaluators only
-
-    assert data is not None
-    return InlineBackend(config, data)
-
-
-class Evaluator:
-    """Holds one backend, built from the examples of `share`, and answers one request at a time."""
-
-    def __init__(self, make_backend: BackendFactory, config: RunConfig, data: bytes) -> None:
-        self._make = lambda: make_backend(config, ray.get(cloudpickle.loads(data)))
-        self._backend: Backend | None = None
-
-    def start(self) -> None:
-        """Build the backend. Not in the constructor: Ray would report an error there as a dead actor."""
-        if self._backend is None:
-            self._backend = self._make()
-
-    def answer(self, request: Request) -> Answer:
-        self.start()
-        assert self._backend is not None
-        return self._backend.answer(request)
-
-    def alive(self) -> None:
-        """Returns as soon as the actor is up."""
 
 
 class EvaluatorPool:
@@ -99,7 +39,7 @@ class EvaluatorPool:
         self, make_backend: BackendFactory, config: RunConfig, data: bytes, *, evaluators: int, unit: Unit, group: Any = None
     ) -> None:
         self._per_part = config.per_part
-        self._new = lambda place: _evaluator(unit, group, place).remote(make_backend, config, data)
+        self._new = lambda place: make_evaluator(unit, group, place).remote(make_backend, config, data)
         self._members: dict[Any, int] = {}
         """The place of each evaluator: the number of its bundle where there is a placement group."""
         self._starting: dict[Any, asyncio.Task[None]] = {}
@@ -277,19 +217,6 @@ class EvaluatorPool:
     def _show(self) -> None:
         members = len(self._members)
         self._metrics.evaluators(idle=self._queue.idle, up=members - len(self._starting), members=members)
-
-
-def _evaluator(unit: Unit, group: Any, place: int) -> Any:
-    """An evaluator's class with what it asks for; in bundle `place + 1` of a placement group (the trial has the first)."""
-    strategy: Any = "SPREAD" if group is None else PlacementGroupSchedulingStrategy(group, place + 1)
-    return ray.remote(
-        num_cpus=unit.cpus,
-        num_gpus=unit.gpus,
-        max_restarts=-1,
-        max_task_retries=0,
-        scheduling_strategy=strategy,
-        runtime_env={"env_vars": dict(THREADING)},
-    )(Evaluator)
 
 
 def _wait(losses: int) -> float:

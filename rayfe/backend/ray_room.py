@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import ray
 
-from rayfe.backend.ray_pool import Unit
+from rayfe.backend.ray_evaluator import Unit
 from rayfe.config import RunConfig, UsageError, require
 from rayfe.records import Point
 from rayfe.surface.stencil import neighbours

@@ -18,7 +18,8 @@ from ray import cloudpickle, train
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from rayfe.backend.base import Backend
-from rayfe.backend.ray_pool import PoolBackend, Unit, WorkersLost
+from rayfe.backend.ray_evaluator import Unit
+from rayfe.backend.ray_pool import PoolBackend, WorkersLost
 from rayfe.config import THREADING, RunConfig
 from rayfe.records import (
     Equilibrated,

@@ -11,7 +11,8 @@ import ray
 from ray.util import get_current_placement_group
 
 from rayfe.backend.base import Backend
-from rayfe.backend.ray_pool import BackendFactory, EvaluatorPool, PoolBackend, Unit
+from rayfe.backend.ray_evaluator import BackendFactory, Unit
+from rayfe.backend.ray_pool import EvaluatorPool, PoolBackend
 from rayfe.config import RunConfig
 from rayfe.records import (
     Answer,
