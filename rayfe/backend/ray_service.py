@@ -62,11 +62,11 @@ class Service:
             return
         self._looked = time.monotonic()
         plan = self._room.plan()
-        if plan is None or plan == self.plan:
+        if plan is None:
             return
         self.plan = plan
         if self.pool is not None:
-            self.pool.resize.remote(plan.evaluators, plan.room)
+            self.pool.resize.remote(plan.evaluators, plan.room)  # at every look: the pool may be a new one
         if self.limit is not None:
             self.limit.max_concurrent = max(1, plan.trials)
 
