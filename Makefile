@@ -1,13 +1,16 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint clean
+.PHONY: demo test service lint clean
 
 demo: .venv/installed
 	$(BIN)/python jobs/isoc.py mnist-quick --out runs/mnist-quick
 
 test: .venv/installed
 	$(BIN)/python -m pytest
+
+service: .venv/installed
+	$(BIN)/python -m pytest -m slow -s tests/test_service.py
 
 lint: .venv/installed
 	$(BIN)/ruff check .

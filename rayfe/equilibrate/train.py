@@ -126,7 +126,7 @@ def _state(
         "tensors": {name: value.detach() for name, value in replicas.tensors().items()},
         "optimizer": optimizer.state_dict()["state"],
         "noise": noise.get_state(),
-        "readings": [dataclasses.asdict(reading) for reading in readings],
+        "readings": [dataclasses.asdict(reading) | {"split": str(reading.split)} for reading in readings],
     }
 
 
