@@ -79,3 +79,94 @@ def test_more_train_workers_than_fit_are_refused() -> None:
 def test_a_cpu_cluster_is_refused_where_gpus_are_asked_for() -> None:
     with pytest.raises(UsageError, match=r"can hold 0 \(0.5 CPU and 1 GPU each; it has 8 CPU and 0 GPU\)"):
         plan(configured(device="cuda"), {"CPU": 8})
+
+
+class Nodes:
+    """Stands for the nodes that Ray knows, and what is free on them."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        import ray
+
+        self.total: dict[str, dict[str, float]] = {}
+        self.free: dict[str, dict[str, float]] = {}
+        self.asked: list[list[dict[str, float]]] = []
+        monkeypatch.setattr(
+            ray, "nodes", lambda: [{"NodeID": name, "Alive": True, "Resources": node} for name, node in self.total.items()]
+        )
+        monkeypatch.setattr(ray._private.state, "available_resources_per_node", lambda: self.free or self.total)
+        monkeypatch.setattr("rayfe.backend.ray_room._request_resources", self.asked.append)
+
+
+@pytest.fixture
+def nodes(monkeypatch: pytest.MonkeyPatch) -> Nodes:
+    return Nodes(monkeypatch)
+
+
+def room(config: RunConfig = CONFIG, trajectories: int = 9) -> Any:
+    from rayfe.backend.ray_room import Room
+
+    return Room(config, trajectories=trajectories)
+
+
+def test_nodes_that_join_give_evaluators_and_nodes_that_leave_take_theirs(nodes: Nodes) -> None:
+    nodes.total = {"head": {"CPU": 2}}
+    looking = room()
+    assert looking.plan().evaluators == 1
+    nodes.total["worker"] = {"CPU": 4}
+    assert looking.plan().evaluators == 5
+    del nodes.total["worker"]
+    assert looking.plan().evaluators == 1
+
+
+def test_what_others_use_is_not_counted_on(nodes: Nodes) -> None:
+    nodes.total, nodes.free = {"head": {"CPU": 8}}, {"head": {"CPU": 4}}
+    assert room().plan().evaluators == 3
+
+
+def test_what_our_own_evaluators_use_is_not_taken_for_others(nodes: Nodes) -> None:
+    nodes.total = {"head": {"CPU": 8}}
+    looking = room()
+    before = looking.plan()
+    nodes.free = {"head": {"CPU": 0.2}}
+    assert looking.plan() == before
+
+
+def test_a_full_cluster_is_waited_for(nodes: Nodes) -> None:
+    nodes.total, nodes.free = {"head": {"CPU": 8}}, {"head": {"CPU": 0.5}}
+    looking = room()
+    assert looking.plan() is None
+    nodes.free = {"head": {"CPU": 4}}
+    assert looking.plan().evaluators == 3
+
+
+def test_a_cluster_that_will_never_do_is_refused_at_once(nodes: Nodes) -> None:
+    nodes.total = {"head": {"CPU": 1}}
+    with pytest.raises(UsageError, match="can hold 0"):
+        room().plan()
+
+
+def test_evaluators_asked_for_that_have_gone_are_not_missed_later(nodes: Nodes) -> None:
+    nodes.total = {"head": {"CPU": 2}, "worker": {"CPU": 4}}
+    looking = room(configured(evaluators=4))
+    assert looking.plan().evaluators == 4
+    del nodes.total["worker"]
+    assert looking.plan().evaluators == 1
+
+
+def test_the_autoscaler_is_asked_once_and_the_request_taken_back(nodes: Nodes) -> None:
+    nodes.total = {"head": {"CPU": 0}}
+    looking = room(configured(autoscale=True, evaluators=2, device="cuda"))
+    assert looking.plan() is None and looking.plan() is None
+    assert nodes.asked == [[{"CPU": 0.5, "GPU": 1.0}, {"CPU": 0.5, "GPU": 1.0}, {"CPU": 1.0}]]
+    nodes.total["worker"] = {"CPU": 4, "GPU": 2}
+    assert looking.plan().evaluators == 2
+    looking.give_up()
+    assert nodes.asked[1:] == [[]]
+
+
+def test_without_being_told_to_nothing_is_asked_of_an_autoscaler(nodes: Nodes) -> None:
+    nodes.total = {"head": {"CPU": 2}}
+    looking = room()
+    looking.plan()
+    looking.give_up()
+    assert nodes.asked == []
