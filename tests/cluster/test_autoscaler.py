@@ -63,7 +63,7 @@ def listens() -> bool:
 
 @pytest.fixture
 def head(tmp_path: Path) -> Iterator[dict[str, str]]:
-    """Environment of a driver. The fake nodes outlive the head, and are ended by their number."""
+    """Environment of a driver. The fake nodes outlive the head, and are ended by the folder that is theirs."""
     import psutil
 
     if listens():
@@ -74,8 +74,8 @@ def head(tmp_path: Path) -> Iterator[dict[str, str]]:
     environment |= {"AUTOSCALER_UPDATE_INTERVAL_S": "1", "PYTHONPATH": f"{HERE.parents[1]}{os.pathsep}{HERE}"}
     command = [str(Path(sys.executable).with_name("ray")), "start", "--head", f"--port={PORT}", "--block", "--num-cpus=1"]
     command += ["--num-gpus=0", "--include-dashboard=false", f"--autoscaling-config={tmp_path / 'fake.yaml'}"]
-    command += ["--object-store-memory=90000000", f"--temp-dir={tempfile.mkdtemp(prefix='r', dir='/tmp')}"]
-    before = set(psutil.pids())
+    home = tempfile.mkdtemp(prefix="r", dir="/tmp")  # in the command line of every process of this Ray
+    command += ["--object-store-memory=90000000", f"--temp-dir={home}"]
     with open(tmp_path / "head.log", "w") as log:
         node = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
     try:
@@ -87,7 +87,7 @@ def head(tmp_path: Path) -> Iterator[dict[str, str]]:
     finally:
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
-                if process.pid not in before and f":{PORT}" in " ".join(process.cmdline()):
+                if process.pid != node.pid and home in " ".join(process.cmdline()):
                     process.kill()
         node.kill()
         node.wait()
