@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -92,3 +94,42 @@ def test_two_workers_train_what_one_evaluator_trains_and_the_walk_goes_on_from_i
     readings = [row for row in Store(tmp_path).readings("lam1-gamma4-seed0") if row.first]
     assert len(readings) == len(single.readings)
     assert [readings[-1].R, readings[-1].D, readings[-1].C] == pytest.approx([last.R, last.D, last.C], rel=1e-4)
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray_session")
+def test_a_killed_worker_changes_nothing(tmp_path: Path) -> None:
+    """By `pytest -m slow tests/backend/test_ray_train.py`: the workers start again and go on from what was kept."""
+    import psutil
+
+    from rayfe.sweep import run_on_ray
+
+    epochs = 60.0
+    equilibration = dataclasses.replace(CONFIG.equilibration, first_epochs=epochs)
+    config = dataclasses.replace(CONFIG, equilibration=equilibration)
+    killed: list[int] = []
+
+    def kill_one() -> None:
+        deadline = time.monotonic() + 200
+        while time.monotonic() < deadline and not killed:
+            if list((tmp_path / ".train").rglob("state.pt")):
+                workers = [
+                    one for one in psutil.Process().children(recursive=True) if "RayTrainWorker" in " ".join(one.cmdline())
+                ]
+                if workers:
+                    workers[-1].kill()
+                    killed.append(workers[-1].pid)
+            time.sleep(0.05)
+
+    killer = threading.Thread(target=kill_one)
+    killer.start()
+    assert run_on_ray(config, data(), str(tmp_path), "all", lambda row: None, lambda text: None) == {}
+    killer.join()
+    assert killed
+    request = dataclasses.replace(FIRST, annealing=Annealing(epochs=epochs, begin=0.0, end=epochs))
+    last = InlineBackend(config, data()).equilibrate(request).readings[-1]
+    found = [row for row in Store(tmp_path).readings("lam1-gamma4-seed0") if row.first]
+    assert [found[-1].R, found[-1].D, found[-1].C] == pytest.approx([last.R, last.D, last.C], rel=3e-3)
+    updates = [row.update for row in found]
+    assert updates == sorted(set(updates))
