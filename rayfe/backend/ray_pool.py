@@ -78,7 +78,7 @@ class EvaluatorPool:
 
     async def resize(self, evaluators: int, room: int) -> None:
         """From now on have so many evaluators; `room` is how many the cluster can hold. Those at work finish first."""
-        if (evaluators, room) != (self._size, self._room):
+        if evaluators != self._size:
             self._events.append(f"evaluators: {self._size} -> {evaluators}")
         self._size, self._room = evaluators, room
         self._fill()
@@ -195,6 +195,8 @@ class EvaluatorPool:
         """Wait until the evaluator has (re)started, or put another in its place if it will not."""
         tries = 0
         while True:
+            await asyncio.sleep(_wait(tries))  # at first, too: a process that was told to end may still answer
+            tries += 1
             try:
                 await evaluator.alive.remote()
                 break
@@ -203,14 +205,11 @@ class EvaluatorPool:
             except RayActorError as dead:
                 if _is_stillborn(dead):
                     break  # whoever asks it next gets the reason
-                await asyncio.sleep(_wait(tries))
                 del self._starting[evaluator]
                 self._add(self._members.pop(evaluator))
                 return
             except RayError:
                 pass
-            tries += 1
-            await asyncio.sleep(_wait(tries))
         del self._starting[evaluator]
         self._release(evaluator)
 
