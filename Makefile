@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test chaos lint clean
+.PHONY: demo test chaos service lint clean
 
 demo: .venv/installed
 	$(BIN)/python jobs/isoc.py mnist-quick --out runs/mnist-quick
@@ -11,6 +11,9 @@ test: .venv/installed
 
 chaos: .venv/installed
 	$(BIN)/python -m pytest tests/chaos -m chaos
+
+service: .venv/installed
+	$(BIN)/python -m pytest -m slow -s tests/test_service.py
 
 lint: .venv/installed
 	$(BIN)/ruff check .

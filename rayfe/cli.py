@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 import os
 import shlex
@@ -19,7 +20,8 @@ from rayfe.figures import draw_all
 from rayfe.files import CorruptFile, Files
 from rayfe.layout import CONFIG
 from rayfe.lease import LOCK
-from rayfe.manifest import grown, manifest_of, stored_manifest
+from rayfe.logs import JsonLog
+from rayfe.manifest import grown, manifest_of, stored_manifest, stored_replicas
 from rayfe.options import absolute, one_line, parse, split_preset
 from rayfe.pipes import closed_pipe_is_fine
 from rayfe.progress import Progress
@@ -97,13 +99,15 @@ def check_model(config: RunConfig, data: PathData) -> None:
 
 def _drive(job: str, preset: str, argv: list[str], config: RunConfig) -> int:
     assert config.out is not None
-    store = Store(config.out, keep_states=config.keep_states)
+    out = config.out
+    store = Store(out, keep_states=config.keep_states)
     store.writable()
     data = load_path(config)
     check_model(config, data)
+    config = _with_replicas(config, store)
     manifest = manifest_of(job, preset, argv, config, data)
     stored_manifest(store, manifest, config)
-    undo = _undo(config.out)
+    undo = _undo(out)
     with store.lock(say=_tell) as store:
         stored = stored_manifest(store, manifest, config)  # again: another process may have made it since
         store.create(grown(manifest, stored))
@@ -123,13 +127,26 @@ def _drive(job: str, preset: str, argv: list[str], config: RunConfig) -> int:
     return FAILED if failed else DONE
 
 
+def _with_replicas(config: RunConfig, store: Store) -> RunConfig:
+    """The configuration with the replicas of an evaluator settled: as the run began, or by the GPUs that there are."""
+    if config.replicas_per_evaluator != "auto":
+        return config
+    replicas = stored_replicas(store)
+    if replicas is None:
+        from rayfe.runner import gpus
+
+        replicas = 1 if gpus(config) >= 2 else "all"
+    return dataclasses.replace(config, replicas_per_evaluator=replicas)
+
+
 def _run(config: RunConfig, data: PathData, store: Store) -> dict[str, str]:
     from rayfe.runner import run  # imports torch and Ray: not for --help
     from rayfe.signals import handle_sigterm
 
     rows = {name: _readable_rows(store, name) for name in config.trajectories()}
-    with handle_sigterm(), Progress(config, rows) as progress:
-        return run(config, data, store, progress)
+    listener = JsonLog() if config.log_format == "json" else Progress(config, rows)
+    with handle_sigterm(), listener as told:
+        return run(config, data, store, told)
 
 
 def _readable_rows(store: Store, name: str) -> list[StepRecord]:

@@ -278,7 +278,22 @@ class RunConfig:
     backend: Literal["inline", "ray"] = "ray"
     """ray: Ray Tune trials and a pool of evaluator actors; inline: the same requests in this process, without Ray."""
     evaluators: int | None = None
-    """Evaluator actors (backend ray); as many as the cluster can hold, up to one a trajectory, without it."""
+    """Evaluator actors (backend ray) at most; without it as many as are of use, and as the cluster can hold at the time."""
+    placement: Literal["shared", "isolated"] = "shared"
+    """shared: all trajectories send their work to one pool of evaluators, which is never idle while there is work;
+    isolated: each trajectory has evaluators of its own in a placement group (backend ray)."""
+    gpus_per_evaluator: float = 1.0
+    """Share of a GPU that an evaluator asks for where there are GPUs: 0.5 puts two of them on each."""
+    autoscale: bool = False
+    """Ask the cluster's autoscaler for machines for the evaluators, and wait for them (backend ray)."""
+    train_workers: int = 0
+    """Workers that share each mini-batch of first equilibria and baselines (Ray Train); 0: an evaluator trains them."""
+    log_format: Literal["text", "json"] = "text"
+    """text: a table or a line a step for people; json: one JSON object a line on stderr for each event, instead."""
+    tensorboard: str | None = None
+    """Folder for TensorBoard's files, one subfolder a trajectory (backend ray)."""
+    mlflow: str | None = None
+    """Tracking URI of an MLflow server, which gets a run a trajectory (backend ray; needs pip install mlflow)."""
     process: str = "iso-classification"
     """What is kept constant: iso-classification keeps C while lam goes to lam_end (31), iso-functional a R + b D + c C
     (Remark 8); transfers keep C while the data change, geodesic with D - D0 = k (R - R0) (30), constant-rate with the given
@@ -325,8 +340,9 @@ class RunConfig:
     """Seconds after which a trajectory starts no further step."""
     threads: int = 2
     """Threads of one evaluator."""
-    replicas_per_evaluator: int | None = None
-    """Neighbours trained together on one evaluator; all without it."""
+    replicas_per_evaluator: int | Literal["all", "auto"] = "auto"
+    """Neighbours trained together on one evaluator, 1 to all. auto: as the run began, which is 1 where there were two or
+    more GPUs (neighbours side by side) and all elsewhere (stacked on one device). Rows differ by rounding."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where models are trained; auto: the GPU if there is one."""
     keep_states: str = "all"
@@ -363,15 +379,33 @@ class RunConfig:
         if self.time_budget is not None:
             _positive("time_budget", self.time_budget, " of seconds")
         _at_least("threads", self.threads, 1)
-        for name in ("evaluators", "replicas_per_evaluator"):
-            if getattr(self, name) is not None:
-                _at_least(name, getattr(self, name), 1)
+        self._check_service()
         require(
             self.keep_states in ("all", "last") or (self.keep_states.isdecimal() and int(self.keep_states) >= 1),
             "keep_states",
             self.keep_states,
             "give all, last or a number of steps",
         )
+
+    def _check_service(self) -> None:
+        for name in ("evaluators", "replicas_per_evaluator"):
+            if isinstance(getattr(self, name), int):
+                _at_least(name, getattr(self, name), 1)
+        share = self.gpus_per_evaluator
+        require(0 < share <= 1, "gpus_per_evaluator", share, "must be positive and at most 1: an evaluator uses one GPU")
+        workers, batch = self.train_workers, self.equilibration.batch
+        _at_least("train_workers", workers, 0)
+        require(
+            not workers or batch % workers == 0,
+            "train_workers",
+            workers,
+            f"must divide --equilibration.batch {batch}, which they share",
+        )
+        for name in ("train_workers", "tensorboard", "mlflow", "autoscale"):
+            value = getattr(self, name)
+            require(not value or self.backend == "ray", name, value, "needs --backend ray")
+        shared = self.placement == "shared"
+        require(shared or not workers, "train_workers", workers, "borrows from the shared pool, needs --placement shared")
 
     def _check_lam(self, lam: float) -> None:
         if self.moves_data:
@@ -444,6 +478,11 @@ class RunConfig:
         )
 
     @property
+    def per_part(self) -> int | None:
+        """Replicas that are trained together; None: all."""
+        return self.replicas_per_evaluator if isinstance(self.replicas_per_evaluator, int) else None
+
+    @property
     def moves_data(self) -> bool:
         """Whether the data change along the way: a transfer process."""
         return self.method is None and self.process in TRANSFERS
@@ -467,8 +506,13 @@ class Start:
         return f"lam{self.lam:.15g}-gamma{self.gamma:.15g}-seed{self.seed}"
 
 
-FREE = frozenset({"lam", "gamma", "seed", "steps", "out", "backend", "evaluators", "time_budget", "keep_states"})
-"""Fields that may change when a run is continued: they do not alter the rows of a trajectory."""
+FREE = frozenset(
+    {
+        *("lam", "gamma", "seed", "steps", "out", "backend", "evaluators", "time_budget", "keep_states"),
+        *("placement", "gpus_per_evaluator", "autoscale", "train_workers", "log_format", "tensorboard", "mlflow"),
+    }
+)
+"""Fields that may change when a run is continued: they alter rows that are yet to come by rounding at most."""
 
 
 def flat(config: object, prefix: str = "") -> dict[str, Any]:

@@ -9,7 +9,7 @@ import os
 import platform
 import shlex
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 
@@ -21,10 +21,12 @@ from rayfe.layout import CONFIG
 from rayfe.options import dashed, option_of
 from rayfe.store import Store
 
+ALL: Literal["all"] = "all"
+"""All replicas on one evaluator; older runs say it by null."""
 SETS = ("lam", "gamma", "seed")
 """Fields that may grow when a run is continued; `steps` may, too."""
-PLACES = ("out", "data.root")
-"""Options that say where things are on this machine: run.json leaves them out."""
+PLACES = ("out", "data.root", "tensorboard", "mlflow")
+"""Options that say where things are, perhaps with a password: run.json leaves them out."""
 
 
 def manifest_of(job: str, preset: str, argv: list[str], config: RunConfig, data: PathData) -> dict[str, Any]:
@@ -109,12 +111,23 @@ def stored_manifest(store: Store, manifest: Mapping[str, Any], config: RunConfig
     except (CorruptFile, KeyError, TypeError, ValueError) as error:
         raise UsageError("out", store.url(), f"its {CONFIG} cannot be read ({error}); use another --out") from error
     require(job == manifest["job"], "out", store.url(), f"holds a run of jobs/{job}.py; use another --out")
+    before = flat(RunConfig()) | before  # of an older run, whose fields were fewer
+    before["replicas_per_evaluator"] = before["replicas_per_evaluator"] or ALL
     for name, value in manifest["identity"].items():
         if name not in before or before[name] != value:
             _refuse_change(name, value, before.get(name))
     other_data = "its examples are not those of the stored run; use another --out, or the data of that run"
     require(sha256 == manifest["data_sha256"], "data.name", config.data.name, other_data)
     return stored
+
+
+def stored_replicas(store: Store) -> int | Literal["all"] | None:
+    """How many replicas the stored run trains together; None if there is no run, or none that can be read."""
+    try:
+        found = store.read_config()["identity"]["replicas_per_evaluator"] if store.exists() else None
+    except (CorruptFile, KeyError, TypeError, ValueError):
+        return None  # `stored_manifest` says so
+    return ALL if found is None and store.exists() else found
 
 
 def _refuse_change(name: str, value: object, before: object) -> NoReturn:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import difflib
+import importlib.util
 import io
 import os
 import re
@@ -81,6 +82,7 @@ def parse(job: str, preset: str, arguments: list[str]) -> RunConfig:
                 config=(tyro.conf.AvoidSubcommands,),
             )
         check_job(job, config)
+        check_packages(config)
         return config
     except SystemExit as stopped:
         if not stopped.code:
@@ -162,7 +164,17 @@ def absolute(config: RunConfig, preset: str) -> RunConfig:
     root = None if config.data.root is None else _path(config.data.root)
     target = None if config.path.target is None else _data(config.path.target)
     data = dataclasses.replace(config.data, root=root, name=_data(config.data.name))
-    return dataclasses.replace(config, out=out, data=data, path=dataclasses.replace(config.path, target=target))
+    path = dataclasses.replace(config.path, target=target)
+    board = None if config.tensorboard is None else _path(config.tensorboard)
+    return dataclasses.replace(config, out=out, data=data, path=path, tensorboard=board)
+
+
+def check_packages(config: RunConfig) -> None:
+    """Refuse what needs a package that is missing, before any work."""
+    for name, module in (("tensorboard", "tensorboardX"), ("mlflow", "mlflow")):
+        value = getattr(config, name)
+        missing = bool(value) and importlib.util.find_spec(module) is None
+        require(not missing, name, value, f"its package is missing; pip install {module}")
 
 
 def _data(name: str) -> str:

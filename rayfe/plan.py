@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from rayfe.config import RunConfig, Start
 from rayfe.records import Point
 from rayfe.surface.stencil import neighbours
+from rayfe.trajectory.processes import process_of
 
 FORWARD = 1.0 / 3.0
 """Training examples that a forward pass over one example counts as."""
@@ -80,7 +81,7 @@ def plan_of(config: RunConfig, start: Start, sizes: Sizes) -> Plan:
     settles = steps * SETTLES if config.settle and config.method is None else 0
     both = sizes.train + sizes.validation
     measured = (steps + 1) * (1.5 * both + sizes.train) + refreshes * stencil * 2.5 * sizes.train + settles * sizes.train
-    replicas = config.replicas_per_evaluator or stencil
+    replicas = config.per_part or stencil
     held = COPIES * replicas * sizes.parameters + sizes.examples * sizes.features
     working = config.measure.chunk * sizes.features * 8 + config.equilibration.batch * sizes.features * 8 * replicas
     return Plan(
@@ -96,13 +97,22 @@ def plan_of(config: RunConfig, start: Start, sizes: Sizes) -> Plan:
 
 def walk_steps(config: RunConfig, start: Start) -> int:
     """Steps from the start to the end at the lengths that the stepper may use."""
-    way = 1.0 if config.moves_data else math.log(config.lam_end / start.lam)
+    way = way_of(config, start)
     length = config.step_length_first or config.step_length
     steps = 0
     while way > 1e-12 and steps < config.steps:
         way, steps = way - length, steps + 1
         length = min(config.step_length, length * config.step_growth)
     return steps
+
+
+def way_of(config: RunConfig, start: Start) -> float:
+    """Progress from the start to the end; infinite where only the steps end it."""
+    if config.seek:
+        return math.inf
+    if config.moves_data:
+        return 1.0
+    return process_of(config, k=None).left(Point(lam=start.lam, gamma=start.gamma))
 
 
 def kept_states(config: RunConfig, steps: int) -> int:
@@ -115,4 +125,4 @@ def kept_states(config: RunConfig, steps: int) -> int:
 def _renewals(config: RunConfig, start: Start) -> int:
     if config.renewal.every is None or config.process != "iso-classification":
         return 0
-    return int(math.log(config.lam_end / start.lam) / config.renewal.every)
+    return int(abs(math.log(config.lam_end / start.lam)) / config.renewal.every)

@@ -39,6 +39,15 @@ def run(config: RunConfig, data: PathData, store: Store, progress: Listener) -> 
     return run_inline(config, InlineBackend(config, data), store, progress)
 
 
+def gpus(config: RunConfig) -> int:
+    """GPUs that a run of this configuration could use side by side, on this machine or in the cluster of RAY_ADDRESS."""
+    if config.backend == "inline" or config.device == "cpu":
+        return 0
+    from rayfe.backend.ray_cluster import cluster_gpus  # imports Ray
+
+    return cluster_gpus()
+
+
 def run_inline(config: RunConfig, backend: Backend, store: Store, progress: Listener) -> dict[str, str]:
     """Walk every trajectory in this process, one attempted step of each in turn; returns as `run` does."""
     failed: dict[str, str] = {}

@@ -18,38 +18,32 @@ from typing import Any
 
 import ray
 from ray import tune
+from ray.tune.search.basic_variant import BasicVariantGenerator
 
 from rayfe import driver
-from rayfe.backend.base import Backend
 from rayfe.backend.ray_cluster import HINT, cluster
-from rayfe.backend.ray_pool import BackendFactory, PoolBackend, WorkersLost, make_inline, share, start_pool
+from rayfe.backend.ray_evaluator import BackendFactory, make_inline, share
+from rayfe.backend.ray_loggers import loggers, numbers
+from rayfe.backend.ray_metrics import StepMetrics
+from rayfe.backend.ray_pool import WorkersLost
+from rayfe.backend.ray_room import Room
+from rayfe.backend.ray_service import Service, first_plan
 from rayfe.backend.ray_storage import check_shared
-from rayfe.config import RunConfig, UsageError, require
+from rayfe.backend.ray_trial import Connect
+from rayfe.config import RunConfig
 from rayfe.data.paths import PathData
 from rayfe.files import StorageFull
 from rayfe.lease import Succeeded
-from rayfe.records import Point, StepRecord
+from rayfe.records import StepRecord
 from rayfe.store import Store
-from rayfe.surface.stencil import neighbours
 from rayfe.trajectory.base import Trajectory, WalkFailed
 
-SLIVER = 0.1
-"""CPUs that a trial asks for: it waits for evaluators nearly all the time."""
 FAILURES = 3
 """A trajectory has failed after this many exceptions of our own code in a row without a committed step."""
 LOSSES = 20
 """A trajectory has failed after this many lost trial workers without a committed step."""
 OnRow = Callable[[StepRecord], None]
 OnEvent = Callable[[str], None]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Plan:
-    """How many evaluators and trials run at a time; `gpus` of one evaluator."""
-
-    evaluators: int
-    trials: int
-    gpus: float
 
 
 def run_on_ray(
@@ -79,26 +73,30 @@ def run_on_ray(
     unfinished, failed = _survey(config, store)
     if not unfinished:
         return failed
+    seen = {name: len(rows) for name, rows in unfinished.items()}
     with cluster() as check_alive:
-        nodes = [node for node in ray.nodes() if node["Alive"]]
-        plan = preflight(config, trajectories=len(unfinished), nodes=nodes)
-        check_shared(store.url(), nodes, on_event)
-        pool = start_pool(backend_factory, config, share(data), evaluators=plan.evaluators, gpus=plan.gpus)
-        seen = {name: len(rows) for name, rows in unfinished.items()}
-        watch = Watch(store=store, seen=seen, failed=failed, on_row=on_row, on_event=on_event)
-        _walk(config, watch, pool, plan, check_alive)
-        ray.kill(pool)  # Tune keeps its handle; in a Ray that is not ours the evaluators would stay
+        watch = Watch(store=store, seen=seen, failed=failed, metrics=StepMetrics(), on_row=on_row, on_event=on_event)
+        check_shared(store.url(), [node for node in ray.nodes() if node["Alive"]], on_event)
+        room = Room(config, trajectories=len(unfinished))
+        try:
+            plan = first_plan(room, on_event)
+            service = Service(config, backend_factory, share(data), room, plan, check_alive)
+            _walk(config, watch, service)
+            service.close()
+        finally:
+            room.give_up()
     return failed
 
 
-def _walk(config: RunConfig, watch: Watch, pool: Any, plan: Plan, check_alive: Callable[[], None]) -> None:
+def _walk(config: RunConfig, watch: Watch, service: Service) -> None:
     """Experiments of Tune until every trajectory has finished or failed."""
     left = list(watch.seen)
     while left:
         before = dict(watch.seen)
-        left = _attempt(config, watch, PoolBackend(pool), pool, left, plan, check_alive)
+        left = _attempt(config, watch, service, left)
         for name in [name for name in left if watch.seen[name] == before[name]]:
             watch.failed[name] = f"WorkersLost: its worker was lost {LOSSES} times without a committed step"
+            service.forget(name)
             left.remove(name)
 
 
@@ -114,37 +112,6 @@ def _survey(config: RunConfig, store: Store) -> tuple[dict[str, list[StepRecord]
         except Exception as error:
             failed[name] = driver.failure(name, error)
     return unfinished, failed
-
-
-# --- room -----------------------------------------------------------------------------------------------------------
-
-
-def preflight(config: RunConfig, *, trajectories: int, nodes: list[dict[str, Any]]) -> Plan:
-    """How many evaluators (1 CPU, and 1 GPU where there are any) fit beside the trials' slivers.
-
-    Raises:
-        UsageError: fewer than asked for, or none; Ray itself would wait for ever without a word.
-    """
-    resources = [node["Resources"] for node in nodes]
-    gpus = 1.0 if config.device != "cpu" and any(node.get("GPU", 0) >= 1 for node in resources) else 0.0
-    slots = sum(int(min(node.get("CPU", 0), node.get("GPU", 0) if gpus else node.get("CPU", 0))) for node in resources)
-    cpus = sum(node.get("CPU", 0) for node in resources)
-
-    def slivers(evaluators: int) -> int:
-        return int((cpus - evaluators) / SLIVER + 1e-9)
-
-    most = max((n for n in range(1, slots + 1) if slivers(n) >= min(n, trajectories)), default=0)
-    unit = "1 CPU and 1 GPU each" if gpus else "1 CPU each"
-    room = f"beside {SLIVER:g} CPU a trajectory the machine can hold {most} ({unit}; it has {cpus:g} CPUs)"
-    asked = config.evaluators
-    if asked is not None and asked > most:
-        raise UsageError("evaluators", asked, f"{room}; ask for fewer, or add machines")
-    require(most > 0, "evaluators", 1, f"{room}; add CPUs, or use --backend inline")
-    per_evaluator = config.replicas_per_evaluator
-    replicas = len(neighbours(Point(lam=1.0, gamma=1.0), config.stencil, config.neighbours))
-    parts = 1 if per_evaluator is None else -(-replicas // per_evaluator)
-    evaluators = min(asked or most, trajectories * parts)
-    return Plan(evaluators=evaluators, trials=min(trajectories, 2 * evaluators + 2, slivers(evaluators)), gpus=gpus)
 
 
 # --- one experiment of Tune -----------------------------------------------------------------------------------------
@@ -164,28 +131,44 @@ class TrajectoryTrial(tune.Trainable):
         location: str,
         keep_states: str,
         owner: str | None,
-        backend: Backend,
+        connect: Connect,
     ) -> None:
-        self._name: str = trial_config["trajectory"]
-        self._run, self._backend = run, backend
+        self._run = run
         self._store = Store(location, keep_states=keep_states, owner=owner)
+        self._backend = connect(self._store)
+        self.reset_config(trial_config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Take up another trajectory: a process and what it has imported are used again."""
+        self._name: str = new_config["trajectory"]
         self._trajectory: Trajectory | None = None
         self._failures = 0
+        return True
 
     def step(self) -> dict[str, Any]:
+        result = self._step()
+        events = self._backend.events()
+        return result | ({"events": "\n".join(events)} if events else {})
+
+    def _step(self) -> dict[str, Any]:
+        row: dict[str, Any] = {}
         try:
             if self._trajectory is None:
                 self._trajectory = driver.open_trajectory(self._run, self._run.trajectories()[self._name], self._store)
             if self._trajectory.finished is None:
-                driver.advance(self._trajectory, self._backend, self._store)
+                row = numbers(driver.advance(self._trajectory, self._backend, self._store))
+                self._backend.committed(self._name)
             self._failures = 0
-            return {"done": self._trajectory.finished is not None}
+            return row | {"done": self._trajectory.finished is not None}
         except Exception as error:
             self._trajectory = None  # what it holds may be half-way through a step
             self._failures += 1
             final = self._failures >= FAILURES or isinstance(error, WalkFailed | WorkersLost | Succeeded | StorageFull)
             full = error.path if isinstance(error, StorageFull) else None
             return {"done": final, "failure": driver.failure(self._name, error), "full": full}
+
+    def cleanup(self) -> None:
+        self._backend.close()
 
 
 class Report(tune.Callback):
@@ -211,11 +194,14 @@ class Watch:
     store: Store
     seen: dict[str, int]
     failed: dict[str, str]
+    metrics: StepMetrics
     on_row: OnRow
     on_event: OnEvent
 
     def result(self, name: str, result: dict[str, Any]) -> None:
         self.rows(name)
+        for text in result.get("events", "").splitlines():
+            self.on_event(text)
         if "failure" in result:
             if result["full"] is not None:  # the others have no room either
                 raise StorageFull(result["full"])
@@ -227,41 +213,18 @@ class Watch:
         """Pass on the rows that are new in the store: also those whose trial died before it could say so."""
         for record in self.store.rows(name)[self.seen[name] :]:
             self.seen[name] += 1
+            self.metrics.step(record)
             self.on_row(record)
 
 
-def _attempt(
-    config: RunConfig,
-    watch: Watch,
-    backend: Backend,
-    pool: Any,
-    names: list[str],
-    plan: Plan,
-    check_alive: Callable[[], None],
-) -> list[str]:
+def _attempt(config: RunConfig, watch: Watch, service: Service, names: list[str]) -> list[str]:
     """One fresh experiment over `names`; returns those that neither finished nor failed.
 
     `fit` runs in a thread: in the main thread it would take over Ctrl-C.
     """
     news: queue.SimpleQueue[tuple[str, str, Any]] = queue.SimpleQueue()
     folder = tempfile.mkdtemp(prefix="rayfe-tune-")
-    parameters = {"run": config, "location": watch.store.url(), "keep_states": config.keep_states}
-    parameters |= {"owner": watch.store.owner, "backend": backend}
-    tuner = tune.Tuner(
-        tune.with_resources(tune.with_parameters(TrajectoryTrial, **parameters), tune.PlacementGroupFactory([{"CPU": SLIVER}])),
-        param_space={"trajectory": tune.grid_search(names)},
-        tune_config=tune.TuneConfig(
-            max_concurrent_trials=plan.trials, trial_dirname_creator=lambda trial: trial.config["trajectory"]
-        ),
-        run_config=tune.RunConfig(
-            name="attempt",
-            storage_path=folder,
-            verbose=0,
-            callbacks=[Report(news)],
-            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-            failure_config=tune.FailureConfig(max_failures=LOSSES - 1),
-        ),
-    )
+    tuner = _tuner(config, watch.store, service, names, folder, [Report(news), *loggers(config)])
     ended: set[str] = set()
 
     def fit() -> None:
@@ -274,7 +237,7 @@ def _attempt(
 
     threading.Thread(target=fit, name="tune", daemon=True).start()
     try:
-        for kind, name, content in _listen(news, pool, watch.on_event, check_alive):
+        for kind, name, content in _listen(news, service, watch.on_event):
             if kind == "result":
                 watch.result(name, content)
                 ended |= {name} if content["done"] else set()
@@ -290,25 +253,51 @@ def _attempt(
     return [name for name in names if name not in ended]
 
 
+def _tuner(
+    config: RunConfig, store: Store, service: Service, names: list[str], folder: str, callbacks: list[tune.Callback]
+) -> tune.Tuner:
+    """One trial a trajectory; workers that are lost are replaced, and workers that are done take the next trajectory."""
+    parameters = {"run": config, "location": store.url(), "keep_states": config.keep_states, "owner": store.owner}
+    parameters |= {"connect": service.connect}
+    # max_concurrent_trials of TuneConfig cannot be changed on the way; this is the same limit by Tune's own hand
+    service.limit = BasicVariantGenerator(max_concurrent=service.plan.trials)
+    return tune.Tuner(
+        tune.with_resources(tune.with_parameters(TrajectoryTrial, **parameters), tune.PlacementGroupFactory(service.bundles)),
+        param_space={"trajectory": tune.grid_search(names)},
+        tune_config=tune.TuneConfig(
+            search_alg=service.limit, reuse_actors=True, trial_dirname_creator=lambda trial: trial.config["trajectory"]
+        ),
+        run_config=tune.RunConfig(
+            name="attempt",
+            storage_path=folder,
+            verbose=0,
+            callbacks=callbacks,
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            failure_config=tune.FailureConfig(max_failures=LOSSES - 1),
+        ),
+    )
+
+
 def _listen(
-    news: queue.SimpleQueue[tuple[str, str, Any]], pool: Any, on_event: OnEvent, check_alive: Callable[[], None]
+    news: queue.SimpleQueue[tuple[str, str, Any]], service: Service, on_event: OnEvent
 ) -> Iterator[tuple[str, str, Any]]:
-    """News of the trials, the last one of kind "end"; in between events of the pool, and a look at Ray's processes."""
-    asked, events = time.monotonic(), pool.events.remote()
+    """News of the trials, the last one of kind "end"; in between events of the pool, and a look at Ray and its nodes."""
+    asked, events = time.monotonic(), service.pool.events.remote() if service.pool is not None else None
     while True:
         with contextlib.suppress(queue.Empty):
             entry = news.get(timeout=0.2)  # short: signals are handled in between
             yield entry
             if entry[0] == "end":
-                check_alive()
+                service.check_alive()
                 return
-        check_alive()
-        if time.monotonic() - asked > 1.0:
+        service.check_alive()
+        service.look()
+        if events is not None and time.monotonic() - asked > 1.0:
             asked = time.monotonic()
             with contextlib.suppress(ray.exceptions.RayError):  # the pool is starting again
                 ready, _ = ray.wait([events], timeout=0)
                 if not ready:
                     continue
-                done, events = events, pool.events.remote()
+                done, events = events, service.pool.events.remote()
                 for text in ray.get(done):
                     on_event(text)

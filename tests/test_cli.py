@@ -52,7 +52,7 @@ def runner(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., dict[str,
 
     def replace(run: Callable[..., dict[str, str]]) -> None:
         stub = types.ModuleType("rayfe.runner")
-        stub.run = run
+        stub.run, stub.gpus = run, lambda config: 0
         monkeypatch.setitem(sys.modules, "rayfe.runner", stub)
 
     def forbidden(*_: object) -> dict[str, str]:

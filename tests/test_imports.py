@@ -18,7 +18,7 @@ LAYERS = [
     ["trajectory"],
     ["backend"],
     ["driver"],
-    ["presets", "progress"],
+    ["presets", "progress", "logs"],
     ["options"],
     ["manifest"],
     ["sweep"],

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,7 +77,8 @@ def measure(purpose: str, count: int = 1) -> MeasureRequest:
 
 class Pooled:
     def __init__(self, folder: Path, evaluators: int, config: RunConfig) -> None:
-        from rayfe.backend.ray_pool import PoolBackend, share, start_pool
+        from rayfe.backend.ray_evaluator import share
+        from rayfe.backend.ray_pool import PoolBackend, start_pool
 
         self.fake = Fake(folder)
         make = _Make(folder)
@@ -139,3 +141,70 @@ def test_parts_run_side_by_side_on_two_evaluators_and_join_in_order(pool: Any) -
     notes = pooled.fake.notes()
     assert sorted(what for _, what in notes) == ["replica0 replica1", "replica2"]
     assert len({pid for pid, _ in notes}) == 2
+
+
+def eventually(condition: Any) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def members(pooled: Pooled) -> int:
+    return len(ray.get(pooled.handle.members.remote()))
+
+
+def test_the_pool_grows_and_shrinks_and_says_so(pool: Any) -> None:
+    pooled = pool(1, replicas_per_evaluator=1)
+    ray.get(pooled.handle.resize.remote(3, 3))
+    assert members(pooled) == 3
+    pooled.backend.answer(EquilibrateRequest(key=KEY, replicas=replicas(9)))
+    assert len({pid for pid, _ in pooled.fake.notes()}) == 3
+    ray.get(pooled.handle.resize.remote(1, 1))
+    assert members(pooled) == 1
+    assert ray.get(pooled.handle.events.remote()) == ["evaluators: 1 -> 3", "evaluators: 3 -> 1"]
+
+
+def test_an_evaluator_that_is_too_many_finishes_its_work_first(pool: Any) -> None:
+    pooled = pool(2, replicas_per_evaluator=1)
+    answer = pooled.handle.answer.remote(EquilibrateRequest(key=KEY, replicas=replicas(4)))
+    eventually(lambda: len(pooled.fake.notes()) >= 2)
+    ray.get(pooled.handle.resize.remote(1, 1))
+    assert [weights["gamma"] for weights in ray.get(answer, timeout=60).weights] == [0.0, 1.0, 2.0, 3.0]
+    assert members(pooled) == 1
+    assert not any("lost" in text for text in ray.get(pooled.handle.events.remote()))
+
+
+def test_an_evaluator_for_which_there_is_no_room_yet_keeps_no_request_waiting(pool: Any) -> None:
+    pooled = pool(40, replicas_per_evaluator=1)  # of which 4 CPUs hold four
+    assert pooled.backend.answer(EquilibrateRequest(key=KEY, replicas=replicas(8))).examples == 8.0
+
+
+def test_the_pool_lends_places_to_one_borrower_at_a_time_and_takes_them_back(pool: Any) -> None:
+    pooled = pool(3)
+    pooled.backend.lend("a", 2)
+    assert members(pooled) == 1
+    second = pooled.handle.lend.remote("b", 3)
+    assert ray.wait([second], timeout=1.0)[0] == []
+    assert pooled.backend.answer(measure("test")).examples == 1.0  # the rest goes on
+    pooled.backend.take_back("a")
+    ray.get(second, timeout=30)
+    assert members(pooled) == 0
+    pooled.backend.take_back("b")
+    assert members(pooled) == 3
+    assert pooled.backend.answer(measure("test")).examples == 1.0
+
+
+def test_metrics_are_on_the_port_of_the_node(pool: Any) -> None:
+    pooled = pool(1)
+    pooled.backend.answer(measure("test"))
+    (node,) = ray.nodes()
+    address = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
+
+    def shown() -> bool:
+        pooled.backend.answer(measure("test"))
+        with urllib.request.urlopen(address, timeout=10) as answer:
+            text = answer.read().decode()
+        return "ray_rayfe_evaluations" in text and "ray_rayfe_queue_wait_seconds" in text
+
+    eventually(shown)

@@ -15,7 +15,7 @@ import pytest
 
 from rayfe.backend.analytic import AnalyticBackend
 from rayfe.backend.base import Backend
-from rayfe.config import RunConfig, UsageError
+from rayfe.config import RunConfig
 from rayfe.records import Equilibrated, EquilibrateRequest, StepRecord
 from rayfe.runner import run_inline
 from rayfe.store import Store
@@ -93,32 +93,6 @@ def test_a_bug_fails_its_trajectory_only(tmp_path: Path) -> None:
     assert failed == {"lam0.25-gamma5-seed0": "ZeroDivisionError: a bug"}
     assert len([text for text in heard.events if "a bug" in text]) == FAILURES
     assert len(Store(tmp_path).rows("lam0.25-gamma4-seed0")) == 2
-
-
-def node(**resources: float) -> dict:
-    return {"Resources": resources, "Alive": True}
-
-
-def test_two_cpus_hold_one_evaluator_beside_the_slivers() -> None:
-    from rayfe.sweep import preflight
-
-    plan = preflight(CONFIG, trajectories=3, nodes=[node(CPU=2)])
-    assert (plan.evaluators, plan.trials, plan.gpus) == (1, 3, 0.0)
-
-
-def test_one_evaluator_a_gpu() -> None:
-    from rayfe.sweep import preflight
-
-    plan = preflight(CONFIG, trajectories=9, nodes=[node(CPU=8), node(CPU=8, GPU=2), node(CPU=8, GPU=2)])
-    assert (plan.evaluators, plan.gpus) == (4, 1.0)
-
-
-def test_more_evaluators_than_fit_are_refused_with_what_fits() -> None:
-    from rayfe.sweep import preflight
-
-    config = dataclasses.replace(CONFIG, evaluators=2)
-    with pytest.raises(UsageError, match=r"--evaluators 2: .*machine can hold 1 "):
-        preflight(config, trajectories=1, nodes=[node(CPU=2)])
 
 
 SCRIPT = """

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
-from rayfe.backend.base import Backend, join_replicas, split_replicas
+from rayfe.backend.base import Backend, join_measured, join_replicas, split_measure, split_replicas
 from rayfe.config import RunConfig
 from rayfe.data.batches import derived_seed, generator
 from rayfe.data.device import DeviceExamples, DevicePath, Displacement, Mixture, Still, to_device
@@ -18,10 +19,10 @@ from rayfe.data.examples import Dataset
 from rayfe.data.paths import PathData
 from rayfe.equilibrate.implicit import PRODUCT_COST, Curvature, Half, derivatives
 from rayfe.equilibrate.measure import FORWARD, read, read_draws, reading_cost, recompute_statistics, slope_in_t
-from rayfe.equilibrate.replicas import load_weights, make_replicas, weights_of
+from rayfe.equilibrate.replicas import Replicas, load_weights, make_replicas, weights_of
 from rayfe.equilibrate.schedule import first_rate, walk_rate
 from rayfe.equilibrate.settle import find_shift, settled_weights
-from rayfe.equilibrate.train import Probe, train
+from rayfe.equilibrate.train import Keeper, Probe, train
 from rayfe.model.objective import draw_noise, training_cost
 from rayfe.model.protocol import Representation, build, input_shape
 from rayfe.records import (
@@ -50,14 +51,26 @@ FIRST_READINGS = 50
 
 
 class InlineBackend(Backend):
-    """Models of `config` on the data path of `data`, which is copied to the device once; a data set is a path that stays."""
+    """Models of `config` on the data path of `data`, which is copied to the device once; a data set is a path that stays.
 
-    def __init__(self, config: RunConfig, data: PathData | Dataset, *, dtype: torch.dtype = torch.float32) -> None:
+    `make_replicas` and `keeper` are for trainings that are shared by several processes (`ray_train`).
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        data: PathData | Dataset,
+        *,
+        dtype: torch.dtype = torch.float32,
+        make_replicas: Callable[[Sequence[nn.Module], torch.device], Replicas] = make_replicas,
+        keeper: Keeper | None = None,
+    ) -> None:
         torch.set_num_threads(config.threads)
         cuda = config.device == "cuda" or (config.device == "auto" and torch.cuda.is_available())
         self._device = torch.device("cuda" if cuda else "cpu")
         self._config = config
         self._dtype = dtype
+        self._make_replicas, self._keeper = make_replicas, keeper
         path = PathData(kind="still", source=data) if isinstance(data, Dataset) else data
         self._shape = input_shape(config.model, path.input_shape)
         self._classes = path.classes
@@ -81,7 +94,7 @@ class InlineBackend(Backend):
     # --- equilibrate --------------------------------------------------------------------------------------------------
 
     def equilibrate(self, request: EquilibrateRequest) -> Equilibrated:
-        parts = split_replicas(request, self._config.replicas_per_evaluator)
+        parts = split_replicas(request, self._config.per_part)
         return join_replicas([self._equilibrate(part) for part in parts])
 
     def _equilibrate(self, request: EquilibrateRequest) -> Equilibrated:
@@ -91,7 +104,7 @@ class InlineBackend(Backend):
         epochs = annealing.end - annealing.begin if annealing else config.epochs
         updates = max(1, round(epochs * len(path) / config.batch))
         models = [self._start(replica, key) for replica in request.replicas]
-        replicas = make_replicas(models, self._device)
+        replicas = self._make_replicas(models, self._device)
         probe = self._probe(request, t, updates)
         phase = _phase(request)
         order = generator(self._device, key.seed, key.trajectory, key.step, key.attempt, phase, "order")
@@ -106,6 +119,7 @@ class InlineBackend(Backend):
             noise=generator(self._device, key.seed, key.trajectory, key.step, key.attempt, phase, "noise"),
             preconditioner=request.preconditioner if config.carry_preconditioner else None,
             probe=probe,
+            keeper=self._keeper,
         )
         per_update = config.batch * training_cost(config.decoder_draws) * replicas.count
         return Equilibrated(
@@ -177,6 +191,9 @@ class InlineBackend(Backend):
         )
 
     def measure(self, request: MeasureRequest) -> Measured:
+        return join_measured([self._measure(part) for part in split_measure(request, self._config.per_part)])
+
+    def _measure(self, request: MeasureRequest) -> Measured:
         readings, weights, examples = [], [], 0.0
         for replica in request.replicas:
             model = self._model(replica.weights, seed=request.key.seed)

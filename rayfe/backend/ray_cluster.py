@@ -33,10 +33,7 @@ class RayDied(RuntimeError):
 @contextlib.contextmanager
 def cluster() -> Iterator[Callable[[], None]]:
     """Ray for the time of the block; yields a check that raises RuntimeError if an embedded Ray died."""
-    for name, value in QUIET.items():
-        os.environ.setdefault(name, value)
-    logging.getLogger("ray").setLevel(logging.ERROR)
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+    _prepare()
     embedded = not ray.is_initialized() and not os.environ.get("RAY_ADDRESS")
     others = _descendants()
     try:
@@ -55,6 +52,28 @@ def cluster() -> Iterator[Callable[[], None]]:
         raise
     if embedded:
         _stop(others)
+
+
+def _prepare() -> None:
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+
+
+def cluster_gpus() -> int:
+    """GPUs of the Ray that this process has started or that RAY_ADDRESS names, or, where there is none yet, of this machine.
+
+    In the first two cases the process is connected from now on.
+    """
+    if not ray.is_initialized() and not os.environ.get("RAY_ADDRESS"):
+        import torch
+
+        return torch.cuda.device_count()
+    if not ray.is_initialized():
+        _prepare()
+        _start(embedded=False)
+    return int(sum(node["Resources"].get("GPU", 0) for node in ray.nodes() if node["Alive"]))
 
 
 def _stop(others: set[Any]) -> None:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import ray
-from ray import cloudpickle  # pins what it pickles references to; plain pickle does not
 from ray.exceptions import ActorUnavailableError, RayActorError, RayError, RayTaskError
 
-from rayfe.backend.base import Backend, join_replicas, split_replicas
-from rayfe.config import THREADING, RunConfig
-from rayfe.data.paths import PathData
+from rayfe.backend.base import Backend, join_measured, join_replicas, split_measure, split_replicas
+from rayfe.backend.fair import FairQueue
+from rayfe.backend.ray_evaluator import ONE_CPU, BackendFactory, Unit, make_evaluator
+from rayfe.backend.ray_metrics import LOST, RAISED, PoolMetrics, outcome_of
+from rayfe.config import RunConfig
 from rayfe.records import (
     Answer,
     Differentiated,
@@ -27,7 +28,6 @@ from rayfe.records import (
     SettleRequest,
 )
 
-BackendFactory = Callable[[RunConfig, PathData | None], Backend]
 HEAD = {"node:__internal_head__": 0.001}
 """Pins an actor to the head: one without CPUs may land on any node, and die with it."""
 LOSSES = 20
@@ -39,137 +39,194 @@ class WorkersLost(RuntimeError):
     """A request met one dying worker after the other."""
 
 
-def share(data: PathData | None) -> bytes:
-    """Put the examples into the object store once (one copy a node, read without copying); returns what names them.
-
-    A reference in pickled form, because Ray warns on stderr of actors that restart with references as arguments.
-    The examples stay as long as this process, which owns them.
-    """
-    return cloudpickle.dumps(ray.put(data))
-
-
-def make_inline(config: RunConfig, data: PathData | None) -> Backend:
-    from rayfe.backend.inline import InlineBackend  # imports torch: in evaluators only
-
-    assert data is not None
-    return InlineBackend(config, data)
-
-
-class Evaluator:
-    """Holds one backend, built from the examples of `share`, and answers one request at a time."""
-
-    def __init__(self, make_backend: BackendFactory, config: RunConfig, data: bytes) -> None:
-        self._make = lambda: make_backend(config, ray.get(cloudpickle.loads(data)))
-        self._backend: Backend | None = None
-
-    def start(self) -> None:
-        """Build the backend. Not in the constructor: Ray would report an error there as a dead actor."""
-        if self._backend is None:
-            self._backend = self._make()
-
-    def answer(self, request: Request) -> Answer:
-        self.start()
-        assert self._backend is not None
-        return self._backend.answer(request)
-
-    def alive(self) -> None:
-        """Returns as soon as the actor is up."""
-
-
 class EvaluatorPool:
-    """Hands each request to an evaluator that is idle, in the order of arrival, until it is answered."""
+    """Hands each request to an idle evaluator, trajectories in turn, until it is answered.
+
+    The parts of a request go to whoever is idle, since how it is split follows from the configuration alone. An
+    evaluator counts as idle only when it is up, so that no request waits behind one for which there is no room yet.
+    """
 
     def __init__(
-        self, make_backend: BackendFactory, config: RunConfig, data: bytes, *, evaluators: int, gpus: float = 0.0
+        self, make_backend: BackendFactory, config: RunConfig, data: bytes, *, evaluators: int, unit: Unit, group: Any = None
     ) -> None:
-        self._per_part = config.replicas_per_evaluator
-        self._new = lambda: _evaluator(gpus).remote(make_backend, config, data)
+        self._per_part = config.per_part
+        self._new = lambda place: make_evaluator(unit, group, place).remote(make_backend, config, data)
+        self._members: dict[Any, int] = {}
+        """The place of each evaluator: the number of its bundle where there is a placement group."""
+        self._starting: dict[Any, asyncio.Task[None]] = {}
+        self._queue: FairQueue[Any] = FairQueue()
+        self._size = self._room = evaluators
+        self._loans: dict[str, int] = {}
+        self._borrowers = 0
+        self._changed = asyncio.Event()
+        self._metrics = PoolMetrics()
         self._events: list[str] = []
-        self._returning: set[asyncio.Task[None]] = set()
-        self._idle: asyncio.Queue[Any] = asyncio.Queue()
-        self._missing = evaluators
 
-    def _add(self) -> None:
-        evaluator = self._new()
-        evaluator.start.remote()
-        self._bring_back(evaluator)  # not before it is up: one that finds no room would keep its request for ever
+    async def start(self) -> None:
+        """Make the evaluators; not in the constructor, which has no loop."""
+        self._fill()
 
     async def answer(self, request: Request) -> Answer:
         """Raises what the backend raises, and WorkersLost."""
-        while self._missing:  # here, because a constructor has no loop
-            self._missing -= 1
-            self._add()
-        if not isinstance(request, EquilibrateRequest):
-            return await self._ask(request)
-        parts = split_replicas(request, self._per_part)
-        if len(parts) == 1:
-            return await self._ask(request)
-        answers = await asyncio.gather(*(self._ask(part) for part in parts))
-        return join_replicas([answer for answer in answers if isinstance(answer, Equilibrated)])
+        self._fill()  # this may be a new pool in the place of one that died
+        if isinstance(request, EquilibrateRequest):
+            answers = await self._ask_all(split_replicas(request, self._per_part))
+            return join_replicas(answers) if len(answers) > 1 else answers[0]
+        if isinstance(request, MeasureRequest):
+            return join_measured(await self._ask_all(split_measure(request, self._per_part)))
+        return await self._ask(request)
 
     async def events(self) -> list[str]:
         """What happened since the last call, for people."""
         events, self._events = self._events, []
         return events
 
+    async def members(self) -> list[Any]:
+        """All evaluators."""
+        return list(self._members)
+
+    # --- size ---------------------------------------------------------------------------------------------------------
+
+    async def resize(self, evaluators: int, room: int) -> None:
+        """From now on have so many evaluators; `room` is how many the cluster can hold. Those at work finish first."""
+        if evaluators != self._size:
+            self._events.append(f"evaluators: {self._size} -> {evaluators}")
+        self._size, self._room = evaluators, room
+        self._fill()
+        self._thin()
+
+    async def lend(self, who: str, places: int) -> None:
+        """Give up evaluators until there is room for other `places` workers of `who`; one borrower at a time.
+
+        The same borrower may ask again, such as after its own end and restart.
+        """
+        self._borrowers += 1
+        while self._loans.keys() - {who}:
+            await self._changed.wait()
+        self._borrowers -= 1
+        self._loans[who] = places
+        self._thin()
+        while len(self._members) > self._wanted:
+            await self._changed.wait()
+
+    async def take_back(self, who: str) -> None:
+        """The end of a loan; nothing if there is none."""
+        if self._loans.pop(who, None) is not None:
+            if not self._borrowers:
+                self._fill()
+            self._wake()
+
+    @property
+    def _wanted(self) -> int:
+        return max(0, min(self._size, self._room - sum(self._loans.values())))
+
+    def _fill(self) -> None:
+        while len(self._members) < self._wanted:
+            taken = set(self._members.values())
+            self._add(next(place for place in range(len(taken) + 1) if place not in taken))
+
+    def _thin(self) -> None:
+        """Drop evaluators that are too many: those that are not up first, then idle ones; the others on their return."""
+        for evaluator in [*self._starting]:
+            if len(self._members) > self._wanted:
+                self._drop(evaluator)
+        while len(self._members) > self._wanted and (evaluator := self._queue.take()) is not None:
+            self._drop(evaluator)
+        self._show()
+
+    def _drop(self, evaluator: Any) -> None:
+        del self._members[evaluator]
+        if task := self._starting.pop(evaluator, None):
+            task.cancel()
+        ray.kill(evaluator)
+        self._wake()
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    # --- evaluators ---------------------------------------------------------------------------------------------------
+
+    def _add(self, place: int) -> None:
+        evaluator = self._new(place)
+        self._members[evaluator] = place
+        evaluator.start.remote()
+        self._bring_back(evaluator)
+
+    def _release(self, evaluator: Any) -> None:
+        if evaluator not in self._members:
+            return
+        if len(self._members) > self._wanted:
+            self._drop(evaluator)
+        else:
+            self._queue.put(evaluator)
+        self._show()
+
+    async def _ask_all(self, parts: Sequence[Request]) -> list[Any]:
+        """Answers to all parts, in order; what is under way when one fails is finished, so that its evaluator comes back."""
+        return await asyncio.gather(*map(self._ask, parts))
+
     async def _ask(self, request: Request) -> Answer:
         for losses in range(LOSSES):
-            evaluator = await self._idle.get()
+            with self._metrics.waiting():
+                evaluator = await self._queue.get(request.key.trajectory)
+            self._show()
+            began = time.monotonic()
             try:
                 answer = await evaluator.answer.remote(request)
             except RayTaskError as error:
+                self._metrics.ended(request, RAISED, 0.0)
                 # our own code raised, which can leave a process useless (a CUDA error stays): start it anew
                 ray.kill(evaluator, no_restart=False)
                 self._bring_back(evaluator)
                 _raise_cause(error)
             except RayError as lost:
-                _refuse_stillborn(lost)
+                self._metrics.ended(request, LOST, 0.0)
+                if _is_stillborn(lost):
+                    self._release(evaluator)  # the next one is to hear of it, too
+                    _refuse_stillborn(lost)
                 at = f"{request.key.trajectory} step {request.key.step}"
                 self._events.append(f"{at}: lost an evaluator ({type(lost).__name__}), asking again")
                 self._bring_back(evaluator)
                 await asyncio.sleep(_wait(losses))
                 continue
-            self._idle.put_nowait(evaluator)
+            self._metrics.ended(request, outcome_of(answer), time.monotonic() - began)
+            self._release(evaluator)
             return answer
         raise WorkersLost(
             f"{type(request).__name__} lost {LOSSES} evaluators in a row; see the logs of Ray for what ended them"
         )
 
     def _bring_back(self, evaluator: Any) -> None:
-        task = asyncio.get_running_loop().create_task(self._when_up(evaluator))
-        self._returning.add(task)  # the loop itself holds tasks weakly
-        task.add_done_callback(self._returning.discard)
+        """Make it idle when it is up."""
+        if evaluator in self._members:
+            self._starting[evaluator] = asyncio.get_running_loop().create_task(self._when_up(evaluator))
 
     async def _when_up(self, evaluator: Any) -> None:
-        """Make the evaluator idle when it has restarted, or another in its place if it will not."""
+        """Wait until the evaluator has (re)started, or put another in its place if it will not."""
         tries = 0
         while True:
-            await asyncio.sleep(_wait(tries))
+            await asyncio.sleep(_wait(tries))  # at first, too: a process that was told to end may still answer
             tries += 1
             try:
                 await evaluator.alive.remote()
+                break
             except ActorUnavailableError:
-                continue
+                pass
             except RayActorError as dead:
-                if "creation task" in str(dead):
-                    break  # whoever asks it gets the reason
-                self._add()
+                if _is_stillborn(dead):
+                    break  # whoever asks it next gets the reason
+                del self._starting[evaluator]
+                self._add(self._members.pop(evaluator))
                 return
             except RayError:
-                continue
-            break
-        self._idle.put_nowait(evaluator)
+                pass
+        del self._starting[evaluator]
+        self._release(evaluator)
 
-
-def _evaluator(gpus: float) -> Any:
-    return ray.remote(
-        num_cpus=1,
-        num_gpus=gpus,
-        max_restarts=-1,
-        max_task_retries=0,
-        scheduling_strategy="SPREAD",
-        runtime_env={"env_vars": dict(THREADING)},
-    )(Evaluator)
+    def _show(self) -> None:
+        members = len(self._members)
+        self._metrics.evaluators(idle=self._queue.idle, up=members - len(self._starting), members=members)
 
 
 def _wait(losses: int) -> float:
@@ -183,18 +240,24 @@ def _raise_cause(error: RayTaskError) -> NoReturn:
     raise error
 
 
+def _is_stillborn(lost: RayError) -> bool:
+    """Whether an actor could not be made, such as by a module that its machine lacks: it never will be."""
+    return isinstance(lost, RayActorError) and "creation task" in str(lost)
+
+
 def _refuse_stillborn(lost: RayError) -> None:
-    """Raise WorkersLost for an actor that could not be made, such as by a module that its machine lacks: it never will be."""
-    if isinstance(lost, RayActorError) and "creation task" in str(lost):
+    if _is_stillborn(lost):
         raise WorkersLost(f"an actor cannot be started: {str(lost).strip().splitlines()[-1]}") from lost
 
 
-def start_pool(make_backend: BackendFactory, config: RunConfig, data: bytes, *, evaluators: int, gpus: float = 0.0) -> Any:
+def start_pool(make_backend: BackendFactory, config: RunConfig, data: bytes, *, evaluators: int, unit: Unit = ONE_CPU) -> Any:
     """A pool's handle; `data` comes from `share`. The pool ends with the driver that made it."""
     actor: Any = ray.remote(EvaluatorPool)
-    return actor.options(num_cpus=0, resources=HEAD, max_restarts=-1, max_concurrency=1000).remote(
-        make_backend, config, data, evaluators=evaluators, gpus=gpus
+    pool = actor.options(num_cpus=0, resources=HEAD, max_restarts=-1, max_concurrency=1000).remote(
+        make_backend, config, data, evaluators=evaluators, unit=unit
     )
+    pool.start.remote()
+    return pool
 
 
 class PoolBackend(Backend):
@@ -204,21 +267,28 @@ class PoolBackend(Backend):
         self._pool = pool
 
     def equilibrate(self, request: EquilibrateRequest) -> Equilibrated:
-        return self._ask(request)
+        return self._ask("answer", request)
 
     def settle(self, request: SettleRequest) -> Settled:
-        return self._ask(request)
+        return self._ask("answer", request)
 
     def measure(self, request: MeasureRequest) -> Measured:
-        return self._ask(request)
+        return self._ask("answer", request)
 
     def differentiate(self, request: DifferentiateRequest) -> Differentiated:
-        return self._ask(request)
+        return self._ask("answer", request)
 
-    def _ask(self, request: Request) -> Any:
+    def lend(self, who: str, places: int) -> None:
+        """Wait until the pool has made room for `places` workers of trajectory `who`."""
+        self._ask("lend", who, places)
+
+    def take_back(self, who: str) -> None:
+        self._ask("take_back", who)
+
+    def _ask(self, method: str, *arguments: Any) -> Any:
         for losses in range(LOSSES):
             try:
-                return ray.get(self._pool.answer.remote(request))
+                return ray.get(getattr(self._pool, method).remote(*arguments))
             except RayTaskError as error:
                 _raise_cause(error)
             except RayError as lost:

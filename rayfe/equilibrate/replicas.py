@@ -57,6 +57,10 @@ class Replicas(abc.ABC):
         """Leaf tensors to be optimised."""
 
     @abc.abstractmethod
+    def tensors(self) -> Mapping[str, Tensor]:
+        """Parameters and buffers: all that training changes."""
+
+    @abc.abstractmethod
     def functionals(self, x: Tensor, y: Tensor, noise: Noise, *, seed: int = 0) -> PerExample:
         """R, D, C and correctness of every replica in training mode, (count, N) each.
 
@@ -85,6 +89,9 @@ class Looped(Replicas):
 
     def parameters(self) -> Mapping[str, Tensor]:
         return {f"{i}/{name}": value for i, o in enumerate(self._objectives) for name, value in o.model.named_parameters()}
+
+    def tensors(self) -> Mapping[str, Tensor]:
+        return {f"{i}/{name}": value for i, o in enumerate(self._objectives) for name, value in o.model.state_dict().items()}
 
     def functionals(self, x: Tensor, y: Tensor, noise: Noise, *, seed: int = 0) -> PerExample:
         each = []
@@ -122,6 +129,9 @@ class Stacked(Replicas):
 
     def parameters(self) -> Mapping[str, Tensor]:
         return self._parameters
+
+    def tensors(self) -> Mapping[str, Tensor]:
+        return {**self._parameters, **self._buffers}
 
     def functionals(self, x: Tensor, y: Tensor, noise: Noise, *, seed: int = 0) -> PerExample:
         with seeded(seed, x.device):

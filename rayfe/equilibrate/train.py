@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -42,6 +44,18 @@ class Trained:
     """Updates done; fewer than asked for if the loss became non-finite."""
 
 
+class Keeper(Protocol):
+    """Keeps the state of a long training, so that a later process can go on in the middle of it."""
+
+    def load(self) -> dict[str, Any] | None:
+        """The state that was kept last; None if the training begins."""
+
+    def due(self, update: int, updates: int) -> bool:
+        """Whether the state before `update` is to be kept."""
+
+    def save(self, state: dict[str, Any]) -> None: ...
+
+
 def train(
     replicas: Replicas,
     points: Sequence[Point],
@@ -54,19 +68,26 @@ def train(
     noise: torch.Generator,
     preconditioner: Weights | None,
     probe: Probe,
+    keeper: Keeper | None = None,
 ) -> Trained:
     """Minimise J = R + lam D + gamma C of every replica by Adam over `batches`, of which there are `updates`.
 
     `learning_rate(u)` is the rate at u = (update + 1/2) / updates.
 
-    Stochastic layers draw from the seed of `noise` and the number of the update, without advancing `noise`.
+    Stochastic layers draw from the seed of `noise` and the number of the update, without advancing `noise`. With what
+    `keeper` has kept the training goes on there, and ends with the same bytes.
     """
     optimizer = _adam(replicas, preconditioner, beta=config.second_moment_decay)
     like = probe.examples.x
     lam = torch.tensor([point.lam for point in points], dtype=like.dtype, device=like.device)
     gamma = torch.tensor([point.gamma for point in points], dtype=like.dtype, device=like.device)
-    readings: list[Reading] = []
+    kept = keeper.load() if keeper else None
+    begin, readings = _restore(kept, replicas, optimizer, noise) if kept else (0, [])
     for update, batch in enumerate(batches):
+        if update < begin:
+            continue
+        if keeper and update > begin and keeper.due(update, updates):
+            keeper.save(_state(update, replicas, optimizer, noise, readings))
         if update in probe.updates:
             readings += read_probe(replicas, points, probe, update=update)
         _set_rate(optimizer, learning_rate((update + 0.5) / updates))
@@ -94,6 +115,35 @@ def train(
         readings=(*readings, *last),
         updates=updates,
     )
+
+
+def _state(
+    update: int, replicas: Replicas, optimizer: torch.optim.Adam, noise: torch.Generator, readings: list[Reading]
+) -> dict[str, Any]:
+    """Everything that the rest of a training depends on, as tensors and plain values."""
+    return {
+        "update": update,
+        "tensors": {name: value.detach() for name, value in replicas.tensors().items()},
+        "optimizer": optimizer.state_dict()["state"],
+        "noise": noise.get_state(),
+        "readings": [dataclasses.asdict(reading) | {"split": str(reading.split)} for reading in readings],
+    }
+
+
+@torch.no_grad()
+def _restore(
+    state: dict[str, Any], replicas: Replicas, optimizer: torch.optim.Adam, noise: torch.Generator
+) -> tuple[int, list[Reading]]:
+    """The opposite of `_state`: sets weights, optimizer and noise; returns the next update and the readings."""
+    for name, value in replicas.tensors().items():
+        value.copy_(state["tensors"][name])
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state["optimizer"]})
+    noise.set_state(state["noise"].cpu())
+    readings = [
+        Reading(**{**fields, "split": Split(fields["split"]), "point": Point(**fields["point"])})
+        for fields in state["readings"]
+    ]
+    return state["update"], readings
 
 
 def free_energy(functionals: PerExample, lam: Tensor, gamma: Tensor) -> Tensor:

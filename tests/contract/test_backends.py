@@ -43,7 +43,8 @@ def make_analytic(config, dataset):
 
 
 def pooled(factory, dataset):
-    from rayfe.backend.ray_pool import PoolBackend, share, start_pool
+    from rayfe.backend.ray_evaluator import share
+    from rayfe.backend.ray_pool import PoolBackend, start_pool
 
     return PoolBackend(start_pool(factory, CONFIG, share(dataset), evaluators=2))
 
@@ -66,7 +67,7 @@ def backend(request):
             return InlineBackend(CONFIG, dataset)
     request.getfixturevalue("ray_session")
     if request.param == "ray":
-        from rayfe.backend.ray_pool import make_inline
+        from rayfe.backend.ray_evaluator import make_inline
 
         return pooled(make_inline, dataset)
     import sys
@@ -160,7 +161,7 @@ def test_settle_respects_its_bounds(backend, start):
 
 @pytest.mark.ray
 def test_ray_and_this_process_answer_with_the_same_bytes(ray_session):
-    from rayfe.backend.ray_pool import make_inline
+    from rayfe.backend.ray_evaluator import make_inline
 
     dataset = load(CONFIG.data)
     answers = []

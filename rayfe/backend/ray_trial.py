@@ -1,0 +1,148 @@
+"""How a trial gets its answers: from the pool that all share, or from evaluators in the bundles of its own."""
+
+from __future__ import annotations
+
+import abc
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from ray.util import get_current_placement_group
+
+from rayfe.backend.base import Backend
+from rayfe.backend.ray_evaluator import BackendFactory, Unit
+from rayfe.backend.ray_pool import EvaluatorPool, PoolBackend
+from rayfe.config import RunConfig
+from rayfe.records import (
+    Answer,
+    Differentiated,
+    DifferentiateRequest,
+    Equilibrated,
+    EquilibrateRequest,
+    Measured,
+    MeasureRequest,
+    Request,
+    Settled,
+    SettleRequest,
+)
+from rayfe.store import Store
+
+
+class TrialBackend(Backend):
+    """What a trial asks; `store` of `Connect` is where its trajectory is kept."""
+
+    def __init__(self, inner: Backend) -> None:
+        self._inner = inner
+
+    def equilibrate(self, request: EquilibrateRequest) -> Equilibrated:
+        return self._inner.equilibrate(request)
+
+    def settle(self, request: SettleRequest) -> Settled:
+        return self._inner.settle(request)
+
+    def measure(self, request: MeasureRequest) -> Measured:
+        return self._inner.measure(request)
+
+    def differentiate(self, request: DifferentiateRequest) -> Differentiated:
+        return self._inner.differentiate(request)
+
+    def events(self) -> list[str]:
+        """What happened since the last call, for people."""
+        return []
+
+    def committed(self, trajectory: str) -> None:
+        """A step of the trajectory is stored."""
+
+    def close(self) -> None:
+        """End what belongs to the trial."""
+
+
+class Connect(abc.ABC):
+    """Makes a trial's backend, in the trial."""
+
+    @abc.abstractmethod
+    def __call__(self, store: Store) -> TrialBackend: ...
+
+
+@dataclass(frozen=True)
+class Shared(Connect):
+    """The pool of all; long first trainings by Ray Train on places that the pool lends, if the configuration says so."""
+
+    pool: Any
+    config: RunConfig
+    data: bytes
+    unit: Unit
+
+    def __call__(self, store: Store) -> TrialBackend:
+        pool = PoolBackend(self.pool)
+        if not self.config.train_workers:
+            return TrialBackend(pool)
+        from rayfe.backend.ray_train import TrainBackend  # imports ray.train
+
+        return Training(TrainBackend(pool, self.config, self.data, self.unit, store))
+
+
+@dataclass(frozen=True)
+class Bundles(Connect):
+    """Evaluators of one trajectory, each pinned to a bundle of the trial's placement group; the first bundle is the trial's."""
+
+    make_backend: BackendFactory
+    config: RunConfig
+    data: bytes
+    unit: Unit
+
+    def __call__(self, store: Store) -> TrialBackend:
+        return BundleBackend(self)
+
+
+class Training(TrialBackend):
+    """With Ray Train, which keeps the state of a training until its step is stored."""
+
+    def __init__(self, inner: Any) -> None:
+        super().__init__(inner)
+        self._train = inner
+
+    def committed(self, trajectory: str) -> None:
+        self._train.committed(trajectory)
+
+
+class BundleBackend(TrialBackend):
+    """A pool of the trial's own, in the trial's process."""
+
+    def __init__(self, bundles: Bundles) -> None:
+        group: Any = get_current_placement_group()
+        self._loop = asyncio.Runner()
+        self._pool = EvaluatorPool(
+            bundles.make_backend,
+            bundles.config,
+            bundles.data,
+            evaluators=len(group.bundle_specs) - 1,
+            unit=bundles.unit,
+            group=group,
+        )
+        self._loop.run(self._pool.start())
+
+    def equilibrate(self, request: EquilibrateRequest) -> Equilibrated:
+        return self._ask(request)
+
+    def settle(self, request: SettleRequest) -> Settled:
+        return self._ask(request)
+
+    def measure(self, request: MeasureRequest) -> Measured:
+        return self._ask(request)
+
+    def differentiate(self, request: DifferentiateRequest) -> Differentiated:
+        return self._ask(request)
+
+    def _ask(self, request: Request) -> Any:
+        answer: Answer = self._loop.run(self._pool.answer(request))
+        return answer
+
+    def events(self) -> list[str]:
+        return self._loop.run(self._pool.events())
+
+    def close(self) -> None:
+        for evaluator in self._loop.run(self._pool.members()):
+            ray.kill(evaluator)
+        self._loop.close()
