@@ -1,13 +1,16 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint clean
+.PHONY: demo test bench lint clean
 
 demo: .venv/installed
 	$(BIN)/python jobs/isoc.py mnist-quick --out runs/mnist-quick
 
 test: .venv/installed
 	$(BIN)/python -m pytest
+
+bench: .venv/installed
+	$(BIN)/python jobs/benchmark.py --out runs/benchmark-short
 
 lint: .venv/installed
 	$(BIN)/ruff check .

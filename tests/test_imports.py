@@ -26,6 +26,7 @@ LAYERS = [
     ["manifest"],
     ["sweep"],
     ["runner"],
+    ["benchmark"],
     ["cli"],
     ["__main__"],
 ]
