@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import json
 import os
 import sys
@@ -63,13 +64,16 @@ class Options:
     polish: tuple[Path, ...] = ()
     """CSV files of analysis/polish.py: models that also count for the lowest known F."""
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Raise UsageError for what cannot be run."""
         for name in ("method", "search"):
             for value in getattr(self, name):
                 require(value in LABELS, name, value, f"known are {', '.join(LABELS)}")
         for budget in self.budget:
             require(budget > 0, "budget", budget, "must be a positive number")
         require(self.limit >= 1, "limit", self.limit, "must be at least 1")
+        cooper = importlib.util.find_spec("cooper") is not None
+        require(cooper, "method", " ".join(self.methods), "needs Cooper: pip install cooper-optim")
         if self.points is not None:
             require(self.points >= 2, "points", self.points, "must be at least 2")
 
@@ -127,6 +131,7 @@ def main(argv: Sequence[str]) -> int:
         os.environ.setdefault(name, value)
     try:
         options = tyro.cli(Options, args=list(argv), prog="jobs/benchmark.py", description=__doc__)
+        options.check()
         return _run(options)
     except UsageError as error:
         print(f"--{dashed(error.name)} {error.value}: {error.fix}", file=sys.stderr)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from rayfe import driver
@@ -54,6 +54,10 @@ def common_start(base: RunConfig, folder: str, make: MakeBackend, on_row: OnRow)
     return CommonStart(store=store, row=trajectory.accepted[0])
 
 
+Sweep = Callable[[RunConfig, Settings, CommonStart, str, list[Start], float | None], None]
+"""Runs independent points elsewhere: `ray_grid.sweep` with the data at hand."""
+
+
 def run_method(
     base: RunConfig,
     settings: Settings,
@@ -64,53 +68,71 @@ def run_method(
     budget: float,
     limit: float | None,
     on_row: OnRow,
+    sweep: Sweep | None = None,
 ) -> float:
-    """Run one method to its end, or until it has used `limit` training examples after the start; returns how many it used."""
+    """Run one method to its end, or until it has used `limit` training examples after the start; returns how many it used.
+
+    With `sweep` independent points are its trials, each with its part of the limit.
+    """
     settings = settings.scaled(budget)
     config = configured(base, settings, budget=budget)
     store = Store(folder)
     describe(store, {"method": settings.method, "budget": budget, "settings": plain(settings), "config": portable(config)})
+    starts = points_of(config, settings)
+    each = None if limit is None else limit / len(starts)
+    if sweep is not None and len(starts) > 1:
+        left = [start for start in starts if within(open_point(config, settings, begin, store, start), each)]
+        before = {start: len(store.rows(start.name)) for start in left}
+        if left:
+            sweep(config, settings, begin, folder, left, each)
+        for start in left:
+            for row in store.rows(start.name)[before[start] :]:
+                on_row(row)
     backend: Backend | None = None
     used = 0.0
-    for trajectory in trajectories(config, settings, begin, store):
-        first = trajectory.accepted[0].examples
-        while trajectory.finished is None and (limit is None or used + trajectory_examples(trajectory) - first < limit):
+    for start in starts:
+        trajectory = open_point(config, settings, begin, store, start)
+        while within(trajectory, each):
             backend = backend or make(config)
             on_row(driver.advance(trajectory, backend, store))
-        used += trajectory_examples(trajectory) - first
+        used += used_examples(trajectory)
     return used
+
+
+def within(trajectory: Trajectory, limit: float | None) -> bool:
+    """Whether there is another step to take, and fewer examples were used than `limit`."""
+    return trajectory.finished is None and (limit is None or used_examples(trajectory) < limit)
+
+
+def used_examples(trajectory: Trajectory) -> float:
+    """Training examples after the start."""
+    return trajectory.rows[-1].examples - trajectory.rows[0].examples
+
+
+def points_of(config: RunConfig, settings: Settings) -> list[Start]:
+    """Starts of a method's trajectories: one, or from scratch one per lam."""
+    (start,) = config.trajectories().values()
+    if settings.method not in SCRATCH:
+        return [start]
+    path = ConstrainedPath(config, start, [], state=None, carry={}, settings=settings)
+    return [Start(lam=float(lam), gamma=start.gamma, seed=start.seed) for lam in path.lams]
+
+
+def open_point(config: RunConfig, settings: Settings, begin: CommonStart, store: Store, start: Start) -> Trajectory:
+    """A trajectory as far as its rows go; the common start is its step 0."""
+    begin.begin(store, start.name)
+    rows = store.recover(start.name)
+    accepted = [row for row in rows if row.accepted][-1]
+    state, carry = store.state(accepted), store.carry(accepted)
+    if settings.method in WALKS:
+        return Walk(config, start, rows, state=state, carry=carry)
+    kind = CLASSES.get(settings.method, ConstrainedPath)
+    return kind(config, start, rows, state=state, carry=carry, settings=settings)
 
 
 def step_length(lam: float, lam_end: float, points: int) -> float:
     """The length of steps in log lam with which `points` of them lead from lam to lam_end."""
     return math.log(lam_end / lam) / points
-
-
-def trajectory_examples(trajectory: Trajectory) -> float:
-    """Training examples so far, the start's included."""
-    return trajectory.rows[-1].examples
-
-
-def trajectories(config: RunConfig, settings: Settings, begin: CommonStart, store: Store) -> Iterator[Trajectory]:
-    """The trajectories of a method, each with the common start as step 0: one, or one per lam from scratch."""
-    ((name, start),) = config.trajectories().items()
-    if settings.method in WALKS:
-        begin.begin(store, name)
-        rows = store.recover(name)
-        accepted = [row for row in rows if row.accepted][-1]
-        yield Walk(config, start, rows, state=store.state(accepted), carry=store.carry(accepted))
-        return
-    kind = CLASSES.get(settings.method, ConstrainedPath)
-    starts = [start]
-    if settings.method in SCRATCH:
-        path = ConstrainedPath(config, start, [], state=None, carry={}, settings=settings)
-        starts = [Start(lam=float(lam), gamma=start.gamma, seed=start.seed) for lam in path.lams]
-    for one in starts:
-        begin.begin(store, one.name)
-        rows = store.recover(one.name)
-        accepted = [row for row in rows if row.accepted][-1]
-        state, carry = store.state(accepted), store.carry(accepted)
-        yield kind(config, one, rows, state=state, carry=carry, settings=settings)
 
 
 def plain(settings: Settings) -> dict[str, object]:
