@@ -23,9 +23,11 @@ from rayfe.config import (
     MeasureConfig,
     RenewalConfig,
     RunConfig,
+    Start,
     UsageError,
     require,
 )
+from rayfe.data.examples import Dataset
 from rayfe.options import dashed
 from rayfe.presets import mnist_walk
 from rayfe.records import StepRecord
@@ -61,6 +63,8 @@ class Options:
     """Threads of torch."""
     search: tuple[str, ...] = ()
     """Methods whose settings are searched first, on five points from the same start; kept in OUT/settings.json."""
+    ray: bool = True
+    """Whether models from scratch are trained as a Ray Tune sweep, rather than in this process."""
     polish: tuple[Path, ...] = ()
     """CSV files of analysis/polish.py: models that also count for the lowest known F."""
 
@@ -154,6 +158,7 @@ def _run(options: Options) -> int:
 
     begin = running.common_start(base, str(folder / "start"), make, _tell_row("start"))
     settings = _settings(options, base, begin, folder, make)
+    sweep = _sweep(data) if options.ray else None
     failed: list[str] = []
     limit: float | None = None
     for budget in options.budget:
@@ -162,7 +167,7 @@ def _run(options: Options) -> int:
             allowed = None if method == "rayfe" else limit
             arguments = (base, settings[method], begin, str(folder / name), make)
             try:
-                used = running.run_method(*arguments, budget=budget, limit=allowed, on_row=_tell_row(name))
+                used = running.run_method(*arguments, budget=budget, limit=allowed, on_row=_tell_row(name), sweep=sweep)
             except running.WalkFailed as error:
                 failed.append(name)
                 print(f"{name}: {error}", flush=True)
@@ -171,6 +176,22 @@ def _run(options: Options) -> int:
                 limit = options.limit * used
     print(report(folder, polish=options.polish), flush=True)
     return 1 if failed else 0
+
+
+def _sweep(data: Dataset) -> running.Sweep:
+    def sweep(
+        config: RunConfig,
+        settings: Settings,
+        begin: running.CommonStart,
+        folder: str,
+        starts: list[Start],
+        limit: float | None,
+    ) -> None:
+        from rayfe.benchmark.ray_grid import sweep as on_ray  # imports Ray
+
+        on_ray(config, settings, begin, folder, starts, data, limit=limit)
+
+    return sweep
 
 
 def _settings(

@@ -44,7 +44,7 @@ def sweep(
             tune_config=tune.TuneConfig(max_concurrent_trials=1),
             run_config=tune.RunConfig(name="grid", storage_path=temporary, verbose=0),
         )
-        failed = [result.error for result in tuner.fit() if result.error is not None]
+        failed = tuner.fit().errors
     if failed:
         raise RuntimeError(f"{len(failed)} trials of the grid failed, the first by {failed[0]}")
 
