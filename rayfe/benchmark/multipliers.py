@@ -99,7 +99,7 @@ class Geco(MultiplierRule):
         return float(self._gamma)
 
 
-def make_rule(optimizer: torch.optim.Optimizer, rule: Rule, *, gamma: float, C: float, weights: list[float]) -> MultiplierRule:
-    """The rule by its name; `weights` are those of all updates to come, whose sum sets the step."""
+def make_rule(optimizer: torch.optim.Optimizer, rule: Rule, *, gamma: float, C: float, steps: float) -> MultiplierRule:
+    """The rule by its name; `steps` is the sum of the weights of all updates to come."""
     kind = Geco if rule.name == "geco" else CooperRule
-    return kind(optimizer, rule, gamma=gamma, C=C, steps=sum(weights))
+    return kind(optimizer, rule, gamma=gamma, C=C, steps=steps)
