@@ -152,6 +152,6 @@ def second_moments(replicas: Replicas, optimizer: torch.optim.Adam) -> Weights:
     return replicas.first(moments)
 
 
-def set_rate(optimizer: torch.optim.Adam, rate: float) -> None:
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
     for group in optimizer.param_groups:
         group["lr"] = rate
