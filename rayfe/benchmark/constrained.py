@@ -74,7 +74,7 @@ def constrain(
             dtype=batch.x.dtype,
         )
         masks = derived_seed(noise.initial_seed(), "masks", update)
-        functionals = replicas.functionals(batch.x, batch.y, draws, seed=masks)
+        functionals = replicas.functionals(batch.x, batch.y, draws, seed=masks, predict=False)
         R, D, loss = functionals.R.mean(), functionals.D.mean(), functionals.C.mean()
         seen = float(loss.detach())
         if update % FINITE_CHECK == 0 and not math.isfinite(seen):

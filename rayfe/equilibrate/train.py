@@ -79,7 +79,7 @@ def train(
             dtype=like.dtype,
         )
         masks = derived_seed(noise.initial_seed(), "masks", update)
-        J = free_energy(replicas.functionals(batch.x, batch.y, draws, seed=masks), lam, gamma)
+        J = free_energy(replicas.functionals(batch.x, batch.y, draws, seed=masks, predict=False), lam, gamma)
         # The replicas share no parameters, so the gradient of the sum is each one's own gradient.
         total = J.sum()
         if update % FINITE_CHECK == 0 and not torch.isfinite(total):

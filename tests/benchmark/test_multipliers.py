@@ -22,7 +22,7 @@ def solve(rule: Rule, *, level: float = 1.0, updates: int = UPDATES, weight: flo
     multiplier = kind(optimizer, rule, gamma=0.5, C=1.0, steps=float(UPDATES))
     for _ in range(updates):
         multiplier.update((0.5 * (x - 2.0) ** 2).sum(), x.sum(), level, weight=weight)
-    return float(x), multiplier.gamma
+    return x.item(), multiplier.gamma
 
 
 @pytest.mark.parametrize("name", RULES)

@@ -38,7 +38,7 @@ START = run("start", on_surface(np.array([])), examples=0.0)
 
 def lines_of(*runs: pd.DataFrame) -> pd.DataFrame:
     rows = pd.concat([START, *runs], ignore_index=True)
-    return table(rows, reference(rows)).set_index("method", drop=False)
+    return table(rows, reference(rows)).set_index("method", drop=False).rename_axis(None)
 
 
 def test_equilibria_have_no_excess_and_no_drift():
