@@ -109,7 +109,7 @@ def measure(options: Options, tell: Callable[[str], None]) -> dict[str, Any]:
 
 
 def _step(options: Options, tell: Callable[[str], None]) -> dict[str, float]:
-    """Seconds of a walk's parts after its start, on 10,000 images; with Ray also what Ray adds."""
+    """Seconds of a walk's parts after its start, on 6,000 images; with Ray also what Ray adds."""
     from rayfe.benchmark.job import short_form
     from rayfe.benchmark.parts import ray_seconds, time_walk
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from typing import Any
 
@@ -35,6 +36,7 @@ def sweep(
     Raises:
         RuntimeError: a trial failed.
     """
+    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # Ctrl-C is the job's
     with cluster(), tempfile.TemporaryDirectory() as temporary:
         parameters = {"config": config, "settings": settings, "begin": begin, "folder": folder, "data": data, "limit": limit}
         cpus = min(config.threads, int(ray.cluster_resources().get("CPU", 1)))
