@@ -2,11 +2,12 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 
 from rayfe.benchmark.job import short_form
 from rayfe.benchmark.methods import LARGEST_FACTOR, next_gamma
-from rayfe.benchmark.running import plain
+from rayfe.benchmark.running import plain, step_length
 from rayfe.benchmark.search import restored, stages
 from rayfe.benchmark.settings import LABELS, SCRATCH, configured, defaults
 from rayfe.config import UsageError
@@ -76,3 +77,12 @@ def test_a_search_varies_one_thing_after_the_other():
     penalties = {candidate.rule.penalty for candidate in stages(settings)[2](settings)}
     assert gains == {1.0, 3.0, 10.0} and penalties == {0.3, 1.0, 3.0}
     assert len(stages(defaults(short_form())["warm-grid"])) == 1
+
+
+@pytest.mark.parametrize("points", [3, 4, 7, 20])
+def test_steps_of_the_given_length_arrive_after_as_many_points(points):
+    lam, length = 0.25, step_length(0.25, 0.7, points)
+    for _ in range(points):
+        assert lam < 0.7
+        lam = min(lam * np.exp(length), 0.7)
+    assert lam == 0.7
