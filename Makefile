@@ -1,13 +1,16 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test chaos service lint clean
+.PHONY: demo test bench chaos service lint clean
 
 demo: .venv/installed
 	$(BIN)/python jobs/isoc.py mnist-quick --out runs/mnist-quick
 
 test: .venv/installed
 	$(BIN)/python -m pytest
+
+bench: .venv/installed
+	$(BIN)/python jobs/benchmark.py --out runs/benchmark-short
 
 chaos: .venv/installed
 	$(BIN)/python -m pytest tests/chaos -m chaos

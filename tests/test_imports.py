@@ -23,7 +23,7 @@ LAYERS = [
     ["manifest"],
     ["sweep"],
     ["export", "plan", "runner", "stored_model"],
-    ["report"],
+    ["benchmark", "report"],
     ["cli"],
     ["commands"],
     ["__main__"],

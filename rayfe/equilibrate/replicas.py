@@ -61,8 +61,8 @@ class Replicas(abc.ABC):
         """Parameters and buffers: all that training changes."""
 
     @abc.abstractmethod
-    def functionals(self, x: Tensor, y: Tensor, noise: Noise, *, seed: int = 0) -> PerExample:
-        """R, D, C and correctness of every replica in training mode, (count, N) each.
+    def functionals(self, x: Tensor, y: Tensor, noise: Noise, *, seed: int = 0, predict: bool = True) -> PerExample:
+        """R, D, C and, with `predict`, correctness of every replica in training mode, (count, N) each.
 
         What stochastic layers (dropout) draw is a function of `seed` alone, and the same for all replicas.
         """
@@ -93,11 +93,11 @@ class Looped(Replicas):
     def tensors(self) -> Mapping[str, Tensor]:
         return {f"{i}/{name}": value for i, o in enumerate(self._objectives) for name, value in o.model.state_dict().items()}
 
-    def functionals(self, x: Tensor, y: Tensor, noise: Noise, *, seed: int = 0) -> PerExample:
+    def functionals(self, x: Tensor, y: Tensor, noise: Noise, *, seed: int = 0, predict: bool = True) -> PerExample:
         each = []
         for objective in self._objectives:
             with seeded(seed, x.device):
-                each.append(objective(x, y, noise))
+                each.append(objective(x, y, noise, predict))
         return PerExample(*map(torch.stack, zip(*each, strict=True)))
 
     def weights(self) -> tuple[Weights, ...]:
@@ -122,10 +122,12 @@ class Stacked(Replicas):
         self._skeleton = Objective(copy.deepcopy(models[0]).to("meta").train())
         self._parameters, self._buffers = stack_module_state([Objective(model) for model in self._models])
 
-        def one(parameters: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor, y: Tensor, noise: Noise) -> PerExample:
-            return functional_call(self._skeleton, (parameters, buffers), (x, y, noise))
+        def one(
+            parameters: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor, y: Tensor, noise: Noise, predict: bool
+        ) -> PerExample:
+            return functional_call(self._skeleton, (parameters, buffers), (x, y, noise, predict))
 
-        self._all = torch.func.vmap(one, in_dims=(0, 0, None, None, None), randomness="same")
+        self._all = torch.func.vmap(one, in_dims=(0, 0, None, None, None, None), randomness="same")
 
     def parameters(self) -> Mapping[str, Tensor]:
         return self._parameters
@@ -133,9 +135,9 @@ class Stacked(Replicas):
     def tensors(self) -> Mapping[str, Tensor]:
         return {**self._parameters, **self._buffers}
 
-    def functionals(self, x: Tensor, y: Tensor, noise: Noise, *, seed: int = 0) -> PerExample:
+    def functionals(self, x: Tensor, y: Tensor, noise: Noise, *, seed: int = 0, predict: bool = True) -> PerExample:
         with seeded(seed, x.device):
-            return self._all(self._parameters, self._buffers, x, y, noise)
+            return self._all(self._parameters, self._buffers, x, y, noise, predict)
 
     def weights(self) -> tuple[Weights, ...]:
         stacked = {**self._parameters, **self._buffers}

@@ -46,13 +46,13 @@ class Sharded(Looped):
         for parameter in models[0].parameters():
             parameter.register_post_accumulate_grad_hook(_sum_gradient)
 
-    def functionals(self, x: Tensor, y: Tensor, noise: Noise, *, seed: int = 0) -> PerExample:
+    def functionals(self, x: Tensor, y: Tensor, noise: Noise, *, seed: int = 0, predict: bool = True) -> PerExample:
         if not torch.is_grad_enabled():
-            return super().functionals(x, y, noise, seed=seed)
+            return super().functionals(x, y, noise, seed=seed, predict=predict)
         self._batch = len(x)
         part = self._part()
         cut = Noise(decoder=noise.decoder[:, part], head=noise.head[:, part])
-        return PerExample(*map(self._joined, super().functionals(x[part], y[part], cut, seed=seed)))
+        return PerExample(*map(self._joined, super().functionals(x[part], y[part], cut, seed=seed, predict=predict)))
 
     def _part(self) -> slice:
         size = self._batch // self._world

@@ -77,7 +77,7 @@ def train(
     Stochastic layers draw from the seed of `noise` and the number of the update, without advancing `noise`. With what
     `keeper` has kept the training goes on there, and ends with the same bytes.
     """
-    optimizer = _adam(replicas, preconditioner, beta=config.second_moment_decay)
+    optimizer = adam(replicas, preconditioner, beta=config.second_moment_decay)
     like = probe.examples.x
     lam = torch.tensor([point.lam for point in points], dtype=like.dtype, device=like.device)
     gamma = torch.tensor([point.gamma for point in points], dtype=like.dtype, device=like.device)
@@ -90,7 +90,7 @@ def train(
             keeper.save(_state(update, replicas, optimizer, noise, readings))
         if update in probe.updates:
             readings += read_probe(replicas, points, probe, update=update)
-        _set_rate(optimizer, learning_rate((update + 0.5) / updates))
+        set_rate(optimizer, learning_rate((update + 0.5) / updates))
         draws = draw_noise(
             noise,
             n=config.batch,
@@ -100,7 +100,7 @@ def train(
             dtype=like.dtype,
         )
         masks = derived_seed(noise.initial_seed(), "masks", update)
-        J = free_energy(replicas.functionals(batch.x, batch.y, draws, seed=masks), lam, gamma)
+        J = free_energy(replicas.functionals(batch.x, batch.y, draws, seed=masks, predict=False), lam, gamma)
         # The replicas share no parameters, so the gradient of the sum is each one's own gradient.
         total = J.sum()
         if update % FINITE_CHECK == 0 and not torch.isfinite(total):
@@ -111,7 +111,7 @@ def train(
     last = read_probe(replicas, points, probe, update=updates)
     return Trained(
         finite=all(torch.isfinite(torch.tensor(reading.F)) for reading in last),
-        preconditioner=_second_moments(replicas, optimizer),
+        preconditioner=second_moments(replicas, optimizer),
         readings=(*readings, *last),
         updates=updates,
     )
@@ -180,7 +180,7 @@ def read_probe(replicas: Replicas, points: Sequence[Point], probe: Probe, *, upd
     ]
 
 
-def _adam(replicas: Replicas, preconditioner: Weights | None, *, beta: float) -> torch.optim.Adam:
+def adam(replicas: Replicas, preconditioner: Weights | None, *, beta: float) -> torch.optim.Adam:
     parameters = replicas.parameters()
     optimizer = torch.optim.Adam(list(parameters.values()), lr=0.0, betas=(0.9, beta), fused=True)
     if preconditioner is not None:
@@ -193,7 +193,7 @@ def _adam(replicas: Replicas, preconditioner: Weights | None, *, beta: float) ->
     return optimizer
 
 
-def _second_moments(replicas: Replicas, optimizer: torch.optim.Adam) -> Weights:
+def second_moments(replicas: Replicas, optimizer: torch.optim.Adam) -> Weights:
     beta = optimizer.param_groups[0]["betas"][1]
     moments = {}
     for name, parameter in replicas.parameters().items():
@@ -202,6 +202,6 @@ def _second_moments(replicas: Replicas, optimizer: torch.optim.Adam) -> Weights:
     return replicas.first(moments)
 
 
-def _set_rate(optimizer: torch.optim.Adam, rate: float) -> None:
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
     for group in optimizer.param_groups:
         group["lr"] = rate

@@ -7,6 +7,7 @@ import torch.nn.functional as nnf
 from torch import Tensor, nn
 
 from rayfe.config import ModelConfig
+from rayfe.model.linear import CommonInputLinear
 
 
 class MLP(nn.Module):
@@ -26,7 +27,7 @@ class MLP(nn.Module):
 
         # No bias before batch-norm: its gradient is zero, and Adam would turn the rounding noise into full steps.
         self.encoder = nn.Sequential(
-            nn.Linear(features, config.hidden, bias=False),
+            CommonInputLinear(features, config.hidden),
             nn.BatchNorm1d(config.hidden),
             nn.ReLU(),
             *dropout(),

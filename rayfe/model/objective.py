@@ -66,20 +66,21 @@ class Objective(nn.Module):
         super().__init__()
         self.model: Any = model  # meets protocol.Representation
 
-    def forward(self, x: Tensor, y: Tensor, noise: Noise) -> PerExample:
+    def forward(self, x: Tensor, y: Tensor, noise: Noise, predict: bool = True) -> PerExample:
+        """Without `predict`, as in training, nothing is said of correctness: `correct` is 0."""
         mean, log_variance = self.model.encode(x)
         draws = noise.decoder.shape[0]
         x_hat = self.model.decode(sample(mean, log_variance, noise.decoder).flatten(0, 1))
-        D = distortion(x.repeat(draws, *[1] * (x.dim() - 1)), x_hat).view(draws, -1).mean(0)
+        if draws == 1:
+            D = distortion(x, x_hat)
+        else:
+            D = distortion(x.repeat(draws, *[1] * (x.dim() - 1)), x_hat).view(draws, -1).mean(0)
         z = sample(mean, log_variance, noise.head)
         logits = self.model.classify(z.flatten(0, 1)).view(*z.shape[:2], -1)
-        prediction = logits.detach().softmax(-1).mean(0).argmax(-1)
-        return PerExample(
-            R=rate(mean, log_variance),
-            D=D,
-            C=classification_loss(logits, y).mean(0),
-            correct=hits(prediction, y).to(mean.dtype),
-        )
+        correct = mean.new_zeros(len(y))
+        if predict:
+            correct = hits(logits.detach().softmax(-1).mean(0).argmax(-1), y).to(mean.dtype)
+        return PerExample(R=rate(mean, log_variance), D=D, C=classification_loss(logits, y).mean(0), correct=correct)
 
 
 def training_cost(decoder_draws: int) -> float:

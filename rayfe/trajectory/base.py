@@ -49,6 +49,11 @@ class Trajectory(abc.ABC):
         self._carry = carry
 
     @property
+    def rows(self) -> tuple[StepRecord, ...]:
+        """All attempted steps so far."""
+        return tuple(self._rows)
+
+    @property
     def accepted(self) -> list[StepRecord]:
         return [row for row in self._rows if row.accepted]
 

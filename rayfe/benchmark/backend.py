@@ -1,0 +1,84 @@
+"""The inline backend, which also answers a training with a moving gamma."""
+
+from __future__ import annotations
+
+from rayfe.backend.inline import InlineBackend
+from rayfe.benchmark.constrained import Looks, constrain
+from rayfe.benchmark.multipliers import make_rule
+from rayfe.benchmark.requests import Constrained, ConstrainRequest
+from rayfe.data.batches import generator
+from rayfe.equilibrate.measure import read_draws, reading_cost
+from rayfe.equilibrate.replicas import Replicas, make_replicas
+from rayfe.equilibrate.train import adam, second_moments
+from rayfe.model.objective import training_cost
+from rayfe.records import Equilibrated, EquilibrateRequest, Outcome, Split, StepKey
+
+HEAD_DRAWS = 8
+"""Draws of z per example for C in evaluation mode during a training."""
+
+
+class BenchmarkBackend(InlineBackend):
+    """Every method of the benchmark trains and measures here."""
+
+    def equilibrate(self, request: EquilibrateRequest) -> Equilibrated:
+        return self._constrain(request) if isinstance(request, ConstrainRequest) else super().equilibrate(request)
+
+    def _constrain(self, request: ConstrainRequest) -> Constrained:
+        config, key, path = self._config.equilibration, request.key, self._paths[Split.TRAIN]
+        (replica,) = request.replicas
+        annealing = request.annealing
+        epochs = annealing.end - annealing.begin if annealing else config.epochs
+        updates = max(1, round(epochs * len(path) / config.batch))
+        rate = self._learning_rate(annealing)
+        rates = [rate((update + 0.5) / updates) for update in range(updates)]
+        model = self._start(replica, key)
+        replicas = make_replicas([model], self._device)
+        optimizer = adam(replicas, request.preconditioner, beta=config.second_moment_decay)
+        steps = sum(rates) / max(rates)
+        rule = make_rule(optimizer, request.rule, gamma=replica.point.gamma, C=request.C, steps=steps)
+        names = (key.seed, key.trajectory, key.step, key.attempt, "constrain")
+        cost = _Cost()
+        ended = constrain(
+            replicas,
+            optimizer,
+            rule,
+            path.batches(replica.point.t, config.batch, updates=updates, rng=generator(self._device, *names, "order")),
+            rates=rates,
+            config=config,
+            latent=model.latent,
+            noise=generator(self._device, *names, "noise"),
+            lam=replica.point.lam,
+            C=request.C,
+            ratio=request.ratio,
+            decay=request.rule.average,
+            looks=Looks(count=request.evaluations, measure=lambda: self._evaluated_C(replicas, key, replica.point.t, cost)),
+        )
+        keep = ended.finite and config.carry_preconditioner
+        return Constrained(
+            outcome=Outcome.OK if ended.finite else Outcome.NONFINITE,
+            weights=replicas.weights() if ended.finite else (),
+            preconditioner=second_moments(replicas, optimizer) if keep else None,
+            readings=(),
+            examples=ended.updates * config.batch * training_cost(config.decoder_draws) + cost.examples,
+            gamma=rule.gamma,
+            ratio=ended.ratio,
+        )
+
+    def _evaluated_C(self, replicas: Replicas, key: StepKey, t: float, cost: _Cost) -> float:
+        """C over the training examples in evaluation mode; nothing is decoded."""
+        model, C = self._model(replicas.weights()[0], seed=0), 0.0
+        path = self._paths[Split.TRAIN]
+        cost.examples += self._recompute(model, path, key.seed, "settle", t, decode=False)
+        for stratum in path.present(t):
+            rng = generator(self._device, key.seed, key.step, "look", stratum.name)
+            chunk = self._config.measure.chunk
+            read = read_draws(model, stratum, t, head_draws=HEAD_DRAWS, chunk=chunk, rng=rng, decode=False).mean
+            C += float(read.C.double() @ stratum.weights(slice(None), t).double())
+            cost.examples += reading_cost(len(stratum), decode=False)
+        return C
+
+
+class _Cost:
+    """What looks cost, in training examples."""
+
+    examples = 0.0

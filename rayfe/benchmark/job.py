@@ -1,0 +1,227 @@
+"""The benchmark as a job: the common start, the search, every method at every budget, the table and the figure."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from rayfe.benchmark import running
+from rayfe.benchmark.settings import LABELS, Settings, defaults
+from rayfe.config import (
+    THREADING,
+    DataConfig,
+    EquilibrationConfig,
+    MeasureConfig,
+    RenewalConfig,
+    RunConfig,
+    Start,
+    UsageError,
+    require,
+)
+from rayfe.data.examples import Dataset
+from rayfe.options import dashed
+from rayfe.presets import mnist_walk
+from rayfe.records import StepRecord
+
+SHORT = ("rayfe", "paper", "grid", "warm-grid", "heuristic", "nupi", "augmented", "geco", "nupi-scratch")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What to compare, and how much of it."""
+
+    form: Literal["short", "long"] = "short"
+    """short: 6,000 images of MNIST to lam = 0.7, minutes; long: all of MNIST, 20 points to lam = 3.5, hours."""
+    out: Path | None = None
+    """Folder of all runs; runs/benchmark-FORM without it."""
+    method: tuple[str, ...] = ()
+    """Methods to run; all of the form without it."""
+    budget: tuple[float, ...] = (1.0,)
+    """Factors of the epochs, of each method; several make a frontier."""
+    limit: float = 10.0
+    """A method stops when it has used so many times the examples of rayfe at the first budget."""
+    seed: int = 0
+    """Seed of the common start and of everything after it."""
+    points: int | None = None
+    """Points after the start; those of the form without it."""
+    lam_end: float | None = None
+    """Where the curve ends; that of the form without it."""
+    train_size: int | None = None
+    """Training images; those of the form without it."""
+    first_epochs: float | None = None
+    """Epochs of the start, and of models from scratch; those of the form without it."""
+    threads: int = 2
+    """Threads of torch."""
+    search: tuple[str, ...] = ()
+    """Methods whose settings are searched first, on five points from the same start; kept in OUT/settings.json."""
+    ray: bool = True
+    """Whether models from scratch are trained as a Ray Tune sweep, rather than in this process."""
+    polish: tuple[Path, ...] = ()
+    """CSV files of analysis/polish.py: models that also count for the lowest known F."""
+
+    def check(self) -> None:
+        """Raise UsageError for what cannot be run."""
+        for name in ("method", "search"):
+            for value in getattr(self, name):
+                require(value in LABELS, name, value, f"known are {', '.join(LABELS)}")
+        for budget in self.budget:
+            require(budget > 0, "budget", budget, "must be a positive number")
+        require(self.limit >= 1, "limit", self.limit, "must be at least 1")
+        cooper = importlib.util.find_spec("cooper") is not None
+        require(cooper, "method", " ".join(self.methods), "needs Cooper: pip install cooper-optim")
+        if self.points is not None:
+            require(self.points >= 2, "points", self.points, "must be at least 2")
+
+    @property
+    def folder(self) -> Path:
+        return (self.out or Path("runs") / f"benchmark-{self.form}").absolute()
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        return self.method or (SHORT if self.form == "short" else tuple(LABELS))
+
+
+def base_config(options: Options) -> RunConfig:
+    """The walk of rayfe from which every method's configuration is derived."""
+    base = long_form() if options.form == "long" else short_form()
+    points = options.points or (20 if options.form == "long" else 4)
+    lam_end = options.lam_end or base.lam_end
+    data = dataclasses.replace(base.data, train_size=options.train_size or base.data.train_size)
+    first = options.first_epochs or base.equilibration.first_epochs
+    equilibration = dataclasses.replace(base.equilibration, first_epochs=first)
+    length = running.step_length(base.lam[0], lam_end, points)
+    return dataclasses.replace(
+        base,
+        seed=(options.seed,),
+        lam_end=lam_end,
+        step_length=length,
+        step_length_min=length / 32,
+        data=data,
+        equilibration=equilibration,
+        threads=options.threads,
+    )
+
+
+def long_form() -> RunConfig:
+    """One start of the preset mnist-walk, on all images."""
+    return dataclasses.replace(mnist_walk(), gamma=(4.0,))
+
+
+def short_form() -> RunConfig:
+    """The same on a tenth of the images, not as far."""
+    return RunConfig(
+        lam_end=0.7,
+        data=DataConfig(train_size=6_000),
+        measure=MeasureConfig(head_draws=128, probe_size=1000),
+        renewal=RenewalConfig(every=0.6),
+        equilibration=EquilibrationConfig(
+            first_epochs=40, first_schedule="linear", first_learning_rate=1e-2, epochs=8, learning_rate=6e-3, batch=256
+        ),
+    )
+
+
+def main(argv: Sequence[str]) -> int:
+    """Exit code: 0 done, 1 a method failed, 2 bad input, 130 Ctrl-C; the same command goes on where it stopped."""
+    for name, value in THREADING.items():
+        os.environ.setdefault(name, value)
+    try:
+        options = tyro.cli(Options, args=list(argv), prog="jobs/benchmark.py", description=__doc__)
+        options.check()
+        return _run(options)
+    except UsageError as error:
+        print(f"--{dashed(error.name)} {error.value}: {error.fix}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on", file=sys.stderr)
+        return 130
+
+
+def _run(options: Options) -> int:
+    from rayfe.benchmark.backend import BenchmarkBackend  # imports torch: not for --help
+    from rayfe.benchmark.report import report
+    from rayfe.data.datasets import load
+
+    base, folder = base_config(options), options.folder
+    data = load(base.data)
+
+    def make(config: RunConfig) -> BenchmarkBackend:
+        return BenchmarkBackend(config, data)
+
+    begin = running.common_start(base, str(folder / "start"), make, _tell_row("start"))
+    settings = _settings(options, base, begin, folder, make)
+    sweep = _sweep(data) if options.ray else None
+    failed: list[str] = []
+    limit: float | None = None
+    for budget in options.budget:
+        for method in sorted(options.methods, key=lambda name: name != "rayfe"):  # rayfe's examples set the limit
+            name = f"{method}-x{budget:g}"
+            allowed = None if method == "rayfe" else limit
+            arguments = (base, settings[method], begin, str(folder / name), make)
+            try:
+                used = running.run_method(*arguments, budget=budget, limit=allowed, on_row=_tell_row(name), sweep=sweep)
+            except running.WalkFailed as error:
+                failed.append(name)
+                print(f"{name}: {error}", flush=True)
+                continue
+            if method == "rayfe" and limit is None:
+                limit = options.limit * used
+    print(report(folder, polish=options.polish), flush=True)
+    return 1 if failed else 0
+
+
+def _sweep(data: Dataset) -> running.Sweep:
+    def sweep(
+        config: RunConfig,
+        settings: Settings,
+        begin: running.CommonStart,
+        folder: str,
+        starts: list[Start],
+        limit: float | None,
+    ) -> None:
+        from rayfe.benchmark.ray_grid import sweep as on_ray  # imports Ray
+
+        on_ray(config, settings, begin, folder, starts, data, limit=limit)
+
+    return sweep
+
+
+def _settings(
+    options: Options, base: RunConfig, begin: running.CommonStart, folder: Path, make: running.MakeBackend
+) -> dict[str, Settings]:
+    """Defaults, over which those of earlier searches and of this one go."""
+    from rayfe.benchmark.search import restored, search
+
+    path = folder / "settings.json"
+    known = {name: restored(value) for name, value in json.loads(path.read_text()).items()} if path.exists() else {}
+    settings = defaults(base) | known
+    for method in options.search:
+        if method not in known:
+            known[method] = search(base, settings[method], begin, folder / "search", make, _tell)
+            path.write_text(json.dumps({name: running.plain(value) for name, value in known.items()}, indent=1) + "\n")
+    return settings | known
+
+
+def _tell(text: str) -> None:
+    print(text, flush=True)
+
+
+def _tell_row(name: str) -> running.OnRow:
+    def tell(row: StepRecord) -> None:
+        if row.C is None or row.D is None or row.R is None:
+            return _tell(f"{name}: step {row.step} {row.reason}")
+        drift = 100 * (row.C / row.C_target - 1) if row.C_target else 0.0
+        _tell(
+            f"{name}: step {row.step}{'' if row.accepted else f' ({row.reason})'} lam {row.lam:.3g} gamma {row.gamma:.3g} "
+            f"R {row.R:.2f} D {row.D:.2f} C {row.C:.4f} ({drift:+.2f} %) {row.examples / 1e6:.2f} M {row.seconds:.0f} s"
+        )
+
+    return tell

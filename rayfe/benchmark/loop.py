@@ -1,0 +1,130 @@
+"""FLOP/s of the training loop, and of a matrix product that does nothing else."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from dataclasses import dataclass
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from rayfe.config import EquilibrationConfig, ModelConfig
+from rayfe.data.batches import generator
+from rayfe.data.device import DeviceExamples, Still
+from rayfe.equilibrate.replicas import Looped, Replicas, make_replicas
+from rayfe.equilibrate.train import Probe, train
+from rayfe.model.objective import Noise, draw_noise
+from rayfe.model.protocol import build
+from rayfe.records import Point
+
+SIZE = 2048
+"""Rows and columns of the matrices whose product is the peak."""
+FEATURES, CLASSES, EXAMPLES = 784, 10, 20_000
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Timed:
+    """One training of `replicas` models, medians over repeats."""
+
+    replicas: int
+    batch: int
+    seconds: float
+    """Of one update."""
+    flops: float
+    """Floating-point operations of one update's matrix products, forward and backward."""
+
+    @property
+    def examples_per_second(self) -> float:
+        """Training examples of all replicas."""
+        return self.replicas * self.batch / self.seconds
+
+    @property
+    def flops_per_second(self) -> float:
+        return self.flops / self.seconds
+
+
+def gemm_peak(repeats: int) -> float:
+    """FLOP/s of the fastest of some products of two square float32 matrices."""
+    a, b = torch.randn(SIZE, SIZE), torch.randn(SIZE, SIZE)
+    out = torch.empty(SIZE, SIZE)
+    torch.mm(a, b, out=out)
+    best = float("inf")
+    for _ in range(max(3, repeats)):
+        began = time.perf_counter()
+        torch.mm(a, b, out=out)
+        best = min(best, time.perf_counter() - began)
+    return 2.0 * SIZE**3 / best
+
+
+def examples(n: int = EXAMPLES) -> Still:
+    """Random images of MNIST's shape: what they show does not matter for the time."""
+    rng = generator(CPU, "benchmark loop")
+    x = torch.rand(n, FEATURES, generator=rng)
+    return Still(DeviceExamples(x=x, y=torch.randint(CLASSES, (n,), generator=rng)))
+
+
+def models(count: int) -> Replicas:
+    """Replicas of the model of the MNIST presets."""
+    shape = (FEATURES,)
+    return make_replicas([build(ModelConfig(), input_shape=shape, classes=CLASSES, seed=0) for _ in range(count)], CPU)
+
+
+def time_training(count: int, batch: int, *, updates: int, repeats: int) -> Timed:
+    """Time `updates` updates of `count` replicas as an equilibration does them, after a warm-up."""
+    data, config = examples(), EquilibrationConfig(batch=batch)
+    run_training(models(count), data, config, updates=5)
+    times = []
+    for _ in range(repeats):
+        replicas = models(count)
+        began = time.perf_counter()
+        run_training(replicas, data, config, updates=updates)
+        times.append((time.perf_counter() - began) / updates)
+    return Timed(replicas=count, batch=batch, seconds=statistics.median(times), flops=count * update_flops(batch))
+
+
+def run_training(replicas: Replicas, data: Still, config: EquilibrationConfig, *, updates: int) -> None:
+    """The training loop itself on a probe of two examples, so that it alone is timed."""
+    points = [Point(lam=0.25, gamma=4.0 + i) for i in range(replicas.count)]
+    train(
+        replicas,
+        points,
+        data.batches(0.0, config.batch, updates=updates, rng=generator(CPU, "order")),
+        updates=updates,
+        learning_rate=lambda u: 1e-3,
+        config=config,
+        latent=ModelConfig().latent,
+        noise=generator(CPU, "noise"),
+        preconditioner=None,
+        probe=_probe(data, replicas.count),
+    )
+
+
+def _probe(data: Still, count: int) -> Probe:
+    two = data.strata[0].examples(slice(0, 2), 0.0)
+    noise = _noise(2, config=EquilibrationConfig())
+    return Probe(examples=two, noise=noise, updates=frozenset(), names=tuple(str(i) for i in range(count)))
+
+
+def _noise(n: int, *, config: EquilibrationConfig) -> Noise:
+    return draw_noise(
+        generator(CPU, "noise"),
+        n=n,
+        latent=ModelConfig().latent,
+        decoder_draws=config.decoder_draws,
+        head_draws=config.head_draws,
+        dtype=torch.float32,
+    )
+
+
+def update_flops(batch: int) -> float:
+    """Floating-point operations of one model's matrix products in one update."""
+    replicas, data = models(1), examples(batch)
+    assert isinstance(replicas, Looped)
+    part = data.strata[0].examples(slice(0, batch), 0.0)
+    noise = _noise(batch, config=EquilibrationConfig())
+    with FlopCounterMode(display=False) as counter:
+        R, D, C, _ = replicas.functionals(part.x, part.y, noise)
+        (R.mean() + 0.25 * D.mean() + 4.0 * C.mean()).backward()
+    return float(counter.get_total_flops())

@@ -1,0 +1,134 @@
+"""What the machine could do and what the training loop makes of it; the parts of a step; replicas; optimal transport.
+
+    python jobs/benchmark.py machine --out machine.json
+
+Prints one line per measurement and writes all of them as JSON.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from rayfe.config import THREADING, RunConfig, UsageError, require
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What to measure."""
+
+    out: Path | None = None
+    """JSON file for the measurements."""
+    threads: int = 2
+    """Threads of torch."""
+    batch: tuple[int, ...] = (256, 512)
+    """Batch sizes of the training loop."""
+    replicas: tuple[int, ...] = (1, 2, 3, 5)
+    """Numbers of models trained together, against as many one after the other."""
+    repeats: int = 5
+    """Measurements of each kind; their median is given."""
+    updates: int = 60
+    """Updates of the training loop in one measurement."""
+    steps: int = 2
+    """Steps of a walk whose parts are timed; 0: none."""
+    ray: bool = False
+    """Whether the same walk also runs on an embedded Ray, for its share."""
+    transport: tuple[int, ...] = ()
+    """Examples a side whose coupling is computed, e.g. 1000 3000 10000 30000 (the last takes minutes)."""
+
+    def check(self) -> None:
+        """Raise UsageError for what cannot be measured."""
+        for name in ("threads", "repeats", "updates"):
+            require(getattr(self, name) >= 1, name, getattr(self, name), "must be at least 1")
+        for name in ("batch", "replicas", "transport"):
+            require(all(value >= 1 for value in getattr(self, name)), name, getattr(self, name), "must be at least 1")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Exit code: 0, or 2 for bad input."""
+    for name, value in THREADING.items():
+        os.environ.setdefault(name, value)
+    options = tyro.cli(Options, args=list(argv), prog="jobs/benchmark.py machine", description=__doc__)
+    try:
+        options.check()
+    except UsageError as error:
+        print(f"--{error.name} {error.value}: {error.fix}", file=sys.stderr)
+        return 2
+    found = measure(options, lambda text: print(text, flush=True))
+    if options.out is not None:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text(json.dumps(found, indent=1) + "\n")
+    return 0
+
+
+def measure(options: Options, tell: Callable[[str], None]) -> dict[str, Any]:
+    """All measurements asked for, by name."""
+    import torch
+
+    from rayfe.benchmark import loop
+
+    torch.set_num_threads(options.threads)
+    found: dict[str, Any] = {"machine": {"cores": os.cpu_count(), "threads": options.threads, "torch": torch.__version__}}
+    found["machine"]["python"] = platform.python_version()
+    peak = loop.gemm_peak(options.repeats)
+    found["gemm_peak"] = peak
+    tell(f"GEMM peak: {peak / 1e9:.1f} GFLOP/s")
+    found["loop"] = []
+    separate: dict[int, float] = {}
+    for batch in options.batch:
+        for count in options.replicas:
+            timed = loop.time_training(count, batch, updates=options.updates, repeats=options.repeats)
+            separate.setdefault(batch, timed.seconds / timed.replicas)
+            line = dataclasses.asdict(timed) | {
+                "share_of_peak": timed.flops_per_second / peak,
+                "of_separate": timed.seconds / (count * separate[batch]),
+            }
+            found["loop"].append(line)
+            tell(
+                f"batch {batch}, {count} replica(s): {timed.examples_per_second:.0f} examples/s, "
+                f"{timed.flops_per_second / 1e9:.1f} GFLOP/s, {line['share_of_peak']:.0%} of the peak; "
+                f"{line['of_separate']:.2f} of {count} separate trainings"
+            )
+    if options.steps:
+        found["step"] = _step(options, tell)
+    if options.transport:
+        from rayfe.benchmark.transport import measure_couplings
+
+        found["transport"] = measure_couplings(options.transport, tell)
+    return found
+
+
+def _step(options: Options, tell: Callable[[str], None]) -> dict[str, float]:
+    """Seconds of a walk's parts after its start, on 6,000 images; with Ray also what Ray adds."""
+    from rayfe.benchmark.job import short_form
+    from rayfe.benchmark.parts import ray_seconds, time_walk
+
+    base = short_form()
+    equilibration = dataclasses.replace(base.equilibration, first_epochs=3.0)
+    config: RunConfig = dataclasses.replace(
+        base,
+        steps=options.steps,
+        threads=options.threads,
+        tolerance=0.1,
+        equilibration=equilibration,
+        renewal=dataclasses.replace(base.renewal, every=None),
+    )
+    parts = time_walk(config)
+    total = sum(parts.values())
+    tell("a step by part: " + ", ".join(f"{name} {seconds / total:.1%}" for name, seconds in parts.items()))
+    if options.ray:
+        began = time.monotonic()
+        seconds = ray_seconds(config)
+        parts["ray"] = seconds - total
+        tell(f"on Ray: {seconds:.2f} s against {total:.2f} s in this process ({time.monotonic() - began:.0f} s in all)")
+    return parts

@@ -1,0 +1,147 @@
+"""The alternatives themselves: what each does at one lam."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from rayfe.benchmark.points import Parts, PointByPoint, Reached, settle_reading, stencil
+from rayfe.benchmark.requests import Constrained, ConstrainRequest
+from rayfe.records import Annealing, EquilibrateRequest, Outcome, Point, Replica, Weights
+from rayfe.rows import Work, number
+from rayfe.surface.stepper import Verdict
+from rayfe.trajectory.base import Steps
+from rayfe.weights import unpack
+
+RAISE = 0.1
+"""By how much the authors' heuristic raises gamma at a time."""
+RAISES = 30
+"""At most so often at one lam."""
+LOWEST = 0.02
+"""Part of the start's gamma below which a multiplier does not go: its chart would have no width."""
+NEAR = 0.15
+"""|C / C0 - 1| within which a model from scratch is settled rather than trained again at another gamma."""
+TRAININGS = 6
+"""Models from scratch that the grid may train at one lam."""
+ELASTICITY = (0.3, 2.0)
+"""Bounds of -d log C / d log gamma in the search for gamma, and 0.7 where nothing is known."""
+LARGEST_FACTOR = 3.0
+
+
+class WarmGrid(PointByPoint):
+    """Fine-tuning from the neighbour with gamma as it was: C goes where it goes, but for the settle of what is reported."""
+
+    follows = False
+
+    def _reach(self, work: Work, at: Point, weights: Weights, second_moment: Weights | None) -> Parts:
+        return (yield from self._train(work, at, weights, second_moment))
+
+
+class Heuristic(PointByPoint):
+    """lam along a line; gamma is raised by 0.1 and the model trained again until C <= C0 (the authors' public code)."""
+
+    @property
+    def lams(self) -> np.ndarray:
+        return np.linspace(self.start.lam, self._config.lam_end, len(super().lams) + 1)[1:]
+
+    def _reach(self, work: Work, at: Point, weights: Weights, second_moment: Weights | None) -> Parts:
+        for attempt in range(RAISES + 1):
+            point = Point(lam=at.lam, gamma=at.gamma + attempt * RAISE)
+            reached = yield from self._train(work, point, weights, second_moment)
+            weights, second_moment = reached.weights, reached.second_moment
+            replica = Replica(name="centre", point=point, weights=weights)
+            read = work.measured((yield settle_reading(work, (replica,))))
+            if read.readings[0].C <= self.C0:
+                break
+        return reached
+
+
+class ConstrainedPath(PointByPoint):
+    """min R + lam D subject to C = C0 at each lam, from the model and the multiplier of the last one."""
+
+    def _reach(self, work: Work, at: Point, weights: Weights, second_moment: Weights | None) -> Parts:
+        ratio = unpack(self._carry, "kept").get("ratio", np.array(1.0))
+        replica = Replica(name="centre", point=at, weights=weights)
+        return (yield from self._constrain(work, replica, second_moment, annealing=None, ratio=float(ratio)))
+
+    def _constrain(
+        self, work: Work, replica: Replica, second_moment: Weights | None, *, annealing: Annealing | None, ratio: float
+    ) -> Parts:
+        assert self._settings.rule is not None
+        request = ConstrainRequest(
+            key=work.key,
+            replicas=(replica,),
+            preconditioner=second_moment,
+            annealing=annealing,
+            rule=self._settings.rule,
+            C=self.C0,
+            ratio=ratio,
+        )
+        answer = work.equilibrated((yield request))
+        self._require(answer.outcome)
+        assert isinstance(answer, Constrained)
+        gamma = max(answer.gamma, LOWEST * self.start.gamma)
+        return Reached(
+            point=Point(lam=replica.point.lam, gamma=gamma),
+            weights=answer.weights[0],
+            second_moment=answer.preconditioner,
+            kept={"ratio": np.array(answer.ratio)},
+        )
+
+
+class Grid(ConstrainedPath):
+    """One lam: models from scratch until gamma is found at which C is C0 (secant in log gamma), then the settle.
+
+    With a rule one training finds gamma as it goes. Each model tried is a rejected row.
+    """
+
+    @property
+    def lams(self) -> np.ndarray:
+        return np.array([self.start.lam])
+
+    def attempt(self) -> Steps:
+        tried = [(row.gamma, number(row.C)) for row in self._rows if row.step == 1]
+        gamma = next_gamma(tried, first=self.start.gamma, C0=self.C0)
+        work = Work(self._key(1))
+        reached = yield from self._reach(work, Point(lam=self.start.lam, gamma=gamma), {}, None)
+        replica = Replica(name="centre", point=reached.point, weights=reached.weights)
+        read = work.measured((yield settle_reading(work, (replica,))))
+        off = abs(read.readings[0].C / self.C0 - 1.0)
+        if off > NEAR and len(tried) + 1 < TRAININGS and self._settings.rule is None:
+            columns = {"process": self._settings.method, "tested": read.readings, "C_target": self.accepted[0].C_target}
+            again = Verdict(accepted=False, reason="drift", next_length=0.0)
+            return self._commit(work, reached.point, Outcome.OK, again, columns, accepted_state=None, carry={})
+        reached, chart = yield from stencil(self._config, work, reached, {})
+        return (yield from self._settled(work, reached, chart))
+
+    def _reach(self, work: Work, at: Point, weights: Weights, second_moment: Weights | None) -> Parts:
+        epochs = self._config.equilibration.first_epochs
+        whole = Annealing(epochs=epochs, begin=0.0, end=epochs)
+        replica = Replica(name="centre", point=at, weights=None)
+        if self._settings.rule is not None:
+            return (yield from self._constrain(work, replica, None, annealing=whole, ratio=1.0))
+        request = EquilibrateRequest(key=work.key, replicas=(replica,), annealing=whole)
+        trained = work.equilibrated((yield request))
+        self._require(trained.outcome)
+        return Reached(point=at, weights=trained.weights[0], second_moment=trained.preconditioner)
+
+
+def next_gamma(tried: Sequence[tuple[float, float]], *, first: float, C0: float) -> float:
+    """The gamma to try next, from pairs of gamma and the loss found there: a secant in logarithms, within the bracket."""
+    if not tried:
+        return first
+    points = sorted((abs(math.log(C / C0)), math.log(gamma), math.log(C / C0)) for gamma, C in tried)
+    _, x, y = points[0]
+    elasticity = 0.7
+    if len(points) > 1 and points[1][1] != x:
+        low, high = ELASTICITY
+        elasticity = min(max(-(points[1][2] - y) / (points[1][1] - x), low), high)
+    step = min(max(y / elasticity, -math.log(LARGEST_FACTOR)), math.log(LARGEST_FACTOR))
+    above = [x for _, x, y in points if y > 0]  # here C is too high: gamma has to be larger
+    below = [x for _, x, y in points if y <= 0]
+    wanted = x + step
+    if above and below and max(above) < min(below) and not max(above) < wanted < min(below):
+        wanted = 0.5 * (max(above) + min(below))
+    return math.exp(wanted)

@@ -1,0 +1,34 @@
+"""Table and figure of a benchmark's folder."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import pandas as pd
+
+from rayfe.benchmark.figure import frontier
+from rayfe.benchmark.table import collect, polished, readable, reference, table
+
+
+def report(folder: str | Path, *, polish: Sequence[Path] = (), out: str | Path | None = None) -> str:
+    """Write table.csv and frontier.png to `out` (the benchmark's own folder without it); returns the table as Markdown."""
+    out = Path(out or folder)
+    out.mkdir(parents=True, exist_ok=True)
+    rows = collect(folder)
+    more = pd.concat([polished(path) for path in polish]) if polish else None
+    known = reference(rows, more)
+    lines = table(rows, known)
+    lines.to_csv(out / "table.csv", index=False, float_format="%.6g")
+    buffer = io.BytesIO()
+    figure = frontier(lines)
+    figure.savefig(buffer, dpi=150, metadata={"Software": None})
+    plt.close(figure)
+    (out / "frontier.png").write_bytes(buffer.getvalue())
+    return readable(lines)

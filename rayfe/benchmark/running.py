@@ -1,0 +1,156 @@
+"""Runs of one method in a folder of its own, from the common start; each goes on where it stopped."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rayfe import driver
+from rayfe.backend.base import Backend
+from rayfe.benchmark.methods import ConstrainedPath, Grid, Heuristic, WarmGrid
+from rayfe.benchmark.points import PointByPoint
+from rayfe.benchmark.settings import SCRATCH, WALKS, Settings, configured
+from rayfe.config import RunConfig, Start, flat, require
+from rayfe.records import Commit, StepRecord
+from rayfe.store import Store
+from rayfe.trajectory.base import Trajectory, WalkFailed
+from rayfe.trajectory.walk import Walk
+
+__all__ = ["CommonStart", "MakeBackend", "OnRow", "WalkFailed", "common_start", "plain", "run_method", "step_length"]
+
+CLASSES: dict[str, type[PointByPoint]] = {"warm-grid": WarmGrid, "heuristic": Heuristic} | dict.fromkeys(SCRATCH, Grid)
+"""Classes by method; the others are constrained paths."""
+OnRow = Callable[[StepRecord], None]
+MakeBackend = Callable[[RunConfig], Backend]
+"""A backend for a configuration; the data are the same for all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommonStart:
+    """The trained start: its row, weights and what the first step needs."""
+
+    store: Store
+    row: StepRecord
+
+    def begin(self, store: Store, trajectory: str) -> None:
+        """Copy the start as step 0 of a trajectory that has no rows."""
+        if store.recover(trajectory):
+            return
+        record = dataclasses.replace(self.row, trajectory=trajectory, state=None, state_sha256=None, carry_sha256=None)
+        commit = Commit(record=record, readings=(), state=self.store.state(self.row), carry=self.store.carry(self.row))
+        store.commit(trajectory, commit)
+
+
+def common_start(base: RunConfig, folder: str, make: MakeBackend, on_row: OnRow) -> CommonStart:
+    """Train the start as a walk does, or read it if it is there."""
+    store = Store(folder)
+    describe(store, {"method": "start", "config": portable(base)})
+    ((name, start),) = base.trajectories().items()
+    trajectory = driver.open_trajectory(base, start, store)
+    if not trajectory.accepted:
+        on_row(driver.advance(trajectory, make(base), store))
+    return CommonStart(store=store, row=trajectory.accepted[0])
+
+
+Sweep = Callable[[RunConfig, Settings, CommonStart, str, list[Start], float | None], None]
+"""Runs independent points elsewhere: `ray_grid.sweep` with the data at hand."""
+
+
+def run_method(
+    base: RunConfig,
+    settings: Settings,
+    begin: CommonStart,
+    folder: str,
+    make: MakeBackend,
+    *,
+    budget: float,
+    limit: float | None,
+    on_row: OnRow,
+    sweep: Sweep | None = None,
+) -> float:
+    """Run one method to its end, or until it has used `limit` training examples after the start; returns how many it used.
+
+    With `sweep` independent points are its trials, each with its part of the limit.
+    """
+    settings = settings.scaled(budget)
+    config = configured(base, settings, budget=budget)
+    store = Store(folder)
+    describe(store, {"method": settings.method, "budget": budget, "settings": plain(settings), "config": portable(config)})
+    starts = points_of(config, settings)
+    each = None if limit is None else limit / len(starts)
+    if sweep is not None and len(starts) > 1:
+        left = [start for start in starts if within(open_point(config, settings, begin, store, start), each)]
+        before = {start: len(store.rows(start.name)) for start in left}
+        if left:
+            sweep(config, settings, begin, folder, left, each)
+        for start in left:
+            for row in store.rows(start.name)[before[start] :]:
+                on_row(row)
+    backend: Backend | None = None
+    used = 0.0
+    for start in starts:
+        trajectory = open_point(config, settings, begin, store, start)
+        while within(trajectory, each):
+            backend = backend or make(config)
+            on_row(driver.advance(trajectory, backend, store))
+        used += used_examples(trajectory)
+    return used
+
+
+def within(trajectory: Trajectory, limit: float | None) -> bool:
+    """Whether there is another step to take, and fewer examples were used than `limit`."""
+    return trajectory.finished is None and (limit is None or used_examples(trajectory) < limit)
+
+
+def used_examples(trajectory: Trajectory) -> float:
+    """Training examples after the start."""
+    return trajectory.rows[-1].examples - trajectory.rows[0].examples
+
+
+def points_of(config: RunConfig, settings: Settings) -> list[Start]:
+    """Starts of a method's trajectories: one, or from scratch one per lam."""
+    (start,) = config.trajectories().values()
+    if settings.method not in SCRATCH:
+        return [start]
+    path = ConstrainedPath(config, start, [], state=None, carry={}, settings=settings)
+    return [Start(lam=float(lam), gamma=start.gamma, seed=start.seed) for lam in path.lams]
+
+
+def open_point(config: RunConfig, settings: Settings, begin: CommonStart, store: Store, start: Start) -> Trajectory:
+    """A trajectory as far as its rows go; the common start is its step 0."""
+    begin.begin(store, start.name)
+    rows = store.recover(start.name)
+    accepted = [row for row in rows if row.accepted][-1]
+    state, carry = store.state(accepted), store.carry(accepted)
+    if settings.method in WALKS:
+        return Walk(config, start, rows, state=state, carry=carry)
+    kind = CLASSES.get(settings.method, ConstrainedPath)
+    return kind(config, start, rows, state=state, carry=carry, settings=settings)
+
+
+def step_length(lam: float, lam_end: float, points: int) -> float:
+    """The length of steps in log lam with which `points` of them lead from lam to lam_end, and no rounding error is left."""
+    return (1.0 + 1e-9) * math.log(lam_end / lam) / points
+
+
+def plain(settings: Settings) -> dict[str, object]:
+    """Settings as JSON holds them."""
+    return dataclasses.asdict(settings)
+
+
+def portable(config: RunConfig) -> dict[str, object]:
+    """Fields of a configuration that define rows, as JSON holds them."""
+    left_out = ("out", "data.root", "steps", "backend", "evaluators", "keep_states", "time_budget")
+    return {name: list(v) if isinstance(v, tuple) else v for name, v in flat(config).items() if name not in left_out}
+
+
+def describe(store: Store, manifest: dict[str, object]) -> None:
+    """Write run.json; UsageError if the folder holds a run of other settings."""
+    if not store.exists():
+        store.create(manifest)
+        return
+    stored = store.read_config()
+    different = next((name for name in manifest if stored.get(name) != manifest[name]), None)
+    require(different is None, "out", store.url(), f"holds a run with another {different}; use another --out")
