@@ -45,7 +45,7 @@ class Plan:
     """Of one trajectory, and of the run's memory and disk in bytes."""
 
     steps: int
-    """Accepted steps after the start, at most."""
+    """Accepted steps after the start, at most; renewals are steps, too."""
     trainings: int
     """Models trained: replicas of all equilibrations."""
     requests: int
@@ -68,14 +68,14 @@ def plan_of(config: RunConfig, start: Start, sizes: Sizes) -> Plan:
         first = 0.0 if config.method == "scratch" else config.equilibration.first_epochs + config.equilibration.epochs
         epochs, trainings, refreshes = first + config.method_epochs, steps + 2, 0
     else:
-        steps = min(config.steps, walk_steps(config, start))
+        renewals = _renewals(config, start)
+        steps = min(config.steps, walk_steps(config, start) + renewals)
         refreshes = steps // config.refresh
-        trained = stencil + steps + refreshes * (stencil - 1)
+        trained = stencil + max(0, steps - renewals) + refreshes * (stencil - 1)
         trainings, epochs = 1 + trained, config.equilibration.first_epochs + config.equilibration.epochs * trained
         if config.process == "geodesic" and config.k is None:
             epochs += config.equilibration.first_epochs + ARRIVALS * GAMMA_STENCIL * config.equilibration.epochs
             trainings += 1 + ARRIVALS * GAMMA_STENCIL
-        renewals = _renewals(config, start)
         epochs += renewals * (config.renewal.epochs + ARRIVALS * GAMMA_STENCIL * config.equilibration.epochs)
         trainings += renewals * (1 + ARRIVALS * GAMMA_STENCIL)
     settles = steps * SETTLES if config.settle and config.method is None else 0
