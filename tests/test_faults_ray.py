@@ -79,7 +79,7 @@ def test_a_place_that_workers_do_not_see_is_refused_before_any_work() -> None:
 
 
 @pytest.mark.usefixtures("ray_session")
-def test_trials_write_under_the_lease_of_their_driver_only(tmp_path: Path) -> None:
+def test_a_driver_that_was_succeeded_writes_nothing(tmp_path: Path) -> None:
     from rayfe.sweep import run_on_ray
 
     with Store(tmp_path).lock() as held:
