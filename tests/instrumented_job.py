@@ -18,7 +18,18 @@ from rayfe.backend.analytic import AnalyticBackend
 from rayfe.backend.base import Backend
 from rayfe.cli import main
 from rayfe.config import RunConfig
-from rayfe.records import Answer, Equilibrated, EquilibrateRequest, Measured, MeasureRequest, Request, Settled, SettleRequest
+from rayfe.records import (
+    Answer,
+    Differentiated,
+    DifferentiateRequest,
+    Equilibrated,
+    EquilibrateRequest,
+    Measured,
+    MeasureRequest,
+    Request,
+    Settled,
+    SettleRequest,
+)
 from rayfe.surface.reference import PowerSurface
 
 
@@ -38,6 +49,9 @@ class Noted(Backend):
 
     def measure(self, request: MeasureRequest) -> Measured:
         return self.inner.measure(request)
+
+    def differentiate(self, request: DifferentiateRequest) -> Differentiated:
+        return self.inner.differentiate(request)
 
     def answer(self, request: Request) -> Answer:
         answer = super().answer(request)

@@ -17,6 +17,8 @@ import pytest
 from rayfe.backend.base import Backend
 from rayfe.config import RunConfig
 from rayfe.records import (
+    Differentiated,
+    DifferentiateRequest,
     Equilibrated,
     EquilibrateRequest,
     Measured,
@@ -48,6 +50,9 @@ class Fake(Backend):
         return Equilibrated(outcome=Outcome.OK, weights=weights, preconditioner=None, readings=(), examples=len(weights))
 
     def settle(self, request: SettleRequest) -> Settled:
+        raise NotImplementedError
+
+    def differentiate(self, request: DifferentiateRequest) -> Differentiated:
         raise NotImplementedError
 
     def measure(self, request: MeasureRequest) -> Measured:
