@@ -111,7 +111,7 @@ def stored_manifest(store: Store, manifest: Mapping[str, Any], config: RunConfig
     except (CorruptFile, KeyError, TypeError, ValueError) as error:
         raise UsageError("out", store.url(), f"its {CONFIG} cannot be read ({error}); use another --out") from error
     require(job == manifest["job"], "out", store.url(), f"holds a run of jobs/{job}.py; use another --out")
-    before = flat(RunConfig()) | before  # of an older run, whose fields were fewer
+    before = json.loads(json.dumps(flat(RunConfig()))) | before  # of an older run, whose fields were fewer
     before["replicas_per_evaluator"] = before["replicas_per_evaluator"] or ALL
     for name, value in manifest["identity"].items():
         if name not in before or before[name] != value:

@@ -166,7 +166,7 @@ def test_other_jobs_presets_are_known() -> None:
         (["--lam", "nan"], "--lam nan"),
         (["--lam", "inf"], "--lam inf"),
         (["--lam", "many"], "--lam many"),
-        (["--lam", "9"], "--lam 9"),
+        (["--lam", "3.5"], "--lam 3.5"),
         (["--gamma", "0"], "--gamma 0"),
         (["--gamma", "-4"], "--gamma -4"),
         (["--gamma", "4", "nan"], "--gamma nan"),
