@@ -65,20 +65,18 @@ def run(config: RunConfig, folder: str, make: Any, on_row: Any) -> dict[str, str
 
 
 def utilisation(folder: str) -> None:
-    """16 evaluators, 32 trajectories: busy seconds of evaluators against what they could have been, start included or not."""
-    config = RunConfig(gamma=tuple(4.0 + 0.1 * i for i in range(32)), steps=8, evaluators=16, step_length=0.05)
-    times: list[float] = []
+    """16 evaluators, 32 trajectories: their work against what they could have done while all trajectories were walking."""
+    config = RunConfig(gamma=tuple(4.0 + 0.1 * i for i in range(32)), steps=60, evaluators=16, step_length=0.03)
+    rows: list[tuple[float, str]] = []
     began = time.monotonic()
-    assert run(config, folder, make_slow, lambda row: times.append(time.monotonic())) == {}
-    # one equilibration a row, and one more for step 0
-    evaluations = len(times) + len(config.gamma)
-    # while every evaluator can have work: up to the last but one step of whoever is last
-    first, last = times[0], times[-len(config.gamma)]
-    steady = (len(times) - len(config.gamma)) * SECONDS / (16 * (last - first))
-    whole = evaluations * SECONDS / (16 * (times[-1] - began))
-    print(
-        f"utilisation {steady:.3f} from the first row to the {len(times) - 32}th of {len(times)}; {whole:.3f} of the whole run"
-    )
+    assert run(config, folder, make_slow, lambda row: rows.append((time.monotonic(), row.trajectory))) == {}
+    first = {name: min(at for at, who in rows if who == name) for name in config.trajectories()}
+    last = {name: max(at for at, who in rows if who == name) for name in config.trajectories()}
+    begin, end = max(first.values()), min(last.values())
+    inside = sum(begin < at <= end for at, _ in rows)  # a row is one evaluation
+    print(f"utilisation {inside * SECONDS / (16 * (end - begin)):.3f} over {end - begin:.0f} s while all were walking")
+    whole = (len(rows) + 32) * SECONDS / (16 * (rows[-1][0] - began))  # step 0 has two
+    print(f"{whole:.3f} of {rows[-1][0] - began:.0f} s, {begin - began:.0f} s of starting 48 processes included")
 
 
 def test_evaluators_are_busy(tmp_path: Path) -> None:
