@@ -60,8 +60,9 @@ def constrain(
 ) -> Ended:
     """Minimise R + lam D subject to C = `C` in evaluation mode, an update for each of `rates`.
 
-    `weights` are those of the multiplier's steps, 0 for as long as it is held. A batch's own C is `ratio` times the one in evaluation mode; each look brings `ratio` up to date, with a moving average
-    of the batches' C that decays by `decay` an update.
+    `weights` are those of the multiplier's steps, 0 for as long as it is held. A batch's own C is `ratio` times the one in
+    evaluation mode; each look brings `ratio` up to date, with a moving average of the batches' C that decays by `decay` an
+    update.
     """
     held = sum(weight == 0.0 for weight in weights) / len(weights)
     before = looks.before(len(rates), hold=held)
