@@ -34,8 +34,9 @@ class BenchmarkBackend(InlineBackend):
         model = self._start(replica, key)
         replicas = make_replicas([model], self._device)
         optimizer = adam(replicas, request.preconditioner, beta=config.second_moment_decay)
-        steps = sum(rates) / max(rates)
-        rule = make_rule(optimizer, request.rule, gamma=replica.point.gamma, C=request.C, steps=steps)
+        first = round(request.hold * updates)
+        weights = [0.0] * first + [value / max(rates) for value in rates[first:]]
+        rule = make_rule(optimizer, request.rule, gamma=replica.point.gamma, C=request.C, steps=sum(weights))
         names = (key.seed, key.trajectory, key.step, key.attempt, "constrain")
         cost = _Cost()
         ended = constrain(
@@ -44,6 +45,7 @@ class BenchmarkBackend(InlineBackend):
             rule,
             path.batches(replica.point.t, config.batch, updates=updates, rng=generator(self._device, *names, "order")),
             rates=rates,
+            weights=weights,
             config=config,
             latent=model.latent,
             noise=generator(self._device, *names, "noise"),

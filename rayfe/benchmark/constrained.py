@@ -27,9 +27,10 @@ class Looks:
     count: int
     measure: Callable[[], float]
 
-    def before(self, updates: int) -> frozenset[int]:
-        """Numbers of the updates before which they are made."""
-        return frozenset(round(LAST_LOOK * updates * (i + 1) / self.count) for i in range(self.count))
+    def before(self, updates: int, *, hold: float) -> frozenset[int]:
+        """Numbers of the updates before which they are made, spread from where gamma begins to move."""
+        span = (LAST_LOOK - hold) / self.count
+        return frozenset(round(updates * (hold + span * (i + 1))) for i in range(self.count))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,6 +48,7 @@ def constrain(
     batches: Iterable[DeviceExamples],
     *,
     rates: Sequence[float],
+    weights: Sequence[float],
     config: EquilibrationConfig,
     latent: int,
     noise: torch.Generator,
@@ -58,10 +60,12 @@ def constrain(
 ) -> Ended:
     """Minimise R + lam D subject to C = `C` in evaluation mode, an update for each of `rates`.
 
-    A batch's own C is `ratio` times the one in evaluation mode; each look brings `ratio` up to date, with a moving average
-    of the batches' C that decays by `decay` an update.
+    `weights` are those of the multiplier's steps, 0 for as long as it is held. A batch's own C is `ratio` times the one in
+    evaluation mode; each look brings `ratio` up to date, with a moving average of the batches' C that decays by `decay` an
+    update.
     """
-    before, largest = looks.before(len(rates)), max(rates)
+    held = sum(weight == 0.0 for weight in weights) / len(weights)
+    before = looks.before(len(rates), hold=held)
     average: float | None = None
     for update, batch in enumerate(batches):
         set_rate(optimizer, rates[update])
@@ -82,5 +86,5 @@ def constrain(
         average = seen if average is None else decay * average + (1.0 - decay) * seen
         if update in before:
             ratio = average / looks.measure()
-        rule.update(R + lam * D, loss, ratio * C, weight=rates[update] / largest)
+        rule.update(R + lam * D, loss, ratio * C, weight=weights[update])
     return Ended(finite=average is not None and math.isfinite(average), ratio=ratio, updates=len(rates))

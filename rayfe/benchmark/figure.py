@@ -9,6 +9,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
 from rayfe.benchmark.settings import LABELS
 from rayfe.benchmark.table import TOLERANCES
@@ -40,6 +41,10 @@ def frontier(lines: pd.DataFrame) -> Figure:
         for method in LABELS:
             _curve(panel, lines[lines["method"] == method].sort_values("examples"), method, column)
         panel.set(xscale="log", yscale="log", xlabel="training examples after the start, millions", ylabel=label)
+        for axis in (panel.xaxis, panel.yaxis):
+            axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+            axis.set_major_formatter(FormatStrFormatter("%g"))
+            axis.set_minor_formatter(NullFormatter())
         panel.grid(alpha=0.3, which="both", linewidth=0.5)
     for tolerance in TOLERANCES:
         axes[1].axhline(tolerance.drift, color="0.5", linestyle=":", linewidth=1)

@@ -28,6 +28,8 @@ TRAININGS = 6
 ELASTICITY = (0.3, 2.0)
 """Bounds of -d log C / d log gamma in the search for gamma, and 0.7 where nothing is known."""
 LARGEST_FACTOR = 3.0
+HOLD = 0.4
+"""Part of a constrained training from scratch after which gamma begins to move."""
 
 
 class WarmGrid(PointByPoint):
@@ -78,6 +80,7 @@ class ConstrainedPath(PointByPoint):
             rule=self._settings.rule,
             C=self.C0,
             ratio=ratio,
+            hold=0.0 if annealing is None else HOLD,
         )
         answer = work.equilibrated((yield request))
         self._require(answer.outcome)

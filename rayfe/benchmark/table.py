@@ -119,9 +119,16 @@ def run_line(run: pd.DataFrame, known: Reference, lam_end: float) -> dict[str, o
     }
     excess = known.excess_percent(lam, R, D, C) if len(found) else np.array([np.nan])
     line["largest_drift_percent"] = float(np.abs(100.0 * (C / known.C0 - 1.0)).max()) if len(found) else np.nan
+    line["unsettled_percent"] = _unsettled(found)
     line["mean_excess_percent"] = _mean_over_log_lam(lam, excess) if len(found) else np.nan
     line["largest_excess_percent"] = float(excess.max())
     return line
+
+
+def _unsettled(found: pd.DataFrame) -> float:
+    """The largest |C / C0 - 1| that settles found, on their own draws, in per cent; NaN where there was none."""
+    off = np.abs(100.0 * (numbers(found, "C_before_settle") / numbers(found, "C_settle_target") - 1.0))
+    return float(np.nanmax(off)) if np.isfinite(off).any() else np.nan
 
 
 def _mean_over_log_lam(lam: np.ndarray, excess: np.ndarray) -> float:
@@ -157,14 +164,16 @@ def reached(lines: pd.DataFrame, tolerance: Tolerance) -> pd.DataFrame:
 
 def readable(lines: pd.DataFrame, tolerances: Sequence[Tolerance] = TOLERANCES) -> str:
     """The table as Markdown."""
-    head = "| method | budget | points | lam | examples | seconds | largest C/C0 - 1 | mean excess | largest excess |"
-    text = [head, "|---" * 9 + "|"]
+    head = "| method | budget | points | lam | examples | seconds | before the settle | largest C/C0 - 1 | mean excess | largest excess |"
+    text = [head, "|---" * 10 + "|"]
     for line in lines.to_dict("records"):
-        text.append(
-            f"| {LABELS[line['method']]} | {line['budget']:g} | {line['points']} | {line['lam_last']:.3g} "
-            f"| {line['examples'] / 1e6:.2f} M | {line['seconds']:.0f} | {line['largest_drift_percent']:.2f} % "
-            f"| {line['mean_excess_percent']:.2f} % | {line['largest_excess_percent']:.2f} % |"
-        )
+        cells = [
+            *(LABELS[line["method"]], f"{line['budget']:g}", str(line["points"]), f"{line['lam_last']:.3g}"),
+            *(f"{line['examples'] / 1e6:.2f} M", f"{line['seconds']:.0f}"),
+            *map(_percent, (line["unsettled_percent"], line["largest_drift_percent"])),
+            *map(_percent, (line["mean_excess_percent"], line["largest_excess_percent"])),
+        ]
+        text.append(f"| {' | '.join(cells)} |")
     text += ["", "| method | " + " | ".join(f"{t.name}: drift {t.drift:g} %, excess {t.excess:g} %" for t in tolerances) + " |"]
     text.append("|---" * (1 + len(tolerances)) + "|")
     needed = {tolerance.name: reached(lines, tolerance) for tolerance in tolerances}
@@ -173,6 +182,10 @@ def readable(lines: pd.DataFrame, tolerances: Sequence[Tolerance] = TOLERANCES) 
         cells = [_needed(needed[t.name].loc[method], own, needed[t.name]) for t in tolerances]
         text.append(f"| {LABELS[method]} | " + " | ".join(cells) + " |")
     return "\n".join(text)
+
+
+def _percent(value: float) -> str:
+    return "-" if np.isnan(value) else f"{value:.2f} %"
 
 
 def _needed(line: pd.Series, own: pd.Series, all_methods: pd.DataFrame) -> str:
