@@ -22,7 +22,7 @@ LAYERS = [
     ["options"],
     ["manifest"],
     ["sweep"],
-    ["export", "plan", "runner", "stored_model"],
+    ["atlas", "export", "plan", "runner", "stored_model"],
     ["benchmark", "report"],
     ["cli"],
     ["commands"],

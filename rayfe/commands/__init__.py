@@ -12,6 +12,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "watch": "serve the report of a run while it goes on, and show its table here",
         "export": "take a stored model away: torch.export with a model card",
         "check": "what a job would do, cost and need, before anything runs",
+        "locate": "where two wanted values lie on the surface that runs give, and the nearest model",
         "doctor": "what this machine offers, and how to get what is missing",
     }
 )
