@@ -17,6 +17,7 @@ from rayfe.config import RunConfig
 from rayfe.summary import (
     BASELINES,
     NO_STOP,
+    OVERFIT_RATIO,
     accepted_steps,
     drift,
     found_stop,
@@ -59,7 +60,7 @@ def _line(name: Hashable, walk: pd.DataFrame, tolerance: float) -> dict[str, Any
         "examples": float(walk["examples"].max()),
         "seconds": float(walk["seconds"].max()),
     }
-    for column in ("t", "lam", "gamma", "R", "D", "C", "val_accuracy", "target_C", "target_accuracy"):
+    for column in ("t", "lam", "gamma", "R", "D", "C", "val_C", "val_accuracy", "target_C", "target_accuracy"):
         values = numbers(steps, column)
         line[f"{column}_start"], line[f"{column}_end"] = (values[0], values[-1]) if len(values) else (np.nan, np.nan)
     line["val_accuracy_least"] = float(steps["val_accuracy"].min()) if len(steps) else np.nan
@@ -127,6 +128,11 @@ def warnings(line: dict[str, Any]) -> list[str]:
     found = []
     if line["t_end"] < 1.0:
         found.append(f"it has not arrived: t = {line['t_end']:.3g}")
+    if line["val_C_end"] > OVERFIT_RATIO * line["C_end"]:
+        ratio = line["val_C_end"] / line["C_end"]
+        found.append(
+            f"over-fitting: validation C {line['val_C_end']:.3g} is {ratio:.1f} times the C that is held, on training data"
+        )
     if line["late_bend_percent"] > LARGEST_BEND:
         found.append(f"the line is bent: D - D0 - k (R - R0) reaches {line['late_bend_percent']:.1f} % of |D1 - D0|")
     return found

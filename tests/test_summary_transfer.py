@@ -68,6 +68,11 @@ def test_a_transfer_that_is_on_its_way_warns(transfer: pd.DataFrame) -> None:
     assert any("not arrived" in warning for warning in warnings(line))
 
 
+def test_a_loss_that_is_held_on_training_data_alone_warns(transfer: pd.DataFrame) -> None:
+    overfit = transfer.assign(val_C=2.0 * transfer.C)
+    assert any("over-fitting" in warning for warning in warnings(summarize_transfers(overfit, 0.005).to_dict("records")[0]))
+
+
 def test_a_bent_line_warns(transfer: pd.DataFrame) -> None:
     way = float(np.ptp(transfer.D.dropna()))
     bent = transfer.assign(line_miss=np.where(transfer.t > 0.5, 0.1 * way, 0.0))
