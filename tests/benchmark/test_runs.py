@@ -110,7 +110,7 @@ def test_a_report_has_every_method_that_was_run(bench, tmp_path):
 
 
 def test_a_diverging_training_is_named(bench):
-    from rayfe.trajectory import WalkFailed
+    from rayfe.trajectory.base import WalkFailed
 
     folder, begin, make = bench
     settings = dataclasses.replace(defaults(BASE)["nupi"], learning_rate=1e9)
