@@ -143,7 +143,8 @@ class Still(DevicePath):
 
     def batches(self, t: float, batch: int, *, updates: int, rng: torch.Generator) -> Iterator[DeviceExamples]:
         for index in batch_indices(len(self), batch, updates=updates, rng=rng):
-            yield DeviceExamples(x=self._data.x[index], y=self._data.y[index])
+            # index_select copies whole rows: several times as fast as x[index] on a CPU, the same numbers
+            yield DeviceExamples(x=self._data.x.index_select(0, index), y=self._data.y[index])
 
 
 class Mixture(DevicePath):
@@ -170,7 +171,7 @@ class Mixture(DevicePath):
             part = slice(position * batch, (position + 1) * batch)
             from_target = uniform[part] < t
             from_source, rows, others = ~from_target, sources[part], targets[part]
-            x = self._source.x[rows]
+            x = self._source.x.index_select(0, rows)
             x[from_target] = self._target.x[others[from_target]]
             y = torch.where(from_source, self._source.y[rows], self._target.y[others])
             yield DeviceExamples(x=x, y=y)

@@ -7,7 +7,6 @@ import torch.nn.functional as nnf
 from torch import Tensor, nn
 
 from rayfe.config import ModelConfig
-from rayfe.model.linear import CommonInputLinear
 
 
 class MLP(nn.Module):
@@ -27,7 +26,7 @@ class MLP(nn.Module):
 
         # No bias before batch-norm: its gradient is zero, and Adam would turn the rounding noise into full steps.
         self.encoder = nn.Sequential(
-            CommonInputLinear(features, config.hidden),
+            nn.Linear(features, config.hidden, bias=False),
             nn.BatchNorm1d(config.hidden),
             nn.ReLU(),
             *dropout(),
