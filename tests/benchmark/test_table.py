@@ -29,6 +29,8 @@ def run(method: str, frame: pd.DataFrame, *, examples: float, budget: float = 1.
         accepted=True,
         examples=1000.0 + np.linspace(0.0, examples, len(rows)),
         seconds=np.linspace(5.0, 15.0, len(rows)),
+        C_before_settle=rows.C,
+        C_settle_target=C0,
     )
 
 
