@@ -239,7 +239,7 @@ def _cells(line: Mapping[str, Any]) -> list[str | Text]:
         _value(line["R_end"], ".1f"),
         _value(line["D_end"], ".1f"),
         _value(line["C_end"], ".4f"),
-        Text("-" if pd.isna(line["drift_percent"]) else _drift(line).replace(" ", ""), style=style),
+        Text("-" if pd.isna(line["drift_se_percent"]) else _drift(line).replace(" ", ""), style=style),
         _value(line["val_C_end"], ".4f"),
         _value(line["val_accuracy_end"], ".1%"),
         _value(line["excess_percent"], ".1f"),

@@ -1,0 +1,38 @@
+"""Run configuration: frozen, keyword-only, checked when built."""
+
+from rayfe.config.checks import UsageError, require
+from rayfe.config.parts import (
+    DataConfig,
+    EquilibrationConfig,
+    ImplicitConfig,
+    MeasureConfig,
+    ModelConfig,
+    PathConfig,
+    RenewalConfig,
+    StencilConfig,
+)
+from rayfe.config.run import PROCESSES, THREADING, TRANSFERS, RunConfig, Start
+from rayfe.config.stored import FREE, digest, flat, from_flat, identity
+
+__all__ = [
+    "DataConfig",
+    "EquilibrationConfig",
+    "FREE",
+    "ImplicitConfig",
+    "MeasureConfig",
+    "ModelConfig",
+    "PROCESSES",
+    "PathConfig",
+    "RenewalConfig",
+    "RunConfig",
+    "Start",
+    "StencilConfig",
+    "THREADING",
+    "TRANSFERS",
+    "UsageError",
+    "digest",
+    "flat",
+    "from_flat",
+    "identity",
+    "require",
+]

@@ -1,0 +1,218 @@
+"""What a run's configuration is made of: data, path, model, training, measuring. Frozen, keyword-only, checked when built."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from rayfe.config.checks import at_least, fraction, positive, require
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Which examples."""
+
+    name: str = "mnist"
+    """mnist, fashion-mnist, cifar10, digits or npz:PATH; classes after a colon: mnist:0-4, cifar10:airplane,ship."""
+    root: str | None = None
+    """Folder that holds the files of fashion-mnist or cifar10; without it they are downloaded."""
+    train_size: int | None = None
+    """Use only this many training images, evenly from all classes (for trials); all without it."""
+
+    def __post_init__(self) -> None:
+        require(bool(self.name), "data.name", repr(self.name), "name a data set, e.g. mnist")
+        if self.train_size is not None:
+            at_least("data.train_size", self.train_size, 2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PathConfig:
+    """The data path p(x, t) of a transfer, from the data set of `data` at t = 0 to `target` at t = 1."""
+
+    target: str | None = None
+    """Target data set, named as data.name is; jobs/isoc.py has none."""
+    kind: Literal["mixture", "displacement"] = "mixture"
+    """mixture: source with weight 1 - t, target with weight t (23); displacement: along an optimal transport (37)."""
+    pairing: str = "none"
+    """Outputs of the classifier: none (one per class name of both data sets), order, cost (least transport cost between
+    classes), or a map of class names such as airplane:bird,ship:cat."""
+    solver: Literal["sinkhorn", "exact"] = "sinkhorn"
+    """How displacement couples source and target: entropic transport (the paper's), or the exact one for smaller sets."""
+    cost: str = "squared-l2"
+    """squared-l2 between pixels, or package.module:function of two arrays (n, features), (m, features) -> (n, m)."""
+    regularization: float = 0.05
+    """Entropic regularisation of solver sinkhorn, as a fraction of the mean cost."""
+    components: int = 64
+    """Principal components in which solver sinkhorn measures distance where the cost matrix would not fit into memory."""
+    within_pairs: bool = False
+    """Couple only examples of paired classes: their labels stay hard along a displacement. Soft labels between two outputs
+    have an entropy of up to log 2, below which C cannot be held."""
+
+    def __post_init__(self) -> None:
+        if self.target is not None:
+            require(bool(self.target), "path.target", repr(self.target), "name a data set, e.g. mnist:5-9")
+        positive("path.regularization", self.regularization)
+        at_least("path.components", self.components, 1)
+        require(
+            not (self.within_pairs and self.pairing == "none"),
+            "path.within_pairs",
+            self.within_pairs,
+            "needs paired classes, give --path.pairing order, cost or a map",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Encoder, decoder and classifier."""
+
+    name: str = "mlp"
+    """mlp, resnet, or package.module:Class of a model that meets the protocol in rayfe/model/protocol.py."""
+    hidden: int = 256
+    """Units of the hidden layer of encoder and decoder (mlp)."""
+    width: int = 64
+    """Channels of the first stage of resnet; 64 is ResNet-18."""
+    latent: int = 16
+    """Dimensions of the representation z."""
+    classifier_hidden: int = 12
+    """Hidden units of the classifier; 0: a single linear layer (the paper says both)."""
+    dropout: float = 0.0
+    """Share of hidden units that training drops in encoder and decoder (mlp)."""
+
+    def __post_init__(self) -> None:
+        at_least("model.hidden", self.hidden, 1)
+        at_least("model.width", self.width, 1)
+        require(0 <= self.dropout < 1, "model.dropout", self.dropout, "must be at least 0 and below 1")
+        at_least("model.latent", self.latent, 1)
+        at_least("model.classifier_hidden", self.classifier_hidden, 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EquilibrationConfig:
+    """How weights are brought to equilibrium at fixed (lam, gamma)."""
+
+    first_epochs: float = 120.0
+    """Epochs of the first equilibrium, from newly initialised weights."""
+    first_schedule: Literal["step", "cosine", "linear"] = "step"
+    """Decay of the first equilibrium's learning rate: /10 after every 5/12 of the epochs (sec. 5.1), cosine, linear to 0."""
+    first_learning_rate: float = 1e-3
+    """Initial learning rate of the first equilibrium."""
+    epochs: float = 2.0
+    """Epochs of one equilibration of the walk: T updates of the schedule u^2 (1-u)^5, u = update / T (sec. 5.1)."""
+    gap: float | None = None
+    """Tolerance of equilibrium, as a fraction of F: a step is trained in rounds of `epochs` until F at its multipliers
+    falls by less than this in a round. None: one round, which does not tell."""
+    rounds: int = 4
+    """At most this many rounds."""
+    learning_rate: float = 1.5e-3
+    """Maximum of the walk's schedule."""
+    batch: int = 256
+    """Examples in a mini-batch."""
+    head_draws: int = 8
+    """Draws of z per example through the classifier."""
+    decoder_draws: Literal[1, 2] = 1
+    """Draws of z per example through the decoder; 2: an antithetic pair of one encoding."""
+    second_moment_decay: float = 0.99
+    """Adam's beta_2; the paper's Adam has 0.999."""
+    carry_preconditioner: bool = True
+    """Start each equilibration from the last one's second moments of Adam instead of from none."""
+
+    def __post_init__(self) -> None:
+        positive("equilibration.first_epochs", self.first_epochs)
+        positive("equilibration.epochs", self.epochs)
+        if self.gap is not None:
+            fraction("equilibration.gap", self.gap)
+        at_least("equilibration.rounds", self.rounds, 2)
+        positive("equilibration.learning_rate", self.learning_rate)
+        positive("equilibration.first_learning_rate", self.first_learning_rate)
+        at_least("equilibration.batch", self.batch, 2)
+        fraction("equilibration.second_moment_decay", self.second_moment_decay)
+        at_least("equilibration.head_draws", self.head_draws, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RenewalConfig:
+    """Attempts to leave a branch of the surface that is no longer the lowest, at fixed lam.
+
+    A representation that the start compressed into few dimensions of z does not take up new ones when lam grows, though
+    its free energy would be lower with them: unused dimensions have almost no gradient.
+    """
+
+    every: float | None = None
+    """Distance in log lam between attempts; none without it."""
+    share: float = 0.6
+    """Part of newly initialised weights that is blended into the model's."""
+    epochs: float = 12.0
+    """Epochs of its training by the schedule and rate of the first equilibrium."""
+
+    def __post_init__(self) -> None:
+        if self.every is not None:
+            positive("renewal.every", self.every, " (a distance in log lam)")
+        fraction("renewal.share", self.share)
+        positive("renewal.epochs", self.epochs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasureConfig:
+    """How functionals are measured."""
+
+    head_draws: int = 128
+    """Draws of z per example through the classifier in antithetic pairs, half of them per independent set."""
+    settle_size: int | None = None
+    """Training images of each data set by which a settle searches between its readings of all; all without it."""
+    slope_size: int | None = None
+    """Training images of each data set over which F_t is read; all without it."""
+    probe_size: int = 5000
+    """Training images on which J is read during an equilibration."""
+    chunk: int = 4000
+    """Examples per forward pass; also the batch over which batch-norm statistics are pooled."""
+
+    def __post_init__(self) -> None:
+        require(
+            self.head_draws >= 8 and self.head_draws % 4 == 0,
+            "measure.head_draws",
+            self.head_draws,
+            "must be a multiple of 4, at least 8",
+        )
+        for name in ("settle_size", "slope_size"):
+            if getattr(self, name) is not None:
+                at_least(f"measure.{name}", getattr(self, name), 2)
+        at_least("measure.probe_size", self.probe_size, 2)
+        at_least("measure.chunk", self.chunk, 2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StencilConfig:
+    """Where the neighbours of a point lie (finite differences of sec. 3.1)."""
+
+    gamma_delta: float = 0.1
+    """Distance of the gamma neighbours, as a fraction of gamma."""
+    lam_delta: float = 0.1
+    """Distance of the lam neighbours of stencil paper, as a fraction of lam."""
+    t_delta: float | None = None
+    """Distance of neighbours in t, trained only as a check of D_t and C_t; none without it."""
+
+    def __post_init__(self) -> None:
+        fraction("neighbours.gamma_delta", self.gamma_delta)
+        fraction("neighbours.lam_delta", self.lam_delta)
+        if self.t_delta is not None:
+            fraction("neighbours.t_delta", self.t_delta)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImplicitConfig:
+    """Exact derivatives: linear systems with the Hessian of J over the weights, on a fixed batch."""
+
+    batch: int = 10000
+    """Training images in the fixed batch, in two independent halves."""
+    damping: float = 0.01
+    """Added to the Hessian, nats per squared unit of the weights: directions flatter than this do not respond."""
+    iterations: int = 40
+    """Largest number of Hessian-vector products for each of three systems."""
+    accuracy: float = 1e-3
+    """Relative residual at which a solve ends."""
+
+    def __post_init__(self) -> None:
+        at_least("implicit.batch", self.batch, 4)
+        positive("implicit.damping", self.damping)
+        at_least("implicit.iterations", self.iterations, 1)
+        fraction("implicit.accuracy", self.accuracy)

@@ -1,0 +1,62 @@
+"""A configuration as flat fields, as run.json has it, and which of them define a run's rows."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from rayfe.config.run import RunConfig
+
+FREE = frozenset(
+    {
+        *("lam", "gamma", "seed", "steps", "out", "backend", "evaluators", "time_budget", "keep_states"),
+        *("placement", "gpus_per_evaluator", "autoscale", "train_workers", "log_format", "tensorboard", "mlflow"),
+    }
+)
+"""Fields that may change when a run is continued: they alter rows that are yet to come by rounding at most."""
+
+
+def flat(config: object, prefix: str = "") -> dict[str, Any]:
+    """Fields of a nested config by dotted name."""
+    fields: dict[str, Any] = {}
+    for item in dataclasses.fields(config):  # type: ignore[arg-type]
+        value = getattr(config, item.name)
+        if dataclasses.is_dataclass(value):
+            fields |= flat(value, f"{prefix}{item.name}.")
+        else:
+            fields[prefix + item.name] = value
+    return fields
+
+
+def from_flat(fields: Mapping[str, Any]) -> RunConfig:
+    """The configuration whose `flat` fields these are; what is missing has its default, lists become tuples.
+
+    Raises:
+        ValueError, TypeError: the fields are not those of a configuration.
+    """
+
+    def build(cls: Any, prefix: str) -> Any:
+        values = {}
+        for item in dataclasses.fields(cls):
+            name = prefix + item.name
+            if isinstance(item.default_factory, type) and dataclasses.is_dataclass(item.default_factory):
+                values[item.name] = build(item.default_factory, f"{name}.")
+            elif name in fields:
+                value = fields[name]
+                values[item.name] = tuple(value) if isinstance(value, list) else value
+        return cls(**values)
+
+    return build(RunConfig, "")
+
+
+def identity(config: RunConfig) -> dict[str, Any]:
+    """The fields that define a trajectory's rows, by dotted name."""
+    return {name: value for name, value in flat(config).items() if name not in FREE and name != "data.root"}
+
+
+def digest(config: RunConfig) -> str:
+    """SHA-256 of `identity`, to tell two configurations apart."""
+    return hashlib.sha256(json.dumps(identity(config), sort_keys=True).encode()).hexdigest()
