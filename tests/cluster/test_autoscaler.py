@@ -96,7 +96,8 @@ def head(tmp_path: Path) -> Iterator[dict[str, str]]:
 def test_a_run_gets_the_machines_that_it_asks_for(head: dict[str, str], tmp_path: Path) -> None:
     command = [sys.executable, "-c", SCRIPT, str(tmp_path / "run")]
     done = subprocess.run(command, env=head, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
     lines = [json.loads(line) for line in done.stdout.splitlines()]
-    assert lines[0]["event"].startswith("waiting for room"), done.stderr
+    assert lines[0]["event"].startswith("waiting for room")
     assert lines[-1] == {"failed": {}, "nodes": 3}
     assert [line.get("step") for line in lines].count(3) == 2

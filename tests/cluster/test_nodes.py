@@ -115,6 +115,8 @@ def until(lines: IO[str], **wanted: Any) -> list[dict[str, Any]]:
     """Lines of the driver up to the first that has all that is wanted."""
     found = []
     for text in lines:
+        if not text.startswith("{"):  # Ray's own word on the node that died
+            continue
         found.append(json.loads(text))
         if all(found[-1].get(name) == value for name, value in wanted.items()):
             return found
