@@ -184,8 +184,8 @@ class TrajectoryTrial(tune.Trainable):
             self._trajectory = None  # what it holds may be half-way through a step
             self._failures += 1
             final = self._failures >= FAILURES or isinstance(error, WalkFailed | WorkersLost | Succeeded | StorageFull)
-            full = error.path if isinstance(error, StorageFull) else None
-            return {"done": final, "failure": driver.failure(self._name, error), "full": full}
+            full = {"full": error.path} if isinstance(error, StorageFull) else {}
+            return {"done": final, "failure": driver.failure(self._name, error)} | full
 
 
 class Report(tune.Callback):
@@ -217,7 +217,7 @@ class Watch:
     def result(self, name: str, result: dict[str, Any]) -> None:
         self.rows(name)
         if "failure" in result:
-            if result["full"] is not None:  # the others have no room either
+            if "full" in result:  # the others have no room either
                 raise StorageFull(result["full"])
             if result["done"]:
                 self.failed[name] = result["failure"]
