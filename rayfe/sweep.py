@@ -164,8 +164,8 @@ class TrajectoryTrial(tune.Trainable):
             self._trajectory = None  # what it holds may be half-way through a step
             self._failures += 1
             final = self._failures >= FAILURES or isinstance(error, WalkFailed | WorkersLost | Succeeded | StorageFull)
-            full = error.path if isinstance(error, StorageFull) else None
-            return {"done": final, "failure": driver.failure(self._name, error), "full": full}
+            full = {"full": error.path} if isinstance(error, StorageFull) else {}
+            return {"done": final, "failure": driver.failure(self._name, error)} | full
 
     def cleanup(self) -> None:
         self._backend.close()
@@ -203,7 +203,7 @@ class Watch:
         for text in result.get("events", "").splitlines():
             self.on_event(text)
         if "failure" in result:
-            if result["full"] is not None:  # the others have no room either
+            if "full" in result:  # the others have no room either
                 raise StorageFull(result["full"])
             if result["done"]:
                 self.failed[name] = result["failure"]

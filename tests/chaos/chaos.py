@@ -12,6 +12,7 @@ import argparse
 import collections
 import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -197,6 +198,7 @@ def compare(asked: argparse.Namespace) -> int:
 
 
 def main() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the cluster and the driver are to go with it
     asked = arguments()
     asked.out = asked.out.resolve()
     asked.out.mkdir(parents=True, exist_ok=True)

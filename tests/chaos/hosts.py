@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -128,6 +129,7 @@ def cut(asked: argparse.Namespace, driver: subprocess.Popen[bytes]) -> None:
 
 
 def main() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # namespaces and Rays are to go with it
     asked = arguments()
     asked.out = asked.out.resolve()
     asked.out.mkdir(parents=True, exist_ok=True)
