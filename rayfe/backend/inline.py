@@ -234,7 +234,7 @@ class InlineBackend(Backend):
     def _halves(self, request: DifferentiateRequest, *, latent: int) -> list[Half]:
         """The same examples and noise for every model of a seed."""
         path, seed = self._paths[Split.TRAIN], request.key.seed
-        n = min(self._config.implicit.batch, len(path)) // 2
+        n = min(self._config.implicit.examples, len(path)) // 2
         order = generator(self._device, seed, "implicit", "order")
         noise = generator(self._device, seed, "implicit", "noise")
         return [

@@ -202,7 +202,7 @@ class StencilConfig:
 class ImplicitConfig:
     """Exact derivatives: linear systems with the Hessian of J over the weights, on a fixed batch."""
 
-    batch: int = 10000
+    examples: int = 10000
     """Training images in the fixed batch, in two independent halves."""
     damping: float = 0.01
     """Added to the Hessian, nats per squared unit of the weights: directions flatter than this do not respond."""
@@ -212,7 +212,7 @@ class ImplicitConfig:
     """Relative residual at which a solve ends."""
 
     def __post_init__(self) -> None:
-        at_least("implicit.batch", self.batch, 4)
+        at_least("implicit.examples", self.examples, 4)
         positive("implicit.damping", self.damping)
         at_least("implicit.iterations", self.iterations, 1)
         fraction("implicit.accuracy", self.accuracy)
