@@ -70,7 +70,7 @@ class RunConfig:
     """a, b, c of iso-functional: 0 0 1 is C itself, 1 0 0 the rate, 1 0 2 is C + R/2 (Remark 8)."""
     direction: Literal["forward", "backward"] = "forward"
     """Which way iso-functional goes along its level set: forward raises lam where the functional is C."""
-    seek: tuple[str, ...] = ()
+    seek: tuple[str, ...] | None = None
     """Wanted values of two of R, D and C, such as C=0.1 R=12: instead of walking, go to the point that has them."""
     method: Literal["finetune", "scratch", "joint"] | None = None
     """Baseline in place of a process (jobs/baseline.py): train on the target from the source's model or from scratch, or
@@ -192,14 +192,14 @@ class RunConfig:
     @property
     def wanted(self) -> tuple[tuple[str, float], ...]:
         """The functionals of `seek` with their wanted values, in the order R, D, C."""
-        pairs = [text.partition("=") for text in self.seek]
+        pairs = [text.partition("=") for text in self.seek or ()]
         return tuple(sorted(((name, float(value)) for name, _, value in pairs), key=lambda pair: "RDC".index(pair[0])))
 
     def _check_seek(self) -> None:
-        if not self.seek:
+        if self.seek is None:
             return
         fix = "give wanted values of two of R, D and C, e.g. --seek C=0.1 R=12"
-        shown = " ".join(self.seek)
+        shown = " ".join(self.seek) or "(nothing)"
         for text in self.seek:
             name, _, value = text.partition("=")
             try:
