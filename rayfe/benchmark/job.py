@@ -32,7 +32,7 @@ from rayfe.options import dashed
 from rayfe.presets import mnist_walk
 from rayfe.records import StepRecord
 
-SHORT = ("rayfe", "paper", "grid", "warm-grid", "heuristic", "nupi", "augmented", "geco", "nupi-scratch")
+SHORT = ("rayfe", "rayfe-plain", "paper", "grid", "warm-grid", "heuristic", "nupi", "augmented", "geco", "nupi-scratch")
 
 
 @dataclass(frozen=True, kw_only=True)

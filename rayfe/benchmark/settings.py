@@ -36,6 +36,7 @@ class Settings:
 LABELS: Mapping[str, str] = MappingProxyType(
     {
         "rayfe": "rayfe",
+        "rayfe-plain": "rayfe without renewal",
         "paper": "paper's recipe",
         "paper-settle": "paper's recipe with rayfe's settle",
         "grid": "grid, from scratch, gamma root-found",
@@ -49,7 +50,7 @@ LABELS: Mapping[str, str] = MappingProxyType(
 )
 """Methods, as tables and figures call them."""
 SCRATCH = ("grid", "nupi-scratch")
-WALKS = ("rayfe", "paper", "paper-settle")
+WALKS = ("rayfe", "rayfe-plain", "paper", "paper-settle")
 
 
 def defaults(base: RunConfig) -> dict[str, Settings]:
@@ -93,6 +94,6 @@ def configured(base: RunConfig, settings: Settings, *, budget: float = 1.0) -> R
         renewal = dataclasses.replace(config.renewal, epochs=budget * config.renewal.epochs)
         return dataclasses.replace(config, renewal=renewal)
     config = dataclasses.replace(config, renewal=dataclasses.replace(config.renewal, every=None))
-    if method in WALKS:
+    if method in ("paper", "paper-settle"):
         return dataclasses.replace(config, stencil="paper", refresh=1, predictor=False, settle=method == "paper-settle")
     return config

@@ -29,7 +29,7 @@ def run(method: str, frame: pd.DataFrame, *, examples: float, budget: float = 1.
         accepted=True,
         examples=1000.0 + np.linspace(0.0, examples, len(rows)),
         seconds=np.linspace(5.0, 15.0, len(rows)),
-        C_before_settle=rows.C,
+        C_before_settle=1.1 * rows["C"].to_numpy(),
         C_settle_target=C0,
     )
 
@@ -47,6 +47,7 @@ def test_equilibria_have_no_excess_and_no_drift():
     line = lines_of(run("rayfe", on_surface(LAM), examples=4e6)).loc["rayfe"]
     assert line["largest_drift_percent"] == pytest.approx(0.0, abs=1e-9)
     assert line["largest_excess_percent"] == pytest.approx(0.0, abs=1e-9)
+    assert line["unsettled_percent"] == pytest.approx(10.0)
     assert (line["examples"], line["seconds"], line["points"], line["complete"]) == (4e6, 10.0, 40, True)
 
 

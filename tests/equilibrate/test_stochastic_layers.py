@@ -128,9 +128,9 @@ def test_masks_change_from_update_to_update_and_with_the_noise_stream(monkeypatc
     seeds = []
     functionals = Looped.functionals
 
-    def recorded(self, x, y, noise, *, seed=0):
+    def recorded(self, x, y, noise, *, seed=0, predict=True):
         seeds.append(seed)
-        return functionals(self, x, y, noise, seed=seed)
+        return functionals(self, x, y, noise, seed=seed, predict=predict)
 
     monkeypatch.setattr(Looped, "functionals", recorded)
     for seed in (1, 2):
