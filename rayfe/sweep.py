@@ -21,7 +21,7 @@ from ray import tune
 from ray.tune.search.basic_variant import BasicVariantGenerator
 
 from rayfe import driver
-from rayfe.backend.ray_cluster import HINT, cluster
+from rayfe.backend.ray_cluster import HINT, RayDied, cluster
 from rayfe.backend.ray_evaluator import BackendFactory, make_inline, share
 from rayfe.backend.ray_loggers import loggers, numbers
 from rayfe.backend.ray_metrics import StepMetrics
@@ -81,7 +81,13 @@ def run_on_ray(
         try:
             plan = first_plan(room, on_event)
             service = Service(config, backend_factory, share(data), room, plan, check_alive)
-            _walk(config, watch, service)
+            try:
+                _walk(config, watch, service)
+            except RayDied:
+                raise
+            except Exception:
+                service.close()  # in a Ray that is not ours its evaluators would stay, and keep their CPUs
+                raise
             service.close()
         finally:
             room.give_up()
