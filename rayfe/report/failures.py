@@ -18,6 +18,7 @@ REASONS: Mapping[str, str] = MappingProxyType(
         "or halved the step.",
         "not_equilibrated": "Training ended with a higher free energy than it began with; tried again at half the length.",
         "nonfinite": "A number became infinite or undefined during training; tried again at half the length.",
+        "not_nearer": "A step towards the wanted point did not come nearer; the next one moved half as far.",
         "renewal": "The model with renewed weights was not lower, so the walk kept its own. Nothing was lost but its time.",
     }
 )
@@ -27,6 +28,8 @@ ENDS: Mapping[str, str] = MappingProxyType(
         "gamma_blind": "C did not respond to gamma beyond noise, so gamma cannot hold it. A result, not an error.",
         "pole": "1 + k lam reached zero, where the geodesic has its pole. A result, not an error.",
         "singular": "The Hessian of F became singular, so no velocity holds the conditions. A result, not an error.",
+        "stationary": "The functional that is held does not change with the multipliers there. A result, not an error.",
+        "unreachable": "No multipliers were found that have the wanted values. A result, not an error.",
         "bound": "A bound of the process was met. A result, not an error.",
     }
 )
