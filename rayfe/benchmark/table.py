@@ -177,7 +177,7 @@ def readable(lines: pd.DataFrame, tolerances: Sequence[Tolerance] = TOLERANCES) 
     text += ["", "| method | " + " | ".join(f"{t.name}: drift {t.drift:g} %, excess {t.excess:g} %" for t in tolerances) + " |"]
     text.append("|---" * (1 + len(tolerances)) + "|")
     needed = {tolerance.name: reached(lines, tolerance) for tolerance in tolerances}
-    own = lines[lines["method"] == "rayfe"]["examples"]
+    own = _own(lines)
     for method in needed[tolerances[0].name].index:
         cells = [_needed(needed[t.name].loc[method], own, needed[t.name]) for t in tolerances]
         text.append(f"| {LABELS[method]} | " + " | ".join(cells) + " |")
@@ -188,10 +188,16 @@ def _percent(value: float) -> str:
     return "-" if np.isnan(value) else f"{value:.2f} %"
 
 
-def _needed(line: pd.Series, own: pd.Series, all_methods: pd.DataFrame) -> str:
+def _own(lines: pd.DataFrame) -> float:
+    """Examples of rayfe at the budget nearest to 1, to which others are compared where rayfe did not arrive."""
+    own = lines[lines["method"] == "rayfe"]
+    return float(own.loc[np.log(own["budget"]).abs().idxmin(), "examples"]) if len(own) else np.nan
+
+
+def _needed(line: pd.Series, own: float, all_methods: pd.DataFrame) -> str:
     """Examples, seconds and the ratio to rayfe's; where it was not reached, how many were tried."""
     reference = all_methods["examples"].get("rayfe", np.nan)
-    reference = own.min() if not reference > 0 else reference
+    reference = own if not reference > 0 else reference
     if np.isnan(line["examples"]):
         return f"not reached in {line['tried'] / 1e6:.2f} M ({line['tried'] / reference:.1f} x rayfe)"
     return f"{line['examples'] / 1e6:.2f} M, {line['seconds']:.0f} s ({line['examples'] / reference:.1f} x rayfe)"
