@@ -212,7 +212,7 @@ class EvaluatorPool:
                 await evaluator.alive.remote()
                 break
             except ActorUnavailableError:
-                pass
+                continue
             except RayActorError as dead:
                 if _is_stillborn(dead):
                     break  # whoever asks it next gets the reason
@@ -220,7 +220,7 @@ class EvaluatorPool:
                 self._add(self._members.pop(evaluator))
                 return
             except RayError:
-                pass
+                continue
         del self._starting[evaluator]
         self._release(evaluator)
 

@@ -29,18 +29,23 @@ class SingularResponse(ArithmeticError):
         self.stop = stop
 
 
-class Process(abc.ABC):
-    """One row of the table of processes: conditions that are held, and the progress that is made meanwhile."""
+class Conditions(abc.ABC):
+    """What is held, or wanted, and the multipliers by which a settle brings it about."""
 
     moved_by: ClassVar[tuple[str, ...]]
     """Multipliers that settle the conditions: "gamma", or "gamma" and "lam"."""
-    end: ClassVar[str] = "end"
-    """Name of the end where nothing is left."""
 
     @property
     @abc.abstractmethod
     def held(self) -> tuple[Held, ...]:
         """Conditions, at most as many as multipliers in `moved_by`."""
+
+
+class Process(Conditions):
+    """One row of the table of processes: conditions that are held, and the progress that is made meanwhile."""
+
+    end: ClassVar[str] = "end"
+    """Name of the end where nothing is left."""
 
     @abc.abstractmethod
     def velocity(self, point: Point, response: Response) -> Velocity:
@@ -154,7 +159,7 @@ class IsoFunctional(Process):
         return Point(lam=lam, gamma=gamma, t=point.t)
 
 
-def held_jacobian(process: Process, point: Point, response: Response) -> tuple[tuple[float, ...], ...]:
+def held_jacobian(conditions: Conditions, point: Point, response: Response) -> tuple[tuple[float, ...], ...]:
     """d held / d multiplier, a row a condition, columns as in `moved_by`; R's by the first law (7)."""
     slopes = {"gamma": (response.D_gamma, response.C_gamma), "lam": (response.D_lam or 0.0, response.C_lam)}
 
@@ -162,7 +167,7 @@ def held_jacobian(process: Process, point: Point, response: Response) -> tuple[t
         D, C = slopes[multiplier]
         return held.R * (-point.lam * D - point.gamma * C) + held.D * D + held.C * C
 
-    return tuple(tuple(entry(held, multiplier) for multiplier in process.moved_by) for held in process.held)
+    return tuple(tuple(entry(held, multiplier) for multiplier in conditions.moved_by) for held in conditions.held)
 
 
 def require_sight(response: Response) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rayfe.config import RunConfig
 from rayfe.records import Differentiated, Point, Replica, Response, SettleRequest, StepKey, Weights
-from rayfe.surface.process import Process, held_jacobian
+from rayfe.surface.process import Conditions, held_jacobian
 from rayfe.weights import along, slope, unpack
 
 TANGENTS: Mapping[str, str] = {"gamma": "tangent", "lam": "tangent_lam"}
@@ -22,7 +22,7 @@ Tangents = Mapping[str, Weights]
 class Aims:
     """What a settle is to bring about: values of what `process` holds, on the draws of settles."""
 
-    process: Process
+    process: Conditions
     targets: tuple[float, ...]
     scales: tuple[float, ...]
     """Sizes of what is held: a miss is small or large relative to them."""

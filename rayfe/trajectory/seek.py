@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from rayfe.config import RunConfig
-from rayfe.records import Commit, Held, Outcome, Point, Reading, Response, StepRecord, Velocity
+from rayfe.records import Commit, Held, Outcome, Point, Reading, Response, StepRecord
 from rayfe.rows import Work, number, reading_in, response_in, step_record
-from rayfe.surface.process import Process, held_jacobian
+from rayfe.surface.process import Conditions, held_jacobian
 from rayfe.surface.stepper import Verdict
 from rayfe.trajectory.base import Steps, Trajectory
 from rayfe.trajectory.chart import Aims, carried_tangents
@@ -28,7 +28,7 @@ FARTHEST = 1e3
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted(Process):
+class Wanted(Conditions):
     """Two functionals with wanted values; both multipliers settle them."""
 
     values: tuple[tuple[str, float], ...]
@@ -46,12 +46,6 @@ class Wanted(Process):
     def misses(self, reading: Reading) -> np.ndarray:
         """(2,): value / wanted - 1 of each."""
         return np.array([getattr(reading, name) / value - 1.0 for name, value in self.values])
-
-    def velocity(self, point: Point, response: Response) -> Velocity:
-        raise NotImplementedError("a wanted point is arrived at by Newton's method, not along a velocity")
-
-    def moved(self, point: Point, velocity: Velocity, length: float) -> Point:
-        raise NotImplementedError("a wanted point is arrived at by Newton's method, not along a velocity")
 
     def towards(self, point: Point, response: Response, misses: np.ndarray, radius: float) -> Point | None:
         """Newton's step in logarithms of the multipliers, each at most `radius`; None where Hess F says nothing.
