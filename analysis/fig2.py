@@ -6,12 +6,14 @@ Example: python analysis/fig2.py runs/fig2 --out figures
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import tyro
+from matplotlib.figure import Figure
 
-from rayfe import figures, store
-from rayfe.files import CorruptFile
+from rayfe import figures
+from rayfe.figures.rebuild import load_walks, rebuild
 
 NAMES = ("fig2a_rate_distortion.png", "fig2b_multipliers.png", "fig2c_validation_loss.png", "constraint.png")
 
@@ -24,16 +26,12 @@ def main(runs: tyro.conf.Positional[tuple[str, ...]], out: Path, tolerance: floa
         out: folder for the PNG files, made if missing.
         tolerance: half width of the band in constraint.png, a fraction of C.
     """
-    try:
-        rows = figures.pool(store.load_rows, runs)
-    except (OSError, ValueError, CorruptFile) as error:
-        print(f"fig2: {error}", file=sys.stderr)
-        return 2
-    out.mkdir(parents=True, exist_ok=True)
-    for name in NAMES:
-        (out / name).write_bytes(figures.png(figures.FIGURES[name](rows, rows, tolerance)))
-        print(out / name)
-    return 0
+
+    def draw() -> Mapping[str, Figure]:
+        rows = load_walks(runs)
+        return {name: figures.FIGURES[name](rows, rows, tolerance) for name in NAMES}
+
+    return rebuild("fig2", out, draw)
 
 
 if __name__ == "__main__":

@@ -6,13 +6,15 @@ Example: python analysis/fig3.py runs/fig3 --out figures
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import tyro
+from matplotlib.figure import Figure
 
-from rayfe import figures, store
+from rayfe import figures
+from rayfe.figures.rebuild import load_walks, rebuild
 from rayfe.figures.transfer import accuracy
-from rayfe.files import CorruptFile
 
 
 def main(runs: tyro.conf.Positional[tuple[str, ...]], out: Path, tolerance: float = 0.005) -> int:
@@ -23,23 +25,18 @@ def main(runs: tyro.conf.Positional[tuple[str, ...]], out: Path, tolerance: floa
         out: folder for the PNG files, made if missing.
         tolerance: half width of the band in fig3_constraint.png, a fraction of C.
     """
-    try:
-        rows = figures.pool(store.load_rows, runs)
-        out.mkdir(parents=True, exist_ok=True)
-    except (OSError, ValueError, CorruptFile) as error:
-        print(f"fig3: {error}", file=sys.stderr)
-        return 2
-    drawn = {
-        "fig3a_rate_distortion.png": figures.rate_distortion(rows),
-        "fig3b_multipliers.png": figures.multipliers(rows),
-        "fig3c_accuracy.png": accuracy(rows),
-        "fig3c_validation_loss.png": figures.validation_loss(rows),
-        "fig3_constraint.png": figures.constraint(rows, tolerance),
-    }
-    for name, figure in drawn.items():
-        (out / name).write_bytes(figures.png(figure))
-        print(out / name)
-    return 0
+
+    def draw() -> Mapping[str, Figure]:
+        rows = load_walks(runs)
+        return {
+            "fig3a_rate_distortion.png": figures.rate_distortion(rows),
+            "fig3b_multipliers.png": figures.multipliers(rows),
+            "fig3c_accuracy.png": accuracy(rows),
+            "fig3c_validation_loss.png": figures.validation_loss(rows),
+            "fig3_constraint.png": figures.constraint(rows, tolerance),
+        }
+
+    return rebuild("fig3", out, draw)
 
 
 if __name__ == "__main__":

@@ -6,13 +6,14 @@ Example: python analysis/fig6.py runs/fig6 --baselines runs/finetune runs/scratc
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import tyro
+from matplotlib.figure import Figure
 
-from rayfe import figures, store
 from rayfe.figures import transfer
-from rayfe.files import CorruptFile
+from rayfe.figures.rebuild import load_transfers, rebuild
 
 
 def main(
@@ -26,23 +27,17 @@ def main(
         baselines: runs of jobs/baseline.py to compare with.
         tolerance: half width of the band in fig6_constraint.png, a fraction of C.
     """
-    try:
-        rows = figures.only_transfers(figures.pool(store.load_rows, runs))
-        others = figures.only_baselines(figures.pool(store.load_rows, baselines)) if baselines else None
-        out.mkdir(parents=True, exist_ok=True)
-    except (OSError, ValueError, CorruptFile) as error:
-        print(f"fig6: {error}", file=sys.stderr)
-        return 2
-    drawn = {
-        "fig6a_loss.png": transfer.loss(rows, others),
-        "fig6b_accuracy.png": transfer.accuracy(rows, others),
-        "fig6_constraint.png": transfer.constraint_in_t(rows, tolerance),
-        "fig6_multipliers.png": transfer.multipliers_in_t(rows),
-    }
-    for name, figure in drawn.items():
-        (out / name).write_bytes(figures.png(figure))
-        print(out / name)
-    return 0
+
+    def draw() -> Mapping[str, Figure]:
+        rows, others = load_transfers(runs, baselines)
+        return {
+            "fig6a_loss.png": transfer.loss(rows, others),
+            "fig6b_accuracy.png": transfer.accuracy(rows, others),
+            "fig6_constraint.png": transfer.constraint_in_t(rows, tolerance),
+            "fig6_multipliers.png": transfer.multipliers_in_t(rows),
+        }
+
+    return rebuild("fig6", out, draw)
 
 
 if __name__ == "__main__":

@@ -16,46 +16,23 @@ from typing import Any
 import rayfe.cli
 import rayfe.runner
 from rayfe.backend.analytic import AnalyticBackend
-from rayfe.backend.base import Backend
+from rayfe.backend.base import Backend, Relay
 from rayfe.cli import main
 from rayfe.config import RunConfig
-from rayfe.records import (
-    Answer,
-    Differentiated,
-    DifferentiateRequest,
-    Equilibrated,
-    EquilibrateRequest,
-    Measured,
-    MeasureRequest,
-    Request,
-    Settled,
-    SettleRequest,
-)
+from rayfe.records import Request
 from rayfe.surface.reference import PowerSurface
 
 
 @dataclass(frozen=True)
-class Noted(Backend):
+class Noted(Relay):
     """Passes requests on to `inner`, and notes each answer in the file `log`, `delay` seconds before it gives it."""
 
     inner: Backend
     log: str
     delay: float
 
-    def equilibrate(self, request: EquilibrateRequest) -> Equilibrated:
-        return self.inner.equilibrate(request)
-
-    def settle(self, request: SettleRequest) -> Settled:
-        return self.inner.settle(request)
-
-    def measure(self, request: MeasureRequest) -> Measured:
-        return self.inner.measure(request)
-
-    def differentiate(self, request: DifferentiateRequest) -> Differentiated:
-        return self.inner.differentiate(request)
-
-    def answer(self, request: Request) -> Answer:
-        answer = super().answer(request)
+    def answer(self, request: Request) -> Any:
+        answer = self.inner.answer(request)
         key = request.key
         words = (os.getpid(), key.trajectory, key.step, key.attempt, type(request).__name__, repr(answer.examples))
         with open(self.log, "a") as file:  # one short write: lines of several processes do not mix
@@ -95,6 +72,6 @@ def run(make: Make) -> Any:
 if __name__ == "__main__":
     kind, delay, log, *argv = sys.argv[1:]
     if kind == "analytic":
-        rayfe.cli._check = lambda config, data: None  # what it builds is not used here, and torch takes seconds
+        rayfe.cli.check_model = lambda config, data: None  # what it builds is not used here, and torch takes seconds
     rayfe.runner.run = run(Make(kind, float(delay), log))
     sys.exit(main("isoc", argv))

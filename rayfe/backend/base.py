@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+from typing import Any
 
 from rayfe.records import (
     Answer,
@@ -53,6 +54,25 @@ class Backend(abc.ABC):
                 return self.measure(request)
             case DifferentiateRequest():
                 return self.differentiate(request)
+
+
+class Relay(Backend):
+    """A backend that has its answers from elsewhere, whatever is asked: only `answer` says how."""
+
+    @abc.abstractmethod
+    def answer(self, request: Request) -> Any: ...
+
+    def equilibrate(self, request: EquilibrateRequest) -> Equilibrated:
+        return self.answer(request)
+
+    def settle(self, request: SettleRequest) -> Settled:
+        return self.answer(request)
+
+    def measure(self, request: MeasureRequest) -> Measured:
+        return self.answer(request)
+
+    def differentiate(self, request: DifferentiateRequest) -> Differentiated:
+        return self.answer(request)
 
 
 def split_replicas(request: EquilibrateRequest, per_part: int | None) -> list[EquilibrateRequest]:

@@ -10,22 +10,16 @@ from typing import Any, NoReturn
 import ray
 from ray.exceptions import ActorUnavailableError, RayActorError, RayError, RayTaskError
 
-from rayfe.backend.base import Backend, join_measured, join_replicas, split_measure, split_replicas
+from rayfe.backend.base import Relay, join_measured, join_replicas, split_measure, split_replicas
 from rayfe.backend.fair import FairQueue
 from rayfe.backend.ray_evaluator import ONE_CPU, BackendFactory, Unit, make_evaluator
 from rayfe.backend.ray_metrics import LOST, RAISED, PoolMetrics, outcome_of
 from rayfe.config import RunConfig
 from rayfe.records import (
     Answer,
-    Differentiated,
-    DifferentiateRequest,
-    Equilibrated,
     EquilibrateRequest,
-    Measured,
     MeasureRequest,
     Request,
-    Settled,
-    SettleRequest,
 )
 
 HEAD = {"node:__internal_head__": 0.001}
@@ -260,22 +254,13 @@ def start_pool(make_backend: BackendFactory, config: RunConfig, data: bytes, *, 
     return pool
 
 
-class PoolBackend(Backend):
+class PoolBackend(Relay):
     """What a trajectory uses: sends its requests to a pool and waits. Raises WorkersLost besides the backend's own."""
 
     def __init__(self, pool: Any) -> None:
         self._pool = pool
 
-    def equilibrate(self, request: EquilibrateRequest) -> Equilibrated:
-        return self._ask("answer", request)
-
-    def settle(self, request: SettleRequest) -> Settled:
-        return self._ask("answer", request)
-
-    def measure(self, request: MeasureRequest) -> Measured:
-        return self._ask("answer", request)
-
-    def differentiate(self, request: DifferentiateRequest) -> Differentiated:
+    def answer(self, request: Request) -> Any:
         return self._ask("answer", request)
 
     def lend(self, who: str, places: int) -> None:

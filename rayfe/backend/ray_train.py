@@ -17,19 +17,14 @@ import ray
 from ray import cloudpickle, train
 from ray.train.torch import TorchConfig, TorchTrainer
 
-from rayfe.backend.base import Backend
+from rayfe.backend.base import Relay
 from rayfe.backend.ray_evaluator import Unit
 from rayfe.backend.ray_pool import PoolBackend, WorkersLost
 from rayfe.config import THREADING, RunConfig
 from rayfe.records import (
-    Differentiated,
-    DifferentiateRequest,
     Equilibrated,
     EquilibrateRequest,
-    Measured,
-    MeasureRequest,
-    Settled,
-    SettleRequest,
+    Request,
 )
 from rayfe.store import Store
 
@@ -42,15 +37,15 @@ LOSSES = 20
 STATE = "state.pt"
 
 
-class TrainBackend(Backend):
+class TrainBackend(Relay):
     """Sends long trainings to Ray Train, on places that the pool lends, and everything else to the pool."""
 
     def __init__(self, pool: PoolBackend, config: RunConfig, data: bytes, unit: Unit, store: Store) -> None:
         self._pool, self._config, self._data, self._unit, self._store = pool, config, data, unit, store
 
-    def equilibrate(self, request: EquilibrateRequest) -> Equilibrated:
-        if not is_long(request, self._config):
-            return self._pool.equilibrate(request)
+    def answer(self, request: Request) -> Any:
+        if not (isinstance(request, EquilibrateRequest) and is_long(request, self._config)):
+            return self._pool.answer(request)
         who = request.key.trajectory
         self._pool.lend(who, self._config.train_workers)
         try:
@@ -61,15 +56,6 @@ class TrainBackend(Backend):
     def committed(self, trajectory: str) -> None:
         """Remove the trainings of a trajectory whose step is stored; before that they may be wanted again."""
         clear(self._store.url(FOLDER), trajectory)
-
-    def settle(self, request: SettleRequest) -> Settled:
-        return self._pool.settle(request)
-
-    def measure(self, request: MeasureRequest) -> Measured:
-        return self._pool.measure(request)
-
-    def differentiate(self, request: DifferentiateRequest) -> Differentiated:
-        return self._pool.differentiate(request)
 
 
 def is_long(request: EquilibrateRequest, config: RunConfig) -> bool:

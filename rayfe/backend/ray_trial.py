@@ -10,42 +10,22 @@ from typing import Any
 import ray
 from ray.util import get_current_placement_group
 
-from rayfe.backend.base import Backend
+from rayfe.backend.base import Backend, Relay
 from rayfe.backend.ray_evaluator import BackendFactory, Unit
 from rayfe.backend.ray_pool import EvaluatorPool, PoolBackend
 from rayfe.config import RunConfig
-from rayfe.records import (
-    Answer,
-    Differentiated,
-    DifferentiateRequest,
-    Equilibrated,
-    EquilibrateRequest,
-    Measured,
-    MeasureRequest,
-    Request,
-    Settled,
-    SettleRequest,
-)
+from rayfe.records import Request
 from rayfe.store import Store
 
 
-class TrialBackend(Backend):
+class TrialBackend(Relay):
     """What a trial asks; `store` of `Connect` is where its trajectory is kept."""
 
     def __init__(self, inner: Backend) -> None:
         self._inner = inner
 
-    def equilibrate(self, request: EquilibrateRequest) -> Equilibrated:
-        return self._inner.equilibrate(request)
-
-    def settle(self, request: SettleRequest) -> Settled:
-        return self._inner.settle(request)
-
-    def measure(self, request: MeasureRequest) -> Measured:
-        return self._inner.measure(request)
-
-    def differentiate(self, request: DifferentiateRequest) -> Differentiated:
-        return self._inner.differentiate(request)
+    def answer(self, request: Request) -> Any:
+        return self._inner.answer(request)
 
     def events(self) -> list[str]:
         """What happened since the last call, for people."""
@@ -123,21 +103,8 @@ class BundleBackend(TrialBackend):
         )
         self._loop.run(self._pool.start())
 
-    def equilibrate(self, request: EquilibrateRequest) -> Equilibrated:
-        return self._ask(request)
-
-    def settle(self, request: SettleRequest) -> Settled:
-        return self._ask(request)
-
-    def measure(self, request: MeasureRequest) -> Measured:
-        return self._ask(request)
-
-    def differentiate(self, request: DifferentiateRequest) -> Differentiated:
-        return self._ask(request)
-
-    def _ask(self, request: Request) -> Any:
-        answer: Answer = self._loop.run(self._pool.answer(request))
-        return answer
+    def answer(self, request: Request) -> Any:
+        return self._loop.run(self._pool.answer(request))
 
     def events(self) -> list[str]:
         return self._loop.run(self._pool.events())

@@ -4,56 +4,45 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
+from types import MappingProxyType
+from typing import Any
 
 from rayfe import driver
-from rayfe.backend.base import Backend
+from rayfe.backend.base import Backend, Relay
 from rayfe.backend.inline import InlineBackend
 from rayfe.config import RunConfig
 from rayfe.data.datasets import load
 from rayfe.data.paths import PathData
 from rayfe.records import (
     Commit,
-    Differentiated,
     DifferentiateRequest,
-    Equilibrated,
     EquilibrateRequest,
-    Measured,
     MeasureRequest,
-    Settled,
+    Request,
     SettleRequest,
     StepRecord,
 )
 from rayfe.store import Store, load_rows
 
-Answer = TypeVar("Answer")
+PARTS: Mapping[type, str] = MappingProxyType(
+    {EquilibrateRequest: "train", MeasureRequest: "measure", SettleRequest: "settle", DifferentiateRequest: "measure"}
+)
+"""What answering a kind of request counts as."""
 
 
-class Timed(Backend):
+class Timed(Relay):
     """A backend that notes how long each kind of request takes."""
 
     def __init__(self, inner: Backend) -> None:
         self._inner = inner
-        self.seconds = {"train": 0.0, "measure": 0.0, "settle": 0.0}
+        self.seconds = dict.fromkeys(PARTS.values(), 0.0)
 
-    def equilibrate(self, request: EquilibrateRequest) -> Equilibrated:
-        return self._time("train", lambda: self._inner.equilibrate(request))
-
-    def measure(self, request: MeasureRequest) -> Measured:
-        return self._time("measure", lambda: self._inner.measure(request))
-
-    def settle(self, request: SettleRequest) -> Settled:
-        return self._time("settle", lambda: self._inner.settle(request))
-
-    def differentiate(self, request: DifferentiateRequest) -> Differentiated:
-        return self._time("measure", lambda: self._inner.differentiate(request))
-
-    def _time(self, part: str, answer: Callable[[], Answer]) -> Answer:
+    def answer(self, request: Request) -> Any:
         began = time.perf_counter()
-        found = answer()
-        self.seconds[part] += time.perf_counter() - began
+        found = self._inner.answer(request)
+        self.seconds[PARTS[type(request)]] += time.perf_counter() - began
         return found
 
 
