@@ -282,7 +282,8 @@ class InlineBackend(Backend):
         model = build(self._config.model, input_shape=self._shape, classes=self._classes, seed=initial)
         if weights is not None:
             load_weights(model, weights)
-        return model.to(self._device, self._dtype)
+        # Convolutions of few channels take two thirds of the time on a CPU where an image's channels lie together.
+        return model.to(self._device, self._dtype, memory_format=torch.channels_last)
 
 
 def _phase(request: EquilibrateRequest) -> str:

@@ -47,6 +47,12 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
         yield
 
 
+def _like(parameter: Tensor, value: np.ndarray) -> Tensor:
+    """`value`, for each of stacked replicas, laid out in memory as `parameter` is: a fused optimizer goes by addresses."""
+    with torch.no_grad():
+        return torch.empty_like(parameter).copy_(torch.from_numpy(np.array(value)))
+
+
 class Replicas(abc.ABC):
     """Models that share batches and noise, and the masks of stochastic layers; their number is `count`."""
 
@@ -107,10 +113,7 @@ class Looped(Replicas):
         return {name[2:]: value.cpu().numpy().copy() for name, value in tensors.items() if name.startswith("0/")}
 
     def spread(self, values: Weights) -> Mapping[str, Tensor]:
-        return {
-            name: torch.from_numpy(np.array(values[name.partition("/")[2]])).to(value.device)
-            for name, value in self.parameters().items()
-        }
+        return {name: _like(value, values[name.partition("/")[2]]) for name, value in self.parameters().items()}
 
 
 class Stacked(Replicas):
@@ -154,10 +157,7 @@ class Stacked(Replicas):
         return {name.removeprefix("model."): value[0].cpu().numpy().copy() for name, value in tensors.items()}
 
     def spread(self, values: Weights) -> Mapping[str, Tensor]:
-        return {
-            name: torch.from_numpy(np.array(values[name.removeprefix("model.")])).to(value.device).expand_as(value).clone()
-            for name, value in self._parameters.items()
-        }
+        return {name: _like(value, values[name.removeprefix("model.")]) for name, value in self._parameters.items()}
 
 
 def make_replicas(models: Sequence[nn.Module], device: torch.device) -> Replicas:

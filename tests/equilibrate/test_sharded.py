@@ -22,11 +22,15 @@ REQUEST = EquilibrateRequest(
 )
 
 
-def config(dropout: float = 0.0) -> RunConfig:
+MLP = ModelConfig(hidden=24, latent=4, dropout=0.2)
+RESNET = ModelConfig(name="resnet", width=2, latent=4, classifier_hidden=0)
+
+
+def config(model: ModelConfig = MLP) -> RunConfig:
     return RunConfig(
         threads=1,
         data=DataConfig(name="digits"),
-        model=ModelConfig(hidden=24, latent=4, dropout=dropout),
+        model=model,
         equilibration=EquilibrationConfig(
             first_epochs=2, batch=64, first_schedule="linear", first_learning_rate=1e-2, decoder_draws=2
         ),
@@ -67,9 +71,9 @@ def largest_difference(one: Equilibrated, other: Equilibrated) -> float:
     return max(float(np.abs(weights[name] - others[name]).max()) for name in weights)
 
 
-@pytest.mark.parametrize("dropout", [0.0, 0.2])
-def test_two_processes_train_the_model_of_one_up_to_rounding(tmp_path: Path, dropout: float) -> None:
-    run = config(dropout)
+@pytest.mark.parametrize("model", [MLP, RESNET], ids=["mlp", "resnet"])
+def test_two_processes_train_the_model_of_one_up_to_rounding(tmp_path: Path, model: ModelConfig) -> None:
+    run = config(model)
     single, (first, second) = alone(run), together(2, tmp_path, run)
     assert largest_difference(first, second) == 0.0
     assert first.readings == second.readings
@@ -103,9 +107,9 @@ class Memory:
             raise Cut
 
 
-@pytest.mark.parametrize("dropout", [0.0, 0.2])
-def test_a_training_that_was_cut_short_goes_on_and_ends_with_the_same_bytes(tmp_path: Path, dropout: float) -> None:
-    run = config(dropout)
+@pytest.mark.parametrize("model", [MLP, RESNET], ids=["mlp", "resnet"])
+def test_a_training_that_was_cut_short_goes_on_and_ends_with_the_same_bytes(tmp_path: Path, model: ModelConfig) -> None:
+    run = config(model)
     whole = alone(run)
     with pytest.raises(Cut):
         alone(run, keeper=Memory(tmp_path / "state", cuts=2))

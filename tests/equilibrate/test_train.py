@@ -240,3 +240,25 @@ def test_weights_that_do_not_fit_are_refused():
     del weights["encoder.0.weight"]
     with pytest.raises(ValueError, match="encoder.0.weight"):
         load_weights(model, weights)
+
+
+class ByImage(InlineBackend):
+    """As torch makes a model: the values of a channel lie together in memory, not those of a pixel."""
+
+    def _model(self, weights, *, seed):
+        return super()._model(weights, seed=seed).to(memory_format=torch.contiguous_format)
+
+
+def test_how_images_lie_in_memory_changes_no_update_also_with_a_carried_preconditioner(digits):
+    model = ModelConfig(name="resnet", width=2, latent=4, classifier_hidden=0)
+    config = dataclasses.replace(small_config(epochs=0.3), model=model)
+    by_pixel, by_image = (kind(config, digits, dtype=torch.float64) for kind in (InlineBackend, ByImage))
+    replicas = (Replica(name="centre", point=POINT, weights=None),)
+    first = by_pixel.equilibrate(
+        EquilibrateRequest(key=KEY, replicas=replicas, annealing=dataclasses.replace(WHOLE, epochs=0.3, end=0.3))
+    )
+    request = EquilibrateRequest(key=KEY, replicas=stencil(first.weights[0]), preconditioner=first.preconditioner)
+    for one, other in zip(by_pixel.equilibrate(request).weights, by_image.equilibrate(request).weights, strict=True):
+        assert one.keys() == other.keys()
+        for name in one:
+            np.testing.assert_allclose(one[name], other[name], rtol=1e-6, atol=1e-9, err_msg=name)
