@@ -29,7 +29,7 @@ MNIST_SHA256 = {
 }
 DIGIT_NAMES = tuple(str(digit) for digit in range(10))
 
-FASHION_DEBIAN = Path("/usr/share/dataset-fashion-mnist")  # where Debian's package dataset-fashion-mnist puts its files
+FASHION_DEBIAN = Path("/usr/share/datasets/fashion-mnist")  # where Debian's package dataset-fashion-mnist puts its files
 FASHION_RAW = Path("FashionMNIST", "raw")  # torchvision's place for them below its root
 FASHION_NAMES = (
     "T-shirt/top",
