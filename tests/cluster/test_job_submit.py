@@ -54,6 +54,9 @@ def two_nodes() -> Iterator[dict[str, str]]:
             while len(node_lines(environment, address)) < len(nodes):
                 assert time.monotonic() < deadline and nodes[-1].poll() is None
                 time.sleep(1)
+        while subprocess.run([RAY, "job", "list"], env=environment, capture_output=True).returncode:
+            assert time.monotonic() < deadline  # the dashboard's agents start after their nodes
+            time.sleep(1)
         yield environment
     finally:
         for node in reversed(nodes):
@@ -83,7 +86,8 @@ def logs(environment: dict[str, str], job: str) -> str:
 def test_a_walk_runs_stops_and_goes_on(two_nodes: dict[str, str], tmp_path: Path) -> None:
     out = tmp_path / "run"
     walk = [*WALK, "--seed", "0", "1", "--out", str(out)]
-    submit(two_nodes, *walk, options=("--no-wait", "--submission-id", "first"))
+    submitted = submit(two_nodes, *walk, options=("--no-wait", "--submission-id", "first"))
+    assert submitted.returncode == 0, submitted.stdout + submitted.stderr
     deadline = time.monotonic() + 120
     while not list(out.glob("steps/*.parquet")):
         assert time.monotonic() < deadline, logs(two_nodes, "first")
@@ -101,7 +105,7 @@ def test_a_walk_runs_stops_and_goes_on(two_nodes: dict[str, str], tmp_path: Path
 def test_bad_input_fails_the_job_with_code_2_and_leaves_nothing(two_nodes: dict[str, str], tmp_path: Path) -> None:
     refused = submit(two_nodes, *WALK, "--gamma", "-1", "--out", str(tmp_path / "run"), options=("--submission-id", "bad"))
     assert refused.returncode == 1
-    assert "--gamma" in refused.stdout
+    assert "--gamma" in refused.stdout, refused.stdout + refused.stderr
     listed = subprocess.run([RAY, "job", "list"], env=two_nodes, capture_output=True, text=True).stdout
     assert "driver_exit_code=2" in listed
     assert not (tmp_path / "run").exists()
