@@ -33,13 +33,23 @@ cluster_name: fake
 max_workers: 2
 idle_timeout_minutes: 5
 upscaling_speed: 1.0
-provider: {type: fake_multinode}
+provider: {type: fake_multinode, use_node_id_as_ip: true, disable_node_updaters: true, disable_launch_config_check: true}
 available_node_types:
   head: {resources: {CPU: 1}, node_config: {}, max_workers: 0}
   worker: {resources: {CPU: 2}, node_config: {}, min_workers: 0, max_workers: 2}
 head_node_type: head
-auth: {ssh_user: none}
+auth: {}
+docker: {}
+file_mounts: {}
+cluster_synced_files: []
+initialization_commands: []
+setup_commands: []
+head_setup_commands: []
+worker_setup_commands: []
+head_start_ray_commands: []
+worker_start_ray_commands: []
 """
+"""What `ray up` would fill in stands here, too: `ray start --autoscaling-config` takes a whole configuration."""
 SCRIPT = """
 import json, sys
 import ray, test_autoscaler
