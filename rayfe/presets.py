@@ -124,15 +124,15 @@ def fig5_quick() -> RunConfig:
     """Fig. 5 within minutes on a laptop: fewer epochs at larger learning rates, longer steps."""
     return dataclasses.replace(
         fig5(),
-        step_length=0.1,
+        step_length=0.15,
         step_growth=2.0,
         tolerance=0.02,
-        refresh=4,
-        neighbours=StencilConfig(gamma_delta=0.25, lam_delta=0.15),
+        refresh=5,
+        neighbours=StencilConfig(gamma_delta=0.3, lam_delta=0.15),
         method_epochs=20.0,
         measure=MeasureConfig(head_draws=16, settle_size=6000, slope_size=4000),
         equilibration=EquilibrationConfig(
-            first_epochs=12, first_schedule="linear", first_learning_rate=1e-2, epochs=1.5, learning_rate=6e-3, batch=512
+            first_epochs=12, first_schedule="linear", first_learning_rate=1e-2, epochs=4, learning_rate=6e-3, batch=512
         ),
     )
 
