@@ -78,7 +78,7 @@ def check_own_process(config: RunConfig) -> None:
     point, name = Point(lam=start.lam, gamma=start.gamma), config.process
     moved_by = tuple(process.moved_by) if isinstance(getattr(process, "moved_by", None), tuple | list) else ()
     fix = 'must have moved_by = ("gamma",) or ("gamma", "lam"): the multipliers that settle what is held'
-    require(bool(moved_by) and set(moved_by) <= set(MULTIPLIERS), "process", name, fix)
+    require("gamma" in moved_by and set(moved_by) <= set(MULTIPLIERS), "process", name, fix)
     needs_lam = "lam" in moved_by and config.stencil != "paper" and config.derivatives != "implicit"
     require(not needs_lam, "stencil", config.stencil, f"{name} settles lam, which needs lam neighbours; give --stencil paper")
     held = _asked(name, "held", "a tuple of rayfe.records.Held", lambda: process.held)
