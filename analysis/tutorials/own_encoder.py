@@ -80,14 +80,14 @@ def main() -> None:
     parser.add_argument("--small", action="store_true", help="little training")
     parser.add_argument("--out", help="the run's folder")
     options = parser.parse_args()
-    epochs = {"first_epochs": 3, "epochs": 1} if options.small else {"first_epochs": 60, "epochs": 10}
+    first, each = (3, 1) if options.small else (60, 10)  # epochs of the start, and of a step
     run = rayfe.walk(
         "digits-smoke",
         model=Wrapped,
         steps=1 if options.small else 6,
         settle=not options.small,
         equilibration=EquilibrationConfig(
-            first_schedule="linear", first_learning_rate=5e-3, learning_rate=2e-3, batch=128, **epochs
+            first_schedule="linear", first_learning_rate=5e-3, learning_rate=2e-3, batch=128, first_epochs=first, epochs=each
         ),
         measure=MeasureConfig(head_draws=16 if options.small else 128),
         out=options.out,

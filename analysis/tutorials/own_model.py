@@ -13,6 +13,7 @@ The model is looked at once before anything is trained: an error names the metho
 from __future__ import annotations
 
 import argparse
+import dataclasses
 
 from torch import Tensor, nn
 
@@ -61,15 +62,25 @@ def main() -> None:
     parser.add_argument("--small", action="store_true", help="a part of MNIST and little training")
     parser.add_argument("--out", help="the run's folder")
     options = parser.parse_args()
-    first = {"first_schedule": "linear", "first_learning_rate": 1e-2, "learning_rate": 6e-3}
+    data, steps = DataConfig(name=options.data), 10
+    training = EquilibrationConfig(
+        first_epochs=10, first_schedule="linear", first_learning_rate=1e-2, epochs=2, learning_rate=6e-3, batch=512
+    )
+    measure = MeasureConfig(head_draws=64)
     if options.small:
-        data = DataConfig(name="mnist:0,1", train_size=400)
-        settings = {"steps": 1, "settle": False, "threads": 1, "measure": MeasureConfig(head_draws=8, probe_size=100)}
-        training = EquilibrationConfig(**first, first_epochs=4, epochs=1, batch=100)
-    else:
-        data, settings = DataConfig(name=options.data), {"steps": 10}
-        training = EquilibrationConfig(**first, first_epochs=10, epochs=2, batch=512)
-    run = rayfe.walk(model=ConvNet, data=data, equilibration=training, out=options.out, **settings)
+        data, steps = DataConfig(name="mnist:0,1", train_size=400), 1
+        training = dataclasses.replace(training, first_epochs=4, epochs=1, batch=100)
+        measure = MeasureConfig(head_draws=8, probe_size=100)
+    run = rayfe.walk(
+        model=ConvNet,
+        data=data,
+        steps=steps,
+        equilibration=training,
+        measure=measure,
+        settle=not options.small,
+        threads=1 if options.small else 2,
+        out=options.out,
+    )
 
     # every accepted step has a row and a stored model
     print(run.accepted[["step", "lam", "gamma", "R", "D", "C", "val_accuracy"]])

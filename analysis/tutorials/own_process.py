@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("--small", action="store_true", help="little training")
     parser.add_argument("--out", help="the run's folder")
     options = parser.parse_args()
-    epochs = {"first_epochs": 10, "epochs": 3} if options.small else {"first_epochs": 80, "epochs": 25}
+    first, each = (10, 3) if options.small else (80, 25)  # epochs of the start, and of a step
     run = rayfe.walk(
         "digits-smoke",
         process=IsoRate,
@@ -65,7 +65,7 @@ def main() -> None:
         step_length=0.15,
         tolerance=0.2 if options.small else 0.02,
         equilibration=EquilibrationConfig(
-            first_schedule="linear", first_learning_rate=1e-2, learning_rate=5e-3, batch=128, **epochs
+            first_schedule="linear", first_learning_rate=1e-2, learning_rate=5e-3, batch=128, first_epochs=first, epochs=each
         ),
         measure=MeasureConfig(head_draws=64),
         out=options.out,

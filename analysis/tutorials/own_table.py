@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--small", action="store_true", help="little training")
     parser.add_argument("--out", help="the run's folder")
     options = parser.parse_args()
-    epochs = {"first_epochs": 20, "epochs": 4} if options.small else {"first_epochs": 200, "epochs": 40}
+    first, each = (20, 4) if options.small else (200, 40)  # epochs of the start, and of a step
     run = rayfe.walk(
         data=breast_cancer(),
         model=ModelConfig(hidden=32, latent=4, classifier_hidden=0),
@@ -50,7 +50,7 @@ def main() -> None:
         tolerance=0.1 if options.small else 0.03,
         step_length=0.2,
         equilibration=EquilibrationConfig(
-            first_schedule="linear", first_learning_rate=1e-2, learning_rate=5e-3, batch=64, **epochs
+            first_schedule="linear", first_learning_rate=1e-2, learning_rate=5e-3, batch=64, first_epochs=first, epochs=each
         ),
         measure=MeasureConfig(head_draws=128),
         out=options.out,
