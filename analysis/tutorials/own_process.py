@@ -23,31 +23,31 @@ from rayfe.surface.process import Process, SingularResponse
 
 
 class IsoRate(Process):
-    """R is constant while gamma grows to `gamma_end`; progress is the way in log gamma. lam falls: D pays for C."""
+    """R is constant while lam falls to `lam_end`, and gamma grows instead; progress is the way in log lam."""
 
-    gamma_end = 12.0
+    lam_end = 0.4
     moved_by = ("gamma", "lam")  # both settle the rate, so neighbours in lam are needed: stencil paper
-    end = "gamma_end"
+    end = "lam_end"
 
     @property
     def held(self) -> tuple[Held, ...]:
         return (Held(R=1.0),)
 
     def velocity(self, point: Point, response: Response) -> Velocity:
-        """gamma_dot = gamma; lam_dot such that R_lam lam_dot + R_gamma gamma_dot = 0."""
+        """lam_dot = -lam; gamma_dot such that R_lam lam_dot + R_gamma gamma_dot = 0."""
         assert response.D_lam is not None
         R_lam = -point.lam * response.D_lam - point.gamma * response.C_lam
         R_gamma = -point.lam * response.D_gamma - point.gamma * response.C_gamma
-        if R_lam <= 0.0:
-            raise SingularResponse("singular", f"R does not grow with lam here: R_lam = {R_lam:.3g}")
-        return Velocity(lam=-R_gamma / R_lam * point.gamma, gamma=point.gamma)
+        if R_gamma <= 0.0:
+            raise SingularResponse("singular", f"R does not grow with gamma here: R_gamma = {R_gamma:.3g}")
+        return Velocity(lam=-point.lam, gamma=R_lam / R_gamma * point.lam)
 
     def left(self, point: Point) -> float:
-        return math.log(self.gamma_end / point.gamma)
+        return math.log(point.lam / self.lam_end)
 
     def moved(self, point: Point, velocity: Velocity, length: float) -> Point:
-        gamma = self.gamma_end if length == self.left(point) else point.gamma * math.exp(length)
-        return Point(lam=point.lam + velocity.lam * length, gamma=gamma, t=point.t)
+        lam = self.lam_end if length == self.left(point) else point.lam * math.exp(-length)
+        return Point(lam=lam, gamma=point.gamma + velocity.gamma * length, t=point.t)
 
 
 def main() -> None:
