@@ -31,15 +31,12 @@ class Run:
     on elsewhere.
     """
 
-    location: str
+    location: str | Path
     """The run's folder, or its URI."""
     failed: Mapping[str, str] = field(default_factory=dict, kw_only=True)
     """Trajectories that failed in the call that returned this, with one line why; the same call tries them again."""
     model_class: type[nn.Module] | None = field(default=None, kw_only=True)
     """The class of its models, where it is not to be imported by the name in run.json."""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "location", str(self.location))  # of a Path
 
     @property
     def rows(self) -> pd.DataFrame:
@@ -104,14 +101,14 @@ class Run:
         return str(to)
 
     def __repr__(self) -> str:
-        return "\n".join([f"Run({self.location!r})", *(f"  {name}: {now}" for name, now in self._standing().items())])
+        return "\n".join([f"Run({str(self.location)!r})", *(f"  {name}: {now}" for name, now in self._standing().items())])
 
     def _repr_html_(self) -> str:
         lines = "".join(f"<li>{html.escape(name)}: {html.escape(now)}</li>" for name, now in self._standing().items())
         rows = self.accepted
         shown = rows[["trajectory", *(name for name in COLUMNS if rows[name].notna().any())]]
         table = shown.to_html(index=False, max_rows=20, float_format="{:.4g}".format, border=0)
-        return f"<p>rayfe run <code>{html.escape(self.location)}</code></p><ul>{lines}</ul>{table}"
+        return f"<p>rayfe run <code>{html.escape(str(self.location))}</code></p><ul>{lines}</ul>{table}"
 
     def _standing(self) -> dict[str, str]:
         store = Store(self.location)

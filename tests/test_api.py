@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -331,3 +333,18 @@ def test_a_transfer_between_two_data_sets_of_ones_own() -> None:
     assert run.accepted.t.tolist() == [0.0, 0.25]
     assert sorted(path.name for path in Path(run.location, "data").iterdir()) == ["high.npz", "low.npz"]
     assert "displacement" in Store(run.location).read_config()["command"]
+
+
+def test_a_run_that_is_not_there_says_so(cwd: Path) -> None:
+    run = rayfe.Run(cwd / "none")
+    assert "no run at" in repr(run)
+    with pytest.raises(FileNotFoundError):
+        _ = run.rows
+    with pytest.raises(ValueError, match=r"give a trajectory: one of \(none stored so far\)"):
+        run.model()
+
+
+def test_importing_rayfe_is_quick() -> None:
+    code = "import sys, rayfe; assert not {'torch', 'pandas', 'ray', 'matplotlib'} & set(sys.modules)"
+    environment = os.environ | {"PYTHONPATH": str(Path(rayfe.__file__).parents[1])}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=60)
