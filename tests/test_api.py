@@ -88,6 +88,7 @@ def notebook(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
 @pytest.fixture(autouse=True)
 def cwd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(job, "draw_all", lambda *_, **__: {})  # seconds, and tested elsewhere
     return tmp_path
 
 
@@ -248,8 +249,10 @@ def test_a_notebooks_model_data_and_process(notebook: Callable[[], None], capsys
     assert rayfe.find_step(run.location, NAME, at={"lam": 99.0}).step == run.step().step == 1
     assert not torch.equal(run.model(0).classifier.weight, run.model(1).classifier.weight)
     assert Path(run.location, "data", "own-digits.npz").exists()
-    assert set(run.figures()) >= {"fig2a_rate_distortion.png"}
-    assert "data:image/png;base64," in run.figures()._repr_html_()
+    figures = run.figures()
+    assert set(figures) >= {"fig2a_rate_distortion.png", "constraint.png"}
+    one = type(figures)({"constraint.png": figures["constraint.png"]})
+    assert one._repr_html_().startswith('<img alt="constraint.png"') and "data:image/png;base64,iVBOR" in one._repr_html_()
 
     notebook()
     assert rayfe_main(["status", run.location]) == 0

@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 
 import rayfe
+from rayfe import job
 from rayfe.store import Store
 
 FOLDER = Path(__file__).parents[2] / "analysis" / "tutorials"
 
 
 def run(name: str, out: Path, monkeypatch: pytest.MonkeyPatch) -> rayfe.Run:
+    monkeypatch.setattr(job, "draw_all", lambda *_, **__: {})  # seconds, and tested elsewhere
     monkeypatch.setattr(sys, "argv", [f"{name}.py", "--small", "--out", str(out)])
     runpy.run_path(str(FOLDER / f"{name}.py"), run_name="__main__")
     return rayfe.Run(str(out))
