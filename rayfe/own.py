@@ -59,7 +59,9 @@ def code_digest(thing: Any) -> str | None:
     try:
         parts = [inspect.getsource(thing)]
     except (OSError, TypeError):  # a class of a notebook has no file, but its functions know their cell
-        for value in vars(thing).values() if inspect.isclass(thing) else ():
+        for name, value in vars(thing).items() if inspect.isclass(thing) else ():
+            if isinstance(value, int | float | str | tuple) and not name.startswith("__"):
+                parts.append(f"{name} = {value!r}")
             with contextlib.suppress(OSError, TypeError):
                 parts += [inspect.getsource(value)] if inspect.isfunction(value) else []
     lines = [line.rstrip() for part in parts for line in textwrap.dedent(part).splitlines()]

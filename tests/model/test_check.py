@@ -15,7 +15,8 @@ from rayfe.cli import main
 from rayfe.config import ModelConfig, UsageError
 from rayfe.data.examples import Dataset, Examples
 from rayfe.model.check import check_trainable
-from rayfe.model.protocol import build_checked
+from rayfe.model.protocol import build, build_checked
+from rayfe.own import name_of
 
 N, FEATURES, LATENT, CLASSES = 4, 6, 3, 2
 X = torch.linspace(0, 1, N * FEATURES).reshape(N, FEATURES)
@@ -145,6 +146,17 @@ def test_each_fault_names_its_method_and_what_is_expected(cls: type[Sound], said
         check_trainable(cls(), "own:Model", X, Y, CLASSES)
     assert caught.value.name == "model.name"
     assert "\n" not in str(caught.value)
+
+
+class NoArguments(Sound):
+    def __init__(self) -> None:
+        super().__init__()
+
+
+def test_a_constructor_that_takes_something_else_is_shown_how_it_is_called() -> None:
+    said = r"cannot be built for examples of shape \(6,\) \(TypeError: .*input_shape.*called as Class\(input_shape=..., classes"
+    with pytest.raises(UsageError, match=said):
+        build(ModelConfig(name=name_of(NoArguments, "model.name")), input_shape=(FEATURES,), classes=CLASSES)
 
 
 def test_a_sound_model_passes_and_keeps_its_weights() -> None:
