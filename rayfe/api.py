@@ -22,16 +22,14 @@ from rayfe.presets import PRESETS
 from rayfe.stored_run import Run
 from rayfe.surface.process import Process
 
-Numbers = float | Sequence[float]
-
 
 def walk(
     preset: str | RunConfig | None = None,
     *,
     model: str | type[nn.Module] | ModelConfig | None = None,
     data: str | Dataset | DataConfig | None = None,
-    lam: Numbers | None = None,
-    gamma: Numbers | None = None,
+    lam: float | Sequence[float] | None = None,
+    gamma: float | Sequence[float] | None = None,
     seed: int | Sequence[int] | None = None,
     process: str | type[Process] | None = None,
     steps: int | None = None,
@@ -76,8 +74,8 @@ def transfer(
     data: str | Dataset | DataConfig | None = None,
     target: str | Dataset | None = None,
     model: str | type[nn.Module] | ModelConfig | None = None,
-    lam: Numbers | None = None,
-    gamma: Numbers | None = None,
+    lam: float | Sequence[float] | None = None,
+    gamma: float | Sequence[float] | None = None,
     seed: int | Sequence[int] | None = None,
     process: str | None = None,
     steps: int | None = None,
