@@ -114,9 +114,20 @@ def check_model(config: RunConfig, data: PathData) -> None:
     batch = config.equilibration.batch
     examples = min(len(dataset.train.y) for dataset in (data.source, data.target) if dataset is not None)
     require(batch <= examples, "equilibration.batch", batch, f"there are {examples} training examples, give at most that many")
-    from rayfe.model.protocol import build_checked  # imports torch
+    _check_own_model(config, data.source)
 
-    build_checked(config.model, data.source)
+
+def _check_own_model(config: RunConfig, dataset: Dataset) -> None:
+    import torch
+
+    from rayfe.equilibrate.replicas import check_stacked, stacks
+    from rayfe.model.protocol import build_checked, some_examples
+
+    model = build_checked(config.model, dataset)
+    cuda = config.device != "cpu" and torch.cuda.is_available()
+    if ":" in config.model.name and config.per_part != 1 and stacks(model, torch.device("cuda" if cuda else "cpu")):
+        models = [model, build_checked(config.model, dataset)]
+        check_stacked(models, config.model.name, *some_examples(config.model, dataset))
 
 
 def _with_replicas(config: RunConfig, store: Store) -> RunConfig:

@@ -102,11 +102,15 @@ def build_checked(config: ModelConfig, dataset: Dataset) -> Any:
     Raises:
         UsageError: model.name; it does not do what `Representation` says.
     """
-    shape = input_shape(config, dataset.input_shape)
-    model = build(config, input_shape=shape, classes=dataset.classes)
-    examples = dataset.train.take(np.arange(min(4, len(dataset.train.y))))
-    x = torch.from_numpy(np.ascontiguousarray(examples.x)).reshape(-1, *shape)
-    x = x.float() / 255.0 if x.dtype == torch.uint8 else x.float()
+    x, y = some_examples(config, dataset)
+    model = build(config, input_shape=tuple(x.shape[1:]), classes=dataset.classes)
     with torch.random.fork_rng(devices=[]):
-        check_trainable(model, config.name, x, torch.from_numpy(examples.y), dataset.classes)
+        check_trainable(model, config.name, x, y, dataset.classes)
     return model
+
+
+def some_examples(config: ModelConfig, dataset: Dataset) -> tuple[Tensor, Tensor]:
+    """The first four training examples as the model sees them, x (4, *input_shape) in [0, 1], and their labels."""
+    examples = dataset.train.take(np.arange(min(4, len(dataset.train.y))))
+    x = torch.from_numpy(np.ascontiguousarray(examples.x)).reshape(-1, *input_shape(config, dataset.input_shape))
+    return (x.float() / 255.0 if x.dtype == torch.uint8 else x.float()), torch.from_numpy(examples.y)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,8 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from rayfe.cli import main
-from rayfe.config import ModelConfig, UsageError
+from rayfe.config import EquilibrationConfig, ModelConfig, RunConfig, UsageError
 from rayfe.data.examples import Dataset, Examples
+from rayfe.data.paths import PathData
+from rayfe.equilibrate.replicas import check_stacked
+from rayfe.job import check_model
 from rayfe.model.check import check_trainable
 from rayfe.model.protocol import build, build_checked
 from rayfe.own import name_of
@@ -157,6 +161,24 @@ def test_a_constructor_that_takes_something_else_is_shown_how_it_is_called() -> 
     said = r"cannot be built for examples of shape \(6,\) \(TypeError: .*input_shape.*called as Class\(input_shape=..., classes"
     with pytest.raises(UsageError, match=said):
         build(ModelConfig(name=name_of(NoArguments, "model.name")), input_shape=(FEATURES,), classes=CLASSES)
+
+
+class Branches(Sound):
+    def classify(self, z: Tensor) -> Any:
+        return self.classifier(z) if self.classifier.weight.sum().item() > 0 else -self.classifier(z)
+
+
+def test_a_model_that_vmap_cannot_take_is_told_how_to_train_without_it() -> None:
+    check_trainable(Branches(), "own:Model", X, Y, CLASSES)
+    with pytest.raises(UsageError, match=r"stacked by torch.func.vmap \(RuntimeError: .*--replicas-per-evaluator 1"):
+        check_stacked([Branches(), Branches()], "own:Model", X, Y)
+    check_stacked([Sound(), Sound()], "own:Model", X, Y)
+    replicas = RunConfig(model=ModelConfig(name=name_of(Branches, "model.name")), equilibration=EquilibrationConfig(batch=4))
+    examples = Examples(x=X.numpy(), y=Y.numpy())
+    data = PathData(kind="still", source=Dataset(name="x", train=examples, validation=examples, class_names=("a", "b")))
+    with pytest.raises(UsageError, match="--replicas-per-evaluator 1"):
+        check_model(replicas, data)
+    check_model(dataclasses.replace(replicas, replicas_per_evaluator=1), data)
 
 
 def test_a_sound_model_passes_and_keeps_its_weights() -> None:
