@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test bench chaos service lint clean
+.PHONY: demo test bench chaos service docs lint clean
 
 demo: .venv/installed
 	$(BIN)/python jobs/isoc.py mnist-quick --out runs/mnist-quick
@@ -17,6 +17,9 @@ chaos: .venv/installed
 
 service: .venv/installed
 	$(BIN)/python -m pytest -m slow -s tests/test_service.py
+
+docs: .venv/installed
+	$(BIN)/python docs/make_api.py
 
 lint: .venv/installed
 	$(BIN)/ruff check .

@@ -1,21 +1,46 @@
 """rayfe drives encoder/decoder/classifier models along the rate-distortion-classification equilibrium surface.
 
-After Gao & Chaudhari, "A Free-Energy Principle for Representation Learning" (2020). Runs are made by the commands in
-jobs/; `load_run` and `load_model` read what they left.
+After Gao & Chaudhari, "A Free-Energy Principle for Representation Learning" (2020). `walk` and `transfer` do in Python what
+the commands in jobs/ do; `Run`, `load_run` and `load_model` read what both leave.
 """
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
     from torch import nn
 
+    from rayfe.api import transfer, walk
+    from rayfe.config import UsageError
+    from rayfe.data.arrays import dataset
+    from rayfe.records import StepRecord
+    from rayfe.stored_run import Run
+
 __version__ = "0.1.0"
-__all__ = ["__version__", "load_model", "load_run"]
+__all__ = ["Run", "UsageError", "__version__", "dataset", "find_step", "load_model", "load_run", "transfer", "walk"]
+
+_HOMES: Mapping[str, str] = MappingProxyType(
+    {
+        "Run": "rayfe.stored_run",
+        "UsageError": "rayfe.config",
+        "dataset": "rayfe.data.arrays",
+        "transfer": "rayfe.api",
+        "walk": "rayfe.api",
+    }
+)
+
+
+def __getattr__(name: str) -> Any:
+    """Imports what is asked for: torch and pandas take seconds, and nothing here needs both for `import rayfe`."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
 
 
 def load_run(location: str | Path) -> pd.DataFrame:
@@ -33,20 +58,38 @@ def load_run(location: str | Path) -> pd.DataFrame:
 
 
 def load_model(
-    location: str | Path, trajectory: str, step: int | None = None, *, at: Mapping[str, float] | None = None
+    location: str | Path,
+    trajectory: str,
+    step: int | None = None,
+    *,
+    at: Mapping[str, float] | None = None,
+    model: type[nn.Module] | None = None,
 ) -> nn.Module:
     """The model of an accepted step, in evaluation mode on the CPU: step number `step`, or the one nearest to `at`.
 
     It has `encode(x) -> (mean, log_variance)`, `decode(z) -> x_hat` shaped like x, and `classify(z) -> logits`; x is
     float in [0, 1], (N, features) for an MLP and (N, *input_shape) for every other model. `at={"C": 0.1}` or
     `at={"lam": 1.0, "t": 0.5}` names columns of the rows; of the accepted steps whose weights are stored it takes the one
-    where these columns are nearest, each measured in units of its range along the trajectory.
+    where these columns are nearest, each measured in units of its range along the trajectory (`find_step` says which).
+    `model` is the class of the run's models, where it cannot be imported by the name in run.json: it was defined in
+    a notebook, or has moved.
 
     Raises:
         FileNotFoundError: there is no run at `location`, or these weights are not kept any more (`--keep-states`).
-        ValueError: the run has no such trajectory, accepted step or column, or not exactly one of `step` and `at` is given.
+        ValueError: the run has no such trajectory, accepted step or column, not exactly one of `step` and `at` is given, or
+            the class is not to be found here.
         CorruptFile: the weights are not the ones that the step's row describes.
     """
-    from rayfe.stored_model import load_model as load  # torch and pandas take seconds to import: not for `import rayfe`
+    from rayfe.stored_model import load_model as load
 
-    return load(location, trajectory, step, at=at)
+    return load(location, trajectory, step, at=at, model=model)
+
+
+def find_step(location: str | Path, trajectory: str, *, at: Mapping[str, float]) -> StepRecord:
+    """The row of the step that `load_model` takes for the same `at`: `find_step(...).step` is its number, `.C` its C.
+
+    Raises as `load_model` does.
+    """
+    from rayfe.stored_model import find_step as find
+
+    return find(location, trajectory, at=at)

@@ -4,6 +4,7 @@ run.json                                the configuration
 steps/<trajectory>.parquet              one row per attempted step; a step exists exactly when its row is here
 readings/<trajectory>.parquet           one row per replica, split and recorded update
 states/<trajectory>/<step>.safetensors  weights of an accepted step
+data/<name>.npz                         examples that a run was given as arrays, from Python
 couplings/<split>.parquet               pairs of source and target examples, of transfers by displacement
 carry/<trajectory>/<step>.safetensors   what the next step needs besides the weights; of the last two steps only
 steps/.previous-*, readings/.previous-* the same tables before the last commit, for when one is damaged
@@ -41,6 +42,10 @@ def carry_path(record: StepRecord) -> str:
 
 def coupling_path(split: str) -> str:
     return f"couplings/{split}.parquet"
+
+
+def data_path(name: str) -> str:
+    return f"data/{name}.npz"
 
 
 def previous_path(path: str) -> str:

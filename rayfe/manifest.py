@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.metadata
 import json
@@ -19,6 +20,7 @@ from rayfe.data.paths import PathData
 from rayfe.files import CorruptFile
 from rayfe.layout import CONFIG
 from rayfe.options import dashed, option_of
+from rayfe.own import code_digest, named
 from rayfe.store import Store
 
 ALL: Literal["all"] = "all"
@@ -47,10 +49,27 @@ def manifest_of(job: str, preset: str, argv: list[str], config: RunConfig, data:
         "classes": data.classes,
         "class_names": data.source.class_names,
         "data_sha256": fingerprint(data),
+        "code_sha256": own_code(config),
         "versions": {"python": platform.python_version()}
         | {name: importlib.metadata.version(name) for name in ("torch", "ray", "numpy")},
     }
     return json.loads(json.dumps(manifest))
+
+
+def digest_of(manifest: Mapping[str, Any]) -> str:
+    """Eight letters that tell runs with other rows apart: by configuration, data and code of the user's own."""
+    defining = [manifest[name] for name in ("job", "identity", "data_sha256", "code_sha256")]
+    return hashlib.sha256(json.dumps(defining, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def own_code(config: RunConfig) -> dict[str, str]:
+    """Digests of the classes and functions of the user's own, by the field that names them, where their source can be read."""
+    names = {"model.name": config.model.name, "process": config.process, "path.cost": config.path.cost}
+    digests = {}
+    for field, name in names.items():
+        with contextlib.suppress(UsageError):  # what cannot be imported is refused by whoever needs it
+            digests[field] = code_digest(named(name, field, known="")) if ":" in name else None
+    return {field: digest for field, digest in digests.items() if digest is not None}
 
 
 def _portable(name: str) -> str:
@@ -118,6 +137,10 @@ def stored_manifest(store: Store, manifest: Mapping[str, Any], config: RunConfig
             _refuse_change(name, value, before.get(name))
     other_data = "its examples are not those of the stored run; use another --out, or the data of that run"
     require(sha256 == manifest["data_sha256"], "data.name", config.data.name, other_data)
+    for field, digest in manifest["code_sha256"].items():
+        same_code = stored.get("code_sha256", {}).get(field, digest) == digest
+        fix = "its code is not that of the stored run; use another --out, or the code of that run"
+        require(same_code, field, manifest["config"][field], fix)
     return stored
 
 

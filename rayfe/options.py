@@ -9,7 +9,9 @@ import importlib.util
 import io
 import os
 import re
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import tyro
 
@@ -91,6 +93,24 @@ def parse(job: str, preset: str, arguments: list[str]) -> RunConfig:
     raise error
 
 
+def words_of(fields: Mapping[str, Any], default: RunConfig) -> list[str]:
+    """Fields by dotted name, as `flat` gives them, in the words of a command line; without what is `default`'s already.
+
+    `parse` makes the configuration of them, or says what is wrong with them.
+    """
+    words, usual = [], flat(default)
+    for name, value in fields.items():
+        if name in usual and type(value) is type(usual[name]) and value == usual[name]:
+            continue
+        group, dot, leaf = dashed(name).rpartition(".")
+        if isinstance(value, bool):
+            words.append(f"--{group}{dot}{leaf if value else f'no-{leaf}'}")
+        else:
+            several = isinstance(value, Iterable) and not isinstance(value, str)
+            words += [f"--{group}{dot}{leaf}", *map(str, value if several else (value,))]  # type: ignore[arg-type]
+    return words
+
+
 def _checkoption_ofs(arguments: list[str], default: RunConfig) -> None:
     """Refuse unknown options by name; tyro's message names everything behind them, too."""
     known = ["--help"]
@@ -155,15 +175,18 @@ def _before(stray: str, arguments: list[str]) -> tuple[str, str]:
     return (options[-1] if options else "PRESET"), stray
 
 
-def absolute(config: RunConfig, preset: str) -> RunConfig:
-    """`config` with the paths of this machine made absolute: trials of Ray work in other folders."""
+def absolute(config: RunConfig, preset: str, *, own: Collection[str] = ()) -> RunConfig:
+    """`config` with the paths of this machine made absolute: trials of Ray work in other folders.
+
+    `own` are names of data that are no files.
+    """
     out = f"runs/{preset}" if config.out is None else config.out
     require(bool(out.strip()), "out", repr(out), "give a folder or a URI")
     if "://" not in out:
         out = _path(out)
     root = None if config.data.root is None else _path(config.data.root)
-    target = None if config.path.target is None else _data(config.path.target)
-    data = dataclasses.replace(config.data, root=root, name=_data(config.data.name))
+    target = None if config.path.target is None else _data(config.path.target, own)
+    data = dataclasses.replace(config.data, root=root, name=_data(config.data.name, own))
     path = dataclasses.replace(config.path, target=target)
     board = None if config.tensorboard is None else _path(config.tensorboard)
     return dataclasses.replace(config, out=out, data=data, path=path, tensorboard=board)
@@ -177,9 +200,10 @@ def check_packages(config: RunConfig) -> None:
         require(not missing, name, value, f"its package is missing; pip install {module}")
 
 
-def _data(name: str) -> str:
+def _data(name: str, own: Collection[str]) -> str:
     """A data set's name with the path of a file of the user's own made absolute."""
-    return "npz:" + _path(name.removeprefix("npz:")) if name.startswith("npz:") and name != "npz:" else name
+    file = name.startswith("npz:") and name != "npz:" and name not in own
+    return "npz:" + _path(name.removeprefix("npz:")) if file else name
 
 
 def _path(text: str) -> str:

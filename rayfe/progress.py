@@ -13,9 +13,10 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from rayfe.config import RunConfig
+from rayfe.config import RunConfig, UsageError
 from rayfe.records import Point, StepRecord
 from rayfe.summary import STOPS
+from rayfe.surface.process import Process
 from rayfe.trajectory.processes import process_of
 from rayfe.trajectory.seek import reached
 
@@ -96,9 +97,9 @@ def way_done(accepted: Sequence[StepRecord], config: RunConfig) -> float:
         return last.step * config.equilibration.epochs / config.method_epochs
     if config.seek:
         return 1.0 if reached(config, last) else 0.0
-    process = process_of(config, k=start.k)
-    whole = process.left(_point(start))
-    return 1.0 - process.left(_point(last)) / whole if math.isfinite(whole) else 0.0
+    process = _process(config, start)
+    whole = math.inf if process is None else process.left(_point(start))
+    return 1.0 - process.left(_point(last)) / whole if process is not None and math.isfinite(whole) else 0.0
 
 
 def _end(accepted: Sequence[StepRecord], config: RunConfig) -> str | None:
@@ -107,8 +108,17 @@ def _end(accepted: Sequence[StepRecord], config: RunConfig) -> str | None:
         return f"{config.method_epochs:g} epochs" if way_done(accepted, config) >= 1.0 - 1e-12 else None
     if config.seek:
         return reached(config, accepted[-1])
-    end = process_of(config, k=accepted[0].k).ended([_point(row) for row in accepted])
+    process = _process(config, accepted[0])
+    end = None if process is None else process.ended([_point(row) for row in accepted])
     return {"lam_end": f"lam_end {config.lam_end:g}", "t_end": "t 1"}.get(end, end) if end else None
+
+
+def _process(config: RunConfig, start: StepRecord) -> Process | None:
+    """The process of a run; None where it is a class that this process does not have, such as a notebook's."""
+    try:
+        return process_of(config, k=start.k)
+    except UsageError:
+        return None
 
 
 def _point(row: StepRecord) -> Point:

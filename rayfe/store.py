@@ -25,6 +25,7 @@ from rayfe.layout import (
     CONFIG,
     carry_path,
     coupling_path,
+    data_path,
     key,
     previous_path,
     read_checked,
@@ -106,6 +107,18 @@ class Store:
         """Write figures/NAME; returns its path relative to the run."""
         self._files.write(f"figures/{name}", data)
         return f"figures/{name}"
+
+    def keep_data(self, name: str, data: bytes) -> None:
+        """Write data/NAME.npz, a copy of examples that are in no file of the user's."""
+        self._files.write(data_path(name), data)
+
+    def has_data(self, name: str) -> bool:
+        """Whether `keep_data` wrote it."""
+        return self._files.exists(data_path(name))
+
+    def data_folder(self) -> str | None:
+        """Where copies of data are, as a path of this machine; None if the run is not on it."""
+        return self.url("data") if self._files.local else None
 
     def write_coupling(self, split: str, data: bytes) -> None:
         """Write couplings/SPLIT.parquet: how source and target of a run are coupled."""

@@ -9,26 +9,40 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from rayfe.config import ModelConfig
+from rayfe.config import ModelConfig, UsageError
 from rayfe.equilibrate.replicas import load_weights
 from rayfe.model.protocol import build, input_shape
 from rayfe.records import StepRecord
 from rayfe.store import Store
+
+__all__ = ["find_row", "find_step", "load_model", "model_of"]
 
 WANTED = ("lam", "gamma", "t", "R", "D", "C", "F", "accuracy", "val_R", "val_D", "val_C", "val_accuracy")
 """Columns that `at` may name."""
 
 
 def load_model(
-    location: str | Path, trajectory: str, step: int | None = None, *, at: Mapping[str, float] | None = None
+    location: str | Path,
+    trajectory: str,
+    step: int | None = None,
+    *,
+    at: Mapping[str, float] | None = None,
+    model: type[nn.Module] | None = None,
 ) -> nn.Module:
     """The model of an accepted step, in evaluation mode on the CPU; documented at `rayfe.load_model`."""
     store = Store(location)
-    return model_of(store, store.read_config(), find_row(store, trajectory, step, at))
+    return model_of(store, store.read_config(), find_row(store, trajectory, step, at), cls=model)
 
 
-def model_of(store: Store, run: Mapping[str, Any], row: StepRecord) -> nn.Module:
-    """The model of one accepted row of the run whose run.json is `run`.
+def find_step(location: str | Path, trajectory: str, *, at: Mapping[str, float]) -> StepRecord:
+    """The row whose model `load_model` takes; documented at `rayfe.find_step`."""
+    store = Store(location)
+    store.read_config()  # says where there is no run
+    return find_row(store, trajectory, None, at)
+
+
+def model_of(store: Store, run: Mapping[str, Any], row: StepRecord, *, cls: type[nn.Module] | None = None) -> nn.Module:
+    """The model of one accepted row of the run whose run.json is `run`; `cls` stands in for the class that this names.
 
     Raises:
         FileNotFoundError: its weights are not kept any more.
@@ -37,7 +51,12 @@ def model_of(store: Store, run: Mapping[str, Any], row: StepRecord) -> nn.Module
     """
     fields = {name.removeprefix("model."): value for name, value in run["config"].items() if name.startswith("model.")}
     config = ModelConfig(**fields)
-    model = build(config, input_shape=input_shape(config, tuple(run["input_shape"])), classes=run["classes"])
+    shape = input_shape(config, tuple(run["input_shape"]))
+    try:
+        model = build(config, input_shape=shape, classes=run["classes"], cls=cls)
+    except UsageError as error:
+        fix = f"{error.fix}; or hand the class over: load_model(..., model=Class)"
+        raise UsageError(error.name, error.value, error.fix if cls else fix) from error
     load_weights(model, store.state(row))
     return model.eval()
 

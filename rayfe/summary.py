@@ -112,6 +112,7 @@ def _line(name: Hashable, walk: pd.DataFrame, tolerance: float) -> dict[str, Any
         values = numbers(steps, column)
         line[f"{column}_start"], line[f"{column}_end"] = (values[0], values[-1]) if len(values) else (np.nan, np.nan)
     line["C0"] = line["C_start"]
+    line["holds_C"] = len(steps) > 0 and not np.isnan(numbers(steps, "C_target")[-1])
     line["excess_percent"] = float(steps["excess_percent"].max())
     return line | _drift_columns(steps, tolerance) | _held_columns(steps)
 
@@ -146,7 +147,7 @@ def verdict(line: Mapping[str, Any]) -> str:
     if line["accepted_steps"] == 0:
         held = "the start is not there yet" if np.isnan(line["C0"]) else f"only the start so far, C0 = {line['C0']:.4g} nats"
         return f"{held}; ended: {_ending(line)}"
-    if line["process"] in ("seek", "iso-functional"):
+    if line["process"] in ("seek", "iso-functional") or not line["holds_C"]:
         return _held_verdict(line)
     size, error = abs(line["drift_percent"]), line["drift_se_percent"]
     limit = f"tolerance {100 * line['tolerance']:.3g} %, equivalence test"

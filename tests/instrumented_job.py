@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-import rayfe.cli
+import rayfe.job
 import rayfe.runner
 from rayfe.backend.analytic import AnalyticBackend
 from rayfe.backend.base import Backend, Relay
@@ -72,6 +72,6 @@ def run(make: Make) -> Any:
 if __name__ == "__main__":
     kind, delay, log, *argv = sys.argv[1:]
     if kind == "analytic":
-        rayfe.cli.check_model = lambda config, data: None  # what it builds is not used here, and torch takes seconds
+        rayfe.job.check_model = lambda config, data: None  # what it builds is not used here, and torch takes seconds
     rayfe.runner.run = run(Make(kind, float(delay), log))
     sys.exit(main("isoc", argv))

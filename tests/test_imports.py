@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "rayfe"
 LAYERS = [
     ["tables", "records", "config"],
-    ["files", "pipes", "rows", "signals", "surface", "weights"],
+    ["files", "own", "pipes", "rows", "signals", "surface", "weights"],
     ["lease", "summary"],
     ["layout", "figures", "summary_transfer"],
     ["recovery"],
@@ -24,7 +24,8 @@ LAYERS = [
     ["sweep"],
     ["atlas", "export", "plan", "runner", "stored_model"],
     ["benchmark", "report"],
-    ["cli"],
+    ["job", "stored_run"],
+    ["api", "cli"],
     ["commands"],
     ["__main__"],
 ]

@@ -51,6 +51,14 @@ def test_a_wish_that_cannot_be_met_is_one_line(store: Store, step: int | None, a
         find_row(store, NAME, step, at)
 
 
+def test_find_step_says_which_step_a_wish_leads_to(store: Store) -> None:
+    store.create({})
+    row = rayfe.find_step(store.url(), NAME, at={"C": 0.29})
+    assert (row.step, row.C) == (2, pytest.approx(0.3))
+    with pytest.raises(FileNotFoundError, match="no run at"):
+        rayfe.find_step("nowhere", NAME, at={"C": 0.29})
+
+
 def test_load_model_needs_a_run() -> None:
     with pytest.raises(FileNotFoundError, match="no run at"):
         rayfe.load_model("nowhere", NAME, at={"C": 0.1})

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from rayfe.cli import check_model
 from rayfe.commands.parser import Refused
 from rayfe.config import RunConfig
 from rayfe.data.here import load_here
+from rayfe.job import check_model
 from rayfe.options import absolute, parse, split_preset
 from rayfe.plan import Plan, Sizes, plan_of
 from rayfe.presets import PRESETS

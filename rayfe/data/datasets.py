@@ -72,9 +72,12 @@ def load(config: DataConfig) -> Dataset:
         dataset = {"mnist": _mnist, "fashion-mnist": _fashion_mnist, "cifar10": _cifar10, "digits": _digits}[kind](config)
     if chosen is not None:
         dataset = with_classes(dataset, chosen)
-    if config.train_size is not None:
-        dataset = with_train_size(dataset, config.train_size)
-    return dataset
+    return reduced(dataset, config)
+
+
+def reduced(dataset: Dataset, config: DataConfig) -> Dataset:
+    """The data set with the number of training examples that `config` asks for."""
+    return dataset if config.train_size is None else with_train_size(dataset, config.train_size)
 
 
 def _refuse_name(name: str, kind: str) -> NoReturn:

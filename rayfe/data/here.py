@@ -12,19 +12,20 @@ from rayfe.data.datasets import FASHION_DEBIAN, FROM_FOLDER, cache_folder
 from rayfe.data.paths import PathData, load_path
 
 
-def load_here(config: RunConfig, root: str | None = None) -> PathData:
+def load_here(config: RunConfig, root: str | None = None, *, kept: str | None = None) -> PathData:
     """What `load_path` gives, from `root` or the places where files are kept; couplings are not computed.
 
-    `root`: the folder of fashion-mnist or cifar10, or of a user's own npz file.
+    `root`: the folder of fashion-mnist or cifar10, or of a user's own npz file; `kept`: where a run keeps its copy of
+    data that it was given as arrays.
 
     Raises:
         UsageError: the files are not here.
     """
     root = config.data.root if root is None else root
-    target = config.path.target
-    config = replace(config, data=replace(config.data, name=_within(config.data.name, root)))
-    if target is not None:
-        config = replace(config, path=replace(config.path, target=_within(target, root)))
+    for folder in (root, kept):
+        config = replace(config, data=replace(config.data, name=_within(config.data.name, folder)))
+        if config.path.target is not None:
+            config = replace(config, path=replace(config.path, target=_within(config.path.target, folder)))
     if _kind(config.data.name) not in FROM_FOLDER:
         return load_path(replace(config, data=replace(config.data, root=None)))
     failed = None

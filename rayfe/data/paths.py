@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Literal
 
-from rayfe.config import RunConfig, require
+from rayfe.config import DataConfig, RunConfig, require
 from rayfe.data.coupling import Coupling
-from rayfe.data.datasets import load
+from rayfe.data.datasets import load, reduced
 from rayfe.data.examples import Dataset
 from rayfe.data.pairing import Outputs, pair_classes, relabelled
 from rayfe.records import Split
@@ -36,16 +37,18 @@ class PathData:
         return self.source.input_shape
 
 
-def load_path(config: RunConfig) -> PathData:
+def load_path(config: RunConfig, own: Mapping[str, Dataset] = MappingProxyType({})) -> PathData:
     """The data sets that a configuration names, labelled by the classifier's outputs; nothing is coupled yet.
+
+    `own` are data sets that only this process has, by the name that the configuration has for them.
 
     Raises:
         UsageError: there is no such data, or source and target do not go together.
     """
-    source = load(config.data)
+    source = _named(config.data, own)
     if config.path.target is None:
         return PathData(kind="still", source=source)
-    target = load(replace(config.data, name=config.path.target))
+    target = _named(replace(config.data, name=config.path.target), own)
     require(
         source.input_shape == target.input_shape,
         "path.target",
@@ -59,6 +62,10 @@ def load_path(config: RunConfig) -> PathData:
         target=relabelled(target, outputs.target, outputs.names),
         outputs=outputs,
     )
+
+
+def _named(config: DataConfig, own: Mapping[str, Dataset]) -> Dataset:
+    return reduced(own[config.name], config) if config.name in own else load(config)
 
 
 def coupled(

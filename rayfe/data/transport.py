@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 import resource
 import time
@@ -16,6 +15,7 @@ from rayfe.config import PathConfig, UsageError, require
 from rayfe.data.coupling import Coupling
 from rayfe.data.examples import Examples
 from rayfe.data.sinkhorn import NotConverged, blocks, sinkhorn, sparse_coupling
+from rayfe.own import named
 
 EXACT_LIMIT = 6000 * 6000
 """Largest cost matrix of the exact solver (float64: 288 MB, and as much for the plan)."""
@@ -262,12 +262,7 @@ def _flat(examples: Examples) -> np.ndarray:
 def _function(name: str) -> Callable[[np.ndarray, np.ndarray], np.ndarray] | None:
     if name == "squared-l2":
         return None
-    module, _, attribute = name.partition(":")
-    try:
-        function = getattr(importlib.import_module(module), attribute)
-    except Exception as error:  # importing runs a module of the user's own
-        fix = f"cannot be imported ({error}); give squared-l2, or package.module:function"
-        raise UsageError("path.cost", name, fix) from error
+    function = named(name, "path.cost", known="give squared-l2, or package.module:function")
     require(callable(function), "path.cost", name, "is not a function, give package.module:function")
     return function
 

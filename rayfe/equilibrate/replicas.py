@@ -6,13 +6,15 @@ import abc
 import contextlib
 import copy
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state
 
-from rayfe.model.objective import Noise, Objective, PerExample
+from rayfe.config import UsageError
+from rayfe.model.objective import Noise, Objective, PerExample, draw_noise
 from rayfe.records import Weights
 
 
@@ -162,7 +164,24 @@ class Stacked(Replicas):
 
 def make_replicas(models: Sequence[nn.Module], device: torch.device) -> Replicas:
     """Stacked where that is faster: more than one replica, and no convolutions on a CPU."""
-    convolutions = any(isinstance(module, nn.modules.conv._ConvNd) for module in models[0].modules())
-    if len(models) == 1 or (convolutions and device.type == "cpu"):
-        return Looped(models)
-    return Stacked(models)
+    return Looped(models) if len(models) == 1 or not stacks(models[0], device) else Stacked(models)
+
+
+def stacks(model: nn.Module, device: torch.device) -> bool:
+    """Whether several replicas of this model are stacked on the device."""
+    return device.type != "cpu" or not any(isinstance(module, nn.modules.conv._ConvNd) for module in model.modules())
+
+
+def check_stacked(models: Sequence[Any], name: str, x: Tensor, y: Tensor) -> None:
+    """Try on x (N, *input_shape) and y (N,) what a stencil will do with models of a user's own, before anything is trained.
+
+    Raises:
+        UsageError: model.name; they cannot be stacked.
+    """
+    noise = draw_noise(torch.Generator(), n=len(x), latent=models[0].latent, decoder_draws=1, head_draws=2, dtype=torch.float32)
+    try:
+        Stacked(models).functionals(x, y, noise, predict=False).D.sum().backward()
+    except Exception as error:  # a model of the user's own may raise anything
+        reason = f"{type(error).__name__}: {error}".partition("\n")[0]
+        fix = f"fails where replicas are stacked by torch.func.vmap ({reason}); --replicas-per-evaluator 1 trains them in turn"
+        raise UsageError("model.name", name, fix) from error

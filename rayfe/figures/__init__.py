@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import base64
+from collections.abc import Iterator, Mapping
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from rayfe.config import TRANSFERS
 from rayfe.figures.drawing import PALETTE, Draw, Walk, png
@@ -25,9 +27,11 @@ __all__ = [
     "FIGURES",
     "PALETTE",
     "Draw",
+    "PictureBook",
     "Walk",
     "constraint",
     "draw_all",
+    "figures_of",
     "free_energy_of_equilibration",
     "free_energy_of_walk",
     "multipliers",
@@ -52,12 +56,30 @@ def draw_all(
     `tolerance` (a fraction) draws the band of the constraint. Baselines next to transfers are drawn into the
     transfers' figures; without transfers they have their own.
     """
-    if figures is not None:
-        return {name: png(draw(rows, readings, tolerance)) for name, draw in figures.items()}
-    drawn: dict[str, bytes] = {}
-    for own, kinds in _families(rows):
-        drawn |= {name: png(draw(own, readings, tolerance)) for name, draw in kinds.items()}
-    return drawn
+    return {name: png(figure) for name, figure in _each(rows, readings, tolerance, figures)}
+
+
+class PictureBook(dict[str, Figure]):
+    """Figures by file name, which a notebook shows."""
+
+    def _repr_html_(self) -> str:
+        sources = {name: base64.b64encode(png(figure)).decode() for name, figure in self.items()}
+        images = (f'<img alt="{name}" width="480" src="data:image/png;base64,{source}">' for name, source in sources.items())
+        return "".join(images)
+
+
+def figures_of(rows: pd.DataFrame, readings: pd.DataFrame, *, tolerance: float | None = None) -> PictureBook:
+    """What `draw_all` draws, as figures."""
+    return PictureBook(_each(rows, readings, tolerance, None))
+
+
+def _each(
+    rows: pd.DataFrame, readings: pd.DataFrame, tolerance: float | None, figures: Mapping[str, Draw] | None
+) -> Iterator[tuple[str, Figure]]:
+    families = _families(rows) if figures is None else [(rows, figures)]
+    for own, kinds in families:
+        for name, draw in kinds.items():
+            yield name, draw(own, readings, tolerance)
 
 
 def _families(rows: pd.DataFrame) -> list[tuple[pd.DataFrame, Mapping[str, Draw]]]:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import math
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rayfe.config import ModelConfig, UsageError
+from rayfe.config import ModelConfig, UsageError, require
+from rayfe.data.examples import Dataset
+from rayfe.model.check import check_shapes, check_trainable
 from rayfe.model.mlp import MLP
 from rayfe.model.resnet import ResNet
+from rayfe.own import named
 
 BUILT_IN: Mapping[str, type[nn.Module]] = MappingProxyType({"mlp": MLP, "resnet": ResNet})
 """Models by the name that needs no module."""
@@ -55,20 +58,13 @@ def model_class(config: ModelConfig) -> type[nn.Module]:
     """
     if config.name in BUILT_IN:
         return BUILT_IN[config.name]
-    module_name, _, class_name = config.name.partition(":")
-    if not class_name:
-        raise UsageError(
-            "model.name", config.name, f"give {', '.join(BUILT_IN)}, or package.module:Class of a model of your own"
-        )
-    try:
-        found = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError) as error:
-        raise UsageError("model.name", config.name, f"cannot be imported ({error})") from error
+    known = f"give {', '.join(BUILT_IN)}, or package.module:Class of a model of your own"
+    require(":" in config.name, "model.name", config.name, known)
+    found = named(config.name, "model.name", known=known)
+    module = inspect.isclass(found) and issubclass(found, nn.Module)
+    require(module, "model.name", config.name, f"is {found!r}, expected a subclass of torch.nn.Module")
     missing = [name for name in ("encode", "decode", "classify") if not callable(getattr(found, name, None))]
-    if not (inspect.isclass(found) and issubclass(found, nn.Module)) or missing:
-        raise UsageError(
-            "model.name", config.name, f"must be a torch.nn.Module with methods {', '.join(missing or ['encode'])}"
-        )
+    require(not missing, "model.name", config.name, f"lacks the method {' and '.join(missing)} (rayfe/model/protocol.py)")
     return found
 
 
@@ -77,35 +73,44 @@ def input_shape(config: ModelConfig, shape: tuple[int, ...]) -> tuple[int, ...]:
     return (math.prod(shape),) if config.name == "mlp" else shape
 
 
-def build(config: ModelConfig, *, input_shape: tuple[int, ...], classes: int, seed: int = 0) -> Any:
+def build(
+    config: ModelConfig, *, input_shape: tuple[int, ...], classes: int, seed: int = 0, cls: type[nn.Module] | None = None
+) -> Any:
     """A newly initialised model (a torch.nn.Module that meets `Representation`); its initial weights are a function of `seed` alone.
 
+    `cls` stands in for the class that `config.name` names.
+
     Raises:
-        UsageError: the model's outputs do not have the shapes of the protocol.
+        UsageError: it cannot be built, or its outputs do not have the shapes of the protocol.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = model_class(config)(input_shape=input_shape, classes=classes, config=config)
-        _check_shapes(model, config, input_shape=input_shape, classes=classes)
+        try:
+            model = (model_class(config) if cls is None else cls)(input_shape=input_shape, classes=classes, config=config)
+        except UsageError:
+            raise
+        except Exception as error:  # a model of the user's own may raise anything
+            fix = f"cannot be built for examples of shape {input_shape} ({type(error).__name__}: {error}); it is called as "
+            raise UsageError("model.name", config.name, fix + "Class(input_shape=..., classes=..., config=...)") from error
+        check_shapes(model, config.name, torch.full((2, *input_shape), 0.5), classes)
     return model
 
 
-def _check_shapes(model: Any, config: ModelConfig, *, input_shape: tuple[int, ...], classes: int) -> None:
-    latent = getattr(model, "latent", None)
-    if not isinstance(latent, int):
-        raise UsageError("model.name", config.name, "must have an integer attribute `latent`, the dimensions of z")
-    training = model.training
-    model.eval()
-    with torch.no_grad():
-        x = torch.full((2, *input_shape), 0.5)
-        mean, log_variance = model.encode(x)
-        shapes = {
-            "encode": (tuple(mean.shape), (2, latent)),
-            "encode (log-variance)": (tuple(log_variance.shape), (2, latent)),
-            "decode": (tuple(model.decode(mean).shape), tuple(x.shape)),
-            "classify": (tuple(model.classify(mean).shape), (2, classes)),
-        }
-    model.train(training)
-    for method, (found, expected) in shapes.items():
-        if found != expected:
-            raise UsageError("model.name", config.name, f"{method} returns shape {found} for two examples, expected {expected}")
+def build_checked(config: ModelConfig, dataset: Dataset) -> Any:
+    """A new model for a data set, after a look at what it gives for examples and at its gradients (`check`).
+
+    Raises:
+        UsageError: model.name; it does not do what `Representation` says.
+    """
+    x, y = some_examples(config, dataset)
+    model = build(config, input_shape=tuple(x.shape[1:]), classes=dataset.classes)
+    with torch.random.fork_rng(devices=[]):
+        check_trainable(model, config.name, x, y, dataset.classes)
+    return model
+
+
+def some_examples(config: ModelConfig, dataset: Dataset) -> tuple[Tensor, Tensor]:
+    """The first four training examples as the model sees them, x (4, *input_shape) in [0, 1], and their labels."""
+    examples = dataset.train.take(np.arange(min(4, len(dataset.train.y))))
+    x = torch.from_numpy(np.ascontiguousarray(examples.x)).reshape(-1, *input_shape(config, dataset.input_shape))
+    return (x.float() / 255.0 if x.dtype == torch.uint8 else x.float()), torch.from_numpy(examples.y)

@@ -1,0 +1,156 @@
+"""Writes docs/api.md from docstrings: python docs/make_api.py (a test compares them)."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import re
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import rayfe
+from rayfe import config, records
+from rayfe.data.examples import Dataset, Examples
+from rayfe.model.protocol import Representation
+from rayfe.surface.process import Conditions, Process
+
+PAGE = Path(__file__).parent / "api.md"
+HEAD = """# Python
+
+Written from the docstrings by `python docs/make_api.py`. `docs/guide.md` says what it is for.
+"""
+PARTS = (
+    config.RunConfig,
+    config.DataConfig,
+    config.PathConfig,
+    config.ModelConfig,
+    config.EquilibrationConfig,
+    config.RenewalConfig,
+    config.MeasureConfig,
+    config.StencilConfig,
+    config.ImplicitConfig,
+)
+
+
+def page() -> str:
+    """The whole of docs/api.md."""
+    parts = [HEAD, "## Functions\n"]
+    parts += [function(f"rayfe.{name}", getattr(rayfe, name)) for name in ("walk", "transfer", "dataset")]
+    parts += [function(f"rayfe.{name}", getattr(rayfe, name)) for name in ("load_run", "load_model", "find_step")]
+    parts += ["## A run\n", *members("rayfe.Run", rayfe.Run)]
+    parts += ["## What a class of your own offers\n"]
+    parts += [*members("rayfe.model.protocol.Representation", Representation)]
+    parts += [*members("rayfe.surface.process.Process", Process, Conditions)]
+    parts += [fields(f"rayfe.records.{cls.__name__}", cls) for cls in (records.Held, records.Point, records.Response)]
+    parts += [fields("rayfe.records.Velocity", records.Velocity)]
+    parts += [fields(f"rayfe.data.examples.{cls.__name__}", cls) for cls in (Dataset, Examples)]
+    parts += [
+        "## Settings\n\nOf `rayfe.config`: arguments of `walk` and `transfer` by these names, options of the jobs by dotted ones.\n"
+    ]
+    parts += [fields(f"rayfe.config.{cls.__name__}", cls) for cls in PARTS]
+    parts += ["## Columns of rows\n", columns()]
+    return "\n".join(parts)
+
+
+def function(name: str, thing: Any) -> str:
+    """A heading, the signature and the docstring."""
+    signature = signature_of(thing)
+    if len(name) + len(signature) > 110:
+        inner, _, result = signature[1:].rpartition(") -> ")
+        signature = "(\n" + "".join(f"    {argument},\n" for argument in arguments(inner)) + f") -> {result}"
+    return f"### {name}\n\n```text\n{name}{signature}\n```\n\n{prose(thing)}\n"
+
+
+def signature_of(thing: Any) -> str:
+    """The signature without the quotes of annotations that are not evaluated, and without self."""
+    text = re.sub(r"(: |-> )'([^']*)'", r"\1\2", str(inspect.signature(thing)))
+    return re.sub(r"^\(self(, )?", "(", text)
+
+
+def arguments(text: str) -> Iterator[str]:
+    """The arguments of a signature, split at the commas outside brackets."""
+    depth, begin = 0, 0
+    for index, letter in enumerate(text):
+        depth += (letter in "([{") - (letter in ")]}")
+        if letter == "," and depth == 0:
+            yield text[begin:index].strip()
+            begin = index + 1
+    yield text[begin:].strip()
+
+
+def members(name: str, *classes: type) -> Iterator[str]:
+    """A class, and of it and its bases the fields, and the public methods and properties that have a docstring."""
+    yield f"### {name}\n\n{prose(classes[0])}\n"
+    lines = [f"- `{field}`: {one_line(text)}" for cls in classes for field, text in field_docs(cls).items()]
+    for member, value in (item for cls in classes for item in vars(cls).items()):
+        thing = value.fget if isinstance(value, property) else value
+        if member.startswith("_") or not callable(thing) or not inspect.getdoc(thing):
+            continue
+        shown = member if isinstance(value, property) else f"{member}{signature_of(thing)}"
+        lines.append(f"- `{shown}`: {one_line(inspect.getdoc(thing) or '')}")
+    yield "\n".join(lines) + "\n"
+
+
+def fields(name: str, cls: Any) -> str:
+    """A dataclass as a table of its fields."""
+    docs = field_docs(cls)
+    if not docs:
+        names = ", ".join(f"`{field.name}`" for field in dataclasses.fields(cls))
+        return f"### {name}\n\n{prose(cls)}\n\nFields: {names}.\n"
+    lines = [f"### {name}\n\n{prose(cls)}\n", "| field | default | meaning |", "|---|---|---|"]
+    for field in dataclasses.fields(cls):
+        lines.append(f"| `{field.name}` | {default(field)} | {cell(docs.get(field.name, ''))} |")
+    return "\n".join(lines) + "\n"
+
+
+def default(field: dataclasses.Field[Any]) -> str:
+    if field.default is not dataclasses.MISSING:
+        return f"`{field.default!r}`"
+    if field.default_factory is not dataclasses.MISSING:
+        return f"`{getattr(field.default_factory, '__name__', '...')}()`"
+    return ""
+
+
+def columns() -> str:
+    """The columns of `load_run`, with the descriptions that the Parquet schema has, too."""
+    lines = ["| column | meaning |", "|---|---|"]
+    described = {field.name: field.metadata["description"] for field in dataclasses.fields(records.StepRecord)}
+    return "\n".join(lines + [f"| `{name}` | {cell(text)} |" for name, text in described.items()]) + "\n"
+
+
+def field_docs(cls: type) -> dict[str, str]:
+    """The strings that stand below the fields of a class."""
+    (body,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
+    assert isinstance(body, ast.ClassDef)
+    docs = {}
+    for statement, after in zip(body.body, body.body[1:], strict=False):
+        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+            value = after.value if isinstance(after, ast.Expr) else None
+            if isinstance(value, ast.Constant) and isinstance(value.value, str):
+                docs[statement.target.id] = inspect.cleandoc(value.value)
+    return docs
+
+
+def prose(thing: Any) -> str:
+    """A docstring as Markdown: what it raises as a list."""
+    text, _, raises = (inspect.getdoc(thing) or "").partition("\nRaises:\n")
+    if not raises:
+        return text
+    entries = textwrap.dedent(raises).strip()
+    joined = "\n".join(f"- {line}" if not line.startswith(" ") else f"  {line.strip()}" for line in entries.splitlines())
+    return f"{text.rstrip()}\n\nRaises:\n\n{joined}"
+
+
+def one_line(text: str) -> str:
+    return " ".join(text.partition("\nRaises:")[0].split())
+
+
+def cell(text: str) -> str:
+    return one_line(text).replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")

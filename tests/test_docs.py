@@ -1,0 +1,256 @@
+"""What README.md and docs/ show can be run: commands are read by their own parsers, Python is executed in small."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import functools
+import importlib.util
+import inspect
+import re
+import runpy
+import shlex
+import sys
+import types
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import tyro
+
+import rayfe
+from rayfe import api, job
+from rayfe.__main__ import main as rayfe_main
+from rayfe.commands import COMMANDS
+from rayfe.commands.parser import Refused
+from rayfe.config import DataConfig, MeasureConfig, RunConfig, UsageError, flat
+from rayfe.options import dashed, parse, split_preset
+from rayfe.presets import PRESETS
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return [text for found, text in BLOCK.findall(page.read_text()) if found == language]
+
+
+def commands(page: Path) -> Iterator[str]:
+    """The command lines of a page: of its blocks, and of the code in its sentences."""
+    for text in (*blocks(page, ""), *blocks(page, "bash")):
+        yield from (line for line in text.replace("\\\n", " ").splitlines() if line.strip())
+    prose = BLOCK.sub("", page.read_text())
+    for span in re.findall(r"`([^`]+)`", prose):
+        words = " ".join(span.split())
+        if words in {"python -m rayfe", *(f"python -m rayfe {name}" for name in COMMANDS)}:
+            continue  # a name, not a line to type
+        if re.match(r"(python |python3 |make |ray job submit )", words) and "[" not in words and "..." not in words:
+            yield words
+
+
+# --- commands -----------------------------------------------------------------------------------------------------------
+
+
+class Parsed(Exception):
+    """A command's parser was content; nothing was run."""
+
+
+@pytest.fixture
+def only_parsing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """argparse and tyro raise Parsed where they would hand over to the command."""
+    read_words, call = argparse.ArgumentParser.parse_args, tyro.cli
+
+    def parse_args(self: argparse.ArgumentParser, *arguments: Any) -> None:
+        read_words(self, *arguments)
+        raise Parsed
+
+    def cli(command: Any, *arguments: Any, **options: Any) -> Any:
+        if command is RunConfig:  # a job's options, which are only read
+            return call(command, *arguments, **options)
+        if inspect.isclass(command):
+            call(command, *arguments, **options)
+            raise Parsed
+
+        @functools.wraps(command)
+        def instead(*_: Any, **__: Any) -> None:
+            raise Parsed
+
+        return call(instead, *arguments, **options)
+
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse_args)
+    monkeypatch.setattr(tyro, "cli", cli)
+
+
+def check(line: str) -> None:
+    """Raises unless the command exists and takes these words."""
+    for part in shlex.join(shlex.split(line, comments=True)).split(" '&&' "):
+        check_words(shlex.split(part))
+
+
+def check_words(words: list[str]) -> None:
+    match words:
+        case ["make", target]:
+            assert re.search(rf"^{re.escape(target)}:", (ROOT / "Makefile").read_text(), re.MULTILINE), target
+        case ["ray", "job", "submit", *options, "python", script]:
+            check_words(["python", script])
+        case ["ray", "job", "submit", *rest]:
+            check_words(rest[rest.index("--") + 1 :])
+        case ["python3", "-m", "venv", ".venv"]:
+            pass
+        case [".venv/bin/pip", "install", *rest]:
+            assert all((ROOT / word).exists() for word in rest if word.endswith(".txt"))
+        case ["python" | ".venv/bin/python", "-m", "rayfe", "check", name, *options]:
+            read_options(name, options)
+        case ["python" | ".venv/bin/python", "-m", "rayfe", *arguments]:
+            content(lambda: rayfe_main(arguments))
+        case ["python" | ".venv/bin/python", script, *arguments]:
+            name = Path(script).stem
+            assert (ROOT / script).is_file(), script
+            if script.startswith("jobs/") and name in PRESETS:
+                read_options(name, arguments)
+            elif script.startswith("docs/"):
+                assert not arguments
+            else:
+                content(lambda: run_script(script, arguments))
+        case _:
+            raise AssertionError(f"no check for this command: {shlex.join(words)}")
+
+
+def read_options(name: str, arguments: list[str]) -> None:
+    preset, options = split_preset(name, arguments)
+    if options != ["--help"]:
+        parse(name, preset, options)
+
+
+def content(run: Callable[[], Any]) -> None:
+    """Whether a command gets beyond its parser."""
+    with pytest.raises(Parsed):
+        run()
+
+
+def run_script(script: str, arguments: list[str]) -> None:
+    before, sys.argv = sys.argv, [script, *arguments]
+    try:
+        runpy.run_path(str(ROOT / script), run_name="__main__")
+    finally:
+        sys.argv = before
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.usefixtures("only_parsing")
+def test_commands_are_understood(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wrong = []
+    for line in commands(page):
+        try:
+            check(line)
+        except (AssertionError, UsageError, Refused, SystemExit, ValueError, pytest.fail.Exception) as error:
+            wrong.append(f"{line}: {type(error).__name__} {error} {capsys.readouterr().err}")
+    assert not wrong
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "make dinner",
+        "python jobs/isoc.py mnist-slow",
+        "python jobs/isoc.py --gama 4",
+        "python jobs/isoc.py --gamma four",
+        "python jobs/transfer.py --path.kind teleport",
+        "python jobs/nothing.py",
+        "python jobs/benchmark.py --form medium",
+        "python analysis/polish.py runs/x --epoch 3",
+        "python analysis/fig2.py",
+        "python analysis/tutorials/own_model.py --tiny",
+        "python -m rayfe export RUN --step 12",
+        "python -m rayfe stats RUN",
+        "python -m rayfe check isoc --lam 0",
+        "ray job submit --working-dir . -- python jobs/isoc.py fig9",
+        "rayfe walk",
+    ],
+)
+@pytest.mark.usefixtures("only_parsing")
+def test_a_wrong_command_would_be_noticed(line: str) -> None:
+    with pytest.raises((AssertionError, UsageError, SystemExit, ValueError, pytest.fail.Exception)):
+        check(line)
+
+
+def test_options_named_in_sentences_exist() -> None:
+    sources = [*(ROOT / "rayfe").rglob("*.py"), *(ROOT / "analysis").rglob("*.py")]
+    written = {option for path in sources for option in re.findall(r'"(--[a-z][\w.-]*)"', path.read_text())}
+    known = written | {"--" + dashed(name) for name in flat(RunConfig())} | {"--help", "--transport", "--form", "--budget"}
+    known |= {re.sub(r"^--([\w.-]*\.)?", r"--\1no-", option) for option in known}
+    for page in PAGES:
+        for span in re.findall(r"`(--[^`]+)`", BLOCK.sub("", page.read_text())):
+            options = re.findall(r"(?<!\S)--[a-z][\w.-]*", span)
+            assert set(options) <= known, (page.name, span)
+
+
+# --- Python -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the pages' Python is executed; it has the run that README.md speaks of."""
+    place = tmp_path_factory.mktemp("docs")
+    with pytest.MonkeyPatch.context() as patch:
+        small_runs(patch)
+        rayfe.walk("mnist-quick", steps=3, out=place / "runs" / "mnist-quick", quiet=True)
+    return place
+
+
+def small_runs(patch: pytest.MonkeyPatch) -> None:
+    """Every walk and transfer is carried out with little training on few examples."""
+    real = job.carry_out
+
+    def carry_out(asked: job.Job, console: Any) -> dict[str, str]:
+        config = asked.config
+        training = dataclasses.replace(
+            config.equilibration, first_epochs=2.0, first_schedule="linear", first_learning_rate=1e-2, epochs=0.5, batch=32
+        )
+        small = dataclasses.replace(
+            config,
+            steps=min(config.steps, 3),
+            settle=False,
+            threads=1,
+            data=DataConfig(name=config.data.name.replace("mnist", "mnist:0,1"), train_size=200),
+            equilibration=training,
+            measure=MeasureConfig(head_draws=8, probe_size=50),
+        )
+        return real(dataclasses.replace(asked, config=small), console)
+
+    patch.setattr(api, "carry_out", carry_out)
+    patch.setattr(job, "draw_all", lambda *_, **__: {})  # seconds, and tested elsewhere
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: page.name)
+def test_python_runs(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    notebook = types.ModuleType("__main__")
+    notebook.__dict__["x"] = torch.rand(4, 784)
+    monkeypatch.setitem(sys.modules, "__main__", notebook)
+    monkeypatch.chdir(folder)
+    small_runs(monkeypatch)
+    for text in blocks(page, "python"):
+        exec(compile(text, page.name, "exec"), notebook.__dict__)
+
+
+def test_each_page_shows_what_it_should() -> None:
+    """So that a block whose fence is mistyped does not escape."""
+    shown = {page.name: len(blocks(page, "python")) for page in PAGES}
+    assert shown["README.md"] >= 2
+    assert shown["guide.md"] >= 4
+    assert {language for page in PAGES for language, _ in BLOCK.findall(page.read_text())} <= {"", "bash", "python", "text"}
+    for page in PAGES:
+        assert page.read_text().count("```") == 2 * len(BLOCK.findall(page.read_text())), page.name
+    text = (ROOT / "README.md").read_text()
+    assert all(f"python -m rayfe {name}" in text for name in COMMANDS)
+
+
+def test_api_page_is_that_of_the_docstrings() -> None:
+    spec = importlib.util.spec_from_file_location("make_api", ROOT / "docs" / "make_api.py")
+    assert spec is not None and spec.loader is not None
+    make_api = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(make_api)
+    assert make_api.PAGE.read_text() == make_api.page(), "run: python docs/make_api.py"
