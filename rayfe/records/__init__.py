@@ -1,0 +1,58 @@
+"""The vocabulary: every record that crosses a module border, and every column that is stored."""
+
+from rayfe.records.points import (
+    Functionals,
+    Held,
+    Outcome,
+    Point,
+    Reading,
+    Replica,
+    Response,
+    Split,
+    StepKey,
+    Velocity,
+    Weights,
+)
+from rayfe.records.requests import (
+    Annealing,
+    Answer,
+    Differentiated,
+    DifferentiateRequest,
+    Equilibrated,
+    EquilibrateRequest,
+    Measured,
+    MeasureRequest,
+    Request,
+    Settled,
+    SettleRequest,
+)
+from rayfe.records.stored import Commit, ReadingRecord, StepRecord, column
+
+__all__ = [
+    "Annealing",
+    "Answer",
+    "Commit",
+    "Differentiated",
+    "DifferentiateRequest",
+    "Equilibrated",
+    "EquilibrateRequest",
+    "Functionals",
+    "Held",
+    "Measured",
+    "MeasureRequest",
+    "Outcome",
+    "Point",
+    "Reading",
+    "ReadingRecord",
+    "Replica",
+    "Request",
+    "Response",
+    "Settled",
+    "SettleRequest",
+    "Split",
+    "StepKey",
+    "StepRecord",
+    "Velocity",
+    "Weights",
+    "column",
+]
