@@ -28,6 +28,8 @@ READ = {
     Split.TARGET: [("target_", name) for name in ("C", "accuracy")],
 }
 """Columns by the split of a reading: prefix and name."""
+CERTIFICATE = ("J_K", "J_K_se", "J_K_ess", "grad_norm")
+"""Columns of a certificate."""
 RESPONSE = (
     *("D_lam", "D_gamma", "C_lam", "C_gamma", "C_lam_se", "C_gamma_se"),
     *("hess_max_eig", "maxwell_gap", "F_t", "D_t", "C_t"),
@@ -48,6 +50,8 @@ def step_record(
     """A row from the readings of its model; `columns` are those that are stored as they come. `seconds` is the driver's."""
     for reading in tested:
         columns |= {prefix + name: getattr(reading, name) for prefix, name in READ[reading.split]}
+        if reading.certificate is not None:
+            columns |= {name: getattr(reading.certificate, name) for name in CERTIFICATE}
     if response is not None:
         columns |= {name: getattr(response, name) for name in RESPONSE}
     if velocity is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import math
 import time
@@ -13,6 +14,7 @@ import numpy as np
 from rayfe.backend.base import Backend
 from rayfe.equilibrate.settle import find_shift, settled_weights
 from rayfe.records import (
+    Certificate,
     Differentiated,
     DifferentiateRequest,
     Equilibrated,
@@ -126,7 +128,11 @@ class AnalyticBackend(Backend):
         models = [_start(replica) for replica in request.replicas]
         draws = {split: self._draws(request.key.seed, split, request.purpose) for split in request.splits}
         readings = tuple(
-            self._reading(replica, model, split=split, update=0, draws=draws[split], slope_in_t=request.slope_in_t)
+            self._certified(
+                request,
+                model,
+                self._reading(replica, model, split=split, update=0, draws=draws[split], slope_in_t=request.slope_in_t),
+            )
             for replica, model in zip(request.replicas, models, strict=True)
             for split in request.splits
         )
@@ -182,6 +188,16 @@ class AnalyticBackend(Backend):
             C_noise=C_noise,
             F_t=self._slope_in_t(model, point) if slope_in_t and split is Split.TRAIN else None,
         )
+
+    def _certified(self, request: MeasureRequest, model: np.ndarray, reading: Reading) -> Reading:
+        """The encoder of such a model is its posterior, so J_K = J for every K; grad J is over its two multipliers."""
+        lam, gamma = map(float, model)
+        if not request.certify or reading.split is not Split.TRAIN or not self.surface.contains(lam, gamma):
+            return reading
+        off = _multipliers(reading.point) - model
+        gradient = self.surface.at(reading.point.t).hessian(lam, gamma) @ off
+        found = Certificate(J_K=reading.F, J_K_se=0.0, J_K_ess=1.0, grad_norm=float(np.linalg.norm(gradient)))
+        return dataclasses.replace(reading, certificate=found)
 
     def _functionals(self, model: np.ndarray, t: float) -> tuple[float, float, float]:
         """R, D, C of a model at t; NaN outside the surface's domain, as of a network whose weights overflowed."""

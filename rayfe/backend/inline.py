@@ -17,7 +17,8 @@ from rayfe.data.batches import derived_seed, generator
 from rayfe.data.device import DeviceExamples, DevicePath, Displacement, Mixture, Still, to_device
 from rayfe.data.examples import Dataset
 from rayfe.data.paths import PathData
-from rayfe.equilibrate.implicit import PRODUCT_COST, Curvature, Half, derivatives
+from rayfe.equilibrate.certify import certify
+from rayfe.equilibrate.implicit import PRODUCT_COST, Curvature, derivatives, draw_parts
 from rayfe.equilibrate.measure import FORWARD, read, read_draws, reading_cost, recompute_statistics, slope_in_t
 from rayfe.equilibrate.replicas import Replicas, load_weights, make_replicas, weights_of
 from rayfe.equilibrate.schedule import first_rate, walk_rate
@@ -210,7 +211,11 @@ class InlineBackend(Backend):
 
     def differentiate(self, request: DifferentiateRequest) -> Differentiated:
         config, model = self._config.implicit, self._model(request.weights, seed=0)
-        halves = self._halves(request, latent=model.latent)
+        path, t = self._paths[Split.TRAIN], request.point.t
+        # The same examples and noise for every model of a seed.
+        order, noise = (generator(self._device, request.key.seed, "implicit", name) for name in ("order", "noise"))
+        n, latent = min(config.examples, len(path)) // 2, model.latent
+        halves = tuple(draw_parts(path, t, n, count=2, latent=latent, decoder_draws=2, order=order, noise=noise))
         curvature = Curvature(model, halves, request.point, damping=config.damping)
         found = derivatives(curvature, iterations=config.iterations, accuracy=config.accuracy)
         (D_lam, D_gamma), (C_lam, C_gamma) = found.hessian.tolist()
@@ -231,21 +236,6 @@ class InlineBackend(Backend):
             examples=curvature.examples * (PRODUCT_COST * curvature.products + 3.0),
         )
 
-    def _halves(self, request: DifferentiateRequest, *, latent: int) -> list[Half]:
-        """The same examples and noise for every model of a seed."""
-        path, seed = self._paths[Split.TRAIN], request.key.seed
-        n = min(self._config.implicit.examples, len(path)) // 2
-        order = generator(self._device, seed, "implicit", "order")
-        noise = generator(self._device, seed, "implicit", "noise")
-        return [
-            Half(
-                examples=examples,
-                noise=draw_noise(noise, n=n, latent=latent, decoder_draws=2, head_draws=8, dtype=self._dtype),
-                weights=torch.full((n,), 1.0 / n, dtype=self._dtype, device=self._device),
-            )
-            for examples in path.batches(request.point.t, n, updates=2, rng=order)
-        ]
-
     def _read(self, model: Representation, replica: Replica, split: Split, request: MeasureRequest) -> tuple[Reading, float]:
         """One reading and its cost. `TARGET`: the end of the validation path, batch-norm as it is at the model's own t."""
         path = self._paths[Split.TRAIN if split is Split.TRAIN else Split.VALIDATION]
@@ -262,6 +252,9 @@ class InlineBackend(Backend):
             part = path if config.slope_size is None else path.thinned(config.slope_size)
             slope, more = slope_in_t(model, part, replica.point, config=config, rng=rng("slope in t"))
             reading, cost = dataclasses.replace(reading, F_t=slope), cost + more
+        if request.certify and split is Split.TRAIN:
+            found, more = certify(model, path, reading, config=config, rng=rng)
+            reading, cost = dataclasses.replace(reading, certificate=found), cost + more
         return reading, cost
 
     def _recompute(

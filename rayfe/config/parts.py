@@ -165,6 +165,12 @@ class MeasureConfig:
     """Training images on which J is read during an equilibration."""
     chunk: int = 4000
     """Examples per forward pass; also the batch over which batch-norm statistics are pooled."""
+    bound_size: int | None = 500
+    """Training images, the same at every step, on which J_K (10) is read; None: it is not."""
+    bound_draws: int = 8
+    """K of the bound J_K: draws of z per image."""
+    gradient_size: int | None = 4000
+    """Training images, the same at every step, from which the norm of J's gradient is read; None: it is not."""
 
     def __post_init__(self) -> None:
         require(
@@ -178,6 +184,11 @@ class MeasureConfig:
                 at_least(f"measure.{name}", getattr(self, name), 2)
         at_least("measure.probe_size", self.probe_size, 2)
         at_least("measure.chunk", self.chunk, 2)
+        if self.bound_size is not None:
+            at_least("measure.bound_size", self.bound_size, 2)
+        if self.gradient_size is not None:
+            at_least("measure.gradient_size", self.gradient_size, 16)
+        at_least("measure.bound_draws", self.bound_draws, 1)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,7 @@
 """The vocabulary: every record that crosses a module border, and every column that is stored."""
 
 from rayfe.records.points import (
+    Certificate,
     Functionals,
     Held,
     Outcome,
@@ -31,6 +32,7 @@ from rayfe.records.stored import Commit, ReadingRecord, StepRecord, column
 __all__ = [
     "Annealing",
     "Answer",
+    "Certificate",
     "Commit",
     "Differentiated",
     "DifferentiateRequest",

@@ -97,6 +97,22 @@ class Replica:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Certificate:
+    """How far a model may be from equilibrium, read on a fixed part of the training split at its own multipliers.
+
+    None: not asked for.
+    """
+
+    J_K: float | None = None
+    """K-sample bound of F, -log Z <= J_K <= R + lam D + gamma C (10), (14), nats."""
+    J_K_se: float | None = None
+    J_K_ess: float | None = None
+    """Mean effective sample size of its draws as a share of K."""
+    grad_norm: float | None = None
+    """Norm of the gradient of J over the parameters (`certify.gradient_norm`)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Reading:
     """R, D, C and accuracy of one model on one split, in evaluation mode unless `split` is PROBE.
 
@@ -120,6 +136,8 @@ class Reading:
     C_noise: tuple[float, ...] = ()
     F_t: float | None = None
     """dJ/dt at fixed weights, batch-norm statistics moving with t (the envelope theorem's dF/dt); None: not asked for."""
+    certificate: Certificate | None = None
+    """What was read on a fixed part of the training split besides; None: not asked for."""
 
     @property
     def F(self) -> float:

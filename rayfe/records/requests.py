@@ -87,6 +87,8 @@ class MeasureRequest:
     """Names the draws: those that steer a step ("settle") and those that judge it ("test") differ."""
     slope_in_t: bool = False
     """Read F_t of every replica on the training split, too."""
+    certify: bool = False
+    """Read the certificate of every replica on a fixed part of the training split, too."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -75,10 +75,23 @@ class StepRecord:
     )
     excess: float | None = column("F above the lower envelope of this trajectory's models so far, nats", default=None)
     chart_defect: float | None = column("F after the settle above the quadratic model of the stencil, nats", default=None)
-    grad_norm: float | None = column("norm of the gradient of J over parameters", default=None)
+    grad_norm: float | None = column(
+        "norm of the gradient of J over all parameters at this row's model and multipliers: root of the mean product of the "
+        "gradients from pairs of 8 random parts of the training split, fixed by the seed and together measure.gradient_size images, "
+        "each with its own draws and batch-norm statistics. The square is unbiased but for its cut at 0: nothing beyond noise",
+        default=None,
+    )
     F_start: float | None = column("J on the probe before training, training-mode batch-norm", default=None)
     F_end: float | None = column("J on the probe after training, training-mode batch-norm", default=None)
-    J_K: float | None = column("K-sample bound of the free energy (10), nats", default=None)
+    J_K: float | None = column(
+        "K-sample bound of the free energy (10), (14), nats; D without its Gaussian constant. F minus the mean of J_1 - J_K over a "
+        "fixed part of the training split (measure.bound_size images, K = measure.bound_draws)",
+        default=None,
+    )
+    J_K_se: float | None = column("standard error of J_K over these images and the draws of z", default=None)
+    J_K_ess: float | None = column(
+        "mean effective sample size of the K draws as a share of K, 1 at an exact posterior", default=None
+    )
     lam_dot: float | None = column("velocity in lam that led here, per unit of log lam (walk) or of t (transfer)", default=None)
     gamma_dot: float | None = column(
         "velocity in gamma that led here, per unit of log lam (walk) or of t (transfer)", default=None

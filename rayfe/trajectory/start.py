@@ -13,7 +13,7 @@ from rayfe.surface.response import response_of
 from rayfe.surface.stencil import centre_only, neighbours
 from rayfe.trajectory.base import WalkFailed
 from rayfe.trajectory.chart import tangents_from, tangents_of
-from rayfe.trajectory.step import Chart, by_name, certificate, differentiated, measure_request
+from rayfe.trajectory.step import Chart, by_name, certificate, differentiated, judging_request, measure_request
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,8 +53,8 @@ def start_equilibrium(
         response, tangents, certified = exact.response, tangents_from(exact, moved_by), certificate(exact)
     else:
         response, tangents, certified = response_of(read), tangents_of(moved_by, replicas, walk.weights), {}
-    settled = (Replica(name="settled", point=point, weights=None),)
-    tested = work.measured((yield measure_request(work, settled, walk.weights[:1], "test", splits=splits)))
+    settled = Replica(name="settled", point=point, weights=None)
+    tested = work.measured((yield judging_request(work, settled, walk.weights[0], splits)))
     train = tested.readings[0]
     columns = certified | {
         "tested": tested.readings,

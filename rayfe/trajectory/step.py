@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -89,7 +90,7 @@ def take_step(
         columns |= {"C_before_settle": settled.before.C, "settle_shift": settled.shift["gamma"]}
         columns |= {"settle_shift_lam": shift_lam}
     replica = Replica(name="settled", point=point, weights=weights)
-    tested = work.measured((yield measure_request(work, (replica,), (weights,), "test", splits=splits)))
+    tested = work.measured((yield judging_request(work, replica, weights, splits)))
     train = tested.readings[0]
     columns |= {
         "tested": tested.readings,
@@ -164,6 +165,11 @@ def measure_request(
         for replica, trained in zip(replicas, weights, strict=True)
     )
     return MeasureRequest(key=work.key, replicas=tuple(now), splits=splits, purpose=purpose, slope_in_t=slope_in_t)
+
+
+def judging_request(work: Work, replica: Replica, weights: Weights | None, splits: tuple[Split, ...]) -> MeasureRequest:
+    """Read a step's model at last, with draws that neither training nor settling saw, and its certificate."""
+    return dataclasses.replace(measure_request(work, (replica,), (weights,), "test", splits=splits), certify=True)
 
 
 def by_name(readings: Sequence[Reading]) -> dict[str, Reading]:

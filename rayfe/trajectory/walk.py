@@ -29,7 +29,7 @@ from rayfe.trajectory.prediction import predicted_velocity
 from rayfe.trajectory.processes import process_class, process_of
 from rayfe.trajectory.renewal import renew
 from rayfe.trajectory.start import start_equilibrium
-from rayfe.trajectory.step import Chart, measure_request, take_step
+from rayfe.trajectory.step import Chart, judging_request, take_step
 from rayfe.weights import along, pack, slope, unpack
 
 RENEWAL_GAIN = 1e-3
@@ -171,7 +171,7 @@ class Walk(Trajectory):
         if found is None:
             return self._commit(work, here, Outcome.NOT_EQUILIBRATED, rejected, columns, accepted_state=None, carry={})
         replica = Replica(name="settled", point=found.point, weights=found.weights)
-        tested = work.measured((yield measure_request(work, (replica,), (found.weights,), "test", splits=self._judged)))
+        tested = work.measured((yield judging_request(work, replica, found.weights, self._judged)))
         train = tested.readings[0]
         columns |= {
             "tested": tested.readings,
