@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load_model", "load_run"]
+__all__ = ["__version__", "error_bars", "load_model", "load_run"]
 
 
 def load_run(location: str | Path) -> pd.DataFrame:
@@ -30,6 +30,13 @@ def load_run(location: str | Path) -> pd.DataFrame:
     from rayfe.store import load_rows
 
     return load_rows(location)
+
+
+def error_bars(rows: pd.DataFrame) -> pd.DataFrame:
+    """Standard errors of the rows of `load_run`, the noise of training included: see `rayfe.errors.error_bars`."""
+    from rayfe.errors import error_bars as bars
+
+    return bars(rows)
 
 
 def load_model(

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from rayfe.errors import error_bars
 from rayfe.surface.stepper import STOPS
 
 NO_STOP = "no named stop"
@@ -81,7 +82,8 @@ def envelope_excess(rows: pd.DataFrame) -> pd.Series:
 def summarize(rows: pd.DataFrame, tolerance: float) -> pd.DataFrame:
     """One line per trajectory of steps rows (columns of StepRecord, any order).
 
-    Names ending in `_start` and `_end` are of the first and last accepted step. `drift_percent` is C/C0 - 1
+    Names ending in `_start` and `_end` are of the first and last accepted step, `R_se_end`, `D_se_end` and `gamma_se_end` the
+    standard errors of the last one with the noise of training (`errors`; NaN for a short walk). `drift_percent` is C/C0 - 1
     at the step where it is largest in size, signed, with its standard error; `drift_ok` the equivalence test
     over all accepted steps after the start (None if there is none). `excess_percent` is the largest
     `envelope_excess` in per cent of F. Trajectories without an accepted row have null numbers.
@@ -111,6 +113,9 @@ def _line(name: Hashable, walk: pd.DataFrame, tolerance: float) -> dict[str, Any
     for column in ("lam", "gamma", "R", "D", "C", "val_C", "val_accuracy"):
         values = numbers(steps, column)
         line[f"{column}_start"], line[f"{column}_end"] = (values[0], values[-1]) if len(values) else (np.nan, np.nan)
+    bars = error_bars(steps)
+    for column in ("R", "D", "gamma"):
+        line[f"{column}_se_end"] = float(bars[f"{column}_total_se"].iloc[-1]) if len(bars) else np.nan
     line["C0"] = line["C_start"]
     line["excess_percent"] = float(steps["excess_percent"].max())
     return line | _drift_columns(steps, tolerance) | _held_columns(steps)
@@ -157,7 +162,7 @@ def verdict(line: Mapping[str, Any]) -> str:
     )
     if np.isnan(error):
         held = f"C off by up to {size:.2f} % (no standard error, not tested)"
-    D, R = (_course(name, line[f"{name}_start"], line[f"{name}_end"]) for name in ("D", "R"))
+    D, R = (_course(name, line[f"{name}_start"], line[f"{name}_end"], line[f"{name}_se_end"]) for name in ("D", "R"))
     return f"{held}; {D} while {R}; ended: {_ending(line)}"
 
 
@@ -195,9 +200,9 @@ def _ending(line: Mapping[str, Any]) -> str:
     return line["end"] if line["end"] == NO_STOP else f"{line['end']} at lam {line['end_lam']:.3g}"
 
 
-def _course(name: str, start: float, end: float) -> str:
+def _course(name: str, start: float, end: float, error: float = np.nan) -> str:
     word = "rose" if end > start else "fell" if end < start else "stayed"
-    return f"{name} {word} {start:.1f} -> {end:.1f}"
+    return f"{name} {word} {start:.1f} -> {end:.1f}" + ("" if np.isnan(error) else f" ± {error:.2g}")
 
 
 def _drift(line: Mapping[str, Any]) -> str:

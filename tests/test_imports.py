@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "rayfe"
 LAYERS = [
     ["tables", "records", "config"],
-    ["files", "pipes", "rows", "signals", "surface", "weights"],
+    ["errors", "files", "pipes", "rows", "signals", "surface", "weights"],
     ["lease", "summary"],
     ["layout", "figures", "summary_transfer"],
     ["recovery"],

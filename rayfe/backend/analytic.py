@@ -61,7 +61,7 @@ class AnalyticBackend(Backend):
     """Models whose weights are {"multipliers": (lam, gamma)}: each is exactly at equilibrium at that point.
 
     Raises:
-        ValueError: `lag` outside [0, 1], or `delay` or `noise` negative.
+        ValueError: `lag` outside [0, 1], or `delay` or a noise negative.
     """
 
     surface: Surface
@@ -72,11 +72,14 @@ class AnalyticBackend(Backend):
     """Seconds that an equilibration sleeps, in place of training."""
     noise: float = 0.0
     """Standard deviation of measured C and D relative to their values; the same for all replicas of a measurement."""
+    training_noise: float = 0.0
+    """Standard deviation of the logarithms of a trained model's multipliers, as from other batches and noise: the same for the
+    replicas of one equilibration, independent between equilibrations."""
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.lag <= 1.0:
             raise ValueError(f"lag {self.lag}: must lie in [0, 1]")
-        for name in ("delay", "noise"):
+        for name in ("delay", "noise", "training_noise"):
             value = getattr(self, name)
             if not 0.0 <= value < math.inf:
                 raise ValueError(f"{name} {value}: must be finite and at least 0")
@@ -89,7 +92,8 @@ class AnalyticBackend(Backend):
         if not all(self.surface.contains(*map(float, model)) for model in [*starts, *aims]):
             return Equilibrated(outcome=Outcome.NONFINITE, weights=(), preconditioner=None, readings=(), examples=examples)
         # Domains are convex, so models between a start and an aim need no check.
-        ends = [aim + self.lag * (start - aim) for start, aim in zip(starts, aims, strict=True)]
+        off = self._training_error(request)
+        ends = [(aim + self.lag * (start - aim)) * off for start, aim in zip(starts, aims, strict=True)]
         return Equilibrated(
             outcome=Outcome.OK,
             weights=tuple({MULTIPLIERS: end} for end in ends),
@@ -97,6 +101,13 @@ class AnalyticBackend(Backend):
             readings=self._probe(request.replicas, starts, ends),
             examples=examples,
         )
+
+    def _training_error(self, request: EquilibrateRequest) -> np.ndarray:
+        """Factors of (lam, gamma) that follow from the names of the request's batches and noise."""
+        if not self.training_noise:
+            return np.ones(2)
+        rng = _named_rng(request.key, request.annealing, request.round)
+        return np.exp(self.training_noise * rng.standard_normal(2))
 
     def _probe(
         self, replicas: Sequence[Replica], starts: Sequence[np.ndarray], ends: Sequence[np.ndarray]
@@ -221,8 +232,7 @@ class AnalyticBackend(Backend):
         """Errors that depend on (seed, split, purpose) only, so that replicas share them."""
         if not self.noise:
             return Draws()
-        text = "\x1f".join((str(seed), str(split), purpose))
-        rng = np.random.default_rng(int.from_bytes(hashlib.sha256(text.encode()).digest(), "big"))
+        rng = _named_rng(seed, split, purpose)
         # Axes: D or C, first or second set, block. Sum and half-difference of two sets are independent and of
         # the same spread: the mean's error has standard deviation `noise`, and so has the estimate from `noise`.
         sets = rng.standard_normal((2, 2, NOISE_BLOCKS)) * self.noise * math.sqrt(2.0 / NOISE_BLOCKS)
@@ -234,6 +244,12 @@ class AnalyticBackend(Backend):
             D_noise=tuple(half_difference[0].tolist()),
             C_noise=tuple(half_difference[1].tolist()),
         )
+
+
+def _named_rng(*parts: object) -> np.random.Generator:
+    """Random numbers that depend on all parts and nothing else."""
+    text = "\x1f".join(map(str, parts))
+    return np.random.default_rng(int.from_bytes(hashlib.sha256(text.encode()).digest(), "big"))
 
 
 def _multipliers(point: Point) -> np.ndarray:
