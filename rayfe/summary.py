@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rayfe.errors import error_bars
-from rayfe.surface.stepper import STOPS
+from rayfe.surface.stepper import STOPS, relative_tolerance
 
 NO_STOP = "no named stop"
 """`end` of a trajectory without a found stop: it has more to do, or its steps or time were used up."""
@@ -57,8 +57,12 @@ def is_equivalent(drift: np.ndarray, drift_se: np.ndarray, tolerance: float) -> 
 
     A step whose error is NaN fails: no error bar, no evidence.
     """
-    z = NormalDist().inv_cdf(1.0 - 0.05 / len(drift))
-    return bool(np.all(np.abs(drift) + z * drift_se <= tolerance))
+    return bool(np.all(np.abs(drift) + simultaneous(len(drift)) * drift_se <= tolerance))
+
+
+def simultaneous(steps: int) -> float:
+    """Standard errors of a one-sided bound of 95 % that holds at so many steps at once."""
+    return NormalDist().inv_cdf(1.0 - 0.05 / steps)
 
 
 def envelope_excess(rows: pd.DataFrame) -> pd.Series:
@@ -79,25 +83,28 @@ def envelope_excess(rows: pd.DataFrame) -> pd.Series:
     return excess
 
 
-def summarize(rows: pd.DataFrame, tolerance: float) -> pd.DataFrame:
+def summarize(rows: pd.DataFrame, tolerance: float, floor: float = 0.0) -> pd.DataFrame:
     """One line per trajectory of steps rows (columns of StepRecord, any order).
 
     Names ending in `_start` and `_end` are of the first and last accepted step, `R_se_end`, `D_se_end` and `gamma_se_end` the
     standard errors of the last one with the noise of training (`errors`; NaN for a short walk). `drift_percent` is C/C0 - 1
     at the step where it is largest in size, signed, with its standard error; `drift_ok` the equivalence test
-    over all accepted steps after the start (None if there is none). `excess_percent` is the largest
+    over all accepted steps after the start (None if there is none) with `tolerance`, or with `floor` nats where they are more;
+    `attainable_percent` is the smallest tolerance at which steps without drift would pass. `excess_percent` is the largest
     `envelope_excess` in per cent of F. Trajectories without an accepted row have null numbers.
     """
     if rows.empty:
         return pd.DataFrame()
     pooled = rows.reset_index(drop=True)
     pooled["excess_percent"] = 100.0 * envelope_excess(pooled) / pooled["F"].astype(float).abs()
-    lines = [_line(name, walk, tolerance) for name, walk in pooled.groupby("trajectory", sort=True)]
+    lines = [_line(name, walk, tolerance, floor) for name, walk in pooled.groupby("trajectory", sort=True)]
     return pd.DataFrame(lines)
 
 
-def _line(name: Hashable, walk: pd.DataFrame, tolerance: float) -> dict[str, Any]:
+def _line(name: Hashable, walk: pd.DataFrame, tolerance: float, floor: float) -> dict[str, Any]:
     steps, stop = accepted_steps(walk), found_stop(walk)
+    if len(steps):
+        tolerance = relative_tolerance(tolerance, floor, float(steps["C"].iloc[0]))
     line: dict[str, Any] = {
         "trajectory": name,
         "process": walk["process"].iloc[0],
@@ -136,12 +143,13 @@ def _held_columns(steps: pd.DataFrame) -> dict[str, float]:
 
 def _drift_columns(steps: pd.DataFrame, tolerance: float) -> dict[str, Any]:
     if len(steps) < 2:
-        return {"drift_percent": np.nan, "drift_se_percent": np.nan, "drift_ok": None}
+        return dict.fromkeys(("drift_percent", "drift_se_percent", "attainable_percent"), np.nan) | {"drift_ok": None}
     after = drift(steps, float(steps["C"].iloc[0])).iloc[1:]
     worst = after.iloc[int(after["drift"].abs().to_numpy().argmax())]
     return {
         "drift_percent": 100.0 * float(worst["drift"]),
         "drift_se_percent": 100.0 * float(worst["drift_se"]),
+        "attainable_percent": 100.0 * simultaneous(len(after)) * float(after["drift_se"].max()),
         "drift_ok": is_equivalent(after["drift"].to_numpy(), after["drift_se"].to_numpy(), tolerance),
     }
 
@@ -189,6 +197,11 @@ def warnings(line: Mapping[str, Any]) -> list[str]:
             found.append(f"R did not rise ({line['R_start']:.4g} -> {line['R_end']:.4g}): not an iso-classification course")
         if not line["D_end"] < line["D_start"]:
             found.append(f"D did not fall ({line['D_start']:.4g} -> {line['D_end']:.4g}): not an iso-classification course")
+    if line["attainable_percent"] > 100.0 * line["tolerance"]:
+        found.append(
+            f"the tolerance is below the noise: {line['accepted_steps']} steps without drift would need "
+            f"{line['attainable_percent']:.2g} %; the error falls as the root of --measure.head-draws"
+        )
     if line["excess_percent"] > EXCESS_PERCENT:
         found.append(
             f"off equilibrium: F is {line['excess_percent']:.1f} % above what other stored models reach at the same point"

@@ -26,6 +26,7 @@ from rayfe.summary import (
     print_summary,
     summarize,
 )
+from rayfe.surface.stepper import relative_tolerance
 
 LATE = 0.05
 """t from which a bend of the line is reported apart: before it, new classes make F_t steep."""
@@ -33,22 +34,25 @@ LARGEST_BEND = 5.0
 """Per cent of |D1 - D0| by which a geodesic may miss its line."""
 
 
-def summarize_transfers(rows: pd.DataFrame, tolerance: float) -> pd.DataFrame:
+def summarize_transfers(rows: pd.DataFrame, tolerance: float, floor: float = 0.0) -> pd.DataFrame:
     """One line per trajectory of steps rows of transfers or baselines.
 
     `drift_percent` is C / C_target - 1 where it is largest in size, with its standard error, and `drift_ok` the
-    equivalence test over all steps (transfers). For a baseline step 0, the source's model on the target, counts too.
+    equivalence test over all steps (transfers), with `floor` nats where they are more than `tolerance`. For a baseline step 0,
+    the source's model on the target, counts too.
     `bend_percent` is the largest |line_miss| in per cent of |D_end - D_start|, `late_bend_percent` that from t = 0.05 on,
     each with its standard error; `closure_lam` and `closure_gamma` what a geodesic with k from its end points has at t = 1
     divided by what the target's own model has. Null where it does not apply.
     """
     if rows.empty:
         return pd.DataFrame()
-    return pd.DataFrame([_line(name, walk, tolerance) for name, walk in rows.groupby("trajectory", sort=True)])
+    return pd.DataFrame([_line(name, walk, tolerance, floor) for name, walk in rows.groupby("trajectory", sort=True)])
 
 
-def _line(name: Hashable, walk: pd.DataFrame, tolerance: float) -> dict[str, Any]:
+def _line(name: Hashable, walk: pd.DataFrame, tolerance: float, floor: float) -> dict[str, Any]:
     steps, stop = accepted_steps(walk), found_stop(walk)
+    if len(steps) and np.isfinite(C0 := numbers(steps, "C_target")[0]):
+        tolerance = relative_tolerance(tolerance, floor, C0)
     line: dict[str, Any] = {
         "trajectory": name,
         "process": walk["process"].iloc[0],
@@ -169,9 +173,9 @@ def _table(lines: list[dict[str, Any]], columns: Mapping[str, Callable[[dict[str
 def print_run(rows: pd.DataFrame, config: RunConfig, console: Console) -> None:
     """Print the summary that fits what a run does."""
     if config.method is not None or config.moves_data:
-        print_transfers(summarize_transfers(rows, config.tolerance), console)
+        print_transfers(summarize_transfers(rows, config.tolerance, config.tolerance_floor), console)
     else:
-        print_summary(summarize(rows, config.tolerance), console)
+        print_summary(summarize(rows, config.tolerance, config.tolerance_floor), console)
 
 
 def _signed(line: dict[str, Any]) -> str:

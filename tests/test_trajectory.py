@@ -388,3 +388,29 @@ def test_exact_derivatives_walk_without_neighbours_and_say_how_far_from_equilibr
 def test_exact_derivatives_in_t_do_not_exist_and_are_refused():
     with pytest.raises(UsageError, match="--derivatives"):
         RunConfig(process="constant-rate", derivatives="implicit")
+
+
+@pytest.mark.parametrize(("noise", "attainable"), [(2.5e-3, True), (6e-3, False)])
+def test_a_tolerance_that_no_step_could_keep_fails_at_the_start_and_says_what_would_do(tmp_path, noise, attainable):
+    """Of noise 0.25 % a step without drift passes at 0.5 %, of 0.6 % none does; the tolerance that is named then does."""
+    backend = AnalyticBackend(A, noise=noise)
+    if attainable:
+        assert len(walk(tmp_path, backend, steps=1)[0]) >= 2
+        return
+    with pytest.raises(WalkFailed, match=r"--tolerance 0.005: .* --measure.head-draws \d+") as failed:
+        walk(tmp_path / "failed", backend, steps=1)
+    (start,) = Store(str(tmp_path / "failed")).rows("lam0.25-gamma4-seed0")
+    assert start.accepted
+    wanted = float(str(failed.value).split("give --tolerance ")[1].split(",")[0])
+    assert len(walk(tmp_path / "again", backend, steps=1, tolerance=wanted)[0]) >= 2
+    walk(tmp_path / "unsettled", backend, steps=1, settle=False)
+
+
+def test_a_tiny_loss_is_held_to_the_floor(tmp_path):
+    """kappa = 1e-3: C0 is 1e-4 nats and 0.5 % of it 5e-7, far below the noise of 3 %; a floor of 1e-5 nats is 10 %."""
+    backend = AnalyticBackend(PowerSurface(kappa=1e-3, a=1 / 3, b=1 / 3), noise=0.03)
+    with pytest.raises(WalkFailed, match="--tolerance"):
+        walk(tmp_path / "none", backend, steps=3, tolerance_floor=0.0)
+    rows, _ = walk(tmp_path / "floor", backend, steps=3)
+    assert all(row.accepted for row in rows)
+    assert max(abs(row.C - rows[0].C) for row in rows) <= 1e-5

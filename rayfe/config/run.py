@@ -104,6 +104,8 @@ class RunConfig:
     """Start each step from weights extrapolated along the walk."""
     tolerance: float = 0.005
     """Largest |C / C0 - 1| of an accepted step, two standard errors included (only with settle)."""
+    tolerance_floor: float = 1e-5
+    """The same in nats for a small C0: |C - C0| may be this large whatever C0 is."""
     time_budget: float | None = None
     """Seconds after which a trajectory starts no further step."""
     threads: int = 2
@@ -144,6 +146,8 @@ class RunConfig:
         self._check_steps()
         at_least("refresh", self.refresh, 1)
         fraction("tolerance", self.tolerance)
+        floor = self.tolerance_floor
+        require(math.isfinite(floor) and floor >= 0, "tolerance_floor", floor, "must be at least 0 (nats)")
         if self.time_budget is not None:
             positive("time_budget", self.time_budget, " of seconds")
         at_least("threads", self.threads, 1)

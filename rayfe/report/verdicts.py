@@ -65,7 +65,7 @@ the tolerance at all steps together."
         f"{passed} of {len(tested)} trajectories pass at a tolerance of {100 * view.config.tolerance:.3g} %; largest drift "
         f"{worst['drift_percent']:+.2f} ± {worst['drift_se_percent']:.2f} % ({worst['trajectory']})."
     )
-    close = bool((tested["drift_percent"].abs() <= 100 * view.config.tolerance).all())
+    close = bool((tested["drift_percent"].abs() <= 100 * tested["tolerance"]).all())
     state: State = "holds" if passed == len(tested) else "look" if close else "fails"
     return Verdict(name="C held", state=state, text=text, meaning=meaning)
 
@@ -199,7 +199,7 @@ def _pairs(rows: pd.DataFrame) -> tuple[int, int, float]:
 
 def _summary(view: RunView) -> pd.DataFrame:
     summary = summarize if view.kind == "walk" else summarize_transfers
-    return summary(view.rows, view.config.tolerance)
+    return summary(view.rows, view.config.tolerance, view.config.tolerance_floor)
 
 
 def _measured(rows: pd.DataFrame, column: str) -> pd.DataFrame:

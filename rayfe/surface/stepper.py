@@ -60,6 +60,11 @@ def gamma_vanishes(point: Point, *, start_gamma: float) -> bool:
     return point.gamma <= GAMMA_FLOOR * start_gamma
 
 
+def relative_tolerance(tolerance: float, floor: float, C0: float) -> float:
+    """The tolerance of |C / C0 - 1|: `tolerance`, or what `floor` nats are of C0 where that is more."""
+    return max(tolerance, floor / C0) if C0 > 0.0 else tolerance
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Verdict:
     accepted: bool

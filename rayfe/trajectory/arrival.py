@@ -23,6 +23,7 @@ from rayfe.rows import Work
 from rayfe.surface.process import LOSS
 from rayfe.surface.response import response_of
 from rayfe.surface.stencil import neighbours
+from rayfe.surface.stepper import relative_tolerance
 from rayfe.weights import along, slope
 
 LARGEST_FACTOR = 1.5
@@ -80,7 +81,7 @@ def arrive(
         )
         settled = work.settled((yield settle))
         at = Point(lam=point.lam, gamma=point.gamma + settled.shift["gamma"], t=point.t)
-        if abs(settled.after.C / C - 1.0) <= 0.5 * config.tolerance:
+        if abs(settled.after.C / C - 1.0) <= 0.5 * relative_tolerance(config.tolerance, config.tolerance_floor, C):
             return Arrived(point=at, weights=settled.weights, tangent=tangent, second_moment=second_moment, response=response)
         wanted = at.gamma + (C - settled.after.C) / response.C_gamma if response.C_gamma < 0 else LARGEST_FACTOR * at.gamma
         gamma = min(max(wanted, point.gamma / LARGEST_FACTOR), point.gamma * LARGEST_FACTOR)

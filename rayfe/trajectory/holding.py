@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
+from rayfe.config import RunConfig
 from rayfe.records import Point, Reading, StepRecord, Weights
 from rayfe.rows import number, reading_in, response_in
 from rayfe.surface.process import LOSS, Process, held_jacobian
+from rayfe.surface.stepper import relative_tolerance
+from rayfe.trajectory.base import WalkFailed
 from rayfe.trajectory.chart import Aims
+
+ONE_STEP = 1.645
+"""Standard errors that the tolerance must have room for: z of the equivalence test of one step at 5 %."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,9 +60,35 @@ class Holding:
         noise += held.C * (np.asarray(reading.C_noise) - self.kept["C_noise"])
         return (held.of(reading) - held.of(reading_in(self.start))) / scale, float(np.linalg.norm(noise)) / scale
 
-    def worst(self, reading: Reading) -> tuple[float, float]:
-        """The condition that is furthest off, relative to its scale, and its standard error."""
+    def tolerance(self, config: RunConfig) -> float:
+        """That of C / C0 - 1, with its floor."""
+        return relative_tolerance(config.tolerance, config.tolerance_floor, number(self.start.C))
+
+    def require_attainable(self, config: RunConfig) -> None:
+        """Refuse a tolerance that no step could be shown to keep.
+
+        Far from the start the draws have nothing in common any more, and the error of C / C0 - 1 grows to about that of C0.
+        The equivalence test of a single step without any drift needs ONE_STEP of it.
+
+        Raises:
+            WalkFailed: the tolerance is smaller.
+        """
+        tolerance, error = self.tolerance(config), number(self.start.C_se) / number(self.start.C)
+        if not (self.holds_C and config.settle and ONE_STEP * error > tolerance):
+            return
+        draws = 4 * math.ceil(config.measure.head_draws * (ONE_STEP * error / tolerance) ** 2 / 4)
+        raise WalkFailed(
+            f"--tolerance {config.tolerance:g}: the draws of z leave C / C0 uncertain by {100 * error:.2g} % at the start, so no step "
+            f"could pass; give --tolerance {2 * ONE_STEP * error:.2g}, or --measure.head-draws {draws} or more, and another --out"
+        )
+
+    def worst(self, reading: Reading, config: RunConfig) -> tuple[float, float]:
+        """The condition that is furthest off, relative to its scale, and its standard error; where C has a wider tolerance
+        than the others, in parts of that."""
         misses = [self.held_miss(reading)]
+        if self.holds_C and self.process.held[0] == LOSS:
+            part = config.tolerance / self.tolerance(config)
+            misses = [(part * misses[0][0], part * misses[0][1])]
         line = self.line_miss(reading)
         if line is not None:
             misses.append((line[0] / self.aims.scales[1], line[1] / self.aims.scales[1]))

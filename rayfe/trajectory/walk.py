@@ -86,6 +86,8 @@ class Walk(Trajectory):
 
     def _next_step(self) -> Steps:
         last, config = self.accepted[-1], self._config
+        if len(self.accepted) == 1:
+            self._holding.require_attainable(config)
         key = self._key(last.step + 1)
         here = Point(lam=last.lam, gamma=last.gamma, t=last.t)
         length = self._rows[-1].next_step_length or config.step_length
@@ -211,7 +213,7 @@ class Walk(Trajectory):
 
     def _judge(self, outcome: Outcome, train: Reading | None, used: float, proposal: Proposal) -> Verdict:
         config = self._config
-        drift, error = self._holding.worst(train) if train is not None and config.settle else (None, 0.0)
+        drift, error = self._holding.worst(train, config) if train is not None and config.settle else (None, 0.0)
         return judge(
             outcome=outcome,
             relative_drift=drift,
