@@ -73,10 +73,13 @@ def _fill(bars: pd.DataFrame, steps: pd.DataFrame, progress: np.ndarray) -> None
 
 def with_bars(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows with `R_bar`, `D_bar` and `gamma_bar`: the total errors, where they are not known those of the draws."""
+    if rows.empty:
+        return rows
     bars = error_bars(rows)
-    known = {name: bars[f"{name}_total_se"] for name in ("R", "D", "gamma")}
-    draws = {"R": rows["R_se"].astype(float), "D": rows["D_se"].astype(float), "gamma": np.nan} if len(rows) else {}
-    return rows.assign(**{f"{name}_bar": bar.fillna(draws.get(name, np.nan)) for name, bar in known.items()})
+    known = {f"{name}_bar": bars[f"{name}_total_se"] for name in ("R", "D", "gamma")}
+    for name in ("R", "D"):
+        known[f"{name}_bar"] = known[f"{name}_bar"].fillna(rows[f"{name}_se"].astype(float))
+    return rows.assign(**known)
 
 
 def _numbers(frame: pd.DataFrame, name: str) -> np.ndarray:
@@ -92,5 +95,6 @@ def _draws(steps: pd.DataFrame, name: str) -> np.ndarray:
     """The error from the draws of z. That of gamma: a settle's C is off as C / C0 - 1 is, and gamma moves to make up for it."""
     column = QUANTITIES[name]
     if column is not None:
-        return _numbers(steps, column)
+        own = name == "C_before_settle" and steps["control_C_se"].notna().any()
+        return _numbers(steps, "control_C_se" if own else column)
     return _numbers(steps, "drift_se") * _numbers(steps, "C_target") / np.abs(_numbers(steps, "C_gamma"))

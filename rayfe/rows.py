@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -25,6 +26,7 @@ from rayfe.records import (
 READ = {
     Split.TRAIN: [("", name) for name in ("R", "D", "C", "F", "accuracy", "R_se", "D_se", "C_se")],
     Split.VALIDATION: [("val_", name) for name in ("R", "D", "C", "accuracy", "C_se")],
+    Split.CONTROL: [("control_", name) for name in ("C", "C_se", "accuracy")],
     Split.TARGET: [("target_", name) for name in ("C", "accuracy")],
 }
 """Columns by the split of a reading: prefix and name."""
@@ -127,6 +129,22 @@ def reading_in(row: StepRecord) -> Reading:
         D_se=number(row.D_se),
         C_se=number(row.C_se),
     )
+
+
+def held_reading_in(row: StepRecord) -> Reading:
+    """The same with C as it is on the split on which it is held."""
+    error = row.C_se if row.control_C_se is None else row.control_C_se
+    return dataclasses.replace(reading_in(row), C=number(row.held_C), C_se=number(error))
+
+
+def held_readings(readings: Sequence[Reading]) -> dict[str, Reading]:
+    """Training readings by replica, with C and its noise as they are on the control split where that was read, too."""
+    control = {reading.replica: reading for reading in readings if reading.split is Split.CONTROL}
+    found = {}
+    for reading in (reading for reading in readings if reading.split is Split.TRAIN):
+        other = control.get(reading.replica, reading)
+        found[reading.replica] = dataclasses.replace(reading, C=other.C, C_se=other.C_se, C_noise=other.C_noise)
+    return found
 
 
 def probe_ends(readings: Sequence[Reading]) -> dict[str, float | None]:

@@ -42,13 +42,19 @@ def found_stop(walk: pd.DataFrame) -> pd.Series | None:
     return last if not last["accepted"] and last["reason"] in STOPS else None
 
 
+def held_loss(steps: pd.DataFrame) -> np.ndarray:
+    """C on the split on which it is held: the control split where it was read, else the training split."""
+    control = numbers(steps, "control_C")
+    return np.where(np.isnan(control), numbers(steps, "C"), control)
+
+
 def drift(steps: pd.DataFrame, reference: np.ndarray | float) -> pd.DataFrame:
     """C / reference - 1 and its standard error along the accepted rows of one trajectory.
 
     The error is the paired one of column `drift_se` (the start's draws are those of every step, and the noise that
     both have in common cancels). NaN where it was not measured.
     """
-    ratio, error = numbers(steps, "C") / reference, numbers(steps, "drift_se")
+    ratio, error = held_loss(steps) / reference, numbers(steps, "drift_se")
     return pd.DataFrame({"drift": ratio - 1.0, "drift_se": error}, index=steps.index)
 
 
@@ -104,7 +110,7 @@ def summarize(rows: pd.DataFrame, tolerance: float, floor: float = 0.0) -> pd.Da
 def _line(name: Hashable, walk: pd.DataFrame, tolerance: float, floor: float) -> dict[str, Any]:
     steps, stop = accepted_steps(walk), found_stop(walk)
     if len(steps):
-        tolerance = relative_tolerance(tolerance, floor, float(steps["C"].iloc[0]))
+        tolerance = relative_tolerance(tolerance, floor, float(held_loss(steps)[0]))
     line: dict[str, Any] = {
         "trajectory": name,
         "process": walk["process"].iloc[0],
@@ -117,13 +123,13 @@ def _line(name: Hashable, walk: pd.DataFrame, tolerance: float, floor: float) ->
         "examples": float(walk["examples"].max()),
         "seconds": float(walk["seconds"].max()),
     }
-    for column in ("lam", "gamma", "R", "D", "C", "val_C", "val_accuracy"):
+    for column in ("lam", "gamma", "R", "D", "C", "control_C", "val_C", "val_accuracy"):
         values = numbers(steps, column)
         line[f"{column}_start"], line[f"{column}_end"] = (values[0], values[-1]) if len(values) else (np.nan, np.nan)
     bars = error_bars(steps)
     for column in ("R", "D", "gamma"):
         line[f"{column}_se_end"] = float(bars[f"{column}_total_se"].iloc[-1]) if len(bars) else np.nan
-    line["C0"] = line["C_start"]
+    line["C0"] = held_loss(steps)[0] if len(steps) else np.nan
     line["excess_percent"] = float(steps["excess_percent"].max())
     return line | _drift_columns(steps, tolerance) | _held_columns(steps)
 
@@ -144,7 +150,7 @@ def _held_columns(steps: pd.DataFrame) -> dict[str, float]:
 def _drift_columns(steps: pd.DataFrame, tolerance: float) -> dict[str, Any]:
     if len(steps) < 2:
         return dict.fromkeys(("drift_percent", "drift_se_percent", "attainable_percent"), np.nan) | {"drift_ok": None}
-    after = drift(steps, float(steps["C"].iloc[0])).iloc[1:]
+    after = drift(steps, float(held_loss(steps)[0])).iloc[1:]
     worst = after.iloc[int(after["drift"].abs().to_numpy().argmax())]
     return {
         "drift_percent": 100.0 * float(worst["drift"]),
@@ -163,13 +169,14 @@ def verdict(line: Mapping[str, Any]) -> str:
         return _held_verdict(line)
     size, error = abs(line["drift_percent"]), line["drift_se_percent"]
     limit = f"tolerance {100 * line['tolerance']:.3g} %, equivalence test"
+    C = "C" if np.isnan(line["control_C_end"]) else "C of the control split"
     held = (
-        f"C held within {size:.2f} % ({limit} passed)"
+        f"{C} held within {size:.2f} % ({limit} passed)"
         if line["drift_ok"]
-        else f"C off by up to {_drift(line)} % ({limit} failed)"
+        else f"{C} off by up to {_drift(line)} % ({limit} failed)"
     )
     if np.isnan(error):
-        held = f"C off by up to {size:.2f} % (no standard error, not tested)"
+        held = f"{C} off by up to {size:.2f} % (no standard error, not tested)"
     D, R = (_course(name, line[f"{name}_start"], line[f"{name}_end"], line[f"{name}_se_end"]) for name in ("D", "R"))
     return f"{held}; {D} while {R}; ended: {_ending(line)}"
 
@@ -191,6 +198,7 @@ def warnings(line: Mapping[str, Any]) -> list[str]:
     if line["val_C_end"] > OVERFIT_RATIO * line["C_end"]:
         found.append(
             f"over-fitting: validation C {line['val_C_end']:.3g} is {line['val_C_end'] / line['C_end']:.1f} times training C"
+            + ("" if np.isnan(control := line["control_C_end"]) else f"; held is that of the control split, {control:.3g}")
         )
     if line["accepted_steps"] > 0 and line["process"] == "iso-classification":  # a transfer may well lower R
         if not line["R_end"] > line["R_start"]:

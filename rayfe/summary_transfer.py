@@ -64,7 +64,7 @@ def _line(name: Hashable, walk: pd.DataFrame, tolerance: float, floor: float) ->
         "examples": float(walk["examples"].max()),
         "seconds": float(walk["seconds"].max()),
     }
-    for column in ("t", "lam", "gamma", "R", "D", "C", "val_C", "val_accuracy", "target_C", "target_accuracy"):
+    for column in ("t", "lam", "gamma", "R", "D", "C", "val_C", "val_accuracy", "control_C", "target_C", "target_accuracy"):
         values = numbers(steps, column)
         line[f"{column}_start"], line[f"{column}_end"] = (values[0], values[-1]) if len(values) else (np.nan, np.nan)
     line["val_accuracy_least"] = float(steps["val_accuracy"].min()) if len(steps) else np.nan
@@ -135,7 +135,12 @@ def warnings(line: dict[str, Any]) -> list[str]:
     if line["val_C_end"] > OVERFIT_RATIO * line["C_end"]:
         ratio = line["val_C_end"] / line["C_end"]
         found.append(
-            f"over-fitting: validation C {line['val_C_end']:.3g} is {ratio:.1f} times the C that is held, on training data"
+            f"over-fitting: validation C {line['val_C_end']:.3g} is {ratio:.1f} times the C "
+            + (
+                "that is held, on training data"
+                if np.isnan(line["control_C_end"])
+                else "of training data; held is the control split's"
+            )
         )
     if line["late_bend_percent"] > LARGEST_BEND:
         found.append(f"the line is bent: D - D0 - k (R - R0) reaches {line['late_bend_percent']:.1f} % of |D1 - D0|")

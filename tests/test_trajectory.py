@@ -6,12 +6,14 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.optimize
 
 from rayfe.backend.analytic import AnalyticBackend
 from rayfe.config import EquilibrationConfig, RenewalConfig, RunConfig, StencilConfig, UsageError
 from rayfe.driver import advance, open_trajectory
 from rayfe.records import EquilibrateRequest, Held, Outcome, Point, Velocity
 from rayfe.store import Store, load_rows
+from rayfe.summary import summarize, verdict
 from rayfe.surface.process import Process
 from rayfe.surface.reference import HyperbolicSurface, LogSurface, PowerSurface
 from rayfe.trajectory.base import WalkFailed
@@ -414,3 +416,45 @@ def test_a_tiny_loss_is_held_to_the_floor(tmp_path):
     rows, _ = walk(tmp_path / "floor", backend, steps=3)
     assert all(row.accepted for row in rows)
     assert max(abs(row.C - rows[0].C) for row in rows) <= 1e-5
+
+
+def gamma_at_control_C(lam, C0, unseen):
+    """gamma at which C (1 + unseen R) of surface A is C0."""
+    return scipy.optimize.brentq(lambda g: A.C(lam, g) * (1.0 + unseen * A.R(lam, g)) - C0, 1e-3, 1e3)
+
+
+@pytest.mark.parametrize("stencil", ["iso", "paper"])
+def test_held_on_control_images_it_is_their_C_that_stays(tmp_path, stencil):
+    """C of images that were not trained on grows with R, so gamma has to rise faster than on the training images' line."""
+    unseen = 0.05
+    rows, end = walk(tmp_path / "control", AnalyticBackend(A, unseen=unseen, noise=1e-4), hold="control", stencil=stencil)
+    rows = [row for row in rows if row.accepted]
+    C0 = A.C(0.25, 4.0) * (1.0 + unseen * A.R(0.25, 4.0))
+    assert end == "lam_end"
+    assert rows[0].C_target == rows[0].control_C == pytest.approx(C0, rel=1e-3)
+    for row in rows:
+        assert row.held_on == "control"
+        assert row.control_C == pytest.approx(C0, rel=5e-3)
+        assert row.drift == row.control_C / row.C_target - 1.0
+        assert row.gamma == pytest.approx(gamma_at_control_C(row.lam, C0, unseen), rel=2e-2)
+        assert row.F == row.R + row.lam * row.D + row.gamma * row.C
+    assert rows[-1].C < 0.8 * rows[0].C
+    line = summarize(pd.DataFrame([dataclasses.asdict(row) for row in rows]), 0.005).iloc[0]
+    assert line["drift_ok"] and "C of the control split held within" in verdict(line)
+
+
+def test_where_nothing_is_over_fitted_control_images_say_the_same(tmp_path):
+    train, _ = walk(tmp_path / "train", AnalyticBackend(A))
+    control, _ = walk(tmp_path / "control", AnalyticBackend(A), hold="control")
+    assert [(row.lam, row.gamma, row.C) for row in control] == [(row.lam, row.gamma, row.C) for row in train]
+    assert {row.held_on for row in train} == {"train"}
+    assert {row.control_C for row in train} == {None}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"process": "geodesic", "stencil": "paper"}, {"settle": False}, {"derivatives": "implicit"}, {"seek": ("C=0.1", "R=1")}],
+)
+def test_what_control_images_cannot_hold_is_refused(options):
+    with pytest.raises(UsageError, match="--hold control"):
+        RunConfig(hold="control", **options)

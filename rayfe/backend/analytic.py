@@ -76,6 +76,9 @@ class AnalyticBackend(Backend):
     """Standard deviation of the logarithms of a trained model's multipliers, as from other batches and noise: the same for the
     replicas of one equilibration, independent between equilibrations."""
 
+    unseen: float = 0.0
+    """C of examples that were not trained on, on all splits but the training one, is C (1 + unseen R)."""
+
     def __post_init__(self) -> None:
         if not 0.0 <= self.lag <= 1.0:
             raise ValueError(f"lag {self.lag}: must lie in [0, 1]")
@@ -120,10 +123,11 @@ class AnalyticBackend(Backend):
 
     def settle(self, request: SettleRequest) -> Settled:
         # The draws of a measurement with purpose "settle", as in the other backends.
-        errors = self._draws(request.key.seed, Split.TRAIN, "settle")
+        errors = self._draws(request.key.seed, request.split, "settle")
 
         def functionals(shift: np.ndarray) -> Functionals:
             R, D, C = self._functionals(settled_weights(request, shift)[MULTIPLIERS], request.point.t)
+            C *= self._generalization(request.split, R)
             return Functionals(R=R, D=D * (1.0 + errors.D_error), C=C * (1.0 + errors.C_error))
 
         root = find_shift(request, functionals)
@@ -181,6 +185,7 @@ class AnalyticBackend(Backend):
     ) -> Reading:
         point = replica.point
         R, D, C = self._functionals(model, 1.0 if split is Split.TARGET else point.t)
+        C *= self._generalization(split, R)
         D_noise = tuple(D * value for value in draws.D_noise)
         C_noise = tuple(C * value for value in draws.C_noise)
         return Reading(
@@ -217,6 +222,9 @@ class AnalyticBackend(Backend):
             return math.nan, math.nan, math.nan
         surface = self.surface.at(t)
         return surface.R(lam, gamma), surface.D(lam, gamma), surface.C(lam, gamma)
+
+    def _generalization(self, split: Split, R: float) -> float:
+        return 1.0 if split in (Split.TRAIN, Split.PROBE) else 1.0 + self.unseen * R
 
     def _slope_in_t(self, model: np.ndarray, point: Point) -> float:
         """dJ/dt of a model that stays where it is; one-sided at the ends of the path."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,7 +15,7 @@ from rayfe.backend.base import Backend, join_measured, join_replicas, split_meas
 from rayfe.config import RunConfig
 from rayfe.data.batches import derived_seed, generator
 from rayfe.data.device import DeviceExamples, DevicePath, Displacement, Mixture, Still, to_device
-from rayfe.data.examples import Dataset
+from rayfe.data.examples import Dataset, set_apart
 from rayfe.data.paths import PathData
 from rayfe.equilibrate.certify import certify
 from rayfe.equilibrate.implicit import PRODUCT_COST, Curvature, derivatives, draw_parts
@@ -75,13 +75,16 @@ class InlineBackend(Backend):
         path = PathData(kind="still", source=data) if isinstance(data, Dataset) else data
         self._shape = input_shape(config.model, path.input_shape)
         self._classes = path.classes
-        self._paths = {split: self._path(path, split) for split in (Split.TRAIN, Split.VALIDATION)}
+        self._paths = {split: self._path(path, split) for split in (*config.steering, Split.VALIDATION)}
         part = config.measure.settle_size
-        self._part = None if part is None else self._paths[Split.TRAIN].thinned(part)
+        self._parts = None if part is None else {split: self._paths[split].thinned(part) for split in config.steering}
 
     def _path(self, data: PathData, split: Split) -> DevicePath:
         def on_device(end: Dataset) -> DeviceExamples:
-            examples = end.train if split is Split.TRAIN else end.validation
+            examples = end.validation if split is Split.VALIDATION else end.train
+            if self._config.hold == "control" and split is not Split.VALIDATION:
+                kept, control = set_apart(end.train, self._config.data.control_share)
+                examples = control if split is Split.CONTROL else kept
             return to_device(examples, self._device, self._dtype, self._shape)
 
         if data.target is None:
@@ -167,13 +170,13 @@ class InlineBackend(Backend):
         decode = any(held.D for held in request.held)
         cost = 0.0
 
-        def functionals(path: DevicePath, shift: np.ndarray) -> Functionals:
+        def functionals(paths: Mapping[Split, DevicePath], shift: np.ndarray) -> Functionals:
             nonlocal cost
             model = self._model(settled_weights(request, shift), seed=0)
-            cost += self._recompute(model, path, request.key.seed, "settle", t, decode=decode)
+            cost += self._recompute(model, paths[Split.TRAIN], request.key.seed, "settle", t, decode=decode)
             R = D = C = 0.0
-            for stratum in path.present(t):
-                rng = generator(self._device, request.key.seed, Split.TRAIN, "settle", stratum.name)
+            for stratum in paths[request.split].present(t):
+                rng = generator(self._device, request.key.seed, request.split, "settle", stratum.name)
                 chunk, draws = config.chunk, config.head_draws
                 mean = read_draws(model, stratum, t, head_draws=draws, chunk=chunk, rng=rng, decode=decode).mean
                 weights = stratum.weights(slice(None), t).double()
@@ -181,8 +184,8 @@ class InlineBackend(Backend):
                 cost += reading_cost(len(stratum), decode=decode)
             return Functionals(R=R, D=D, C=C)
 
-        quick = None if self._part is None else partial(functionals, self._part)
-        root = find_shift(request, partial(functionals, self._paths[Split.TRAIN]), quick)
+        quick = None if self._parts is None else partial(functionals, self._parts)
+        root = find_shift(request, partial(functionals, self._paths), quick)
         return Settled(
             shift=dict(zip(request.tangents, root.shift.tolist(), strict=True)),
             before=root.before,
@@ -238,7 +241,7 @@ class InlineBackend(Backend):
 
     def _read(self, model: Representation, replica: Replica, split: Split, request: MeasureRequest) -> tuple[Reading, float]:
         """One reading and its cost. `TARGET`: the end of the validation path, batch-norm as it is at the model's own t."""
-        path = self._paths[Split.TRAIN if split is Split.TRAIN else Split.VALIDATION]
+        path = self._paths[Split.VALIDATION if split is Split.TARGET else split]
         t = 1.0 if split is Split.TARGET else replica.point.t
         seed, purpose = request.key.seed, request.purpose
 

@@ -18,11 +18,15 @@ class DataConfig:
     """Folder that holds the files of fashion-mnist or cifar10; without it they are downloaded."""
     train_size: int | None = None
     """Use only this many training images, evenly from all classes (for trials); all without it."""
+    control_share: float = 0.1
+    """Part of the training images of each class that --hold control sets apart."""
 
     def __post_init__(self) -> None:
         require(bool(self.name), "data.name", repr(self.name), "name a data set, e.g. mnist")
         if self.train_size is not None:
             at_least("data.train_size", self.train_size, 2)
+        share = self.control_share
+        require(0 < share <= 0.5, "data.control_share", share, "must be positive and at most 0.5")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,6 +18,7 @@ from rayfe.config.parts import (
     RenewalConfig,
     StencilConfig,
 )
+from rayfe.records import Split
 
 TRANSFERS = ("geodesic", "constant-rate")
 """Processes that move the data."""
@@ -98,6 +99,9 @@ class RunConfig:
     at the centre, which also say how far from equilibrium it is (columns decrement and C_lag)."""
     refresh: int = 5
     """Accepted steps between stencils; in between the tangent is carried. 1: a stencil at every step."""
+    hold: Literal["training", "control"] = "training"
+    """Whose C is held: that of the training images, or that of control images which are set apart from training and on which C is
+    not over-fitted (--data.control-share of the training images; validation images are never used)."""
     settle: bool = True
     """Move along the stencil's tangent to the measured C = C0 after each equilibration; without it C may drift."""
     predictor: bool = True
@@ -145,6 +149,7 @@ class RunConfig:
         positive("method_epochs", self.method_epochs)
         self._check_steps()
         at_least("refresh", self.refresh, 1)
+        self._check_hold()
         fraction("tolerance", self.tolerance)
         floor = self.tolerance_floor
         require(math.isfinite(floor) and floor >= 0, "tolerance_floor", floor, "must be at least 0 (nats)")
@@ -225,6 +230,26 @@ class RunConfig:
         shown = " ".join(f"{value:g}" for value in self.functional)
         require(all(map(math.isfinite, self.functional)), "functional", shown, "give three finite numbers a b c")
         require(any(self.functional), "functional", shown, "is zero everywhere, give a b c of which one is not 0")
+
+    def _check_hold(self) -> None:
+        for possible, fix in (
+            (self.process in ("iso-classification", "constant-rate"), "needs a process that holds C alone, iso-classification"),
+            (self.method is None and not self.seek, "goes without --method and --seek"),
+            (self.settle, "needs settles, leave --no-settle away"),
+            (self.derivatives == "stencil", "has no exact derivatives, give --derivatives stencil"),
+            (self.path.target is None or self.path.kind == "mixture", "needs --path.kind mixture: couplings are of all images"),
+        ):
+            require(self.hold == "training" or possible, "hold", self.hold, fix)
+
+    @property
+    def held_on(self) -> Split:
+        """The split whose C steers a walk: settles, the judging of steps and C_gamma are of it."""
+        return Split.CONTROL if self.hold == "control" else Split.TRAIN
+
+    @property
+    def steering(self) -> tuple[Split, ...]:
+        """Splits to read for steering."""
+        return tuple(dict.fromkeys((Split.TRAIN, self.held_on)))
 
     def _check_steps(self) -> None:
         implicit = self.derivatives == "implicit"

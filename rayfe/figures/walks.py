@@ -30,7 +30,7 @@ from rayfe.figures.drawing import (
     step_axis,
     walks_of,
 )
-from rayfe.summary import drift, numbers
+from rayfe.summary import drift, held_loss, numbers
 
 
 def rate_distortion(rows: pd.DataFrame) -> Figure:
@@ -120,7 +120,7 @@ def constraint(rows: pd.DataFrame, tolerance: float | None = None) -> Figure:
     walks = walks_of(rows)
     for place, walk in enumerate(walks):
         target = numbers(walk.steps, "C_target")
-        target = np.where(np.isnan(target), numbers(walk.steps, "C")[0], target)
+        target = np.where(np.isnan(target), held_loss(walk.steps)[0], target)
         held = drift(walk.steps, target)
         x = numbers(walk.steps, "step") + (place - (len(walks) - 1) / 2) * 0.5 / len(walks)
         y, bar = 100.0 * held["drift"].to_numpy(), 200.0 * held["drift_se"].to_numpy()

@@ -30,13 +30,15 @@ class Split(enum.StrEnum):
     """Which examples a reading is over: p(x, t) of the training or validation split, or what follows.
 
     `TARGET` is the target's validation split alone (t = 1) whatever t the model is at; `PROBE` a fixed part of the
-    training split, read during training.
+    training split, read during training. `CONTROL` is a part of the training images that is set apart from training, for C
+    to be held on (--hold control); TRAIN is then the rest.
     """
 
     TRAIN = "train"
     VALIDATION = "validation"
     TARGET = "target"
     PROBE = "probe"
+    CONTROL = "control"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

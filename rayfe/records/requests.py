@@ -63,6 +63,8 @@ class SettleRequest:
     """First guess of d held / d multiplier, a row a condition, columns in the order of `tangents`."""
     reach: Mapping[str, float]
     accuracy: float = 5e-4
+    split: Split = Split.TRAIN
+    """Whose examples are read; batch-norm statistics are those of the training split."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

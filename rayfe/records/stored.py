@@ -40,9 +40,22 @@ class StepRecord:
     D_se: float | None = column("standard error of D from the draws of z", default=None)
     C_se: float | None = column("standard error of C from the draws of z", default=None)
     val_C_se: float | None = column("standard error of val_C over validation images", default=None)
+    held_on: str | None = column(
+        "split whose C is held: C_target, drift_se, held_drift, C_before_settle, C_settle_target, C_lam and C_gamma are of it; "
+        "train or control (--hold); null: train, or no C is held",
+        default=None,
+    )
+    control_C: float | None = column(
+        "classification loss on the control split, which is set apart from the training split, nats (--hold control)",
+        default=None,
+    )
+    control_C_se: float | None = column("standard error of control_C from the draws of z", default=None)
+    control_accuracy: float | None = column("accuracy on the control split", default=None)
     target_C: float | None = column("classification loss on the target's validation split alone, nats", default=None)
     target_accuracy: float | None = column("accuracy on the target's validation split alone", default=None)
-    C_target: float | None = column("the loss to be held, nats; at step 0 the measured C; null if C is not held", default=None)
+    C_target: float | None = column(
+        "the loss to be held, nats; at step 0 the measured C on the split of held_on; null if C is not held", default=None
+    )
     drift_se: float | None = column("standard error of C / C_target - 1; paired, the draws are those of step 0", default=None)
     C_settle_target: float | None = column("C of step 0 on the draws of the settle, nats", default=None)
     held_drift: float | None = column(
@@ -108,6 +121,16 @@ class StepRecord:
     state: str | None = column("weights of this row, path relative to the run", default=None)
     state_sha256: str | None = column("SHA-256 of the weight file", default=None)
     carry_sha256: str | None = column("SHA-256 of what the next step needs besides the weights", default=None)
+
+    @property
+    def held_C(self) -> float | None:
+        """C on the split on which it is held."""
+        return self.C if self.control_C is None else self.control_C
+
+    @property
+    def drift(self) -> float | None:
+        """C / C_target - 1 on the split on which C is held; None: not measured or not held."""
+        return None if self.held_C is None or not self.C_target else self.held_C / self.C_target - 1.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

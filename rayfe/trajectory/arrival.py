@@ -16,10 +16,9 @@ from rayfe.records import (
     Request,
     Response,
     SettleRequest,
-    Split,
     Weights,
 )
-from rayfe.rows import Work
+from rayfe.rows import Work, held_readings
 from rayfe.surface.process import LOSS
 from rayfe.surface.response import response_of
 from rayfe.surface.stencil import neighbours
@@ -66,8 +65,8 @@ def arrive(
             Replica(name=replica.name, point=replica.point, weights=new)
             for replica, new in zip(replicas, trained.weights, strict=True)
         )
-        read = work.measured((yield MeasureRequest(key=key, replicas=now, splits=(Split.TRAIN,), purpose="settle")))
-        response = response_of({reading.replica: reading for reading in read.readings})
+        read = work.measured((yield MeasureRequest(key=key, replicas=now, splits=config.steering, purpose="settle")))
+        response = response_of(held_readings(read.readings))
         settle = SettleRequest(
             key=key,
             weights=weights,
@@ -78,6 +77,7 @@ def arrive(
             scales=(C,),
             jacobian=((response.C_gamma,),),
             reach={"gamma": config.neighbours.gamma_delta * point.gamma},
+            split=config.held_on,
         )
         settled = work.settled((yield settle))
         at = Point(lam=point.lam, gamma=point.gamma + settled.shift["gamma"], t=point.t)

@@ -104,8 +104,8 @@ class Trajectory(abc.ABC):
     @property
     def _judged(self) -> tuple[Split, ...]:
         """Splits on which a step's model is read at last."""
-        splits = (Split.TRAIN, Split.VALIDATION)
-        return splits if self._config.path.target is None else (*splits, Split.TARGET)
+        target = () if self._config.path.target is None else (Split.TARGET,)
+        return tuple(dict.fromkeys((Split.TRAIN, Split.VALIDATION, *target, self._config.held_on)))
 
     def _commit(
         self,
