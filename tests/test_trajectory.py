@@ -59,7 +59,7 @@ def test_lam_grows_by_at_most_the_step_length(tmp_path):
     assert all(row.step_length == pytest.approx(step) for row, step in zip(rows[1:], steps, strict=True))
 
 
-def error_of_euler(folder, length, delta=1e-4):
+def error_of_euler(folder, length, delta=1e-4, **options):
     """Relative error of gamma at lam = 3.5 of the paper's scheme: no settle, no predictor, a stencil at every step."""
     rows, _ = walk(
         folder,
@@ -70,6 +70,7 @@ def error_of_euler(folder, length, delta=1e-4):
         refresh=1,
         step_length=length,
         neighbours=StencilConfig(gamma_delta=delta, lam_delta=delta),
+        **options,
     )
     return rows[-1].gamma / A.gamma_on_iso_c(3.5, A.C(0.25, 4.0)) - 1.0
 
@@ -79,6 +80,19 @@ def test_the_papers_scheme_is_of_first_order(tmp_path):
     coarse, fine = (abs(error_of_euler(tmp_path / str(n), total / n + 1e-12)) for n in (20, 40))
     assert coarse > 0.02
     assert coarse / fine == pytest.approx(2.0, rel=0.15)
+
+
+def test_with_the_response_of_the_step_before_it_is_of_second_order_at_the_same_cost(tmp_path):
+    total = math.log(14.0)
+    ten, twenty, forty = (abs(error_of_euler(tmp_path / str(n), total / n + 1e-12, order=2)) for n in (10, 20, 40))
+    assert ten < 0.02
+    assert twenty / forty == pytest.approx(4.0, rel=0.15)
+    assert abs(error_of_euler(tmp_path / "euler", total / 10 + 1e-12)) > 4 * ten
+
+
+def test_order_two_is_refused_where_settles_give_it_anyway():
+    with pytest.raises(UsageError, match="--order 2"):
+        RunConfig(order=2, refresh=1)
 
 
 def test_gamma_reaches_zero_by_name_where_it_should(tmp_path):

@@ -106,6 +106,9 @@ class RunConfig:
     """Move along the stencil's tangent to the measured C = C0 after each equilibration; without it C may drift."""
     predictor: bool = True
     """Start each step from weights extrapolated along the walk."""
+    order: Literal[1, 2] = 1
+    """Order of the prediction of the multipliers without settles: 1, the paper's Euler steps; 2, with the response of the step
+    before as well. A settled walk predicts to second order anyway, by what its last settle added."""
     tolerance: float = 0.005
     """Largest |C / C0 - 1| of an accepted step, two standard errors included (only with settle)."""
     tolerance_floor: float = 1e-5
@@ -264,6 +267,8 @@ class RunConfig:
         shortest = self.step_length if first is None else first
         fix = "must not exceed --step-length" + ("" if first is None else " and --step-length-first")
         require(self.step_length_min <= shortest, "step_length_min", self.step_length_min, fix)
+        unsettled = not self.settle and self.refresh == 1
+        require(self.order == 1 or unsettled, "order", self.order, "is for walks without settles, give --no-settle --refresh 1")
         growth = self.step_growth
         require(math.isfinite(growth) and growth >= 1, "step_growth", growth, "must be at least 1")
         require(not self.moves_data or self.step_length <= 1, "step_length", self.step_length, "must be at most 1 in t")
