@@ -29,6 +29,7 @@ def open_trajectory(config: RunConfig, start: Start, store: Store) -> Trajectory
         rows,
         state=store.state(accepted[-1]) if accepted else None,
         carry=store.carry(accepted[-1]) if accepted else {},
+        stored=store.state,
     )
 
 

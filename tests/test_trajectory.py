@@ -244,6 +244,48 @@ def test_where_there_is_one_branch_every_renewal_is_rejected_and_nothing_else_ch
     assert [(row.lam, row.gamma, row.C) for row in accepted] == [(row.lam, row.gamma, row.C) for row in plain]
 
 
+class Falls(Branches):
+    """Training at step 4 falls into a branch with 10 % more D and C, which models trained from there do not leave."""
+
+    BETTER = PowerSurface(kappa=11.0, a=1 / 3, b=1 / 3)
+
+    def equilibrate(self, request: EquilibrateRequest):
+        answer = AnalyticBackend.equilibrate(self, request)
+        marks = [request.key.step == 4 or self._renewed(replica) for replica in request.replicas]
+        weights = [w | {"better": np.array([float(mark)])} for w, mark in zip(answer.weights, marks, strict=True)]
+        return dataclasses.replace(answer, weights=tuple(weights))
+
+    def _renewed(self, replica):
+        return replica.weights is not None and replica.weights.get("better", np.zeros(1))[0] > 0.5
+
+
+def test_a_step_starts_from_the_earlier_model_that_the_envelope_says_is_better(tmp_path):
+    plain, _ = walk(tmp_path / "plain", Falls(A))
+    restarted, end = walk(tmp_path / "restarted", Falls(A), restart=0.01)
+    C0 = A.C(0.25, 4.0)
+    assert end == "lam_end"
+    found = {row.step: row.restarted_from for row in restarted if row.accepted}
+    assert found.pop(5) == 3
+    assert set(found.values()) == {None}
+    assert {row.restarted_from for row in plain} == {None}
+    for row in restarted:
+        assert not row.accepted or row.C == pytest.approx(C0, rel=5e-3)
+    assert restarted[-1].F == pytest.approx(A.F(3.5, A.gamma_on_iso_c(3.5, C0)), rel=5e-3)
+    assert plain[-1].F > 1.05 * restarted[-1].F
+    walk(tmp_path / "parts", Falls(A), restart=0.01, steps=4)
+    parts, _ = walk(tmp_path / "parts", Falls(A), restart=0.01)
+    assert [dataclasses.replace(row, seconds=0.0) for row in parts] == [
+        dataclasses.replace(row, seconds=0.0) for row in restarted
+    ]
+
+
+def test_on_one_branch_nothing_is_better_than_the_last_model_by_much(tmp_path):
+    rows, _ = walk(tmp_path, AnalyticBackend(A, lag=0.2), restart=0.01)
+    assert {row.restarted_from for row in rows} == {None}
+    with pytest.raises(UsageError, match="--restart 0.01"):
+        RunConfig(restart=0.01, keep_states="last")
+
+
 def test_iso_classification_walks_down_as_well_as_up(tmp_path):
     rows, end = walk(tmp_path, AnalyticBackend(A), lam=(3.5,), lam_end=0.25)
     assert (end, rows[-1].lam) == ("lam_end", 0.25)

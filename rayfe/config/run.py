@@ -106,6 +106,9 @@ class RunConfig:
     """Move along the stencil's tangent to the measured C = C0 after each equilibration; without it C may drift."""
     predictor: bool = True
     """Start each step from weights extrapolated along the walk."""
+    restart: float | None = None
+    """Start a step from the trajectory's earlier model whose F at the step's multipliers is lowest, where that is lower than the
+    last model's by more than this part (the envelope's certificate); None: always from the last. Needs --keep-states all."""
     order: Literal[1, 2] = 1
     """Order of the prediction of the multipliers without settles: 1, the paper's Euler steps; 2, with the response of the step
     before as well. A settled walk predicts to second order anyway, by what its last settle added."""
@@ -269,6 +272,10 @@ class RunConfig:
         require(self.step_length_min <= shortest, "step_length_min", self.step_length_min, fix)
         unsettled = not self.settle and self.refresh == 1
         require(self.order == 1 or unsettled, "order", self.order, "is for walks without settles, give --no-settle --refresh 1")
+        if self.restart is not None:
+            fraction("restart", self.restart)
+            fixed = not self.moves_data and self.method is None and not self.seek
+            require(fixed and self.keep_states == "all", "restart", self.restart, "is for walks that keep all models")
         growth = self.step_growth
         require(math.isfinite(growth) and growth >= 1, "step_growth", growth, "must be at least 1")
         require(not self.moves_data or self.step_length <= 1, "step_length", self.step_length, "must be at most 1 in t")

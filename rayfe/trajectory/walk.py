@@ -24,6 +24,7 @@ from rayfe.surface.stepper import Proposal, Verdict, gamma_vanishes, judge, move
 from rayfe.trajectory.base import Steps, Trajectory, WalkFailed
 from rayfe.trajectory.chart import carried_tangents
 from rayfe.trajectory.endpoint import Endpoint, find_endpoint
+from rayfe.trajectory.envelope import better_start, excess
 from rayfe.trajectory.holding import Holding, remembered
 from rayfe.trajectory.prediction import predicted_velocity
 from rayfe.trajectory.processes import process_class, process_of
@@ -110,14 +111,16 @@ class Walk(Trajectory):
 
     def _walk(self, key: StepKey, proposal: Proposal, velocity: Velocity) -> Steps:
         last, config = self.accepted[-1], self._config
-        work, before = Work(key), self._chart(proposal.length)
-        refresh = self._rejections > 0 or before.response_age + 1 >= config.refresh
+        work, other = Work(key), self._better_start(proposal.point)
+        before = self._chart(proposal.length, other)
+        refresh = self._rejections > 0 or other is not None or before.response_age + 1 >= config.refresh
         found = yield from take_step(
             config, work, proposal.point, before, self._holding.aims, refresh=refresh, splits=self._judged
         )
         columns = found.columns | {
             "process": config.process,
             "velocity": velocity,
+            "restarted_from": None if other is None else other.step,
             "step_length": proposal.length,
             "held_on": last.held_on if self._holding.holds_C else None,
             "C_target": last.C_target if self._holding.holds_C else None,
@@ -133,14 +136,14 @@ class Walk(Trajectory):
             "drift_se": self._holding.drift_se(held),
             "held_drift": drift,
             "held_drift_se": drift_se,
-            "excess": self._excess(train),
+            "excess": excess(self.accepted, train),
             "first_law_residual": first_law_residual(reading_in(last), train) if not config.moves_data else None,
         }
         if line := self._holding.line_miss(held):
             columns |= {"line_miss": line[0], "line_miss_se": line[1]}
         carry = pack(
             **found.chart.tangents,
-            previous=self._state,
+            previous=self._state if other is None else None,  # no way leads from the one to the other
             second_moment=found.chart.second_moment,
             start=unpack(self._carry, "start"),
         )
@@ -183,7 +186,7 @@ class Walk(Trajectory):
             "response_age": 0,
             "drift_se": self._holding.drift_se(judged),
             **dict(zip(("held_drift", "held_drift_se"), self._holding.held_miss(judged), strict=True)),
-            "excess": self._excess(train),
+            "excess": excess(self.accepted, train),
         }
         carry = pack(tangent=found.tangent, second_moment=found.second_moment, start=unpack(self._carry, "start"))
         held = self._judge(Outcome.OK, judged, 0.0, Proposal(point=found.point, length=length)).accepted
@@ -194,11 +197,17 @@ class Walk(Trajectory):
 
     # --- parts --------------------------------------------------------------------------------------------------------
 
-    def _chart(self, length: float) -> Chart:
-        """The model that the next step starts from, with the response and tangents that the last one left."""
+    def _better_start(self, point: Point) -> StepRecord | None:
+        gain = self._config.restart
+        return None if gain is None else better_start(self.accepted, point, gain)
+
+    def _chart(self, length: float, other: StepRecord | None) -> Chart:
+        """The model that the next step starts from (`other`: an earlier one), with the response and tangents that the last
+        one left."""
         last = self.accepted[-1]
+        assert other is None or self._stored is not None
         return Chart(
-            weights=self._predicted_weights(length),
+            weights=self._stored(other) if other and self._stored else self._predicted_weights(length),
             tangents=carried_tangents(self._carry),
             response=response_in(last),
             response_age=last.response_age or 0,
@@ -233,13 +242,6 @@ class Walk(Trajectory):
         """Rejected attempts at the next step, renewals apart: they say nothing about its length."""
         step = self.accepted[-1].step + 1
         return sum(row.step == step and row.reason != "renewal" for row in self._rows)
-
-    def _excess(self, train: Reading) -> float:
-        """F above the lower envelope of this trajectory's models at the same multipliers and the same t, nats."""
-        point = train.point
-        rows = [row for row in self.accepted if row.t == point.t]
-        bounds = [number(row.R) + point.lam * number(row.D) + point.gamma * number(row.C) for row in rows]
-        return train.F - min([train.F, *bounds])
 
     def _stop(self, key: StepKey, point: Point, name: str, outcome: Outcome) -> Commit:
         record = step_record(
