@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t
 
+from rayfe.frames import accepted_steps, numbers
 from rayfe.surface.localfit import Scatter, scatter
 
 QUANTITIES: Mapping[str, str | None] = MappingProxyType(
@@ -40,8 +41,8 @@ def error_bars(rows: pd.DataFrame) -> pd.DataFrame:
     if rows.empty:
         return bars
     for _, walk in rows[~rows["process"].isin(NO_WALKS)].groupby("trajectory", sort=True):
-        steps = walk[walk["accepted"].astype(bool)].sort_values("step", kind="stable")
-        length = np.nan_to_num(_numbers(steps, "step_length"))
+        steps = accepted_steps(walk)
+        length = np.nan_to_num(numbers(steps, "step_length"))
         branch = np.cumsum((length == 0.0) & (steps["step"] > 0).to_numpy())
         for number in np.unique(branch):
             part = branch == number
@@ -53,14 +54,14 @@ def _fill(bars: pd.DataFrame, steps: pd.DataFrame, progress: np.ndarray) -> None
     """Bars of one branch of one walk; `progress` is the way in log lam, t or arclength, (N,)."""
     of_gamma = np.full(len(steps), np.nan)
     for name in QUANTITIES:
-        value = _numbers(steps, name)
+        value = numbers(steps, name)
         used = np.isfinite(value)
         if name == "C_gamma":
-            used &= _numbers(steps, "response_age") == 0.0
+            used &= numbers(steps, "response_age") == 0.0
         if name == "gamma":
             used &= (steps["step"] > 0).to_numpy()
         if name == "C_before_settle":
-            training = np.where(used, of_gamma * np.abs(_numbers(steps, "C_gamma")), np.nan)
+            training = np.where(used, of_gamma * np.abs(numbers(steps, "C_gamma")), np.nan)
         else:
             training = np.where(used, _widened(scatter(progress[used], value[used])), np.nan)
         if name == "gamma":
@@ -82,10 +83,6 @@ def with_bars(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(**known)
 
 
-def _numbers(frame: pd.DataFrame, name: str) -> np.ndarray:
-    return frame[name].astype(float).to_numpy()
-
-
 def _widened(noise: Scatter) -> float:
     """The scatter times Student's factor, so that NORMAL of it are a bar of 95 % however few values it is from."""
     return noise.sd * float(t.ppf(0.975, noise.freedom)) / NORMAL if noise.freedom > 0 else float("nan")
@@ -96,5 +93,5 @@ def _draws(steps: pd.DataFrame, name: str) -> np.ndarray:
     column = QUANTITIES[name]
     if column is not None:
         own = name == "C_before_settle" and steps["control_C_se"].notna().any()
-        return _numbers(steps, "control_C_se" if own else column)
-    return _numbers(steps, "drift_se") * _numbers(steps, "C_target") / np.abs(_numbers(steps, "C_gamma"))
+        return numbers(steps, "control_C_se" if own else column)
+    return numbers(steps, "drift_se") * numbers(steps, "C_target") / np.abs(numbers(steps, "C_gamma"))

@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "rayfe"
 LAYERS = [
-    ["tables", "records", "config"],
+    ["frames", "tables", "records", "config"],
     ["errors", "files", "pipes", "rows", "signals", "surface", "weights"],
     ["lease", "summary"],
     ["layout", "figures", "summary_transfer"],

@@ -449,8 +449,8 @@ def test_exact_derivatives_in_t_do_not_exist_and_are_refused():
 
 
 @pytest.mark.parametrize(("noise", "attainable"), [(2.5e-3, True), (6e-3, False)])
-def test_a_tolerance_that_no_step_could_keep_fails_at_the_start_and_says_what_would_do(tmp_path, noise, attainable):
-    """Of noise 0.25 % a step without drift passes at 0.5 %, of 0.6 % none does; the tolerance that is named then does."""
+def test_a_tolerance_below_the_noise_fails_at_the_start_and_says_what_would_do(tmp_path, noise, attainable):
+    """Noise of 0.25 % is below a tolerance of 0.5 %, noise of 0.6 % is not; with the tolerance that is named it goes on."""
     backend = AnalyticBackend(A, noise=noise)
     if attainable:
         assert len(walk(tmp_path, backend, steps=1)[0]) >= 2
