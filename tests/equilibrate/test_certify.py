@@ -9,12 +9,23 @@ import pytest
 import torch
 from torch import nn
 
+from rayfe.config import MeasureConfig
 from rayfe.data.batches import generator
-from rayfe.data.device import DeviceExamples, Mixture, Still
-from rayfe.equilibrate.certify import PARTS, bound, effective_share, gradient_norm, log_weights, read_gap, read_gradient
+from rayfe.data.coupling import Coupling
+from rayfe.data.device import DeviceExamples, Displacement, Mixture, Still
+from rayfe.equilibrate.certify import (
+    PARTS,
+    bound,
+    certify,
+    effective_share,
+    gradient_norm,
+    log_weights,
+    read_gap,
+    read_gradient,
+)
 from rayfe.equilibrate.measure import FORWARD
 from rayfe.model.objective import rate
-from rayfe.records import Point
+from rayfe.records import Certificate, Point, Reading, Split
 
 LATENT, PIXELS, CLASSES, N = 2, 5, 3, 40
 POINT = Point(lam=0.8, gamma=0.0)
@@ -121,6 +132,42 @@ def test_on_a_path_the_gap_weighs_the_ends_as_p_x_t_does() -> None:
         found = read_gap(model, path, Point(lam=0.8, gamma=0.0, t=t), draws=4, chunk=100, rng=generator("cpu", 5))
         assert wanted is None or found.mean == pytest.approx(wanted)
         assert found.mean > 0.0
+
+
+def test_soft_labels_of_a_displacement_are_certified_too() -> None:
+    point, (source, target) = Point(lam=0.8, gamma=1.7, t=0.4), (examples(60, 0), examples(60, 1))
+    order = np.arange(60)
+    coupling = Coupling(source=order, target=order[::-1].copy(), weight=np.full(60, 1 / 60), report={})
+    path = Displacement(source, target, coupling, CLASSES)
+    model = LinearGaussian(lam=0.5, off=0.3, head=1.0)
+    model.scale = nn.Parameter(torch.ones(1, dtype=torch.float64))
+    model.decode = lambda z: model.scale * z @ model.A.T + model.b  # type: ignore[method-assign]
+    reading = Reading(
+        replica="settled",
+        split=Split.TRAIN,
+        point=point,
+        update=0,
+        R=1.0,
+        D=2.0,
+        C=0.5,
+        accuracy=1.0,
+        R_se=0.0,
+        D_se=0.1,
+        C_se=0.0,
+    )
+    config = MeasureConfig(bound_size=40, gradient_size=32)
+    found, cost = certify(model, path, reading, config=config, rng=lambda name: generator("cpu", 7, name))
+    assert found.J_K < reading.F and found.J_K_se > 0.08
+    assert found.grad_norm >= 0.0 and 0.0 < found.J_K_ess < 1.0
+    assert cost == pytest.approx(40 * FORWARD * 4.5 + 32)
+    nothing, free = certify(
+        model,
+        path,
+        reading,
+        config=MeasureConfig(bound_size=None, gradient_size=None),
+        rng=lambda name: generator("cpu", 7, name),
+    )
+    assert (nothing, free) == (Certificate(), 0.0)
 
 
 def test_the_square_of_a_norm_is_unbiased_where_each_gradient_is_mostly_noise() -> None:
