@@ -26,13 +26,15 @@ def error_bars(rows: pd.DataFrame) -> pd.DataFrame:
     """Standard errors of C_before_settle, D, R, gamma and C_gamma of every accepted row, a row each, same index.
 
     `<name>_training_se` is the scatter of the value about a local fit along its trajectory (`surface.localfit`):
-    equilibrations with other batches and noise would give other values. It is widened for the few values that it is estimated
-    from, so that 1.96 of it are a bar of 95 %. `<name>_total_se` is the root of the squares of that
-    and of the error from the draws. NaN where the walk is too short to tell (five values on one branch: a renewal begins
-    another), for rows that were not accepted, and for processes that are no walks. gamma at the start is given, so it has
-    none. C_gamma has bars of its own measurements, repeated as its values are. The bar of C_before_settle is for the
-    multipliers that its step proposed: |C_gamma| times that of gamma, by which the settle takes the noise of training out
-    of C again. (Its own scatter counts the proposals' as well, and covered 99 % where 95 % was meant.)
+    equilibrations with other batches and noise would give other values. It is widened for the few values that it is
+    estimated from, so that 1.96 of it are a bar of 95 %. `<name>_total_se` is the root of the squares of that and of the
+    error from the draws.
+
+    NaN where the walk is too short to tell (five values on one branch: a renewal or a restart begins another), for rows
+    that were not accepted, and for processes that are no walks. gamma at the start is given, so it has none. C_gamma has
+    bars of its own measurements, repeated as its values are. The bar of C_before_settle is for the multipliers that
+    its step proposed: |C_gamma| times that of gamma, by which the settle takes the noise of training out of C again. (Its
+    own scatter counts the proposals' as well, and covered 99 % where 95 % was meant.)
 
     What lasts over several steps, such as a lag behind the surface or a branch, is not noise and not in the bars.
     """
@@ -43,7 +45,8 @@ def error_bars(rows: pd.DataFrame) -> pd.DataFrame:
     for _, walk in rows[~rows["process"].isin(NO_WALKS)].groupby("trajectory", sort=True):
         steps = accepted_steps(walk)
         length = np.nan_to_num(numbers(steps, "step_length"))
-        branch = np.cumsum((length == 0.0) & (steps["step"] > 0).to_numpy())
+        renewed = (length == 0.0) & (steps["step"] > 0).to_numpy()
+        branch = np.cumsum(renewed | steps["restarted_from"].notna().to_numpy())
         for number in np.unique(branch):
             part = branch == number
             _fill(bars, steps[part], np.cumsum(length)[part])

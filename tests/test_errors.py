@@ -99,12 +99,13 @@ def test_the_curve_of_an_exact_walk_is_hardly_noise() -> None:
         assert (bars[f"{name}_training_se"].dropna() < 2e-3 * rows[name].max()).all()
 
 
-def test_a_renewal_begins_another_curve_and_does_not_widen_the_bars() -> None:
+@pytest.mark.parametrize("sign", [{"step_length": 0.0}, {"restarted_from": 2}])
+def test_a_renewal_or_a_restart_begins_another_curve_and_does_not_widen_the_bars(sign: dict[str, float]) -> None:
     rows = walk(AnalyticBackend(SURFACE), dataclasses.replace(CONFIG, seed=(0,)), 0)
     half = len(rows) // 2
     jumped = rows.copy()
     jumped.loc[half:, ["D", "gamma"]] += [-5.0, 3.0]
-    jumped.loc[half, "step_length"] = 0.0
+    jumped.loc[half, list(sign)] = list(sign.values())
     for name in ("D", "gamma"):
         assert error_bars(jumped)[f"{name}_training_se"].max() < 0.02 * rows[name].max()
 

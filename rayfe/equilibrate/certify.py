@@ -90,7 +90,8 @@ def read_gap(model: Representation, path: DevicePath, point: Point, *, draws: in
 def gradient_norm(gradients: Iterable[np.ndarray]) -> float:
     """Norm of the mean of independent, equally noisy gradients: the root of the mean of g_i . g_j over pairs.
 
-    The square is unbiased; the norm of the mean gradient would be mostly noise (MNIST, 500 images: 1.5 where it is 0.04).
+    The square is unbiased; the norm of the mean gradient would be mostly noise (MNIST, 500 images: its square was
+    1.5 where this one's mean was 0.04).
     Where noise makes the square negative the norm is 0.
     """
     total, squares, count = np.zeros(1), 0.0, 0
