@@ -256,7 +256,8 @@ class InlineBackend(Backend):
             slope, more = slope_in_t(model, part, replica.point, config=config, rng=rng("slope in t"))
             reading, cost = dataclasses.replace(reading, F_t=slope), cost + more
         if request.certify and split is Split.TRAIN:
-            found, more = certify(model, path, reading, config=config, rng=rng)
+            trained = self._config.equilibration.epochs * len(path)
+            found, more = certify(model, path, reading, config=config, trained=trained, rng=rng)
             reading, cost = dataclasses.replace(reading, certificate=found), cost + more
         return reading, cost
 

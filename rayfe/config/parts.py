@@ -169,12 +169,12 @@ class MeasureConfig:
     """Training images on which J is read during an equilibration."""
     chunk: int = 4000
     """Examples per forward pass; also the batch over which batch-norm statistics are pooled."""
-    bound_size: int | None = 500
-    """Training images, the same at every step, on which J_K (10) is read; None: it is not."""
+    bound_share: float = 0.005
+    """Cost of reading J_K (10) with each step's model, as a part of the step's training examples; 0: it is not read."""
     bound_draws: int = 8
     """K of the bound J_K: draws of z per image."""
-    gradient_size: int | None = 4000
-    """Training images, the same at every step, from which the norm of J's gradient is read; None: it is not."""
+    gradient_share: float = 0.04
+    """Cost of reading the norm of J's gradient with each step's model, as a part of the step's training examples; 0: it is not read."""
 
     def __post_init__(self) -> None:
         require(
@@ -188,10 +188,9 @@ class MeasureConfig:
                 at_least(f"measure.{name}", getattr(self, name), 2)
         at_least("measure.probe_size", self.probe_size, 2)
         at_least("measure.chunk", self.chunk, 2)
-        if self.bound_size is not None:
-            at_least("measure.bound_size", self.bound_size, 2)
-        if self.gradient_size is not None:
-            at_least("measure.gradient_size", self.gradient_size, 16)
+        for name in ("bound_share", "gradient_share"):
+            share = getattr(self, name)
+            require(0 <= share <= 1, f"measure.{name}", share, "must be at least 0 and at most 1")
         at_least("measure.bound_draws", self.bound_draws, 1)
 
 

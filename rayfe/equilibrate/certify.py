@@ -84,7 +84,7 @@ def read_gap(model: Representation, path: DevicePath, point: Point, *, draws: in
         centred = gap - (weights @ gap) / weights.sum()
         mean, square = mean + float(weights @ gap), square + float(((weights * centred) ** 2).sum())
         ess, count = ess + float(weights @ effective_share(logs)), count + len(stratum)
-    return Gap(mean=mean, se=math.sqrt(square), ess=ess, examples=count * FORWARD * 0.5 * (1 + draws))
+    return Gap(mean=mean, se=math.sqrt(square), ess=ess, examples=count * _bound_cost(draws))
 
 
 def gradient_norm(gradients: Iterable[np.ndarray]) -> float:
@@ -108,7 +108,7 @@ def read_gradient(
     Parts are drawn apart and may overlap: disjoint ones of a finite data set have negatively correlated noise
     (on 1,442 digits it hid the gradient). Batch-norm normalises by each part's statistics, as in training.
     """
-    n = max(2, min(size, len(path)) // PARTS)
+    n = max(2, min(size // PARTS, len(path)))
     for parameter in model.parameters():
         parameter.requires_grad_(True)
 
@@ -121,21 +121,38 @@ def read_gradient(
     return gradient_norm(gradients()), training_cost(1) * PARTS * n
 
 
+def bound_size(config: MeasureConfig, trained: float) -> int:
+    """Images on which J_K is read beside a step that trains so many examples."""
+    return int(config.bound_share * trained / _bound_cost(config.bound_draws))
+
+
+def _bound_cost(draws: int) -> float:
+    """Training examples that J_K of one image counts as: half a forward pass encodes, half decodes, for each draw."""
+    return FORWARD * 0.5 * (1 + draws)
+
+
 def certify(
-    model: Any, path: DevicePath, reading: Reading, *, config: MeasureConfig, rng: Callable[[str], torch.Generator]
+    model: Any,
+    path: DevicePath,
+    reading: Reading,
+    *,
+    config: MeasureConfig,
+    trained: float,
+    rng: Callable[[str], torch.Generator],
 ) -> tuple[Certificate, float]:
     """The certificate of the model of `reading`, which is of all of `path`, and its cost in training examples.
 
-    Examples and draws follow from `rng` alone, so steps differ by their models and multipliers only.
+    `trained` are the examples that a step trains, of which it may cost a part. Examples and draws follow from `rng` alone, so
+    steps differ by their models and multipliers only.
     """
     point, found, cost = reading.point, Certificate(), 0.0
-    if config.bound_size is not None:
-        part = path.thinned(config.bound_size)
+    if config.bound_share:
+        part = path.thinned(max(2, bound_size(config, trained)))
         gap = read_gap(model, part, point, draws=config.bound_draws, chunk=config.chunk, rng=rng("bound"))
         error = math.hypot(gap.se, point.lam * reading.D_se, point.gamma * reading.C_se)
         found = Certificate(J_K=reading.F - gap.mean, J_K_se=error, J_K_ess=gap.ess)
         cost += gap.examples
-    if config.gradient_size is not None:
-        norm, more = read_gradient(model, path, point, size=config.gradient_size, rng=rng)
+    if config.gradient_share:
+        norm, more = read_gradient(model, path, point, size=int(config.gradient_share * trained), rng=rng)
         found, cost = dataclasses.replace(found, grad_norm=norm), cost + more
     return found, cost

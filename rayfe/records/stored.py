@@ -94,7 +94,7 @@ class StepRecord:
     chart_defect: float | None = column("F after the settle above the quadratic model of the stencil, nats", default=None)
     grad_norm: float | None = column(
         "norm of the gradient of J over all parameters at this row's model and multipliers: root of the mean product of the "
-        "gradients from pairs of 8 random parts of the training split, fixed by the seed and together measure.gradient_size images, "
+        "gradients from pairs of 8 random parts of the training split, fixed by the seed, of the size of measure.gradient_share, "
         "each with its own draws and batch-norm statistics. The square is unbiased but for its cut at 0: nothing beyond noise",
         default=None,
     )
@@ -102,7 +102,7 @@ class StepRecord:
     F_end: float | None = column("J on the probe after training, training-mode batch-norm", default=None)
     J_K: float | None = column(
         "K-sample bound of the free energy (10), (14), nats; D without its Gaussian constant. F minus the mean of J_1 - J_K over a "
-        "fixed part of the training split (measure.bound_size images, K = measure.bound_draws)",
+        "fixed part of the training split (of the size of measure.bound_share, K = measure.bound_draws)",
         default=None,
     )
     J_K_se: float | None = column("standard error of J_K over these images and the draws of z", default=None)

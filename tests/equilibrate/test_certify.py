@@ -155,16 +155,18 @@ def test_soft_labels_of_a_displacement_are_certified_too() -> None:
         D_se=0.1,
         C_se=0.0,
     )
-    config = MeasureConfig(bound_size=40, gradient_size=32)
-    found, cost = certify(model, path, reading, config=config, rng=lambda name: generator("cpu", 7, name))
+    config, trained = MeasureConfig(bound_share=0.1, gradient_share=0.0534), 600.0
+    found, cost = certify(model, path, reading, config=config, trained=trained, rng=lambda name: generator("cpu", 7, name))
     assert found.J_K < reading.F and found.J_K_se > 0.08
     assert found.grad_norm >= 0.0 and 0.0 < found.J_K_ess < 1.0
     assert cost == pytest.approx(40 * FORWARD * 4.5 + 32)
+    assert cost <= (0.1 + 0.0534) * trained
     nothing, free = certify(
         model,
         path,
         reading,
-        config=MeasureConfig(bound_size=None, gradient_size=None),
+        config=MeasureConfig(bound_share=0.0, gradient_share=0.0),
+        trained=trained,
         rng=lambda name: generator("cpu", 7, name),
     )
     assert (nothing, free) == (Certificate(), 0.0)
