@@ -17,7 +17,8 @@ import tyro
 from rayfe import figures, store
 from rayfe.config import TRANSFERS
 from rayfe.files import CorruptFile
-from rayfe.summary import BASELINES, accepted_steps, numbers
+from rayfe.frames import accepted_steps, held_loss, numbers
+from rayfe.summary import BASELINES
 
 COLUMNS = ("target_accuracy", "target_C", "val_C", "R", "D", "C")
 VALUES = ("t", "examples", *COLUMNS, "largest_drift")
@@ -45,7 +46,7 @@ def trajectory_lines(rows: pd.DataFrame, examples: float | None) -> pd.DataFrame
         line = {"method": head["process"], "run": head.get("run", ""), "seed": int(head["seed"])}
         line |= {name: float(head[name]) for name in START}
         line |= {name: float(numbers(steps, name)[place]) if place >= 0 else np.nan for name in VALUES[:-1]}
-        off = np.abs(numbers(steps, "C") / numbers(steps, "C_target") - 1.0)[: place + 1]
+        off = np.abs(held_loss(steps) / numbers(steps, "C_target") - 1.0)[: place + 1]
         line["largest_drift"] = float(np.nanmax(off)) if np.isfinite(off).any() else np.nan
         lines.append(line)
     return pd.DataFrame(lines)

@@ -23,7 +23,18 @@ if TYPE_CHECKING:
     from rayfe.stored_run import Run
 
 __version__ = "0.1.0"
-__all__ = ["Run", "UsageError", "__version__", "dataset", "find_step", "load_model", "load_run", "transfer", "walk"]
+__all__ = [
+    "Run",
+    "UsageError",
+    "__version__",
+    "dataset",
+    "error_bars",
+    "find_step",
+    "load_model",
+    "load_run",
+    "transfer",
+    "walk",
+]
 
 _HOMES: Mapping[str, str] = MappingProxyType(
     {
@@ -55,6 +66,13 @@ def load_run(location: str | Path) -> pd.DataFrame:
     from rayfe.store import load_rows
 
     return load_rows(location)
+
+
+def error_bars(rows: pd.DataFrame) -> pd.DataFrame:
+    """Standard errors of the rows of `load_run`, the noise of training included: see `rayfe.errors.error_bars`."""
+    from rayfe.errors import error_bars as bars
+
+    return bars(rows)
 
 
 def load_model(

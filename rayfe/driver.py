@@ -29,6 +29,7 @@ def open_trajectory(config: RunConfig, start: Start, store: Store) -> Trajectory
         rows,
         state=store.state(accepted[-1]) if accepted else None,
         carry=store.carry(accepted[-1]) if accepted else {},
+        stored=store.state,
     )
 
 
@@ -38,20 +39,24 @@ def advance(trajectory: Trajectory, backend: Backend, store: Store) -> StepRecor
     A failure of the backend's or trajectory's own code is raised; nothing is stored then.
     """
     began = time.monotonic()
+    commit = attempted(trajectory, backend)
+    seconds = trajectory.seconds + time.monotonic() - began
+    commit = dataclasses.replace(commit, record=dataclasses.replace(commit.record, seconds=seconds))
+    record = store.commit(trajectory.start.name, commit)
+    trajectory.committed(record, commit)
+    return record
+
+
+def attempted(trajectory: Trajectory, backend: Backend) -> Commit:
+    """What the next attempted step leaves behind; nothing is stored, and the trajectory does not know yet."""
     attempt = trajectory.attempt()
     answer: Answer | None = None  # what starts a generator
     while True:
         try:
             request = attempt.send(answer)
         except StopIteration as finished:
-            commit: Commit = finished.value
-            break
+            return finished.value
         answer = backend.answer(request)
-    seconds = trajectory.seconds + time.monotonic() - began
-    commit = dataclasses.replace(commit, record=dataclasses.replace(commit.record, seconds=seconds))
-    record = store.commit(trajectory.start.name, commit)
-    trajectory.committed(record, commit)
-    return record
 
 
 def failure(name: str, error: Exception) -> str:

@@ -81,6 +81,8 @@ def plan_of(config: RunConfig, start: Start, sizes: Sizes) -> Plan:
     settles = steps * SETTLES if config.settle and config.method is None else 0
     both = sizes.train + sizes.validation
     measured = (steps + 1) * (1.5 * both + sizes.train) + refreshes * stencil * 2.5 * sizes.train + settles * sizes.train
+    share = config.measure.bound_share + config.measure.gradient_share
+    measured += (steps + 1) * share * config.equilibration.epochs * sizes.train / FORWARD
     replicas = config.per_part or stencil
     held = COPIES * replicas * sizes.parameters + sizes.examples * sizes.features
     working = config.measure.chunk * sizes.features * 8 + config.equilibration.batch * sizes.features * 8 * replicas

@@ -25,9 +25,8 @@ COLUMNS = ("step", "lam", "gamma", "R", "D", "C/C0-1 %", "val acc %", "elapsed",
 
 def drift_percent(record: StepRecord) -> float | None:
     """C / C_target - 1 of a row, in per cent, or the drift of what is held instead; None where not measured."""
-    if record.C is None or not record.C_target:
-        return None if record.held_drift is None else 100 * record.held_drift
-    return 100 * (record.C / record.C_target - 1)
+    drift = record.held_drift if record.drift is None else record.drift
+    return None if drift is None else 100 * drift
 
 
 def line(record: StepRecord) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -25,9 +26,12 @@ from rayfe.records import (
 READ = {
     Split.TRAIN: [("", name) for name in ("R", "D", "C", "F", "accuracy", "R_se", "D_se", "C_se")],
     Split.VALIDATION: [("val_", name) for name in ("R", "D", "C", "accuracy", "C_se")],
+    Split.CONTROL: [("control_", name) for name in ("C", "C_se", "accuracy")],
     Split.TARGET: [("target_", name) for name in ("C", "accuracy")],
 }
 """Columns by the split of a reading: prefix and name."""
+CERTIFICATE = ("J_K", "J_K_se", "J_K_ess", "grad_norm")
+"""Columns of a certificate."""
 RESPONSE = (
     *("D_lam", "D_gamma", "C_lam", "C_gamma", "C_lam_se", "C_gamma_se"),
     *("hess_max_eig", "maxwell_gap", "F_t", "D_t", "C_t"),
@@ -48,6 +52,8 @@ def step_record(
     """A row from the readings of its model; `columns` are those that are stored as they come. `seconds` is the driver's."""
     for reading in tested:
         columns |= {prefix + name: getattr(reading, name) for prefix, name in READ[reading.split]}
+        if reading.certificate is not None:
+            columns |= {name: getattr(reading.certificate, name) for name in CERTIFICATE}
     if response is not None:
         columns |= {name: getattr(response, name) for name in RESPONSE}
     if velocity is not None:
@@ -123,6 +129,22 @@ def reading_in(row: StepRecord) -> Reading:
         D_se=number(row.D_se),
         C_se=number(row.C_se),
     )
+
+
+def held_reading_in(row: StepRecord) -> Reading:
+    """The same with C as it is on the split on which it is held."""
+    error = row.C_se if row.control_C_se is None else row.control_C_se
+    return dataclasses.replace(reading_in(row), C=number(row.held_C), C_se=number(error))
+
+
+def held_readings(readings: Sequence[Reading]) -> dict[str, Reading]:
+    """Training readings by replica, with C and its noise as they are on the control split where that was read, too."""
+    control = {reading.replica: reading for reading in readings if reading.split is Split.CONTROL}
+    found = {}
+    for reading in (reading for reading in readings if reading.split is Split.TRAIN):
+        other = control.get(reading.replica, reading)
+        found[reading.replica] = dataclasses.replace(reading, C=other.C, C_se=other.C_se, C_noise=other.C_noise)
+    return found
 
 
 def probe_ends(readings: Sequence[Reading]) -> dict[str, float | None]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from rayfe.surface.stepper import STOPS
+from rayfe.errors import error_bars
+from rayfe.frames import accepted_steps, drift, held_loss, is_equivalent, numbers, simultaneous
+from rayfe.surface.stepper import STOPS, relative_tolerance
 
 NO_STOP = "no named stop"
 """`end` of a trajectory without a found stop: it has more to do, or its steps or time were used up."""
@@ -23,41 +24,12 @@ OVERFIT_RATIO = 1.5
 EXCESS_PERCENT = 1.0
 
 
-def numbers(frame: pd.DataFrame, name: str) -> np.ndarray:
-    """Column `name` as float64; null is NaN (a column of nulls only has dtype object)."""
-    return frame[name].astype(float).to_numpy()
-
-
-def accepted_steps(walk: pd.DataFrame) -> pd.DataFrame:
-    """The accepted rows of one trajectory in order of steps."""
-    return walk[walk["accepted"].astype(bool)].sort_values("step", kind="stable")
-
-
 def found_stop(walk: pd.DataFrame) -> pd.Series | None:
     """The row of the named stop that ended this trajectory, or None: the last row, not accepted, its reason in STOPS."""
     if walk.empty:
         return None
     last = walk.sort_values(["step", "attempt"], kind="stable").iloc[-1]
     return last if not last["accepted"] and last["reason"] in STOPS else None
-
-
-def drift(steps: pd.DataFrame, reference: np.ndarray | float) -> pd.DataFrame:
-    """C / reference - 1 and its standard error along the accepted rows of one trajectory.
-
-    The error is the paired one of column `drift_se` (the start's draws are those of every step, and the noise that
-    both have in common cancels). NaN where it was not measured.
-    """
-    ratio, error = numbers(steps, "C") / reference, numbers(steps, "drift_se")
-    return pd.DataFrame({"drift": ratio - 1.0, "drift_se": error}, index=steps.index)
-
-
-def is_equivalent(drift: np.ndarray, drift_se: np.ndarray, tolerance: float) -> bool:
-    """Equivalence test of m steps at once: |drift| + z_{1 - 0.05/m} se <= tolerance for each of them.
-
-    A step whose error is NaN fails: no error bar, no evidence.
-    """
-    z = NormalDist().inv_cdf(1.0 - 0.05 / len(drift))
-    return bool(np.all(np.abs(drift) + z * drift_se <= tolerance))
 
 
 def envelope_excess(rows: pd.DataFrame) -> pd.Series:
@@ -78,24 +50,28 @@ def envelope_excess(rows: pd.DataFrame) -> pd.Series:
     return excess
 
 
-def summarize(rows: pd.DataFrame, tolerance: float) -> pd.DataFrame:
+def summarize(rows: pd.DataFrame, tolerance: float, floor: float = 0.0) -> pd.DataFrame:
     """One line per trajectory of steps rows (columns of StepRecord, any order).
 
-    Names ending in `_start` and `_end` are of the first and last accepted step. `drift_percent` is C/C0 - 1
+    Names ending in `_start` and `_end` are of the first and last accepted step, `R_se_end`, `D_se_end` and `gamma_se_end` the
+    standard errors of the last one with the noise of training (`errors`; NaN for a short walk). `drift_percent` is C/C0 - 1
     at the step where it is largest in size, signed, with its standard error; `drift_ok` the equivalence test
-    over all accepted steps after the start (None if there is none). `excess_percent` is the largest
+    over all accepted steps after the start (None if there is none) with `tolerance`, or with `floor` nats where they are more;
+    `attainable_percent` is the smallest tolerance at which steps without drift would pass. `excess_percent` is the largest
     `envelope_excess` in per cent of F. Trajectories without an accepted row have null numbers.
     """
     if rows.empty:
         return pd.DataFrame()
     pooled = rows.reset_index(drop=True)
     pooled["excess_percent"] = 100.0 * envelope_excess(pooled) / pooled["F"].astype(float).abs()
-    lines = [_line(name, walk, tolerance) for name, walk in pooled.groupby("trajectory", sort=True)]
+    lines = [_line(name, walk, tolerance, floor) for name, walk in pooled.groupby("trajectory", sort=True)]
     return pd.DataFrame(lines)
 
 
-def _line(name: Hashable, walk: pd.DataFrame, tolerance: float) -> dict[str, Any]:
+def _line(name: Hashable, walk: pd.DataFrame, tolerance: float, floor: float) -> dict[str, Any]:
     steps, stop = accepted_steps(walk), found_stop(walk)
+    if len(steps):
+        tolerance = relative_tolerance(tolerance, floor, float(held_loss(steps)[0]))
     line: dict[str, Any] = {
         "trajectory": name,
         "process": walk["process"].iloc[0],
@@ -108,10 +84,13 @@ def _line(name: Hashable, walk: pd.DataFrame, tolerance: float) -> dict[str, Any
         "examples": float(walk["examples"].max()),
         "seconds": float(walk["seconds"].max()),
     }
-    for column in ("lam", "gamma", "R", "D", "C", "val_C", "val_accuracy"):
+    for column in ("lam", "gamma", "R", "D", "C", "control_C", "val_C", "val_accuracy"):
         values = numbers(steps, column)
         line[f"{column}_start"], line[f"{column}_end"] = (values[0], values[-1]) if len(values) else (np.nan, np.nan)
-    line["C0"] = line["C_start"]
+    bars = error_bars(steps)
+    for column in ("R", "D", "gamma"):
+        line[f"{column}_se_end"] = float(bars[f"{column}_total_se"].iloc[-1]) if len(bars) else np.nan
+    line["C0"] = held_loss(steps)[0] if len(steps) else np.nan
     line["holds_C"] = len(steps) > 0 and not np.isnan(numbers(steps, "C_target")[-1])
     line["excess_percent"] = float(steps["excess_percent"].max())
     return line | _drift_columns(steps, tolerance) | _held_columns(steps)
@@ -132,12 +111,13 @@ def _held_columns(steps: pd.DataFrame) -> dict[str, float]:
 
 def _drift_columns(steps: pd.DataFrame, tolerance: float) -> dict[str, Any]:
     if len(steps) < 2:
-        return {"drift_percent": np.nan, "drift_se_percent": np.nan, "drift_ok": None}
-    after = drift(steps, float(steps["C"].iloc[0])).iloc[1:]
+        return dict.fromkeys(("drift_percent", "drift_se_percent", "attainable_percent"), np.nan) | {"drift_ok": None}
+    after = drift(steps, float(held_loss(steps)[0])).iloc[1:]
     worst = after.iloc[int(after["drift"].abs().to_numpy().argmax())]
     return {
         "drift_percent": 100.0 * float(worst["drift"]),
         "drift_se_percent": 100.0 * float(worst["drift_se"]),
+        "attainable_percent": 100.0 * simultaneous(len(after)) * float(after["drift_se"].max()),
         "drift_ok": is_equivalent(after["drift"].to_numpy(), after["drift_se"].to_numpy(), tolerance),
     }
 
@@ -151,14 +131,15 @@ def verdict(line: Mapping[str, Any]) -> str:
         return _held_verdict(line)
     size, error = abs(line["drift_percent"]), line["drift_se_percent"]
     limit = f"tolerance {100 * line['tolerance']:.3g} %, equivalence test"
+    C = "C" if np.isnan(line["control_C_end"]) else "C of the control split"
     held = (
-        f"C held within {size:.2f} % ({limit} passed)"
+        f"{C} held within {size:.2f} % ({limit} passed)"
         if line["drift_ok"]
-        else f"C off by up to {_drift(line)} % ({limit} failed)"
+        else f"{C} off by up to {_drift(line)} % ({limit} failed)"
     )
     if np.isnan(error):
-        held = f"C off by up to {size:.2f} % (no standard error, not tested)"
-    D, R = (_course(name, line[f"{name}_start"], line[f"{name}_end"]) for name in ("D", "R"))
+        held = f"{C} off by up to {size:.2f} % (no standard error, not tested)"
+    D, R = (_course(name, line[f"{name}_start"], line[f"{name}_end"], line[f"{name}_se_end"]) for name in ("D", "R"))
     return f"{held}; {D} while {R}; ended: {_ending(line)}"
 
 
@@ -179,12 +160,18 @@ def warnings(line: Mapping[str, Any]) -> list[str]:
     if line["val_C_end"] > OVERFIT_RATIO * line["C_end"]:
         found.append(
             f"over-fitting: validation C {line['val_C_end']:.3g} is {line['val_C_end'] / line['C_end']:.1f} times training C"
+            + ("" if np.isnan(control := line["control_C_end"]) else f"; held is that of the control split, {control:.3g}")
         )
     if line["accepted_steps"] > 0 and line["process"] == "iso-classification":  # a transfer may well lower R
         if not line["R_end"] > line["R_start"]:
             found.append(f"R did not rise ({line['R_start']:.4g} -> {line['R_end']:.4g}): not an iso-classification course")
         if not line["D_end"] < line["D_start"]:
             found.append(f"D did not fall ({line['D_start']:.4g} -> {line['D_end']:.4g}): not an iso-classification course")
+    if line["attainable_percent"] > 100.0 * line["tolerance"]:
+        found.append(
+            f"the tolerance is below the noise: {line['accepted_steps']} steps without drift would need "
+            f"{line['attainable_percent']:.2g} %; the error falls as the root of --measure.head-draws"
+        )
     if line["excess_percent"] > EXCESS_PERCENT:
         found.append(
             f"off equilibrium: F is {line['excess_percent']:.1f} % above what other stored models reach at the same point"
@@ -196,9 +183,9 @@ def _ending(line: Mapping[str, Any]) -> str:
     return line["end"] if line["end"] == NO_STOP else f"{line['end']} at lam {line['end_lam']:.3g}"
 
 
-def _course(name: str, start: float, end: float) -> str:
+def _course(name: str, start: float, end: float, error: float = np.nan) -> str:
     word = "rose" if end > start else "fell" if end < start else "stayed"
-    return f"{name} {word} {start:.1f} -> {end:.1f}"
+    return f"{name} {word} {start:.1f} -> {end:.1f}" + ("" if np.isnan(error) else f" ± {error:.2g}")
 
 
 def _drift(line: Mapping[str, Any]) -> str:

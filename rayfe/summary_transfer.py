@@ -26,6 +26,7 @@ from rayfe.summary import (
     print_summary,
     summarize,
 )
+from rayfe.surface.stepper import relative_tolerance
 
 LATE = 0.05
 """t from which a bend of the line is reported apart: before it, new classes make F_t steep."""
@@ -33,22 +34,25 @@ LARGEST_BEND = 5.0
 """Per cent of |D1 - D0| by which a geodesic may miss its line."""
 
 
-def summarize_transfers(rows: pd.DataFrame, tolerance: float) -> pd.DataFrame:
+def summarize_transfers(rows: pd.DataFrame, tolerance: float, floor: float = 0.0) -> pd.DataFrame:
     """One line per trajectory of steps rows of transfers or baselines.
 
     `drift_percent` is C / C_target - 1 where it is largest in size, with its standard error, and `drift_ok` the
-    equivalence test over all steps (transfers). For a baseline step 0, the source's model on the target, counts too.
+    equivalence test over all steps (transfers), with `floor` nats where they are more than `tolerance`. For a baseline step 0,
+    the source's model on the target, counts too.
     `bend_percent` is the largest |line_miss| in per cent of |D_end - D_start|, `late_bend_percent` that from t = 0.05 on,
     each with its standard error; `closure_lam` and `closure_gamma` what a geodesic with k from its end points has at t = 1
     divided by what the target's own model has. Null where it does not apply.
     """
     if rows.empty:
         return pd.DataFrame()
-    return pd.DataFrame([_line(name, walk, tolerance) for name, walk in rows.groupby("trajectory", sort=True)])
+    return pd.DataFrame([_line(name, walk, tolerance, floor) for name, walk in rows.groupby("trajectory", sort=True)])
 
 
-def _line(name: Hashable, walk: pd.DataFrame, tolerance: float) -> dict[str, Any]:
+def _line(name: Hashable, walk: pd.DataFrame, tolerance: float, floor: float) -> dict[str, Any]:
     steps, stop = accepted_steps(walk), found_stop(walk)
+    if len(steps) and np.isfinite(C0 := numbers(steps, "C_target")[0]):
+        tolerance = relative_tolerance(tolerance, floor, C0)
     line: dict[str, Any] = {
         "trajectory": name,
         "process": walk["process"].iloc[0],
@@ -60,7 +64,7 @@ def _line(name: Hashable, walk: pd.DataFrame, tolerance: float) -> dict[str, Any
         "examples": float(walk["examples"].max()),
         "seconds": float(walk["seconds"].max()),
     }
-    for column in ("t", "lam", "gamma", "R", "D", "C", "val_C", "val_accuracy", "target_C", "target_accuracy"):
+    for column in ("t", "lam", "gamma", "R", "D", "C", "val_C", "val_accuracy", "control_C", "target_C", "target_accuracy"):
         values = numbers(steps, column)
         line[f"{column}_start"], line[f"{column}_end"] = (values[0], values[-1]) if len(values) else (np.nan, np.nan)
     line["val_accuracy_least"] = float(steps["val_accuracy"].min()) if len(steps) else np.nan
@@ -131,7 +135,12 @@ def warnings(line: dict[str, Any]) -> list[str]:
     if line["val_C_end"] > OVERFIT_RATIO * line["C_end"]:
         ratio = line["val_C_end"] / line["C_end"]
         found.append(
-            f"over-fitting: validation C {line['val_C_end']:.3g} is {ratio:.1f} times the C that is held, on training data"
+            f"over-fitting: validation C {line['val_C_end']:.3g} is {ratio:.1f} times the C "
+            + (
+                "that is held, on training data"
+                if np.isnan(line["control_C_end"])
+                else "of training data; held is the control split's"
+            )
         )
     if line["late_bend_percent"] > LARGEST_BEND:
         found.append(f"the line is bent: D - D0 - k (R - R0) reaches {line['late_bend_percent']:.1f} % of |D1 - D0|")
@@ -169,9 +178,9 @@ def _table(lines: list[dict[str, Any]], columns: Mapping[str, Callable[[dict[str
 def print_run(rows: pd.DataFrame, config: RunConfig, console: Console) -> None:
     """Print the summary that fits what a run does."""
     if config.method is not None or config.moves_data:
-        print_transfers(summarize_transfers(rows, config.tolerance), console)
+        print_transfers(summarize_transfers(rows, config.tolerance, config.tolerance_floor), console)
     else:
-        print_summary(summarize(rows, config.tolerance), console)
+        print_summary(summarize(rows, config.tolerance, config.tolerance_floor), console)
 
 
 def _signed(line: dict[str, Any]) -> str:

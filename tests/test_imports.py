@@ -7,8 +7,8 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "rayfe"
 LAYERS = [
-    ["tables", "records", "config"],
-    ["files", "own", "pipes", "rows", "signals", "surface", "weights"],
+    ["frames", "tables", "records", "config"],
+    ["errors", "files", "own", "pipes", "rows", "signals", "surface", "weights"],
     ["lease", "summary"],
     ["layout", "figures", "summary_transfer"],
     ["recovery"],

@@ -148,6 +148,30 @@ def test_equivalence_needs_an_error_bar():
     assert not summarize(rows, TOLERANCE)["drift_ok"].iloc[0]
 
 
+@pytest.mark.parametrize(("floor", "passes"), [(0.0, False), (1e-5, False), (1e-3, True)])
+def test_a_tiny_loss_may_be_off_by_the_floor_whatever_part_of_it_that_is(floor: float, passes: bool):
+    """C0 = 0.01 nats, off by 5 %, is 5e-4 nats."""
+    rows = walk()
+    rows["C"] *= 0.01 / rows["C"].iloc[0]
+    rows["drift_se"] = 1e-3
+    rows.loc[3, "C"] *= 1.05
+    line = summarize(rows, TOLERANCE, floor).iloc[0]
+    assert bool(line["drift_ok"]) is passes
+    assert line["tolerance"] == max(TOLERANCE, floor / 0.01)
+
+
+def test_a_tolerance_below_the_noise_is_warned_of_with_what_is_attainable():
+    rows = walk()
+    rows.loc[1:, "drift_se"] = 0.003
+    line = summarize(rows, TOLERANCE).iloc[0]
+    z = NormalDist().inv_cdf(1 - 0.05 / 6)
+    assert line["attainable_percent"] == pytest.approx(0.3 * z)
+    assert any(f"would need {0.3 * z:.2g} %" in text for text in warnings(line))
+    rows.loc[1:, "drift_se"] = 0.9 * TOLERANCE / z
+    line = summarize(rows, TOLERANCE).iloc[0]
+    assert line["drift_ok"] and not any("noise" in text for text in warnings(line))
+
+
 @pytest.mark.parametrize(("drifted", "passes"), [(1.003, True), (1.006, False)])
 def test_summary_passes_a_drift_inside_the_tolerance_and_fails_one_outside(drifted: float, passes: bool):
     rows = walk()

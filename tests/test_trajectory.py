@@ -6,12 +6,14 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.optimize
 
 from rayfe.backend.analytic import AnalyticBackend
 from rayfe.config import EquilibrationConfig, RenewalConfig, RunConfig, StencilConfig, UsageError
 from rayfe.driver import advance, open_trajectory
 from rayfe.records import EquilibrateRequest, Held, Outcome, Point, Velocity
 from rayfe.store import Store, load_rows
+from rayfe.summary import summarize, verdict
 from rayfe.surface.process import Process
 from rayfe.surface.reference import HyperbolicSurface, LogSurface, PowerSurface
 from rayfe.trajectory.base import WalkFailed
@@ -57,7 +59,7 @@ def test_lam_grows_by_at_most_the_step_length(tmp_path):
     assert all(row.step_length == pytest.approx(step) for row, step in zip(rows[1:], steps, strict=True))
 
 
-def error_of_euler(folder, length, delta=1e-4):
+def error_of_euler(folder, length, delta=1e-4, **options):
     """Relative error of gamma at lam = 3.5 of the paper's scheme: no settle, no predictor, a stencil at every step."""
     rows, _ = walk(
         folder,
@@ -68,6 +70,7 @@ def error_of_euler(folder, length, delta=1e-4):
         refresh=1,
         step_length=length,
         neighbours=StencilConfig(gamma_delta=delta, lam_delta=delta),
+        **options,
     )
     return rows[-1].gamma / A.gamma_on_iso_c(3.5, A.C(0.25, 4.0)) - 1.0
 
@@ -77,6 +80,19 @@ def test_the_papers_scheme_is_of_first_order(tmp_path):
     coarse, fine = (abs(error_of_euler(tmp_path / str(n), total / n + 1e-12)) for n in (20, 40))
     assert coarse > 0.02
     assert coarse / fine == pytest.approx(2.0, rel=0.15)
+
+
+def test_with_the_response_of_the_step_before_it_is_of_second_order_at_the_same_cost(tmp_path):
+    total = math.log(14.0)
+    ten, twenty, forty = (abs(error_of_euler(tmp_path / str(n), total / n + 1e-12, order=2)) for n in (10, 20, 40))
+    assert ten < 0.02
+    assert twenty / forty == pytest.approx(4.0, rel=0.15)
+    assert abs(error_of_euler(tmp_path / "euler", total / 10 + 1e-12)) > 4 * ten
+
+
+def test_order_two_is_refused_where_settles_give_it_anyway():
+    with pytest.raises(UsageError, match="--order 2"):
+        RunConfig(order=2, refresh=1)
 
 
 def test_gamma_reaches_zero_by_name_where_it_should(tmp_path):
@@ -226,6 +242,48 @@ def test_where_there_is_one_branch_every_renewal_is_rejected_and_nothing_else_ch
     accepted = [row for row in tried if row.accepted]
     assert len(tried) > len(accepted)
     assert [(row.lam, row.gamma, row.C) for row in accepted] == [(row.lam, row.gamma, row.C) for row in plain]
+
+
+class Falls(Branches):
+    """Training at step 4 falls into a branch with 10 % more D and C, which models trained from there do not leave."""
+
+    BETTER = PowerSurface(kappa=11.0, a=1 / 3, b=1 / 3)
+
+    def equilibrate(self, request: EquilibrateRequest):
+        answer = AnalyticBackend.equilibrate(self, request)
+        marks = [request.key.step == 4 or self._renewed(replica) for replica in request.replicas]
+        weights = [w | {"better": np.array([float(mark)])} for w, mark in zip(answer.weights, marks, strict=True)]
+        return dataclasses.replace(answer, weights=tuple(weights))
+
+    def _renewed(self, replica):
+        return replica.weights is not None and replica.weights.get("better", np.zeros(1))[0] > 0.5
+
+
+def test_a_step_starts_from_the_earlier_model_that_the_envelope_says_is_better(tmp_path):
+    plain, _ = walk(tmp_path / "plain", Falls(A))
+    restarted, end = walk(tmp_path / "restarted", Falls(A), restart=0.01)
+    C0 = A.C(0.25, 4.0)
+    assert end == "lam_end"
+    found = {row.step: row.restarted_from for row in restarted if row.accepted}
+    assert found.pop(5) == 3
+    assert set(found.values()) == {None}
+    assert {row.restarted_from for row in plain} == {None}
+    for row in restarted:
+        assert not row.accepted or row.C == pytest.approx(C0, rel=5e-3)
+    assert restarted[-1].F == pytest.approx(A.F(3.5, A.gamma_on_iso_c(3.5, C0)), rel=5e-3)
+    assert plain[-1].F > 1.05 * restarted[-1].F
+    walk(tmp_path / "parts", Falls(A), restart=0.01, steps=4)
+    parts, _ = walk(tmp_path / "parts", Falls(A), restart=0.01)
+    assert [dataclasses.replace(row, seconds=0.0) for row in parts] == [
+        dataclasses.replace(row, seconds=0.0) for row in restarted
+    ]
+
+
+def test_on_one_branch_nothing_is_better_than_the_last_model_by_much(tmp_path):
+    rows, _ = walk(tmp_path, AnalyticBackend(A, lag=0.2), restart=0.01)
+    assert {row.restarted_from for row in rows} == {None}
+    with pytest.raises(UsageError, match="--restart 0.01"):
+        RunConfig(restart=0.01, keep_states="last")
 
 
 def test_iso_classification_walks_down_as_well_as_up(tmp_path):
@@ -388,3 +446,71 @@ def test_exact_derivatives_walk_without_neighbours_and_say_how_far_from_equilibr
 def test_exact_derivatives_in_t_do_not_exist_and_are_refused():
     with pytest.raises(UsageError, match="--derivatives"):
         RunConfig(process="constant-rate", derivatives="implicit")
+
+
+@pytest.mark.parametrize(("noise", "attainable"), [(2.5e-3, True), (6e-3, False)])
+def test_a_tolerance_below_the_noise_fails_at_the_start_and_says_what_would_do(tmp_path, noise, attainable):
+    """Noise of 0.25 % is below a tolerance of 0.5 %, noise of 0.6 % is not; with the tolerance that is named it goes on."""
+    backend = AnalyticBackend(A, noise=noise)
+    if attainable:
+        assert len(walk(tmp_path, backend, steps=1)[0]) >= 2
+        return
+    with pytest.raises(WalkFailed, match=r"--tolerance 0.005: .* --measure.head-draws \d+") as failed:
+        walk(tmp_path / "failed", backend, steps=1)
+    (start,) = Store(str(tmp_path / "failed")).rows("lam0.25-gamma4-seed0")
+    assert start.accepted
+    wanted = float(str(failed.value).split("give --tolerance ")[1].split(",")[0])
+    assert len(walk(tmp_path / "again", backend, steps=1, tolerance=wanted)[0]) >= 2
+    walk(tmp_path / "unsettled", backend, steps=1, settle=False)
+
+
+def test_a_tiny_loss_is_held_to_the_floor(tmp_path):
+    """kappa = 1e-3: C0 is 1e-4 nats and 0.5 % of it 5e-7, far below the noise of 3 %; a floor of 1e-5 nats is 10 %."""
+    backend = AnalyticBackend(PowerSurface(kappa=1e-3, a=1 / 3, b=1 / 3), noise=0.03)
+    with pytest.raises(WalkFailed, match="--tolerance"):
+        walk(tmp_path / "none", backend, steps=3, tolerance_floor=0.0)
+    rows, _ = walk(tmp_path / "floor", backend, steps=3)
+    assert all(row.accepted for row in rows)
+    assert max(abs(row.C - rows[0].C) for row in rows) <= 1e-5
+
+
+def gamma_at_control_C(lam, C0, unseen):
+    """gamma at which C (1 + unseen R) of surface A is C0."""
+    return scipy.optimize.brentq(lambda g: A.C(lam, g) * (1.0 + unseen * A.R(lam, g)) - C0, 1e-3, 1e3)
+
+
+@pytest.mark.parametrize("stencil", ["iso", "paper"])
+def test_held_on_control_images_it_is_their_C_that_stays(tmp_path, stencil):
+    """C of images that were not trained on grows with R, so gamma has to rise faster than on the training images' line."""
+    unseen = 0.05
+    rows, end = walk(tmp_path / "control", AnalyticBackend(A, unseen=unseen, noise=1e-4), hold="control", stencil=stencil)
+    rows = [row for row in rows if row.accepted]
+    C0 = A.C(0.25, 4.0) * (1.0 + unseen * A.R(0.25, 4.0))
+    assert end == "lam_end"
+    assert rows[0].C_target == rows[0].control_C == pytest.approx(C0, rel=1e-3)
+    for row in rows:
+        assert row.held_on == "control"
+        assert row.control_C == pytest.approx(C0, rel=5e-3)
+        assert row.drift == row.control_C / row.C_target - 1.0
+        assert row.gamma == pytest.approx(gamma_at_control_C(row.lam, C0, unseen), rel=2e-2)
+        assert row.F == row.R + row.lam * row.D + row.gamma * row.C
+    assert rows[-1].C < 0.8 * rows[0].C
+    line = summarize(pd.DataFrame([dataclasses.asdict(row) for row in rows]), 0.005).iloc[0]
+    assert line["drift_ok"] and "C of the control split held within" in verdict(line)
+
+
+def test_where_nothing_is_over_fitted_control_images_say_the_same(tmp_path):
+    train, _ = walk(tmp_path / "train", AnalyticBackend(A))
+    control, _ = walk(tmp_path / "control", AnalyticBackend(A), hold="control")
+    assert [(row.lam, row.gamma, row.C) for row in control] == [(row.lam, row.gamma, row.C) for row in train]
+    assert {row.held_on for row in train} == {"train"}
+    assert {row.control_C for row in train} == {None}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"process": "geodesic", "stencil": "paper"}, {"settle": False}, {"derivatives": "implicit"}, {"seek": ("C=0.1", "R=1")}],
+)
+def test_what_control_images_cannot_hold_is_refused(options):
+    with pytest.raises(UsageError, match="--hold control"):
+        RunConfig(hold="control", **options)

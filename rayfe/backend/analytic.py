@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import math
 import time
@@ -13,6 +14,7 @@ import numpy as np
 from rayfe.backend.base import Backend
 from rayfe.equilibrate.settle import find_shift, settled_weights
 from rayfe.records import (
+    Certificate,
     Differentiated,
     DifferentiateRequest,
     Equilibrated,
@@ -59,7 +61,7 @@ class AnalyticBackend(Backend):
     """Models whose weights are {"multipliers": (lam, gamma)}: each is exactly at equilibrium at that point.
 
     Raises:
-        ValueError: `lag` outside [0, 1], or `delay` or `noise` negative.
+        ValueError: `lag` outside [0, 1], or `delay` or a noise negative.
     """
 
     surface: Surface
@@ -70,11 +72,17 @@ class AnalyticBackend(Backend):
     """Seconds that an equilibration sleeps, in place of training."""
     noise: float = 0.0
     """Standard deviation of measured C and D relative to their values; the same for all replicas of a measurement."""
+    training_noise: float = 0.0
+    """Standard deviation of the logarithms of a trained model's multipliers, as from other batches and noise: the same for the
+    replicas of one equilibration, independent between equilibrations."""
+
+    unseen: float = 0.0
+    """C of examples that were not trained on, on all splits but the training one, is C (1 + unseen R)."""
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.lag <= 1.0:
             raise ValueError(f"lag {self.lag}: must lie in [0, 1]")
-        for name in ("delay", "noise"):
+        for name in ("delay", "noise", "training_noise"):
             value = getattr(self, name)
             if not 0.0 <= value < math.inf:
                 raise ValueError(f"{name} {value}: must be finite and at least 0")
@@ -87,7 +95,8 @@ class AnalyticBackend(Backend):
         if not all(self.surface.contains(*map(float, model)) for model in [*starts, *aims]):
             return Equilibrated(outcome=Outcome.NONFINITE, weights=(), preconditioner=None, readings=(), examples=examples)
         # Domains are convex, so models between a start and an aim need no check.
-        ends = [aim + self.lag * (start - aim) for start, aim in zip(starts, aims, strict=True)]
+        off = self._training_error(request)
+        ends = [(aim + self.lag * (start - aim)) * off for start, aim in zip(starts, aims, strict=True)]
         return Equilibrated(
             outcome=Outcome.OK,
             weights=tuple({MULTIPLIERS: end} for end in ends),
@@ -95,6 +104,13 @@ class AnalyticBackend(Backend):
             readings=self._probe(request.replicas, starts, ends),
             examples=examples,
         )
+
+    def _training_error(self, request: EquilibrateRequest) -> np.ndarray:
+        """Factors of (lam, gamma) that follow from the names of the request's batches and noise."""
+        if not self.training_noise:
+            return np.ones(2)
+        rng = _named_rng(request.key, request.annealing, request.round)
+        return np.exp(self.training_noise * rng.standard_normal(2))
 
     def _probe(
         self, replicas: Sequence[Replica], starts: Sequence[np.ndarray], ends: Sequence[np.ndarray]
@@ -107,10 +123,11 @@ class AnalyticBackend(Backend):
 
     def settle(self, request: SettleRequest) -> Settled:
         # The draws of a measurement with purpose "settle", as in the other backends.
-        errors = self._draws(request.key.seed, Split.TRAIN, "settle")
+        errors = self._draws(request.key.seed, request.split, "settle")
 
         def functionals(shift: np.ndarray) -> Functionals:
             R, D, C = self._functionals(settled_weights(request, shift)[MULTIPLIERS], request.point.t)
+            C *= self._generalization(request.split, R)
             return Functionals(R=R, D=D * (1.0 + errors.D_error), C=C * (1.0 + errors.C_error))
 
         root = find_shift(request, functionals)
@@ -126,7 +143,11 @@ class AnalyticBackend(Backend):
         models = [_start(replica) for replica in request.replicas]
         draws = {split: self._draws(request.key.seed, split, request.purpose) for split in request.splits}
         readings = tuple(
-            self._reading(replica, model, split=split, update=0, draws=draws[split], slope_in_t=request.slope_in_t)
+            self._certified(
+                request,
+                model,
+                self._reading(replica, model, split=split, update=0, draws=draws[split], slope_in_t=request.slope_in_t),
+            )
             for replica, model in zip(request.replicas, models, strict=True)
             for split in request.splits
         )
@@ -164,6 +185,7 @@ class AnalyticBackend(Backend):
     ) -> Reading:
         point = replica.point
         R, D, C = self._functionals(model, 1.0 if split is Split.TARGET else point.t)
+        C *= self._generalization(split, R)
         D_noise = tuple(D * value for value in draws.D_noise)
         C_noise = tuple(C * value for value in draws.C_noise)
         return Reading(
@@ -183,6 +205,16 @@ class AnalyticBackend(Backend):
             F_t=self._slope_in_t(model, point) if slope_in_t and split is Split.TRAIN else None,
         )
 
+    def _certified(self, request: MeasureRequest, model: np.ndarray, reading: Reading) -> Reading:
+        """The encoder of such a model is its posterior, so J_K = J for every K; grad J is over its two multipliers."""
+        lam, gamma = map(float, model)
+        if not request.certify or reading.split is not Split.TRAIN or not self.surface.contains(lam, gamma):
+            return reading
+        off = _multipliers(reading.point) - model
+        gradient = self.surface.at(reading.point.t).hessian(lam, gamma) @ off
+        found = Certificate(J_K=reading.F, J_K_se=0.0, J_K_ess=1.0, grad_norm=float(np.linalg.norm(gradient)))
+        return dataclasses.replace(reading, certificate=found)
+
     def _functionals(self, model: np.ndarray, t: float) -> tuple[float, float, float]:
         """R, D, C of a model at t; NaN outside the surface's domain, as of a network whose weights overflowed."""
         lam, gamma = map(float, model)
@@ -190,6 +222,9 @@ class AnalyticBackend(Backend):
             return math.nan, math.nan, math.nan
         surface = self.surface.at(t)
         return surface.R(lam, gamma), surface.D(lam, gamma), surface.C(lam, gamma)
+
+    def _generalization(self, split: Split, R: float) -> float:
+        return 1.0 if split in (Split.TRAIN, Split.PROBE) else 1.0 + self.unseen * R
 
     def _slope_in_t(self, model: np.ndarray, point: Point) -> float:
         """dJ/dt of a model that stays where it is; one-sided at the ends of the path."""
@@ -205,8 +240,7 @@ class AnalyticBackend(Backend):
         """Errors that depend on (seed, split, purpose) only, so that replicas share them."""
         if not self.noise:
             return Draws()
-        text = "\x1f".join((str(seed), str(split), purpose))
-        rng = np.random.default_rng(int.from_bytes(hashlib.sha256(text.encode()).digest(), "big"))
+        rng = _named_rng(seed, split, purpose)
         # Axes: D or C, first or second set, block. Sum and half-difference of two sets are independent and of
         # the same spread: the mean's error has standard deviation `noise`, and so has the estimate from `noise`.
         sets = rng.standard_normal((2, 2, NOISE_BLOCKS)) * self.noise * math.sqrt(2.0 / NOISE_BLOCKS)
@@ -218,6 +252,12 @@ class AnalyticBackend(Backend):
             D_noise=tuple(half_difference[0].tolist()),
             C_noise=tuple(half_difference[1].tolist()),
         )
+
+
+def _named_rng(*parts: object) -> np.random.Generator:
+    """Random numbers that depend on all parts and nothing else."""
+    text = "\x1f".join(map(str, parts))
+    return np.random.default_rng(int.from_bytes(hashlib.sha256(text.encode()).digest(), "big"))
 
 
 def _multipliers(point: Point) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,9 +15,10 @@ from rayfe.backend.base import Backend, join_measured, join_replicas, split_meas
 from rayfe.config import RunConfig
 from rayfe.data.batches import derived_seed, generator
 from rayfe.data.device import DeviceExamples, DevicePath, Displacement, Mixture, Still, to_device
-from rayfe.data.examples import Dataset
+from rayfe.data.examples import Dataset, set_apart
 from rayfe.data.paths import PathData
-from rayfe.equilibrate.implicit import PRODUCT_COST, Curvature, Half, derivatives
+from rayfe.equilibrate.certify import certify
+from rayfe.equilibrate.implicit import PRODUCT_COST, Curvature, derivatives, draw_parts
 from rayfe.equilibrate.measure import FORWARD, read, read_draws, reading_cost, recompute_statistics, slope_in_t
 from rayfe.equilibrate.replicas import Replicas, load_weights, make_replicas, weights_of
 from rayfe.equilibrate.schedule import first_rate, walk_rate
@@ -74,13 +75,16 @@ class InlineBackend(Backend):
         path = PathData(kind="still", source=data) if isinstance(data, Dataset) else data
         self._shape = input_shape(config.model, path.input_shape)
         self._classes = path.classes
-        self._paths = {split: self._path(path, split) for split in (Split.TRAIN, Split.VALIDATION)}
+        self._paths = {split: self._path(path, split) for split in (*config.steering, Split.VALIDATION)}
         part = config.measure.settle_size
-        self._part = None if part is None else self._paths[Split.TRAIN].thinned(part)
+        self._parts = None if part is None else {split: self._paths[split].thinned(part) for split in config.steering}
 
     def _path(self, data: PathData, split: Split) -> DevicePath:
         def on_device(end: Dataset) -> DeviceExamples:
-            examples = end.train if split is Split.TRAIN else end.validation
+            examples = end.validation if split is Split.VALIDATION else end.train
+            if self._config.hold == "control" and split is not Split.VALIDATION:
+                kept, control = set_apart(end.train, self._config.data.control_share)
+                examples = control if split is Split.CONTROL else kept
             return to_device(examples, self._device, self._dtype, self._shape)
 
         if data.target is None:
@@ -166,13 +170,13 @@ class InlineBackend(Backend):
         decode = any(held.D for held in request.held)
         cost = 0.0
 
-        def functionals(path: DevicePath, shift: np.ndarray) -> Functionals:
+        def functionals(paths: Mapping[Split, DevicePath], shift: np.ndarray) -> Functionals:
             nonlocal cost
             model = self._model(settled_weights(request, shift), seed=0)
-            cost += self._recompute(model, path, request.key.seed, "settle", t, decode=decode)
+            cost += self._recompute(model, paths[Split.TRAIN], request.key.seed, "settle", t, decode=decode)
             R = D = C = 0.0
-            for stratum in path.present(t):
-                rng = generator(self._device, request.key.seed, Split.TRAIN, "settle", stratum.name)
+            for stratum in paths[request.split].present(t):
+                rng = generator(self._device, request.key.seed, request.split, "settle", stratum.name)
                 chunk, draws = config.chunk, config.head_draws
                 mean = read_draws(model, stratum, t, head_draws=draws, chunk=chunk, rng=rng, decode=decode).mean
                 weights = stratum.weights(slice(None), t).double()
@@ -180,8 +184,8 @@ class InlineBackend(Backend):
                 cost += reading_cost(len(stratum), decode=decode)
             return Functionals(R=R, D=D, C=C)
 
-        quick = None if self._part is None else partial(functionals, self._part)
-        root = find_shift(request, partial(functionals, self._paths[Split.TRAIN]), quick)
+        quick = None if self._parts is None else partial(functionals, self._parts)
+        root = find_shift(request, partial(functionals, self._paths), quick)
         return Settled(
             shift=dict(zip(request.tangents, root.shift.tolist(), strict=True)),
             before=root.before,
@@ -210,7 +214,11 @@ class InlineBackend(Backend):
 
     def differentiate(self, request: DifferentiateRequest) -> Differentiated:
         config, model = self._config.implicit, self._model(request.weights, seed=0)
-        halves = self._halves(request, latent=model.latent)
+        path, t = self._paths[Split.TRAIN], request.point.t
+        # The same examples and noise for every model of a seed.
+        order, noise = (generator(self._device, request.key.seed, "implicit", name) for name in ("order", "noise"))
+        n, latent = min(config.examples, len(path)) // 2, model.latent
+        halves = tuple(draw_parts(path, t, n, count=2, latent=latent, decoder_draws=2, order=order, noise=noise))
         curvature = Curvature(model, halves, request.point, damping=config.damping)
         found = derivatives(curvature, iterations=config.iterations, accuracy=config.accuracy)
         (D_lam, D_gamma), (C_lam, C_gamma) = found.hessian.tolist()
@@ -231,24 +239,9 @@ class InlineBackend(Backend):
             examples=curvature.examples * (PRODUCT_COST * curvature.products + 3.0),
         )
 
-    def _halves(self, request: DifferentiateRequest, *, latent: int) -> list[Half]:
-        """The same examples and noise for every model of a seed."""
-        path, seed = self._paths[Split.TRAIN], request.key.seed
-        n = min(self._config.implicit.examples, len(path)) // 2
-        order = generator(self._device, seed, "implicit", "order")
-        noise = generator(self._device, seed, "implicit", "noise")
-        return [
-            Half(
-                examples=examples,
-                noise=draw_noise(noise, n=n, latent=latent, decoder_draws=2, head_draws=8, dtype=self._dtype),
-                weights=torch.full((n,), 1.0 / n, dtype=self._dtype, device=self._device),
-            )
-            for examples in path.batches(request.point.t, n, updates=2, rng=order)
-        ]
-
     def _read(self, model: Representation, replica: Replica, split: Split, request: MeasureRequest) -> tuple[Reading, float]:
         """One reading and its cost. `TARGET`: the end of the validation path, batch-norm as it is at the model's own t."""
-        path = self._paths[Split.TRAIN if split is Split.TRAIN else Split.VALIDATION]
+        path = self._paths[Split.VALIDATION if split is Split.TARGET else split]
         t = 1.0 if split is Split.TARGET else replica.point.t
         seed, purpose = request.key.seed, request.purpose
 
@@ -262,6 +255,10 @@ class InlineBackend(Backend):
             part = path if config.slope_size is None else path.thinned(config.slope_size)
             slope, more = slope_in_t(model, part, replica.point, config=config, rng=rng("slope in t"))
             reading, cost = dataclasses.replace(reading, F_t=slope), cost + more
+        if request.certify and split is Split.TRAIN:
+            trained = self._config.equilibration.epochs * len(path)
+            found, more = certify(model, path, reading, config=config, trained=trained, rng=rng)
+            reading, cost = dataclasses.replace(reading, certificate=found), cost + more
         return reading, cost
 
     def _recompute(

@@ -30,8 +30,8 @@ class StepMetrics:
 
     def step(self, record: StepRecord) -> None:
         self._steps.inc(1.0, {"outcome": record.outcome, "accepted": str(record.accepted).lower()})
-        if record.accepted and record.C is not None and record.C_target:
-            self._violation.observe(abs(record.C / record.C_target - 1.0))
+        if record.accepted and record.drift is not None:
+            self._violation.observe(abs(record.drift))
 
 
 class PoolMetrics:

@@ -74,7 +74,7 @@ def _numbers(row: StepRecord) -> str:
 
 
 def _certificates(store: Store, row: StepRecord) -> str:
-    off = None if row.C is None or not row.C_target else 100.0 * (row.C / row.C_target - 1.0)
+    off = None if row.drift is None else 100.0 * row.drift
     error = "" if row.drift_se is None else f" ± {100 * row.drift_se:.2f}"
     lines = ["\n## Certificates\n"]
     lines.append(f"- This step: C / C0 - 1 is {'not measured' if off is None else f'{off:+.2f}{error} %'}; excess over the")

@@ -18,11 +18,15 @@ class DataConfig:
     """Folder that holds the files of fashion-mnist or cifar10; without it they are downloaded."""
     train_size: int | None = None
     """Use only this many training images, evenly from all classes (for trials); all without it."""
+    control_share: float = 0.1
+    """Part of the training images of each class that --hold control sets apart."""
 
     def __post_init__(self) -> None:
         require(bool(self.name), "data.name", repr(self.name), "name a data set, e.g. mnist")
         if self.train_size is not None:
             at_least("data.train_size", self.train_size, 2)
+        share = self.control_share
+        require(0 < share <= 0.5, "data.control_share", share, "must be positive and at most 0.5")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,6 +169,12 @@ class MeasureConfig:
     """Training images on which J is read during an equilibration."""
     chunk: int = 4000
     """Examples per forward pass; also the batch over which batch-norm statistics are pooled."""
+    bound_share: float = 0.005
+    """Cost of reading J_K (10) with each step's model, as a part of the step's training examples; 0: it is not read."""
+    bound_draws: int = 8
+    """K of the bound J_K: draws of z per image."""
+    gradient_share: float = 0.04
+    """Cost of reading the norm of J's gradient with each step's model, as a part of the step's training examples; 0: it is not read."""
 
     def __post_init__(self) -> None:
         require(
@@ -178,6 +188,10 @@ class MeasureConfig:
                 at_least(f"measure.{name}", getattr(self, name), 2)
         at_least("measure.probe_size", self.probe_size, 2)
         at_least("measure.chunk", self.chunk, 2)
+        for name in ("bound_share", "gradient_share"):
+            share = getattr(self, name)
+            require(0 <= share <= 1, f"measure.{name}", share, "must be at least 0 and at most 1")
+        at_least("measure.bound_draws", self.bound_draws, 1)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,6 +18,7 @@ from rayfe.config.parts import (
     RenewalConfig,
     StencilConfig,
 )
+from rayfe.records import Split
 
 TRANSFERS = ("geodesic", "constant-rate")
 """Processes that move the data."""
@@ -98,12 +99,23 @@ class RunConfig:
     at the centre, which also say how far from equilibrium it is (columns decrement and C_lag)."""
     refresh: int = 5
     """Accepted steps between stencils; in between the tangent is carried. 1: a stencil at every step."""
+    hold: Literal["training", "control"] = "training"
+    """Whose C is held: that of the training images, or that of control images which are set apart from training and on which C is
+    not over-fitted (--data.control-share of the training images; validation images are never used)."""
     settle: bool = True
     """Move along the stencil's tangent to the measured C = C0 after each equilibration; without it C may drift."""
     predictor: bool = True
     """Start each step from weights extrapolated along the walk."""
+    restart: float | None = None
+    """Start a step from the trajectory's earlier model whose F at the step's multipliers is lowest, where that is lower than the
+    last model's by more than this part (the envelope's certificate); None: always from the last. Needs --keep-states all."""
+    order: Literal[1, 2] = 1
+    """Order of the prediction of the multipliers without settles: 1, the paper's Euler steps; 2, with the response of the step
+    before as well. A settled walk predicts to second order anyway, by what its last settle added."""
     tolerance: float = 0.005
     """Largest |C / C0 - 1| of an accepted step, two standard errors included (only with settle)."""
+    tolerance_floor: float = 1e-5
+    """The same in nats for a small C0: |C - C0| may be this large whatever C0 is."""
     time_budget: float | None = None
     """Seconds after which a trajectory starts no further step."""
     threads: int = 2
@@ -143,7 +155,10 @@ class RunConfig:
         positive("method_epochs", self.method_epochs)
         self._check_steps()
         at_least("refresh", self.refresh, 1)
+        self._check_hold()
         fraction("tolerance", self.tolerance)
+        floor = self.tolerance_floor
+        require(math.isfinite(floor) and floor >= 0, "tolerance_floor", floor, "must be at least 0 (nats)")
         if self.time_budget is not None:
             positive("time_budget", self.time_budget, " of seconds")
         at_least("threads", self.threads, 1)
@@ -222,6 +237,26 @@ class RunConfig:
         require(all(map(math.isfinite, self.functional)), "functional", shown, "give three finite numbers a b c")
         require(any(self.functional), "functional", shown, "is zero everywhere, give a b c of which one is not 0")
 
+    def _check_hold(self) -> None:
+        for possible, fix in (
+            (self.process in ("iso-classification", "constant-rate"), "needs a process that holds C alone, iso-classification"),
+            (self.method is None and not self.seek, "goes without --method and --seek"),
+            (self.settle, "needs settles, leave --no-settle away"),
+            (self.derivatives == "stencil", "has no exact derivatives, give --derivatives stencil"),
+            (self.path.target is None or self.path.kind == "mixture", "needs --path.kind mixture: couplings are of all images"),
+        ):
+            require(self.hold == "training" or possible, "hold", self.hold, fix)
+
+    @property
+    def held_on(self) -> Split:
+        """The split whose C steers a walk: settles, the judging of steps and C_gamma are of it."""
+        return Split.CONTROL if self.hold == "control" else Split.TRAIN
+
+    @property
+    def steering(self) -> tuple[Split, ...]:
+        """Splits to read for steering."""
+        return tuple(dict.fromkeys((Split.TRAIN, self.held_on)))
+
     def _check_steps(self) -> None:
         implicit = self.derivatives == "implicit"
         fixed = not self.moves_data and self.method is None
@@ -235,6 +270,12 @@ class RunConfig:
         shortest = self.step_length if first is None else first
         fix = "must not exceed --step-length" + ("" if first is None else " and --step-length-first")
         require(self.step_length_min <= shortest, "step_length_min", self.step_length_min, fix)
+        unsettled = not self.settle and self.refresh == 1
+        require(self.order == 1 or unsettled, "order", self.order, "is for walks without settles, give --no-settle --refresh 1")
+        if self.restart is not None:
+            fraction("restart", self.restart)
+            fixed = not self.moves_data and self.method is None and not self.seek
+            require(fixed and self.keep_states == "all", "restart", self.restart, "is for walks that keep all models")
         growth = self.step_growth
         require(math.isfinite(growth) and growth >= 1, "step_growth", growth, "must be at least 1")
         require(not self.moves_data or self.step_length <= 1, "step_length", self.step_length, "must be at most 1 in t")

@@ -107,6 +107,18 @@ def with_train_size(dataset: Dataset, size: int) -> Dataset:
     return replace(dataset, train=dataset.train.take(np.sort(first)))
 
 
+def set_apart(examples: Examples, share: float) -> tuple[Examples, Examples]:
+    """Training images without the control split, and the control split: evenly from all classes in file order.
+
+    Raises:
+        UsageError: data.control_share; there is no such image.
+    """
+    count = np.floor((rank_in_class(examples.y) + 1) * share)
+    control = count > np.floor(rank_in_class(examples.y) * share)
+    require(bool(control.any()), "data.control_share", share, "leaves no control image, give a larger part")
+    return examples.take(~control), examples.take(control)
+
+
 def _labels(dataset: Dataset, chosen: str) -> Iterator[int]:
     for item in (part.strip() for part in chosen.split(",")):
         span = re.fullmatch(r"([0-9]{1,9})-([0-9]{1,9})", item)

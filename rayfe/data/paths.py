@@ -10,7 +10,7 @@ from typing import Literal
 from rayfe.config import DataConfig, RunConfig, require
 from rayfe.data.coupling import Coupling
 from rayfe.data.datasets import load, reduced
-from rayfe.data.examples import Dataset
+from rayfe.data.examples import Dataset, set_apart
 from rayfe.data.pairing import Outputs, pair_classes, relabelled
 from rayfe.records import Split
 
@@ -46,6 +46,8 @@ def load_path(config: RunConfig, own: Mapping[str, Dataset] = MappingProxyType({
         UsageError: there is no such data, or source and target do not go together.
     """
     source = _named(config.data, own)
+    if config.hold == "control":
+        set_apart(source.train, config.data.control_share)  # refused here rather than by an evaluator
     if config.path.target is None:
         return PathData(kind="still", source=source)
     target = _named(replace(config.data, name=config.path.target), own)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,9 +10,9 @@ import torch
 from scipy.sparse.linalg import LinearOperator, minres
 from torch import Tensor, nn
 
-from rayfe.data.device import DeviceExamples
+from rayfe.data.device import DeviceExamples, DevicePath
 from rayfe.equilibrate.statistics import PopulationStatistics
-from rayfe.model.objective import Noise, Objective
+from rayfe.model.objective import Noise, Objective, draw_noise
 from rayfe.records import Held, Point, Weights
 
 PRODUCT_COST = 2.5
@@ -21,11 +21,32 @@ PRODUCT_COST = 2.5
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Half:
-    """One of two independent parts of the fixed batch: examples, their noise and their probabilities (sum 1)."""
+    """One of the independent parts of a fixed batch: examples, their noise and their probabilities (sum 1)."""
 
     examples: DeviceExamples
     noise: Noise
     weights: Tensor
+
+
+def draw_parts(
+    path: DevicePath,
+    t: float,
+    n: int,
+    *,
+    count: int,
+    latent: int,
+    decoder_draws: int,
+    order: torch.Generator,
+    noise: torch.Generator,
+) -> Iterator[Half]:
+    """`count` random parts of p(x, t) with n examples each, disjoint within an epoch, each with its own draws of z."""
+    for part in path.batches(t, n, updates=count, rng=order):
+        dtype, device = part.x.dtype, part.x.device
+        yield Half(
+            examples=part,
+            noise=draw_noise(noise, n=n, latent=latent, decoder_draws=decoder_draws, head_draws=8, dtype=dtype),
+            weights=torch.full((n,), 1.0 / n, dtype=dtype, device=device),
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,10 +76,9 @@ class Curvature:
     def examples(self) -> int:
         return sum(len(half.examples) for half in self._halves)
 
-    def gradients(self, held: Held | None = None) -> tuple[np.ndarray, np.ndarray]:
+    def gradients(self, held: Held | None = None) -> tuple[np.ndarray, ...]:
         """Gradients of `held` (None: of J) over the weights, from each half."""
-        first, second = (self._flat(self._gradient(half, held or self._J, create_graph=False)) for half in self._halves)
-        return first, second
+        return tuple(self._flat(self._gradient(half, held or self._J, create_graph=False)) for half in self._halves)
 
     def solve(self, b: np.ndarray, *, iterations: int, accuracy: float) -> Solution:
         """MINRES from zero; ends at the accuracy (of the residual, relative to b) or after so many products."""

@@ -179,8 +179,9 @@ def read(
 ) -> Reading:
     """A reading on p(x, t) of the model as it is (statistics included); `rng` by name of a stratum.
 
-    On the training split the images are the population: errors are those of the draws, and R has none. On
-    the validation split errors are those of the sample of images (which the noise of the draws is part of).
+    On the training split the images are the population: errors are those of the draws, and R has none. So are those of
+    the control split, on which C is held. On the validation split errors are those of the sample of images (which the
+    noise of the draws is part of).
     """
     means, squares, noises = torch.zeros(4, dtype=torch.float64), torch.zeros(3, dtype=torch.float64), []
     for stratum in path.strata:
@@ -197,7 +198,7 @@ def read(
     D_noise, C_noise = (np.concatenate(noise) for noise in zip(*noises, strict=True))
     R, D, C, accuracy = means.tolist()
     errors = [0.0, float(np.linalg.norm(D_noise)), float(np.linalg.norm(C_noise))]
-    if split is not Split.TRAIN:
+    if split not in (Split.TRAIN, Split.CONTROL):
         errors = squares.sqrt().tolist()
     return Reading(
         replica=replica,

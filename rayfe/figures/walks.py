@@ -2,7 +2,8 @@
 
 `rows` are steps rows of any number of trajectories (columns of StepRecord), `readings` rows of ReadingRecord.
 Lines and markers are accepted rows only. Error bars are two standard errors and are left out where they would
-be smaller than the line. A frame without such rows gives a figure that says so.
+be smaller than the line; in Fig. 2a they hold the noise of training, where a walk is long enough to tell it. A
+frame without such rows gives a figure that says so.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
+from rayfe.errors import with_bars
 from rayfe.figures.drawing import (
     GREY,
     TRAINING,
@@ -28,17 +30,17 @@ from rayfe.figures.drawing import (
     step_axis,
     walks_of,
 )
-from rayfe.summary import drift, numbers
+from rayfe.summary import drift, held_loss, numbers
 
 
 def rate_distortion(rows: pd.DataFrame) -> Figure:
     """Fig. 2a: distortion D against rate R along each trajectory."""
     figure, axes = new_axes("Rate R (nats)", "Distortion D (squared pixel units)")
-    walks = walks_of(rows)
+    walks = walks_of(with_bars(rows))
     for walk in walks:
         axes.plot(numbers(walk.steps, "R"), numbers(walk.steps, "D"), label=walk.label, **walk.style)
     for walk in walks:  # after all lines, so that "visible" is judged on the final limits
-        error_bars(axes, walk, ("R", "D"), ("R_se", "D_se"))
+        error_bars(axes, walk, ("R", "D"), ("R_bar", "D_bar"))
     return finish(figure, axes, walks)
 
 
@@ -118,7 +120,7 @@ def constraint(rows: pd.DataFrame, tolerance: float | None = None) -> Figure:
     walks = walks_of(rows)
     for place, walk in enumerate(walks):
         target = numbers(walk.steps, "C_target")
-        target = np.where(np.isnan(target), numbers(walk.steps, "C")[0], target)
+        target = np.where(np.isnan(target), held_loss(walk.steps)[0], target)
         held = drift(walk.steps, target)
         x = numbers(walk.steps, "step") + (place - (len(walks) - 1) / 2) * 0.5 / len(walks)
         y, bar = 100.0 * held["drift"].to_numpy(), 200.0 * held["drift_se"].to_numpy()

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from rayfe.errors import with_bars
 from rayfe.figures.drawing import equilibrations
 from rayfe.report.plots import (
     Chart,
@@ -32,7 +33,7 @@ WHERE = "step %{customdata[0]}, lam %{customdata[1]:.4g}, gamma %{customdata[2]:
 
 def walk_charts(rows: pd.DataFrame, readings: pd.DataFrame, tolerance: float) -> list[Chart]:
     """Every chart of walks, the surface first."""
-    series = series_of(rows)
+    series = series_of(with_bars(rows))
     charts = [
         rdc_surface(rows, readings, series),
         rate_distortion(series),
@@ -66,12 +67,15 @@ def rate_distortion(series: Sequence[Series]) -> Chart:
     data = []
     for one in series:
         trace = line(one, one.of("R"), one.of("D"))
-        trace |= {"error_x": bars(series, one, "R", "R_se"), "error_y": bars(series, one, "D", "D_se")}
+        known = "R_bar" in one.steps
+        errors = ("R_bar", "D_bar") if known else ("R_se", "D_se")
+        trace |= {"error_x": bars(series, one, "R", errors[0]), "error_y": bars(series, one, "D", errors[1])}
         data.append(trace | where(one, "R %{x:.4g}, D %{y:.4g}"))
     return Chart(
         name="rate-distortion",
         title="Distortion against rate",
-        caption="Right and down: z carries more about x, and reconstructions are better. Bars: two standard errors.",
+        caption="Right and down: z carries more about x, and reconstructions are better. Bars: two standard errors, with the "
+        "noise of training where a walk is long enough to tell it.",
         data=data,
         layout=axes("Rate R (nats)", "Distortion D (squared pixels)"),
     )
@@ -81,7 +85,8 @@ def multipliers(series: Sequence[Series]) -> Chart:
     """Fig. 2b; an x marks a found stop."""
     data = []
     for one in series:
-        data.append(line(one, one.of("lam"), one.of("gamma")) | where(one, "R %{customdata[3]:.4g}"))
+        trace = line(one, one.of("lam"), one.of("gamma")) | where(one, "R %{customdata[3]:.4g}")
+        data.append(trace | {"error_y": bars(series, one, "gamma", "gamma_bar")} if "gamma_bar" in one.steps else trace)
         if one.stop is not None:
             data.append(mark(one, float(one.stop["lam"]), float(one.stop["gamma"]), f"stop {one.stop['reason']}", "x-thin"))
     return Chart(

@@ -89,7 +89,8 @@ def _name(row: pd.Series) -> str:
 
 
 def _failure(row: pd.Series) -> Failure:
-    off = np.nan if pd.isna(row["C"]) or pd.isna(row["C_target"]) else 100.0 * (row["C"] / row["C_target"] - 1.0)
+    C = row["C"] if pd.isna(row["control_C"]) else row["control_C"]
+    off = np.nan if pd.isna(C) or pd.isna(row["C_target"]) else 100.0 * (C / row["C_target"] - 1.0)
     t = f", t {row['t']:.4g}" if row["t"] else ""
     return Failure(
         trajectory=str(row["trajectory"]),

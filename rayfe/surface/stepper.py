@@ -41,6 +41,18 @@ def propose(process: Process, point: Point, velocity: Velocity, *, length: float
     return Proposal(point=moved, length=wanted)
 
 
+def extrapolated(before: Velocity, last: Velocity, *, ratio: float) -> Velocity:
+    """The velocity in the middle of the next step from those at the ends of the last one (Adams-Bashforth, second order).
+
+    `ratio` is the next length over the last. It needs no response that an Euler step does not: on surface A from
+    (0.25, 4) to lam = 3.5 ten steps miss gamma by 1.6 % instead of 7.7 %, on B by 2.2 instead of 9.0 %. Heun's method,
+    which equilibrates a stencil at the predicted point, too, was dropped: twice the cost for 0.3 and 0.2 %, where
+    twice as many of these steps leave 0.4 and 0.6 %, and settles leave 0.001 %.
+    """
+    half = 0.5 * ratio
+    return Velocity(lam=last.lam + half * (last.lam - before.lam), gamma=last.gamma + half * (last.gamma - before.gamma))
+
+
 def moved_on(proposal: Proposal, at: Point, correction: Mapping[str, float]) -> Proposal:
     """The same step with other multipliers, after a settle that ended `at` the bounds of its chart.
 
@@ -58,6 +70,11 @@ def moved_on(proposal: Proposal, at: Point, correction: Mapping[str, float]) -> 
 def gamma_vanishes(point: Point, *, start_gamma: float) -> bool:
     """Whether gamma is so small that the loss is no longer held by it (`gamma_zero`)."""
     return point.gamma <= GAMMA_FLOOR * start_gamma
+
+
+def relative_tolerance(tolerance: float, floor: float, C0: float) -> float:
+    """The tolerance of |C / C0 - 1|: `tolerance`, or what `floor` nats are of C0 where that is more."""
+    return max(tolerance, floor / C0) if C0 > 0.0 else tolerance
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -16,13 +16,13 @@ from rayfe.records import (
     Request,
     Response,
     SettleRequest,
-    Split,
     Weights,
 )
-from rayfe.rows import Work
+from rayfe.rows import Work, held_readings
 from rayfe.surface.process import LOSS
 from rayfe.surface.response import response_of
 from rayfe.surface.stencil import neighbours
+from rayfe.surface.stepper import relative_tolerance
 from rayfe.weights import along, slope
 
 LARGEST_FACTOR = 1.5
@@ -65,8 +65,8 @@ def arrive(
             Replica(name=replica.name, point=replica.point, weights=new)
             for replica, new in zip(replicas, trained.weights, strict=True)
         )
-        read = work.measured((yield MeasureRequest(key=key, replicas=now, splits=(Split.TRAIN,), purpose="settle")))
-        response = response_of({reading.replica: reading for reading in read.readings})
+        read = work.measured((yield MeasureRequest(key=key, replicas=now, splits=config.steering, purpose="settle")))
+        response = response_of(held_readings(read.readings))
         settle = SettleRequest(
             key=key,
             weights=weights,
@@ -77,10 +77,11 @@ def arrive(
             scales=(C,),
             jacobian=((response.C_gamma,),),
             reach={"gamma": config.neighbours.gamma_delta * point.gamma},
+            split=config.held_on,
         )
         settled = work.settled((yield settle))
         at = Point(lam=point.lam, gamma=point.gamma + settled.shift["gamma"], t=point.t)
-        if abs(settled.after.C / C - 1.0) <= 0.5 * config.tolerance:
+        if abs(settled.after.C / C - 1.0) <= 0.5 * relative_tolerance(config.tolerance, config.tolerance_floor, C):
             return Arrived(point=at, weights=settled.weights, tangent=tangent, second_moment=second_moment, response=response)
         wanted = at.gamma + (C - settled.after.C) / response.C_gamma if response.C_gamma < 0 else LARGEST_FACTOR * at.gamma
         gamma = min(max(wanted, point.gamma / LARGEST_FACTOR), point.gamma * LARGEST_FACTOR)

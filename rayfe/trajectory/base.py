@@ -7,7 +7,7 @@ behind. Whoever drives it (`driver`, a notebook, a test) decides where requests 
 from __future__ import annotations
 
 import abc
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 from rayfe.config import RunConfig, Start
@@ -36,17 +36,26 @@ class Trajectory(abc.ABC):
     """Attempted steps from one start.
 
     `rows` are the attempted steps so far; `state` and `carry` are the weights of the last accepted one and what
-    it left for the next. Together they define everything that follows.
+    it left for the next. Together they define everything that follows. `stored` gives the weights of an earlier accepted
+    row, for those that may go back to one.
     """
 
     def __init__(
-        self, config: RunConfig, start: Start, rows: Sequence[StepRecord], *, state: Weights | None, carry: Weights
+        self,
+        config: RunConfig,
+        start: Start,
+        rows: Sequence[StepRecord],
+        *,
+        state: Weights | None,
+        carry: Weights,
+        stored: Callable[[StepRecord], Weights] | None = None,
     ) -> None:
         self.start = start
         self._config = config
         self._rows = list(rows)
         self._state = state
         self._carry = carry
+        self._stored = stored
 
     @property
     def rows(self) -> tuple[StepRecord, ...]:
@@ -104,8 +113,8 @@ class Trajectory(abc.ABC):
     @property
     def _judged(self) -> tuple[Split, ...]:
         """Splits on which a step's model is read at last."""
-        splits = (Split.TRAIN, Split.VALIDATION)
-        return splits if self._config.path.target is None else (*splits, Split.TARGET)
+        target = () if self._config.path.target is None else (Split.TARGET,)
+        return tuple(dict.fromkeys((Split.TRAIN, Split.VALIDATION, *target, self._config.held_on)))
 
     def _commit(
         self,

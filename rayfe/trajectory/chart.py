@@ -73,4 +73,5 @@ def settle_request(
         jacobian=held_jacobian(process, point, response),
         reach={multiplier: reach[multiplier] for multiplier in process.moved_by},
         accuracy=SETTLED * config.tolerance,
+        split=config.held_on,
     )

@@ -9,6 +9,7 @@ from rayfe.config import RunConfig
 from rayfe.records import Point, StepRecord, Velocity
 from rayfe.rows import number, response_in
 from rayfe.surface.process import Process
+from rayfe.surface.stepper import extrapolated
 
 BOUNDARY_LAYER = 0.1
 """Where a small first step is asked for, the t up to which rates are taken to be too steep to predict with."""
@@ -22,7 +23,14 @@ def predicted_velocity(process: Process, rows: Sequence[StepRecord], config: Run
     """
     if config.moves_data and config.settle and len(rows) == 2:
         return _secant_velocity(process, rows, config.step_length_first or config.step_length, length)
+    if config.order == 2 and len(rows) == 2 and rows[-1].step_length:
+        before, last = (process.velocity(_point(row), response_in(row)) for row in rows)
+        return extrapolated(before, last, ratio=min(length, process.left(_point(rows[-1]))) / rows[-1].step_length)
     return _velocity(process, rows)
+
+
+def _point(row: StepRecord) -> Point:
+    return Point(lam=row.lam, gamma=row.gamma, t=row.t)
 
 
 def _velocity(process: Process, rows: Sequence[StepRecord]) -> Velocity:
@@ -32,8 +40,7 @@ def _velocity(process: Process, rows: Sequence[StepRecord]) -> Velocity:
     a renewal, which is a step of no length on another branch, it is the response's alone.
     """
     rows = rows if rows[-1].step_length else rows[-1:]
-    points = [Point(lam=row.lam, gamma=row.gamma, t=row.t) for row in rows]
-    velocities = [process.velocity(point, response_in(row)) for point, row in zip(points, rows, strict=True)]
+    velocities = [process.velocity(_point(row), response_in(row)) for row in rows]
     if len(rows) == 1:
         return velocities[0]
     before, last = rows

@@ -21,10 +21,9 @@ from rayfe.records import (
     Replica,
     Request,
     Response,
-    Split,
     Weights,
 )
-from rayfe.rows import Work
+from rayfe.rows import Work, held_readings
 from rayfe.trajectory.arrival import Arrived, arrive
 
 STRETCHES = ((0.0, 0.5), (0.5, 0.75), (0.75, 1.0))
@@ -57,8 +56,8 @@ def renew(
             return None
         weights, moments = trained.weights[0], trained.preconditioner
         replica = Replica(name="renewed", point=point, weights=weights)
-        measure = MeasureRequest(key=work.key, replicas=(replica,), splits=(Split.TRAIN,), purpose="settle")
-        read = work.measured((yield measure)).readings[0]
+        measure = MeasureRequest(key=work.key, replicas=(replica,), splits=config.steering, purpose="settle")
+        read = held_readings(work.measured((yield measure)).readings)["renewed"]
         factor = min(max((read.C / C) ** (1.0 / elasticity), 1.0 / LARGEST_FACTOR), LARGEST_FACTOR)
         point = Point(lam=point.lam, gamma=point.gamma * factor, t=point.t)
     return (yield from arrive(config, work, point, weights, moments, C=C, rounds=ROUNDS))

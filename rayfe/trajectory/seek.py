@@ -87,7 +87,7 @@ class Seek(Trajectory):
     def _first_step(self) -> Steps:
         work, point = Work(self._key(0)), Point(lam=self.start.lam, gamma=self.start.gamma)
         started = yield from start_equilibrium(self._paper, work, point, moved_by=self._wanted.moved_by, splits=self._judged)
-        columns = started.columns | {"process": "seek"} | self._miss_columns(started.train)
+        columns = started.columns | {"process": "seek"} | self._miss_columns(started.held)
         verdict = Verdict(accepted=True, reason=None, next_length=self._config.step_length)
         carry = pack(**started.chart.tangents, second_moment=started.chart.second_moment)
         return self._commit(work, point, Outcome.OK, verdict, columns, accepted_state=started.state, carry=carry)

@@ -8,21 +8,24 @@ from typing import Any
 
 from rayfe.config import RunConfig
 from rayfe.records import Annealing, Answer, EquilibrateRequest, Outcome, Point, Reading, Replica, Request, Split, Weights
-from rayfe.rows import Work, probe_ends
+from rayfe.rows import Work, held_readings, probe_ends
 from rayfe.surface.response import response_of
 from rayfe.surface.stencil import centre_only, neighbours
 from rayfe.trajectory.base import WalkFailed
 from rayfe.trajectory.chart import tangents_from, tangents_of
-from rayfe.trajectory.step import Chart, by_name, certificate, differentiated, measure_request
+from rayfe.trajectory.step import Chart, certificate, differentiated, judging_request, measure_request
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Started:
-    """The model of step 0, read twice: with the draws of settles (`centre`) and with those that judge (`train`)."""
+    """The model of step 0, read twice: with the draws of settles (`centre`) and with those that judge (`held`).
+
+    Both are of the training split, with C of the split on which it is held.
+    """
 
     chart: Chart
     centre: Reading
-    train: Reading
+    held: Reading
     state: Weights
     columns: dict[str, Any]
 
@@ -46,21 +49,23 @@ def start_equilibrium(
     walk = work.equilibrated((yield EquilibrateRequest(key=work.key, replicas=replicas, preconditioner=first.preconditioner)))
     if walk.outcome is not Outcome.OK:
         raise WalkFailed("the walk's equilibration diverged at the start; lower --equilibration.learning-rate")
-    measure = measure_request(work, replicas, walk.weights, "settle", slope_in_t=config.moves_data)
-    read = by_name(work.measured((yield measure)).readings)
+    splits_read, moves = config.steering, config.moves_data
+    measure = measure_request(work, replicas, walk.weights, "settle", splits=splits_read, slope_in_t=moves)
+    read = held_readings(work.measured((yield measure)).readings)
     if implicit:
         exact = yield from differentiated(work, point, walk.weights[0])
         response, tangents, certified = exact.response, tangents_from(exact, moved_by), certificate(exact)
     else:
         response, tangents, certified = response_of(read), tangents_of(moved_by, replicas, walk.weights), {}
-    settled = (Replica(name="settled", point=point, weights=None),)
-    tested = work.measured((yield measure_request(work, settled, walk.weights[:1], "test", splits=splits)))
-    train = tested.readings[0]
+    settled = Replica(name="settled", point=point, weights=None)
+    tested = work.measured((yield judging_request(work, settled, walk.weights[0], splits)))
+    held = held_readings(tested.readings)["settled"]
     columns = certified | {
         "tested": tested.readings,
         "response": response,
         "response_age": 0,
-        "C_target": train.C,
+        "held_on": str(config.held_on),
+        "C_target": held.C,
         "C_settle_target": read["centre"].C,
         "drift_se": 0.0,
         "excess": 0.0,
@@ -74,4 +79,4 @@ def start_equilibrium(
         response_age=0,
         second_moment=walk.preconditioner,
     )
-    return Started(chart=chart, centre=read["centre"], train=train, state=tested.weights[0], columns=columns)
+    return Started(chart=chart, centre=read["centre"], held=held, state=tested.weights[0], columns=columns)

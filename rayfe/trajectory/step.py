@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +24,7 @@ from rayfe.records import (
     Split,
     Weights,
 )
-from rayfe.rows import Work, number, probe_ends
+from rayfe.rows import Work, held_readings, number, probe_ends
 from rayfe.surface.response import chart_defect, response_of
 from rayfe.surface.stencil import centre_only, neighbours
 from rayfe.trajectory.chart import Aims, Tangents, moved, settle_request, tangents_from, tangents_of
@@ -55,6 +56,8 @@ class Candidate:
     chart: Chart | None = None
     """None: it did not equilibrate."""
     train: Reading | None = None
+    held: Reading | None = None
+    """The same with C of the split on which it is held."""
     state: Weights | None = None
     """The weights that were read, with the batch-norm statistics of that reading."""
     used: float = 0.0
@@ -75,9 +78,10 @@ def take_step(
         response, age, tangents = exact.response, 0, tangents_from(exact, aims.process.moved_by)
         columns |= certificate(exact)
     elif refresh:
-        measure = measure_request(work, replicas, trained.weights, "settle", slope_in_t=config.moves_data)
-        read = by_name(work.measured((yield measure)).readings)
-        response, age, centre = response_of(read), 0, read["centre"]
+        splits_read, moves = config.steering, config.moves_data
+        measure = measure_request(work, replicas, trained.weights, "settle", splits=splits_read, slope_in_t=moves)
+        read = work.measured((yield measure)).readings
+        response, age, centre = response_of(held_readings(read)), 0, by_name(read)["centre"]
         tangents = tangents_of(aims.process.moved_by, replicas, trained.weights)
     weights, used = trained.weights[0], 0.0
     if config.settle:
@@ -89,7 +93,7 @@ def take_step(
         columns |= {"C_before_settle": settled.before.C, "settle_shift": settled.shift["gamma"]}
         columns |= {"settle_shift_lam": shift_lam}
     replica = Replica(name="settled", point=point, weights=weights)
-    tested = work.measured((yield measure_request(work, (replica,), (weights,), "test", splits=splits)))
+    tested = work.measured((yield judging_request(work, replica, weights, splits)))
     train = tested.readings[0]
     columns |= {
         "tested": tested.readings,
@@ -104,9 +108,8 @@ def take_step(
         response_age=age,
         second_moment=trained.preconditioner,
     )
-    return Candidate(
-        outcome=outcome, point=point, columns=columns, chart=chart, train=train, state=tested.weights[0], used=used
-    )
+    held, state = held_readings(tested.readings)["settled"], tested.weights[0]
+    return Candidate(outcome=outcome, point=point, columns=columns, chart=chart, train=train, held=held, state=state, used=used)
 
 
 def _rounds(
@@ -164,6 +167,11 @@ def measure_request(
         for replica, trained in zip(replicas, weights, strict=True)
     )
     return MeasureRequest(key=work.key, replicas=tuple(now), splits=splits, purpose=purpose, slope_in_t=slope_in_t)
+
+
+def judging_request(work: Work, replica: Replica, weights: Weights | None, splits: tuple[Split, ...]) -> MeasureRequest:
+    """Read a step's model at last, with draws that neither training nor settling saw, and its certificate."""
+    return dataclasses.replace(measure_request(work, (replica,), (weights,), "test", splits=splits), certify=True)
 
 
 def by_name(readings: Sequence[Reading]) -> dict[str, Reading]:

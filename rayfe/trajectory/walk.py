@@ -17,19 +17,20 @@ from rayfe.records import (
     Velocity,
     Weights,
 )
-from rayfe.rows import Work, number, reading_in, response_in, step_record
+from rayfe.rows import Work, held_readings, number, reading_in, response_in, step_record
 from rayfe.surface.process import Process, SingularResponse
 from rayfe.surface.response import first_law_residual
 from rayfe.surface.stepper import Proposal, Verdict, gamma_vanishes, judge, moved_on, propose
 from rayfe.trajectory.base import Steps, Trajectory, WalkFailed
 from rayfe.trajectory.chart import carried_tangents
 from rayfe.trajectory.endpoint import Endpoint, find_endpoint
+from rayfe.trajectory.envelope import better_start, excess
 from rayfe.trajectory.holding import Holding, remembered
 from rayfe.trajectory.prediction import predicted_velocity
 from rayfe.trajectory.processes import process_class, process_of
 from rayfe.trajectory.renewal import renew
 from rayfe.trajectory.start import start_equilibrium
-from rayfe.trajectory.step import Chart, measure_request, take_step
+from rayfe.trajectory.step import Chart, judging_request, take_step
 from rayfe.weights import along, pack, slope, unpack
 
 RENEWAL_GAIN = 1e-3
@@ -68,7 +69,7 @@ class Walk(Trajectory):
         started = yield from start_equilibrium(config, work, point, moved_by=moved_by, splits=self._judged)
         endpoint = Endpoint(k=config.k)
         if config.process == "geodesic" and config.k is None:
-            endpoint = yield from find_endpoint(config, work, point, started.train)
+            endpoint = yield from find_endpoint(config, work, point, started.held)
         columns = started.columns | {
             "process": config.process,
             "line_miss": 0.0 if endpoint.k is not None else None,
@@ -77,7 +78,7 @@ class Walk(Trajectory):
             "end_R": endpoint.R,
             "end_D": endpoint.D,
         }
-        start = remembered(process_of(config, k=endpoint.k), started.train, started.centre)
+        start = remembered(process_of(config, k=endpoint.k), started.held, started.centre)
         carry = pack(**started.chart.tangents, second_moment=started.chart.second_moment, start=start)
         first = Verdict(accepted=True, reason=None, next_length=config.step_length_first or config.step_length)
         return self._commit(work, point, Outcome.OK, first, columns, accepted_state=started.state, carry=carry)
@@ -86,6 +87,8 @@ class Walk(Trajectory):
 
     def _next_step(self) -> Steps:
         last, config = self.accepted[-1], self._config
+        if len(self.accepted) == 1:
+            self._holding.require_attainable(config)
         key = self._key(last.step + 1)
         here = Point(lam=last.lam, gamma=last.gamma, t=last.t)
         length = self._rows[-1].next_step_length or config.step_length
@@ -108,36 +111,39 @@ class Walk(Trajectory):
 
     def _walk(self, key: StepKey, proposal: Proposal, velocity: Velocity) -> Steps:
         last, config = self.accepted[-1], self._config
-        work, before = Work(key), self._chart(proposal.length)
-        refresh = self._rejections > 0 or before.response_age + 1 >= config.refresh
+        work, other = Work(key), self._better_start(proposal.point)
+        before = self._chart(proposal.length, other)
+        refresh = self._rejections > 0 or other is not None or before.response_age + 1 >= config.refresh
         found = yield from take_step(
             config, work, proposal.point, before, self._holding.aims, refresh=refresh, splits=self._judged
         )
         columns = found.columns | {
             "process": config.process,
             "velocity": velocity,
+            "restarted_from": None if other is None else other.step,
             "step_length": proposal.length,
+            "held_on": last.held_on if self._holding.holds_C else None,
             "C_target": last.C_target if self._holding.holds_C else None,
             "C_settle_target": last.C_settle_target,
             "k": last.k,
         }
-        verdict = self._judge(found.outcome, found.train, found.used, proposal)
-        if found.train is None or found.chart is None:
+        verdict = self._judge(found.outcome, found.held, found.used, proposal)
+        if found.train is None or found.held is None or found.chart is None:
             return self._commit(work, found.point, found.outcome, verdict, columns, accepted_state=None, carry={})
-        train = found.train
-        drift, drift_se = self._holding.held_miss(train)
+        train, held = found.train, found.held
+        drift, drift_se = self._holding.held_miss(held)
         columns |= {
-            "drift_se": self._holding.drift_se(train),
+            "drift_se": self._holding.drift_se(held),
             "held_drift": drift,
             "held_drift_se": drift_se,
-            "excess": self._excess(train),
+            "excess": excess(self.accepted, train),
             "first_law_residual": first_law_residual(reading_in(last), train) if not config.moves_data else None,
         }
-        if line := self._holding.line_miss(train):
+        if line := self._holding.line_miss(held):
             columns |= {"line_miss": line[0], "line_miss_se": line[1]}
         carry = pack(
             **found.chart.tangents,
-            previous=self._state,
+            previous=self._state if other is None else None,  # no way leads from the one to the other
             second_moment=found.chart.second_moment,
             start=unpack(self._carry, "start"),
         )
@@ -159,30 +165,31 @@ class Walk(Trajectory):
         work, here = Work(key), Point(lam=last.lam, gamma=last.gamma, t=last.t)
         assert self._state is not None
         C = number(last.C_settle_target)
-        found = yield from renew(config, work, here, self._state, response_in(last), C_now=number(last.C), C=C)
+        found = yield from renew(config, work, here, self._state, response_in(last), C_now=number(last.held_C), C=C)
         length = last.next_step_length or config.step_length
         rejected = Verdict(accepted=False, reason="renewal", next_length=length)
         columns: dict[str, Any] = {
             "process": config.process,
             "step_length": 0.0,
+            "held_on": last.held_on,
             "C_target": last.C_target,
             "C_settle_target": last.C_settle_target,
         }
         if found is None:
             return self._commit(work, here, Outcome.NOT_EQUILIBRATED, rejected, columns, accepted_state=None, carry={})
         replica = Replica(name="settled", point=found.point, weights=found.weights)
-        tested = work.measured((yield measure_request(work, (replica,), (found.weights,), "test", splits=self._judged)))
-        train = tested.readings[0]
+        tested = work.measured((yield judging_request(work, replica, found.weights, self._judged)))
+        train, judged = tested.readings[0], held_readings(tested.readings)["settled"]
         columns |= {
             "tested": tested.readings,
             "response": found.response,
             "response_age": 0,
-            "drift_se": self._holding.drift_se(train),
-            **dict(zip(("held_drift", "held_drift_se"), self._holding.held_miss(train), strict=True)),
-            "excess": self._excess(train),
+            "drift_se": self._holding.drift_se(judged),
+            **dict(zip(("held_drift", "held_drift_se"), self._holding.held_miss(judged), strict=True)),
+            "excess": excess(self.accepted, train),
         }
         carry = pack(tangent=found.tangent, second_moment=found.second_moment, start=unpack(self._carry, "start"))
-        held = self._judge(Outcome.OK, train, 0.0, Proposal(point=found.point, length=length)).accepted
+        held = self._judge(Outcome.OK, judged, 0.0, Proposal(point=found.point, length=length)).accepted
         bound = train.R + here.lam * train.D + here.gamma * train.C
         better = bound < (1.0 - RENEWAL_GAIN) * number(last.F)
         verdict = Verdict(accepted=True, reason=None, next_length=length) if held and better else rejected
@@ -190,11 +197,17 @@ class Walk(Trajectory):
 
     # --- parts --------------------------------------------------------------------------------------------------------
 
-    def _chart(self, length: float) -> Chart:
-        """The model that the next step starts from, with the response and tangents that the last one left."""
+    def _better_start(self, point: Point) -> StepRecord | None:
+        gain = self._config.restart
+        return None if gain is None else better_start(self.accepted, point, gain)
+
+    def _chart(self, length: float, other: StepRecord | None) -> Chart:
+        """The model that the next step starts from (`other`: an earlier one), with the response and tangents that the last
+        one left."""
         last = self.accepted[-1]
+        assert other is None or self._stored is not None
         return Chart(
-            weights=self._predicted_weights(length),
+            weights=self._stored(other) if other and self._stored else self._predicted_weights(length),
             tangents=carried_tangents(self._carry),
             response=response_in(last),
             response_age=last.response_age or 0,
@@ -209,9 +222,9 @@ class Walk(Trajectory):
             return self._state
         return along(self._state, slope(self._state, previous, 1.0), min(1.0, length / last))
 
-    def _judge(self, outcome: Outcome, train: Reading | None, used: float, proposal: Proposal) -> Verdict:
+    def _judge(self, outcome: Outcome, read: Reading | None, used: float, proposal: Proposal) -> Verdict:
         config = self._config
-        drift, error = self._holding.worst(train) if train is not None and config.settle else (None, 0.0)
+        drift, error = self._holding.worst(read, config) if read is not None and config.settle else (None, 0.0)
         return judge(
             outcome=outcome,
             relative_drift=drift,
@@ -230,13 +243,6 @@ class Walk(Trajectory):
         step = self.accepted[-1].step + 1
         return sum(row.step == step and row.reason != "renewal" for row in self._rows)
 
-    def _excess(self, train: Reading) -> float:
-        """F above the lower envelope of this trajectory's models at the same multipliers and the same t, nats."""
-        point = train.point
-        rows = [row for row in self.accepted if row.t == point.t]
-        bounds = [number(row.R) + point.lam * number(row.D) + point.gamma * number(row.C) for row in rows]
-        return train.F - min([train.F, *bounds])
-
     def _stop(self, key: StepKey, point: Point, name: str, outcome: Outcome) -> Commit:
         record = step_record(
             key,
@@ -245,6 +251,7 @@ class Walk(Trajectory):
             accepted=False,
             outcome=outcome,
             reason=name,
+            held_on=self.accepted[-1].held_on,
             C_target=self.accepted[-1].C_target,
             k=self.accepted[-1].k,
             examples=self._examples,

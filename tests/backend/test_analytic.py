@@ -197,6 +197,26 @@ def test_settle_stops_at_a_bound_without_error(surface: Surface, lam: float, gam
     assert abs(answer.after.C - request.targets[0]) < abs(answer.before.C - request.targets[0])
 
 
+@given(surfaces, multipliers, multipliers)
+def test_the_certificate_is_J_with_its_gradient_over_the_two_multipliers(surface: Surface, lam: float, gamma: float) -> None:
+    def certificate(model_lam: float, model_gamma: float, *, certify: bool = True):
+        request = measure(replica(lam, gamma, start=model(model_lam, model_gamma)))
+        read = AnalyticBackend(surface).measure(dataclasses.replace(request, certify=certify)).readings
+        return read[0], read[1]
+
+    settled, validation = certificate(lam, gamma)
+    assert settled.certificate.J_K == settled.F
+    assert (settled.certificate.J_K_ess, settled.certificate.grad_norm) == (1.0, 0.0)
+    assert validation.certificate is None
+    assert certificate(lam, gamma, certify=False)[0].certificate is None
+    off, step = (1.1 * lam, 0.9 * gamma), 1e-6
+    slopes = [
+        (certificate(off[0] + a, off[1] + b)[0].F - certificate(off[0] - a, off[1] - b)[0].F) / (2 * step)
+        for a, b in ((step, 0.0), (0.0, step))
+    ]
+    assert certificate(*off)[0].certificate.grad_norm == pytest.approx(math.hypot(*slopes), rel=1e-4, abs=1e-6)
+
+
 def test_settle_sees_the_draws_of_a_measurement_for_settling() -> None:
     surface = SURFACES[0]
     backend = AnalyticBackend(surface, noise=1e-3)

@@ -116,6 +116,20 @@ def test_answers_come_in_the_order_of_the_replicas(backend, start):
     assert answer.examples > 0
 
 
+def test_a_certificate_bounds_F_and_changes_nothing_else_of_a_measurement(backend, start):
+    replica = dataclasses.replace(stencil(start).replicas[0], weights=start)
+    plain = MeasureRequest(key=KEY, replicas=(replica,), splits=(Split.TRAIN, Split.VALIDATION), purpose="test")
+    before, after = backend.measure(plain), backend.measure(dataclasses.replace(plain, certify=True))
+    found = after.readings[0].certificate
+    assert found.J_K <= after.readings[0].F + 1e-9
+    assert 0.0 < found.J_K_ess <= 1.0
+    assert found.grad_norm >= 0.0
+    assert [dataclasses.replace(reading, certificate=None) for reading in after.readings] == list(before.readings)
+    assert same(after.weights[0], before.weights[0])
+    assert after.examples >= before.examples
+    assert backend.measure(dataclasses.replace(plain, certify=True)).readings == after.readings
+
+
 def test_measuring_reads_every_replica_on_every_split(backend, start):
     replicas = stencil(start).replicas
     request = MeasureRequest(key=KEY, replicas=replicas, splits=(Split.TRAIN, Split.VALIDATION), purpose="test")

@@ -64,6 +64,15 @@ def test_a_model_above_the_envelope_is_found_with_its_step(judged: Callable[...,
     assert "step 5" in found.text
 
 
+def test_the_variational_gap_is_told_with_its_effective_draws(judged: Callable[..., dict[str, Verdict]], exact: Any) -> None:
+    assert "Variational gap" not in judged()
+    F = exact(3, 0.25 * 1.2**3).F
+    found = judged({3: {"J_K": 0.96 * F, "J_K_ess": 0.5}})["Variational gap"]
+    assert found.state == "holds"
+    assert "K = 8 is 4 to 4 % of F below F; at least 4.0 of the 8 draws count" in found.text
+    assert judged({3: {"J_K": 0.96 * F, "J_K_ess": 0.2}})["Variational gap"].state == "look"
+
+
 def test_drift_beyond_the_tolerance_fails(judged: Callable[..., dict[str, Verdict]], exact: Any) -> None:
     found = judged({3: {"C": exact(3, 0.25 * 1.2**3).C * 1.05}})["C held"]
     assert found.state == "fails"

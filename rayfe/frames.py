@@ -1,0 +1,47 @@
+"""Rows as data frames: columns as numbers, the accepted steps, and whether C was held."""
+
+from __future__ import annotations
+
+from statistics import NormalDist
+
+import numpy as np
+import pandas as pd
+
+
+def numbers(frame: pd.DataFrame, name: str) -> np.ndarray:
+    """Column `name` as float64; null is NaN (a column of nulls only has dtype object)."""
+    return frame[name].astype(float).to_numpy()
+
+
+def accepted_steps(walk: pd.DataFrame) -> pd.DataFrame:
+    """The accepted rows of one trajectory in order of steps."""
+    return walk[walk["accepted"].astype(bool)].sort_values("step", kind="stable")
+
+
+def held_loss(steps: pd.DataFrame) -> np.ndarray:
+    """C on the split on which it is held: the control split where it was read, else the training split."""
+    control = numbers(steps, "control_C")
+    return np.where(np.isnan(control), numbers(steps, "C"), control)
+
+
+def drift(steps: pd.DataFrame, reference: np.ndarray | float) -> pd.DataFrame:
+    """C / reference - 1 and its standard error along the accepted rows of one trajectory.
+
+    The error is the paired one of column `drift_se` (the start's draws are those of every step, and the noise that
+    both have in common cancels). NaN where it was not measured.
+    """
+    ratio, error = held_loss(steps) / reference, numbers(steps, "drift_se")
+    return pd.DataFrame({"drift": ratio - 1.0, "drift_se": error}, index=steps.index)
+
+
+def simultaneous(steps: int) -> float:
+    """Standard errors of a one-sided bound of 95 % that holds at so many steps at once."""
+    return NormalDist().inv_cdf(1.0 - 0.05 / steps)
+
+
+def is_equivalent(drift: np.ndarray, drift_se: np.ndarray, tolerance: float) -> bool:
+    """Equivalence test of m steps at once: |drift| + z_{1 - 0.05/m} se <= tolerance for each of them.
+
+    A step whose error is NaN fails: no error bar, no evidence.
+    """
+    return bool(np.all(np.abs(drift) + simultaneous(len(drift)) * drift_se <= tolerance))

@@ -1,0 +1,189 @@
+"""Points of the surface and what is read and derived there: functionals, readings, responses, velocities.
+
+Functionals are per example and averaged, in nats (R, C) or squared pixel units (D); multipliers are
+`lam` and `gamma`; `t` is the position on the data path (0: source). Equation numbers are those of
+Gao & Chaudhari (2020), arXiv:2002.12406.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+Weights = Mapping[str, np.ndarray]
+"""Parameters and floating-point buffers of one model, by state-dict name."""
+
+
+class Outcome(enum.StrEnum):
+    """How an attempted step ended numerically; a lost machine is not an outcome (the request is repeated)."""
+
+    OK = "OK"
+    NOT_EQUILIBRATED = "NOT_EQUILIBRATED"
+    NONFINITE = "NONFINITE"
+    SINGULAR = "SINGULAR"
+
+
+class Split(enum.StrEnum):
+    """Which examples a reading is over: p(x, t) of the training or validation split, or what follows.
+
+    `TARGET` is the target's validation split alone (t = 1) whatever t the model is at; `PROBE` a fixed part of the
+    training split, read during training. `CONTROL` is a part of the training images that is set apart from training, for C
+    to be held on (--hold control); TRAIN is then the rest.
+    """
+
+    TRAIN = "train"
+    VALIDATION = "validation"
+    TARGET = "target"
+    PROBE = "probe"
+    CONTROL = "control"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Point:
+    """Multipliers of J = R + lam D + gamma C (8), and the position t on the data path (23)."""
+
+    lam: float
+    gamma: float
+    t: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Functionals:
+    """Rate (nats), distortion (squared pixel units) and classification loss (nats), averaged over examples (1), (4)."""
+
+    R: float
+    D: float
+    C: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Held:
+    """A combination R R + D D + C C of the functionals that a process keeps: C itself (31), or D - k R (30)."""
+
+    R: float = 0.0
+    D: float = 0.0
+    C: float = 0.0
+
+    def of(self, at: Functionals | Reading) -> float:
+        """Its value."""
+        return self.R * at.R + self.D * at.D + self.C * at.C
+
+    def scale(self, at: Functionals | Reading) -> float:
+        """The size of its terms, to which a miss is compared; for C alone C itself."""
+        return abs(self.R * at.R) + abs(self.D * at.D) + abs(self.C * at.C)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepKey:
+    """Names one attempted step; every random number of the step is a function of it (`data.batches`)."""
+
+    trajectory: str
+    seed: int
+    step: int
+    attempt: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Replica:
+    """One model of a stencil: its name ("centre", "gamma+", ...), its point, and the weights it starts from."""
+
+    name: str
+    point: Point
+    weights: Weights | None
+    """None: newly initialised (only for a trajectory's first equilibrium)."""
+    renewed: float = 0.0
+    """Share of newly initialised weights in the start, blended into `weights`."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Certificate:
+    """How far a model may be from equilibrium, read on a fixed part of the training split at its own multipliers.
+
+    None: not asked for.
+    """
+
+    J_K: float | None = None
+    """K-sample bound of F, -log Z <= J_K <= R + lam D + gamma C (10), (14), nats."""
+    J_K_se: float | None = None
+    J_K_ess: float | None = None
+    """Mean effective sample size of its draws as a share of K."""
+    grad_norm: float | None = None
+    """Norm of the gradient of J over the parameters (`certify.gradient_norm`)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reading:
+    """R, D, C and accuracy of one model on one split, in evaluation mode unless `split` is PROBE.
+
+    `D_noise` and `C_noise` are half-differences of two independent sets of draws of z, summed over a block of
+    examples and divided by the number of all; their root sum of squares is the standard error from the draws.
+    Because replicas share draws, the noise of a difference of readings is the difference of the noises.
+    """
+
+    replica: str
+    split: Split
+    point: Point
+    update: int
+    R: float
+    D: float
+    C: float
+    accuracy: float
+    R_se: float
+    D_se: float
+    C_se: float
+    D_noise: tuple[float, ...] = ()
+    C_noise: tuple[float, ...] = ()
+    F_t: float | None = None
+    """dJ/dt at fixed weights, batch-norm statistics moving with t (the envelope theorem's dF/dt); None: not asked for."""
+    certificate: Certificate | None = None
+    """What was read on a fixed part of the training split besides; None: not asked for."""
+
+    @property
+    def F(self) -> float:
+        """R + lam D + gamma C at the reading's own point: an upper bound of the free energy F (8)."""
+        return self.R + self.point.lam * self.D + self.point.gamma * self.C
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Response:
+    """First-order response of the equilibrium surface at one point (Lemma 5, eqs. 21 and 29).
+
+    `C_lam` (= `D_gamma` by symmetry), `D_lam` and `C_gamma` are the entries of Hess F as a T-update
+    equilibration shows them: the right gain for a T-update step, smaller than the true ones.
+    """
+
+    C_lam: float
+    C_gamma: float
+    D_gamma: float
+    D_lam: float | None = None
+    """None: the stencil has no lam neighbour."""
+    C_lam_se: float
+    C_gamma_se: float
+    F_t: float | None = None
+    """dF/dt, D_t = dF_t/dlam and C_t = dF_t/dgamma on a data path (25), (27); None: not measured."""
+    D_t: float | None = None
+    C_t: float | None = None
+
+    @property
+    def maxwell_gap(self) -> float | None:
+        """D_gamma - C_lam where both were measured: checks code and noise, not equilibrium."""
+        return None if self.D_lam is None else self.D_gamma - self.C_lam
+
+    @property
+    def hess_max_eig(self) -> float | None:
+        """Largest eigenvalue of Hess F, at most 0 on a concave F (Lemma 3)."""
+        if self.D_lam is None:
+            return None
+        mixed = 0.5 * (self.D_gamma + self.C_lam)
+        return float(np.linalg.eigvalsh([[self.D_lam, mixed], [mixed, self.C_gamma]])[-1])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Velocity:
+    """(lam_dot, gamma_dot) of a process per unit of its progress: log lam along a walk, t along a data path."""
+
+    lam: float
+    gamma: float

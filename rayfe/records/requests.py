@@ -1,0 +1,128 @@
+"""Requests and their answers: pure functions of their arguments and the configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from rayfe.records.points import Functionals, Held, Outcome, Point, Reading, Replica, Response, Split, StepKey, Weights
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Annealing:
+    """The stretch from `begin` to `end`, in epochs, of a training of `epochs` by the first equilibrium's schedule."""
+
+    epochs: float
+    begin: float
+    end: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EquilibrateRequest:
+    """Train every replica at its point with the same batches and noise."""
+
+    key: StepKey
+    replicas: tuple[Replica, ...]
+    preconditioner: Weights | None = None
+    """Second moments of Adam carried from the last accepted step, shared by all replicas."""
+    annealing: Annealing | None = None
+    """Part of an annealed training; None: one equilibration by the walk's own schedule."""
+    round: int = 0
+    """How many equilibrations of the same step came before; batches and noise of each are its own."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Equilibrated:
+    outcome: Outcome
+    weights: tuple[Weights, ...]
+    preconditioner: Weights | None
+    """The first replica's second moments at the end."""
+    readings: tuple[Reading, ...]
+    """Probe readings at the recorded updates, the first at update 0 and the last at the end."""
+    examples: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SettleRequest:
+    """Move along a chart of the surface until measured `held` are their `targets`.
+
+    The chart is theta(a) = weights + sum of a_m tangent_m, with multiplier m moved by a_m along with it, for as many
+    multipliers as there are conditions; |a_m| at most `reach[m]`.
+    """
+
+    key: StepKey
+    weights: Weights
+    tangents: Mapping[str, Weights]
+    """By multiplier: "gamma", and "lam" where two conditions are held."""
+    point: Point
+    held: tuple[Held, ...]
+    targets: tuple[float, ...]
+    scales: tuple[float, ...]
+    """A condition is met when it is off by a small part of its scale: `accuracy`."""
+    jacobian: tuple[tuple[float, ...], ...]
+    """First guess of d held / d multiplier, a row a condition, columns in the order of `tangents`."""
+    reach: Mapping[str, float]
+    accuracy: float = 5e-4
+    split: Split = Split.TRAIN
+    """Whose examples are read; batch-norm statistics are those of the training split."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settled:
+    shift: Mapping[str, float]
+    before: Functionals
+    """Measured without a shift. D is not measured, and 0, where no condition has it."""
+    after: Functionals
+    """Measured at the shift returned; off target where a bound was met."""
+    weights: Weights
+    examples: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MeasureRequest:
+    """Read R, D, C of models that are not trained further. Batch-norm statistics are recomputed first."""
+
+    key: StepKey
+    replicas: tuple[Replica, ...]
+    splits: tuple[Split, ...]
+    purpose: str
+    """Names the draws: those that steer a step ("settle") and those that judge it ("test") differ."""
+    slope_in_t: bool = False
+    """Read F_t of every replica on the training split, too."""
+    certify: bool = False
+    """Read the certificate of every replica on a fixed part of the training split, too."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Measured:
+    readings: tuple[Reading, ...]
+    weights: tuple[Weights, ...]
+    """The models' weights with the recomputed batch-norm statistics, in the request's order."""
+    examples: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DifferentiateRequest:
+    """Exact derivatives at one model (Lemma 5), by Hessian-vector products on a fixed batch."""
+
+    key: StepKey
+    point: Point
+    weights: Weights
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Differentiated:
+    response: Response
+    tangents: Mapping[str, Weights]
+    """dtheta / dmultiplier by multiplier, "lam" and "gamma" (18)."""
+    decrement: float
+    """Newton decrement: F above the equilibrium nearby, nats."""
+    C_lag: float
+    """By how much C would change on the way there, nats."""
+    residual: float
+    """Largest relative residual of the linear solves."""
+    examples: float
+
+
+Request = EquilibrateRequest | SettleRequest | MeasureRequest | DifferentiateRequest
+Answer = Equilibrated | Settled | Measured | Differentiated

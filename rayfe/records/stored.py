@@ -1,0 +1,175 @@
+"""Stored rows: every column with its description, and what one attempted step leaves behind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from rayfe.records.points import Weights
+
+
+def column(description: str, **options: Any) -> Any:
+    """A stored column: `description` goes into the Parquet schema."""
+    return field(metadata={"description": description}, **options)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepRecord:
+    """One attempted quasi-static step: a row of steps/<trajectory>.parquet. None where not measured."""
+
+    trajectory: str = column("name of the trajectory, from its start and seed")
+    step: int = column("number of the step; 0 is the start's own equilibrium")
+    attempt: int = column("numerical attempts at this step so far, from 0")
+    accepted: bool = column("whether the walk went on from here")
+    outcome: str = column("OK, NOT_EQUILIBRATED, NONFINITE or SINGULAR")
+    reason: str | None = column("why a step was rejected, or the name of the stop; null if accepted", default=None)
+    process: str = column("the process that chose the step")
+    lam: float = column("multiplier of D at the settled point")
+    gamma: float = column("multiplier of C at the settled point")
+    t: float = column("position on the data path, 0 = source, 1 = target", default=0.0)
+    R: float | None = column("rate on the training split, nats (1)", default=None)
+    D: float | None = column("distortion on the training split, squared pixel units summed over pixels (1)", default=None)
+    C: float | None = column("classification loss on the training split, nats (4)", default=None)
+    F: float | None = column("R + lam D + gamma C of this row (8)", default=None)
+    accuracy: float | None = column("training accuracy of the mean prediction over draws of z", default=None)
+    val_R: float | None = column("rate on the validation split, nats", default=None)
+    val_D: float | None = column("distortion on the validation split", default=None)
+    val_C: float | None = column("classification loss on the validation split, nats", default=None)
+    val_accuracy: float | None = column("validation accuracy of the mean prediction over draws of z", default=None)
+    R_se: float | None = column("standard error of R (0: closed form over all training images)", default=None)
+    D_se: float | None = column("standard error of D from the draws of z", default=None)
+    C_se: float | None = column("standard error of C from the draws of z", default=None)
+    val_C_se: float | None = column("standard error of val_C over validation images", default=None)
+    held_on: str | None = column(
+        "split whose C is held: C_target, drift_se, held_drift, C_before_settle, C_settle_target, C_lam and C_gamma are of it; "
+        "train or control (--hold); null: train, or no C is held",
+        default=None,
+    )
+    control_C: float | None = column(
+        "classification loss on the control split, which is set apart from the training split, nats (--hold control)",
+        default=None,
+    )
+    control_C_se: float | None = column("standard error of control_C from the draws of z", default=None)
+    control_accuracy: float | None = column("accuracy on the control split", default=None)
+    target_C: float | None = column("classification loss on the target's validation split alone, nats", default=None)
+    target_accuracy: float | None = column("accuracy on the target's validation split alone", default=None)
+    C_target: float | None = column(
+        "the loss to be held, nats; at step 0 the measured C on the split of held_on; null if C is not held", default=None
+    )
+    drift_se: float | None = column("standard error of C / C_target - 1; paired, the draws are those of step 0", default=None)
+    C_settle_target: float | None = column("C of step 0 on the draws of the settle, nats", default=None)
+    held_drift: float | None = column(
+        "what the process holds first, relative to its size at the start, minus its value there (C: C / C0 - 1)", default=None
+    )
+    held_drift_se: float | None = column("standard error of held_drift from the draws of z; paired", default=None)
+    line_miss: float | None = column("D - D0 - k (R - R0) on the geodesic's line (30), squared pixel units", default=None)
+    line_miss_se: float | None = column("standard error of line_miss from the draws of z", default=None)
+    k: float | None = column("slope dD/dR of the geodesic (30)", default=None)
+    end_gamma: float | None = column("gamma at which a model of the target alone has C0 at the start's lam", default=None)
+    end_R: float | None = column("its rate, nats", default=None)
+    end_D: float | None = column("its distortion, squared pixel units", default=None)
+    C_before_settle: float | None = column("C after training, before the settle", default=None)
+    settle_shift: float | None = column("change of gamma by the settle", default=None)
+    settle_shift_lam: float | None = column("change of lam by the settle, where the process moves both", default=None)
+    D_lam: float | None = column("dD/dlam at the stencil's centre", default=None)
+    D_gamma: float | None = column("dD/dgamma at the stencil's centre", default=None)
+    C_lam: float | None = column("dC/dlam at the stencil's centre; stencil iso: filled from D_gamma", default=None)
+    C_gamma: float | None = column("dC/dgamma at the stencil's centre", default=None)
+    F_t: float | None = column("dF/dt at fixed multipliers", default=None)
+    D_t: float | None = column("dD/dt at fixed multipliers", default=None)
+    C_t: float | None = column("dC/dt at fixed multipliers", default=None)
+    C_gamma_se: float | None = column("standard error of C_gamma from the draws of z", default=None)
+    C_lam_se: float | None = column("standard error of C_lam from the draws of z", default=None)
+    response_age: int | None = column("accepted steps since the response was measured", default=None)
+    hess_max_eig: float | None = column("largest eigenvalue of Hess F; positive violates concavity", default=None)
+    maxwell_gap: float | None = column("D_gamma - C_lam; a check of noise and code", default=None)
+    first_law_residual: float | None = column(
+        "dR + lam dD + gamma dC over the step, mid-point multipliers, nats (7)", default=None
+    )
+    excess: float | None = column("F above the lower envelope of this trajectory's models so far, nats", default=None)
+    restarted_from: int | None = column(
+        "step whose model this one started from, where it was lower than the last one's at these multipliers (--restart)",
+        default=None,
+    )
+    chart_defect: float | None = column("F after the settle above the quadratic model of the stencil, nats", default=None)
+    grad_norm: float | None = column(
+        "norm of the gradient of J over all parameters at this row's model and multipliers: root of the mean product of the "
+        "gradients from pairs of 8 random parts of the training split, fixed by the seed, of the size of measure.gradient_share, "
+        "each with its own draws and batch-norm statistics. The square is unbiased but for its cut at 0: nothing beyond noise",
+        default=None,
+    )
+    F_start: float | None = column("J on the probe before training, training-mode batch-norm", default=None)
+    F_end: float | None = column("J on the probe after training, training-mode batch-norm", default=None)
+    J_K: float | None = column(
+        "K-sample bound of the free energy (10), (14), nats; D without its Gaussian constant. F minus the mean of J_1 - J_K over a "
+        "fixed part of the training split (of the size of measure.bound_share, K = measure.bound_draws)",
+        default=None,
+    )
+    J_K_se: float | None = column("standard error of J_K over these images and the draws of z", default=None)
+    J_K_ess: float | None = column(
+        "mean effective sample size of the K draws as a share of K, 1 at an exact posterior", default=None
+    )
+    lam_dot: float | None = column("velocity in lam that led here, per unit of log lam (walk) or of t (transfer)", default=None)
+    gamma_dot: float | None = column(
+        "velocity in gamma that led here, per unit of log lam (walk) or of t (transfer)", default=None
+    )
+    step_length: float | None = column("length of the step that led here, in log lam (walk) or in t (transfer)", default=None)
+    next_step_length: float | None = column("length that the stepper proposes after this row", default=None)
+    decrement: float | None = column("Newton decrement, F above the equilibrium nearby, nats; before the settle", default=None)
+    C_lag: float | None = column("change of C on the way to the equilibrium nearby, nats; before the settle", default=None)
+    solve_residual: float | None = column("largest relative residual of the solves for exact derivatives", default=None)
+    gap: float | None = column("fall of F in the last round of training at fixed multipliers, nats", default=None)
+    examples: float = column("cumulative training examples; forward-only passes as 1/3")
+    seconds: float = column("cumulative seconds of work on this trajectory")
+    seed: int = column("seed of the trajectory")
+    state: str | None = column("weights of this row, path relative to the run", default=None)
+    state_sha256: str | None = column("SHA-256 of the weight file", default=None)
+    carry_sha256: str | None = column("SHA-256 of what the next step needs besides the weights", default=None)
+
+    @property
+    def held_C(self) -> float | None:
+        """C on the split on which it is held."""
+        return self.C if self.control_C is None else self.control_C
+
+    @property
+    def drift(self) -> float | None:
+        """C / C_target - 1 on the split on which C is held; None: not measured or not held."""
+        return None if self.held_C is None or not self.C_target else self.held_C / self.C_target - 1.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReadingRecord:
+    """One replica on one split at one recorded update: a row of readings/<trajectory>.parquet."""
+
+    trajectory: str = column("name of the trajectory")
+    step: int = column("number of the step")
+    attempt: int = column("numerical attempts at this step so far, from 0")
+    replica: str = column("centre, gamma+, gamma-, lam+, lam-, settled, or endpoint (a model of the target alone)")
+    split: str = column("train, validation, target or probe")
+    update: int = column("updates since the start of this equilibration")
+    first: bool = column("whether the update belongs to the first equilibrium")
+    lam: float = column("multiplier of D")
+    gamma: float = column("multiplier of C")
+    t: float = column("position on the data path")
+    R: float = column("rate, nats")
+    D: float = column("distortion, squared pixel units")
+    C: float = column("classification loss, nats")
+    F: float = column("R + lam D + gamma C")
+    accuracy: float = column("accuracy of the mean prediction over draws of z")
+    R_se: float = column("standard error of R")
+    D_se: float = column("standard error of D")
+    C_se: float = column("standard error of C")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Commit:
+    """What one attempted step leaves behind: one row, its readings, and, if accepted, its weights.
+
+    `carry` is what the next step needs besides the weights (tangent, previous weights, second moments),
+    as named arrays; `record` has no hashes yet, the store fills them in.
+    """
+
+    record: StepRecord
+    readings: tuple[ReadingRecord, ...]
+    state: Weights | None
+    carry: Weights | None
