@@ -13,7 +13,7 @@ import tyro
 from matplotlib.figure import Figure
 
 from rayfe import figures
-from rayfe.figures.rebuild import load_walks, rebuild
+from rayfe.redraw import load_walks, redraw
 
 NAMES = ("fig2a_rate_distortion.png", "fig2b_multipliers.png", "fig2c_validation_loss.png", "constraint.png")
 
@@ -31,7 +31,7 @@ def main(runs: tyro.conf.Positional[tuple[str, ...]], out: Path, tolerance: floa
         rows = load_walks(runs)
         return {name: figures.FIGURES[name](rows, rows, tolerance) for name in NAMES}
 
-    return rebuild("fig2", out, draw)
+    return redraw("fig2", out, draw)
 
 
 if __name__ == "__main__":

@@ -13,8 +13,8 @@ import tyro
 from matplotlib.figure import Figure
 
 from rayfe import figures
-from rayfe.figures.rebuild import load_walks, rebuild
 from rayfe.figures.transfer import accuracy
+from rayfe.redraw import load_walks, redraw
 
 
 def main(runs: tyro.conf.Positional[tuple[str, ...]], out: Path, tolerance: float = 0.005) -> int:
@@ -36,7 +36,7 @@ def main(runs: tyro.conf.Positional[tuple[str, ...]], out: Path, tolerance: floa
             "fig3_constraint.png": figures.constraint(rows, tolerance),
         }
 
-    return rebuild("fig3", out, draw)
+    return redraw("fig3", out, draw)
 
 
 if __name__ == "__main__":

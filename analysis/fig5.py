@@ -13,7 +13,7 @@ import tyro
 from matplotlib.figure import Figure
 
 from rayfe.figures import transfer
-from rayfe.figures.rebuild import load_transfers, rebuild
+from rayfe.redraw import load_transfers, redraw
 
 
 def main(
@@ -37,7 +37,7 @@ def main(
             "fig5_multipliers.png": transfer.multipliers_in_t(rows),
         }
 
-    return rebuild("fig5", out, draw)
+    return redraw("fig5", out, draw)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ LAYERS = [
     ["options"],
     ["manifest"],
     ["sweep"],
-    ["atlas", "export", "plan", "runner", "stored_model"],
+    ["atlas", "export", "plan", "redraw", "runner", "stored_model"],
     ["benchmark", "report"],
     ["job", "stored_run"],
     ["api", "cli"],

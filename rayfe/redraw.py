@@ -15,7 +15,7 @@ from rayfe.files import CorruptFile
 from rayfe.store import load_rows
 
 
-def rebuild(script: str, out: Path, draw: Callable[[], Mapping[str, Figure]]) -> int:
+def redraw(script: str, out: Path, draw: Callable[[], Mapping[str, Figure]]) -> int:
     """Write the figures that `draw` makes, by file name, into the folder `out`; returns the exit code.
 
     2 where `draw` finds no rows or damaged ones (OSError, ValueError, CorruptFile); nothing is written then.
