@@ -9,7 +9,6 @@ from rayfe.config import RunConfig
 from rayfe.records import (
     Answer,
     EquilibrateRequest,
-    MeasureRequest,
     Outcome,
     Point,
     Replica,
@@ -23,6 +22,7 @@ from rayfe.surface.process import LOSS
 from rayfe.surface.response import response_of
 from rayfe.surface.stencil import neighbours
 from rayfe.surface.stepper import relative_tolerance
+from rayfe.trajectory.step import measure_request
 from rayfe.weights import along, slope
 
 LARGEST_FACTOR = 1.5
@@ -61,11 +61,8 @@ def arrive(
             return None
         weights, second_moment = trained.weights[0], trained.preconditioner
         tangent = slope(trained.weights[1], trained.weights[2], points["gamma+"].gamma - points["gamma-"].gamma)
-        now = tuple(
-            Replica(name=replica.name, point=replica.point, weights=new)
-            for replica, new in zip(replicas, trained.weights, strict=True)
-        )
-        read = work.measured((yield MeasureRequest(key=key, replicas=now, splits=config.steering, purpose="settle")))
+        measure = measure_request(work, replicas, trained.weights, "settle", splits=config.steering)
+        read = work.measured((yield measure))
         response = response_of(held_readings(read.readings))
         settle = SettleRequest(
             key=key,
