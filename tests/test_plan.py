@@ -32,7 +32,7 @@ def test_steps_follow_the_lengths_of_the_stepper() -> None:
     assert walk_steps(walk, start) == 21  # log(3.5 / 0.25) / 0.13 = 20.3
     transfer = PRESETS["transfer"]["fig5-quick"]()
     start = next(iter(transfer.trajectories().values()))
-    assert walk_steps(transfer, start) == 16  # 0.001 doubled up to 0.064, then 0.1
+    assert walk_steps(transfer, start) == 13  # 0.001 doubled up to 0.128, then 0.15
     assert walk_steps(dataclasses.replace(transfer, steps=3), start) == 3
 
 
