@@ -2,6 +2,8 @@
 
 from rayfe.config.checks import UsageError, require
 from rayfe.config.parts import (
+    PROCESSES,
+    TRANSFERS,
     DataConfig,
     EquilibrationConfig,
     ImplicitConfig,
@@ -11,7 +13,7 @@ from rayfe.config.parts import (
     RenewalConfig,
     StencilConfig,
 )
-from rayfe.config.run import PROCESSES, THREADING, TRANSFERS, RunConfig, Start
+from rayfe.config.run import THREADING, RunConfig, Start
 from rayfe.config.stored import FREE, digest, flat, from_flat, identity
 
 __all__ = [

@@ -7,6 +7,10 @@ from typing import Literal
 
 from rayfe.config.checks import at_least, fraction, positive, require
 
+TRANSFERS = ("geodesic", "constant-rate")
+"""Processes that move the data."""
+PROCESSES = ("iso-classification", "iso-functional", *TRANSFERS)
+
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
-from rayfe.config.checks import at_least, fraction, positive, require
 from rayfe.config.parts import (
+    TRANSFERS,
     DataConfig,
     EquilibrationConfig,
     ImplicitConfig,
@@ -18,11 +17,9 @@ from rayfe.config.parts import (
     RenewalConfig,
     StencilConfig,
 )
+from rayfe.config.rules import check
 from rayfe.records import Split
 
-TRANSFERS = ("geodesic", "constant-rate")
-"""Processes that move the data."""
-PROCESSES = ("iso-classification", "iso-functional", *TRANSFERS)
 THREADING = MappingProxyType({"OMP_WAIT_POLICY": "PASSIVE"})
 """Environment of processes that train, before torch is imported: threads that wait must sleep.
 
@@ -137,115 +134,13 @@ class RunConfig:
     implicit: ImplicitConfig = field(default_factory=ImplicitConfig)
 
     def __post_init__(self) -> None:
-        for name in ("lam", "gamma", "seed"):
-            values = getattr(self, name)
-            require(len(values) > 0, name, "(nothing)", f"give at least one value, e.g. --{name} {getattr(RunConfig, name)[0]}")
-            require(len(set(values)) == len(values), name, " ".join(map(str, values)), "give each value once")
-        for value in self.lam:
-            positive("lam", value)
-            self._check_lam(value)
-        for value in self.gamma:
-            positive("gamma", value)
-        for value in self.seed:
-            require(0 <= value < 2**63, "seed", value, "must be at least 0 and below 2^63")
-        self._check_process()
-        self._check_seek()
-        at_least("steps", self.steps, 1)
-        positive("lam_end", self.lam_end)
-        positive("method_epochs", self.method_epochs)
-        self._check_steps()
-        at_least("refresh", self.refresh, 1)
-        self._check_hold()
-        fraction("tolerance", self.tolerance)
-        floor = self.tolerance_floor
-        require(math.isfinite(floor) and floor >= 0, "tolerance_floor", floor, "must be at least 0 (nats)")
-        if self.time_budget is not None:
-            positive("time_budget", self.time_budget, " of seconds")
-        at_least("threads", self.threads, 1)
-        self._check_service()
-        require(
-            self.keep_states in ("all", "last") or (self.keep_states.isdecimal() and int(self.keep_states) >= 1),
-            "keep_states",
-            self.keep_states,
-            "give all, last or a number of steps",
-        )
-
-    def _check_service(self) -> None:
-        for name in ("evaluators", "replicas_per_evaluator"):
-            if isinstance(getattr(self, name), int):
-                at_least(name, getattr(self, name), 1)
-        share = self.gpus_per_evaluator
-        require(0 < share <= 1, "gpus_per_evaluator", share, "must be positive and at most 1: an evaluator uses one GPU")
-        workers, batch = self.train_workers, self.equilibration.batch
-        at_least("train_workers", workers, 0)
-        require(
-            not workers or batch % workers == 0,
-            "train_workers",
-            workers,
-            f"must divide --equilibration.batch {batch}, which they share",
-        )
-        for name in ("train_workers", "tensorboard", "mlflow", "autoscale"):
-            value = getattr(self, name)
-            require(not value or self.backend == "ray", name, value, "needs --backend ray")
-        shared = self.placement == "shared"
-        require(shared or not workers, "train_workers", workers, "borrows from the shared pool, needs --placement shared")
-
-    def _check_lam(self, lam: float) -> None:
-        if self.moves_data:
-            end = lam + (self.lam_dot if self.process == "constant-rate" else 0.0)
-            require(end > 0, "lam_dot", self.lam_dot, f"lam would be {end:g} at t = 1, which must be positive")
-            pole = 1.0 + (self.k or 0.0) * lam
-            require(
-                self.process != "geodesic" or abs(pole) >= 0.05,
-                "k",
-                self.k,
-                f"1 + k lam is {pole:.3g} at lam {lam:g}, where the geodesic has its pole; give another k or lam",
-            )
-        elif self.method is None and not self.seek:
-            require(lam != self.lam_end, "lam", lam, "is --lam-end already, give another of the two")
+        check(self)
 
     @property
     def wanted(self) -> tuple[tuple[str, float], ...]:
         """The functionals of `seek` with their wanted values, in the order R, D, C."""
         pairs = [text.partition("=") for text in self.seek or ()]
         return tuple(sorted(((name, float(value)) for name, _, value in pairs), key=lambda pair: "RDC".index(pair[0])))
-
-    def _check_seek(self) -> None:
-        if self.seek is None:
-            return
-        fix = "give wanted values of two of R, D and C, e.g. --seek C=0.1 R=12"
-        shown = " ".join(self.seek) or "(nothing)"
-        for text in self.seek:
-            name, _, value = text.partition("=")
-            try:
-                number = float(value)
-            except ValueError:
-                number = math.nan
-            require(name in ("R", "D", "C"), "seek", text, fix)
-            require(math.isfinite(number) and number > 0, "seek", text, f"{name} must be a positive number; {fix}")
-        names = {text.partition("=")[0] for text in self.seek}
-        require(len(self.seek) == len(names) == 2, "seek", shown, fix)
-        require(
-            self.process == "iso-classification" and self.method is None, "seek", shown, "goes without --process and --method"
-        )
-        require(self.settle, "seek", shown, "needs settles, leave --no-settle away")
-
-    def _check_process(self) -> None:
-        known = f"unknown process; give {', '.join(PROCESSES)}, or package.module:Class of your own"
-        require(self.process in PROCESSES or ":" in self.process, "process", self.process, known)
-        shown = " ".join(f"{value:g}" for value in self.functional)
-        require(all(map(math.isfinite, self.functional)), "functional", shown, "give three finite numbers a b c")
-        require(any(self.functional), "functional", shown, "is zero everywhere, give a b c of which one is not 0")
-
-    def _check_hold(self) -> None:
-        for possible, fix in (
-            (self.process in ("iso-classification", "constant-rate"), "needs a process that holds C alone, iso-classification"),
-            (self.method is None and not self.seek, "goes without --method and --seek"),
-            (self.settle, "needs settles, leave --no-settle away"),
-            (self.derivatives == "stencil", "has no exact derivatives, give --derivatives stencil"),
-            (self.path.target is None or self.path.kind == "mixture", "needs --path.kind mixture: couplings are of all images"),
-        ):
-            require(self.hold == "training" or possible, "hold", self.hold, fix)
 
     @property
     def held_on(self) -> Split:
@@ -256,35 +151,6 @@ class RunConfig:
     def steering(self) -> tuple[Split, ...]:
         """Splits to read for steering."""
         return tuple(dict.fromkeys((Split.TRAIN, self.held_on)))
-
-    def _check_steps(self) -> None:
-        implicit = self.derivatives == "implicit"
-        fixed = not self.moves_data and self.method is None
-        require(not implicit or fixed, "derivatives", self.derivatives, "does not give derivatives in t, give stencil")
-        for name in ("step_length", "step_length_min"):
-            positive(name, getattr(self, name), " (a length in log lam, or in t)")
-        first = self.step_length_first
-        if first is not None:
-            positive("step_length_first", first, " (a length in log lam, or in t)")
-            require(first <= self.step_length, "step_length_first", first, "must not exceed --step-length")
-        shortest = self.step_length if first is None else first
-        fix = "must not exceed --step-length" + ("" if first is None else " and --step-length-first")
-        require(self.step_length_min <= shortest, "step_length_min", self.step_length_min, fix)
-        unsettled = not self.settle and self.refresh == 1
-        require(self.order == 1 or unsettled, "order", self.order, "is for walks without settles, give --no-settle --refresh 1")
-        if self.restart is not None:
-            fraction("restart", self.restart)
-            fixed = not self.moves_data and self.method is None and not self.seek
-            require(fixed and self.keep_states == "all", "restart", self.restart, "is for walks that keep all models")
-        growth = self.step_growth
-        require(math.isfinite(growth) and growth >= 1, "step_growth", growth, "must be at least 1")
-        require(not self.moves_data or self.step_length <= 1, "step_length", self.step_length, "must be at most 1 in t")
-        require(
-            self.process not in ("geodesic", "iso-functional") or self.stencil == "paper" or self.derivatives == "implicit",
-            "stencil",
-            self.stencil,
-            f"{self.process} needs lam neighbours, give --stencil paper",
-        )
 
     @property
     def per_part(self) -> int | None:
