@@ -7,7 +7,7 @@ demo: .venv/installed
 	$(BIN)/python jobs/isoc.py mnist-quick --out runs/mnist-quick
 
 test: .venv/installed
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 bench: .venv/installed
 	$(BIN)/python jobs/benchmark.py --out runs/benchmark-short
