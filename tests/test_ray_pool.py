@@ -50,10 +50,10 @@ class Fake(Backend):
         return Equilibrated(outcome=Outcome.OK, weights=weights, preconditioner=None, readings=(), examples=len(weights))
 
     def settle(self, request: SettleRequest) -> Settled:
-        raise NotImplementedError
+        raise AssertionError("no test asks for this")
 
     def differentiate(self, request: DifferentiateRequest) -> Differentiated:
-        raise NotImplementedError
+        raise AssertionError("no test asks for this")
 
     def measure(self, request: MeasureRequest) -> Measured:
         self._note(request.purpose)
