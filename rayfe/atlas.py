@@ -10,7 +10,7 @@ import pandas as pd
 from scipy.interpolate import LinearNDInterpolator
 from scipy.spatial import QhullError
 
-from rayfe.summary import numbers
+from rayfe.frames import numbers
 
 LOCATABLE = ("R", "D", "C", "lam", "gamma")
 """Columns by which a place on the surface is named."""

@@ -15,8 +15,8 @@ from rich.text import Text
 
 from rayfe.config import RunConfig, UsageError
 from rayfe.records import Point, StepRecord
-from rayfe.summary import STOPS
 from rayfe.surface.process import Process
+from rayfe.surface.stepper import STOPS
 from rayfe.trajectory.processes import process_of
 from rayfe.trajectory.seek import reached
 

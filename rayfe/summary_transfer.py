@@ -14,18 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from rayfe.config import RunConfig
-from rayfe.summary import (
-    BASELINES,
-    NO_STOP,
-    OVERFIT_RATIO,
-    accepted_steps,
-    drift,
-    found_stop,
-    is_equivalent,
-    numbers,
-    print_summary,
-    summarize,
-)
+from rayfe.frames import accepted_steps, drift, is_equivalent, numbers
+from rayfe.summary import BASELINES, NO_STOP, OVERFIT_RATIO, found_stop, print_summary, summarize
 from rayfe.surface.stepper import relative_tolerance
 
 LATE = 0.05

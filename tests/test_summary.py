@@ -11,18 +11,9 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from rayfe.frames import drift, is_equivalent
 from rayfe.records import StepRecord
-from rayfe.summary import (
-    NO_STOP,
-    drift,
-    envelope_excess,
-    found_stop,
-    is_equivalent,
-    print_summary,
-    summarize,
-    verdict,
-    warnings,
-)
+from rayfe.summary import NO_STOP, envelope_excess, found_stop, print_summary, summarize, verdict, warnings
 
 A = B = 1 / 3
 KAPPA = 20.0

@@ -16,8 +16,8 @@ from rayfe.benchmark.running import CommonStart, MakeBackend, plain, run_method
 from rayfe.benchmark.settings import Settings
 from rayfe.benchmark.table import points
 from rayfe.config import RunConfig
+from rayfe.frames import numbers
 from rayfe.store import load_rows
-from rayfe.summary import numbers
 from rayfe.trajectory.base import WalkFailed
 
 POINTS = 5

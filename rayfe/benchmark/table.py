@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from rayfe.benchmark.settings import LABELS
+from rayfe.frames import numbers
 from rayfe.store import Store, load_rows
-from rayfe.summary import numbers
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

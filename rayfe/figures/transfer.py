@@ -21,7 +21,8 @@ from rayfe.config import TRANSFERS
 from rayfe.figures.drawing import GREY, Draw, Walk, draw_band, error_bars, finish, new_axes, new_panels, step_axis, walks_of
 from rayfe.figures.methods import draw_baselines
 from rayfe.figures.walks import free_energy_of_equilibration
-from rayfe.summary import BASELINES, drift, numbers
+from rayfe.frames import drift, numbers
+from rayfe.summary import BASELINES
 from rayfe.summary_transfer import LARGEST_BEND
 
 FEW = 3

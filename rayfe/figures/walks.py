@@ -30,7 +30,7 @@ from rayfe.figures.drawing import (
     step_axis,
     walks_of,
 )
-from rayfe.summary import drift, held_loss, numbers
+from rayfe.frames import drift, held_loss, numbers
 
 
 def rate_distortion(rows: pd.DataFrame) -> Figure:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from rayfe.errors import with_bars
 from rayfe.figures.drawing import equilibrations
+from rayfe.frames import drift, numbers
 from rayfe.report.plots import (
     Chart,
     Series,
@@ -25,7 +26,7 @@ from rayfe.report.plots import (
     values,
 )
 from rayfe.report.surface import rdc_surface
-from rayfe.summary import drift, envelope_excess, numbers
+from rayfe.summary import envelope_excess
 
 STEPS = "Number of steps"
 WHERE = "step %{customdata[0]}, lam %{customdata[1]:.4g}, gamma %{customdata[2]:.4g}<br>"

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from rayfe.figures.drawing import GREY, Walk, walks_of
-from rayfe.summary import numbers
+from rayfe.frames import numbers
 
 DIGITS = 6
 """Significant digits of a plotted number: more cannot be seen."""

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from scipy.spatial import ConvexHull, QhullError
 
+from rayfe.frames import accepted_steps, numbers
 from rayfe.report.plots import SYMBOLS_3D, Chart, Series, values
-from rayfe.summary import accepted_steps, numbers
 
 MOST_POINTS = 4000
 """Models from which the surface is made; evenly chosen ones where there are more."""

@@ -13,8 +13,9 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from rayfe.frames import accepted_steps, numbers
 from rayfe.report.view import RunView
-from rayfe.summary import EXCESS_PERCENT, OVERFIT_RATIO, accepted_steps, envelope_excess, numbers, summarize
+from rayfe.summary import EXCESS_PERCENT, OVERFIT_RATIO, envelope_excess, summarize
 from rayfe.summary_transfer import summarize_transfers
 
 State = Literal["holds", "look", "fails", "not measured"]
