@@ -125,6 +125,16 @@ class Files:
             else:
                 self._put(path, data)
 
+    def keep(self, relative: str, copy: str) -> None:
+        """Make `copy`, in the same folder, what `relative` is now; nothing if that does not exist.
+
+        A link on a local disk: `relative` is safe there already, and the next `write` gives it another inode.
+        """
+        path, copied = self._path(relative), self._path(copy)
+        if not (self.local and _link(path, copied)):
+            with contextlib.suppress(FileNotFoundError):
+                self.write(copy, self.read(relative))
+
     def create(self, relative: str, data: bytes) -> bool:
         """Write a file that is not there yet; False if it is, and nothing is written then.
 
@@ -211,6 +221,20 @@ def _replace(path: str, data: bytes) -> None:
             os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _link(path: str, copy: str) -> bool:
+    """Rename a new link to `path` over `copy`; False where that cannot be done (no such file, or no links here)."""
+    folder, name = os.path.split(copy)
+    temporary = os.path.join(folder, f".{name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        os.link(path, temporary)
+    except OSError:
+        return False
+    os.replace(temporary, copy)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(temporary)  # still there if `copy` was such a link before
+    return True
 
 
 def _create(path: str, data: bytes) -> bool:

@@ -215,8 +215,7 @@ class Store:
 
     def _write_table(self, path: str, records: list[tables.Record], record_class: type[tables.Record]) -> None:
         """Replace a table, and keep what it was: `recover` goes back to that if this one is damaged."""
-        with contextlib.suppress(FileNotFoundError):
-            self._files.write(previous_path(path), self._files.read(path))
+        self._files.keep(path, previous_path(path))
         self._files.write(path, tables.encode(records, record_class))
 
     def _write_weights(self, record: StepRecord, state: Weights, carry: Weights | None) -> StepRecord:

@@ -61,6 +61,13 @@ def decode(data: bytes, record_class: type[Record]) -> list[Record]:
     Raises:
         ValueError: these bytes are not a whole table of such records.
     """
+    kind: Any = record_class
+    return list(_decoded(data, kind))
+
+
+@functools.lru_cache(maxsize=4)
+def _decoded(data: bytes, record_class: Any) -> tuple[Any, ...]:
+    """Kept, since a commit reads the rows of its trajectory three times: what comes between may have been another process."""
     schema = schema_of(record_class)
     try:
         table = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True).read()
@@ -74,4 +81,4 @@ def decode(data: bytes, record_class: type[Record]) -> list[Record]:
         rows = table.select(schema.names).cast(schema).to_pylist()
     except (pa.ArrowException, OSError, ValueError) as error:  # OSError: thrift's word for damage, nothing here does IO
         raise ValueError(f"not a table of {record_class.__name__} ({error})") from error
-    return [record_class(**row) for row in rows]
+    return tuple(record_class(**row) for row in rows)

@@ -12,7 +12,9 @@ import subprocess
 import sys
 import typing
 import uuid
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -245,15 +247,21 @@ def test_a_crash_between_any_two_writes_leaves_the_step_undone_and_repeatable(
 ) -> None:
     store = Store(location)
     rows = walk(store, 2)
-    write, written = Files.write, []
+    real, written = {name: getattr(Files, name) for name in ("write", "keep")}, []
 
-    def killed(self: Files, relative: str, data: bytes) -> None:
-        if len(written) == survives:
-            raise Killed
-        written.append(relative.split("/")[0])
-        write(self, relative, data)
+    def until_killed(change: str) -> Callable[..., None]:
+        def changed(self: Files, relative: str, *arguments: Any) -> None:
+            if len(written) == survives:
+                raise Killed
+            written.append(relative.split("/")[0])
+            with pytest.MonkeyPatch.context() as alive:
+                alive.setattr(Files, "write", real["write"])  # to keep may be to write
+                real[change](self, relative, *arguments)
 
-    monkeypatch.setattr(Files, "write", killed)
+        return changed
+
+    for change in real:
+        monkeypatch.setattr(Files, change, until_killed(change))
     with pytest.raises(Killed):
         store.commit(NAME, commit_of(2))
     monkeypatch.undo()
