@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import subprocess
 import sys
@@ -129,6 +130,34 @@ def test_memory_of_the_driver_stays_flat(tmp_path: Path) -> None:
     text = in_its_own_ray("memory", tmp_path, cpus=5)
     assert "5000 rows" in text
     assert float(text.split("growth ")[1].split()[0]) < 30.0
+
+
+def walked(backend: str, folder: Path) -> tuple[float, list[dict[str, Any]]]:
+    """Seconds from the first request to the last commit of a walk on MNIST, and its rows."""
+    command = [sys.executable, "jobs/isoc.py", "mnist-quick", "--steps", "4", "--threads", "2", "--evaluators", "1"]
+    command += ["--backend", backend, "--log-format", "json", "--out", str(folder)]
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"} | {
+        "RAY_USAGE_STATS_ENABLED": "0"
+    }
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, cwd=HERE.parent) as job:
+        assert job.stderr is not None
+        lines = [(time.monotonic(), json.loads(line)) for line in job.stderr if line.startswith("{")]
+    assert job.returncode == 0
+    rows = [(at, line) for at, line in lines if line["event"] == "row"]
+    assert len(rows) == 5
+    return rows[-1][0] - rows[0][0] + rows[0][1]["seconds"], [line for _, line in rows]
+
+
+def test_ray_costs_little_beside_training(tmp_path: Path) -> None:
+    """By turns, so that a machine that becomes slower or faster meets both."""
+    seconds: dict[str, list[float]] = {"inline": [], "ray": []}
+    for turn, backend in enumerate(("inline", "ray", "ray", "inline")):
+        spent, rows = walked(backend, tmp_path / f"{turn}")
+        seconds[backend].append(spent)
+        print(f"{backend}: {spent:.1f} s for {rows[-1]['examples'] / 1e6:.2f} M examples, C {rows[-1]['C']:.6f}")
+    ratio = sum(seconds["ray"]) / sum(seconds["inline"])
+    print(f"ray / inline {ratio:.3f}")
+    assert ratio <= 1.05
 
 
 def test_rows_do_not_depend_on_how_many_trials_run_at_a_time() -> None:
