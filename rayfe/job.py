@@ -15,7 +15,7 @@ from rayfe.config import TRANSFERS, RunConfig, UsageError, require
 from rayfe.data.coupling import Coupling, decode, encode
 from rayfe.data.examples import Dataset
 from rayfe.data.npz import npz_bytes
-from rayfe.data.paths import COUPLED, PathData, coupled, load_path
+from rayfe.data.paths import PathData, coupled, coupled_splits, load_path
 from rayfe.figures import draw_all
 from rayfe.files import CorruptFile, Files
 from rayfe.layout import CONFIG, data_path
@@ -169,7 +169,7 @@ def _keep_data(own: Mapping[str, Dataset], store: Store) -> None:
 def _coupled(data: PathData, config: RunConfig, store: Store, say: Say) -> PathData:
     """The data with its couplings: those that the run has stored, and the others computed and stored."""
     known: dict[Split, Coupling] = {}
-    for split in COUPLED if data.kind == "displacement" else ():
+    for split in coupled_splits(data, config):
         found = store.read_coupling(str(split))
         try:
             known |= {} if found is None else {split: decode(found)}

@@ -15,8 +15,8 @@ from rayfe.backend.base import Backend, join_measured, join_replicas, split_meas
 from rayfe.config import RunConfig
 from rayfe.data.batches import derived_seed, generator
 from rayfe.data.device import DeviceExamples, DevicePath, Displacement, Mixture, Still, to_device
-from rayfe.data.examples import Dataset, set_apart
-from rayfe.data.paths import PathData
+from rayfe.data.examples import Dataset
+from rayfe.data.paths import PathData, examples_of
 from rayfe.equilibrate.certify import certify
 from rayfe.equilibrate.implicit import PRODUCT_COST, Curvature, derivatives, draw_parts
 from rayfe.equilibrate.measure import FORWARD, read, read_draws, reading_cost, recompute_statistics, slope_in_t
@@ -75,17 +75,13 @@ class InlineBackend(Backend):
         path = PathData(kind="still", source=data) if isinstance(data, Dataset) else data
         self._shape = input_shape(config.model, path.input_shape)
         self._classes = path.classes
-        self._paths = {split: self._path(path, split) for split in (*config.steering, Split.VALIDATION)}
+        self._paths = {split: self._path(path, split) for split in config.splits}
         part = config.measure.settle_size
         self._parts = None if part is None else {split: self._paths[split].thinned(part) for split in config.steering}
 
     def _path(self, data: PathData, split: Split) -> DevicePath:
         def on_device(end: Dataset) -> DeviceExamples:
-            examples = end.validation if split is Split.VALIDATION else end.train
-            if self._config.hold == "control" and split is not Split.VALIDATION:
-                kept, control = set_apart(end.train, self._config.data.control_share)
-                examples = control if split is Split.CONTROL else kept
-            return to_device(examples, self._device, self._dtype, self._shape)
+            return to_device(examples_of(end, split, self._config), self._device, self._dtype, self._shape)
 
         if data.target is None:
             return Still(on_device(data.source))

@@ -123,7 +123,6 @@ def _check_hold(config: RunConfig) -> None:
         (config.method is None and not config.seek, "goes without --method and --seek"),
         (config.settle, "needs settles, leave --no-settle away"),
         (config.derivatives == "stencil", "has no exact derivatives, give --derivatives stencil"),
-        (config.path.target is None or config.path.kind == "mixture", "needs --path.kind mixture: couplings are of all images"),
     ):
         require(config.hold == "training" or possible, "hold", config.hold, fix)
 

@@ -153,6 +153,11 @@ class RunConfig:
         return tuple(dict.fromkeys((Split.TRAIN, self.held_on)))
 
     @property
+    def splits(self) -> tuple[Split, ...]:
+        """All splits that a run reads."""
+        return (*self.steering, Split.VALIDATION)
+
+    @property
     def per_part(self) -> int | None:
         """Replicas that are trained together; None: all."""
         return self.replicas_per_evaluator if isinstance(self.replicas_per_evaluator, int) else None

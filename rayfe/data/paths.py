@@ -10,11 +10,9 @@ from typing import Literal
 from rayfe.config import DataConfig, RunConfig, require
 from rayfe.data.coupling import Coupling
 from rayfe.data.datasets import load, reduced
-from rayfe.data.examples import Dataset, set_apart
+from rayfe.data.examples import Dataset, Examples, set_apart
 from rayfe.data.pairing import Outputs, pair_classes, relabelled
 from rayfe.records import Split
-
-COUPLED = (Split.TRAIN, Split.VALIDATION)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,7 +24,7 @@ class PathData:
     target: Dataset | None = None
     outputs: Outputs | None = None
     couplings: Mapping[Split, Coupling] | None = None
-    """Of kind displacement, by split; None while it is not computed yet."""
+    """Of kind displacement, by split; None while they are not computed yet."""
 
     @property
     def classes(self) -> int:
@@ -70,10 +68,25 @@ def _named(config: DataConfig, own: Mapping[str, Dataset]) -> Dataset:
     return reduced(own[config.name], config) if config.name in own else load(config)
 
 
+def examples_of(data: Dataset, split: Split, config: RunConfig) -> Examples:
+    """The examples of a split: of the training images a part is set apart where control images are held."""
+    if split is Split.VALIDATION:
+        return data.validation
+    if config.hold == "training":
+        return data.train
+    kept, control = set_apart(data.train, config.data.control_share)
+    return control if split is Split.CONTROL else kept
+
+
+def coupled_splits(data: PathData, config: RunConfig) -> tuple[Split, ...]:
+    """The splits whose source and target are coupled, each by its own."""
+    return config.splits if data.kind == "displacement" else ()
+
+
 def coupled(
     data: PathData, config: RunConfig, tell: Callable[[str], None], *, known: Mapping[Split, Coupling] | None = None
 ) -> PathData:
-    """The same with its couplings, where its kind needs them: those of training and validation each by its own.
+    """The same with its couplings, where its kind needs them.
 
     `known` are those that were computed before.
 
@@ -88,7 +101,7 @@ def coupled(
     # Paired classes have the same label by now: that of their common output.
     pairs = {output: output for output in data.outputs.source} if config.path.within_pairs else None
     couplings = dict(known or {})
-    for split in (split for split in COUPLED if split not in couplings):
-        source, target = (end.train if split is Split.TRAIN else end.validation for end in (data.source, data.target))
+    for split in (split for split in coupled_splits(data, config) if split not in couplings):
+        source, target = (examples_of(end, split, config) for end in (data.source, data.target))
         couplings[split] = couple(source, target, config.path, pairs=pairs, seed=0, tell=tell)
     return replace(data, couplings=couplings)

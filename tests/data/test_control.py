@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rayfe.backend.inline import InlineBackend
-from rayfe.config import DataConfig, EquilibrationConfig, MeasureConfig, ModelConfig, RunConfig, UsageError
+from rayfe.config import DataConfig, EquilibrationConfig, MeasureConfig, ModelConfig, PathConfig, RunConfig, UsageError
 from rayfe.data.datasets import load
 from rayfe.data.examples import Examples, set_apart
-from rayfe.data.paths import load_path
+from rayfe.data.paths import coupled, load_path
 from rayfe.driver import attempted
 from rayfe.records import Split
 from rayfe.trajectory.walk import Walk
@@ -75,3 +75,34 @@ def test_a_walk_on_digits_holds_the_loss_of_the_control_images() -> None:
         assert row.control_C > row.C
     for row in rows[1:]:
         assert abs(row.C_before_settle / row.C_settle_target - 1.0) > 0.0
+
+
+def test_a_transfer_by_displacement_couples_the_control_images_apart_and_holds_their_loss() -> None:
+    config = dataclasses.replace(
+        CONFIG,
+        process="constant-rate",
+        lam_dot=-0.5,
+        step_length=0.1,
+        step_length_first=0.05,
+        data=DataConfig(name="digits:0-4", control_share=0.2),
+        path=PathConfig(target="digits:5-9", kind="displacement", pairing="order", within_pairs=True, solver="exact"),
+    )
+    data = load_path(config)
+    assert data.target is not None
+    data = coupled(data, config, lambda text: None)
+    assert data.couplings is not None
+    parts = {split: coupling.source for split, coupling in data.couplings.items()}
+    assert set(parts) == {Split.TRAIN, Split.CONTROL, Split.VALIDATION}
+    kept, control = set_apart(data.source.train, 0.2)
+    assert set(parts[Split.TRAIN]) == set(range(len(kept.y)))
+    assert set(parts[Split.CONTROL]) == set(range(len(control.y)))
+
+    (start,) = config.trajectories().values()
+    trajectory, backend = Walk(config, start, [], state=None, carry={}), InlineBackend(config, data)
+    while len(trajectory.accepted) < 3 and trajectory.finished is None:
+        commit = attempted(trajectory, backend)
+        trajectory.committed(commit.record, commit)
+    rows = trajectory.accepted
+    assert [row.held_on for row in rows] == ["control"] * 3
+    assert rows[-1].t > rows[1].t == 0.05
+    assert [row.control_C / rows[0].control_C for row in rows] == pytest.approx([1.0] * 3, abs=0.05)
