@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 USAGE = (
     f"usage: python -m rayfe check {'|'.join(PRESETS)} [PRESET] [--options]: the plan of that job; nothing is run or written"
 )
-UPDATES = 30
-"""Mini-batch updates that are timed."""
+FEW, MANY = 3, 30
+"""Mini-batch updates that are timed: many, after a few that are slower; of a large model, where few tell enough, these alone."""
+LONG = 1.0
+"""Seconds of an update from which on the few are enough."""
 
 
 def main(arguments: list[str]) -> int:
@@ -116,8 +118,9 @@ def examples_per_second(config: RunConfig, data: PathData) -> float:
         answer = backend.equilibrate(request)
         return answer.examples, time.perf_counter() - began
 
-    timed(3)  # the first updates are slow
-    examples, seconds = timed(UPDATES)
+    examples, seconds = timed(FEW)
+    if seconds < LONG * FEW:
+        examples, seconds = timed(MANY)
     return examples / seconds
 
 
