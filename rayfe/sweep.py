@@ -23,23 +23,18 @@ from ray.tune.search.basic_variant import BasicVariantGenerator
 from rayfe import driver
 from rayfe.backend.ray_cluster import HINT, RayDied, cluster
 from rayfe.backend.ray_evaluator import BackendFactory, make_inline, share
-from rayfe.backend.ray_loggers import loggers, numbers
+from rayfe.backend.ray_loggers import loggers
 from rayfe.backend.ray_metrics import StepMetrics
-from rayfe.backend.ray_pool import WorkersLost
 from rayfe.backend.ray_room import Room
 from rayfe.backend.ray_service import Service, first_plan
 from rayfe.backend.ray_storage import check_shared
-from rayfe.backend.ray_trial import Connect
 from rayfe.config import RunConfig
 from rayfe.data.paths import PathData
 from rayfe.files import StorageFull
-from rayfe.lease import Succeeded
 from rayfe.records import StepRecord
 from rayfe.store import Store
-from rayfe.trajectory.base import Trajectory, WalkFailed
+from rayfe.trial import TrajectoryTrial
 
-FAILURES = 3
-"""A trajectory has failed after this many exceptions of our own code in a row without a committed step."""
 LOSSES = 20
 """A trajectory has failed after this many lost trial workers without a committed step."""
 OnRow = Callable[[StepRecord], None]
@@ -121,60 +116,6 @@ def _survey(config: RunConfig, store: Store) -> tuple[dict[str, list[StepRecord]
 
 
 # --- one experiment of Tune -----------------------------------------------------------------------------------------
-
-
-class TrajectoryTrial(tune.Trainable):
-    """One trajectory; one `step` is one attempted quasi-static step. What went before is in the store alone.
-
-    Exceptions of our own code become results, so that whatever Tune sees as an error is a lost worker.
-    """
-
-    def setup(  # type: ignore[override]
-        self,
-        trial_config: dict[str, Any],
-        *,
-        run: RunConfig,
-        location: str,
-        keep_states: str,
-        owner: str | None,
-        connect: Connect,
-    ) -> None:
-        self._run = run
-        self._store = Store(location, keep_states=keep_states, owner=owner)
-        self._backend = connect(self._store)
-        self.reset_config(trial_config)
-
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Take up another trajectory: a process and what it has imported are used again."""
-        self._name: str = new_config["trajectory"]
-        self._trajectory: Trajectory | None = None
-        self._failures = 0
-        return True
-
-    def step(self) -> dict[str, Any]:
-        result = self._step()
-        events = self._backend.events()
-        return result | ({"events": "\n".join(events)} if events else {})
-
-    def _step(self) -> dict[str, Any]:
-        row: dict[str, Any] = {}
-        try:
-            if self._trajectory is None:
-                self._trajectory = driver.open_trajectory(self._run, self._run.trajectories()[self._name], self._store)
-            if self._trajectory.finished is None:
-                row = numbers(driver.advance(self._trajectory, self._backend, self._store))
-                self._backend.committed(self._name)
-            self._failures = 0
-            return row | {"done": self._trajectory.finished is not None}
-        except Exception as error:
-            self._trajectory = None  # what it holds may be half-way through a step
-            self._failures += 1
-            final = self._failures >= FAILURES or isinstance(error, WalkFailed | WorkersLost | Succeeded | StorageFull)
-            full = {"full": error.path} if isinstance(error, StorageFull) else {}
-            return {"done": final, "failure": driver.failure(self._name, error)} | full
-
-    def cleanup(self) -> None:
-        self._backend.close()
 
 
 class Report(tune.Callback):

@@ -21,6 +21,7 @@ LAYERS = [
     ["presets", "progress", "logs"],
     ["options"],
     ["manifest"],
+    ["trial"],
     ["sweep"],
     ["atlas", "export", "plan", "redraw", "runner", "stored_model"],
     ["benchmark", "report"],
@@ -81,11 +82,11 @@ def test_mathematics_knows_neither_torch_nor_ray(path):
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_ray_is_used_in_two_places_only(path):
-    allowed = path.name.startswith("ray_") or path.name == "sweep.py"
+def test_ray_is_used_by_the_service_only(path):
+    allowed = path.name.startswith("ray_") or path.name in {"sweep.py", "trial.py"}
     assert allowed or not any(name.split(".")[0] == "ray" for name in imports(path))
 
 
-@pytest.mark.parametrize("path", [path for path in FILES if part(path) in {"driver", "store", "sweep", "trajectory"}])
+@pytest.mark.parametrize("path", [path for path in FILES if part(path) in {"driver", "store", "sweep", "trajectory", "trial"}])
 def test_trials_start_without_torch(path):
     assert not any(name.split(".")[0] == "torch" for name in imports(path, top_level_only=True))

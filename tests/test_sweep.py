@@ -85,7 +85,8 @@ def test_rows_on_ray_are_those_of_the_inline_path(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("ray_session")
 def test_a_bug_fails_its_trajectory_only(tmp_path: Path) -> None:
-    from rayfe.sweep import FAILURES, run_on_ray
+    from rayfe.sweep import run_on_ray
+    from rayfe.trial import FAILURES
 
     heard = Listener()
     config = dataclasses.replace(CONFIG, gamma=(4.0, 5.0), steps=1)

@@ -9,10 +9,10 @@ from typing import Any
 import ray
 from ray.tune.search.basic_variant import BasicVariantGenerator
 
+from rayfe.backend.ray_connect import Bundles, Connect, Shared
 from rayfe.backend.ray_evaluator import BackendFactory
 from rayfe.backend.ray_pool import start_pool
 from rayfe.backend.ray_room import SLIVER, Plan, Room, parts_of
-from rayfe.backend.ray_trial import Bundles, Connect, Shared
 from rayfe.config import RunConfig
 
 LOOK = 3.0

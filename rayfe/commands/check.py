@@ -86,7 +86,8 @@ def sizes_of(config: RunConfig, data: PathData) -> Sizes:
     ends = [end for end in (data.source, data.target) if end is not None]
     model = build(config.model, input_shape=input_shape(config.model, data.input_shape), classes=data.classes)
     return Sizes(
-        train=sum(len(examples_of(end, Split.TRAIN, config).y) for end in ends) // (len(ends) if data.kind == "displacement" else 1),
+        train=sum(len(examples_of(end, Split.TRAIN, config).y) for end in ends)
+        // (len(ends) if data.kind == "displacement" else 1),
         validation=sum(len(end.validation.y) for end in ends) // (len(ends) if data.kind == "displacement" else 1),
         features=math.prod(data.input_shape),
         examples=sum(len(split.y) for end in ends for split in (end.train, end.validation)),
