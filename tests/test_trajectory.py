@@ -9,8 +9,8 @@ import pytest
 import scipy.optimize
 
 from rayfe.backend.analytic import AnalyticBackend
-from rayfe.config import EquilibrationConfig, RenewalConfig, RunConfig, StencilConfig, UsageError
-from rayfe.driver import advance, open_trajectory
+from rayfe.config import EquilibrationConfig, MeasureConfig, RenewalConfig, RunConfig, StencilConfig, UsageError
+from rayfe.driver import advance, attempted, open_trajectory
 from rayfe.records import EquilibrateRequest, Held, Outcome, Point, Velocity
 from rayfe.store import Store, load_rows
 from rayfe.summary import summarize, verdict
@@ -18,6 +18,7 @@ from rayfe.surface.process import Process
 from rayfe.surface.reference import HyperbolicSurface, LogSurface, PowerSurface
 from rayfe.trajectory.base import WalkFailed
 from rayfe.trajectory.processes import process_class
+from rayfe.trajectory.walk import Walk
 
 A = PowerSurface(kappa=10.0, a=1 / 3, b=1 / 3)
 B = HyperbolicSurface(c=0.3)
@@ -514,3 +515,25 @@ def test_where_nothing_is_over_fitted_control_images_say_the_same(tmp_path):
 def test_what_control_images_cannot_hold_is_refused(options):
     with pytest.raises(UsageError, match="--hold control"):
         RunConfig(hold="control", **options)
+
+
+@pytest.mark.parametrize(
+    ("reason", "miss", "told"),
+    [
+        ("drift", -0.019, r"off by -1.9 \+- 0.7 %, .* give --tolerance 0.035, or --measure.head-draws 200 or more"),
+        ("drift", -0.1, r"\(drift\)"),
+        ("settle_range", -0.019, r"\(settle_range\)"),
+    ],
+)
+def test_a_walk_that_fails_by_its_draws_says_how_many_would_do(tmp_path, reason, miss, told):
+    """Draws are the same at every step, so that what they put C off by does not go away with shorter steps."""
+    backend = AnalyticBackend(A, noise=1e-3)
+    (start, step), _ = walk(tmp_path, backend, steps=1)
+    rejected = dataclasses.replace(
+        step, accepted=False, reason=reason, held_drift=miss, held_drift_se=0.007, step_length=1e-9, next_step_length=1e-9
+    )
+    config, store = RunConfig(tolerance=0.02, measure=MeasureConfig(head_draws=64)), Store(str(tmp_path))
+    (place,) = config.trajectories().values()
+    stuck = Walk(config, place, [start, rejected], state=store.state(start), carry=store.carry(start))
+    with pytest.raises(WalkFailed, match=f"rejected down to a step of 1e-09 .*{told}"):
+        attempted(stuck, backend)

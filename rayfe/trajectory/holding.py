@@ -18,6 +18,11 @@ from rayfe.trajectory.chart import Aims
 ONE_STEP = 1.645
 """Standard errors that the equivalence test of one step needs: z at 5 %."""
 
+LIKELY = 4.0
+"""Standard errors that the draws may well put a whole walk off by: they are the same at every step."""
+HEADROOM = 5.0
+"""Standard errors of C in a tolerance that draws hardly ever break: two are kept for the test, three are rare."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Holding:
@@ -84,6 +89,17 @@ class Holding:
         raise WalkFailed(
             f"--tolerance {config.tolerance:g}: the draws of z leave C / C0 uncertain by {100 * error:.2g} % at the start, which is more; "
             f"give --tolerance {2 * ONE_STEP * error:.2g}, or --measure.head-draws {draws} or more, and another --out"
+        )
+
+    def told_by_draws(self, rejected: StepRecord, config: RunConfig) -> str | None:
+        """What to do if C of a rejected step is off by no more than its draws may be: a shorter step has the same draws."""
+        miss, error = rejected.held_drift, rejected.held_drift_se
+        if rejected.reason != "drift" or not self.holds_C or miss is None or not error or abs(miss) > LIKELY * error:
+            return None
+        draws = 4 * math.ceil(config.measure.head_draws * (HEADROOM * error / self.tolerance(config)) ** 2 / 4)
+        return (
+            f"C is off by {100 * miss:+.2g} +- {100 * error:.2g} %, which may be the draws of z; give --tolerance "
+            f"{HEADROOM * error:.2g}, or --measure.head-draws {draws} or more, and another --out"
         )
 
     def worst(self, reading: Reading, config: RunConfig) -> tuple[float, float]:

@@ -102,7 +102,9 @@ class Walk(Trajectory):
         if length < config.step_length_min and length < self._process.left(here):
             if stop := self._process.singular_near(here):
                 return self._stop(key, here, stop, Outcome.SINGULAR)
-            raise WalkFailed(f"step {key.step}: rejected down to a step of {length:.2g} ({self._rows[-1].reason})")
+            told = self._holding.told_by_draws(self._rows[-1], config)
+            why = self._rows[-1].reason if told is None else told
+            raise WalkFailed(f"step {key.step}: rejected down to a step of {length:.2g} ({why})")
         rejected = self._rows[-1]
         if rejected.reason == "settle_range" and rejected.next_step_length == rejected.step_length:
             at = Point(lam=rejected.lam, gamma=rejected.gamma, t=rejected.t)
