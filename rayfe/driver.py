@@ -8,6 +8,7 @@ import time
 
 from rayfe.backend.base import Backend
 from rayfe.config import RunConfig, Start
+from rayfe.known import known_models
 from rayfe.records import Answer, Commit, StepRecord
 from rayfe.store import Store
 from rayfe.trajectory.base import Trajectory
@@ -30,6 +31,7 @@ def open_trajectory(config: RunConfig, start: Start, store: Store) -> Trajectory
         state=store.state(accepted[-1]) if accepted else None,
         carry=store.carry(accepted[-1]) if accepted else {},
         stored=store.state,
+        known=known_models(config),
     )
 
 

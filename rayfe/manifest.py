@@ -18,6 +18,7 @@ from rayfe import __version__
 from rayfe.config import RunConfig, UsageError, flat, from_flat, identity, require
 from rayfe.data.paths import PathData
 from rayfe.files import CorruptFile
+from rayfe.known import known_digest
 from rayfe.layout import CONFIG
 from rayfe.options import dashed, option_of
 from rayfe.own import code_digest, named
@@ -27,7 +28,7 @@ ALL: Literal["all"] = "all"
 """All replicas on one evaluator; older runs say it by null."""
 SETS = ("lam", "gamma", "seed")
 """Fields that may grow when a run is continued; `steps` may, too."""
-PLACES = ("out", "data.root", "tensorboard", "mlflow")
+PLACES = ("out", "data.root", "tensorboard", "mlflow", "known_runs")
 """Options that say where things are, perhaps with a password: run.json leaves them out."""
 
 
@@ -53,12 +54,15 @@ def manifest_of(job: str, preset: str, argv: list[str], config: RunConfig, data:
         "versions": {"python": platform.python_version()}
         | {name: importlib.metadata.version(name) for name in ("torch", "ray", "numpy")},
     }
+    manifest["known_sha256"] = known_digest(config, manifest)
     return json.loads(json.dumps(manifest))
 
 
 def digest_of(manifest: Mapping[str, Any]) -> str:
     """Eight letters that tell runs with other rows apart: by configuration, data and code of the user's own."""
     defining = [manifest[name] for name in ("job", "identity", "data_sha256", "code_sha256")]
+    if manifest["known_sha256"] is not None:
+        defining.append(manifest["known_sha256"])
     return hashlib.sha256(json.dumps(defining, sort_keys=True).encode()).hexdigest()[:8]
 
 
@@ -141,6 +145,9 @@ def stored_manifest(store: Store, manifest: Mapping[str, Any], config: RunConfig
         same_code = stored.get("code_sha256", {}).get(field, digest) == digest
         fix = "its code is not that of the stored run; use another --out, or the code of that run"
         require(same_code, field, manifest["config"][field], fix)
+    fix = "their models are not those that the stored run knew; use another --out, or give the same runs as they were"
+    same_known = stored.get("known_sha256") == manifest["known_sha256"]
+    require(same_known, "known_runs", " ".join(config.known_runs) or "()", fix)
     return stored
 
 

@@ -16,7 +16,7 @@ LAYERS = [
     ["model", "data"],
     ["equilibrate"],
     ["trajectory"],
-    ["backend"],
+    ["backend", "known"],
     ["driver"],
     ["presets", "progress", "logs"],
     ["options"],

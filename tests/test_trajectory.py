@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -278,6 +279,24 @@ def test_a_step_starts_from_the_earlier_model_that_the_envelope_says_is_better(t
     assert [dataclasses.replace(row, seconds=0.0) for row in parts] == [
         dataclasses.replace(row, seconds=0.0) for row in restarted
     ]
+
+
+def test_models_of_other_runs_bound_F_and_are_started_from(tmp_path):
+    walk(tmp_path / "other", AnalyticBackend(A), steps=12)
+    Store(tmp_path / "other").create({})
+    known = {"known_runs": (str(tmp_path / "other"),)}
+    told, _ = walk(tmp_path / "told", Falls(A), steps=5, **known)
+    (at,) = [row for row in told if row.step == 4 and row.accepted]
+    assert at.excess == pytest.approx(at.F - A.F(at.lam, at.gamma), rel=0.05)
+    assert {row.restarted_from for row in told} == {None}
+    restarted, _ = walk(tmp_path / "restarted", Falls(A), restart=0.01, **known)
+    (back,) = [row for row in restarted if row.restarted_run and row.accepted]
+    assert (back.step, back.restarted_run) == (5, "other lam0.25-gamma4-seed0")
+    assert back.restarted_from == 5  # the other walk was at this place by then, this one's own models only near
+    assert back.F == pytest.approx(A.F(back.lam, back.gamma), rel=1e-3)
+    shutil.rmtree(tmp_path / "other")
+    with pytest.raises(FileNotFoundError, match="no run at .*other"):
+        walk(tmp_path / "told", Falls(A), steps=6, **known)
 
 
 def test_on_one_branch_nothing_is_better_than_the_last_model_by_much(tmp_path):

@@ -106,6 +106,9 @@ class RunConfig:
     restart: float | None = None
     """Start a step from the trajectory's earlier model whose F at the step's multipliers is lowest, where that is lower than the
     last model's by more than this part (the envelope's certificate); None: always from the last. Needs --keep-states all."""
+    known_runs: tuple[str, ...] = ()
+    """Other runs of the same data and model: their stored models bound F as well (column excess), and --restart may start
+    from them. Their rows must not change any more."""
     order: Literal[1, 2] = 1
     """Order of the prediction of the multipliers without settles: 1, the paper's Euler steps; 2, with the response of the step
     before as well. A settled walk predicts to second order anyway, by what its last settle added."""

@@ -86,11 +86,14 @@ class StepRecord:
     first_law_residual: float | None = column(
         "dR + lam dD + gamma dC over the step, mid-point multipliers, nats (7)", default=None
     )
-    excess: float | None = column("F above the lower envelope of this trajectory's models so far, nats", default=None)
+    excess: float | None = column(
+        "F above the lower envelope of this trajectory's models so far, and those of --known-runs, nats", default=None
+    )
     restarted_from: int | None = column(
         "step whose model this one started from, where it was lower than the last one's at these multipliers (--restart)",
         default=None,
     )
+    restarted_run: str | None = column("run and trajectory of that model, where it is not this trajectory's own", default=None)
     chart_defect: float | None = column("F after the settle above the quadratic model of the stencil, nats", default=None)
     grad_norm: float | None = column(
         "norm of the gradient of J over all parameters at this row's model and multipliers: root of the mean product of the "

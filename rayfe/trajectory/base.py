@@ -24,6 +24,7 @@ from rayfe.records import (
 )
 from rayfe.rows import Work, step_record
 from rayfe.surface.stepper import STOPS, Verdict
+from rayfe.trajectory.envelope import Bounding
 
 Steps = Generator[Request, Answer | None, Commit]
 
@@ -37,7 +38,7 @@ class Trajectory(abc.ABC):
 
     `rows` are the attempted steps so far; `state` and `carry` are the weights of the last accepted one and what
     it left for the next. Together they define everything that follows. `stored` gives the weights of an earlier accepted
-    row, for those that may go back to one.
+    row, for those that may go back to one; `known` are models of other runs, for the same.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Trajectory(abc.ABC):
         state: Weights | None,
         carry: Weights,
         stored: Callable[[StepRecord], Weights] | None = None,
+        known: Sequence[Bounding] = (),
     ) -> None:
         self.start = start
         self._config = config
@@ -56,6 +58,7 @@ class Trajectory(abc.ABC):
         self._state = state
         self._carry = carry
         self._stored = stored
+        self._known = known
 
     @property
     def rows(self) -> tuple[StepRecord, ...]:

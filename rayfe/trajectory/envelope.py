@@ -1,11 +1,21 @@
-"""The lower envelope of a trajectory's models: every one bounds F everywhere, F(lam, gamma) <= R + lam D + gamma C."""
+"""The lower envelope of stored models: every one bounds F everywhere, F(lam, gamma) <= R + lam D + gamma C."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-from rayfe.records import Point, Reading, StepRecord
+from rayfe.records import Point, Reading, StepRecord, Weights
 from rayfe.rows import number
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Bounding:
+    """A stored model: its accepted row, how to get its weights, and the run that it is of (None: the trajectory's own)."""
+
+    row: StepRecord
+    weights: Callable[[], Weights]
+    run: str | None = None
 
 
 def bound(row: StepRecord, point: Point) -> float:
@@ -13,14 +23,16 @@ def bound(row: StepRecord, point: Point) -> float:
     return number(row.R) + point.lam * number(row.D) + point.gamma * number(row.C)
 
 
-def excess(rows: Sequence[StepRecord], train: Reading) -> float:
-    """F of a reading above the envelope of accepted rows at the same multipliers and the same t, nats."""
-    bounds = [bound(row, train.point) for row in rows if row.t == train.point.t]
+def excess(models: Sequence[Bounding], train: Reading) -> float:
+    """F of a reading above the envelope of models at the same multipliers and the same t, nats."""
+    bounds = [bound(model.row, train.point) for model in models if model.row.t == train.point.t]
     return train.F - min([train.F, *bounds])
 
 
-def better_start(rows: Sequence[StepRecord], point: Point, gain: float) -> StepRecord | None:
-    """The accepted row whose model is lowest at `point`, if it is lower than the last one's by the part `gain` of F."""
-    lowest = min((row for row in rows if row.t == point.t), key=lambda row: bound(row, point), default=rows[-1])
-    last = bound(rows[-1], point)
-    return lowest if bound(lowest, point) < last - gain * abs(last) else None
+def better_start(models: Sequence[Bounding], last: StepRecord, point: Point, gain: float) -> Bounding | None:
+    """The model that is lowest at `point`, if it is lower than that of the row `last` by the part `gain` of F."""
+    here = [model for model in models if model.row.t == point.t]
+    if not here:
+        return None
+    lowest, value = min(here, key=lambda model: bound(model.row, point)), bound(last, point)
+    return lowest if bound(lowest.row, point) < value - gain * abs(value) else None

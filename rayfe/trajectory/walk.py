@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -24,7 +25,7 @@ from rayfe.surface.stepper import Proposal, Verdict, gamma_vanishes, judge, move
 from rayfe.trajectory.base import Steps, Trajectory, WalkFailed
 from rayfe.trajectory.chart import carried_tangents
 from rayfe.trajectory.endpoint import Endpoint, find_endpoint
-from rayfe.trajectory.envelope import better_start, excess
+from rayfe.trajectory.envelope import Bounding, better_start, excess
 from rayfe.trajectory.holding import Holding, remembered
 from rayfe.trajectory.prediction import predicted_velocity
 from rayfe.trajectory.processes import process_class, process_of
@@ -122,7 +123,8 @@ class Walk(Trajectory):
         columns = found.columns | {
             "process": config.process,
             "velocity": velocity,
-            "restarted_from": None if other is None else other.step,
+            "restarted_from": None if other is None else other.row.step,
+            "restarted_run": None if other is None else other.run,
             "step_length": proposal.length,
             "held_on": last.held_on if self._holding.holds_C else None,
             "C_target": last.C_target if self._holding.holds_C else None,
@@ -138,7 +140,7 @@ class Walk(Trajectory):
             "drift_se": self._holding.drift_se(held),
             "held_drift": drift,
             "held_drift_se": drift_se,
-            "excess": excess(self.accepted, train),
+            "excess": excess(self._models, train),
             "first_law_residual": first_law_residual(reading_in(last), train) if not config.moves_data else None,
         }
         if line := self._holding.line_miss(held):
@@ -188,7 +190,7 @@ class Walk(Trajectory):
             "response_age": 0,
             "drift_se": self._holding.drift_se(judged),
             **dict(zip(("held_drift", "held_drift_se"), self._holding.held_miss(judged), strict=True)),
-            "excess": excess(self.accepted, train),
+            "excess": excess(self._models, train),
         }
         carry = pack(tangent=found.tangent, second_moment=found.second_moment, start=unpack(self._carry, "start"))
         held = self._judge(Outcome.OK, judged, 0.0, Proposal(point=found.point, length=length)).accepted
@@ -199,17 +201,22 @@ class Walk(Trajectory):
 
     # --- parts --------------------------------------------------------------------------------------------------------
 
-    def _better_start(self, point: Point) -> StepRecord | None:
-        gain = self._config.restart
-        return None if gain is None else better_start(self.accepted, point, gain)
+    @property
+    def _models(self) -> list[Bounding]:
+        """All models that bound F: those of the accepted steps, and those of the runs that this one was told of."""
+        stored = self._stored or _no_weights
+        return [*(Bounding(row=row, weights=functools.partial(stored, row)) for row in self.accepted), *self._known]
 
-    def _chart(self, length: float, other: StepRecord | None) -> Chart:
-        """The model that the next step starts from (`other`: an earlier one), with the response and tangents that the last
+    def _better_start(self, point: Point) -> Bounding | None:
+        gain = self._config.restart
+        return None if gain is None else better_start(self._models, self.accepted[-1], point, gain)
+
+    def _chart(self, length: float, other: Bounding | None) -> Chart:
+        """The model that the next step starts from (`other`: not the last one), with the response and tangents that the last
         one left."""
         last = self.accepted[-1]
-        assert other is None or self._stored is not None
         return Chart(
-            weights=self._stored(other) if other and self._stored else self._predicted_weights(length),
+            weights=self._predicted_weights(length) if other is None else other.weights(),
             tangents=carried_tangents(self._carry),
             response=response_in(last),
             response_age=last.response_age or 0,
@@ -259,3 +266,7 @@ class Walk(Trajectory):
             examples=self._examples,
         )
         return Commit(record=record, readings=(), state=None, carry=None)
+
+
+def _no_weights(row: StepRecord) -> Weights:
+    raise LookupError(f"{row.trajectory}: this walk was given no stored weights")
