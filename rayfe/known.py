@@ -22,7 +22,7 @@ def known_models(config: RunConfig) -> tuple[Bounding, ...]:
         FileNotFoundError, CorruptFile: a run is not there (any more), or cannot be read.
     """
     found = []
-    for location in config.known_runs:
+    for location in config.known_runs or ():
         store = Store(location)
         store.read_config()  # a run that is gone must not read as one without rows
         for name in store.trajectories():

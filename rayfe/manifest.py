@@ -147,7 +147,7 @@ def stored_manifest(store: Store, manifest: Mapping[str, Any], config: RunConfig
         require(same_code, field, manifest["config"][field], fix)
     fix = "their models are not those that the stored run knew; use another --out, or give the same runs as they were"
     same_known = stored.get("known_sha256") == manifest["known_sha256"]
-    require(same_known, "known_runs", " ".join(config.known_runs) or "()", fix)
+    require(same_known, "known_runs", " ".join(config.known_runs or ["(nothing)"]), fix)
     return stored
 
 

@@ -142,8 +142,10 @@ def _check_steps(config: RunConfig) -> None:
     require(config.step_length_min <= shortest, "step_length_min", config.step_length_min, fix)
     unsettled = not config.settle and config.refresh == 1
     require(config.order == 1 or unsettled, "order", config.order, "is for walks without settles, give --no-settle --refresh 1")
-    walks = config.method is None and not config.seek
-    require(walks or not config.known_runs, "known_runs", " ".join(config.known_runs), "is for walks, leave it away")
+    if config.known_runs is not None:
+        shown = " ".join(config.known_runs) or "(nothing)"
+        require(bool(config.known_runs), "known_runs", shown, "give folders of runs")
+        require(config.method is None and not config.seek, "known_runs", shown, "is for walks, leave it away")
     if config.restart is not None:
         fraction("restart", config.restart)
         fixed = not config.moves_data and config.method is None and not config.seek

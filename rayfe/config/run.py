@@ -106,7 +106,7 @@ class RunConfig:
     restart: float | None = None
     """Start a step from the trajectory's earlier model whose F at the step's multipliers is lowest, where that is lower than the
     last model's by more than this part (the envelope's certificate); None: always from the last. Needs --keep-states all."""
-    known_runs: tuple[str, ...] = ()
+    known_runs: tuple[str, ...] | None = None
     """Other runs of the same data and model: their stored models bound F as well (column excess), and --restart may start
     from them. Their rows must not change any more."""
     order: Literal[1, 2] = 1
