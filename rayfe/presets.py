@@ -130,7 +130,7 @@ def fig5_quick() -> RunConfig:
         refresh=5,
         neighbours=StencilConfig(gamma_delta=0.3, lam_delta=0.15),
         method_epochs=20.0,
-        measure=MeasureConfig(head_draws=64, settle_size=6000, slope_size=4000),
+        measure=MeasureConfig(head_draws=32, settle_size=6000, slope_size=4000),
         equilibration=EquilibrationConfig(
             first_epochs=12, first_schedule="linear", first_learning_rate=1e-2, epochs=4, learning_rate=6e-3, batch=512
         ),
