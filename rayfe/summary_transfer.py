@@ -22,6 +22,8 @@ LATE = 0.05
 """t from which a bend of the line is reported apart: before it, new classes make F_t steep."""
 LARGEST_BEND = 5.0
 """Per cent of |D1 - D0| by which a geodesic may miss its line."""
+SHORT_LINE = 3.0
+"""Per cent of D by which the ends of a geodesic's line differ at least where its slope is worth following."""
 
 
 def summarize_transfers(rows: pd.DataFrame, tolerance: float, floor: float = 0.0) -> pd.DataFrame:
@@ -58,7 +60,7 @@ def _line(name: Hashable, walk: pd.DataFrame, tolerance: float, floor: float) ->
         values = numbers(steps, column)
         line[f"{column}_start"], line[f"{column}_end"] = (values[0], values[-1]) if len(values) else (np.nan, np.nan)
     line["val_accuracy_least"] = float(steps["val_accuracy"].min()) if len(steps) else np.nan
-    return line | _drift(steps, tolerance) | _bend(steps)
+    return line | _drift(steps, tolerance) | _ends(steps) | _bend(steps)
 
 
 def _drift(steps: pd.DataFrame, tolerance: float) -> dict[str, Any]:
@@ -74,6 +76,14 @@ def _drift(steps: pd.DataFrame, tolerance: float) -> dict[str, Any]:
         "drift_se_percent": 100.0 * float(worst["drift_se"]),
         "drift_ok": is_equivalent(after["drift"].to_numpy(), after["drift_se"].to_numpy(), tolerance) if tested else None,
     }
+
+
+def _ends(steps: pd.DataFrame) -> dict[str, float]:
+    """The geodesic's slope, and how far apart its ends are in D where the slope is from those."""
+    if steps.empty:
+        return {"k": np.nan, "ends_apart_percent": np.nan}
+    D, end = numbers(steps, "D")[0], numbers(steps, "end_D")[0]
+    return {"k": numbers(steps, "k")[0], "ends_apart_percent": 100.0 * abs(end - D) / D}
 
 
 def _bend(steps: pd.DataFrame) -> dict[str, float]:
@@ -132,6 +142,9 @@ def warnings(line: dict[str, Any]) -> list[str]:
                 else "of training data; held is the control split's"
             )
         )
+    if line["ends_apart_percent"] < SHORT_LINE:
+        apart = f"differ by only {line['ends_apart_percent']:.1f} % in D, little more than two trainings do"
+        found.append(f"the ends of the line {apart}: k = {line['k']:.2g} is mostly chance, give --k")
     if line["late_bend_percent"] > LARGEST_BEND:
         found.append(f"the line is bent: D - D0 - k (R - R0) reaches {line['late_bend_percent']:.1f} % of |D1 - D0|")
     return found
