@@ -10,6 +10,9 @@ from rayfe.surface.process import Process
 
 MOVES = 2
 """Attempts at one step length that move the stencil in gamma before the step is halved."""
+CHANCE = 3.0
+"""Standard errors of the judging draws by which a model that is settled well may be off: the settle's own draws, which are as
+many, put it off as well, so that this is about two of both together. A shorter step has the same draws."""
 GAMMA_FRACTION = 0.5
 """A step may lower gamma to this fraction at most; shorter steps locate where gamma would reach zero."""
 GAMMA_FLOOR = 0.02
@@ -102,13 +105,13 @@ def judge(
     `relative_drift` is C / C0 - 1, or what is held otherwise and is further off, relative to its scale, on draws
     that the settle did not see (None: nothing is controlled). It must be smaller than the tolerance by two standard
     errors, so that the equivalence test over a walk has a chance; where the measurement is too coarse for that, it
-    must be within two standard errors of zero. `shift_used` is how much of the chart's range the settle used, in
+    must be zero within CHANCE of them. `shift_used` is how much of the chart's range the settle used, in
     [0, 1]; at 1 the target lies outside the chart, and the next attempt moves the stencil (`moved_on`) before it
     shortens the step.
     """
     if outcome is not Outcome.OK:
         return Verdict(accepted=False, reason=str(outcome).lower(), next_length=0.5 * length)
-    if relative_drift is not None and abs(relative_drift) > max(tolerance - 2.0 * drift_se, 2.0 * drift_se):
+    if relative_drift is not None and abs(relative_drift) > max(tolerance - 2.0 * drift_se, CHANCE * drift_se):
         if shift_used >= 1.0:
             move = attempt % (MOVES + 1) < MOVES
             return Verdict(accepted=False, reason="settle_range", next_length=length if move else 0.5 * length)
