@@ -105,7 +105,8 @@ class EquilibrationConfig:
     first_learning_rate: float = 1e-3
     """Initial learning rate of the first equilibrium."""
     epochs: float = 2.0
-    """Epochs of one equilibration of the walk: T updates of the schedule u^2 (1-u)^5, u = update / T (sec. 5.1)."""
+    """Epochs of one equilibration of the walk: T updates of the schedule u^2 (1-u)^5, u = update / T (sec. 5.1).
+    An epoch has as many examples as the data, of a mixture as the larger of source and target."""
     gap: float | None = None
     """Tolerance of equilibrium, as a fraction of F: a step is trained in rounds of `epochs` until F at its multipliers
     falls by less than this in a round. None: one round, which does not tell."""

@@ -74,7 +74,7 @@ class RunConfig:
     """Baseline in place of a process (jobs/baseline.py): train on the target from the source's model or from scratch, or
     on both data sets together."""
     method_epochs: float = 20.0
-    """Epochs that a baseline trains, by the schedule of the first equilibrium."""
+    """Epochs that a baseline trains, by the schedule of the first equilibrium (`equilibration.epochs` says what an epoch is)."""
     lam_end: float = 3.5
     """Iso-classification ends when lam arrives here, from below or from above."""
     k: float | None = None
