@@ -113,7 +113,8 @@ class RunConfig:
     """Order of the prediction of the multipliers without settles: 1, the paper's Euler steps; 2, with the response of the step
     before as well. A settled walk predicts to second order anyway, by what its last settle added."""
     tolerance: float = 0.005
-    """Largest |C / C0 - 1| of an accepted step, two standard errors included (only with settle)."""
+    """Largest |C / C0 - 1| of an accepted step, two standard errors included, or three of them where they leave less (only with
+    settle)."""
     tolerance_floor: float = 1e-5
     """The same in nats for a small C0: |C - C0| may be this large whatever C0 is."""
     time_budget: float | None = None

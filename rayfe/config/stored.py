@@ -18,8 +18,8 @@ FREE = frozenset(
 )
 """Fields that may change when a run is continued: they alter rows that are yet to come by rounding at most."""
 
-PLACES = ("data.root", "known_runs")
-"""Fields that say where things are; run.json has digests of what was there instead."""
+BY_CONTENT = frozenset({"data.root", "known_runs"})
+"""Fields that say where things are, which may move: run.json has digests of what is there."""
 
 
 def flat(config: object, prefix: str = "") -> dict[str, Any]:
@@ -57,7 +57,7 @@ def from_flat(fields: Mapping[str, Any]) -> RunConfig:
 
 def identity(config: RunConfig) -> dict[str, Any]:
     """The fields that define a trajectory's rows, by dotted name."""
-    return {name: value for name, value in flat(config).items() if name not in FREE and name not in PLACES}
+    return {name: value for name, value in flat(config).items() if name not in FREE | BY_CONTENT}
 
 
 def digest(config: RunConfig) -> str:

@@ -105,7 +105,7 @@ def judge(
     `relative_drift` is C / C0 - 1, or what is held otherwise and is further off, relative to its scale, on draws
     that the settle did not see (None: nothing is controlled). It must be smaller than the tolerance by two standard
     errors, so that the equivalence test over a walk has a chance; where the measurement is too coarse for that, it
-    must be zero within CHANCE of them. `shift_used` is how much of the chart's range the settle used, in
+    must be zero within CHANCE standard errors. `shift_used` is how much of the chart's range the settle used, in
     [0, 1]; at 1 the target lies outside the chart, and the next attempt moves the stencil (`moved_on`) before it
     shortens the step.
     """

@@ -17,7 +17,6 @@ from rayfe.trajectory.chart import Aims
 
 ONE_STEP = 1.645
 """Standard errors that the equivalence test of one step needs: z at 5 %."""
-
 LIKELY = 4.0
 """Standard errors that the draws may well put a whole walk off by: they are the same at every step."""
 HEADROOM = 5.0
