@@ -64,7 +64,7 @@ def plan_of(config: RunConfig, start: Start, sizes: Sizes) -> Plan:
     at = Point(lam=start.lam, gamma=start.gamma, t=0.5 if config.moves_data else 0.0)
     stencil = len(neighbours(at, config.stencil, config.neighbours))
     if config.method is not None:
-        steps = min(config.steps, math.ceil(config.method_epochs / config.equilibration.epochs))
+        steps = min(config.steps, math.ceil(config.method_epochs / config.method_interval))
         first = 0.0 if config.method == "scratch" else config.equilibration.first_epochs + config.equilibration.epochs
         epochs, trainings, refreshes = first + config.method_epochs, steps + 2, 0
     else:

@@ -116,6 +116,7 @@ def fig5() -> RunConfig:
         path=PathConfig(target="mnist:5-9"),
         model=TRANSFER_MLP,
         method_epochs=300.0,
+        method_interval=10.0,
         equilibration=dataclasses.replace(PAPER, first_epochs=300.0),
     )
 
@@ -130,6 +131,7 @@ def fig5_quick() -> RunConfig:
         refresh=5,
         neighbours=StencilConfig(gamma_delta=0.3, lam_delta=0.15),
         method_epochs=20.0,
+        method_interval=4.0,
         measure=MeasureConfig(head_draws=32, settle_size=6000, slope_size=4000),
         equilibration=EquilibrationConfig(
             first_epochs=12, first_schedule="linear", first_learning_rate=1e-2, epochs=4, learning_rate=6e-3, batch=512
@@ -153,6 +155,7 @@ def fig6() -> RunConfig:
         path=PathConfig(target="cifar10:bird,cat,deer,dog", kind="displacement", pairing="order", within_pairs=True),
         model=RESNET,
         method_epochs=300.0,
+        method_interval=10.0,
         equilibration=dataclasses.replace(PAPER, first_epochs=300.0),
         measure=MeasureConfig(chunk=1000),
     )
@@ -168,6 +171,7 @@ def fig6_quick() -> RunConfig:
         data=DataConfig(name="cifar10:airplane,automobile,ship,truck", train_size=4000),
         model=NARROW_RESNET,
         method_epochs=60.0,
+        method_interval=4.0,
         neighbours=StencilConfig(gamma_delta=0.3),
         equilibration=dataclasses.replace(SMALL, first_epochs=40, epochs=4, batch=64),
         measure=MeasureConfig(chunk=1000, probe_size=1000),

@@ -93,7 +93,7 @@ def way_done(accepted: Sequence[StepRecord], config: RunConfig) -> float:
     """
     start, last = accepted[0], accepted[-1]
     if config.method is not None:
-        return last.step * config.equilibration.epochs / config.method_epochs
+        return last.step * config.method_interval / config.method_epochs
     if config.seek:
         return 1.0 if reached(config, last) else 0.0
     process = _process(config, start)

@@ -156,7 +156,7 @@ def test_n_steps_and_then_more_equal_all_steps_at_once(tmp_path, stop_at):
 
 @pytest.mark.parametrize("method", ["finetune", "scratch", "joint"])
 def test_a_baseline_trains_at_its_own_t_and_never_moves_the_multipliers(tmp_path, method):
-    rows, end = transfer(tmp_path, AnalyticBackend(SURFACE), method=method, method_epochs=5.0)
+    rows, end = transfer(tmp_path, AnalyticBackend(SURFACE), method=method, method_epochs=5.0, method_interval=2.0)
     assert end == "trained"
     assert [row.step for row in rows] == [0, 1, 2, 3]  # two epochs a step, the last one shorter
     assert {(row.lam, row.gamma, row.t) for row in rows} == {(2.0, 8.0, 0.5 if method == "joint" else 1.0)}

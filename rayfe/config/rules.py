@@ -34,6 +34,7 @@ def check(config: RunConfig) -> None:
     at_least("steps", config.steps, 1)
     positive("lam_end", config.lam_end)
     positive("method_epochs", config.method_epochs)
+    positive("method_interval", config.method_interval)
     _check_steps(config)
     at_least("refresh", config.refresh, 1)
     _check_hold(config)

@@ -75,6 +75,8 @@ class RunConfig:
     on both data sets together."""
     method_epochs: float = 20.0
     """Epochs that a baseline trains, by the schedule of the first equilibrium (`equilibration.epochs` says what an epoch is)."""
+    method_interval: float = 4.0
+    """Epochs between two rows of a baseline, each of which is fully measured."""
     lam_end: float = 3.5
     """Iso-classification ends when lam arrives here, from below or from above."""
     k: float | None = None

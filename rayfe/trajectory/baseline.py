@@ -27,14 +27,14 @@ PROCEED = Verdict(accepted=True, reason=None, next_length=0.0)
 
 
 class Baseline(Trajectory):
-    """`config.method`, at fixed (lam, gamma), annealed by the first equilibrium's schedule; a step is a stretch of it.
+    """`config.method`, at fixed (lam, gamma), annealed by the first equilibrium's schedule; a step is `method_interval` of it.
 
     Step 0 is the model before any training on the target: the source's equilibrium, with which a transfer starts, too
     (finetune, joint), or a new model (scratch). `C_target` is the source's C, which a transfer would hold; null for scratch.
     """
 
     def _end(self, accepted: Sequence[StepRecord]) -> str | None:
-        return "trained" if accepted[-1].step * self._config.equilibration.epochs >= self._config.method_epochs else None
+        return "trained" if accepted[-1].step * self._config.method_interval >= self._config.method_epochs else None
 
     def attempt(self) -> Steps:
         return self._first_step() if not self.accepted else self._next_step()
@@ -69,14 +69,14 @@ class Baseline(Trajectory):
 
     def _next_step(self) -> Steps:
         last, config = self.accepted[-1], self._config
-        work, epochs = Work(self._key(last.step + 1)), config.equilibration.epochs
-        end = min((last.step + 1) * epochs, config.method_epochs)
+        work, interval = Work(self._key(last.step + 1)), config.method_interval
+        end = min((last.step + 1) * interval, config.method_epochs)
         assert self._state is not None
         request = EquilibrateRequest(
             key=work.key,
             replicas=(Replica(name="centre", point=self._point, weights=self._state),),
             preconditioner=unpack(self._carry, "second_moment") or None,
-            annealing=Annealing(epochs=config.method_epochs, begin=last.step * epochs, end=end),
+            annealing=Annealing(epochs=config.method_epochs, begin=last.step * interval, end=end),
         )
         trained = work.equilibrated((yield request))
         self._require(trained.outcome, "first-learning-rate")
