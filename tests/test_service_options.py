@@ -63,6 +63,10 @@ def test_a_run_of_an_older_version_has_null_for_all(run: Path) -> None:
     assert stored(run)["identity"]["replicas_per_evaluator"] == "all"
 
 
+def test_what_only_baselines_read_may_change(run: Path) -> None:
+    assert main("isoc", [*WORDS, "--method-epochs", "99", "--out", str(run)]) == 0
+
+
 def test_replicas_of_an_evaluator_may_not_change(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main("isoc", [*WORDS, "--replicas-per-evaluator", "1", "--out", str(run)]) == 2
     error = capsys.readouterr().err

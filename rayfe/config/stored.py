@@ -21,6 +21,9 @@ FREE = frozenset(
 BY_CONTENT = frozenset({"data.root", "known_runs"})
 """Fields that say where things are, which may move: run.json has digests of what is there."""
 
+OF_BASELINES = frozenset({"method_epochs", "method_interval"})
+"""Fields that only baselines read."""
+
 
 def flat(config: object, prefix: str = "") -> dict[str, Any]:
     """Fields of a nested config by dotted name."""
@@ -57,7 +60,8 @@ def from_flat(fields: Mapping[str, Any]) -> RunConfig:
 
 def identity(config: RunConfig) -> dict[str, Any]:
     """The fields that define a trajectory's rows, by dotted name."""
-    return {name: value for name, value in flat(config).items() if name not in FREE | BY_CONTENT}
+    unread = FREE | BY_CONTENT | (OF_BASELINES if config.method is None else frozenset())
+    return {name: value for name, value in flat(config).items() if name not in unread}
 
 
 def digest(config: RunConfig) -> str:
