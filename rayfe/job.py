@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.text import Text
@@ -63,16 +64,10 @@ def carry_out(job: Job, console: Console) -> dict[str, str]:
         RunBroken: the backend died.
         OSError: storage is full, or away.
     """
-    config, out = job.config, job.config.out
-    assert out is not None
-    store = Store(out, keep_states=config.keep_states)
-    store.writable()
-    data = load_path(config, job.own)
-    check_model(config, data)
-    config = _with_replicas(config, store)
-    manifest = manifest_of(job.name, job.preset, list(job.arguments), config, data)
-    stored_manifest(store, manifest, config)
-    say, undo = _speaker(console), _undo(out, job.own)
+    data = load_path(job.config, job.own)
+    store, config, manifest = prepared(job, data)
+    assert config.out is not None
+    say, undo = _speaker(console), _undo(config.out, job.own)
     with store.lock(say=say) as store:
         stored = stored_manifest(store, manifest, config)  # again: another process may have made it since
         store.create(grown(manifest, stored))
@@ -89,6 +84,22 @@ def carry_out(job: Job, console: Console) -> dict[str, str]:
             raise RunBroken(str(error) or type(error).__name__) from error
         _report(config, store, data, console)
     return failed
+
+
+def prepared(job: Job, data: PathData) -> tuple[Store, RunConfig, dict[str, Any]]:
+    """The run's store, its configuration with nothing left to this machine, and its manifest; nothing is written.
+
+    Raises:
+        UsageError: whatever can be known to be wrong before any work.
+    """
+    assert job.config.out is not None
+    store = Store(job.config.out, keep_states=job.config.keep_states)
+    store.writable()
+    check_model(job.config, data)
+    config = _with_replicas(job.config, store)
+    manifest = manifest_of(job.name, job.preset, list(job.arguments), config, data)
+    stored_manifest(store, manifest, config)
+    return store, config, manifest
 
 
 def console_of(*, quiet: bool = False) -> Console:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rayfe.commands.parser import Refused
 from rayfe.config import RunConfig
 from rayfe.data.here import load_here
-from rayfe.job import check_model
+from rayfe.job import Job, prepared
 from rayfe.options import absolute, parse, split_preset
 from rayfe.plan import Plan, Sizes, plan_of
 from rayfe.presets import PRESETS
@@ -37,11 +37,8 @@ def main(arguments: list[str]) -> int:
     job = arguments[0]
     preset, options = split_preset(job, arguments[1:])
     config = absolute(parse(job, preset, options), preset)
-    assert config.out is not None
-    store = Store(config.out)
-    store.writable()
     data = load_here(config)
-    check_model(config, data)
+    store, config, _ = prepared(Job(name=job, preset=preset, arguments=tuple(options), config=config, again=""), data)
     sizes = sizes_of(config, data)
     plans = {name: plan_of(config, start, sizes) for name, start in config.trajectories().items()}
     for line in lines(job, preset, config, sizes, plans):

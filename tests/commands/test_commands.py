@@ -179,6 +179,19 @@ def test_check_prints_a_plan_and_runs_nothing(tmp_path: Path, capsys: pytest.Cap
     assert not out.exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (["--known-runs", "/nothing"], "--known-runs /nothing: cannot be read"),
+        (["--gamma", "6", "--model.latent", "4"], "--model.latent 4: the stored run has"),
+        (["--equilibration.batch", "2000"], "--equilibration.batch 2000: there are 1442 training examples"),
+    ],
+)
+def test_check_refuses_what_the_job_would(run: str, options: list[str], text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "isoc", *SHORT, "--out", run, *options]) == 2
+    assert capsys.readouterr().err.startswith(text)
+
+
 def test_doctor_finds_what_rayfe_needs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", "--out", str(tmp_path / "runs")]) == 0
     text = capsys.readouterr().out
