@@ -14,8 +14,8 @@ from rayfe.surface.stepper import STOPS
 REASONS: Mapping[str, str] = MappingProxyType(
     {
         "drift": "C was off by more than the tolerance allows; tried again at half the length.",
-        "settle_range": "The wanted C lay outside the range in which the stencil's tangent holds; the next attempt moved the stencil, "
-        "or halved the step.",
+        "settle_range": "The wanted C lay outside the range in which the stencil's tangent holds, also after the model was moved on; "
+        "tried again at half the length.",
         "not_equilibrated": "Training ended with a higher free energy than it began with; tried again at half the length.",
         "nonfinite": "A number became infinite or undefined during training; tried again at half the length.",
         "not_nearer": "A step towards the wanted point did not come nearer; the next one moved half as far.",

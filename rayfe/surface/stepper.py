@@ -9,7 +9,7 @@ from rayfe.records import Outcome, Point, Velocity
 from rayfe.surface.process import Process
 
 MOVES = 2
-"""Attempts at one step length that move the stencil in gamma before the step is halved."""
+"""Moves beyond the bounds of its chart that one attempt makes before the step is halved."""
 CHANCE = 3.0
 """Standard errors of the judging draws by which a model that is settled well may be off: the settle's own draws, which are as
 many, put it off as well, so that this is about two of both together. A shorter step has the same draws."""
@@ -56,18 +56,17 @@ def extrapolated(before: Velocity, last: Velocity, *, ratio: float) -> Velocity:
     return Velocity(lam=last.lam + half * (last.lam - before.lam), gamma=last.gamma + half * (last.gamma - before.gamma))
 
 
-def moved_on(proposal: Proposal, at: Point, correction: Mapping[str, float]) -> Proposal:
-    """The same step with other multipliers, after a settle that ended `at` the bounds of its chart.
+def moved_on(point: Point, at: Point, correction: Mapping[str, float]) -> Point:
+    """Where to train next, after a settle at `point` that ended `at` the bounds of its chart.
 
-    One Newton step further (`correction`, by multiplier), at most by half: where what is held lies outside the
-    chart, the stencil has to move.
+    One Newton step further (`correction`, by multiplier), at most by half: what is held lies outside the chart.
     """
 
     def of(multiplier: str) -> float:
-        proposed, wanted = getattr(proposal.point, multiplier), getattr(at, multiplier) + correction.get(multiplier, 0.0)
-        return min(max(wanted, 0.5 * proposed), 1.5 * proposed) if multiplier in correction else proposed
+        here, wanted = getattr(point, multiplier), getattr(at, multiplier) + correction.get(multiplier, 0.0)
+        return min(max(wanted, 0.5 * here), 1.5 * here) if multiplier in correction else here
 
-    return Proposal(point=Point(lam=of("lam"), gamma=of("gamma"), t=proposal.point.t), length=proposal.length)
+    return Point(lam=of("lam"), gamma=of("gamma"), t=point.t)
 
 
 def gamma_vanishes(point: Point, *, start_gamma: float) -> bool:
@@ -94,7 +93,6 @@ def judge(
     relative_drift: float | None,
     drift_se: float,
     shift_used: float,
-    attempt: int,
     length: float,
     longest: float,
     growth: float,
@@ -105,15 +103,12 @@ def judge(
     `relative_drift` is C / C0 - 1, or what is held otherwise and is further off, relative to its scale, on draws
     that the settle did not see (None: nothing is controlled). It must be smaller than the tolerance by two standard
     errors, so that the equivalence test over a walk has a chance; where the measurement is too coarse for that, it
-    must be zero within CHANCE standard errors. `shift_used` is how much of the chart's range the settle used, in
-    [0, 1]; at 1 the target lies outside the chart, and the next attempt moves the stencil (`moved_on`) before it
-    shortens the step.
+    must be zero within CHANCE standard errors. `shift_used` is how much of the chart's range the last settle used, in
+    [0, 1]; at 1 the target lay outside the chart, also after its moves.
     """
     if outcome is not Outcome.OK:
         return Verdict(accepted=False, reason=str(outcome).lower(), next_length=0.5 * length)
     if relative_drift is not None and abs(relative_drift) > max(tolerance - 2.0 * drift_se, CHANCE * drift_se):
-        if shift_used >= 1.0:
-            move = attempt % (MOVES + 1) < MOVES
-            return Verdict(accepted=False, reason="settle_range", next_length=length if move else 0.5 * length)
-        return Verdict(accepted=False, reason="drift", next_length=0.5 * length)
+        reason = "settle_range" if shift_used >= 1.0 else "drift"
+        return Verdict(accepted=False, reason=reason, next_length=0.5 * length)
     return Verdict(accepted=True, reason=None, next_length=min(longest, growth * length))

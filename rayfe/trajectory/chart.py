@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from rayfe.config import RunConfig
-from rayfe.records import Differentiated, Point, Replica, Response, SettleRequest, StepKey, Weights
+from rayfe.records import Differentiated, Functionals, Point, Replica, Response, SettleRequest, StepKey, Weights
 from rayfe.surface.process import Conditions, held_jacobian
 from rayfe.weights import along, slope, unpack
 
@@ -26,6 +28,20 @@ class Aims:
     targets: tuple[float, ...]
     scales: tuple[float, ...]
     """Sizes of what is held: a miss is small or large relative to them."""
+
+
+def worst_miss(aims: Aims, found: Functionals) -> float:
+    """By how much what is held misses its target, relative to its scale, at most."""
+    held = zip(aims.process.held, aims.targets, aims.scales, strict=True)
+    return max(abs(functional.of(found) - target) / scale for functional, target, scale in held)
+
+
+def newton_step(aims: Aims, at: Point, found: Functionals, response: Response) -> dict[str, float]:
+    """The change of each multiplier after which what is held has its target to first order; `found` is what a model `at` has."""
+    process = aims.process
+    misses = [functional.of(found) - target for functional, target in zip(process.held, aims.targets, strict=True)]
+    step = -np.linalg.lstsq(np.array(held_jacobian(process, at, response)), np.array(misses))[0]
+    return dict(zip(process.moved_by, step.tolist(), strict=True))
 
 
 def tangents_of(moved_by: Sequence[str], replicas: Sequence[Replica], weights: Sequence[Weights]) -> Tangents:

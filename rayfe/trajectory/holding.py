@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from rayfe.config import RunConfig
-from rayfe.records import Point, Reading, StepRecord, Weights
-from rayfe.rows import held_reading_in, number, response_in
-from rayfe.surface.process import LOSS, Process, held_jacobian
+from rayfe.records import Reading, StepRecord, Weights
+from rayfe.rows import held_reading_in, number
+from rayfe.surface.process import LOSS, Process
 from rayfe.surface.stepper import relative_tolerance
 from rayfe.trajectory.base import WalkFailed
 from rayfe.trajectory.chart import Aims
@@ -112,16 +112,6 @@ class Holding:
         if line is not None:
             misses.append((line[0] / self.aims.scales[1], line[1] / self.aims.scales[1]))
         return max(misses, key=lambda miss: abs(miss[0]))
-
-    def correction(self, rejected: StepRecord, at: Point) -> dict[str, float]:
-        """Newton step of the multipliers from where a settle ended at its bounds."""
-        held = self.process.held[0]
-        misses = [held.of(held_reading_in(rejected)) - held.of(held_reading_in(self.start))]
-        if rejected.line_miss is not None:
-            misses.append(rejected.line_miss)
-        jacobian = np.array(held_jacobian(self.process, at, response_in(rejected)))
-        step = -np.linalg.lstsq(jacobian, np.array(misses))[0]
-        return dict(zip(self.process.moved_by, step.tolist(), strict=True))
 
 
 def remembered(process: Process, tested: Reading, settled: Reading) -> Weights:

@@ -110,7 +110,8 @@ class Seek(Trajectory):
             response_age=last.response_age or 0,
             second_moment=unpack(self._carry, "second_moment") or None,
         )
-        found = yield from take_step(self._paper, work, aim, chart, self._wanted.aims, refresh=True, splits=self._judged)
+        aims, splits = self._wanted.aims, self._judged
+        found = yield from take_step(self._paper, work, aim, chart, aims, refresh=True, moves=0, splits=splits)
         return self._judged_commit(work, found, radius)
 
     def _judged_commit(self, work: Work, found: Candidate, radius: float) -> Commit:

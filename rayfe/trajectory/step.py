@@ -21,14 +21,27 @@ from rayfe.records import (
     Replica,
     Request,
     Response,
+    Settled,
     Split,
     Weights,
 )
 from rayfe.rows import Work, held_readings, number, probe_ends
 from rayfe.surface.response import chart_defect, response_of
 from rayfe.surface.stencil import centre_only, neighbours
-from rayfe.trajectory.chart import Aims, Tangents, moved, settle_request, tangents_from, tangents_of
+from rayfe.surface.stepper import moved_on
+from rayfe.trajectory.chart import (
+    Aims,
+    Tangents,
+    moved,
+    newton_step,
+    settle_request,
+    tangents_from,
+    tangents_of,
+    worst_miss,
+)
 
+NEAR = 0.5
+"""Part of the tolerance within which a settle that ended at its chart's bound is near enough."""
 RISE = 0.02
 """J may rise by this fraction of itself during an equilibration; more means that it did not equilibrate."""
 
@@ -65,59 +78,98 @@ class Candidate:
 
 
 def take_step(
-    config: RunConfig, work: Work, point: Point, start: Chart, aims: Aims, *, refresh: bool, splits: tuple[Split, ...]
+    config: RunConfig,
+    work: Work,
+    point: Point,
+    start: Chart,
+    aims: Aims,
+    *,
+    refresh: bool,
+    moves: int,
+    splits: tuple[Split, ...],
 ) -> Generator[Request, Answer | None, Candidate]:
-    """Train the model of `start` at `point` and settle `aims` there; with `refresh` a stencil is trained, too."""
-    trained, replicas, columns = yield from _rounds(config, work, point, start, refresh=refresh)
-    outcome = _outcome(trained, columns["F_start"], columns["F_end"])
-    if outcome is not Outcome.OK:
-        return Candidate(outcome=outcome, point=point, columns=columns)
-    response, tangents, age, centre = start.response, start.tangents, start.response_age + 1, None
-    if refresh and config.derivatives == "implicit":
-        exact = yield from differentiated(work, point, trained.weights[0])
-        response, age, tangents = exact.response, 0, tangents_from(exact, aims.process.moved_by)
-        columns |= certificate(exact)
-    elif refresh:
-        splits_read, moves = config.steering, config.moves_data
-        measure = measure_request(work, replicas, trained.weights, "settle", splits=splits_read, slope_in_t=moves)
-        read = work.measured((yield measure)).readings
-        response, age, centre = response_of(held_readings(read)), 0, by_name(read)["centre"]
-        tangents = tangents_of(aims.process.moved_by, replicas, trained.weights)
-    weights, used = trained.weights[0], 0.0
-    if config.settle:
-        request = settle_request(config, work.key, aims, weights, tangents, point, response)
-        settled = work.settled((yield request))
-        weights, used = settled.weights, max(abs(a) / request.reach[m] for m, a in settled.shift.items())
-        shift_lam = settled.shift.get("lam")
-        point = Point(lam=point.lam + (shift_lam or 0.0), gamma=point.gamma + settled.shift["gamma"], t=point.t)
+    """Train the model of `start` at `point` and settle `aims` there; with `refresh` a stencil is trained, too.
+
+    Where the aims lie outside the chart, the settled model is moved on, `moves` times at most: a Newton step from the
+    chart's bound, and trained there. The last of these moves has a stencil unless the chart is a fresh one.
+    """
+    chart = dataclasses.replace(start, response_age=start.response_age + 1)
+    for move in range(moves + 1):
+        stencil = (refresh and move == 0) or (0 < move == moves and chart.response_age > 0)
+        trained, replicas, columns = yield from _rounds(config, work, point, chart, refresh=stencil, move=move)
+        outcome = _outcome(trained, columns["F_start"], columns["F_end"])
+        if outcome is not Outcome.OK:
+            return Candidate(outcome=outcome, point=point, columns=columns)
+        chart = dataclasses.replace(chart, weights=trained.weights[0], second_moment=trained.preconditioner)
+        centre = None
+        if stencil:
+            chart, centre, measured = yield from _charted(config, work, point, chart, aims, replicas, trained)
+            columns |= measured
+        if not config.settle:
+            used = 0.0
+            break
+        settled, at, used = yield from _settled(config, work, point, chart, aims)
         columns |= {"C_before_settle": settled.before.C, "settle_shift": settled.shift["gamma"]}
-        columns |= {"settle_shift_lam": shift_lam}
-    replica = Replica(name="settled", point=point, weights=weights)
-    tested = work.measured((yield judging_request(work, replica, weights, splits)))
+        columns |= {"settle_shift_lam": settled.shift.get("lam")}
+        chart = dataclasses.replace(chart, weights=settled.weights)
+        if used < 1.0 or move == moves or worst_miss(aims, settled.after) <= NEAR * config.tolerance:
+            point = at
+            break
+        point = moved_on(point, at, newton_step(aims, at, settled.after, chart.response))
+        chart = dataclasses.replace(chart, weights=moved(chart.weights, chart.tangents, at, point))
+    replica = Replica(name="settled", point=point, weights=chart.weights)
+    tested = work.measured((yield judging_request(work, replica, chart.weights, splits)))
     train = tested.readings[0]
     columns |= {
         "tested": tested.readings,
-        "response": response,
-        "response_age": age,
+        "response": chart.response,
+        "response_age": chart.response_age,
         "chart_defect": chart_defect(centre, train) if centre and "lam" not in aims.process.moved_by else None,
     }
-    chart = Chart(
-        weights=weights,
-        tangents=tangents,
-        response=response,
-        response_age=age,
-        second_moment=trained.preconditioner,
-    )
     held, state = held_readings(tested.readings)["settled"], tested.weights[0]
     return Candidate(outcome=outcome, point=point, columns=columns, chart=chart, train=train, held=held, state=state, used=used)
 
 
+def _settled(
+    config: RunConfig, work: Work, point: Point, chart: Chart, aims: Aims
+) -> Generator[Request, Answer | None, tuple[Settled, Point, float]]:
+    """What the settle of the chart's model found, where that is, and the part of the chart's reach that it took."""
+    request = settle_request(config, work.key, aims, chart.weights, chart.tangents, point, chart.response)
+    settled = work.settled((yield request))
+    shift = settled.shift
+    at = Point(lam=point.lam + shift.get("lam", 0.0), gamma=point.gamma + shift["gamma"], t=point.t)
+    return settled, at, max(abs(amount) / request.reach[multiplier] for multiplier, amount in shift.items())
+
+
+def _charted(
+    config: RunConfig,
+    work: Work,
+    point: Point,
+    chart: Chart,
+    aims: Aims,
+    replicas: tuple[Replica, ...],
+    trained: Equilibrated,
+) -> Generator[Request, Answer | None, tuple[Chart, Reading | None, dict[str, Any]]]:
+    """The chart with response and tangents measured at its model, the centre's reading, and columns of certificates."""
+    moved_by = aims.process.moved_by
+    if config.derivatives == "implicit":
+        exact = yield from differentiated(work, point, chart.weights)
+        tangents = tangents_from(exact, moved_by)
+        return dataclasses.replace(chart, response=exact.response, response_age=0, tangents=tangents), None, certificate(exact)
+    moves_data = config.moves_data
+    measure = measure_request(work, replicas, trained.weights, "settle", splits=config.steering, slope_in_t=moves_data)
+    read = work.measured((yield measure)).readings
+    response, tangents = response_of(held_readings(read)), tangents_of(moved_by, replicas, trained.weights)
+    return dataclasses.replace(chart, response=response, response_age=0, tangents=tangents), by_name(read)["centre"], {}
+
+
 def _rounds(
-    config: RunConfig, work: Work, point: Point, start: Chart, *, refresh: bool
+    config: RunConfig, work: Work, point: Point, start: Chart, *, refresh: bool, move: int
 ) -> Generator[Request, Answer | None, tuple[Equilibrated, tuple[Replica, ...], dict[str, Any]]]:
     """Train in rounds until F at fixed multipliers falls no more than the tolerance of equilibrium allows.
 
-    A stencil is trained in the last of them only, which is also the round that says how far F still falls.
+    A stencil is trained in the last of them only, which is also the round that says how far F still falls. Rounds after
+    a `move` have batches and noise of their own.
     """
     tolerance, most = config.equilibration.gap, config.equilibration.rounds
     weights, moments, columns = start.weights, start.second_moment, dict[str, Any]()
@@ -127,7 +179,7 @@ def _rounds(
         replicas = tuple(
             Replica(name=name, point=at, weights=moved(weights, start.tangents, point, at)) for name, at in points.items()
         )
-        request = EquilibrateRequest(key=work.key, replicas=replicas, preconditioner=moments, round=index)
+        request = EquilibrateRequest(key=work.key, replicas=replicas, preconditioner=moments, round=move * most + index)
         trained = work.equilibrated((yield request))
         ends = probe_ends(trained.readings)
         before = columns.get("F_end")

@@ -21,7 +21,7 @@ from rayfe.records import (
 from rayfe.rows import Work, held_readings, number, reading_in, response_in, step_record
 from rayfe.surface.process import Process, SingularResponse
 from rayfe.surface.response import first_law_residual
-from rayfe.surface.stepper import Proposal, Verdict, gamma_vanishes, judge, moved_on, propose
+from rayfe.surface.stepper import MOVES, Proposal, Verdict, gamma_vanishes, judge, propose
 from rayfe.trajectory.base import Steps, Trajectory, WalkFailed
 from rayfe.trajectory.chart import carried_tangents
 from rayfe.trajectory.endpoint import Endpoint, find_endpoint
@@ -106,10 +106,6 @@ class Walk(Trajectory):
             told = self._holding.told_by_draws(self._rows[-1], config)
             why = self._rows[-1].reason if told is None else told
             raise WalkFailed(f"step {key.step}: rejected down to a step of {length:.2g} ({why})")
-        rejected = self._rows[-1]
-        if rejected.reason == "settle_range" and rejected.next_step_length == rejected.step_length:
-            at = Point(lam=rejected.lam, gamma=rejected.gamma, t=rejected.t)
-            proposal = moved_on(proposal, at, self._holding.correction(rejected, at))
         return (yield from self._walk(key, proposal, velocity))
 
     def _walk(self, key: StepKey, proposal: Proposal, velocity: Velocity) -> Steps:
@@ -117,9 +113,8 @@ class Walk(Trajectory):
         work, other = Work(key), self._better_start(proposal.point)
         before = self._chart(proposal.length, other)
         refresh = self._rejections > 0 or other is not None or before.response_age + 1 >= config.refresh
-        found = yield from take_step(
-            config, work, proposal.point, before, self._holding.aims, refresh=refresh, splits=self._judged
-        )
+        aims, splits = self._holding.aims, self._judged
+        found = yield from take_step(config, work, proposal.point, before, aims, refresh=refresh, moves=MOVES, splits=splits)
         columns = found.columns | {
             "process": config.process,
             "velocity": velocity,
@@ -239,7 +234,6 @@ class Walk(Trajectory):
             relative_drift=drift,
             drift_se=error,
             shift_used=used,
-            attempt=self._rejections,
             length=proposal.length,
             longest=config.step_length,
             growth=config.step_growth,

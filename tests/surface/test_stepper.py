@@ -20,12 +20,10 @@ from rayfe.surface.stepper import judge
     ],
 )
 def test_what_is_held_must_be_near_by_more_than_its_error_or_within_what_draws_do(drift, error, accepted):
-    common = {"outcome": Outcome.OK, "relative_drift": drift, "drift_se": error, "attempt": 0, "tolerance": 0.02}
+    common = {"outcome": Outcome.OK, "relative_drift": drift, "drift_se": error, "tolerance": 0.02}
     steps = {"length": 0.1, "longest": 0.15, "growth": 2.0}
     verdict = judge(**common, **steps, shift_used=0.3)
     assert (verdict.accepted, verdict.reason) == (accepted, None if accepted else "drift")
     assert verdict.next_length == (0.15 if accepted else 0.05)
-    if not accepted:  # outside its chart: the stencil moves twice before the step is shortened
-        moves = [judge(**common | {"attempt": attempt}, **steps, shift_used=1.0) for attempt in range(3)]
-        assert [move.next_length for move in moves] == [0.1, 0.1, 0.05]
-        assert {move.reason for move in moves} == {"settle_range"}
+    if not accepted:
+        assert judge(**common, **steps, shift_used=1.0).reason == "settle_range"
