@@ -17,10 +17,8 @@ FORWARD = 1.0 / 3.0
 """Training examples that a forward pass over one example counts as."""
 SETTLES = 4
 """Functional evaluations of a settle, about."""
-ARRIVALS = 3
-"""Rounds until a renewed model, or that of a geodesic's end, has the start's C, about (`arrival`)."""
-GAMMA_STENCIL = 3
-"""Models trained in each of these rounds: the centre and its gamma neighbours."""
+ARRIVAL = 5
+"""Models trained until a renewed one, or that of a geodesic's end, has the start's C, about: a stencil and two rounds (`arrival`)."""
 COPIES = 8
 """Copies of the weights of one replica while it trains: itself, gradient, two moments, carry, answer."""
 FLOAT = 4
@@ -74,10 +72,10 @@ def plan_of(config: RunConfig, start: Start, sizes: Sizes) -> Plan:
         trained = stencil + max(0, steps - renewals) + refreshes * (stencil - 1)
         trainings, epochs = 1 + trained, config.equilibration.first_epochs + config.equilibration.epochs * trained
         if config.process == "geodesic" and config.k is None:
-            epochs += config.equilibration.first_epochs + ARRIVALS * GAMMA_STENCIL * config.equilibration.epochs
-            trainings += 1 + ARRIVALS * GAMMA_STENCIL
-        epochs += renewals * (config.renewal.epochs + ARRIVALS * GAMMA_STENCIL * config.equilibration.epochs)
-        trainings += renewals * (1 + ARRIVALS * GAMMA_STENCIL)
+            epochs += config.equilibration.first_epochs + ARRIVAL * config.equilibration.epochs
+            trainings += 1 + ARRIVAL
+        epochs += renewals * (config.renewal.epochs + ARRIVAL * config.equilibration.epochs)
+        trainings += renewals * (1 + ARRIVAL)
     settles = steps * SETTLES if config.settle and config.method is None else 0
     both = sizes.train + sizes.validation
     measured = (steps + 1) * (1.5 * both + sizes.train) + refreshes * stencil * 2.5 * sizes.train + settles * sizes.train

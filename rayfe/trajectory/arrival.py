@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator
 from dataclasses import dataclass
 
@@ -20,13 +21,15 @@ from rayfe.records import (
 from rayfe.rows import Work, held_readings
 from rayfe.surface.process import LOSS
 from rayfe.surface.response import response_of
-from rayfe.surface.stencil import neighbours
+from rayfe.surface.stencil import centre_only, neighbours
 from rayfe.surface.stepper import relative_tolerance
 from rayfe.trajectory.step import measure_request
 from rayfe.weights import along, slope
 
 LARGEST_FACTOR = 1.5
 """By which one round may change gamma."""
+STALE = 0.5
+"""Distance in log gamma from where its stencil was trained beyond which a chart is measured anew."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,25 +48,27 @@ def arrive(
 ) -> Generator[Request, Answer | None, Arrived | None]:
     """Move gamma until C, measured on the draws of settles, is the wanted one; None if it is not within `rounds`.
 
-    Every round equilibrates the model and its gamma neighbours and settles within their chart; where C lies outside
-    the chart, the next stencil is a Newton step further.
+    Every round equilibrates the model and settles within the chart of its gamma neighbours, which are trained, too, in the
+    first round and where gamma has gone far since; where C lies outside the chart, the next round is a Newton step further.
     """
     key = work.key
     tangent: Weights = {}
-    for _ in range(rounds):
-        points = neighbours(point, "iso", config.neighbours)
+    charted: float | None = None
+    for index in range(rounds):
+        stencil = charted is None or abs(math.log(point.gamma / charted)) > STALE
+        points = neighbours(point, "iso", config.neighbours) if stencil else centre_only(point)
         replicas = tuple(
             Replica(name=name, point=at, weights=along(weights, tangent, at.gamma - point.gamma)) for name, at in points.items()
         )
-        request = EquilibrateRequest(key=key, replicas=replicas, preconditioner=second_moment)
+        request = EquilibrateRequest(key=key, replicas=replicas, preconditioner=second_moment, round=index)
         trained = work.equilibrated((yield request))
         if trained.outcome is not Outcome.OK:
             return None
         weights, second_moment = trained.weights[0], trained.preconditioner
-        tangent = slope(trained.weights[1], trained.weights[2], points["gamma+"].gamma - points["gamma-"].gamma)
-        measure = measure_request(work, replicas, trained.weights, "settle", splits=config.steering)
-        read = work.measured((yield measure))
-        response = response_of(held_readings(read.readings))
+        if stencil:
+            tangent = slope(trained.weights[1], trained.weights[2], points["gamma+"].gamma - points["gamma-"].gamma)
+            measure = measure_request(work, replicas, trained.weights, "settle", splits=config.steering)
+            response, charted = response_of(held_readings(work.measured((yield measure)).readings)), point.gamma
         settle = SettleRequest(
             key=key,
             weights=weights,
