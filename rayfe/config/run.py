@@ -113,7 +113,7 @@ class RunConfig:
     from them. Their rows must not change any more."""
     order: Literal[1, 2] = 1
     """Order of the prediction of the multipliers without settles: 1, the paper's Euler steps; 2, with the response of the step
-    before as well. A settled walk predicts to second order anyway, by what its last settle added."""
+    before as well. A settled walk goes by the way that its last steps went."""
     tolerance: float = 0.005
     """Largest |C / C0 - 1| of an accepted step, two standard errors included, or three of them where they leave less (only with
     settle)."""

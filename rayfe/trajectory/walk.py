@@ -27,7 +27,7 @@ from rayfe.trajectory.chart import carried_tangents
 from rayfe.trajectory.endpoint import Endpoint, find_endpoint
 from rayfe.trajectory.envelope import Bounding, better_start, excess
 from rayfe.trajectory.holding import Holding, remembered
-from rayfe.trajectory.prediction import predicted_velocity
+from rayfe.trajectory.prediction import SPAN, predicted_velocity
 from rayfe.trajectory.processes import process_class, process_of
 from rayfe.trajectory.renewal import renew
 from rayfe.trajectory.start import start_equilibrium
@@ -94,7 +94,7 @@ class Walk(Trajectory):
         here = Point(lam=last.lam, gamma=last.gamma, t=last.t)
         length = self._rows[-1].next_step_length or config.step_length
         try:
-            velocity = predicted_velocity(self._process, self.accepted[-2:], config, length)
+            velocity = predicted_velocity(self._process, self.accepted[-SPAN - 1 :], config, length)
         except SingularResponse as singular:
             return self._stop(key, here, singular.stop, Outcome.SINGULAR)
         proposal = propose(self._process, here, velocity, length=length)
