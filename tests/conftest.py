@@ -1,9 +1,10 @@
-"""Fixtures that several test modules share: one Ray for the session, and the data sets beside the repository."""
+"""Fixtures that several test modules share; plain functions that they share are in `helpers/`."""
 
 from __future__ import annotations
 
 import os
 import tempfile
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,3 +50,9 @@ def ray_session() -> Iterator[None]:
                 raise
     yield
     ray.shutdown()
+
+
+@pytest.fixture(params=["local", "memory"])
+def location(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where a run may be stored: a local folder, and a filesystem of fsspec's that is none."""
+    return str(tmp_path / "run") if request.param == "local" else f"memory://{uuid.uuid4().hex}/run"
