@@ -16,6 +16,7 @@ from hypothesis import settings
 
 settings.register_profile("busy machine", deadline=None)
 settings.load_profile("busy machine")
+pytest.register_assert_rewrite("data_sets")  # a helper that asserts says what it saw, as a test does
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
