@@ -1,10 +1,14 @@
-"""Fixtures that several test modules share: one Ray for the session, and the data sets beside the repository."""
+"""Fixtures that several test modules share; plain functions that they share are in `helpers/`."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
 import tempfile
-from collections.abc import Iterator
+import types
+import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +16,7 @@ from hypothesis import settings
 
 settings.register_profile("busy machine", deadline=None)
 settings.load_profile("busy machine")
+pytest.register_assert_rewrite("data_sets")  # a helper that asserts says what it saw, as a test does
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -49,3 +54,43 @@ def ray_session() -> Iterator[None]:
                 raise
     yield
     ray.shutdown()
+
+
+@pytest.fixture(params=["local", "memory"])
+def location(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where a run may be stored: a local folder, and a filesystem of fsspec's that is none."""
+    return str(tmp_path / "run") if request.param == "local" else f"memory://{uuid.uuid4().hex}/run"
+
+
+@pytest.fixture
+def signals(monkeypatch: pytest.MonkeyPatch) -> type[BaseException]:
+    """`rayfe.signals` with no handler installed, so that pytest keeps its own."""
+    from rayfe.signals import Terminated
+
+    stub = types.ModuleType("rayfe.signals")
+    stub.Terminated, stub.handle_sigterm = Terminated, contextlib.nullcontext
+    monkeypatch.setitem(sys.modules, "rayfe.signals", stub)
+    return Terminated
+
+
+@pytest.fixture
+def runner(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., dict[str, str]]], None]:
+    """Replaces what drives the trajectories; unless a test does, nothing may be driven."""
+
+    def replace(run: Callable[..., dict[str, str]]) -> None:
+        stub = types.ModuleType("rayfe.runner")
+        stub.run, stub.gpus = run, lambda config: 0
+        monkeypatch.setitem(sys.modules, "rayfe.runner", stub)
+
+    def forbidden(*_: object) -> dict[str, str]:
+        raise AssertionError("bad input got as far as the run")
+
+    replace(forbidden)
+    return replace
+
+
+@pytest.fixture
+def cwd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

@@ -1,13 +1,17 @@
-"""load_model by what is wanted: the nearest stored step."""
+"""load_model gives back the stored model, by its step or by what is wanted: the nearest stored step."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import rayfe
+import untrained_job
+from rayfe.cli import main
+from rayfe.presets import PRESETS
 from rayfe.records import Commit, StepRecord
 from rayfe.store import Store
 from rayfe.stored_model import find_row
@@ -62,3 +66,26 @@ def test_find_step_says_which_step_a_wish_leads_to(store: Store) -> None:
 def test_load_model_needs_a_run() -> None:
     with pytest.raises(FileNotFoundError, match="no run at"):
         rayfe.load_model("nowhere", NAME, at={"C": 0.1})
+
+
+@pytest.mark.usefixtures("signals", "cwd")
+def test_load_model_gives_back_the_stored_model(runner: Any) -> None:
+    import torch
+
+    runner(untrained_job.walk)
+    assert main("isoc", [*untrained_job.DIGITS, "--out", "r"]) == 0
+    model = rayfe.load_model("r", untrained_job.NAME, 2)
+    assert not model.training
+    x = torch.rand(5, 64)
+    mean, log_variance = model.encode(x)
+    assert mean.shape == log_variance.shape == (5, 8)
+    assert model.decode(mean).shape == x.shape
+    assert model.classify(mean).shape == (5, 10)
+    expected = untrained_job.model_weights(PRESETS["isoc"]["digits-smoke"](), Store("r"))
+    assert all(np.array_equal(expected[name], value.numpy()) for name, value in model.state_dict().items() if name in expected)
+    with pytest.raises(ValueError, match="no trajectory 'lam9'.*" + untrained_job.NAME):
+        rayfe.load_model("r", "lam9", 0)
+    with pytest.raises(ValueError, match="no accepted step 7, only 0, 1, 2"):
+        rayfe.load_model(Path("r"), untrained_job.NAME, 7)
+    with pytest.raises(FileNotFoundError, match="no run at"):
+        rayfe.load_model("none", untrained_job.NAME, 0)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import pickle
 import shutil
-import struct
 from pathlib import Path
 
 import numpy as np
@@ -14,40 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rayfe.config import DataConfig, UsageError
+from data_sets import refusal, write_idx_folder
+from rayfe.config import DataConfig
 from rayfe.data import datasets
 from rayfe.data.datasets import Dataset, Examples, load
 from rayfe.data.examples import with_train_size
-from rayfe.data.idx import TRAIN, VALIDATION, parse_idx
-
-CIFAR10_SMALL = Path(__file__).parents[2] / ".." / "shared" / "data" / "cifar10_small.npz"
-
-
-def refusal(config: DataConfig, field: str) -> str:
-    """The one line with which `load` refuses `config` because of `field`."""
-    with pytest.raises(UsageError) as caught:
-        load(config)
-    message = str(caught.value)
-    assert caught.value.name == field
-    assert message.startswith(f"--{field} ") and "\n" not in message
-    return message
-
-
-def idx(array: np.ndarray) -> bytes:
-    return struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.astype(np.uint8).tobytes()
-
-
-def write_idx_folder(folder: Path, *, zipped: bool) -> np.ndarray:
-    """Four IDX files of 20 training and 10 test images; returns the training images."""
-    folder.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng(0)
-    train = rng.integers(0, 256, (20, 28, 28), np.uint8)
-    splits = ((TRAIN, train), (VALIDATION, train[:10]))
-    for (images_name, labels_name), images in splits:
-        for name, array in ((images_name, images), (labels_name, np.arange(len(images)) % 10)):
-            content = idx(array)
-            (folder / f"{name}{'.gz' if zipped else ''}").write_bytes(gzip.compress(content) if zipped else content)
-    return train
 
 
 @pytest.fixture
@@ -203,39 +172,6 @@ def test_fashion_mnist_is_read_from_a_folder(zipped: bool, below: str, tmp_path:
     assert np.array_equal(fashion.train.x, images[[0, 5, 10, 15], None]) and fashion.train.y.tolist() == [1, 0, 1, 0]
 
 
-@pytest.mark.parametrize(
-    ("content", "says"),
-    [
-        (b"", "not an IDX file"),  # to the gzip module, no bytes are an empty stream
-        (b"plain", "not a whole gzip file"),
-        (gzip.compress(bytes(1000))[:-9], "not a whole gzip file"),
-        (gzip.compress(b"plain"), "not an IDX file"),
-        (gzip.compress(idx(np.zeros((20, 28, 28)))[:-1]), "wrong length"),
-        (gzip.compress(b"\0\0\x08\x03\0\0"), "wrong length"),
-        (gzip.compress(idx(np.zeros(20))), "does not belong"),
-        (gzip.compress(idx(np.zeros((19, 28, 28)))), "does not belong"),
-    ],
-    ids=["empty", "not-gzip", "cut-gzip", "not-idx", "cut-idx", "cut-header", "not-images", "too-few-images"],
-)
-def test_damaged_idx_files_are_refused(content: bytes, says: str, tmp_path: Path) -> None:
-    write_idx_folder(tmp_path, zipped=True)
-    (tmp_path / f"{TRAIN[0]}.gz").write_bytes(content)
-    message = refusal(DataConfig(name="fashion-mnist", root=str(tmp_path)), "data.root")
-    assert says in message and TRAIN[0] in message
-
-
-def test_idx_labels_beyond_the_classes_are_refused(tmp_path: Path) -> None:
-    write_idx_folder(tmp_path, zipped=True)
-    (tmp_path / f"{TRAIN[1]}.gz").write_bytes(gzip.compress(idx(np.arange(20))))
-    assert "label above 9" in refusal(DataConfig(name="fashion-mnist", root=str(tmp_path)), "data.root")
-
-
-@given(st.lists(st.integers(0, 5), min_size=1, max_size=3))
-def test_idx_round_trips(shape: list[int]) -> None:
-    array = np.arange(np.prod(shape)).reshape(shape).astype(np.uint8)
-    assert np.array_equal(parse_idx(idx(array)), array)
-
-
 def test_fashion_mnist_without_root_comes_from_debian_or_the_cache(nowhere: Path) -> None:
     images = write_idx_folder(datasets.FASHION_DEBIAN, zipped=True)
     assert np.array_equal(load(DataConfig(name="fashion-mnist")).train.x, images[:, None])
@@ -285,130 +221,3 @@ def test_cifar10_is_read_from_a_folder(inside: bool, tmp_path: Path, monkeypatch
 
     (folder / "test_batch").write_bytes(b"damaged")
     assert "intact" in refusal(DataConfig(name="cifar10", root=str(tmp_path)), "data.root")
-
-
-# --- npz
-
-
-def arrays(shape: tuple[int, ...] = (3,), **changed: object) -> dict[str, np.ndarray]:
-    """A sound data set of 6 + 4 examples, with some arrays changed, or left out where they are None."""
-    rng = np.random.default_rng(0)
-    sound: dict[str, object] = {
-        "x_train": rng.integers(0, 256, (6, *shape), np.uint8),
-        "y_train": np.array([0, 1, 2, 0, 1, 2]),
-        "x_test": rng.integers(0, 256, (4, *shape), np.uint8),
-        "y_test": np.array([2, 1, 0, 1]),
-    }
-    return {name: np.asarray(array) for name, array in (sound | changed).items() if array is not None}
-
-
-@pytest.mark.parametrize("dtype", [np.uint8, np.float16, np.float32, np.float64, ">f8"])
-@pytest.mark.parametrize(
-    ("stored", "loaded", "order"),
-    [
-        ((5,), (5,), None),
-        ((5, 4), (1, 5, 4), None),
-        ((3, 5, 4), (3, 5, 4), None),
-        ((1, 5, 3), (1, 5, 3), None),
-        ((3, 5, 3), (3, 5, 3), None),
-        ((5, 4, 3), (3, 5, 4), (0, 3, 1, 2)),
-        ((5, 4, 1), (1, 5, 4), (0, 3, 1, 2)),
-        ((7, 5, 4), (7, 5, 4), None),
-    ],
-)
-def test_npz_round_trips(
-    dtype: np.typing.DTypeLike,
-    stored: tuple[int, ...],
-    loaded: tuple[int, ...],
-    order: tuple[int, ...] | None,
-    tmp_path: Path,
-) -> None:
-    content = arrays(stored)
-    if dtype is not np.uint8:
-        content |= {name: (content[name] / 255).astype(dtype) for name in ("x_train", "x_test")}
-    np.savez_compressed(tmp_path / "own.npz", **content)
-    own = load(DataConfig(name=f"npz:{tmp_path / 'own.npz'}"))
-    expected = content["x_train"].transpose(order) if order else content["x_train"].reshape(6, *loaded)
-    assert own.input_shape == loaded and own.class_names == ("0", "1", "2")
-    assert own.train.x.dtype == (np.uint8 if dtype is np.uint8 else np.float32) and own.train.y.dtype == np.int64
-    assert np.array_equal(own.train.x, expected.astype(own.train.x.dtype)) and own.train.x.flags.c_contiguous
-    assert own.validation.y.tolist() == [2, 1, 0, 1]
-
-
-@pytest.mark.parametrize("key", ["class_names", "classes"])
-def test_npz_classes_have_names(key: str, tmp_path: Path) -> None:
-    np.savez(tmp_path / "own.npz", **arrays(**{key: np.array(["cat", "dog", "10-20"])}))
-    own = load(DataConfig(name=f"npz:{tmp_path / 'own.npz'}:10-20,0"))
-    assert own.class_names == ("10-20", "cat") and own.train.y.tolist() == [1, 0, 1, 0]
-    assert "the classes are cat, dog, 10-20" in refusal(DataConfig(name=f"npz:{tmp_path / 'own.npz'}:cat,cow"), "data.name")
-
-
-def test_npz_file_name_may_hold_a_colon(tmp_path: Path) -> None:
-    np.savez(tmp_path / "own:0-1.npz", **arrays())
-    assert load(DataConfig(name=f"npz:{tmp_path / 'own:0-1.npz'}")).classes == 3
-    assert load(DataConfig(name=f"npz:{tmp_path / 'own:0-1.npz'}:0-1")).classes == 2
-
-
-@pytest.mark.parametrize(
-    ("changed", "says"),
-    [
-        *(({name: None}, f"lacks the array {name}") for name in ("x_train", "y_train", "x_test", "y_test")),
-        ({"x_train": np.zeros(6, np.uint8)}, "x_train has shape (6,)"),
-        ({"x_test": np.zeros((4, 1, 1, 1, 1), np.uint8)}, "x_test has shape (4, 1, 1, 1, 1)"),
-        ({"x_train": np.zeros((6, 0), np.uint8)}, "x_train of shape (6, 0) is empty"),
-        ({"x_train": np.zeros((6, 3), np.int64)}, "x_train is int64"),
-        ({"x_train": np.zeros((6, 3), bool)}, "x_train is bool"),
-        ({"x_train": np.full((6, 3), "a")}, "x_train is <U1"),
-        ({"x_train": np.full((6, 3), np.nan)}, "x_train has NaN"),
-        ({"x_train": np.full((6, 3), np.inf)}, "x_train has NaN or infinite"),
-        ({"x_train": np.full((6, 3), 255.0)}, "x_train ranges from 255 to 255"),
-        ({"x_train": np.full((6, 3), -0.5)}, "x_train ranges from -0.5"),
-        ({"x_train": np.zeros((6, 3))}, "they are float32 and uint8"),
-        ({"x_train": np.zeros((6, 4), np.uint8)}, "shaped (4,) and (3,)"),
-        ({"x_train": np.zeros((5, 3), np.uint8)}, "x_train has 5 examples and y_train 6"),
-        ({"x_test": np.zeros((5, 3), np.uint8)}, "x_test has 5 examples and y_test 4"),
-        ({"x_train": np.full((6, 3), None)}, "x_train is damaged or holds Python objects"),
-        ({"y_train": np.zeros(6)}, "y_train is float64"),
-        ({"y_train": np.zeros((6, 1), int)}, "of shape (6, 1)"),
-        ({"y_test": np.zeros(0, int)}, "y_test is empty"),
-        ({"y_train": np.array([0, 1, 2, 0, 1, -1])}, "y_train has the label -1"),
-        ({"y_train": np.array([0, 1, 2, 0, 1, 2**63], np.uint64)}, "y_train has the label 9223372036854775808"),
-        ({"y_train": np.array([1, 2, 3, 1, 2, 3])}, "from 0 without gaps"),
-        ({"y_train": np.zeros(6, int)}, "one class only"),
-        ({"y_test": np.array([0, 1, 2, 3])}, "y_test has the label 3"),
-        ({"class_names": np.array(["cat", "dog"])}, "class_names has 2 names"),
-        ({"class_names": np.array(["cat", "dog", "cat"])}, "different names"),
-        ({"class_names": np.array(["cat", "dog", "c\now"])}, "different names"),
-        ({"class_names": np.arange(3)}, "vector of strings"),
-    ],
-)
-def test_unsound_npz_arrays_are_refused(changed: dict[str, object], says: str, tmp_path: Path) -> None:
-    np.savez(tmp_path / "own.npz", **arrays(**changed))
-    assert says in refusal(DataConfig(name=f"npz:{tmp_path / 'own.npz'}"), "data.name")
-
-
-def test_damaged_npz_files_are_refused(tmp_path: Path) -> None:
-    np.savez_compressed(tmp_path / "own.npz", **arrays((40, 40)))
-    whole = (tmp_path / "own.npz").read_bytes()
-    config = DataConfig(name=f"npz:{tmp_path / 'own.npz'}")
-    for content in (b"", b"text", whole[: len(whole) // 2]):
-        (tmp_path / "own.npz").write_bytes(content)
-        assert "not an .npz file" in refusal(config, "data.name")
-    (tmp_path / "own.npz").write_bytes(whole[:2000] + bytes(200) + whole[2200:])
-    assert "x_train is damaged" in refusal(config, "data.name")
-    np.save(tmp_path / "own.npy", np.zeros(3))
-    assert "not an .npz file" in refusal(DataConfig(name=f"npz:{tmp_path / 'own.npy'}"), "data.name")
-
-
-def test_classes_without_examples_are_refused_where_chosen(tmp_path: Path) -> None:
-    names = np.array(["cat", "dog", "cow", "emu"])
-    np.savez(tmp_path / "own.npz", **arrays(y_test=np.zeros(4, int), class_names=names))
-    assert load(DataConfig(name=f"npz:{tmp_path / 'own.npz'}")).classes == 4
-    assert "validation split has no example" in refusal(DataConfig(name=f"npz:{tmp_path / 'own.npz'}:dog,cow"), "data.name")
-
-
-@pytest.mark.skipif(not CIFAR10_SMALL.is_file(), reason="../shared/data/cifar10_small.npz is absent")
-def test_the_small_cifar10_file_loads() -> None:
-    small = load(DataConfig(name=f"npz:{CIFAR10_SMALL}:cat,ship", train_size=100))
-    assert small.input_shape == (3, 32, 32) and small.class_names == ("cat", "ship") and small.train.x.dtype == np.uint8
-    assert np.bincount(small.train.y).tolist() == [50, 50] and len(small.validation.y) > 300

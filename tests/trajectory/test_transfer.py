@@ -1,32 +1,14 @@
 """Transfers on a closed-form surface that moves with t: the processes (38) and (30) with known answers."""
 
-import math
-
 import pandas as pd
 import pytest
 
+from analytic_walks import SURFACE, transfer
 from rayfe.backend.analytic import AnalyticBackend
-from rayfe.config import RunConfig
-from rayfe.driver import advance, open_trajectory
 from rayfe.records import Outcome, Point
-from rayfe.store import Store, load_rows
+from rayfe.store import load_rows
 from rayfe.surface.process import SingularResponse
-from rayfe.surface.reference import MovingPowerSurface
 from rayfe.surface.transfer import Geodesic
-
-SURFACE = MovingPowerSurface(kappa=10.0, a=0.3, b=1 / 3, kappa_t=3.0, a_t=0.1)
-
-
-def transfer(folder, backend, **options):
-    """Rows of one transfer from (2, 8), driven to its end."""
-    defaults = {"lam": (2.0,), "gamma": (8.0,), "steps": 200, "step_length": 0.05, "stencil": "paper", "refresh": 3}
-    config = RunConfig(**(defaults | options))
-    (start,) = config.trajectories().values()
-    store = Store(str(folder))
-    trajectory = open_trajectory(config, start, store)
-    while trajectory.finished is None:
-        advance(trajectory, backend, store)
-    return store.rows(start.name), trajectory.finished
 
 
 def test_constant_rate_keeps_C_while_lam_and_the_data_move(tmp_path):
@@ -152,19 +134,3 @@ def test_n_steps_and_then_more_equal_all_steps_at_once(tmp_path, stop_at):
     transfer(tmp_path / "parts", backend, process="geodesic", k=0.5, steps=9)
     frames = [load_rows(str(tmp_path / name)).drop(columns="seconds") for name in ("whole", "parts")]
     pd.testing.assert_frame_equal(*frames, check_exact=True)
-
-
-@pytest.mark.parametrize("method", ["finetune", "scratch", "joint"])
-def test_a_baseline_trains_at_its_own_t_and_never_moves_the_multipliers(tmp_path, method):
-    rows, end = transfer(tmp_path, AnalyticBackend(SURFACE), method=method, method_epochs=5.0, method_interval=2.0)
-    assert end == "trained"
-    assert [row.step for row in rows] == [0, 1, 2, 3]  # two epochs a step, the last one shorter
-    assert {(row.lam, row.gamma, row.t) for row in rows} == {(2.0, 8.0, 0.5 if method == "joint" else 1.0)}
-    assert {row.process for row in rows} == {method}
-    examples = [row.examples for row in rows]
-    assert examples == sorted(set(examples))
-    if method == "scratch":
-        assert rows[0].C_target is None
-    else:
-        assert rows[-1].C_target == pytest.approx(SURFACE.C(2.0, 8.0))
-        assert not math.isnan(rows[0].C)

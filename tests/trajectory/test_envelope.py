@@ -1,0 +1,79 @@
+"""The envelope of stored models: the excess over it, and steps that start from an earlier model or another run's."""
+
+import dataclasses
+import shutil
+
+import numpy as np
+import pytest
+
+from analytic_walks import A, Branches, walk
+from rayfe.backend.analytic import AnalyticBackend
+from rayfe.config import RunConfig, UsageError
+from rayfe.records import EquilibrateRequest
+from rayfe.store import Store
+from rayfe.surface.reference import PowerSurface
+
+
+def test_a_lag_shows_as_excess_over_earlier_models_only_if_they_are_better(tmp_path):
+    rows, _ = walk(tmp_path / "exact", AnalyticBackend(A))
+    assert max(row.excess for row in rows) == pytest.approx(0.0, abs=1e-12)
+
+
+class Falls(Branches):
+    """Training at step 4 falls into a branch with 10 % more D and C, which models trained from there do not leave."""
+
+    BETTER = PowerSurface(kappa=11.0, a=1 / 3, b=1 / 3)
+
+    def equilibrate(self, request: EquilibrateRequest):
+        answer = AnalyticBackend.equilibrate(self, request)
+        marks = [request.key.step == 4 or self._renewed(replica) for replica in request.replicas]
+        weights = [w | {"better": np.array([float(mark)])} for w, mark in zip(answer.weights, marks, strict=True)]
+        return dataclasses.replace(answer, weights=tuple(weights))
+
+    def _renewed(self, replica):
+        return replica.weights is not None and replica.weights.get("better", np.zeros(1))[0] > 0.5
+
+
+def test_a_step_starts_from_the_earlier_model_that_the_envelope_says_is_better(tmp_path):
+    plain, _ = walk(tmp_path / "plain", Falls(A))
+    restarted, end = walk(tmp_path / "restarted", Falls(A), restart=0.01)
+    C0 = A.C(0.25, 4.0)
+    assert end == "lam_end"
+    found = {row.step: row.restarted_from for row in restarted if row.accepted}
+    assert found.pop(5) == 3
+    assert set(found.values()) == {None}
+    assert {row.restarted_from for row in plain} == {None}
+    for row in restarted:
+        assert not row.accepted or row.C == pytest.approx(C0, rel=5e-3)
+    assert restarted[-1].F == pytest.approx(A.F(3.5, A.gamma_on_iso_c(3.5, C0)), rel=5e-3)
+    assert plain[-1].F > 1.05 * restarted[-1].F
+    walk(tmp_path / "parts", Falls(A), restart=0.01, steps=4)
+    parts, _ = walk(tmp_path / "parts", Falls(A), restart=0.01)
+    assert [dataclasses.replace(row, seconds=0.0) for row in parts] == [
+        dataclasses.replace(row, seconds=0.0) for row in restarted
+    ]
+
+
+def test_models_of_other_runs_bound_F_and_are_started_from(tmp_path):
+    walk(tmp_path / "other", AnalyticBackend(A), steps=12)
+    Store(tmp_path / "other").create({})
+    known = {"known_runs": (str(tmp_path / "other"),)}
+    told, _ = walk(tmp_path / "told", Falls(A), steps=5, **known)
+    (at,) = [row for row in told if row.step == 4 and row.accepted]
+    assert at.excess == pytest.approx(at.F - A.F(at.lam, at.gamma), rel=0.05)
+    assert {row.restarted_from for row in told} == {None}
+    restarted, _ = walk(tmp_path / "restarted", Falls(A), restart=0.01, **known)
+    (back,) = [row for row in restarted if row.restarted_run and row.accepted]
+    assert (back.step, back.restarted_run) == (5, "other lam0.25-gamma4-seed0")
+    assert back.restarted_from == 5  # the other walk was at this place by then, this one's own models only near
+    assert back.F == pytest.approx(A.F(back.lam, back.gamma), rel=1e-3)
+    shutil.rmtree(tmp_path / "other")
+    with pytest.raises(FileNotFoundError, match="no run at .*other"):
+        walk(tmp_path / "told", Falls(A), steps=6, **known)
+
+
+def test_on_one_branch_nothing_is_better_than_the_last_model_by_much(tmp_path):
+    rows, _ = walk(tmp_path, AnalyticBackend(A, lag=0.2), restart=0.01)
+    assert {row.restarted_from for row in rows} == {None}
+    with pytest.raises(UsageError, match="--restart 0.01"):
+        RunConfig(restart=0.01, keep_states="last")

@@ -1,0 +1,45 @@
+"""Without settles the error of gamma is what the predicted velocity leaves: of first order, or of second."""
+
+import math
+
+import pytest
+
+from analytic_walks import A, walk
+from rayfe.backend.analytic import AnalyticBackend
+from rayfe.config import RunConfig, StencilConfig, UsageError
+
+
+def error_of_euler(folder, length, delta=1e-4, **options):
+    """Relative error of gamma at lam = 3.5 of the paper's scheme: no settle, no predictor, a stencil at every step."""
+    rows, _ = walk(
+        folder,
+        AnalyticBackend(A),
+        stencil="paper",
+        settle=False,
+        predictor=False,
+        refresh=1,
+        step_length=length,
+        neighbours=StencilConfig(gamma_delta=delta, lam_delta=delta),
+        **options,
+    )
+    return rows[-1].gamma / A.gamma_on_iso_c(3.5, A.C(0.25, 4.0)) - 1.0
+
+
+def test_the_papers_scheme_is_of_first_order(tmp_path):
+    total = math.log(14.0)
+    coarse, fine = (abs(error_of_euler(tmp_path / str(n), total / n + 1e-12)) for n in (20, 40))
+    assert coarse > 0.02
+    assert coarse / fine == pytest.approx(2.0, rel=0.15)
+
+
+def test_with_the_response_of_the_step_before_it_is_of_second_order_at_the_same_cost(tmp_path):
+    total = math.log(14.0)
+    ten, twenty, forty = (abs(error_of_euler(tmp_path / str(n), total / n + 1e-12, order=2)) for n in (10, 20, 40))
+    assert ten < 0.02
+    assert twenty / forty == pytest.approx(4.0, rel=0.15)
+    assert abs(error_of_euler(tmp_path / "euler", total / 10 + 1e-12)) > 4 * ten
+
+
+def test_order_two_is_refused_where_settles_give_it_anyway():
+    with pytest.raises(UsageError, match="--order 2"):
+        RunConfig(order=2, refresh=1)

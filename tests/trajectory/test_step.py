@@ -1,0 +1,90 @@
+"""One step: training in rounds, the response that it measures or carries, and what a numerical failure leads to."""
+
+import dataclasses
+
+import pytest
+
+from analytic_walks import A, walk
+from rayfe.backend.analytic import AnalyticBackend
+from rayfe.config import EquilibrationConfig, RunConfig, UsageError
+from rayfe.records import EquilibrateRequest, Outcome
+from rayfe.trajectory.base import WalkFailed
+
+
+class FailsOnce(AnalyticBackend):
+    """Answers NONFINITE at the first attempt of step 2."""
+
+    def equilibrate(self, request: EquilibrateRequest):
+        answer = super().equilibrate(request)
+        if request.key.step == 2 and request.key.attempt == 0:
+            return dataclasses.replace(answer, outcome=Outcome.NONFINITE, weights=())
+        return answer
+
+
+def test_a_numerical_failure_halves_the_step_and_restarts_from_the_last_accepted_weights(tmp_path):
+    rows, end = walk(tmp_path, FailsOnce(A))
+    failed = next(row for row in rows if not row.accepted)
+    again = rows[rows.index(failed) + 1]
+    assert end == "lam_end"
+    assert (failed.step, failed.attempt, failed.outcome, failed.reason) == (2, 0, "NONFINITE", "nonfinite")
+    assert (again.step, again.attempt, again.accepted) == (2, 1, True)
+    assert again.step_length == pytest.approx(0.5 * failed.step_length)
+    assert again.response_age == 0
+    assert again.examples > failed.examples > rows[1].examples
+
+
+class AlwaysFails(AnalyticBackend):
+    def equilibrate(self, request: EquilibrateRequest):
+        answer = super().equilibrate(request)
+        return dataclasses.replace(answer, outcome=Outcome.NONFINITE, weights=()) if request.key.step else answer
+
+
+def test_a_walk_that_cannot_go_on_fails_with_the_reason(tmp_path):
+    with pytest.raises(WalkFailed, match="nonfinite"):
+        walk(tmp_path, AlwaysFails(A))
+
+
+def test_a_step_trains_in_rounds_until_F_falls_no_more_than_its_tolerance(tmp_path):
+    backend = AnalyticBackend(A, lag=0.5)
+    once, _ = walk(tmp_path / "once", backend, steps=6)
+    kinds = {"equilibration": EquilibrationConfig(gap=1e-6, rounds=12)}
+    rounds, _ = walk(tmp_path / "rounds", backend, steps=6, **kinds)
+    assert all(row.gap is None for row in once)
+    assert all(0.0 <= row.gap <= 1e-6 * row.F_end for row in rounds[1:])
+    exact = [A.F(row.lam, row.gamma) for row in rounds[1:]]
+    assert [row.F for row in rounds[1:]] == pytest.approx(exact, rel=1e-4)
+    off = max(row.F / A.F(row.lam, row.gamma) - 1 for row in once[1:])
+    assert off > 5 * max(row.F / A.F(row.lam, row.gamma) - 1 for row in rounds[1:])
+    assert rounds[-1].examples > once[-1].examples
+
+
+def test_the_response_is_carried_between_refreshes(tmp_path):
+    rows, _ = walk(tmp_path, AnalyticBackend(A), refresh=4)
+    assert [row.response_age for row in rows[:9]] == [0, 1, 2, 3, 0, 1, 2, 3, 0]
+    assert rows[1].C_gamma == rows[0].C_gamma != rows[4].C_gamma
+    assert rows[0].D_lam is None
+
+
+def test_the_papers_stencil_measures_maxwell_and_concavity(tmp_path):
+    rows, _ = walk(tmp_path, AnalyticBackend(A), stencil="paper", refresh=1)
+    assert all(abs(row.maxwell_gap) < 0.02 * abs(row.C_lam) for row in rows)
+    assert all(row.hess_max_eig < 0 for row in rows)
+    assert all(abs(row.first_law_residual) < 1e-2 for row in rows[1:])
+
+
+@pytest.mark.parametrize("process", ["iso-classification", "iso-functional"])
+def test_exact_derivatives_walk_without_neighbours_and_say_how_far_from_equilibrium_they_are(tmp_path, process):
+    options = {"process": process, "derivatives": "implicit", "refresh": 2, "steps": 10, "lam": (0.5,), "gamma": (2.0,)}
+    options |= {"functional": (1.0, 0.5, 1.0), "tolerance": 1e-3, "step_length": 0.1}
+    rows, _ = walk(tmp_path / "exact", AnalyticBackend(A), **options)
+    assert all(row.D_lam == pytest.approx(A.D_lam(row.lam, row.gamma), rel=0.1) for row in rows if row.response_age == 0)
+    assert all(abs(row.held_drift) < 1e-3 for row in rows[1:] if row.accepted)
+    assert {row.decrement is None for row in rows if row.response_age == 0} == {False}
+    lagging, _ = walk(tmp_path / "lagging", AnalyticBackend(A, lag=0.3), **options)
+    assert max(row.decrement for row in lagging if row.decrement is not None) > 1e-6
+    assert max(row.decrement for row in rows if row.decrement is not None) < 1e-9
+
+
+def test_exact_derivatives_in_t_do_not_exist_and_are_refused():
+    with pytest.raises(UsageError, match="--derivatives"):
+        RunConfig(process="constant-rate", derivatives="implicit")
