@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -146,7 +145,7 @@ def test_a_failed_trajectory_is_named_and_exits_1(capsys: pytest.CaptureFixture[
 def test_interrupts_have_their_exit_codes_and_say_how_to_go_on(
     capsys: pytest.CaptureFixture[str], runner: Any, signals: type[BaseException], interrupt: bool
 ) -> None:
-    def stops(*_: object) -> Iterator[None]:
+    def stops(*_: object) -> NoReturn:
         raise KeyboardInterrupt if interrupt else signals()
 
     runner(stops)

@@ -71,10 +71,11 @@ def test_a_table_of_an_older_version_reads_with_none_for_its_missing_columns() -
 def test_a_damaged_value_or_column_name_is_noticed() -> None:
     data = tables.encode([step_record(0, R=0.1, val_accuracy=0.5)], StepRecord)
     for text in (NAME.encode(), np.float64(0.1).tobytes(), b"val_accuracy"):
-        start = 0
-        while (start := data.find(text, start) + 1) > 0:
+        places = [place for place in range(len(data)) if data.startswith(text, place)]
+        assert places
+        for place in places:
             damaged = bytearray(data)
-            damaged[start] ^= 4
+            damaged[place] ^= 4
             try:
                 assert tables.decode(bytes(damaged), StepRecord) == [
                     step_record(0, R=0.1, val_accuracy=0.5)

@@ -44,7 +44,7 @@ def test_near_the_end_seek_converges_quadratically(tmp_path):
 
 
 def test_a_point_beyond_the_surface_is_called_unreachable(tmp_path):
-    """On surface B lam D - gamma C = 0, so C alone fixes gamma's product, and D below its bound has no multipliers."""
+    """On surface C, D is that large only where C is, too: whether the search runs away or meets a singular Hessian, it says so."""
     rows, end = walk(tmp_path, AnalyticBackend(C), seek=("D=40.0", "C=0.001"), steps=200)
     assert end in ("unreachable", "singular")
     assert rows[-1].reason == end
