@@ -1,5 +1,6 @@
 """Without settles the error of gamma is what the predicted velocity leaves: of first order, or of second."""
 
+import dataclasses
 import math
 
 import pytest
@@ -43,3 +44,26 @@ def test_with_the_response_of_the_step_before_it_is_of_second_order_at_the_same_
 def test_order_two_is_refused_where_settles_give_it_anyway():
     with pytest.raises(UsageError, match="--order 2"):
         RunConfig(order=2, refresh=1)
+
+
+class Blurred(AnalyticBackend):
+    """D of gamma's neighbours says that C responds to lam twice as much as it does (C_lam = D_gamma)."""
+
+    def measure(self, request):
+        answer = super().measure(request)
+        centre = {reading.split: reading for reading in answer.readings if reading.replica == "centre"}
+        readings = [
+            dataclasses.replace(reading, D=2.0 * reading.D - centre[reading.split].D)
+            if reading.replica.startswith("gamma")
+            else reading
+            for reading in answer.readings
+        ]
+        return dataclasses.replace(answer, readings=tuple(readings))
+
+
+def test_a_settled_walk_is_predicted_by_the_way_it_went_whatever_its_response_says(tmp_path):
+    rows, end = walk(tmp_path, Blurred(A), neighbours=StencilConfig(gamma_delta=0.3))
+    missed = [abs(row.settle_shift) / row.gamma for row in rows[1:]]
+    assert end == "lam_end"
+    assert missed[0] > 0.03
+    assert max(missed[1:]) < 0.2 * missed[0]
