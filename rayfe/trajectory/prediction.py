@@ -37,8 +37,8 @@ def predicted_velocity(process: Process, rows: Sequence[StepRecord], config: Run
 
 
 def _branch(rows: Sequence[StepRecord]) -> Sequence[StepRecord]:
-    """The rows since the last renewal, which is a step of no length to another branch."""
-    begins = [place for place, row in enumerate(rows) if row.step_length == 0.0]
+    """The rows since the last one on another branch: a renewal, a step of no length, or a step from an earlier model."""
+    begins = [place for place, row in enumerate(rows) if row.step_length == 0.0 or row.restarted_from is not None]
     return rows[begins[-1] :] if begins else rows
 
 
@@ -67,7 +67,7 @@ def _mean_velocity(process: IsoClassification, rows: Sequence[StepRecord]) -> Ve
 
     The response is that of an equilibration of T updates, with noise that repeats until the next refresh: over the 66 steps of
     four walks on MNIST it and the last settle's shift missed the next gamma by 3.9 % (root mean square), this slope by 2.9 %
-    (analysis/results/mnist-walk and mnist-walk-without-renewal).
+    (`tests/trajectory/test_prediction.py`, rows of analysis/results/mnist-walk and mnist-walk-without-renewal).
     """
     first, last = rows[0], rows[-1]
     gone = sum(number(row.step_length) for row in rows[1:])

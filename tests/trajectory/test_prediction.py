@@ -2,12 +2,19 @@
 
 import dataclasses
 import math
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from analytic_walks import A, walk
 from rayfe.backend.analytic import AnalyticBackend
 from rayfe.config import RunConfig, StencilConfig, UsageError
+from rayfe.store import Store
+from rayfe.surface.process import IsoClassification
+from rayfe.trajectory import prediction
+
+RESULTS = Path(__file__).resolve().parents[2] / "analysis" / "results"
 
 
 def error_of_euler(folder, length, delta=1e-4, **options):
@@ -67,3 +74,23 @@ def test_a_settled_walk_is_predicted_by_the_way_it_went_whatever_its_response_sa
     assert end == "lam_end"
     assert missed[0] > 0.03
     assert max(missed[1:]) < 0.2 * missed[0]
+
+
+def test_on_stored_walks_the_way_of_two_steps_predicts_better_than_the_response():
+    """The numbers of `prediction._mean_velocity`, from the rows of four walks on MNIST."""
+    misses = []
+    for folder in ("mnist-walk", "mnist-walk-without-renewal"):
+        store = Store(str(RESULTS / folder))
+        for name in store.trajectories():
+            rows = [row for row in store.rows(name) if row.accepted]
+            process = IsoClassification(3.5)
+            for first, _, last, wanted in zip(rows, rows[1:], rows[2:], rows[3:], strict=False):
+                way = rows[rows.index(first) : rows.index(last) + 1]
+                if all(row.step_length for row in (*way[1:], wanted)):
+                    found = prediction.predicted_velocity(process, way, RunConfig(), wanted.step_length)
+                    response = prediction._velocity(process, way[-2:])
+                    gammas = [last.gamma + velocity.gamma * wanted.step_length for velocity in (response, found)]
+                    misses.append([gamma / wanted.gamma - 1.0 for gamma in gammas])
+    by_response, by_way = np.sqrt(np.mean(np.square(misses), axis=0))
+    assert len(misses) == 66
+    assert (by_response, by_way) == pytest.approx((0.039, 0.029), abs=5e-4)
