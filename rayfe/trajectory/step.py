@@ -30,6 +30,7 @@ from rayfe.surface.response import chart_defect, response_of
 from rayfe.surface.stencil import centre_only, neighbours
 from rayfe.surface.stepper import moved_on
 from rayfe.trajectory.chart import (
+    SETTLED,
     Aims,
     Tangents,
     moved,
@@ -40,8 +41,6 @@ from rayfe.trajectory.chart import (
     worst_miss,
 )
 
-NEAR = 0.5
-"""Part of the tolerance within which a settle that ended at its chart's bound is near enough."""
 RISE = 0.02
 """J may rise by this fraction of itself during an equilibration; more means that it did not equilibrate."""
 
@@ -112,7 +111,7 @@ def take_step(
         columns |= {"C_before_settle": settled.before.C, "settle_shift": settled.shift["gamma"]}
         columns |= {"settle_shift_lam": settled.shift.get("lam")}
         chart = dataclasses.replace(chart, weights=settled.weights)
-        if used < 1.0 or move == moves or worst_miss(aims, settled.after) <= NEAR * config.tolerance:
+        if used < 1.0 or move == moves or worst_miss(aims, settled.after) <= SETTLED * config.tolerance:
             point = at
             break
         point = moved_on(point, at, newton_step(aims, at, settled.after, chart.response))
