@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from rayfe.records import Outcome, Point, Velocity
 from rayfe.surface.process import Process
 
-MOVES = 2
-"""Moves beyond the bounds of its chart that one attempt makes before the step is halved."""
+MOVES = 3
+"""Moves beyond the bounds of its chart that one attempt makes before the step is halved; only the last has a stencil, which
+costs as much as two or four moves without one."""
 CHANCE = 3.0
 """Standard errors of the judging draws by which a model that is settled well may be off: the settle's own draws, which are as
 many, put it off as well, so that this is about two of both together. A shorter step has the same draws."""
