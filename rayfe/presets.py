@@ -129,7 +129,7 @@ def fig5_quick() -> RunConfig:
         step_growth=2.0,
         tolerance=0.02,
         refresh=5,
-        neighbours=StencilConfig(gamma_delta=0.3, lam_delta=0.15),
+        neighbours=StencilConfig(gamma_delta=0.3, lam_delta=0.15, reach=1.0),
         method_epochs=20.0,
         method_interval=4.0,
         measure=MeasureConfig(head_draws=32, settle_size=6000, slope_size=4000),
@@ -172,7 +172,7 @@ def fig6_quick() -> RunConfig:
         model=NARROW_RESNET,
         method_epochs=60.0,
         method_interval=4.0,
-        neighbours=StencilConfig(gamma_delta=0.3),
+        neighbours=StencilConfig(gamma_delta=0.3, reach=1.0),
         equilibration=dataclasses.replace(SMALL, first_epochs=40, epochs=4, batch=64),
         measure=MeasureConfig(chunk=1000, probe_size=1000),
     )

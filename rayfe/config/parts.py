@@ -201,7 +201,7 @@ class MeasureConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class StencilConfig:
-    """Where the neighbours of a point lie (finite differences of sec. 3.1)."""
+    """Where the neighbours of a point lie (finite differences of sec. 3.1), and how far their chart is trusted."""
 
     gamma_delta: float = 0.1
     """Distance of the gamma neighbours, as a fraction of gamma."""
@@ -210,9 +210,15 @@ class StencilConfig:
     t_delta: float | None = None
     """Distance of neighbours in t, trained only as a check of D_t and C_t; none without it."""
 
+    reach: float = 2.0
+    """How far a settle may move along the neighbours' tangents, in their distances; beyond it the model is trained again."""
+
     def __post_init__(self) -> None:
         fraction("neighbours.gamma_delta", self.gamma_delta)
         fraction("neighbours.lam_delta", self.lam_delta)
+        widest = max(self.gamma_delta, self.lam_delta)
+        fix = f"must be positive and below {1 / widest:.3g}: a settle may not take a multiplier to 0"
+        require(0 < self.reach < 1 / widest, "neighbours.reach", self.reach, fix)
         if self.t_delta is not None:
             fraction("neighbours.t_delta", self.t_delta)
 

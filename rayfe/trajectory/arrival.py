@@ -78,7 +78,7 @@ def arrive(
             targets=(C,),
             scales=(C,),
             jacobian=((response.C_gamma,),),
-            reach={"gamma": config.neighbours.gamma_delta * point.gamma},
+            reach={"gamma": config.neighbours.reach * config.neighbours.gamma_delta * point.gamma},
             split=config.held_on,
         )
         settled = work.settled((yield settle))

@@ -75,9 +75,9 @@ def moved(weights: Weights, tangents: Tangents, here: Point, there: Point) -> We
 def settle_request(
     config: RunConfig, key: StepKey, aims: Aims, weights: Weights, tangents: Tangents, point: Point, response: Response
 ) -> SettleRequest:
-    """Settle what is held within the stencil's reach, starting from the response."""
+    """Settle what is held within the chart's reach, starting from the response."""
     process, delta = aims.process, config.neighbours
-    reach = {"gamma": delta.gamma_delta * point.gamma, "lam": delta.lam_delta * point.lam}
+    reach = {"gamma": delta.reach * delta.gamma_delta * point.gamma, "lam": delta.reach * delta.lam_delta * point.lam}
     return SettleRequest(
         key=key,
         weights=weights,

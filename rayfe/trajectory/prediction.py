@@ -29,7 +29,7 @@ def predicted_velocity(process: Process, rows: Sequence[StepRecord], config: Run
     here = _point(branch[-1])
     length = min(length, process.left(here))
     if len(branch) > 1 and config.settle and isinstance(process, IsoClassification):
-        return _mean_velocity(process, branch)
+        return _mean_velocity(process, branch, length)
     if len(branch) > 1 and config.order == 2:
         before, last = (process.velocity(_point(row), response_in(row)) for row in branch[-2:])
         return extrapolated(before, last, ratio=length / number(branch[-1].step_length))
@@ -62,8 +62,9 @@ def _velocity(process: Process, rows: Sequence[StepRecord]) -> Velocity:
     return Velocity(lam=velocities[1].lam + beyond_lam, gamma=velocities[1].gamma + beyond)
 
 
-def _mean_velocity(process: IsoClassification, rows: Sequence[StepRecord]) -> Velocity:
-    """Along the mean slope of gamma over the last steps, each of which a settle has put on the surface.
+def _mean_velocity(process: IsoClassification, rows: Sequence[StepRecord], length: float) -> Velocity:
+    """Along the mean slope over the last steps, each of which a settle has put on the surface: that of gamma where it falls,
+    perhaps to zero, and of log gamma where it grows.
 
     The response is that of an equilibration of T updates, with noise that repeats until the next refresh: over the 66 steps of
     four walks on MNIST it and the last settle's shift missed the next gamma by 3.9 % (root mean square), this slope by 2.9 %
@@ -72,7 +73,10 @@ def _mean_velocity(process: IsoClassification, rows: Sequence[StepRecord]) -> Ve
     first, last = rows[0], rows[-1]
     gone = sum(number(row.step_length) for row in rows[1:])
     lam = process.velocity(_point(last), response_in(last)).lam
-    return Velocity(lam=lam, gamma=(last.gamma - first.gamma) / gone)
+    slope = (last.gamma - first.gamma) / gone
+    if last.gamma > first.gamma:
+        slope = last.gamma * math.expm1(math.log(last.gamma / first.gamma) * length / gone) / length
+    return Velocity(lam=lam, gamma=slope)
 
 
 def _secant_velocity(process: Process, rows: Sequence[StepRecord], first: float, length: float) -> Velocity:
