@@ -60,4 +60,4 @@ def test_a_killed_driver_and_a_longer_second_run_end_with_the_rows_of_an_undistu
 
     by_walk = [walk.examples for _, walk in rows(whole).groupby("trajectory")]
     needed, one_step = sum(walk.max() for walk in by_walk), max(walk.diff().max() for walk in by_walk)
-    assert needed < examples(log) <= needed + one_step
+    assert needed < examples(log) <= (needed + one_step) * (1.0 + 1e-12)  # sums are rounded
