@@ -209,7 +209,6 @@ class StencilConfig:
     """Distance of the lam neighbours of stencil paper, as a fraction of lam."""
     t_delta: float | None = None
     """Distance of neighbours in t, trained only as a check of D_t and C_t; none without it."""
-
     reach: float = 2.0
     """How far a settle may move along the neighbours' tangents, in their distances; beyond it the model is trained again."""
 
