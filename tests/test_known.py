@@ -31,7 +31,7 @@ def test_a_run_is_told_of_others_of_the_same_data_and_model(
         rows["gamma"].to_numpy()[:, None] * known["C"].to_numpy()
     )
     assert (rows["excess"][1:] >= (rows["F"] - bound.min(axis=1))[1:] - 1e-6).all()
-    assert rows["excess"].iloc[1:].min() > 0.0
+    assert rows["excess"].iloc[1:].max() > 0.0  # not at every step: the walk may overtake the other run's models
     assert isoc(*told) == ""  # the same command goes on
 
     assert "--known-runs" in isoc("--out", "b") and "models are not those" in isoc("--out", "b")
