@@ -27,6 +27,13 @@ STYLES: Mapping[str, tuple[str, str]] = MappingProxyType(
         "augmented": ("#0072B2", "X"),
         "geco": ("#CC79A7", "*"),
         "nupi-scratch": ("#009E73", "P"),
+        "variant-a": ("#000000", "s"),
+        "variant-b": ("#999999", "o"),
+        "variant-c": ("#56B4E9", "v"),
+        "variant-c2": ("#56B4E9", "^"),
+        "variant-d": ("#0072B2", "P"),
+        "variant-e": ("#D55E00", "d"),
+        "variant-f": ("#CC79A7", "*"),
     }
 )
 """Colour and marker by method; colours that the colour-blind can tell apart."""

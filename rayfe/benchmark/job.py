@@ -16,6 +16,7 @@ import tyro
 
 from rayfe.benchmark import running
 from rayfe.benchmark.settings import LABELS, Settings, defaults
+from rayfe.benchmark.variants import VARIANTS
 from rayfe.config import (
     THREADING,
     DataConfig,
@@ -39,8 +40,9 @@ SHORT = ("rayfe", "rayfe-plain", "paper", "grid", "warm-grid", "heuristic", "nup
 class Options:
     """What to compare, and how much of it."""
 
-    form: Literal["short", "long"] = "short"
-    """short: 6,000 images of MNIST to lam = 0.7, minutes; long: all of MNIST, 20 points to lam = 3.5, hours."""
+    form: Literal["short", "long", "variants"] = "short"
+    """short: 6,000 images of MNIST to lam = 0.7, minutes; long: all of MNIST, 20 points to lam = 3.5, hours; variants: rayfe's
+    own parts one after the other on all of MNIST, 13 points."""
     out: Path | None = None
     """Folder of all runs; runs/benchmark-FORM without it."""
     method: tuple[str, ...] = ()
@@ -49,6 +51,8 @@ class Options:
     """Factors of the epochs, of each method; several make a frontier."""
     limit: float = 10.0
     """A method stops when it has used so many times the examples of rayfe at the first budget."""
+    gamma: float | None = None
+    """gamma of the common start; that of the form without it."""
     seed: int = 0
     """Seed of the common start and of everything after it."""
     points: int | None = None
@@ -87,13 +91,18 @@ class Options:
 
     @property
     def methods(self) -> tuple[str, ...]:
-        return self.method or (SHORT if self.form == "short" else tuple(LABELS))
+        forms = {
+            "short": SHORT,
+            "long": tuple(name for name in LABELS if name not in VARIANTS),
+            "variants": (*VARIANTS, "rayfe"),
+        }
+        return self.method or forms[self.form]
 
 
 def base_config(options: Options) -> RunConfig:
     """The walk of rayfe from which every method's configuration is derived."""
-    base = long_form() if options.form == "long" else short_form()
-    points = options.points or (20 if options.form == "long" else 4)
+    base = {"short": short_form, "long": long_form, "variants": variants_form}[options.form]()
+    points = options.points or {"short": 4, "long": 20, "variants": 13}[options.form]
     lam_end = options.lam_end or base.lam_end
     data = dataclasses.replace(base.data, train_size=options.train_size or base.data.train_size)
     first = options.first_epochs or base.equilibration.first_epochs
@@ -101,6 +110,7 @@ def base_config(options: Options) -> RunConfig:
     length = running.step_length(base.lam[0], lam_end, points)
     return dataclasses.replace(
         base,
+        gamma=base.gamma if options.gamma is None else (options.gamma,),
         seed=(options.seed,),
         lam_end=lam_end,
         step_length=length,
@@ -114,6 +124,14 @@ def base_config(options: Options) -> RunConfig:
 def long_form() -> RunConfig:
     """One start of the preset mnist-walk, on all images."""
     return dataclasses.replace(mnist_walk(), gamma=(4.0,))
+
+
+def variants_form() -> RunConfig:
+    """The long form's start and end with two epochs a point and shorter renewals, so that many walks can be afforded."""
+    base = long_form()
+    equilibration = dataclasses.replace(base.equilibration, first_epochs=40.0, epochs=2.0)
+    renewal = dataclasses.replace(base.renewal, epochs=8.0)
+    return dataclasses.replace(base, equilibration=equilibration, renewal=renewal)
 
 
 def short_form() -> RunConfig:

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from rayfe.benchmark.requests import Rule
+from rayfe.benchmark.variants import VARIANT_LABELS, VARIANTS
 from rayfe.config import RunConfig, UsageError
 
 
@@ -46,11 +47,12 @@ LABELS: Mapping[str, str] = MappingProxyType(
         "augmented": "Cooper, augmented Lagrangian",
         "geco": "GECO",
         "nupi-scratch": "Cooper, nuPI, from scratch at each lam",
+        **VARIANT_LABELS,
     }
 )
 """Methods, as tables and figures call them."""
 SCRATCH = ("grid", "nupi-scratch")
-WALKS = ("rayfe", "rayfe-plain", "paper", "paper-settle")
+WALKS = ("rayfe", "rayfe-plain", "paper", "paper-settle", *VARIANTS)
 
 
 def defaults(base: RunConfig) -> dict[str, Settings]:
@@ -90,6 +92,8 @@ def configured(base: RunConfig, settings: Settings, *, budget: float = 1.0) -> R
         return dataclasses.replace(base, equilibration=changed)
     changed = dataclasses.replace(equilibration, epochs=settings.epochs, learning_rate=settings.learning_rate)
     config = dataclasses.replace(base, equilibration=changed)
+    if method in VARIANTS:
+        return VARIANTS[method](config)
     if method == "rayfe":
         renewal = dataclasses.replace(config.renewal, epochs=budget * config.renewal.epochs)
         return dataclasses.replace(config, renewal=renewal)

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from rayfe.benchmark.figure import STYLES
 from rayfe.benchmark.job import short_form
 from rayfe.benchmark.methods import LARGEST_FACTOR, next_gamma
 from rayfe.benchmark.running import plain, step_length
@@ -35,6 +36,7 @@ def test_every_method_has_settings_and_a_configuration():
     base = short_form()
     settings = defaults(base)
     assert list(settings) == list(LABELS)
+    assert set(STYLES) == set(LABELS)
     for name, found in settings.items():
         config = configured(base, found)
         assert found.method == name
