@@ -21,7 +21,7 @@ from rayfe.equilibrate.certify import certify
 from rayfe.equilibrate.implicit import PRODUCT_COST, Curvature, derivatives, draw_parts
 from rayfe.equilibrate.measure import FORWARD, read, read_draws, reading_cost, recompute_statistics, slope_in_t
 from rayfe.equilibrate.replicas import Replicas, load_weights, make_replicas, weights_of
-from rayfe.equilibrate.schedule import first_rate, walk_rate
+from rayfe.equilibrate.schedule import constant_rate, first_rate, walk_rate
 from rayfe.equilibrate.settle import find_shift, settled_weights
 from rayfe.equilibrate.train import Keeper, Probe, train
 from rayfe.model.objective import draw_noise, training_cost
@@ -119,6 +119,7 @@ class InlineBackend(Backend):
             noise=generator(self._device, key.seed, key.trajectory, key.step, key.attempt, phase, "noise"),
             preconditioner=request.preconditioner if config.carry_preconditioner else None,
             probe=probe,
+            long=annealing is not None,
             keeper=self._keeper,
         )
         per_update = config.batch * training_cost(config.decoder_draws) * replicas.count
@@ -133,7 +134,7 @@ class InlineBackend(Backend):
     def _learning_rate(self, annealing: Annealing | None) -> Callable[[float], float]:
         config = self._config.equilibration
         if annealing is None:
-            return lambda u: walk_rate(u, maximum=config.learning_rate)
+            return partial(walk_rate if config.schedule == "paper" else constant_rate, maximum=config.learning_rate)
         begin, width = annealing.begin / annealing.epochs, (annealing.end - annealing.begin) / annealing.epochs
         initial, schedule = config.first_learning_rate, config.first_schedule
         return lambda u: first_rate(begin + width * u, initial=initial, schedule=schedule)

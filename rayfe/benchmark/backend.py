@@ -8,8 +8,8 @@ from rayfe.benchmark.multipliers import make_rule
 from rayfe.benchmark.requests import Constrained, ConstrainRequest
 from rayfe.data.batches import generator
 from rayfe.equilibrate.measure import read_draws, reading_cost
+from rayfe.equilibrate.optimizer import left_by, make_optimizer
 from rayfe.equilibrate.replicas import Replicas, make_replicas
-from rayfe.equilibrate.train import adam, second_moments
 from rayfe.model.objective import training_cost
 from rayfe.records import Equilibrated, EquilibrateRequest, Outcome, Split, StepKey
 
@@ -33,7 +33,7 @@ class BenchmarkBackend(InlineBackend):
         rates = [rate((update + 0.5) / updates) for update in range(updates)]
         model = self._start(replica, key)
         replicas = make_replicas([model], self._device)
-        optimizer = adam(replicas, request.preconditioner, beta=config.second_moment_decay)
+        optimizer = make_optimizer(replicas, request.preconditioner, config, renews=annealing is not None)
         first = round(request.hold * updates)
         weights = [0.0] * first + [value / max(rates) for value in rates[first:]]
         rule = make_rule(optimizer, request.rule, gamma=replica.point.gamma, C=request.C, steps=sum(weights))
@@ -59,7 +59,7 @@ class BenchmarkBackend(InlineBackend):
         return Constrained(
             outcome=Outcome.OK if ended.finite else Outcome.NONFINITE,
             weights=replicas.weights() if ended.finite else (),
-            preconditioner=second_moments(replicas, optimizer) if keep else None,
+            preconditioner=left_by(optimizer, replicas) if keep else None,
             readings=(),
             examples=ended.updates * config.batch * training_cost(config.decoder_draws) + cost.examples,
             gamma=rule.gamma,

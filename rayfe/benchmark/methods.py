@@ -37,8 +37,8 @@ class WarmGrid(PointByPoint):
 
     follows = False
 
-    def _reach(self, work: Work, at: Point, weights: Weights, second_moment: Weights | None) -> Parts:
-        return (yield from self._train(work, at, weights, second_moment))
+    def _reach(self, work: Work, at: Point, weights: Weights, preconditioner: Weights | None) -> Parts:
+        return (yield from self._train(work, at, weights, preconditioner))
 
 
 class Heuristic(PointByPoint):
@@ -48,11 +48,11 @@ class Heuristic(PointByPoint):
     def lams(self) -> np.ndarray:
         return np.linspace(self.start.lam, self._config.lam_end, len(super().lams) + 1)[1:]
 
-    def _reach(self, work: Work, at: Point, weights: Weights, second_moment: Weights | None) -> Parts:
+    def _reach(self, work: Work, at: Point, weights: Weights, preconditioner: Weights | None) -> Parts:
         for attempt in range(RAISES + 1):
             point = Point(lam=at.lam, gamma=at.gamma + attempt * RAISE)
-            reached = yield from self._train(work, point, weights, second_moment)
-            weights, second_moment = reached.weights, reached.second_moment
+            reached = yield from self._train(work, point, weights, preconditioner)
+            weights, preconditioner = reached.weights, reached.preconditioner
             replica = Replica(name="centre", point=point, weights=weights)
             read = work.measured((yield settle_reading(work, (replica,))))
             if read.readings[0].C <= self.C0:
@@ -63,19 +63,19 @@ class Heuristic(PointByPoint):
 class ConstrainedPath(PointByPoint):
     """min R + lam D subject to C = C0 at each lam, from the model and the multiplier of the last one."""
 
-    def _reach(self, work: Work, at: Point, weights: Weights, second_moment: Weights | None) -> Parts:
+    def _reach(self, work: Work, at: Point, weights: Weights, preconditioner: Weights | None) -> Parts:
         ratio = unpack(self._carry, "kept").get("ratio", np.array(1.0))
         replica = Replica(name="centre", point=at, weights=weights)
-        return (yield from self._constrain(work, replica, second_moment, annealing=None, ratio=float(ratio)))
+        return (yield from self._constrain(work, replica, preconditioner, annealing=None, ratio=float(ratio)))
 
     def _constrain(
-        self, work: Work, replica: Replica, second_moment: Weights | None, *, annealing: Annealing | None, ratio: float
+        self, work: Work, replica: Replica, preconditioner: Weights | None, *, annealing: Annealing | None, ratio: float
     ) -> Parts:
         assert self._settings.rule is not None
         request = ConstrainRequest(
             key=work.key,
             replicas=(replica,),
-            preconditioner=second_moment,
+            preconditioner=preconditioner,
             annealing=annealing,
             rule=self._settings.rule,
             C=self.C0,
@@ -89,7 +89,7 @@ class ConstrainedPath(PointByPoint):
         return Reached(
             point=Point(lam=replica.point.lam, gamma=gamma),
             weights=answer.weights[0],
-            second_moment=answer.preconditioner,
+            preconditioner=answer.preconditioner,
             kept={"ratio": np.array(answer.ratio)},
         )
 
@@ -119,7 +119,7 @@ class Grid(ConstrainedPath):
         reached, chart = yield from stencil(self._config, work, reached, {})
         return (yield from self._settled(work, reached, chart))
 
-    def _reach(self, work: Work, at: Point, weights: Weights, second_moment: Weights | None) -> Parts:
+    def _reach(self, work: Work, at: Point, weights: Weights, preconditioner: Weights | None) -> Parts:
         epochs = self._config.equilibration.first_epochs
         whole = Annealing(epochs=epochs, begin=0.0, end=epochs)
         replica = Replica(name="centre", point=at, weights=None)
@@ -128,7 +128,7 @@ class Grid(ConstrainedPath):
         request = EquilibrateRequest(key=work.key, replicas=(replica,), annealing=whole)
         trained = work.equilibrated((yield request))
         self._require(trained.outcome)
-        return Reached(point=at, weights=trained.weights[0], second_moment=trained.preconditioner)
+        return Reached(point=at, weights=trained.weights[0], preconditioner=trained.preconditioner)
 
 
 def next_gamma(tried: Sequence[tuple[float, float]], *, first: float, C0: float) -> float:

@@ -47,7 +47,7 @@ class Reached:
 
     point: Point
     weights: Weights
-    second_moment: Weights | None
+    preconditioner: Weights | None
     kept: Weights | None = None
     """What the method itself needs at the next point, as named arrays."""
 
@@ -110,7 +110,7 @@ class PointByPoint(Trajectory):
         assert path is not None
         gamma = last.gamma if self.follows else self.start.gamma
         lam = float(self.lams[last.step])
-        moments = unpack(self._carry, "second_moment") or None
+        moments = unpack(self._carry, "preconditioner") or None
         reached = yield from self._reach(work, Point(lam=lam, gamma=gamma), path, moments)
         age = (last.response_age or 0) + 1
         chart = Chart(tangent=unpack(self._carry, "tangent"), response=response_in(last), age=age)
@@ -119,16 +119,16 @@ class PointByPoint(Trajectory):
         return (yield from self._settled(work, reached, chart))
 
     @abc.abstractmethod
-    def _reach(self, work: Work, at: Point, weights: Weights, second_moment: Weights | None) -> Parts:
+    def _reach(self, work: Work, at: Point, weights: Weights, preconditioner: Weights | None) -> Parts:
         """Train from `weights` for the lam of `at`, whose gamma is that of the last point."""
 
-    def _train(self, work: Work, at: Point, weights: Weights, second_moment: Weights | None) -> Parts:
+    def _train(self, work: Work, at: Point, weights: Weights, preconditioner: Weights | None) -> Parts:
         """One equilibration by the walk's schedule."""
         replica = Replica(name="centre", point=at, weights=weights)
-        request = EquilibrateRequest(key=work.key, replicas=(replica,), preconditioner=second_moment)
+        request = EquilibrateRequest(key=work.key, replicas=(replica,), preconditioner=preconditioner)
         trained = work.equilibrated((yield request))
         self._require(trained.outcome)
-        return Reached(point=at, weights=trained.weights[0], second_moment=trained.preconditioner)
+        return Reached(point=at, weights=trained.weights[0], preconditioner=trained.preconditioner)
 
     def _require(self, outcome: Outcome) -> None:
         if outcome is not Outcome.OK:
@@ -146,7 +146,7 @@ class PointByPoint(Trajectory):
         columns |= {"C_before_settle": settled.before.C, "settle_shift": shift}
         carry = pack(
             tangent=chart.tangent,
-            second_moment=reached.second_moment,
+            preconditioner=reached.preconditioner,
             path=None if self.follows else reached.weights,
             start=unpack(self._carry, "start"),
             kept=reached.kept,
@@ -178,7 +178,7 @@ def stencil(
         Replica(name=name, point=at, weights=along(reached.weights, tangent, at.gamma - reached.point.gamma))
         for name, at in points.items()
     )
-    request = EquilibrateRequest(key=work.key, replicas=replicas, preconditioner=reached.second_moment)
+    request = EquilibrateRequest(key=work.key, replicas=replicas, preconditioner=reached.preconditioner)
     trained = work.equilibrated((yield request))
     if trained.outcome is not Outcome.OK:
         raise WalkFailed("the stencil diverged; lower the method's learning rate")
@@ -189,7 +189,7 @@ def stencil(
     )
     read = work.measured((yield settle_reading(work, now)))
     response = response_of({reading.replica: reading for reading in read.readings})
-    after = Reached(point=reached.point, weights=trained.weights[0], second_moment=trained.preconditioner, kept=reached.kept)
+    after = Reached(point=reached.point, weights=trained.weights[0], preconditioner=trained.preconditioner, kept=reached.kept)
     return after, Chart(tangent=tangent, response=response, age=0)
 
 

@@ -105,15 +105,20 @@ class EquilibrationConfig:
     first_learning_rate: float = 1e-3
     """Initial learning rate of the first equilibrium."""
     epochs: float = 2.0
-    """Epochs of one equilibration of the walk: T updates of the schedule u^2 (1-u)^5, u = update / T (sec. 5.1).
-    An epoch has as many examples as the data, of a mixture as the larger of source and target."""
+    """Epochs of one equilibration of the walk, T updates. An epoch has as many examples as the data, of a mixture as the
+    larger of source and target."""
     gap: float | None = None
     """Tolerance of equilibrium, as a fraction of F: a step is trained in rounds of `epochs` until F at its multipliers
     falls by less than this in a round. None: one round, which does not tell."""
     rounds: int = 4
     """At most this many rounds."""
+    schedule: Literal["paper", "average"] = "paper"
+    """Learning rate of the walk's equilibrations: paper: u^2 (1-u)^5, u = update / T (sec. 5.1). average: constant; the
+    result is the mean of the weights over the last three quarters of the updates."""
     learning_rate: float = 1.5e-3
     """Maximum of the walk's schedule."""
+    optimizer: Literal["adam", "soap"] = "adam"
+    """adam, or soap: Adam in the eigenbasis of each matrix's gradients, on its smaller side. The basis is carried along."""
     batch: int = 256
     """Examples in a mini-batch."""
     head_draws: int = 8
@@ -121,9 +126,9 @@ class EquilibrationConfig:
     decoder_draws: Literal[1, 2] = 1
     """Draws of z per example through the decoder; 2: an antithetic pair of one encoding."""
     second_moment_decay: float = 0.99
-    """Adam's beta_2; the paper's Adam has 0.999."""
+    """beta_2 of the optimizer; the paper's Adam has 0.999."""
     carry_preconditioner: bool = True
-    """Start each equilibration from the last one's second moments of Adam instead of from none."""
+    """Start each equilibration with what the last one's optimizer learnt (second moments, bases) instead of with nothing."""
 
     def __post_init__(self) -> None:
         positive("equilibration.first_epochs", self.first_epochs)
@@ -136,6 +141,12 @@ class EquilibrationConfig:
         at_least("equilibration.batch", self.batch, 2)
         fraction("equilibration.second_moment_decay", self.second_moment_decay)
         at_least("equilibration.head_draws", self.head_draws, 1)
+        require(
+            self.optimizer == "adam" or self.carry_preconditioner,
+            "equilibration.optimizer",
+            self.optimizer,
+            "needs bases from the last equilibration, leave --equilibration.no-carry-preconditioner away",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

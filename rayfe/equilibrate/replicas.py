@@ -49,16 +49,18 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
         yield
 
 
-def _like(parameter: Tensor, value: np.ndarray) -> Tensor:
-    """`value`, for each of stacked replicas, laid out in memory as `parameter` is: a fused optimizer goes by addresses."""
+def _like(tensor: Tensor, value: np.ndarray, stacked: bool) -> Tensor:
+    """`value`, for each of `stacked` replicas, laid out in memory as `tensor` is: a fused optimizer goes by addresses."""
     with torch.no_grad():
-        return torch.empty_like(parameter).copy_(torch.from_numpy(np.array(value)))
+        return torch.empty_like(tensor).copy_(torch.from_numpy(np.array(value)).reshape(tensor.shape[stacked:]))
 
 
 class Replicas(abc.ABC):
     """Models that share batches and noise, and the masks of stochastic layers; their number is `count`."""
 
     count: int
+    stacked: bool
+    """Whether a first dimension of each of `parameters()` counts the replicas."""
 
     @abc.abstractmethod
     def parameters(self) -> Mapping[str, Tensor]:
@@ -80,16 +82,24 @@ class Replicas(abc.ABC):
         """Parameters and buffers of each replica."""
 
     @abc.abstractmethod
-    def first(self, tensors: Mapping[str, Tensor]) -> Weights:
-        """From tensors shaped like `parameters()`, those of the first replica, by state-dict name."""
+    def name(self, key: str) -> str:
+        """The name in a model's state dict of the parameter that has this key in `parameters()`."""
 
     @abc.abstractmethod
-    def spread(self, values: Weights) -> Mapping[str, Tensor]:
-        """The opposite of `first`: values of one replica for all, shaped like `parameters()`."""
+    def first(self, tensors: Mapping[str, Tensor]) -> Weights:
+        """From tensors by the keys of `parameters()`, those of the first replica, by state-dict name."""
+
+    def spread(self, values: Weights, like: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """The opposite of `first`: values of one replica for all, those that there are, by key and laid out as in `like`."""
+        return {
+            key: _like(tensor, values[self.name(key)], self.stacked) for key, tensor in like.items() if self.name(key) in values
+        }
 
 
 class Looped(Replicas):
     """One module a replica; also the fastest way for a single replica."""
+
+    stacked = False
 
     def __init__(self, models: Sequence[nn.Module]) -> None:
         self.count = len(models)
@@ -111,15 +121,17 @@ class Looped(Replicas):
     def weights(self) -> tuple[Weights, ...]:
         return tuple(weights_of(objective.model) for objective in self._objectives)
 
-    def first(self, tensors: Mapping[str, Tensor]) -> Weights:
-        return {name[2:]: value.cpu().numpy().copy() for name, value in tensors.items() if name.startswith("0/")}
+    def name(self, key: str) -> str:
+        return key.partition("/")[2]
 
-    def spread(self, values: Weights) -> Mapping[str, Tensor]:
-        return {name: _like(value, values[name.partition("/")[2]]) for name, value in self.parameters().items()}
+    def first(self, tensors: Mapping[str, Tensor]) -> Weights:
+        return {self.name(key): value.cpu().numpy().copy() for key, value in tensors.items() if key.startswith("0/")}
 
 
 class Stacked(Replicas):
     """All replicas in one batched module (torch.func.vmap over stacked parameters and buffers)."""
+
+    stacked = True
 
     def __init__(self, models: Sequence[nn.Module]) -> None:
         self.count = len(models)
@@ -155,11 +167,11 @@ class Stacked(Replicas):
             for i in range(self.count)
         )
 
-    def first(self, tensors: Mapping[str, Tensor]) -> Weights:
-        return {name.removeprefix("model."): value[0].cpu().numpy().copy() for name, value in tensors.items()}
+    def name(self, key: str) -> str:
+        return key.removeprefix("model.")
 
-    def spread(self, values: Weights) -> Mapping[str, Tensor]:
-        return {name: _like(value, values[name.removeprefix("model.")]) for name, value in self._parameters.items()}
+    def first(self, tensors: Mapping[str, Tensor]) -> Weights:
+        return {self.name(key): value[0].cpu().numpy().copy() for key, value in tensors.items()}
 
 
 def make_replicas(models: Sequence[nn.Module], device: torch.device) -> Replicas:

@@ -7,11 +7,18 @@ from typing import Literal
 
 PEAK = 2.0 / 7.0
 """Where u^2 (1-u)^5 is largest."""
+WARM_UP = 0.05
+"""Part of a training in which a constant rate is reached."""
 
 
 def walk_rate(u: float, *, maximum: float) -> float:
     """eta(u) = u^2 (1-u)^5 of sec. 5.1, scaled so that its largest value is `maximum`; u in [0, 1]."""
     return maximum * u**2 * (1.0 - u) ** 5 / (PEAK**2 * (1.0 - PEAK) ** 5)
+
+
+def constant_rate(u: float, *, maximum: float) -> float:
+    """`maximum` after a linear rise over the first WARM_UP; for trainings whose late iterates are averaged."""
+    return maximum * min(u / WARM_UP, 1.0)
 
 
 def first_rate(u: float, *, initial: float, schedule: Literal["step", "cosine", "linear"]) -> float:

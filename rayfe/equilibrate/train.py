@@ -13,12 +13,11 @@ from torch import Tensor
 from rayfe.config import EquilibrationConfig
 from rayfe.data.batches import derived_seed
 from rayfe.data.device import DeviceExamples
+from rayfe.equilibrate.optimizer import Average, left_by, make_optimizer
 from rayfe.equilibrate.replicas import Replicas
 from rayfe.model.objective import Noise, PerExample, draw_noise
 from rayfe.records import Point, Reading, Split, Weights
 
-CARRIED_STEP = 1e6
-"""Adam's step counter with carried second moments: large, so that they are not bias-corrected again."""
 FINITE_CHECK = 50
 """Updates between looks at whether the loss is finite."""
 
@@ -68,27 +67,33 @@ def train(
     noise: torch.Generator,
     preconditioner: Weights | None,
     probe: Probe,
+    long: bool = False,
     keeper: Keeper | None = None,
 ) -> Trained:
-    """Minimise J = R + lam D + gamma C of every replica by Adam over `batches`, of which there are `updates`.
+    """Minimise J = R + lam D + gamma C of every replica over `batches`, of which there are `updates`.
 
-    `learning_rate(u)` is the rate at u = (update + 1/2) / updates.
+    `learning_rate(u)` is the rate at u = (update + 1/2) / updates. Unless the training is a `long`, annealed one, schedule
+    `average` makes the mean of the late iterates the result. `preconditioner` is what the last training left.
 
     Stochastic layers draw from the seed of `noise` and the number of the update, without advancing `noise`. With what
     `keeper` has kept the training goes on there, and ends with the same bytes.
     """
-    optimizer = adam(replicas, preconditioner, beta=config.second_moment_decay)
     like = probe.examples.x
     lam = torch.tensor([point.lam for point in points], dtype=like.dtype, device=like.device)
     gamma = torch.tensor([point.gamma for point in points], dtype=like.dtype, device=like.device)
+    readings = read_probe(replicas, points, probe, update=0) if 0 in probe.updates else []
+    average = Average(replicas, updates) if config.schedule == "average" and not long else None
+    if average:
+        average.start(preconditioner)
+    optimizer = make_optimizer(replicas, preconditioner, config, renews=long)
     kept = keeper.load() if keeper else None
-    begin, readings = _restore(kept, replicas, optimizer, noise) if kept else (0, [])
+    begin, readings = _restore(kept, replicas, optimizer, noise) if kept else (0, readings)
     for update, batch in enumerate(batches):
         if update < begin:
             continue
         if keeper and update > begin and keeper.due(update, updates):
             keeper.save(_state(update, replicas, optimizer, noise, readings))
-        if update in probe.updates:
+        if update > 0 and update in probe.updates:
             readings += read_probe(replicas, points, probe, update=update)
         set_rate(optimizer, learning_rate((update + 0.5) / updates))
         draws = draw_noise(
@@ -108,23 +113,26 @@ def train(
         optimizer.zero_grad(set_to_none=True)
         total.backward()
         optimizer.step()
+        if average:
+            average.see(update)
+    left = {**left_by(optimizer, replicas), **(average.finish() if average else {})}
     last = read_probe(replicas, points, probe, update=updates)
     return Trained(
         finite=all(torch.isfinite(torch.tensor(reading.F)) for reading in last),
-        preconditioner=second_moments(replicas, optimizer),
+        preconditioner=left,
         readings=(*readings, *last),
         updates=updates,
     )
 
 
 def _state(
-    update: int, replicas: Replicas, optimizer: torch.optim.Adam, noise: torch.Generator, readings: list[Reading]
+    update: int, replicas: Replicas, optimizer: torch.optim.Optimizer, noise: torch.Generator, readings: list[Reading]
 ) -> dict[str, Any]:
     """Everything that the rest of a training depends on, as tensors and plain values."""
     return {
         "update": update,
         "tensors": {name: value.detach() for name, value in replicas.tensors().items()},
-        "optimizer": optimizer.state_dict()["state"],
+        "optimizer": optimizer.state_dict(),
         "noise": noise.get_state(),
         "readings": [dataclasses.asdict(reading) | {"split": str(reading.split)} for reading in readings],
     }
@@ -132,12 +140,12 @@ def _state(
 
 @torch.no_grad()
 def _restore(
-    state: dict[str, Any], replicas: Replicas, optimizer: torch.optim.Adam, noise: torch.Generator
+    state: dict[str, Any], replicas: Replicas, optimizer: torch.optim.Optimizer, noise: torch.Generator
 ) -> tuple[int, list[Reading]]:
     """The opposite of `_state`: sets weights, optimizer and noise; returns the next update and the readings."""
     for name, value in replicas.tensors().items():
         value.copy_(state["tensors"][name])
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": state["optimizer"]})
+    optimizer.load_state_dict(state["optimizer"])
     noise.set_state(state["noise"].cpu())
     readings = [
         Reading(**{**fields, "split": Split(fields["split"]), "point": Point(**fields["point"])})
@@ -178,28 +186,6 @@ def read_probe(replicas: Replicas, points: Sequence[Point], probe: Probe, *, upd
         )
         for i, (name, point) in enumerate(zip(probe.names, points, strict=True))
     ]
-
-
-def adam(replicas: Replicas, preconditioner: Weights | None, *, beta: float) -> torch.optim.Adam:
-    parameters = replicas.parameters()
-    optimizer = torch.optim.Adam(list(parameters.values()), lr=0.0, betas=(0.9, beta), fused=True)
-    if preconditioner is not None:
-        for name, second_moment in replicas.spread(preconditioner).items():
-            optimizer.state[parameters[name]] = {
-                "step": torch.tensor(CARRIED_STEP, device=second_moment.device if second_moment.is_cuda else None),
-                "exp_avg": torch.zeros_like(second_moment),
-                "exp_avg_sq": second_moment,
-            }
-    return optimizer
-
-
-def second_moments(replicas: Replicas, optimizer: torch.optim.Adam) -> Weights:
-    beta = optimizer.param_groups[0]["betas"][1]
-    moments = {}
-    for name, parameter in replicas.parameters().items():
-        state = optimizer.state[parameter]
-        moments[name] = state["exp_avg_sq"] / (1.0 - beta ** float(state["step"]))
-    return replicas.first(moments)
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

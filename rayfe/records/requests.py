@@ -24,7 +24,7 @@ class EquilibrateRequest:
     key: StepKey
     replicas: tuple[Replica, ...]
     preconditioner: Weights | None = None
-    """Second moments of Adam carried from the last accepted step, shared by all replicas."""
+    """What the optimizer of the last accepted step left, shared by all replicas; its groups are the optimizer's own matter."""
     annealing: Annealing | None = None
     """Part of an annealed training; None: one equilibration by the walk's own schedule."""
     round: int = 0
@@ -36,7 +36,7 @@ class Equilibrated:
     outcome: Outcome
     weights: tuple[Weights, ...]
     preconditioner: Weights | None
-    """The first replica's second moments at the end."""
+    """What the first replica's optimizer leaves to the next training."""
     readings: tuple[Reading, ...]
     """Probe readings at the recorded updates, the first at update 0 and the last at the end."""
     examples: float

@@ -39,12 +39,12 @@ class Arrived:
     point: Point
     weights: Weights
     tangent: Weights
-    second_moment: Weights | None
+    preconditioner: Weights | None
     response: Response
 
 
 def arrive(
-    config: RunConfig, work: Work, point: Point, weights: Weights, second_moment: Weights | None, *, C: float, rounds: int
+    config: RunConfig, work: Work, point: Point, weights: Weights, preconditioner: Weights | None, *, C: float, rounds: int
 ) -> Generator[Request, Answer | None, Arrived | None]:
     """Move gamma until C, measured on the draws of settles, is the wanted one; None if it is not within `rounds`.
 
@@ -60,11 +60,11 @@ def arrive(
         replicas = tuple(
             Replica(name=name, point=at, weights=along(weights, tangent, at.gamma - point.gamma)) for name, at in points.items()
         )
-        request = EquilibrateRequest(key=key, replicas=replicas, preconditioner=second_moment, round=index)
+        request = EquilibrateRequest(key=key, replicas=replicas, preconditioner=preconditioner, round=index)
         trained = work.equilibrated((yield request))
         if trained.outcome is not Outcome.OK:
             return None
-        weights, second_moment = trained.weights[0], trained.preconditioner
+        weights, preconditioner = trained.weights[0], trained.preconditioner
         if stencil:
             tangent = slope(trained.weights[1], trained.weights[2], points["gamma+"].gamma - points["gamma-"].gamma)
             measure = measure_request(work, replicas, trained.weights, "settle", splits=config.steering)
@@ -84,7 +84,7 @@ def arrive(
         settled = work.settled((yield settle))
         at = Point(lam=point.lam, gamma=point.gamma + settled.shift["gamma"], t=point.t)
         if abs(settled.after.C / C - 1.0) <= 0.5 * relative_tolerance(config.tolerance, config.tolerance_floor, C):
-            return Arrived(point=at, weights=settled.weights, tangent=tangent, second_moment=second_moment, response=response)
+            return Arrived(point=at, weights=settled.weights, tangent=tangent, preconditioner=preconditioner, response=response)
         wanted = at.gamma + (C - settled.after.C) / response.C_gamma if response.C_gamma < 0 else LARGEST_FACTOR * at.gamma
         gamma = min(max(wanted, point.gamma / LARGEST_FACTOR), point.gamma * LARGEST_FACTOR)
         weights = along(weights, tangent, gamma - point.gamma)

@@ -75,12 +75,12 @@ class Baseline(Trajectory):
         request = EquilibrateRequest(
             key=work.key,
             replicas=(Replica(name="centre", point=self._point, weights=self._state),),
-            preconditioner=unpack(self._carry, "second_moment") or None,
+            preconditioner=unpack(self._carry, "preconditioner") or None,
             annealing=Annealing(epochs=config.method_epochs, begin=last.step * interval, end=end),
         )
         trained = work.equilibrated((yield request))
         self._require(trained.outcome, "first-learning-rate")
-        carry = pack(second_moment=trained.preconditioner)
+        carry = pack(preconditioner=trained.preconditioner)
         return (yield from self._read(work, trained.weights[0], carry, C_target=last.C_target))
 
     def _read(self, work: Work, weights: Weights | None, carry: Weights, *, C_target: float | None) -> Steps:

@@ -89,7 +89,7 @@ class Seek(Trajectory):
         started = yield from start_equilibrium(self._paper, work, point, moved_by=self._wanted.moved_by, splits=self._judged)
         columns = started.columns | {"process": "seek"} | self._miss_columns(started.held)
         verdict = Verdict(accepted=True, reason=None, next_length=self._config.step_length)
-        carry = pack(**started.chart.tangents, second_moment=started.chart.second_moment)
+        carry = pack(**started.chart.tangents, preconditioner=started.chart.preconditioner)
         return self._commit(work, point, Outcome.OK, verdict, columns, accepted_state=started.state, carry=carry)
 
     def _next_step(self) -> Steps:
@@ -108,7 +108,7 @@ class Seek(Trajectory):
             tangents=carried_tangents(self._carry),
             response=response_in(last),
             response_age=last.response_age or 0,
-            second_moment=unpack(self._carry, "second_moment") or None,
+            preconditioner=unpack(self._carry, "preconditioner") or None,
         )
         aims, splits = self._wanted.aims, self._judged
         found = yield from take_step(self._paper, work, aim, chart, aims, refresh=True, moves=0, splits=splits)
@@ -126,7 +126,7 @@ class Seek(Trajectory):
         verdict = Verdict(accepted=True, reason=None, next_length=longer)
         if not nearer and reached_by(self._config, columns["held_drift"]) is None:
             verdict = dataclasses.replace(shorter, reason="not_nearer")
-        carry = pack(**found.chart.tangents, second_moment=found.chart.second_moment)
+        carry = pack(**found.chart.tangents, preconditioner=found.chart.preconditioner)
         return self._commit(work, found.point, found.outcome, verdict, columns, accepted_state=found.state, carry=carry)
 
     def _miss_columns(self, train: Reading) -> dict[str, Any]:

@@ -77,6 +77,6 @@ def start_equilibrium(
         tangents=tangents,
         response=response,
         response_age=0,
-        second_moment=walk.preconditioner,
+        preconditioner=walk.preconditioner,
     )
     return Started(chart=chart, centre=read["centre"], held=held, state=tested.weights[0], columns=columns)

@@ -54,7 +54,7 @@ class Chart:
     response: Response
     response_age: int
     """Accepted steps since the response and the tangents were measured."""
-    second_moment: Weights | None
+    preconditioner: Weights | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,7 +99,7 @@ def take_step(
         outcome = _outcome(trained, columns["F_start"], columns["F_end"])
         if outcome is not Outcome.OK:
             return Candidate(outcome=outcome, point=point, columns=columns)
-        chart = dataclasses.replace(chart, weights=trained.weights[0], second_moment=trained.preconditioner)
+        chart = dataclasses.replace(chart, weights=trained.weights[0], preconditioner=trained.preconditioner)
         centre = None
         if stencil:
             chart, centre, measured = yield from _charted(config, work, point, chart, aims, replicas, trained)
@@ -171,7 +171,7 @@ def _rounds(
     a `move` have batches and noise of their own.
     """
     tolerance, most = config.equilibration.gap, config.equilibration.rounds
-    weights, moments, columns = start.weights, start.second_moment, dict[str, Any]()
+    weights, moments, columns = start.weights, start.preconditioner, dict[str, Any]()
     for index in range(most if tolerance is not None else 1):
         stencil = refresh and config.derivatives == "stencil" and (tolerance is None or index > 0)
         points = neighbours(point, config.stencil, config.neighbours) if stencil else centre_only(point)

@@ -80,7 +80,7 @@ class Walk(Trajectory):
             "end_D": endpoint.D,
         }
         start = remembered(process_of(config, k=endpoint.k), started.held, started.centre)
-        carry = pack(**started.chart.tangents, second_moment=started.chart.second_moment, start=start)
+        carry = pack(**started.chart.tangents, preconditioner=started.chart.preconditioner, start=start)
         first = Verdict(accepted=True, reason=None, next_length=config.step_length_first or config.step_length)
         return self._commit(work, point, Outcome.OK, first, columns, accepted_state=started.state, carry=carry)
 
@@ -143,7 +143,7 @@ class Walk(Trajectory):
         carry = pack(
             **found.chart.tangents,
             previous=self._state if other is None else None,  # no way leads from the one to the other
-            second_moment=found.chart.second_moment,
+            preconditioner=found.chart.preconditioner,
             start=unpack(self._carry, "start"),
         )
         return self._commit(work, found.point, found.outcome, verdict, columns, accepted_state=found.state, carry=carry)
@@ -187,7 +187,7 @@ class Walk(Trajectory):
             **dict(zip(("held_drift", "held_drift_se"), self._holding.held_miss(judged), strict=True)),
             "excess": excess(self._models, train),
         }
-        carry = pack(tangent=found.tangent, second_moment=found.second_moment, start=unpack(self._carry, "start"))
+        carry = pack(tangent=found.tangent, preconditioner=found.preconditioner, start=unpack(self._carry, "start"))
         held = self._judge(Outcome.OK, judged, 0.0, Proposal(point=found.point, length=length)).accepted
         bound = train.R + here.lam * train.D + here.gamma * train.C
         better = bound < (1.0 - RENEWAL_GAIN) * number(last.F)
@@ -215,7 +215,7 @@ class Walk(Trajectory):
             tangents=carried_tangents(self._carry),
             response=response_in(last),
             response_age=last.response_age or 0,
-            second_moment=unpack(self._carry, "second_moment") or None,
+            preconditioner=unpack(self._carry, "preconditioner") or None,
         )
 
     def _predicted_weights(self, length: float) -> Weights:
