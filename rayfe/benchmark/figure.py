@@ -26,14 +26,17 @@ STYLES: Mapping[str, tuple[str, str]] = MappingProxyType(
         "nupi": ("#0072B2", "P"),
         "augmented": ("#0072B2", "X"),
         "geco": ("#CC79A7", "*"),
+        "nupi-soap": ("#56B4E9", "P"),
         "nupi-scratch": ("#009E73", "P"),
         "variant-a": ("#000000", "s"),
         "variant-b": ("#999999", "o"),
         "variant-c": ("#56B4E9", "v"),
         "variant-c2": ("#56B4E9", "^"),
         "variant-d": ("#0072B2", "P"),
-        "variant-e": ("#D55E00", "d"),
-        "variant-f": ("#CC79A7", "*"),
+        "variant-e": ("#009E73", "X"),
+        "variant-f": ("#D55E00", "d"),
+        "variant-g": ("#D55E00", "^"),
+        "variant-h": ("#CC79A7", "*"),
     }
 )
 """Colour and marker by method; colours that the colour-blind can tell apart."""

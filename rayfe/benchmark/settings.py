@@ -6,11 +6,11 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Literal
 
 from rayfe.benchmark.requests import Rule
 from rayfe.benchmark.variants import VARIANT_LABELS, VARIANTS
-from rayfe.config import RunConfig, UsageError
+from rayfe.config import EquilibrationConfig, RunConfig, UsageError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +22,11 @@ class Settings:
     """Epochs of one training: at each point, or of each model from scratch."""
     learning_rate: float
     """Maximum of the walk's schedule; from scratch the initial rate, linear to 0."""
+    batch: int
+    """Examples in a mini-batch."""
+    optimizer: Literal["adam", "soap"]
+    schedule: Literal["paper", "average"]
+    """Schedule of trainings from an earlier model."""
     rule: Rule | None = None
     """How gamma moves during a training."""
 
@@ -46,6 +51,7 @@ LABELS: Mapping[str, str] = MappingProxyType(
         "nupi": "Cooper, nuPI",
         "augmented": "Cooper, augmented Lagrangian",
         "geco": "GECO",
+        "nupi-soap": "Cooper, nuPI, with rayfe's optimizer",
         "nupi-scratch": "Cooper, nuPI, from scratch at each lam",
         **VARIANT_LABELS,
     }
@@ -55,25 +61,46 @@ SCRATCH = ("grid", "nupi-scratch")
 WALKS = ("rayfe", "rayfe-plain", "paper", "paper-settle", *VARIANTS)
 
 
-def defaults(base: RunConfig) -> dict[str, Settings]:
-    """Settings by method, in terms of the walk's epochs per step and of the first equilibrium's epochs.
+ANNEALED_ADAM = ("variant-a", "variant-b", "variant-c", "variant-c2", "variant-d")
+"""rayfe's own variants that train as the alternatives do."""
+
+
+def defaults(base: RunConfig, adam: EquilibrationConfig) -> dict[str, Settings]:
+    """Settings by method: `base` trains rayfe's walk and models from scratch, `adam` the alternatives.
 
     Learning rates and rules are those of `python jobs/benchmark.py --search`; epochs are varied by budgets.
     """
-    walk, first = base.equilibration, base.equilibration.first_epochs
-    plain = {"epochs": walk.epochs, "learning_rate": walk.learning_rate}
-    scratch: dict[str, Any] = {"epochs": first, "learning_rate": walk.first_learning_rate}
-    nupi = Rule(name="nupi", gain=3.0, proportional=1.0)
-    rules = {"nupi": nupi, "augmented": Rule(name="augmented", gain=3.0, penalty=1.0), "geco": Rule(name="geco", gain=3.0)}
-    found = {name: Settings(method=name, **plain, rule=rules.get(name)) for name in LABELS if name not in SCRATCH}
-    found["paper"] = found["paper-settle"] = Settings(
-        method="paper", epochs=0.4 * walk.epochs, learning_rate=walk.learning_rate
+    walk = base.equilibration
+    others = Settings(
+        method="warm-grid",
+        epochs=walk.epochs,
+        learning_rate=adam.learning_rate,
+        batch=adam.batch,
+        optimizer="adam",
+        schedule="paper",
     )
-    found["paper-settle"] = dataclasses.replace(found["paper"], method="paper-settle")
-    found["heuristic"] = Settings(method="heuristic", epochs=0.2 * walk.epochs, learning_rate=walk.learning_rate)
-    found["grid"] = Settings(method="grid", **scratch)
-    found["nupi-scratch"] = Settings(method="nupi-scratch", **scratch, rule=nupi)
-    return {name: found[name] for name in LABELS}
+    own = dataclasses.replace(
+        others, learning_rate=walk.learning_rate, batch=walk.batch, optimizer=walk.optimizer, schedule=walk.schedule
+    )
+    scratch = dataclasses.replace(own, epochs=walk.first_epochs, learning_rate=walk.first_learning_rate)
+    nupi = Rule(name="nupi", gain=3.0, proportional=1.0)
+    special = {
+        "paper": dataclasses.replace(others, epochs=0.4 * walk.epochs),
+        "paper-settle": dataclasses.replace(others, epochs=0.4 * walk.epochs),
+        "heuristic": dataclasses.replace(others, epochs=0.2 * walk.epochs),
+        "nupi": dataclasses.replace(others, rule=nupi),
+        "nupi-soap": dataclasses.replace(own, schedule="paper", rule=nupi),
+        "augmented": dataclasses.replace(others, rule=Rule(name="augmented", gain=3.0, penalty=1.0)),
+        "geco": dataclasses.replace(others, rule=Rule(name="geco", gain=3.0)),
+        "grid": scratch,
+        "nupi-scratch": dataclasses.replace(scratch, rule=nupi),
+        "variant-e": dataclasses.replace(others, schedule="average"),
+    }
+
+    def found(method: str) -> Settings:
+        return special.get(method, own if method in WALKS and method not in ANNEALED_ADAM else others)
+
+    return {method: dataclasses.replace(found(method), method=method) for method in LABELS}
 
 
 def configured(base: RunConfig, settings: Settings, *, budget: float = 1.0) -> RunConfig:
@@ -81,7 +108,9 @@ def configured(base: RunConfig, settings: Settings, *, budget: float = 1.0) -> R
     method = settings.method
     if method not in LABELS:
         raise UsageError("method", method, f"known are {', '.join(LABELS)}")
-    equilibration = base.equilibration
+    equilibration = dataclasses.replace(
+        base.equilibration, batch=settings.batch, optimizer=settings.optimizer, schedule=settings.schedule
+    )
     if method in SCRATCH:
         changed = dataclasses.replace(
             equilibration,

@@ -13,9 +13,15 @@ GAP = 0.003
 
 
 def _bare(base: RunConfig) -> RunConfig:
-    """One draw of z, no antithetic pair, a cold optimiser with the paper's decay, T fixed, no renewal."""
+    """One draw of z, no antithetic pair, a cold Adam with the paper's decay, T fixed, no renewal."""
     equilibration = dataclasses.replace(
-        base.equilibration, head_draws=1, decoder_draws=1, second_moment_decay=0.999, carry_preconditioner=False, gap=None
+        base.equilibration,
+        head_draws=1,
+        decoder_draws=1,
+        optimizer="adam",
+        second_moment_decay=0.999,
+        carry_preconditioner=False,
+        gap=None,
     )
     renewal = dataclasses.replace(base.renewal, every=None)
     return dataclasses.replace(base, equilibration=equilibration, renewal=renewal)
@@ -54,16 +60,22 @@ def carried(base: RunConfig) -> RunConfig:
     return dataclasses.replace(before, equilibration=equilibration)
 
 
-def adaptive(base: RunConfig) -> RunConfig:
-    """(e) And as many rounds of training as the tolerance of equilibrium needs."""
+def soap(base: RunConfig) -> RunConfig:
+    """(f) And SOAP; (e), averages of late iterates at a constant rate, is `carried` with the schedule of its settings."""
     before = carried(base)
+    return dataclasses.replace(before, equilibration=dataclasses.replace(before.equilibration, optimizer="soap"))
+
+
+def adaptive(base: RunConfig) -> RunConfig:
+    """(g) And as many rounds of training as the tolerance of equilibrium needs."""
+    before = soap(base)
     return dataclasses.replace(before, equilibration=dataclasses.replace(before.equilibration, gap=GAP))
 
 
 def implicit(base: RunConfig) -> RunConfig:
-    """(f) As (d), and tangents and response from Hessian-vector products instead of neighbours."""
+    """(h) As (f), and tangents and response from Hessian-vector products instead of neighbours."""
     solve = ImplicitConfig(examples=6000, iterations=20)
-    return dataclasses.replace(carried(base), derivatives="implicit", implicit=solve)
+    return dataclasses.replace(soap(base), derivatives="implicit", implicit=solve)
 
 
 VARIANTS: Mapping[str, Callable[[RunConfig], RunConfig]] = MappingProxyType(
@@ -73,11 +85,13 @@ VARIANTS: Mapping[str, Callable[[RunConfig], RunConfig]] = MappingProxyType(
         "variant-c": head_draws,
         "variant-c2": antithetic,
         "variant-d": carried,
-        "variant-e": adaptive,
-        "variant-f": implicit,
+        "variant-e": carried,
+        "variant-f": soap,
+        "variant-g": adaptive,
+        "variant-h": implicit,
     }
 )
-"""Configurations by method, derived from the walk's; (g), all of it and renewal, is method rayfe."""
+"""Configurations by method, derived from the walk's with the method's settings; all of it and renewal is method rayfe."""
 VARIANT_LABELS: Mapping[str, str] = MappingProxyType(
     {
         "variant-a": "(a) paper's stencil, fixed T",
@@ -85,7 +99,9 @@ VARIANT_LABELS: Mapping[str, str] = MappingProxyType(
         "variant-c": "(c) and 8 draws of z through the head",
         "variant-c2": "(c') and antithetic pairs",
         "variant-d": "(d) = (c) and carried second moments",
-        "variant-e": "(e) and adaptive budget",
-        "variant-f": "(f) = (d) by implicit tangents",
+        "variant-e": "(e) and averages of late iterates",
+        "variant-f": "(f) and SOAP",
+        "variant-g": "(g) and adaptive budget",
+        "variant-h": "(h) = (f) by implicit tangents",
     }
 )

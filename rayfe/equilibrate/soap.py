@@ -67,8 +67,9 @@ class Rotated:
 
     @property
     def gradient(self) -> Tensor:
-        assert self.parameter.grad is not None
-        return self.parameter.grad.reshape(self.copy.shape)
+        """Zero where the loss does not depend on the parameter."""
+        gradient = self.parameter.grad
+        return torch.zeros_like(self.copy) if gradient is None else gradient.reshape(self.copy.shape)
 
     def sample(self) -> None:
         gradient = self.gradient

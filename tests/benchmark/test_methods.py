@@ -5,13 +5,18 @@ import dataclasses
 import numpy as np
 import pytest
 
+from rayfe.benchmark import settings as settings_of
 from rayfe.benchmark.figure import STYLES
-from rayfe.benchmark.job import short_form
+from rayfe.benchmark.job import SHORT_ADAM, short_form
 from rayfe.benchmark.methods import LARGEST_FACTOR, next_gamma
 from rayfe.benchmark.running import plain, step_length
 from rayfe.benchmark.search import restored, stages
-from rayfe.benchmark.settings import LABELS, SCRATCH, configured, defaults
-from rayfe.config import UsageError
+from rayfe.benchmark.settings import ANNEALED_ADAM, LABELS, SCRATCH, WALKS, Settings, configured
+from rayfe.config import RunConfig, UsageError
+
+
+def defaults(base: RunConfig) -> dict[str, Settings]:
+    return settings_of.defaults(base, SHORT_ADAM)
 
 
 @pytest.mark.parametrize("elasticity", [0.35, 0.7, 1.5])
@@ -41,7 +46,9 @@ def test_every_method_has_settings_and_a_configuration():
         config = configured(base, found)
         assert found.method == name
         assert (config.renewal.every is None) == (name not in ("rayfe", *SCRATCH))
-        assert config.equilibration.batch == base.equilibration.batch
+        own = name in WALKS and name not in ("paper", "paper-settle", "variant-e", *ANNEALED_ADAM)
+        assert config.equilibration.optimizer == ("soap" if own or name in (*SCRATCH, "nupi-soap") else "adam")
+        assert (config.equilibration.schedule == "average") == (own or name in (*SCRATCH, "variant-e"))
 
 
 def test_the_papers_recipe_is_a_configuration_of_the_walk():

@@ -43,7 +43,7 @@ def bench(tmp_path_factory):
 
 def run(bench, method, where, **options):
     folder, begin, make = bench
-    settings = defaults(BASE)[method]
+    settings = defaults(BASE, BASE.equilibration)[method]
     options = {"budget": 1.0, "limit": None, "on_row": lambda row: None, **options}
     run_method(BASE, settings, begin, str(folder / where), make, **options)
     return load_rows(folder / where)
@@ -113,7 +113,7 @@ def test_a_diverging_training_is_named(bench):
     from rayfe.trajectory.base import WalkFailed
 
     folder, begin, make = bench
-    settings = dataclasses.replace(defaults(BASE)["nupi"], learning_rate=1e9)
+    settings = dataclasses.replace(defaults(BASE, BASE.equilibration)["nupi"], learning_rate=1e9)
     with pytest.raises(WalkFailed, match="lower the method's learning rate"):
         run_method(BASE, settings, begin, str(folder / "diverging"), make, budget=1.0, limit=None, on_row=lambda row: None)
     (name,) = Store(folder / "diverging").trajectories()
