@@ -119,7 +119,7 @@ class InlineBackend(Backend):
             noise=generator(self._device, key.seed, key.trajectory, key.step, key.attempt, phase, "noise"),
             preconditioner=request.preconditioner if config.carry_preconditioner else None,
             probe=probe,
-            long=annealing is not None,
+            annealed=annealing is not None,
             keeper=self._keeper,
         )
         per_update = config.batch * training_cost(config.decoder_draws) * replicas.count

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -42,13 +43,14 @@ class Basis:
         return by.T @ values if self.left else values @ by
 
     def renew(self) -> Tensor | None:
-        """Go over to the eigenvectors of the covariance; the turn from the old basis, None if nothing was seen yet.
+        """Go over to the eigenvectors of the covariance; the turn from the old basis. None if nothing was seen yet, or if the
+        training has diverged.
 
         In float64, since the eigenvalues span many orders of magnitude.
         """
-        if not float(self.covariance.trace()) > 0.0:
+        if not 0.0 < float(self.covariance.abs().sum()) < math.inf:
             return None
-        vectors = torch.linalg.eigh(self.covariance.double())[1].to(self.vectors.dtype)
+        vectors = torch.linalg.eigh(self.covariance.double())[1].to(self.vectors.dtype).contiguous()  # as one that was kept
         turn, self.vectors = self.vectors.T @ vectors, vectors
         return turn
 

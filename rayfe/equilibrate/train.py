@@ -67,13 +67,13 @@ def train(
     noise: torch.Generator,
     preconditioner: Weights | None,
     probe: Probe,
-    long: bool = False,
+    annealed: bool = False,
     keeper: Keeper | None = None,
 ) -> Trained:
     """Minimise J = R + lam D + gamma C of every replica over `batches`, of which there are `updates`.
 
-    `learning_rate(u)` is the rate at u = (update + 1/2) / updates. Unless the training is a `long`, annealed one, schedule
-    `average` makes the mean of the late iterates the result. `preconditioner` is what the last training left.
+    `learning_rate(u)` is the rate at u = (update + 1/2) / updates. Unless it ends at 0 (`annealed`, a long training),
+    schedule `average` makes the mean of the late iterates the result. `preconditioner` is what the last training left.
 
     Stochastic layers draw from the seed of `noise` and the number of the update, without advancing `noise`. With what
     `keeper` has kept the training goes on there, and ends with the same bytes.
@@ -82,10 +82,10 @@ def train(
     lam = torch.tensor([point.lam for point in points], dtype=like.dtype, device=like.device)
     gamma = torch.tensor([point.gamma for point in points], dtype=like.dtype, device=like.device)
     readings = read_probe(replicas, points, probe, update=0) if 0 in probe.updates else []
-    average = Average(replicas, updates) if config.schedule == "average" and not long else None
+    average = Average(replicas, updates) if config.schedule == "average" and not annealed else None
     if average:
         average.start(preconditioner)
-    optimizer = make_optimizer(replicas, preconditioner, config, renews=long)
+    optimizer = make_optimizer(replicas, preconditioner, config, renews=annealed)
     kept = keeper.load() if keeper else None
     begin, readings = _restore(kept, replicas, optimizer, noise) if kept else (0, readings)
     for update, batch in enumerate(batches):
@@ -96,15 +96,7 @@ def train(
         if update > 0 and update in probe.updates:
             readings += read_probe(replicas, points, probe, update=update)
         set_rate(optimizer, learning_rate((update + 0.5) / updates))
-        draws = draw_noise(
-            noise,
-            n=config.batch,
-            latent=latent,
-            decoder_draws=config.decoder_draws,
-            head_draws=config.head_draws,
-            dtype=like.dtype,
-        )
-        masks = derived_seed(noise.initial_seed(), "masks", update)
+        draws, masks = _draws(noise, config, latent, like.dtype), derived_seed(noise.initial_seed(), "masks", update)
         J = free_energy(replicas.functionals(batch.x, batch.y, draws, seed=masks, predict=False), lam, gamma)
         # The replicas share no parameters, so the gradient of the sum is each one's own gradient.
         total = J.sum()
@@ -123,6 +115,11 @@ def train(
         readings=(*readings, *last),
         updates=updates,
     )
+
+
+def _draws(noise: torch.Generator, config: EquilibrationConfig, latent: int, dtype: torch.dtype) -> Noise:
+    decoder, head = config.decoder_draws, config.head_draws
+    return draw_noise(noise, n=config.batch, latent=latent, decoder_draws=decoder, head_draws=head, dtype=dtype)
 
 
 def _state(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -26,13 +26,22 @@ MLP = ModelConfig(hidden=24, latent=4, dropout=0.2)
 RESNET = ModelConfig(name="resnet", width=2, latent=4, classifier_hidden=0)
 
 
-def config(model: ModelConfig = MLP) -> RunConfig:
+MODELS: Any = pytest.mark.parametrize("model", [MLP, RESNET], ids=["mlp", "resnet"])
+OPTIMIZERS: Any = pytest.mark.parametrize("optimizer", ["adam", "soap"])
+
+
+def config(model: ModelConfig = MLP, optimizer: Literal["adam", "soap"] = "adam") -> RunConfig:
     return RunConfig(
         threads=1,
         data=DataConfig(name="digits"),
         model=model,
         equilibration=EquilibrationConfig(
-            first_epochs=2, batch=64, first_schedule="linear", first_learning_rate=1e-2, decoder_draws=2
+            first_epochs=2,
+            batch=64,
+            first_schedule="linear",
+            first_learning_rate=1e-2,
+            decoder_draws=2,
+            optimizer=optimizer,
         ),
         measure=MeasureConfig(probe_size=200),
     )
@@ -71,9 +80,12 @@ def largest_difference(one: Equilibrated, other: Equilibrated) -> float:
     return max(float(np.abs(weights[name] - others[name]).max()) for name in weights)
 
 
-@pytest.mark.parametrize("model", [MLP, RESNET], ids=["mlp", "resnet"])
-def test_two_processes_train_the_model_of_one_up_to_rounding(tmp_path: Path, model: ModelConfig) -> None:
-    run = config(model)
+@MODELS
+@OPTIMIZERS
+def test_two_processes_train_the_model_of_one_up_to_rounding(
+    tmp_path: Path, model: ModelConfig, optimizer: Literal["adam", "soap"]
+) -> None:
+    run = config(model, optimizer)
     single, (first, second) = alone(run), together(2, tmp_path, run)
     assert largest_difference(first, second) == 0.0
     assert first.readings == second.readings
@@ -107,9 +119,12 @@ class Memory:
             raise Cut
 
 
-@pytest.mark.parametrize("model", [MLP, RESNET], ids=["mlp", "resnet"])
-def test_a_training_that_was_cut_short_goes_on_and_ends_with_the_same_bytes(tmp_path: Path, model: ModelConfig) -> None:
-    run = config(model)
+@MODELS
+@OPTIMIZERS
+def test_a_training_that_was_cut_short_goes_on_and_ends_with_the_same_bytes(
+    tmp_path: Path, model: ModelConfig, optimizer: Literal["adam", "soap"]
+) -> None:
+    run = config(model, optimizer)
     whole = alone(run)
     with pytest.raises(Cut):
         alone(run, keeper=Memory(tmp_path / "state", cuts=2))

@@ -121,8 +121,9 @@ def test_another_step_has_other_batches(backend, started):
     assert backend.equilibrate(request).readings[-1].F != backend.equilibrate(other).readings[-1].F
 
 
-def test_a_diverging_equilibration_is_an_outcome(digits):
-    wild = InlineBackend(small_config(first_learning_rate=1e30), digits)
+@pytest.mark.parametrize("optimizer", ["adam", "soap"])
+def test_a_diverging_equilibration_is_an_outcome(digits, optimizer):
+    wild = InlineBackend(small_config(first_learning_rate=1e30, optimizer=optimizer), digits)
     answer = wild.equilibrate(
         EquilibrateRequest(
             key=KEY,
