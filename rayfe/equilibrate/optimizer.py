@@ -67,9 +67,9 @@ def left_by(optimizer: torch.optim.Optimizer, replicas: Replicas) -> Weights:
 
 
 def _second_moments(adam: torch.optim.Optimizer, updated: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Bias-corrected, by the keys of `updated`."""
+    """Bias-corrected, by the keys of `updated`; a parameter that nothing depends on, or that is kept as it is, has none."""
     _, beta = adam.param_groups[0]["betas"]
-    states = {key: adam.state[value] for key, value in updated.items()}
+    states = {key: adam.state[value] for key, value in updated.items() if adam.state[value]}
     return {key: state["exp_avg_sq"] / (1.0 - beta ** float(state["step"])) for key, state in states.items()}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -208,6 +209,26 @@ def test_an_adam_goes_on_where_soap_left_and_soap_where_adam_did() -> None:
         sums = {float(state["exp_avg_sq"].sum()) for state in adam.state.values()}
         kept = {float(value.sum()) for value in unpack(left, "second_moment").values()}
         assert sorted(sums) == pytest.approx(sorted(kept), rel=1e-6)  # a rotation keeps the sum of squares
+
+
+@pytest.mark.parametrize("kind", ["adam", "soap"])
+def test_parameters_that_are_kept_as_they_are_have_nothing_to_hand_on(kind: Any) -> None:
+    x, y = torch.rand(32, 64), torch.arange(32) % 10
+    noise = draw_noise(generator("cpu", 0), n=32, latent=4, decoder_draws=1, head_draws=4, dtype=torch.float32)
+    model = build(ModelConfig(hidden=8, latent=4), input_shape=(64,), classes=10, seed=0)
+    model.encoder.requires_grad_(False)
+    before = copy.deepcopy(model.state_dict())
+    replicas = Looped([model])
+    optimizer = make_optimizer(replicas, None, EquilibrationConfig(optimizer=kind))
+    optimizer.param_groups[0]["lr"] = 0.01
+    for _ in range(3):
+        optimizer.zero_grad()
+        replicas.functionals(x, y, noise).D.sum().backward()
+        optimizer.step()
+    make_optimizer(replicas, left_by(optimizer, replicas), EquilibrationConfig(optimizer=kind))
+    for name, value in model.named_parameters():
+        moved = not torch.equal(value, before[name])
+        assert moved == name.startswith("decoder"), name  # D does not depend on the classifier
 
 
 def test_rates() -> None:
