@@ -17,10 +17,10 @@ FORWARD = 1.0 / 3.0
 """Training examples that a forward pass over one example counts as."""
 SETTLES = 4
 """Functional evaluations of a settle, about."""
-ARRIVAL = 5
-"""Models trained until a renewed one, or that of a geodesic's end, has the start's C, about: a stencil and two rounds (`arrival`)."""
-COPIES = 8
-"""Copies of the weights of one replica while it trains: itself, gradient, two moments, carry, answer."""
+ARRIVAL = 7
+"""Models trained until a renewed one, or that of a geodesic's end, has the start's C, about: two stencils and a round (`arrival`)."""
+COPIES = 11
+"""Copies of the weights of one replica while it trains: itself, gradient, two moments, SOAP's own, mean, carry, answer."""
 FLOAT = 4
 
 

@@ -189,7 +189,7 @@ NEAR = EquilibrationConfig(
     schedule="average",
     learning_rate=1.2e-2,
     optimizer="soap",
-    batch=1024,
+    batch=512,
 )
 """What is nearest to equilibrium for its examples on all of MNIST (docs/benchmark.md)."""
 PAPER = EquilibrationConfig(first_epochs=120, first_schedule="step", second_moment_decay=0.999)

@@ -66,8 +66,8 @@ def _mean_velocity(process: IsoClassification, rows: Sequence[StepRecord], lengt
     """Along the mean slope over the last steps, each of which a settle has put on the surface: that of gamma where it falls,
     perhaps to zero, and of log gamma where it grows.
 
-    The response is that of an equilibration of T updates, with noise that repeats until the next refresh: over the 66 steps of
-    four walks on MNIST it and the last settle's shift missed the next gamma by 3.9 % (root mean square), this slope by 2.9 %
+    The response is that of an equilibration of T updates, with noise that repeats until the next refresh: over the 69 steps of
+    four walks on MNIST it and the last settle's shift missed the next gamma by 5.2 % (root mean square), this slope by 3.7 %
     (`tests/trajectory/test_prediction.py`, rows of analysis/results/mnist-walk and mnist-walk-without-renewal).
     """
     first, last = rows[0], rows[-1]

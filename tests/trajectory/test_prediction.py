@@ -92,5 +92,5 @@ def test_on_stored_walks_the_way_of_two_steps_predicts_better_than_the_response(
                     gammas = [last.gamma + velocity.gamma * wanted.step_length for velocity in (response, found)]
                     misses.append([gamma / wanted.gamma - 1.0 for gamma in gammas])
     by_response, by_way = np.sqrt(np.mean(np.square(misses), axis=0))
-    assert len(misses) == 66
-    assert (by_response, by_way) == pytest.approx((0.039, 0.029), abs=5e-4)
+    assert len(misses) == 69
+    assert (by_response, by_way) == pytest.approx((0.052, 0.037), abs=5e-4)
