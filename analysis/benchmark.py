@@ -14,16 +14,19 @@ from rayfe.benchmark.report import report
 from rayfe.files import CorruptFile
 
 
-def main(run: tyro.conf.Positional[Path], out: Path | None = None, polish: tuple[Path, ...] = ()) -> int:
+def main(
+    run: tyro.conf.Positional[Path], out: Path | None = None, polish: tuple[Path, ...] = (), lam_end: float | None = None
+) -> int:
     """Compare the methods in a benchmark's folder.
 
     Args:
         run: folder of jobs/benchmark.py.
         out: folder for table.csv and frontier.png; that of the run without it.
         polish: CSV files of analysis/polish.py, whose models also count for the lowest known F.
+        lam_end: leave out points beyond this lam, and what they cost.
     """
     try:
-        print(report(run, polish=polish, out=out))
+        print(report(run, polish=polish, out=out, lam_end=lam_end))
     except (OSError, ValueError, CorruptFile) as error:
         print(f"benchmark: {error}", file=sys.stderr)
         return 2

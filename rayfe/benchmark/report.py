@@ -17,14 +17,19 @@ from rayfe.benchmark.figure import frontier
 from rayfe.benchmark.table import collect, polished, readable, reference, table
 
 
-def report(folder: str | Path, *, polish: Sequence[Path] = (), out: str | Path | None = None) -> str:
-    """Write table.csv and frontier.png to `out` (the benchmark's own folder without it); returns the table as Markdown."""
+def report(
+    folder: str | Path, *, polish: Sequence[Path] = (), out: str | Path | None = None, lam_end: float | None = None
+) -> str:
+    """Write table.csv and frontier.png to `out` (the benchmark's own folder without it); returns the table as Markdown.
+
+    With `lam_end` points beyond it, and what they cost, are left out; they still count for the lowest known F.
+    """
     out = Path(out or folder)
     out.mkdir(parents=True, exist_ok=True)
     rows = collect(folder)
     more = pd.concat([polished(path) for path in polish]) if polish else None
     known = reference(rows, more)
-    lines = table(rows, known)
+    lines = table(rows if lam_end is None else rows[rows["lam"].astype(float) <= lam_end * (1.0 + 1e-6)], known)
     lines.to_csv(out / "table.csv", index=False, float_format="%.6g")
     buffer = io.BytesIO()
     figure = frontier(lines)

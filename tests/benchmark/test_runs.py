@@ -106,6 +106,8 @@ def test_a_report_has_every_method_that_was_run(bench, tmp_path):
         run(bench, method, f"{method}-x1", limit=None if method == "nupi" else 1.0)
     text = report(bench[0], out=tmp_path)
     assert "| rayfe | 1 |" in text and "| Cooper, nuPI | 1 | 2 | 1.5 |" in text
+    first = report(bench[0], out=tmp_path / "to-1.3", lam_end=1.3)
+    assert "| Cooper, nuPI | 1 | 1 | 1.22 |" in first and "1.5 |" not in first
     assert (tmp_path / "table.csv").exists() and (tmp_path / "frontier.png").read_bytes().startswith(b"\x89PNG")
 
 
