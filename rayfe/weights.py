@@ -27,3 +27,8 @@ def pack(**groups: Weights | None) -> Weights:
 def unpack(packed: Weights, group: str) -> Weights:
     """One group of `pack`, empty if it is not there."""
     return {name.removeprefix(f"{group}/"): value for name, value in packed.items() if name.startswith(f"{group}/")}
+
+
+def without(packed: Weights, group: str) -> Weights:
+    """`packed` but for one group."""
+    return {name: value for name, value in packed.items() if not name.startswith(f"{group}/")}

@@ -32,7 +32,7 @@ from rayfe.trajectory.processes import process_class, process_of
 from rayfe.trajectory.renewal import renew
 from rayfe.trajectory.start import start_equilibrium
 from rayfe.trajectory.step import Chart, judging_request, take_step
-from rayfe.weights import along, pack, slope, unpack
+from rayfe.weights import along, pack, slope, unpack, without
 
 RENEWAL_GAIN = 1e-3
 """Part of F by which a renewed model must be lower."""
@@ -209,13 +209,15 @@ class Walk(Trajectory):
     def _chart(self, length: float, other: Bounding | None) -> Chart:
         """The model that the next step starts from (`other`: not the last one), with the response and tangents that the last
         one left."""
-        last = self.accepted[-1]
+        last, left = self.accepted[-1], unpack(self._carry, "preconditioner")
+        if other is not None:
+            left = without(left, "ahead")  # where the last model's training was going
         return Chart(
             weights=self._predicted_weights(length) if other is None else other.weights(),
             tangents=carried_tangents(self._carry),
             response=response_in(last),
             response_age=last.response_age or 0,
-            preconditioner=unpack(self._carry, "preconditioner") or None,
+            preconditioner=left or None,
         )
 
     def _predicted_weights(self, length: float) -> Weights:

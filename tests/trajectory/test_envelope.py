@@ -54,6 +54,26 @@ def test_a_step_starts_from_the_earlier_model_that_the_envelope_says_is_better(t
     ]
 
 
+class HandsOn(Falls):
+    """Leaves second moments and how far its last iterate was ahead; keeps what each step's training was given."""
+
+    given: dict[int, set[str]] = {}  # of the one walk of its test
+
+    def equilibrate(self, request: EquilibrateRequest):
+        self.given[request.key.step] = set(request.preconditioner or {})
+        left = {"second_moment/w": np.ones(1), "ahead/w": np.ones(1)}
+        return dataclasses.replace(super().equilibrate(request), preconditioner=left)
+
+
+def test_an_earlier_model_does_not_start_ahead_of_itself_by_what_another_one_was(tmp_path):
+    backend = HandsOn(A)
+    rows, _ = walk(tmp_path / "run", backend, restart=0.01)
+    assert {row.step: row.restarted_from for row in rows if row.accepted}[5] == 3
+    assert backend.given.pop(5) == {"second_moment/w"}
+    del backend.given[0]
+    assert set(map(frozenset, backend.given.values())) == {frozenset({"second_moment/w", "ahead/w"})}
+
+
 def test_models_of_other_runs_bound_F_and_are_started_from(tmp_path):
     walk(tmp_path / "other", AnalyticBackend(A), steps=12)
     Store(tmp_path / "other").create({})
