@@ -32,7 +32,7 @@ STYLES: Mapping[str, tuple[str, str]] = MappingProxyType(
         "variant-b": ("#999999", "o"),
         "variant-c": ("#56B4E9", "v"),
         "variant-c2": ("#56B4E9", "^"),
-        "variant-d": ("#0072B2", "P"),
+        "variant-d": ("#7F7F7F", "P"),
         "variant-e": ("#009E73", "X"),
         "variant-f": ("#D55E00", "d"),
         "variant-g": ("#D55E00", "^"),
