@@ -96,8 +96,13 @@ def gradient_norm(gradients: Iterable[np.ndarray]) -> float:
     """
     total, squares, count = np.zeros(1), 0.0, 0
     for gradient in gradients:
-        total, squares, count = total + gradient, squares + float(gradient @ gradient), count + 1
-    return math.sqrt(max(0.0, (float(total @ total) - squares) / (count * (count - 1))))
+        total, squares, count = total + gradient, squares + _square(gradient), count + 1
+    return math.sqrt(max(0.0, (_square(total) - squares) / (count * (count - 1))))
+
+
+def _square(vector: np.ndarray) -> float:
+    """Not by BLAS, whose last digits depend on the threads that numpy has, which Ray sets otherwise than a process alone."""
+    return float(np.square(vector).sum())
 
 
 def read_gradient(

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from threadpoolctl import threadpool_limits
 from torch import nn
 
 from rayfe.config import MeasureConfig
@@ -213,3 +214,12 @@ def test_parts_of_a_small_data_set_are_independent() -> None:
         rng = lambda name, seed=seed: generator("cpu", seed, name)  # noqa: E731
         squares.append(read_gradient(model, Still(data), point, size=64, rng=rng)[0])
     assert 0.3 < np.mean(np.array(squares) > 0.0) < 0.7
+
+
+def test_the_norm_of_the_gradient_does_not_depend_on_the_threads_of_numpy():
+    gradients = np.random.default_rng(0).standard_normal((4, 400_000))
+    norms = set()
+    for threads in (1, 2):
+        with threadpool_limits(threads, user_api="blas"):
+            norms.add(gradient_norm(gradients))
+    assert len(norms) == 1
