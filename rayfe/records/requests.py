@@ -24,7 +24,8 @@ class EquilibrateRequest:
     key: StepKey
     replicas: tuple[Replica, ...]
     preconditioner: Weights | None = None
-    """What the optimizer of the last accepted step left, shared by all replicas; its groups are the optimizer's own matter."""
+    """What the training of the last accepted step left, shared by all replicas: what its optimizer learnt, and under `ahead` how
+    far its last iterate was ahead of the model."""
     annealing: Annealing | None = None
     """Part of an annealed training; None: one equilibration by the walk's own schedule."""
     round: int = 0
@@ -36,7 +37,7 @@ class Equilibrated:
     outcome: Outcome
     weights: tuple[Weights, ...]
     preconditioner: Weights | None
-    """What the first replica's optimizer leaves to the next training."""
+    """What the first replica's training leaves to the next one."""
     readings: tuple[Reading, ...]
     """Probe readings at the recorded updates, the first at update 0 and the last at the end."""
     examples: float
