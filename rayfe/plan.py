@@ -15,10 +15,14 @@ from rayfe.trajectory.processes import process_of
 
 FORWARD = 1.0 / 3.0
 """Training examples that a forward pass over one example counts as."""
-SETTLES = 4
-"""Functional evaluations of a settle, about."""
+SETTLES = 2.5
+"""Functional evaluations of a settle, about, each of half a pass for statistics and half a pass to encode."""
+SECOND = 8
+"""With one draw through the decoder every so many-th example has a second one."""
 ARRIVAL = 7
-"""Models trained until a renewed one, or that of a geodesic's end, has the start's C, about: two stencils and a round (`arrival`)."""
+"""Models trained until that of a geodesic's end has the start's C, about: two stencils and a round (`arrival`)."""
+RENEWED = 3
+"""The same for a renewed model, besides its own training: two neighbours in the last quarter of it, and two or three rounds."""
 COPIES = 11
 """Copies of the weights of one replica while it trains: itself, gradient, two moments, SOAP's own, mean, carry, answer."""
 FLOAT = 4
@@ -74,11 +78,13 @@ def plan_of(config: RunConfig, start: Start, sizes: Sizes) -> Plan:
         if config.process == "geodesic" and config.k is None:
             epochs += config.equilibration.first_epochs + ARRIVAL * config.equilibration.epochs
             trainings += 1 + ARRIVAL
-        epochs += renewals * (config.renewal.epochs + ARRIVAL * config.equilibration.epochs)
-        trainings += renewals * (1 + ARRIVAL)
-    settles = steps * SETTLES if config.settle and config.method is None else 0
-    both = sizes.train + sizes.validation
-    measured = (steps + 1) * (1.5 * both + sizes.train) + refreshes * stencil * 2.5 * sizes.train + settles * sizes.train
+        epochs += renewals * (1.5 * config.renewal.epochs + RENEWED * config.equilibration.epochs)
+        trainings += renewals * (3 + RENEWED)
+    settles = steps * SETTLES if config.settle and config.method is None else 0.0
+    reading = 0.5 * (2.0 + (1.0 if config.measure.decoder_draws == 2 else 1.0 / SECOND))
+    part = min(config.measure.response_size or sizes.train, sizes.train)
+    measured = (steps + 1) * (sizes.train + reading * (sizes.train + sizes.validation)) + settles * sizes.train
+    measured += refreshes * (stencil * sizes.train + reading * (sizes.train + (stencil - 1) * part))
     share = config.measure.bound_share + config.measure.gradient_share
     measured += (steps + 1) * share * config.equilibration.epochs * sizes.train / FORWARD
     replicas = config.per_part or stencil

@@ -22,7 +22,7 @@ def mnist_quick() -> RunConfig:
     """The first start of Fig. 2 on all of MNIST, within minutes on a laptop: fewer epochs at larger learning rates."""
     return RunConfig(
         steps=12,
-        measure=MeasureConfig(head_draws=64),
+        measure=dataclasses.replace(READ, head_draws=64),
         equilibration=dataclasses.replace(NEAR, first_epochs=12, epochs=1.5),
     )
 
@@ -31,9 +31,9 @@ def mnist_walk() -> RunConfig:
     """Two starts of Fig. 2 up to lam = 3.5, near equilibrium: more epochs, at the start and at every step."""
     return RunConfig(
         gamma=(4.0, 15.0),
-        measure=MeasureConfig(head_draws=256),
+        measure=dataclasses.replace(READ, head_draws=256),
         renewal=RenewalConfig(every=0.6),
-        equilibration=dataclasses.replace(NEAR, first_epochs=60, epochs=4),
+        equilibration=dataclasses.replace(NEAR, first_epochs=60, epochs=4, learning_rate=6e-3),
     )
 
 
@@ -192,6 +192,8 @@ NEAR = EquilibrationConfig(
     batch=512,
 )
 """What is nearest to equilibrium for its examples on all of MNIST (docs/benchmark.md)."""
+READ = MeasureConfig(decoder_draws=1, response_size=10_000)
+"""D needs no second draw on 60,000 images, and a response no more than 10,000 of them."""
 PAPER = EquilibrationConfig(first_epochs=120, first_schedule="step", second_moment_decay=0.999)
 """The paper's first equilibrium and walk (sec. 5.1)."""
 RESNET = ModelConfig(name="resnet", width=64, latent=64, classifier_hidden=0)

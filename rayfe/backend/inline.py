@@ -76,8 +76,12 @@ class InlineBackend(Backend):
         self._shape = input_shape(config.model, path.input_shape)
         self._classes = path.classes
         self._paths = {split: self._path(path, split) for split in config.splits}
-        part = config.measure.settle_size
-        self._parts = None if part is None else {split: self._paths[split].thinned(part) for split in config.steering}
+        self._quick = self._part(config.measure.settle_size)
+        self._response = self._part(config.measure.response_size) or self._paths
+
+    def _part(self, size: int | None) -> dict[Split, DevicePath] | None:
+        """Fixed parts of the splits that steer; None for all of them."""
+        return None if size is None else {split: self._paths[split].thinned(size) for split in self._config.steering}
 
     def _path(self, data: PathData, split: Split) -> DevicePath:
         def on_device(end: Dataset) -> DeviceExamples:
@@ -174,14 +178,13 @@ class InlineBackend(Backend):
             R = D = C = 0.0
             for stratum in paths[request.split].present(t):
                 rng = generator(self._device, request.key.seed, request.split, "settle", stratum.name)
-                chunk, draws = config.chunk, config.head_draws
-                mean = read_draws(model, stratum, t, head_draws=draws, chunk=chunk, rng=rng, decode=decode).mean
+                mean = read_draws(model, stratum, t, config=config, rng=rng, decode=decode).mean
                 weights = stratum.weights(slice(None), t).double()
                 R, D, C = (old + float(new.double() @ weights) for old, new in zip((R, D, C), mean[:3], strict=True))
-                cost += reading_cost(len(stratum), decode=decode)
+                cost += reading_cost(len(stratum), config, decode=decode)
             return Functionals(R=R, D=D, C=C)
 
-        quick = None if self._parts is None else partial(functionals, self._parts)
+        quick = None if self._quick is None else partial(functionals, self._quick)
         root = find_shift(request, partial(functionals, self._paths), quick)
         return Settled(
             shift=dict(zip(request.tangents, root.shift.tolist(), strict=True)),
@@ -198,6 +201,7 @@ class InlineBackend(Backend):
         readings, weights, examples = [], [], 0.0
         for replica in request.replicas:
             model = self._model(replica.weights, seed=request.key.seed)
+            # Of all examples even where a part is read: pixels that few images have make statistics of a part far off.
             path = self._paths[Split.TRAIN]
             examples += self._recompute(model, path, request.key.seed, request.purpose, replica.point.t)
             weights.append(weights_of(model))
@@ -238,7 +242,7 @@ class InlineBackend(Backend):
 
     def _read(self, model: Representation, replica: Replica, split: Split, request: MeasureRequest) -> tuple[Reading, float]:
         """One reading and its cost. `TARGET`: the end of the validation path, batch-norm as it is at the model's own t."""
-        path = self._paths[Split.VALIDATION if split is Split.TARGET else split]
+        path = (self._response if request.part else self._paths)[Split.VALIDATION if split is Split.TARGET else split]
         t = 1.0 if split is Split.TARGET else replica.point.t
         seed, purpose = request.key.seed, request.purpose
 
@@ -247,7 +251,7 @@ class InlineBackend(Backend):
 
         config = self._config.measure
         reading = read(model, path, replica=replica.name, split=split, point=replica.point, t=t, config=config, rng=rng)
-        cost = sum(reading_cost(len(stratum)) for stratum in path.present(t))
+        cost = sum(reading_cost(len(stratum), config) for stratum in path.present(t))
         if request.slope_in_t and split is Split.TRAIN:
             part = path if config.slope_size is None else path.thinned(config.slope_size)
             slope, more = slope_in_t(model, part, replica.point, config=config, rng=rng("slope in t"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from rayfe.backend.inline import InlineBackend
 from rayfe.benchmark.constrained import Looks, constrain
 from rayfe.benchmark.multipliers import make_rule
@@ -71,12 +73,12 @@ class BenchmarkBackend(InlineBackend):
         model, C = self._model(replicas.weights()[0], seed=0), 0.0
         path = self._paths[Split.TRAIN]
         cost.examples += self._recompute(model, path, key.seed, "settle", t, decode=False)
+        config = dataclasses.replace(self._config.measure, head_draws=HEAD_DRAWS)
         for stratum in path.present(t):
             rng = generator(self._device, key.seed, key.step, "look", stratum.name)
-            chunk = self._config.measure.chunk
-            read = read_draws(model, stratum, t, head_draws=HEAD_DRAWS, chunk=chunk, rng=rng, decode=False).mean
+            read = read_draws(model, stratum, t, config=config, rng=rng, decode=False).mean
             C += float(read.C.double() @ stratum.weights(slice(None), t).double())
-            cost.examples += reading_cost(len(stratum), decode=False)
+            cost.examples += reading_cost(len(stratum), config, decode=False)
         return C
 
 

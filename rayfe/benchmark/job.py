@@ -132,7 +132,8 @@ def long_form() -> RunConfig:
     base = dataclasses.replace(mnist_walk(), gamma=(4.0,))
     equilibration = dataclasses.replace(base.equilibration, first_epochs=40.0, epochs=2.0, batch=1024)
     renewal = dataclasses.replace(base.renewal, epochs=6.0)
-    return dataclasses.replace(base, equilibration=equilibration, renewal=renewal, measure=MeasureConfig(head_draws=64))
+    measure = dataclasses.replace(base.measure, head_draws=64)
+    return dataclasses.replace(base, equilibration=equilibration, renewal=renewal, measure=measure)
 
 
 def short_form() -> RunConfig:

@@ -33,7 +33,7 @@ from rayfe.surface.stencil import neighbours
 from rayfe.surface.stepper import Verdict
 from rayfe.trajectory.base import Steps, Trajectory, WalkFailed
 from rayfe.trajectory.holding import Holding
-from rayfe.trajectory.step import measure_request
+from rayfe.trajectory.step import measure_request, read_stencil
 from rayfe.weights import along, pack, slope, unpack
 
 REACH = 0.3
@@ -183,12 +183,8 @@ def stencil(
     if trained.outcome is not Outcome.OK:
         raise WalkFailed("the stencil diverged; lower the method's learning rate")
     tangent = slope(trained.weights[1], trained.weights[2], points["gamma+"].gamma - points["gamma-"].gamma)
-    now = tuple(
-        Replica(name=replica.name, point=replica.point, weights=weights)
-        for replica, weights in zip(replicas, trained.weights, strict=True)
-    )
-    read = work.measured((yield settle_reading(work, now)))
-    response = response_of({reading.replica: reading for reading in read.readings})
+    read = yield from read_stencil(config, work, replicas, trained.weights, centre=False)
+    response = response_of({reading.replica: reading for reading in read})
     after = Reached(point=reached.point, weights=trained.weights[0], preconditioner=trained.preconditioner, kept=reached.kept)
     return after, Chart(tangent=tangent, response=response, age=0)
 

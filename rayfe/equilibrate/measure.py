@@ -34,6 +34,8 @@ SLOPE_DRAWS = 32
 """Draws of z per example through the classifier for F_t."""
 FORWARD = 1.0 / 3.0
 """Training examples that a forward pass over one example counts as."""
+SECOND = 8
+"""With one draw through the decoder every so many-th example has a second one, for the error of D."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -116,16 +118,15 @@ def read_draws(
     stratum: Stratum,
     t: float,
     *,
-    head_draws: int,
-    chunk: int,
+    config: MeasureConfig,
     rng: torch.Generator,
     decode: bool = True,
 ) -> Draws:
     """R, D, C of each example in evaluation mode; without `decode` D is zero and costs nothing."""
     parts = []
-    for rows in chunks(len(stratum), chunk):
+    for rows in chunks(len(stratum), config.chunk):
         examples = stratum.examples(rows, t)
-        parts.append(_read_chunk(model, examples.x, examples.y, head_draws=head_draws, rng=rng, decode=decode))
+        parts.append(_read_chunk(model, examples.x, examples.y, config=config, rng=rng, decode=decode))
     return Draws(
         mean=PerExample(*(torch.cat(values) for values in zip(*(part.mean for part in parts), strict=True))),
         D_noise=torch.cat([part.D_noise for part in parts]),
@@ -133,21 +134,24 @@ def read_draws(
     )
 
 
-def reading_cost(n: int, *, decode: bool = True) -> float:
-    """Training examples that reading n examples counts as: half a forward pass encodes, half decodes, twice."""
-    return n * FORWARD * (1.5 if decode else 0.5)
+def reading_cost(n: int, config: MeasureConfig, *, decode: bool = True) -> float:
+    """Training examples that reading n examples counts as: half a forward pass encodes, half decodes, for each draw."""
+    draws = 2.0 if config.decoder_draws == 2 else 1.0 + 1.0 / SECOND
+    return n * FORWARD * 0.5 * (1.0 + draws if decode else 1.0)
 
 
-def _read_chunk(model: Representation, x: Tensor, y: Tensor, *, head_draws: int, rng: torch.Generator, decode: bool) -> Draws:
+def _read_chunk(
+    model: Representation, x: Tensor, y: Tensor, *, config: MeasureConfig, rng: torch.Generator, decode: bool
+) -> Draws:
     mean, log_variance = model.encode(x)
     n, latent = mean.shape
 
-    D = torch.zeros(2, n, device=mean.device, dtype=mean.dtype)
     # Drawn also when unused, so that C sees the same draws either way.
-    decoder_epsilon = torch.randn(2, n, latent, generator=rng, device=mean.device, dtype=mean.dtype)
+    epsilon = torch.randn(2, n, latent, generator=rng, device=mean.device, dtype=mean.dtype)
+    D, D_noise = mean.new_zeros(n), mean.new_zeros(n)
     if decode:
-        D = torch.stack([distortion(x, model.decode(z)) for z in sample(mean, log_variance, decoder_epsilon)])
-    C, probabilities = [], []
+        D, D_noise = _read_distortion(model, x, mean, log_variance, epsilon, every=1 if config.decoder_draws == 2 else SECOND)
+    C, probabilities, head_draws = [], [], config.head_draws
     for _ in range(2):
         half = quasi_normal(head_draws // 4, like=mean, rng=rng)
         z = sample(mean, log_variance, torch.cat([half, -half]))
@@ -156,10 +160,27 @@ def _read_chunk(model: Representation, x: Tensor, y: Tensor, *, head_draws: int,
         probabilities.append(mean_probabilities(logits[:PREDICTION_DRAWS]))
     correct = hits((probabilities[0] + probabilities[1]).argmax(-1), y)
     return Draws(
-        mean=PerExample(R=rate(mean, log_variance), D=D.mean(0), C=0.5 * (C[0] + C[1]), correct=correct.to(mean.dtype)),
-        D_noise=0.5 * (D[0] - D[1]),
+        mean=PerExample(R=rate(mean, log_variance), D=D, C=0.5 * (C[0] + C[1]), correct=correct.to(mean.dtype)),
+        D_noise=D_noise,
         C_noise=0.5 * (C[0] - C[1]),
     )
+
+
+def _read_distortion(
+    model: Representation, x: Tensor, mean: Tensor, log_variance: Tensor, epsilon: Tensor, *, every: int
+) -> tuple[Tensor, Tensor]:
+    """D of each example, the mean of two draws for every so many-th one, and noise like that of D, on those alone.
+
+    Half the difference of two draws has the variance of their mean; that of a single draw is twice as large, and those
+    that have both speak for `every` examples.
+    """
+    D = distortion(x, model.decode(sample(mean, log_variance, epsilon[0])))
+    some = slice(None, None, every)
+    second = distortion(x[some], model.decode(sample(mean[some], log_variance[some], epsilon[1][some])))
+    noise = torch.zeros_like(D)
+    noise[some] = 0.5 * (D[some] - second) * (1.0 if every == 1 else (2.0 * every) ** 0.5)
+    D[some] = 0.5 * (D[some] + second)
+    return D, noise
 
 
 def quasi_normal(count: int, *, like: Tensor, rng: torch.Generator) -> Tensor:
@@ -198,7 +219,7 @@ def read(
         if not stratum.share(t) > 0:
             noises.append((np.zeros(NOISE_BLOCKS), np.zeros(NOISE_BLOCKS)))
             continue
-        draws = read_draws(model, stratum, t, head_draws=config.head_draws, chunk=config.chunk, rng=rng(stratum.name))
+        draws = read_draws(model, stratum, t, config=config, rng=rng(stratum.name))
         weights = stratum.weights(slice(None), t).double()
         values = torch.stack(list(draws.mean)).double()
         mean = values @ weights

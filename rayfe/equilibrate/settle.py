@@ -12,6 +12,9 @@ from rayfe.weights import along
 
 EVALUATIONS = 6
 """Measurements that one settle may take for each multiplier that it moves."""
+TRUSTED = 0.1
+"""Relative error that the slope between two measurements may have: a last step so small that it does not matter is not
+measured again."""
 QUICK_ACCURACY = 0.3
 """Part of the accuracy to which a search by quick readings goes before the next full one."""
 
@@ -22,7 +25,7 @@ class Root:
     before: Functionals
     """At shift 0."""
     after: Functionals
-    """At `shift`; the target is missed where a bound was met."""
+    """At `shift`, by the secant if it was not measured; the target is missed where a bound was met."""
     evaluations: int
 
 
@@ -43,8 +46,9 @@ def find_shift(
 
     Every evaluation is a measurement of a model, so the fewest are wanted: scipy's bracketing methods spend two on the
     bounds before they begin, its Broyden one on each column of the Jacobian. With `quick`, a reading of a part of
-    the examples, the first move goes by it, corrected by what `read` said at no shift; every result is one that `read`
-    has seen. The best shift seen is returned, also if the search ends at a bound; no error is raised.
+    the examples, the first move goes by it, corrected by what `read` said at no shift. The best shift seen is returned, also
+    if the search ends at a bound; with one multiplier the one to which the secant of the last two measurements leads, if
+    that surely is within the accuracy. No error is raised.
     """
     search = _Search(request)
     before = search.see(np.zeros(len(search.reach)), read)
@@ -52,6 +56,9 @@ def find_shift(
         candidate = search.step() if quick is None or search.evaluations > 1 else search.ahead(quick)
         if candidate is None:
             break  # at a bound, or the Jacobian says nothing
+        if search.sure(candidate):
+            search.trust(candidate)
+            break
         search.see(candidate, read)
     return Root(shift=search.best * search.reach, before=before, after=search.best_read, evaluations=search.evaluations)
 
@@ -65,6 +72,7 @@ class _Search:
         self.reach = np.array([request.reach[multiplier] for multiplier in request.tangents])
         self._jacobian = np.array(request.jacobian) * self.reach[None, :] / self._scales[:, None]
         self._shift: np.ndarray | None = None
+        self._reads: list[Functionals] = []
         self._miss = np.zeros(len(self._targets))
         self._seen: list[np.ndarray] = []
         self.best_size, self.evaluations = np.inf, 0
@@ -83,6 +91,7 @@ class _Search:
         found = read(shift * self.reach)
         miss, self.evaluations = self.miss(found), self.evaluations + 1
         self._seen.append(shift)
+        self._reads.append(found)
         if self._shift is not None:
             self._jacobian = _broyden(self._jacobian, shift - self._shift, miss - self._miss)
         self._shift, self._miss = shift, miss
@@ -94,6 +103,22 @@ class _Search:
         """The next shift to look at; None where there is none that was not seen."""
         assert self._shift is not None
         return self._fresh(self._shift + _newton(self._jacobian, self._miss))
+
+    def sure(self, candidate: np.ndarray) -> bool:
+        """Whether the secant of two measurements is known well enough to go to `candidate` without another one."""
+        if len(self.reach) > 1 or self.evaluations < 2 or abs(candidate[0]) >= 1.0:
+            return False
+        longest = abs(self._seen[-1][0] - self._seen[-2][0])
+        near = abs(candidate[0] - self._seen[-1][0]) <= longest
+        return bool(near and TRUSTED * abs(self._miss[0]) <= self._request.accuracy)
+
+    def trust(self, candidate: np.ndarray) -> None:
+        """Make `candidate` the result, with what the secant says of it."""
+        before, last = self._reads[-2:]
+        part = float((candidate - self._seen[-1])[0] / (self._seen[-1] - self._seen[-2])[0])
+        pairs = ((getattr(before, name), getattr(last, name)) for name in ("R", "D", "C"))
+        R, D, C = (new + part * (new - old) for old, new in pairs)
+        self.best, self.best_read = candidate, Functionals(R=R, D=D, C=C)
 
     def ahead(self, quick: Callable[[np.ndarray], Functionals]) -> np.ndarray | None:
         """The shift at which quick readings, corrected by the last full one, are on target."""

@@ -74,7 +74,8 @@ class Settled:
     before: Functionals
     """Measured without a shift. D is not measured, and 0, where no condition has it."""
     after: Functionals
-    """Measured at the shift returned; off target where a bound was met."""
+    """Measured at the shift returned, or predicted there by the secant of the last two measurements; off target where a bound
+    was met."""
     weights: Weights
     examples: float
 
@@ -90,6 +91,8 @@ class MeasureRequest:
     """Names the draws: those that steer a step ("settle") and those that judge it ("test") differ."""
     slope_in_t: bool = False
     """Read F_t of every replica on the training split, too."""
+    part: bool = False
+    """Read a fixed part of the examples only (`measure.response_size`), with batch-norm statistics of all."""
     certify: bool = False
     """Read the certificate of every replica on a fixed part of the training split, too."""
 

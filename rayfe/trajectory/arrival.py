@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Generator
 from dataclasses import dataclass
 
 from rayfe.config import RunConfig
 from rayfe.records import (
+    Annealing,
     Answer,
     EquilibrateRequest,
     Outcome,
@@ -21,9 +23,9 @@ from rayfe.records import (
 from rayfe.rows import Work, held_readings
 from rayfe.surface.process import LOSS
 from rayfe.surface.response import response_of
-from rayfe.surface.stencil import centre_only, neighbours
+from rayfe.surface.stencil import neighbours
 from rayfe.surface.stepper import relative_tolerance
-from rayfe.trajectory.step import measure_request
+from rayfe.trajectory.step import read_stencil
 from rayfe.weights import along, slope
 
 LARGEST_FACTOR = 1.5
@@ -33,60 +35,111 @@ STALE = 0.5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Arrived:
-    """A model at `point` whose measured C is the wanted one, with what a walk goes on from."""
+class Charted:
+    """A model at `point` with the tangent and response of its gamma neighbours, which were trained at `charted`."""
 
     point: Point
     weights: Weights
     tangent: Weights
     preconditioner: Weights | None
     response: Response
+    charted: float
 
 
 def arrive(
     config: RunConfig, work: Work, point: Point, weights: Weights, preconditioner: Weights | None, *, C: float, rounds: int
-) -> Generator[Request, Answer | None, Arrived | None]:
-    """Move gamma until C, measured on the draws of settles, is the wanted one; None if it is not within `rounds`.
+) -> Generator[Request, Answer | None, Charted | None]:
+    """Equilibrate a model and move gamma until C, measured on the draws of settles, is the wanted one; None if it is not
+    within `rounds`."""
+    chart = yield from train_charted(config, work, point, weights, preconditioner)
+    return None if chart is None else (yield from settle_on(config, work, chart, C=C, rounds=rounds))
 
-    Every round equilibrates the model and settles within the chart of its gamma neighbours, which are trained, too, in the
-    first round and where gamma has gone far since; where C lies outside the chart, the next round is a Newton step further.
-    """
-    key = work.key
-    tangent: Weights = {}
-    charted: float | None = None
+
+def settle_on(
+    config: RunConfig, work: Work, chart: Charted, *, C: float, rounds: int
+) -> Generator[Request, Answer | None, Charted | None]:
+    """Settle within the chart; where C lies outside it, equilibrate a Newton step further on and settle again, `rounds`
+    settles at most. Neighbours are trained anew where gamma has gone far since they were."""
     for index in range(rounds):
-        stencil = charted is None or abs(math.log(point.gamma / charted)) > STALE
-        points = neighbours(point, "iso", config.neighbours) if stencil else centre_only(point)
-        replicas = tuple(
-            Replica(name=name, point=at, weights=along(weights, tangent, at.gamma - point.gamma)) for name, at in points.items()
-        )
-        request = EquilibrateRequest(key=key, replicas=replicas, preconditioner=preconditioner, round=index)
-        trained = work.equilibrated((yield request))
-        if trained.outcome is not Outcome.OK:
-            return None
-        weights, preconditioner = trained.weights[0], trained.preconditioner
-        if stencil:
-            tangent = slope(trained.weights[1], trained.weights[2], points["gamma+"].gamma - points["gamma-"].gamma)
-            measure = measure_request(work, replicas, trained.weights, "settle", splits=config.steering)
-            response, charted = response_of(held_readings(work.measured((yield measure)).readings)), point.gamma
-        settle = SettleRequest(
-            key=key,
-            weights=weights,
-            tangents={"gamma": tangent},
-            point=point,
-            held=(LOSS,),
-            targets=(C,),
-            scales=(C,),
-            jacobian=((response.C_gamma,),),
-            reach={"gamma": config.neighbours.reach * config.neighbours.gamma_delta * point.gamma},
-            split=config.held_on,
-        )
-        settled = work.settled((yield settle))
-        at = Point(lam=point.lam, gamma=point.gamma + settled.shift["gamma"], t=point.t)
+        if index > 0:
+            trained = yield from _equilibrated(config, work, chart, round=index)
+            if trained is None:
+                return None
+            chart = trained
+        settled = work.settled((yield _settle_request(config, work, chart, C)))
+        here, at = chart.point.gamma, chart.point.gamma + settled.shift["gamma"]
         if abs(settled.after.C / C - 1.0) <= 0.5 * relative_tolerance(config.tolerance, config.tolerance_floor, C):
-            return Arrived(point=at, weights=settled.weights, tangent=tangent, preconditioner=preconditioner, response=response)
-        wanted = at.gamma + (C - settled.after.C) / response.C_gamma if response.C_gamma < 0 else LARGEST_FACTOR * at.gamma
-        gamma = min(max(wanted, point.gamma / LARGEST_FACTOR), point.gamma * LARGEST_FACTOR)
-        weights = along(weights, tangent, gamma - point.gamma)
-        point = Point(lam=point.lam, gamma=gamma, t=point.t)
+            return dataclasses.replace(chart, point=dataclasses.replace(chart.point, gamma=at), weights=settled.weights)
+        steepness = chart.response.C_gamma
+        wanted = at + (C - settled.after.C) / steepness if steepness < 0 else LARGEST_FACTOR * at
+        gamma = min(max(wanted, here / LARGEST_FACTOR), here * LARGEST_FACTOR)
+        weights = along(chart.weights, chart.tangent, gamma - here)
+        chart = dataclasses.replace(chart, point=dataclasses.replace(chart.point, gamma=gamma), weights=weights)
     return None
+
+
+def train_charted(
+    config: RunConfig,
+    work: Work,
+    point: Point,
+    weights: Weights,
+    preconditioner: Weights | None,
+    *,
+    tangent: Weights | None = None,
+    annealing: Annealing | None = None,
+    round: int = 0,
+) -> Generator[Request, Answer | None, Charted | None]:
+    """Train a model together with its gamma neighbours, which begin along `tangent`; None if that diverges."""
+    points = neighbours(point, "iso", config.neighbours)
+    replicas = tuple(
+        Replica(name=name, point=at, weights=along(weights, tangent or {}, at.gamma - point.gamma))
+        for name, at in points.items()
+    )
+    request = EquilibrateRequest(
+        key=work.key, replicas=replicas, preconditioner=preconditioner, annealing=annealing, round=round
+    )
+    trained = work.equilibrated((yield request))
+    if trained.outcome is not Outcome.OK:
+        return None
+    read = yield from read_stencil(config, work, replicas, trained.weights, centre=False)
+    width = points["gamma+"].gamma - points["gamma-"].gamma
+    return Charted(
+        point=point,
+        weights=trained.weights[0],
+        tangent=slope(trained.weights[1], trained.weights[2], width),
+        preconditioner=trained.preconditioner,
+        response=response_of(held_readings(read)),
+        charted=point.gamma,
+    )
+
+
+def _equilibrated(
+    config: RunConfig, work: Work, chart: Charted, *, round: int
+) -> Generator[Request, Answer | None, Charted | None]:
+    """The chart's model equilibrated where it is now; None if that diverges."""
+    point, weights, left = chart.point, chart.weights, chart.preconditioner
+    if abs(math.log(point.gamma / chart.charted)) > STALE:
+        return (yield from train_charted(config, work, point, weights, left, tangent=chart.tangent, round=round))
+    replica = Replica(name="centre", point=point, weights=weights)
+    request = EquilibrateRequest(key=work.key, replicas=(replica,), preconditioner=left, round=round)
+    trained = work.equilibrated((yield request))
+    if trained.outcome is not Outcome.OK:
+        return None
+    return dataclasses.replace(chart, weights=trained.weights[0], preconditioner=trained.preconditioner)
+
+
+def _settle_request(config: RunConfig, work: Work, chart: Charted, C: float) -> SettleRequest:
+    """Settle C within the reach of the chart's neighbours."""
+    delta = config.neighbours
+    return SettleRequest(
+        key=work.key,
+        weights=chart.weights,
+        tangents={"gamma": chart.tangent},
+        point=chart.point,
+        held=(LOSS,),
+        targets=(C,),
+        scales=(C,),
+        jacobian=((chart.response.C_gamma,),),
+        reach={"gamma": delta.reach * delta.gamma_delta * chart.point.gamma},
+        split=config.held_on,
+    )

@@ -24,10 +24,10 @@ from rayfe.records import (
     Weights,
 )
 from rayfe.rows import Work, held_readings
-from rayfe.trajectory.arrival import Arrived, arrive
+from rayfe.trajectory.arrival import Charted, settle_on, train_charted
 
-STRETCHES = ((0.0, 0.5), (0.5, 0.75), (0.75, 1.0))
-"""Parts of the training after which gamma is corrected towards the wanted C."""
+STRETCHES = ((0.0, 0.5), (0.5, 0.75))
+"""Parts of the training after which gamma is corrected towards the wanted C; in the rest neighbours are trained, too."""
 ELASTICITY = (0.3, 2.0)
 """Bounds of -d log C / d log gamma, which the old branch's response gives."""
 LARGEST_FACTOR = 1.5
@@ -37,18 +37,17 @@ ROUNDS = 3
 
 def renew(
     config: RunConfig, work: Work, here: Point, state: Weights, response: Response, *, C_now: float, C: float
-) -> Generator[Request, Answer | None, Arrived | None]:
+) -> Generator[Request, Answer | None, Charted | None]:
     """Train a renewed model at `here` and bring it to the wanted C (on the draws of settles); None if that fails.
 
     `state` is the model to be renewed and `C_now` its loss, `response` that of its branch.
     """
     low, high = ELASTICITY
     elasticity = min(max(-response.C_gamma * here.gamma / C_now, low), high)
-    point, weights, moments = here, state, None
+    point, weights, moments, epochs, end = here, state, None, config.renewal.epochs, 0.0
     for begin, end in STRETCHES:
         share = config.renewal.share if begin == 0.0 else 0.0
         replica = Replica(name="renewed", point=point, weights=weights, renewed=share)
-        epochs = config.renewal.epochs
         annealing = Annealing(epochs=epochs, begin=begin * epochs, end=end * epochs)
         request = EquilibrateRequest(key=work.key, replicas=(replica,), preconditioner=moments, annealing=annealing)
         trained = work.equilibrated((yield request))
@@ -56,8 +55,10 @@ def renew(
             return None
         weights, moments = trained.weights[0], trained.preconditioner
         replica = Replica(name="renewed", point=point, weights=weights)
-        measure = MeasureRequest(key=work.key, replicas=(replica,), splits=config.steering, purpose="settle")
+        measure = MeasureRequest(key=work.key, replicas=(replica,), splits=config.steering, purpose="settle", part=True)
         read = held_readings(work.measured((yield measure)).readings)["renewed"]
         factor = min(max((read.C / C) ** (1.0 / elasticity), 1.0 / LARGEST_FACTOR), LARGEST_FACTOR)
         point = Point(lam=point.lam, gamma=point.gamma * factor, t=point.t)
-    return (yield from arrive(config, work, point, weights, moments, C=C, rounds=ROUNDS))
+    annealing = Annealing(epochs=epochs, begin=end * epochs, end=epochs)
+    chart = yield from train_charted(config, work, point, weights, moments, annealing=annealing)
+    return None if chart is None else (yield from settle_on(config, work, chart, C=C, rounds=ROUNDS))

@@ -155,9 +155,7 @@ def _charted(
         exact = yield from differentiated(work, point, chart.weights)
         tangents = tangents_from(exact, moved_by)
         return dataclasses.replace(chart, response=exact.response, response_age=0, tangents=tangents), None, certificate(exact)
-    moves_data = config.moves_data
-    measure = measure_request(work, replicas, trained.weights, "settle", splits=config.steering, slope_in_t=moves_data)
-    read = work.measured((yield measure)).readings
+    read = yield from read_stencil(config, work, replicas, trained.weights)
     response, tangents = response_of(held_readings(read)), tangents_of(moved_by, replicas, trained.weights)
     return dataclasses.replace(chart, response=response, response_age=0, tangents=tangents), by_name(read)["centre"], {}
 
@@ -203,6 +201,23 @@ def certificate(exact: Differentiated) -> dict[str, float]:
     return {"decrement": exact.decrement, "C_lag": exact.C_lag, "solve_residual": exact.residual}
 
 
+def read_stencil(
+    config: RunConfig, work: Work, replicas: Sequence[Replica], weights: Sequence[Weights], *, centre: bool = True
+) -> Generator[Request, Answer | None, list[Reading]]:
+    """Readings of a centre and its neighbours, from which the response comes: with `measure.response_size` neighbours are read
+    on a part of the examples. Without `centre` it is left out there."""
+    slope_in_t, splits = config.moves_data, config.steering
+    if config.measure.response_size is None:
+        request = measure_request(work, replicas, weights, "settle", splits=splits, slope_in_t=slope_in_t)
+        return list(work.measured((yield request)).readings)
+    read: list[Reading] = []
+    if centre:
+        request = measure_request(work, replicas[:1], weights[:1], "settle", splits=splits, slope_in_t=slope_in_t)
+        read += work.measured((yield request)).readings
+    request = measure_request(work, replicas[1:], weights[1:], "settle", splits=splits, slope_in_t=slope_in_t, part=True)
+    return [*read, *work.measured((yield request)).readings]
+
+
 def measure_request(
     work: Work,
     replicas: Sequence[Replica],
@@ -211,13 +226,14 @@ def measure_request(
     *,
     splits: tuple[Split, ...] = (Split.TRAIN,),
     slope_in_t: bool = False,
+    part: bool = False,
 ) -> MeasureRequest:
-    """Read the replicas with the weights that they have now."""
+    """Read the replicas with the weights that they have now, on a `part` of the examples if that will do."""
     now = (
         Replica(name=replica.name, point=replica.point, weights=trained)
         for replica, trained in zip(replicas, weights, strict=True)
     )
-    return MeasureRequest(key=work.key, replicas=tuple(now), splits=splits, purpose=purpose, slope_in_t=slope_in_t)
+    return MeasureRequest(key=work.key, replicas=tuple(now), splits=splits, purpose=purpose, slope_in_t=slope_in_t, part=part)
 
 
 def judging_request(work: Work, replica: Replica, weights: Weights | None, splits: tuple[Split, ...]) -> MeasureRequest:
