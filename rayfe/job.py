@@ -17,6 +17,7 @@ from rayfe.data.coupling import Coupling, decode, encode
 from rayfe.data.examples import Dataset
 from rayfe.data.npz import npz_bytes
 from rayfe.data.paths import PathData, coupled, coupled_splits, load_path
+from rayfe.equilibrate.compiler import compiler
 from rayfe.figures import draw_all
 from rayfe.files import CorruptFile, Files
 from rayfe.layout import CONFIG, data_path
@@ -126,6 +127,7 @@ def check_model(config: RunConfig, data: PathData) -> None:
     examples = min(len(dataset.train.y) for dataset in (data.source, data.target) if dataset is not None)
     require(batch <= examples, "equilibration.batch", batch, f"there are {examples} training examples, give at most that many")
     _check_own_model(config, data.source)
+    _check_compiler(config)
 
 
 def _check_own_model(config: RunConfig, dataset: Dataset) -> None:
@@ -139,6 +141,14 @@ def _check_own_model(config: RunConfig, dataset: Dataset) -> None:
     if ":" in config.model.name and config.per_part != 1 and stacks(model, torch.device("cuda" if cuda else "cpu")):
         models = [model, build_checked(config.model, dataset)]
         check_stacked(models, config.model.name, *some_examples(config.model, dataset))
+
+
+def _check_compiler(config: RunConfig) -> None:
+    import torch
+
+    on_cpu = config.device == "cpu" or not torch.cuda.is_available()
+    fix = "on a CPU this needs a C++ compiler, install g++, or leave --equilibration.compile away"
+    require(compiler() is not None or not (config.equilibration.compile and on_cpu), "equilibration.compile", True, fix)
 
 
 def _with_replicas(config: RunConfig, store: Store) -> RunConfig:

@@ -20,7 +20,8 @@ from rayfe.data.paths import PathData, examples_of
 from rayfe.equilibrate.certify import certify
 from rayfe.equilibrate.implicit import PRODUCT_COST, Curvature, derivatives, draw_parts
 from rayfe.equilibrate.measure import FORWARD, read, read_draws, reading_cost, recompute_statistics, slope_in_t
-from rayfe.equilibrate.replicas import Replicas, load_weights, make_replicas, weights_of
+from rayfe.equilibrate.replicas import Replicas, load_weights, weights_of
+from rayfe.equilibrate.replicas import make_replicas as make_here
 from rayfe.equilibrate.schedule import constant_rate, first_rate, walk_rate
 from rayfe.equilibrate.settle import find_shift, settled_weights
 from rayfe.equilibrate.train import Keeper, Probe, train
@@ -63,7 +64,7 @@ class InlineBackend(Backend):
         data: PathData | Dataset,
         *,
         dtype: torch.dtype = torch.float32,
-        make_replicas: Callable[[Sequence[nn.Module], torch.device], Replicas] = make_replicas,
+        make_replicas: Callable[[Sequence[nn.Module], torch.device], Replicas] | None = None,
         keeper: Keeper | None = None,
     ) -> None:
         torch.set_num_threads(config.threads)
@@ -71,7 +72,8 @@ class InlineBackend(Backend):
         self._device = torch.device("cuda" if cuda else "cpu")
         self._config = config
         self._dtype = dtype
-        self._make_replicas, self._keeper = make_replicas, keeper
+        self._make_replicas = make_replicas or partial(make_here, compiled=config.equilibration.compile)
+        self._keeper = keeper
         path = PathData(kind="still", source=data) if isinstance(data, Dataset) else data
         self._shape = input_shape(config.model, path.input_shape)
         self._classes = path.classes

@@ -11,7 +11,7 @@ from rayfe.benchmark.requests import Constrained, ConstrainRequest
 from rayfe.data.batches import generator
 from rayfe.equilibrate.measure import read_draws, reading_cost
 from rayfe.equilibrate.optimizer import left_by, make_optimizer
-from rayfe.equilibrate.replicas import Replicas, make_replicas
+from rayfe.equilibrate.replicas import Replicas
 from rayfe.model.objective import training_cost
 from rayfe.records import Equilibrated, EquilibrateRequest, Outcome, Split, StepKey
 
@@ -34,7 +34,7 @@ class BenchmarkBackend(InlineBackend):
         rate = self._learning_rate(annealing)
         rates = [rate((update + 0.5) / updates) for update in range(updates)]
         model = self._start(replica, key)
-        replicas = make_replicas([model], self._device)
+        replicas = self._make_replicas([model], self._device)
         optimizer = make_optimizer(replicas, request.preconditioner, config, renews=annealing is not None)
         first = round(request.hold * updates)
         weights = [0.0] * first + [value / max(rates) for value in rates[first:]]

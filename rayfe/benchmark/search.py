@@ -21,7 +21,7 @@ from rayfe.store import load_rows
 from rayfe.trajectory.base import WalkFailed
 
 POINTS = 5
-RATES = (0.5, 1.0, 2.0)
+RATES = (0.25, 0.5, 1.0, 2.0)
 """Factors of the learning rate."""
 GAINS = (1.0, 3.0, 10.0)
 """Multiplier steps; `Rule` says in which units."""

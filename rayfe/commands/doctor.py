@@ -16,6 +16,7 @@ from packaging.requirements import Requirement
 
 from rayfe.commands.parser import Parser
 from rayfe.config import DataConfig, UsageError
+from rayfe.equilibrate.compiler import compiler
 from rayfe.files import Files
 
 LEAST_SHM = 1 << 30
@@ -41,6 +42,7 @@ def main(arguments: list[str]) -> int:
     checks: list[Callable[[], Iterator[Finding]]] = [
         packages,
         devices,
+        cpp_compiler,
         ray,
         lambda: data_sets(chosen.root),
         lambda: out(chosen.out),
@@ -112,6 +114,13 @@ def devices() -> Iterator[Finding]:
         built = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built without CUDA"
         fix = "none needed for the quick presets; for fig2 ... fig6 a GPU with its driver, and a torch built for it"
         yield Finding(what="GPU", state="without", found=f"none seen by torch {torch.__version__} ({built})", fix=fix)
+
+
+def cpp_compiler() -> Iterator[Finding]:
+    """What --equilibration.compile needs on a CPU."""
+    found = compiler()
+    fix = "" if found else "only for --equilibration.compile on a CPU: apt install g++"
+    yield Finding(what="C++ compiler", state="ok" if found else "without", found=found or "none found", fix=fix)
 
 
 def ray() -> Iterator[Finding]:

@@ -127,6 +127,9 @@ class EquilibrationConfig:
     """Draws of z per example through the decoder; 2: an antithetic pair of one encoding."""
     second_moment_decay: float = 0.99
     """beta_2 of the optimizer; the paper's Adam has 0.999."""
+    compile: bool = False
+    """Compile the free energy of a single replica and its gradient with torch.compile: on a CPU 1.2 to 1.3 times as fast an
+    update, after some 15 s for the first training on a machine. On a CPU it needs a C++ compiler."""
     carry_preconditioner: bool = True
     """Start each equilibration with what the last one's optimizer learnt (second moments, bases) instead of with nothing."""
 

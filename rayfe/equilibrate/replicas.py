@@ -5,7 +5,8 @@ from __future__ import annotations
 import abc
 import contextlib
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -101,8 +102,9 @@ class Looped(Replicas):
 
     stacked = False
 
-    def __init__(self, models: Sequence[nn.Module]) -> None:
-        self.count = len(models)
+    def __init__(self, models: Sequence[nn.Module], *, compiled: bool = False) -> None:
+        """With `compiled` functionals that have gradients come from compiled code, one for all models of an architecture."""
+        self.count, self._compiled = len(models), compiled
         self._objectives = [Objective(model.train()) for model in models]
 
     def parameters(self) -> Mapping[str, Tensor]:
@@ -113,9 +115,10 @@ class Looped(Replicas):
 
     def functionals(self, x: Tensor, y: Tensor, noise: Noise, *, seed: int = 0, predict: bool = True) -> PerExample:
         each = []
+        call = _compiled() if self._compiled and torch.is_grad_enabled() and not predict else _plain
         for objective in self._objectives:
             with seeded(seed, x.device):
-                each.append(objective(x, y, noise, predict))
+                each.append(call(objective, x, y, noise, predict))
         return PerExample(*map(torch.stack, zip(*each, strict=True)))
 
     def weights(self) -> tuple[Weights, ...]:
@@ -126,6 +129,16 @@ class Looped(Replicas):
 
     def first(self, tensors: Mapping[str, Tensor]) -> Weights:
         return {self.name(key): value.cpu().numpy().copy() for key, value in tensors.items() if key.startswith("0/")}
+
+
+def _plain(objective: Objective, x: Tensor, y: Tensor, noise: Noise, predict: bool) -> PerExample:
+    return objective(x, y, noise, predict)
+
+
+@functools.cache
+def _compiled() -> Callable[..., PerExample]:
+    """One for the process, so that every model of an architecture finds the code of the first; made late, since it imports much."""
+    return torch.compile(_plain, dynamic=False)
 
 
 class Stacked(Replicas):
@@ -174,9 +187,12 @@ class Stacked(Replicas):
         return {self.name(key): value[0].cpu().numpy().copy() for key, value in tensors.items()}
 
 
-def make_replicas(models: Sequence[nn.Module], device: torch.device) -> Replicas:
-    """Stacked where that is faster: more than one replica, and no convolutions on a CPU."""
-    return Looped(models) if len(models) == 1 or not stacks(models[0], device) else Stacked(models)
+def make_replicas(models: Sequence[nn.Module], device: torch.device, *, compiled: bool = False) -> Replicas:
+    """Stacked where that is faster: more than one replica, and no convolutions on a CPU.
+
+    `compiled`: those that are not stacked. Stacked ones are products of batches of matrices, and gain nothing by it.
+    """
+    return Looped(models, compiled=compiled) if len(models) == 1 or not stacks(models[0], device) else Stacked(models)
 
 
 def stacks(model: nn.Module, device: torch.device) -> bool:
