@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -22,6 +23,7 @@ SIZE = 2048
 """Rows and columns of the matrices whose product is the peak."""
 FEATURES, CLASSES, EXAMPLES = 784, 10, 20_000
 CPU = torch.device("cpu")
+Optimizer = Literal["adam", "soap"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,10 +32,12 @@ class Timed:
 
     replicas: int
     batch: int
+    optimizer: Optimizer
+    compiled: bool
     seconds: float
     """Of one update."""
     flops: float
-    """Floating-point operations of one update's matrix products, forward and backward."""
+    """Floating-point operations of one update's matrix products, forward and backward; those of an optimizer are not in it."""
 
     @property
     def examples_per_second(self) -> float:
@@ -65,23 +69,26 @@ def examples(n: int = EXAMPLES) -> Still:
     return Still(DeviceExamples(x=x, y=torch.randint(CLASSES, (n,), generator=rng)))
 
 
-def models(count: int) -> Replicas:
+def models(count: int, *, compiled: bool = False) -> Replicas:
     """Replicas of the model of the MNIST presets."""
-    shape = (FEATURES,)
-    return make_replicas([build(ModelConfig(), input_shape=shape, classes=CLASSES, seed=0) for _ in range(count)], CPU)
+    made = [build(ModelConfig(), input_shape=(FEATURES,), classes=CLASSES, seed=0) for _ in range(count)]
+    return make_replicas(made, CPU, compiled=compiled)
 
 
-def time_training(count: int, batch: int, *, updates: int, repeats: int) -> Timed:
+def time_training(
+    count: int, batch: int, *, updates: int, repeats: int, optimizer: Optimizer = "adam", compiled: bool = False
+) -> Timed:
     """Time `updates` updates of `count` replicas as an equilibration does them, after a warm-up."""
-    data, config = examples(), EquilibrationConfig(batch=batch)
-    run_training(models(count), data, config, updates=5)
+    data, config = examples(), EquilibrationConfig(batch=batch, optimizer=optimizer)
+    run_training(models(count, compiled=compiled), data, config, updates=5)
     times = []
     for _ in range(repeats):
-        replicas = models(count)
+        replicas = models(count, compiled=compiled)
         began = time.perf_counter()
         run_training(replicas, data, config, updates=updates)
         times.append((time.perf_counter() - began) / updates)
-    return Timed(replicas=count, batch=batch, seconds=statistics.median(times), flops=count * update_flops(batch))
+    seconds, flops = statistics.median(times), count * update_flops(batch)
+    return Timed(replicas=count, batch=batch, optimizer=optimizer, compiled=compiled, seconds=seconds, flops=flops)
 
 
 def run_training(replicas: Replicas, data: Still, config: EquilibrationConfig, *, updates: int) -> None:

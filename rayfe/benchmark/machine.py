@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import tyro
 
@@ -35,12 +35,18 @@ class Options:
     """Batch sizes of the training loop."""
     replicas: tuple[int, ...] = (1, 2, 3, 5)
     """Numbers of models trained together, against as many one after the other."""
+    optimizer: Literal["adam", "soap"] = "adam"
+    """Optimizer of the training loop."""
+    compile: bool = False
+    """Whether single models are also trained by compiled code."""
     repeats: int = 5
     """Measurements of each kind; their median is given."""
     updates: int = 60
     """Updates of the training loop in one measurement."""
     steps: int = 2
     """Steps of a walk whose parts are timed; 0: none."""
+    form: Literal["short", "long"] = "short"
+    """Whose walk that is: on 6,000 images, or on all of MNIST."""
     ray: bool = False
     """Whether the same walk also runs on an embedded Ray, for its share."""
     transport: tuple[int, ...] = ()
@@ -87,18 +93,26 @@ def measure(options: Options, tell: Callable[[str], None]) -> dict[str, Any]:
     separate: dict[int, float] = {}
     for batch in options.batch:
         for count in options.replicas:
-            timed = loop.time_training(count, batch, updates=options.updates, repeats=options.repeats)
-            separate.setdefault(batch, timed.seconds / timed.replicas)
-            line = dataclasses.asdict(timed) | {
-                "share_of_peak": timed.flops_per_second / peak,
-                "of_separate": timed.seconds / (count * separate[batch]),
-            }
-            found["loop"].append(line)
-            tell(
-                f"batch {batch}, {count} replica(s): {timed.examples_per_second:.0f} examples/s, "
-                f"{timed.flops_per_second / 1e9:.1f} GFLOP/s, {line['share_of_peak']:.0%} of the peak; "
-                f"{line['of_separate']:.2f} of {count} separate trainings"
-            )
+            for compiled in (False, True) if options.compile and count == 1 else (False,):
+                timed = loop.time_training(
+                    count,
+                    batch,
+                    updates=options.updates,
+                    repeats=options.repeats,
+                    optimizer=options.optimizer,
+                    compiled=compiled,
+                )
+                separate.setdefault(batch, timed.seconds / timed.replicas)
+                line = dataclasses.asdict(timed) | {
+                    "share_of_peak": timed.flops_per_second / peak,
+                    "of_separate": timed.seconds / (count * separate[batch]),
+                }
+                found["loop"].append(line)
+                tell(
+                    f"batch {batch}, {count} replica(s){', compiled' if compiled else ''}: {timed.examples_per_second:.0f} examples/s, "
+                    f"{timed.flops_per_second / 1e9:.1f} GFLOP/s, {line['share_of_peak']:.0%} of the peak; "
+                    f"{line['of_separate']:.2f} of {count} separate trainings"
+                )
     if options.steps:
         found["step"] = _step(options, tell)
     if options.transport:
@@ -109,11 +123,11 @@ def measure(options: Options, tell: Callable[[str], None]) -> dict[str, Any]:
 
 
 def _step(options: Options, tell: Callable[[str], None]) -> dict[str, float]:
-    """Seconds of a walk's parts after its start, on 6,000 images; with Ray also what Ray adds."""
-    from rayfe.benchmark.job import short_form
+    """Seconds of a walk's parts after its start; with Ray also what Ray adds."""
+    from rayfe.benchmark.job import long_form, short_form
     from rayfe.benchmark.parts import ray_seconds, time_walk
 
-    base = short_form()
+    base = short_form() if options.form == "short" else long_form()
     equilibration = dataclasses.replace(base.equilibration, first_epochs=3.0)
     config: RunConfig = dataclasses.replace(
         base,
