@@ -121,7 +121,7 @@ def base_config(options: Options) -> RunConfig:
     )
 
 
-ADAM = EquilibrationConfig(batch=512, learning_rate=8e-3)
+ADAM = EquilibrationConfig(batch=512, learning_rate=4e-3)
 """What the alternatives train with on all of MNIST, by the paper's schedule."""
 SHORT_ADAM = EquilibrationConfig(batch=256, learning_rate=6e-3)
 """The same on a tenth of the images."""

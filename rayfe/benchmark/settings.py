@@ -83,7 +83,7 @@ def defaults(base: RunConfig, adam: EquilibrationConfig) -> dict[str, Settings]:
         others, learning_rate=walk.learning_rate, batch=walk.batch, optimizer=walk.optimizer, schedule=walk.schedule
     )
     scratch = dataclasses.replace(own, epochs=walk.first_epochs, learning_rate=walk.first_learning_rate)
-    nupi = Rule(name="nupi", gain=3.0, proportional=1.0)
+    nupi = Rule(name="nupi", gain=1.0, proportional=0.0)
     special = {
         "paper": dataclasses.replace(others, epochs=0.4 * walk.epochs),
         "paper-settle": dataclasses.replace(others, epochs=0.4 * walk.epochs),
@@ -91,7 +91,7 @@ def defaults(base: RunConfig, adam: EquilibrationConfig) -> dict[str, Settings]:
         "nupi": dataclasses.replace(others, rule=nupi),
         "nupi-soap": dataclasses.replace(own, schedule="paper", rule=nupi),
         "augmented": dataclasses.replace(others, rule=Rule(name="augmented", gain=3.0, penalty=1.0)),
-        "geco": dataclasses.replace(others, rule=Rule(name="geco", gain=3.0)),
+        "geco": dataclasses.replace(others, rule=Rule(name="geco", gain=1.0)),
         "grid": scratch,
         "nupi-scratch": dataclasses.replace(scratch, rule=nupi),
         "variant-e": dataclasses.replace(others, schedule="average"),

@@ -81,7 +81,7 @@ def test_settings_survive_their_file():
 def test_a_search_varies_one_thing_after_the_other():
     settings = defaults(short_form())["augmented"]
     first = [candidate.learning_rate for candidate in stages(settings)[0](settings)]
-    assert first == [0.5 * settings.learning_rate, settings.learning_rate, 2.0 * settings.learning_rate]
+    assert first == [factor * settings.learning_rate for factor in (0.25, 0.5, 1.0, 2.0)]
     gains = {candidate.rule.gain for candidate in stages(settings)[1](settings)}
     penalties = {candidate.rule.penalty for candidate in stages(settings)[2](settings)}
     assert gains == {1.0, 3.0, 10.0} and penalties == {0.3, 1.0, 3.0}
