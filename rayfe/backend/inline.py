@@ -80,6 +80,8 @@ class InlineBackend(Backend):
         self._paths = {split: self._path(path, split) for split in config.splits}
         self._quick = self._part(config.measure.settle_size)
         self._response = self._part(config.measure.response_size) or self._paths
+        whole, size = self._paths[Split.TRAIN], config.measure.statistics_size
+        self._statistics = whole if size is None else whole.thinned(size)
 
     def _part(self, size: int | None) -> dict[Split, DevicePath] | None:
         """Fixed parts of the splits that steer; None for all of them."""
@@ -176,7 +178,8 @@ class InlineBackend(Backend):
         def functionals(paths: Mapping[Split, DevicePath], shift: np.ndarray) -> Functionals:
             nonlocal cost
             model = self._model(settled_weights(request, shift), seed=0)
-            cost += self._recompute(model, paths[Split.TRAIN], request.key.seed, "settle", t, decode=decode)
+            statistics = self._statistics if paths is self._paths else paths[Split.TRAIN]
+            cost += self._recompute(model, statistics, request.key.seed, "settle", t, decode=decode)
             R = D = C = 0.0
             for stratum in paths[request.split].present(t):
                 rng = generator(self._device, request.key.seed, request.split, "settle", stratum.name)
@@ -203,9 +206,7 @@ class InlineBackend(Backend):
         readings, weights, examples = [], [], 0.0
         for replica in request.replicas:
             model = self._model(replica.weights, seed=request.key.seed)
-            # Of all examples even where a part is read: pixels that few images have make statistics of a part far off.
-            path = self._paths[Split.TRAIN]
-            examples += self._recompute(model, path, request.key.seed, request.purpose, replica.point.t)
+            examples += self._recompute(model, self._statistics, request.key.seed, request.purpose, replica.point.t)
             weights.append(weights_of(model))
             for split in request.splits:
                 reading, cost = self._read(model, replica, split, request)

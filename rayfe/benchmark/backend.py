@@ -72,7 +72,7 @@ class BenchmarkBackend(InlineBackend):
         """C over the training examples in evaluation mode; nothing is decoded."""
         model, C = self._model(replicas.weights()[0], seed=0), 0.0
         path = self._paths[Split.TRAIN]
-        cost.examples += self._recompute(model, path, key.seed, "settle", t, decode=False)
+        cost.examples += self._recompute(model, self._statistics, key.seed, "settle", t, decode=False)
         config = dataclasses.replace(self._config.measure, head_draws=HEAD_DRAWS)
         for stratum in path.present(t):
             rng = generator(self._device, key.seed, key.step, "look", stratum.name)

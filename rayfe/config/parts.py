@@ -182,6 +182,8 @@ class MeasureConfig:
     """Draws of z per example through the classifier in antithetic pairs, half of them per independent set."""
     decoder_draws: Literal[1, 2] = 2
     """Draws of z per example through the decoder. 1: only every eighth example has the second one, which the error of D needs."""
+    statistics_size: int | None = None
+    """Training images of each data set whose statistics batch-norm layers have in evaluation mode; all without it."""
     response_size: int | None = None
     """Training images of each data set on which neighbours are read for the response; all without it."""
     settle_size: int | None = None
@@ -206,7 +208,7 @@ class MeasureConfig:
             self.head_draws,
             "must be a multiple of 4, at least 8",
         )
-        for name in ("settle_size", "slope_size", "response_size"):
+        for name in ("settle_size", "slope_size", "statistics_size", "response_size"):
             if getattr(self, name) is not None:
                 at_least(f"measure.{name}", getattr(self, name), 2)
         at_least("measure.probe_size", self.probe_size, 2)

@@ -92,7 +92,7 @@ class MeasureRequest:
     slope_in_t: bool = False
     """Read F_t of every replica on the training split, too."""
     part: bool = False
-    """Read a fixed part of the examples only (`measure.response_size`), with batch-norm statistics of all."""
+    """Read a fixed part of the examples only (`measure.response_size`); batch-norm statistics are as ever."""
     certify: bool = False
     """Read the certificate of every replica on a fixed part of the training split, too."""
 
