@@ -11,6 +11,7 @@ from rayfe.backend.analytic import AnalyticBackend
 from rayfe.backend.inline import InlineBackend
 from rayfe.config import DataConfig, MeasureConfig, ModelConfig, RunConfig
 from rayfe.data.datasets import load
+from rayfe.data.device import DeviceExamples, Still
 from rayfe.data.examples import Dataset
 from rayfe.equilibrate.replicas import weights_of
 from rayfe.model.protocol import build
@@ -97,3 +98,25 @@ def test_without_a_part_all_are_read_at_once(tmp_path) -> None:
     watched = Watched()
     walk(tmp_path, watched, refresh=2, steps=2)
     assert watched.seen == [(("centre", "gamma+", "gamma-"), False)] * 2
+
+
+def test_a_part_of_examples_from_two_sources_by_turns_has_as_many_of_both() -> None:
+    """MNIST is such a data set; every k-th example would be of one source where k is even."""
+    n = 6_000
+    whole = Still(DeviceExamples(x=torch.arange(n, dtype=torch.float32)[:, None], y=torch.arange(n) % 2))
+    for most in (500, 1_000, 2_000, 5_999):
+        part = whole.thinned(most).strata[0].examples(slice(None), 0.0)
+        assert len(part) == len(set(part.x[:, 0].tolist())) == most
+        assert float(part.y.double().mean()) == pytest.approx(0.5, abs=2 / most**0.5)
+        assert torch.equal(whole.thinned(most).strata[0].examples(slice(None), 0.0).x, part.x)
+        assert torch.equal(part.x[:, 0].long() % 2, part.y)
+    assert len(whole.thinned(n)) == n
+
+
+def test_batch_norm_may_have_the_statistics_of_a_part(digits: Dataset) -> None:
+    whole, part = read(backend(digits)), read(backend(digits, statistics_size=700))
+    assert part.examples == pytest.approx(whole.examples - (len(digits.train.y) - 700) / 3)
+    mean, other = (found.weights[0]["encoder.1.running_mean"] for found in (whole, part))
+    spread = np.sqrt(whole.weights[0]["encoder.1.running_var"])
+    assert np.abs(mean - other).max() > 0.0
+    assert (np.abs(mean - other) < 5 * spread / np.sqrt(700)).all()
