@@ -16,7 +16,7 @@ from rayfe.trajectory.processes import process_of
 FORWARD = 1.0 / 3.0
 """Training examples that a forward pass over one example counts as."""
 SETTLES = 2.5
-"""Functional evaluations of a settle, about, each of half a pass for statistics and half a pass to encode."""
+"""Functional evaluations of a settle, about; each encodes all examples, and before that those that statistics are of."""
 SECOND = 8
 """With one draw through the decoder every so many-th example has a second one."""
 ARRIVAL = 7
@@ -82,9 +82,12 @@ def plan_of(config: RunConfig, start: Start, sizes: Sizes) -> Plan:
         trainings += renewals * (3 + RENEWED)
     settles = steps * SETTLES if config.settle and config.method is None else 0.0
     reading = 0.5 * (2.0 + (1.0 if config.measure.decoder_draws == 2 else 1.0 / SECOND))
-    part = min(config.measure.response_size or sizes.train, sizes.train)
-    measured = (steps + 1) * (sizes.train + reading * (sizes.train + sizes.validation)) + settles * sizes.train
-    measured += refreshes * (stencil * sizes.train + reading * (sizes.train + (stencil - 1) * part))
+    part, statistics = (
+        min(size or sizes.train, sizes.train) for size in (config.measure.response_size, config.measure.statistics_size)
+    )
+    measured = (steps + 1) * (statistics + reading * (sizes.train + sizes.validation))
+    measured += settles * 0.5 * (statistics + sizes.train)
+    measured += refreshes * (stencil * statistics + reading * (sizes.train + (stencil - 1) * part))
     share = config.measure.bound_share + config.measure.gradient_share
     measured += (steps + 1) * share * config.equilibration.epochs * sizes.train / FORWARD
     replicas = config.per_part or stencil
