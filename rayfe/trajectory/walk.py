@@ -164,7 +164,7 @@ class Walk(Trajectory):
         work, here = Work(key), Point(lam=last.lam, gamma=last.gamma, t=last.t)
         assert self._state is not None
         C = number(last.C_settle_target)
-        found = yield from renew(config, work, here, self._state, C=C)
+        found = yield from renew(config, work, here, self._state, C=C, F=last.F_end)
         length = last.next_step_length or config.step_length
         rejected = Verdict(accepted=False, reason="renewal", next_length=length)
         columns: dict[str, Any] = {

@@ -1,10 +1,13 @@
 """Renewal: a model made partly anew is kept where the surface has a better branch, and nowhere else."""
 
+import dataclasses
+
 import pytest
 
 from analytic_walks import A, Branches, walk
 from rayfe.backend.analytic import AnalyticBackend
 from rayfe.config import RenewalConfig
+from rayfe.records import EquilibrateRequest
 
 
 def test_a_renewal_is_kept_where_it_is_better_and_the_walk_goes_on_from_it(tmp_path):
@@ -29,3 +32,34 @@ def test_where_there_is_one_branch_every_renewal_is_rejected_and_nothing_else_ch
     accepted = [row for row in tried if row.accepted]
     assert len(tried) > len(accepted)
     assert [(row.lam, row.gamma, row.C) for row in accepted] == [(row.lam, row.gamma, row.C) for row in plain]
+
+
+class Worse(AnalyticBackend):
+    """Renewed models end their training alone with a free energy that is higher by a part `by`, and are counted."""
+
+    def __init__(self, by: float) -> None:
+        super().__init__(A)
+        self.by, self.alone, self.charted = by, 0, 0
+
+    def equilibrate(self, request: EquilibrateRequest):
+        answer = super().equilibrate(request)
+        if request.key.step == 0 or request.annealing is None:
+            return answer
+        if not request.replicas[0].renewed:
+            self.charted += 1
+            return answer
+        self.alone += 1
+        end = answer.readings[-1]
+        readings = (*answer.readings[:-1], dataclasses.replace(end, R=end.R + self.by * end.F))
+        return dataclasses.replace(answer, readings=readings)
+
+
+@pytest.mark.parametrize(("by", "goes_on"), [(0.015, True), (0.025, False)])
+def test_a_renewed_model_that_is_far_too_high_is_given_up_after_its_first_training(tmp_path, by, goes_on):
+    backend = Worse(by)
+    rows, end = walk(tmp_path, backend, renewal=RenewalConfig(every=0.5))
+    tried = [row for row in rows if row.reason == "renewal"]
+    assert end == "lam_end"
+    assert len(tried) == backend.alone > 0
+    assert backend.charted == (backend.alone if goes_on else 0)
+    assert {row.outcome for row in tried} == {"OK" if goes_on else "NOT_EQUILIBRATED"}
