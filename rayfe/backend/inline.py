@@ -49,7 +49,7 @@ from rayfe.records import (
 from rayfe.weights import along, slope
 
 FIRST_READINGS = 50
-"""Probe readings during a first equilibrium (Fig. 4a)."""
+"""Probe readings during a training that is annealed as a whole, such as a first equilibrium (Fig. 4a)."""
 
 
 class InlineBackend(Backend):
@@ -160,7 +160,9 @@ class InlineBackend(Backend):
             head_draws=8,
             dtype=self._dtype,
         )
-        readings = min(FIRST_READINGS if request.annealing else 1, updates)  # and one at the end
+        annealing = request.annealing
+        whole = annealing is not None and (annealing.begin, annealing.end) == (0.0, annealing.epochs)
+        readings = min(FIRST_READINGS if whole else 1, updates)  # and one at the end
         return Probe(
             examples=examples,
             noise=noise,
