@@ -7,13 +7,16 @@ from pathlib import Path
 import pytest
 import torch
 
+from rayfe.backend.inline import InlineBackend
 from rayfe.cli import main
-from rayfe.config import ModelConfig
+from rayfe.config import DataConfig, EquilibrationConfig, MeasureConfig, ModelConfig, RunConfig
 from rayfe.data.batches import generator
+from rayfe.data.datasets import load
 from rayfe.equilibrate.compiler import compiler
 from rayfe.equilibrate.replicas import Looped
 from rayfe.model.objective import draw_noise
 from rayfe.model.protocol import build
+from rayfe.records import EquilibrateRequest, Point, Replica, StepKey
 
 needs_compiler = pytest.mark.skipif(compiler() is None, reason="needs a C++ compiler")
 
@@ -36,6 +39,26 @@ def test_compiled_functionals_have_the_values_gradients_and_statistics_of_plain_
         for name, value in plain.items():
             torch.testing.assert_close(fast[name], value, rtol=1e-4, atol=1e-4, msg=name)
     assert any(float(value.abs().max()) > 0 for value in found[1][1].values())
+
+
+@needs_compiler
+def test_a_training_by_the_option_ends_where_the_plain_one_does() -> None:
+    ends = []
+    for compiled in (False, True):
+        equilibration = EquilibrationConfig(epochs=1, batch=64, compile=compiled)
+        config = RunConfig(
+            threads=1,
+            data=DataConfig(name="digits"),
+            model=ModelConfig(hidden=8, latent=4),
+            measure=MeasureConfig(probe_size=200),
+            equilibration=equilibration,
+        )
+        replica = Replica(name="centre", point=Point(lam=0.25, gamma=4.0), weights=None)
+        key = StepKey(trajectory="t", seed=0, step=1, attempt=0)
+        trained = InlineBackend(config, load(config.data)).equilibrate(EquilibrateRequest(key=key, replicas=(replica,)))
+        ends.append(trained.readings[-1].F)
+    assert ends[1] == pytest.approx(ends[0], rel=1e-4)
+    assert ends[1] != ends[0]  # other code: sums are rounded otherwise
 
 
 def test_without_a_compiler_the_option_is_refused_before_any_work(
