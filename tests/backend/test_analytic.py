@@ -184,7 +184,9 @@ def test_settle_hits_a_target_within_its_bounds(surface: Surface, lam: float, ga
     settled_lam, settled_gamma = answer.weights["multipliers"]
     assert (settled_lam, settled_gamma) == (lam, gamma + answer.shift["gamma"])
     assert answer.before.C == surface.C(lam, gamma)
-    assert answer.after.C == surface.C(settled_lam, settled_gamma)
+    assert answer.after.C == pytest.approx(
+        surface.C(settled_lam, settled_gamma), rel=2.5 * ACCURACY
+    )  # the last move is not read
     assert answer.after.C == pytest.approx(request.targets[0], rel=ACCURACY)
     assert abs(answer.shift["gamma"]) <= request.reach["gamma"]
 
@@ -221,8 +223,12 @@ def test_settle_sees_the_draws_of_a_measurement_for_settling() -> None:
     surface = SURFACES[0]
     backend = AnalyticBackend(surface, noise=1e-3)
     answer = backend.settle(settle(surface, 0.25, 4.0, off=0.05, width=0.1))
-    seen = backend.measure(measure(replica(0.25, 4.0, start=dict(answer.weights)), purpose="settle")).readings[0]
-    assert answer.after.C == pytest.approx(seen.C, rel=1e-12)
+
+    def seen(weights) -> float:
+        return backend.measure(measure(replica(0.25, 4.0, start=weights), purpose="settle")).readings[0].C
+
+    assert answer.before.C == pytest.approx(seen(model(0.25, 4.0)), rel=1e-12)
+    assert answer.after.C == pytest.approx(seen(dict(answer.weights)), rel=2e-4)  # the last move is not read
 
 
 @given(surfaces, st.booleans())
