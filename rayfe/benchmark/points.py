@@ -21,17 +21,17 @@ from rayfe.records import (
     Replica,
     Request,
     Response,
-    SettleRequest,
     Split,
     StepRecord,
     Weights,
 )
 from rayfe.rows import Work, number, response_in
-from rayfe.surface.process import LOSS, IsoClassification
+from rayfe.surface.process import IsoClassification
 from rayfe.surface.response import response_of
 from rayfe.surface.stencil import neighbours
 from rayfe.surface.stepper import Verdict
 from rayfe.trajectory.base import Steps, Trajectory, WalkFailed
+from rayfe.trajectory.chart import settle_loss
 from rayfe.trajectory.holding import Holding
 from rayfe.trajectory.step import measure_request, read_stencil
 from rayfe.weights import along, pack, slope, unpack
@@ -139,7 +139,8 @@ class PointByPoint(Trajectory):
     def _settled(self, work: Work, reached: Reached, chart: Chart) -> Steps:
         last = self.accepted[-1]
         columns: dict[str, Any] = {"C_target": last.C_target, "C_settle_target": last.C_settle_target}
-        settle = settle_request(work, reached, chart, C=self.C0)
+        reach = REACH * abs(reached.point.gamma)
+        settle = settle_loss(work.key, reached.weights, chart.tangent, reached.point, chart.response, C=self.C0, reach=reach)
         settled = work.settled((yield settle))
         shift = settled.shift["gamma"]
         point = Point(lam=reached.point.lam, gamma=reached.point.gamma + shift)
@@ -192,18 +193,3 @@ def stencil(
 def settle_reading(work: Work, replicas: tuple[Replica, ...]) -> MeasureRequest:
     """Read the replicas on the training split with the draws of settles."""
     return MeasureRequest(key=work.key, replicas=replicas, splits=(Split.TRAIN,), purpose="settle")
-
-
-def settle_request(work: Work, reached: Reached, chart: Chart, *, C: float) -> SettleRequest:
-    """Move gamma until measured C is `C`."""
-    return SettleRequest(
-        key=work.key,
-        weights=reached.weights,
-        tangents={"gamma": chart.tangent},
-        point=reached.point,
-        held=(LOSS,),
-        targets=(C,),
-        scales=(C,),
-        jacobian=((chart.response.C_gamma,),),
-        reach={"gamma": REACH * abs(reached.point.gamma)},
-    )

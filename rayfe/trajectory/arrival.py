@@ -17,14 +17,13 @@ from rayfe.records import (
     Replica,
     Request,
     Response,
-    SettleRequest,
     Weights,
 )
 from rayfe.rows import Work, held_readings
-from rayfe.surface.process import LOSS
 from rayfe.surface.response import response_of
 from rayfe.surface.stencil import neighbours
 from rayfe.surface.stepper import relative_tolerance
+from rayfe.trajectory.chart import settle_loss
 from rayfe.trajectory.step import read_stencil
 from rayfe.weights import along, slope
 
@@ -66,7 +65,11 @@ def settle_on(
             if trained is None:
                 return None
             chart = trained
-        settled = work.settled((yield _settle_request(config, work, chart, C)))
+        reach = config.neighbours.reach * config.neighbours.gamma_delta * chart.point.gamma
+        settle = settle_loss(
+            work.key, chart.weights, chart.tangent, chart.point, chart.response, C=C, reach=reach, split=config.held_on
+        )
+        settled = work.settled((yield settle))
         here, at = chart.point.gamma, chart.point.gamma + settled.shift["gamma"]
         if abs(settled.after.C / C - 1.0) <= 0.5 * relative_tolerance(config.tolerance, config.tolerance_floor, C):
             return dataclasses.replace(chart, point=dataclasses.replace(chart.point, gamma=at), weights=settled.weights)
@@ -126,20 +129,3 @@ def _equilibrated(
     if trained.outcome is not Outcome.OK:
         return None
     return dataclasses.replace(chart, weights=trained.weights[0], preconditioner=trained.preconditioner)
-
-
-def _settle_request(config: RunConfig, work: Work, chart: Charted, C: float) -> SettleRequest:
-    """Settle C within the reach of the chart's neighbours."""
-    delta = config.neighbours
-    return SettleRequest(
-        key=work.key,
-        weights=chart.weights,
-        tangents={"gamma": chart.tangent},
-        point=chart.point,
-        held=(LOSS,),
-        targets=(C,),
-        scales=(C,),
-        jacobian=((chart.response.C_gamma,),),
-        reach={"gamma": delta.reach * delta.gamma_delta * chart.point.gamma},
-        split=config.held_on,
-    )

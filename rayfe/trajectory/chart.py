@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from rayfe.config import RunConfig
-from rayfe.records import Differentiated, Functionals, Point, Replica, Response, SettleRequest, StepKey, Weights
-from rayfe.surface.process import Conditions, held_jacobian
+from rayfe.records import Differentiated, Functionals, Point, Replica, Response, SettleRequest, Split, StepKey, Weights
+from rayfe.surface.process import LOSS, Conditions, held_jacobian
 from rayfe.weights import along, slope, unpack
 
 TANGENTS: Mapping[str, str] = {"gamma": "tangent", "lam": "tangent_lam"}
@@ -90,4 +90,30 @@ def settle_request(
         reach={multiplier: reach[multiplier] for multiplier in process.moved_by},
         accuracy=SETTLED * config.tolerance,
         split=config.held_on,
+    )
+
+
+def settle_loss(
+    key: StepKey,
+    weights: Weights,
+    tangent: Weights,
+    point: Point,
+    response: Response,
+    *,
+    C: float,
+    reach: float,
+    split: Split = Split.TRAIN,
+) -> SettleRequest:
+    """Settle the loss `C` by gamma alone, at most `reach` away, whatever else a process holds."""
+    return SettleRequest(
+        key=key,
+        weights=weights,
+        tangents={"gamma": tangent},
+        point=point,
+        held=(LOSS,),
+        targets=(C,),
+        scales=(C,),
+        jacobian=((response.C_gamma,),),
+        reach={"gamma": reach},
+        split=split,
     )
