@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import tyro
 
@@ -29,6 +29,8 @@ from rayfe.config import (
     require,
 )
 from rayfe.data.examples import Dataset
+from rayfe.data.paths import PathData
+from rayfe.manifest import manifest_of
 from rayfe.options import dashed
 from rayfe.presets import mnist_walk
 from rayfe.records import StepRecord
@@ -163,7 +165,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         options = tyro.cli(Options, args=list(argv), prog="jobs/benchmark.py", description=__doc__)
         options.check()
-        return _run(options)
+        return _run(options, argv)
     except UsageError as error:
         print(f"--{dashed(error.name)} {error.value}: {error.fix}", file=sys.stderr)
         return 2
@@ -172,7 +174,7 @@ def main(argv: Sequence[str]) -> int:
         return 130
 
 
-def _run(options: Options) -> int:
+def _run(options: Options, argv: Sequence[str]) -> int:
     from rayfe.benchmark.backend import BenchmarkBackend  # imports torch: not for --help
     from rayfe.benchmark.report import report
     from rayfe.data.datasets import load
@@ -180,11 +182,12 @@ def _run(options: Options) -> int:
     base, folder = base_config(options), options.folder
     data = load(base.data)
 
-    def make(config: RunConfig) -> BenchmarkBackend:
-        return BenchmarkBackend(config, data)
+    def describe(config: RunConfig) -> dict[str, Any]:
+        return manifest_of("benchmark", options.form, list(argv), config, PathData(kind="still", source=data))
 
-    begin = running.common_start(base, str(folder / "start"), make, _tell_row("start"))
-    settings = _settings(options, base, begin, folder, make)
+    bench = running.Bench(make=lambda config: BenchmarkBackend(config, data), describe=describe)
+    begin = running.common_start(base, str(folder / "start"), bench, _tell_row("start"))
+    settings = _settings(options, base, begin, folder, bench)
     sweep = _sweep(data) if options.ray else None
     failed: list[str] = []
     limit: float | None = None
@@ -192,7 +195,7 @@ def _run(options: Options) -> int:
         for method in sorted(options.methods, key=lambda name: name != "rayfe"):  # rayfe's examples set the limit
             name = f"{method}-x{budget:g}"
             allowed = None if method == "rayfe" else limit
-            arguments = (base, settings[method], begin, str(folder / name), make)
+            arguments = (base, settings[method], begin, str(folder / name), bench)
             try:
                 used = running.run_method(*arguments, budget=budget, limit=allowed, on_row=_tell_row(name), sweep=sweep)
             except running.WalkFailed as error:
@@ -222,7 +225,7 @@ def _sweep(data: Dataset) -> running.Sweep:
 
 
 def _settings(
-    options: Options, base: RunConfig, begin: running.CommonStart, folder: Path, make: running.MakeBackend
+    options: Options, base: RunConfig, begin: running.CommonStart, folder: Path, bench: running.Bench
 ) -> dict[str, Settings]:
     """Defaults, over which those of earlier searches and of this one go."""
     from rayfe.benchmark.search import restored, search
@@ -232,7 +235,7 @@ def _settings(
     settings = defaults(base, SHORT_ADAM if options.form == "short" else ADAM) | known
     for method in options.search:
         if method not in known:
-            known[method] = search(base, settings[method], begin, folder / "search", make, _tell)
+            known[method] = search(base, settings[method], begin, folder / "search", bench, _tell)
             path.write_text(json.dumps({name: running.plain(value) for name, value in known.items()}, indent=1) + "\n")
     return settings | known
 

@@ -4,27 +4,36 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from rayfe import driver
 from rayfe.backend.base import Backend
 from rayfe.benchmark.methods import ConstrainedPath, Grid, Heuristic, WarmGrid
 from rayfe.benchmark.points import PointByPoint
 from rayfe.benchmark.settings import SCRATCH, WALKS, Settings, configured
-from rayfe.config import RunConfig, Start, flat, require
+from rayfe.config import RunConfig, Start, require
 from rayfe.records import Commit, StepRecord
 from rayfe.store import Store
 from rayfe.trajectory.base import Trajectory, WalkFailed
 from rayfe.trajectory.walk import Walk
 
-__all__ = ["CommonStart", "MakeBackend", "OnRow", "WalkFailed", "common_start", "plain", "run_method", "step_length"]
+__all__ = ["Bench", "CommonStart", "OnRow", "WalkFailed", "common_start", "plain", "run_method", "step_length"]
 
 CLASSES: dict[str, type[PointByPoint]] = {"warm-grid": WarmGrid, "heuristic": Heuristic} | dict.fromkeys(SCRATCH, Grid)
 """Classes by method; the others are constrained paths."""
 OnRow = Callable[[StepRecord], None]
-MakeBackend = Callable[[RunConfig], Backend]
-"""A backend for a configuration; the data are the same for all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """What all runs of a benchmark share besides the start: their data."""
+
+    make: Callable[[RunConfig], Backend]
+    """A backend for a configuration."""
+    describe: Callable[[RunConfig], dict[str, Any]]
+    """What run.json says of a run with that configuration, besides the method."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,14 +52,14 @@ class CommonStart:
         store.commit(trajectory, commit)
 
 
-def common_start(base: RunConfig, folder: str, make: MakeBackend, on_row: OnRow) -> CommonStart:
+def common_start(base: RunConfig, folder: str, bench: Bench, on_row: OnRow) -> CommonStart:
     """Train the start as a walk does, or read it if it is there."""
     store = Store(folder)
-    describe(store, {"method": "start", "config": portable(base)})
+    _describe(store, {"method": "start"}, bench.describe(base))
     ((name, start),) = base.trajectories().items()
     trajectory = driver.open_trajectory(base, start, store)
     if not trajectory.accepted:
-        on_row(driver.advance(trajectory, make(base), store))
+        on_row(driver.advance(trajectory, bench.make(base), store))
     return CommonStart(store=store, row=trajectory.accepted[0])
 
 
@@ -63,7 +72,7 @@ def run_method(
     settings: Settings,
     begin: CommonStart,
     folder: str,
-    make: MakeBackend,
+    bench: Bench,
     *,
     budget: float,
     limit: float | None,
@@ -77,7 +86,7 @@ def run_method(
     settings = settings.scaled(budget)
     config = configured(base, settings, budget=budget)
     store = Store(folder)
-    describe(store, {"method": settings.method, "budget": budget, "settings": plain(settings), "config": portable(config)})
+    _describe(store, {"method": settings.method, "budget": budget, "settings": plain(settings)}, bench.describe(config))
     starts = points_of(config, settings)
     each = None if limit is None else limit / len(starts)
     if sweep is not None and len(starts) > 1:
@@ -93,7 +102,7 @@ def run_method(
     for start in starts:
         trajectory = open_point(config, settings, begin, store, start)
         while within(trajectory, each):
-            backend = backend or make(config)
+            backend = backend or bench.make(config)
             on_row(driver.advance(trajectory, backend, store))
         used += used_examples(trajectory)
     return used
@@ -140,17 +149,13 @@ def plain(settings: Settings) -> dict[str, object]:
     return dataclasses.asdict(settings)
 
 
-def portable(config: RunConfig) -> dict[str, object]:
-    """Fields of a configuration that define rows, as JSON holds them."""
-    left_out = ("out", "data.root", "steps", "backend", "evaluators", "keep_states", "time_budget")
-    return {name: list(v) if isinstance(v, tuple) else v for name, v in flat(config).items() if name not in left_out}
-
-
-def describe(store: Store, manifest: dict[str, object]) -> None:
-    """Write run.json; UsageError if the folder holds a run of other settings."""
+def _describe(store: Store, method: Mapping[str, object], run: Mapping[str, Any]) -> None:
+    """Write run.json; UsageError if the folder holds a run of another method, other settings or other data."""
     if not store.exists():
-        store.create(manifest)
+        store.create({**run, **method})
         return
     stored = store.read_config()
-    different = next((name for name in manifest if stored.get(name) != manifest[name]), None)
-    require(different is None, "out", store.url(), f"holds a run with another {different}; use another --out")
+    names = {**{name: name for name in method}, "identity": "configuration", "data_sha256": "data"}
+    asked = {**run, **method}
+    different = next((name for key, name in names.items() if stored.get(key) != asked[key]), None)
+    require(different is None, "out", store.url(), f"holds a run of another {different}; use another --out")

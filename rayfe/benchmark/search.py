@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from rayfe.benchmark.requests import Rule
-from rayfe.benchmark.running import CommonStart, MakeBackend, plain, run_method
+from rayfe.benchmark.running import Bench, CommonStart, plain, run_method
 from rayfe.benchmark.settings import Settings
 from rayfe.benchmark.table import points
 from rayfe.config import RunConfig
@@ -66,7 +66,7 @@ def search(
     settings: Settings,
     begin: CommonStart,
     folder: Path,
-    make: MakeBackend,
+    bench: Bench,
     tell: Callable[[str], None],
 ) -> Settings:
     """The best candidate for a curve of five points; stored, so that a search goes on where it stopped."""
@@ -76,20 +76,20 @@ def search(
     for stage in stages(settings):
         for candidate in stage(best):
             if all(candidate != other for _, other in tried):
-                tried.append((_try(short, candidate, begin, folder, make, tell), candidate))
+                tried.append((_try(short, candidate, begin, folder, bench, tell), candidate))
         _, best = min(tried, key=lambda pair: pair[0])
     return best
 
 
 def _try(
-    base: RunConfig, settings: Settings, begin: CommonStart, folder: Path, make: MakeBackend, tell: Callable[[str], None]
+    base: RunConfig, settings: Settings, begin: CommonStart, folder: Path, bench: Bench, tell: Callable[[str], None]
 ) -> float:
     """The score of one candidate, infinite if it diverges."""
     described = json.dumps(plain(settings), sort_keys=True)
     where = folder / f"{settings.method}-{derived(described)}"
     assert begin.row.C is not None
     try:
-        run_method(base, settings, begin, str(where), make, budget=1.0, limit=None, on_row=lambda row: None)
+        run_method(base, settings, begin, str(where), bench, budget=1.0, limit=None, on_row=lambda row: None)
         found = score(load_rows(where), begin.row.C)
     except WalkFailed as failed:
         tell(f"search {settings.method}: {failed}")

@@ -4,13 +4,17 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
 
+from rayfe import load_model
 from rayfe.benchmark.backend import BenchmarkBackend
 from rayfe.benchmark.report import report
-from rayfe.benchmark.running import common_start, run_method
+from rayfe.benchmark.running import Bench, common_start, run_method
 from rayfe.benchmark.settings import SCRATCH, WALKS, defaults
 from rayfe.config import DataConfig, EquilibrationConfig, MeasureConfig, ModelConfig, RunConfig, UsageError
 from rayfe.data.datasets import load
+from rayfe.data.paths import PathData
+from rayfe.manifest import manifest_of, stored_config
 from rayfe.store import Store, load_rows
 
 BASE = RunConfig(
@@ -31,21 +35,22 @@ POINTS = ["warm-grid", "heuristic", "nupi", "augmented", "geco"]
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory):
-    """A folder with the common start, and what makes backends."""
+    """A folder with the common start, and what all runs share."""
     folder = tmp_path_factory.mktemp("bench")
     data = load(BASE.data)
 
-    def make(config):
-        return BenchmarkBackend(config, data)
+    def describe(config):
+        return manifest_of("benchmark", "short", ["--no-ray"], config, PathData(kind="still", source=data))
 
-    return folder, common_start(BASE, str(folder / "start"), make, lambda row: None), make
+    shared = Bench(make=lambda config: BenchmarkBackend(config, data), describe=describe)
+    return folder, common_start(BASE, str(folder / "start"), shared, lambda row: None), shared
 
 
 def run(bench, method, where, **options):
-    folder, begin, make = bench
+    folder, begin, shared = bench
     settings = defaults(BASE, BASE.equilibration)[method]
     options = {"budget": 1.0, "limit": None, "on_row": lambda row: None, **options}
-    run_method(BASE, settings, begin, str(folder / where), make, **options)
+    run_method(BASE, settings, begin, str(folder / where), shared, **options)
     return load_rows(folder / where)
 
 
@@ -89,8 +94,25 @@ def test_an_interrupted_run_goes_on_to_the_same_rows(bench, method):
 
 def test_a_folder_with_other_settings_is_refused(bench):
     run(bench, "geco", "other-settings", limit=1.0)
-    with pytest.raises(UsageError, match="holds a run with another budget"):
+    with pytest.raises(UsageError, match="holds a run of another budget"):
         run(bench, "geco", "other-settings", budget=2.0)
+    folder, begin, shared = bench
+    settings = defaults(BASE, BASE.equilibration)["geco"]
+    longer = dataclasses.replace(BASE, tolerance=0.04)
+    with pytest.raises(UsageError, match="holds a run of another configuration"):
+        where = str(folder / "other-settings")
+        run_method(longer, settings, begin, where, shared, budget=1.0, limit=None, on_row=lambda row: None)
+
+
+def test_what_a_method_leaves_is_a_run_like_any_other(bench):
+    """Its models can be loaded, and the commands know its configuration and its data."""
+    rows = run(bench, "warm-grid", "warm-grid-run")
+    where, last = bench[0] / "warm-grid-run", rows.iloc[-1]
+    mean, _ = load_model(where, last.trajectory, last.step).encode(torch.zeros(3, 64))
+    assert mean.shape == (3, BASE.model.latent)
+    stored, config = stored_config(Store(where))
+    assert (stored["method"], config.tolerance) == ("warm-grid", BASE.tolerance)
+    assert stored["command"] == "python jobs/benchmark.py --no-ray" and np.prod(stored["input_shape"]) == 64
 
 
 def test_the_constrained_training_counts_its_measurements(bench):
@@ -114,9 +136,9 @@ def test_a_report_has_every_method_that_was_run(bench, tmp_path):
 def test_a_diverging_training_is_named(bench):
     from rayfe.trajectory.base import WalkFailed
 
-    folder, begin, make = bench
+    folder, begin, shared = bench
     settings = dataclasses.replace(defaults(BASE, BASE.equilibration)["nupi"], learning_rate=1e9)
     with pytest.raises(WalkFailed, match="lower the method's learning rate"):
-        run_method(BASE, settings, begin, str(folder / "diverging"), make, budget=1.0, limit=None, on_row=lambda row: None)
+        run_method(BASE, settings, begin, str(folder / "diverging"), shared, budget=1.0, limit=None, on_row=lambda row: None)
     (name,) = Store(folder / "diverging").trajectories()
     assert len(Store(folder / "diverging").rows(name)) == 1
