@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import statistics
 import time
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from rayfe.data.batches import generator
 from rayfe.data.device import DeviceExamples, Still
 from rayfe.equilibrate.replicas import Looped, Replicas, make_replicas
 from rayfe.equilibrate.train import Probe, train
+from rayfe.memory import peak_bytes
 from rayfe.model.objective import Noise, draw_noise
 from rayfe.model.protocol import build
 from rayfe.records import Point
@@ -89,6 +91,18 @@ def time_training(
         times.append((time.perf_counter() - began) / updates)
     seconds, flops = statistics.median(times), count * update_flops(batch)
     return Timed(replicas=count, batch=batch, optimizer=optimizer, compiled=compiled, seconds=seconds, flops=flops)
+
+
+def training_bytes(count: int, batch: int, *, optimizer: Optimizer) -> int:
+    """Peak memory that training `count` replicas adds to a process of its own which has torch and the images already."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_added_bytes, (count, batch, optimizer))
+
+
+def _added_bytes(count: int, batch: int, optimizer: Optimizer) -> int:
+    data, before = examples(), peak_bytes()
+    run_training(models(count), data, EquilibrationConfig(batch=batch, optimizer=optimizer), updates=3)
+    return peak_bytes() - before
 
 
 def run_training(replicas: Replicas, data: Still, config: EquilibrationConfig, *, updates: int) -> None:

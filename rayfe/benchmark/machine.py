@@ -49,6 +49,10 @@ class Options:
     """Whose walk that is: on 6,000 images, or on all of MNIST."""
     ray: bool = False
     """Whether the same walk also runs on an embedded Ray, for its share."""
+    trajectories: tuple[int, ...] = ()
+    """Numbers of such walks that run at once on an embedded Ray, for steps a second, e.g. 1 2 4."""
+    evaluators: tuple[int, ...] = (1, 2)
+    """Numbers of evaluators that share them, one thread each."""
     transport: tuple[int, ...] = ()
     """Examples a side whose coupling is computed, e.g. 1000 3000 10000 30000 (the last takes minutes)."""
 
@@ -56,7 +60,7 @@ class Options:
         """Raise UsageError for what cannot be measured."""
         for name in ("threads", "repeats", "updates"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "must be at least 1")
-        for name in ("batch", "replicas", "transport"):
+        for name in ("batch", "replicas", "transport", "trajectories", "evaluators"):
             require(all(value >= 1 for value in getattr(self, name)), name, getattr(self, name), "must be at least 1")
 
 
@@ -106,15 +110,21 @@ def measure(options: Options, tell: Callable[[str], None]) -> dict[str, Any]:
                 line = dataclasses.asdict(timed) | {
                     "share_of_peak": timed.flops_per_second / peak,
                     "of_separate": timed.seconds / (count * separate[batch]),
+                    "bytes": loop.training_bytes(count, batch, optimizer=options.optimizer),
                 }
                 found["loop"].append(line)
                 tell(
                     f"batch {batch}, {count} replica(s){', compiled' if compiled else ''}: {timed.examples_per_second:.0f} examples/s, "
                     f"{timed.flops_per_second / 1e9:.1f} GFLOP/s, {line['share_of_peak']:.0%} of the peak; "
-                    f"{line['of_separate']:.2f} of {count} separate trainings"
+                    f"{line['of_separate']:.2f} of {count} separate trainings; {line['bytes'] / 2**20:.0f} MiB"
                 )
     if options.steps:
         found["step"] = _step(options, tell)
+    if options.trajectories:
+        from rayfe.benchmark.scaling import measure_scaling
+
+        sweeps = measure_scaling(_walk(options), options.trajectories, options.evaluators, tell)
+        found["sweep"] = [dataclasses.asdict(sweep) for sweep in sweeps]
     if options.transport:
         from rayfe.benchmark.transport import measure_couplings
 
@@ -124,25 +134,32 @@ def measure(options: Options, tell: Callable[[str], None]) -> dict[str, Any]:
 
 def _step(options: Options, tell: Callable[[str], None]) -> dict[str, float]:
     """Seconds of a walk's parts after its start; with Ray also what Ray adds."""
-    from rayfe.benchmark.job import long_form, short_form
-    from rayfe.benchmark.parts import ray_seconds, time_walk
+    from rayfe.benchmark.parts import time_walk
 
-    base = short_form() if options.form == "short" else long_form()
-    equilibration = dataclasses.replace(base.equilibration, first_epochs=3.0)
-    config: RunConfig = dataclasses.replace(
-        base,
-        steps=options.steps,
-        threads=options.threads,
-        tolerance=0.1,
-        equilibration=equilibration,
-        renewal=dataclasses.replace(base.renewal, every=None),
-    )
+    config = _walk(options)
     parts = time_walk(config)
     total = sum(parts.values())
     tell("a step by part: " + ", ".join(f"{name} {seconds / total:.1%}" for name, seconds in parts.items()))
     if options.ray:
+        from rayfe.benchmark.scaling import walk_on_ray
+
         began = time.monotonic()
-        seconds = ray_seconds(config)
+        _, seconds = walk_on_ray(config)
         parts["ray"] = seconds - total
         tell(f"on Ray: {seconds:.2f} s against {total:.2f} s in this process ({time.monotonic() - began:.0f} s in all)")
     return parts
+
+
+def _walk(options: Options) -> RunConfig:
+    """The form's walk with a short start and no renewal."""
+    from rayfe.benchmark.job import long_form, short_form
+
+    base = short_form() if options.form == "short" else long_form()
+    return dataclasses.replace(
+        base,
+        steps=options.steps,
+        threads=options.threads,
+        tolerance=0.1,
+        equilibration=dataclasses.replace(base.equilibration, first_epochs=3.0),
+        renewal=dataclasses.replace(base.renewal, every=None),
+    )

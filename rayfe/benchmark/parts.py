@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -14,7 +13,6 @@ from rayfe.backend.base import Backend, Relay
 from rayfe.backend.inline import InlineBackend
 from rayfe.config import RunConfig
 from rayfe.data.datasets import load
-from rayfe.data.paths import PathData
 from rayfe.records import (
     Commit,
     DifferentiateRequest,
@@ -24,7 +22,7 @@ from rayfe.records import (
     SettleRequest,
     StepRecord,
 )
-from rayfe.store import Store, load_rows
+from rayfe.store import Store
 
 PARTS: Mapping[type, str] = MappingProxyType(
     {EquilibrateRequest: "train", MeasureRequest: "measure", SettleRequest: "settle", DifferentiateRequest: "measure"}
@@ -73,17 +71,3 @@ def time_walk(config: RunConfig) -> dict[str, float]:
         total = time.perf_counter() - began
     parts = backend.seconds | {"disk": store.seconds}
     return parts | {"rest": total - sum(parts.values())}
-
-
-def ray_seconds(config: RunConfig) -> float:
-    """Seconds of the same steps on an embedded Ray: a trial and an evaluator in processes of their own."""
-    from rayfe.sweep import run_on_ray
-
-    data = PathData(kind="still", source=load(config.data))
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "run"
-        failed = run_on_ray(config, data, str(path), "all", lambda row: None, lambda text: None)
-        if failed:
-            raise RuntimeError(f"the walk on Ray failed: {failed}")
-        rows = load_rows(path)
-    return float(rows["seconds"].max() - rows["seconds"].min())

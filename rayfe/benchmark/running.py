@@ -84,7 +84,7 @@ def run_method(
     With `sweep` independent points are its trials, each with its part of the limit.
     """
     settings = settings.scaled(budget)
-    config = configured(base, settings, budget=budget)
+    config = configured(base, settings)
     store = Store(folder)
     _describe(store, {"method": settings.method, "budget": budget, "settings": plain(settings)}, bench.describe(config))
     starts = points_of(config, settings)

@@ -103,8 +103,8 @@ def defaults(base: RunConfig, adam: EquilibrationConfig) -> dict[str, Settings]:
     return {method: dataclasses.replace(found(method), method=method) for method in LABELS}
 
 
-def configured(base: RunConfig, settings: Settings, *, budget: float = 1.0) -> RunConfig:
-    """The run's configuration with the method's epochs and learning rate; `budget` scales a walk's renewals as well."""
+def configured(base: RunConfig, settings: Settings) -> RunConfig:
+    """The run's configuration with the method's epochs and learning rate; a walk's renewals are as long at any budget."""
     method = settings.method
     if method not in LABELS:
         raise UsageError("method", method, f"known are {', '.join(LABELS)}")
@@ -124,8 +124,7 @@ def configured(base: RunConfig, settings: Settings, *, budget: float = 1.0) -> R
     if method in VARIANTS:
         return VARIANTS[method](config)
     if method == "rayfe":
-        renewal = dataclasses.replace(config.renewal, epochs=budget * config.renewal.epochs)
-        return dataclasses.replace(config, renewal=renewal)
+        return config
     config = dataclasses.replace(config, renewal=dataclasses.replace(config.renewal, every=None))
     if method in ("paper", "paper-settle"):
         return dataclasses.replace(config, stencil="paper", refresh=1, predictor=False, settle=method == "paper-settle")

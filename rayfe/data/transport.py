@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import resource
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from rayfe.config import PathConfig, UsageError, require
 from rayfe.data.coupling import Coupling
 from rayfe.data.examples import Examples
 from rayfe.data.sinkhorn import NotConverged, blocks, sinkhorn, sparse_coupling
+from rayfe.memory import peak_bytes
 from rayfe.own import named
 
 EXACT_LIMIT = 6000 * 6000
@@ -86,7 +86,7 @@ def couple(
         UsageError: the shapes of source and target differ, the cost cannot be used, the exact solver would not fit, or
             Sinkhorn does not converge.
     """
-    began, before = time.monotonic(), _peak()
+    began, before = time.monotonic(), peak_bytes()
     shapes = source.x.shape[1:], target.x.shape[1:]
     fix = f"has examples of shape {shapes[1]}, the source {shapes[0]}; both must be the same"
     require(shapes[0] == shapes[1], "path.target", config.target, fix)
@@ -118,7 +118,7 @@ def couple(
         "crossing_share": _crossing(source.y[atoms[0]], target.y[atoms[1]], weight, pairs),
         "label_floor": math.log(2.0) * float(weight @ (source.y[atoms[0]] != target.y[atoms[1]])),
         "seconds": time.monotonic() - began,
-        "peak_bytes": max(0, _peak() - before),
+        "peak_bytes": max(0, peak_bytes() - before),
     }
     tell(
         f"coupled: mean cost {report['cost']:.4g} (independent pairs: {apart:.4g}), {len(weight)} atoms, "
@@ -265,8 +265,3 @@ def _function(name: str) -> Callable[[np.ndarray, np.ndarray], np.ndarray] | Non
     function = named(name, "path.cost", known="give squared-l2, or package.module:function")
     require(callable(function), "path.cost", name, "is not a function, give package.module:function")
     return function
-
-
-def _peak() -> int:
-    """Largest memory of this process so far, bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
