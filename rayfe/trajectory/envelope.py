@@ -18,9 +18,9 @@ class Bounding:
     run: str | None = None
 
 
-def bound(row: StepRecord, point: Point) -> float:
-    """J of a row's model at other multipliers, nats."""
-    return number(row.R) + point.lam * number(row.D) + point.gamma * number(row.C)
+def bound(model: StepRecord | Reading, point: Point) -> float:
+    """J of a measured model at other multipliers, nats."""
+    return number(model.R) + point.lam * number(model.D) + point.gamma * number(model.C)
 
 
 def excess(models: Sequence[Bounding], train: Reading) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 from collections.abc import Sequence
@@ -25,7 +26,7 @@ from rayfe.surface.stepper import MOVES, Proposal, Verdict, gamma_vanishes, judg
 from rayfe.trajectory.base import Steps, Trajectory, WalkFailed
 from rayfe.trajectory.chart import carried_tangents
 from rayfe.trajectory.endpoint import Endpoint, find_endpoint
-from rayfe.trajectory.envelope import Bounding, better_start, excess
+from rayfe.trajectory.envelope import Bounding, better_start, bound, excess
 from rayfe.trajectory.holding import Holding, remembered
 from rayfe.trajectory.prediction import SPAN, predicted_velocity
 from rayfe.trajectory.processes import process_class, process_of
@@ -35,7 +36,7 @@ from rayfe.trajectory.step import Chart, judging_request, take_step
 from rayfe.weights import along, pack, slope, unpack, without
 
 RENEWAL_GAIN = 1e-3
-"""Part of F by which a renewed model must be lower."""
+"""Part of F by which a renewed model must be lower, half-way to the next renewal."""
 
 
 class Walk(Trajectory):
@@ -158,7 +159,7 @@ class Walk(Trajectory):
         return abs(math.log(self.accepted[-1].lam / (tried[-1] if tried else start.lam))) >= every - 1e-9
 
     def _renewal(self) -> Steps:
-        """Accepted if it is lower than the last step's model at the last step's multipliers."""
+        """Accepted if it bounds F lower than the last step's model does where the walk will be half-way to the next renewal."""
         last, config = self.accepted[-1], self._config
         key = self._key(last.step + 1)
         work, here = Work(key), Point(lam=last.lam, gamma=last.gamma, t=last.t)
@@ -189,10 +190,17 @@ class Walk(Trajectory):
         }
         carry = pack(tangent=found.tangent, preconditioner=found.preconditioner, start=unpack(self._carry, "start"))
         held = self._judge(Outcome.OK, judged, 0.0, Proposal(point=found.point, length=length)).accepted
-        bound = train.R + here.lam * train.D + here.gamma * train.C
-        better = bound < (1.0 - RENEWAL_GAIN) * number(last.F)
+        ahead = self._half_way(here)
+        better = bound(train, ahead) < (1.0 - RENEWAL_GAIN) * bound(last, ahead)
         verdict = Verdict(accepted=True, reason=None, next_length=length) if held and better else rejected
         return self._commit(work, found.point, Outcome.OK, verdict, columns, accepted_state=tested.weights[0], carry=carry)
+
+    def _half_way(self, here: Point) -> Point:
+        """Where the walk will be half-way to the next renewal, at the same gamma."""
+        every, lam_end = self._config.renewal.every, self._config.lam_end
+        assert every is not None
+        length = min(0.5 * every, self._process.left(here))
+        return dataclasses.replace(here, lam=here.lam * math.exp(math.copysign(length, lam_end - here.lam)))
 
     # --- parts --------------------------------------------------------------------------------------------------------
 

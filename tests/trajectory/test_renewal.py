@@ -1,7 +1,9 @@
 """Renewal: a model made partly anew is kept where the surface has a better branch, and nowhere else."""
 
 import dataclasses
+import math
 
+import numpy as np
 import pytest
 
 from analytic_walks import A, Branches, walk
@@ -32,6 +34,36 @@ def test_where_there_is_one_branch_every_renewal_is_rejected_and_nothing_else_ch
     accepted = [row for row in tried if row.accepted]
     assert len(tried) > len(accepted)
     assert [(row.lam, row.gamma, row.C) for row in accepted] == [(row.lam, row.gamma, row.C) for row in plain]
+
+
+class Crossing(Branches):
+    """A renewed model has D lower by a constant and R higher by `CROSSES` times that: its F is lower beyond that lam."""
+
+    CROSSES, LOWER = 0.8, 0.5
+    BETTER = A
+
+    def _renewed(self, replica):
+        before = replica.weights is not None and replica.weights.get("better", np.zeros(1))[0] > 0.5
+        return before or replica.renewed > 0
+
+    def measure(self, request):
+        answer = super().measure(request)
+        shift = {replica.name: self.LOWER * self._renewed(replica) for replica in request.replicas}
+        readings = [
+            dataclasses.replace(r, R=r.R + self.CROSSES * shift[r.replica], D=r.D - shift[r.replica]) for r in answer.readings
+        ]
+        return dataclasses.replace(answer, readings=tuple(readings))
+
+
+def test_a_renewal_is_kept_where_it_will_be_better_half_way_to_the_next_one(tmp_path):
+    """Branches cross at lam = 0.8. Of renewals every 0.5 from 0.25 the second, near 0.68, has it before its half-way."""
+    rows, end = walk(tmp_path, Crossing(A), renewal=RenewalConfig(every=0.5))
+    renewals = [row for row in rows if row.reason == "renewal" or (row.accepted and row.step_length == 0.0)]
+    (kept,) = (row for row in renewals if row.accepted)
+    assert end == "lam_end" and renewals.index(kept) == 1
+    before = rows[rows.index(kept) - 1]
+    assert kept.lam == before.lam < Crossing.CROSSES < kept.lam * math.exp(0.25)
+    assert kept.R + kept.lam * kept.D > before.R + before.lam * before.D
 
 
 class Worse(AnalyticBackend):
