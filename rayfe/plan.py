@@ -23,6 +23,8 @@ ARRIVAL = 7
 """Models trained until that of a geodesic's end has the start's C, about: two stencils and a round (`arrival`)."""
 RENEWED = 3
 """The same for a renewed model, besides its own training: two neighbours in the last quarter of it, and two or three rounds."""
+ROUNDS = 2
+"""Rounds of a step's training with a tolerance of equilibrium: the second tells that F has come to rest. On MNIST few steps took more."""
 COPIES = 11
 """Copies of the weights of one replica while it trains: itself, gradient, two moments, SOAP's own, mean, carry, answer."""
 FLOAT = 4
@@ -73,7 +75,8 @@ def plan_of(config: RunConfig, start: Start, sizes: Sizes) -> Plan:
         renewals = _renewals(config, start)
         steps = min(config.steps, walk_steps(config, start) + renewals)
         refreshes = steps // config.refresh
-        trained = stencil + max(0, steps - renewals) + refreshes * (stencil - 1)
+        rounds = 1 if config.equilibration.gap is None else ROUNDS
+        trained = stencil + rounds * max(0, steps - renewals) + refreshes * (stencil - 1)
         trainings, epochs = 1 + trained, config.equilibration.first_epochs + config.equilibration.epochs * trained
         if config.process == "geodesic" and config.k is None:
             epochs += config.equilibration.first_epochs + ARRIVAL * config.equilibration.epochs

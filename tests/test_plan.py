@@ -42,6 +42,16 @@ def test_paper_stencil_at_every_step_trains_five_models_a_step() -> None:
     assert plan_of(config, start, MNIST).trainings == 1 + 5 * 13
 
 
+def test_a_tolerance_of_equilibrium_is_planned_with_a_second_round_of_every_step() -> None:
+    config = PRESETS["isoc"]["mnist-quick"]()
+    start = next(iter(config.trajectories().values()))
+    rounds = dataclasses.replace(config, equilibration=dataclasses.replace(config.equilibration, gap=0.003))
+    once, twice = plan_of(config, start, MNIST), plan_of(rounds, start, MNIST)
+    assert twice.trainings - once.trainings == once.steps
+    more = once.steps * config.equilibration.epochs * MNIST.train
+    assert twice.training_examples - once.training_examples == pytest.approx(more)
+
+
 def test_kept_states_are_at_least_two() -> None:
     config = PRESETS["isoc"]["mnist-quick"]()
     assert kept_states(config, 12) == 13
