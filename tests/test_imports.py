@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "rayfe"
 LAYERS = [
     ["frames", "tables", "records", "config"],
-    ["errors", "files", "own", "pipes", "rows", "signals", "surface", "weights"],
+    ["errors", "files", "memory", "own", "pipes", "rows", "signals", "surface", "weights"],
     ["lease", "summary"],
     ["layout", "figures", "summary_transfer"],
     ["recovery"],

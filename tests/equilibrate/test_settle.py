@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rayfe.equilibrate.settle import EVALUATIONS, find_shift, settled_weights
+from rayfe.equilibrate.settle import EVALUATIONS, TRUSTED, find_shift, settled_weights
 from rayfe.records import Functionals, Held, Point, SettleRequest, StepKey
 
 LOSS = Held(C=1.0)
@@ -167,8 +167,12 @@ def test_no_values_however_rough_break_bounds_or_the_limit_on_evaluations(values
     assert root.evaluations == len(asked) == len(set(asked)) <= EVALUATIONS
     assert all(-0.3 <= shift <= 0.3 for shift in asked)
     misses = [abs(found - 1.0) for found in values[: len(asked)]]
-    assert abs(root.after - 1.0) == min(misses)
-    assert values[asked.index(root.shift)] == root.after
+    if root.shift in asked:
+        assert abs(root.after - 1.0) == min(misses)
+        assert values[asked.index(root.shift)] == root.after
+    else:  # a last move that was not measured, because even an error of its slope would not matter
+        assert TRUSTED * misses[-1] <= ACCURACY and abs(root.after - 1.0) <= ACCURACY
+        assert -0.3 <= root.shift <= 0.3
 
 
 @given(levels, slopes, st.floats(-0.8, 0.8), st.floats(0.9, 1.1), st.floats(-0.02, 0.02))
