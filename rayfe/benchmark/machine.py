@@ -51,7 +51,7 @@ class Options:
     """Whether the same walk also runs on an embedded Ray, for its share."""
     trajectories: tuple[int, ...] = ()
     """Numbers of such walks that run at once on an embedded Ray, for steps a second, e.g. 1 2 4."""
-    evaluators: tuple[int, ...] = (1, 2)
+    evaluators: tuple[int, ...] = (1,)
     """Numbers of evaluators that share them, one thread each."""
     transport: tuple[int, ...] = ()
     """Examples a side whose coupling is computed, e.g. 1000 3000 10000 30000 (the last takes minutes)."""
@@ -71,10 +71,10 @@ def main(argv: Sequence[str]) -> int:
     options = tyro.cli(Options, args=list(argv), prog="jobs/benchmark.py machine", description=__doc__)
     try:
         options.check()
+        found = measure(options, lambda text: print(text, flush=True))
     except UsageError as error:
         print(f"--{error.name} {error.value}: {error.fix}", file=sys.stderr)
         return 2
-    found = measure(options, lambda text: print(text, flush=True))
     if options.out is not None:
         options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.write_text(json.dumps(found, indent=1) + "\n")
