@@ -195,9 +195,12 @@ def _own(lines: pd.DataFrame) -> float:
 
 
 def _needed(line: pd.Series, own: float, all_methods: pd.DataFrame) -> str:
-    """Examples, seconds and the ratio to rayfe's; where it was not reached, how many were tried."""
+    """Examples, seconds and, where rayfe is in the table, the ratio to rayfe's; where it was not reached, how many were tried."""
     reference = all_methods["examples"].get("rayfe", np.nan)
     reference = own if not reference > 0 else reference
-    if np.isnan(line["examples"]):
-        return f"not reached in {line['tried'] / 1e6:.2f} M ({line['tried'] / reference:.1f} x rayfe)"
-    return f"{line['examples'] / 1e6:.2f} M, {line['seconds']:.0f} s ({line['examples'] / reference:.1f} x rayfe)"
+    reached = not np.isnan(line["examples"])
+    examples = line["examples" if reached else "tried"]
+    ratio = "" if np.isnan(reference) else f" ({examples / reference:.1f} x rayfe)"
+    if not reached:
+        return f"not reached in {examples / 1e6:.2f} M{ratio}"
+    return f"{examples / 1e6:.2f} M, {line['seconds']:.0f} s{ratio}"
