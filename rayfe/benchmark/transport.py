@@ -11,7 +11,7 @@ import numpy as np
 from rayfe.config import DataConfig, PathConfig
 from rayfe.data.datasets import load
 from rayfe.data.examples import Examples
-from rayfe.data.transport import EXACT_LIMIT, couple
+from rayfe.data.transport import couple
 
 
 def measure_couplings(sizes: Sequence[int], tell: Callable[[str], None]) -> list[dict[str, Any]]:
@@ -19,8 +19,6 @@ def measure_couplings(sizes: Sequence[int], tell: Callable[[str], None]) -> list
     found = []
     for size in sizes:
         for solver in ("exact", "sinkhorn"):
-            if solver == "exact" and size * size > EXACT_LIMIT:
-                continue
             with multiprocessing.get_context("spawn").Pool(1) as pool:
                 report = pool.apply(coupling_report, (size, solver))
             found.append(report)

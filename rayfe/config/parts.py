@@ -44,8 +44,8 @@ class PathConfig:
     pairing: str = "none"
     """Outputs of the classifier: none (one per class name of both data sets), order, cost (least transport cost between
     classes), or a map of class names such as airplane:bird,ship:cat."""
-    solver: Literal["sinkhorn", "exact"] = "sinkhorn"
-    """How displacement couples source and target: entropic transport (the paper's), or the exact one for smaller sets."""
+    solver: Literal["exact", "sinkhorn"] = "exact"
+    """How displacement couples source and target: at least cost, or by pairs drawn from an entropic plan (the paper's)."""
     cost: str = "squared-l2"
     """squared-l2 between pixels, or package.module:function of two arrays (n, features), (m, features) -> (n, m)."""
     regularization: float = 0.05

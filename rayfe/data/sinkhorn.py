@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-BLOCK = 1 << 25
-"""Entries of the plan that are held at a time (float32: 128 MiB)."""
+from rayfe.data.costs import Costs, blocks
+from rayfe.data.exact import optimal
+
 ITERATIONS = 3000
 MARGINAL_ERROR = 1e-3
 """L1 error of the target's marginal at which the iteration ends (the source's is exact)."""
@@ -17,8 +17,6 @@ SMALLEST_SHARE = 0.3
 """A row draws from its plan while this part of the row still has room; otherwise it waits for the rest."""
 Cost = Callable[[np.ndarray], np.ndarray]
 """Row numbers -> these rows of the cost matrix, float32 (rows, m)."""
-Exact = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
-"""Row numbers, column numbers and their masses in whole units -> the optimal plan between them in units, dense."""
 
 
 class NotConverged(ArithmeticError):
@@ -40,13 +38,6 @@ class Plan:
     def rows(self, numbers: np.ndarray) -> np.ndarray:
         """Rows of the plan, each divided by its sum, float32."""
         return _softmax((self.g - self.cost(numbers)) / np.float32(self.epsilon) + np.log(self.b, dtype=np.float32))
-
-
-def blocks(rows: np.ndarray, columns: int) -> Iterator[np.ndarray]:
-    """`rows` in parts whose cost fits into a block."""
-    size = max(1, BLOCK // columns)
-    for start in range(0, len(rows), size):
-        yield rows[start : start + size]
 
 
 def sinkhorn(cost: Cost, a: np.ndarray, b: np.ndarray, *, epsilon: float, g: np.ndarray | None = None) -> Plan:
@@ -74,14 +65,13 @@ def sinkhorn(cost: Cost, a: np.ndarray, b: np.ndarray, *, epsilon: float, g: np.
 
 
 def sparse_coupling(
-    plan: Plan, a: np.ndarray, b: np.ndarray, *, rng: np.random.Generator, exact: Exact, limit: int
+    plan: Plan, a: np.ndarray, b: np.ndarray, *, rng: np.random.Generator, costs: Costs
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Atoms (i, j, units) with exactly the marginals a (n,) and b (m,), about one a row, drawn row by row from the plan.
 
     Masses are whole units of a common divisor of both marginals: with floats, what rounding leaves of a row cannot be told
     from what is small. Rows come in random order and draw among the columns that have room. A row whose plan has little
-    room left waits; what waits is coupled at the end by `exact` in problems of about `limit` entries, so that a few late
-    rows do not spoil the cost.
+    room left waits; what waits is coupled at least cost in the end, so that a few late rows do not spoil it.
     """
     left, room = a.copy(), b.copy()
     rows: list[int] = []
@@ -102,29 +92,11 @@ def sparse_coupling(
                 units.append(int(amount))
     atoms = [(np.array(rows, np.int64), np.array(columns, np.int64), np.array(units, np.int64))]
     waiting, free = np.flatnonzero(left), np.flatnonzero(room)
-    count = math.ceil(math.sqrt(len(waiting) * len(free) / limit))
-    for part_a, part_b in zip(_parts(left[waiting], count, rng), _parts(room[free], count, rng), strict=True):
-        here, there = np.flatnonzero(part_a), np.flatnonzero(part_b)
-        rest = exact(waiting[here], free[there], part_a[here], part_b[there])
-        i, j = np.nonzero(rest)
-        atoms.append((waiting[here[i]], free[there[j]], rest[i, j]))
+    if len(waiting):
+        rest = optimal(costs.restricted(waiting, free), left[waiting], room[free], rng=rng)
+        atoms.append((waiting[rest.source], free[rest.target], rest.units))
     source, target, amounts = (np.concatenate([atom[k] for atom in atoms]) for k in range(3))
     return source, target, amounts
-
-
-def _parts(masses: np.ndarray, count: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """`masses` as a sum of `count` random parts of the same mass (to a unit); a row at a seam belongs to two."""
-    if count <= 1:
-        yield from [masses] * count
-        return
-    order = rng.permutation(len(masses))
-    ends = masses[order].cumsum()
-    total = int(ends[-1])
-    for k in range(count):
-        low, high = total * k // count, total * (k + 1) // count
-        part = np.empty_like(masses)
-        part[order] = np.clip(ends, low, high) - np.clip(ends - masses[order], low, high)
-        yield part
 
 
 def _softmax(values: np.ndarray) -> np.ndarray:
