@@ -30,7 +30,7 @@ def error_bars(rows: pd.DataFrame) -> pd.DataFrame:
     estimated from, so that 1.96 of it are a bar of 95 %. `<name>_total_se` is the root of the squares of that and of the
     error from the draws.
 
-    NaN where the walk is too short to tell (five values on one branch: a renewal or a restart begins another), for rows
+    NaN where the walk is too short to tell (five values on one branch: a renewal, a restart or a turn begins another), for rows
     that were not accepted, and for processes that are no walks. gamma at the start is given, so it has none. C_gamma has
     bars of its own measurements, repeated as its values are. The bar of C_before_settle is for the multipliers that
     its step proposed: |C_gamma| times that of gamma, by which the settle takes the noise of training out of C again. (Its
@@ -46,11 +46,18 @@ def error_bars(rows: pd.DataFrame) -> pd.DataFrame:
         steps = accepted_steps(walk)
         length = np.nan_to_num(numbers(steps, "step_length"))
         renewed = (length == 0.0) & (steps["step"] > 0).to_numpy()
-        branch = np.cumsum(renewed | steps["restarted_from"].notna().to_numpy())
+        turned = (steps["process"] == "iso-classification").to_numpy() & _turns(numbers(steps, "lam"))
+        branch = np.cumsum(renewed | turned | steps["restarted_from"].notna().to_numpy())
         for number in np.unique(branch):
             part = branch == number
             _fill(bars, steps[part], np.cumsum(length)[part])
     return bars
+
+
+def _turns(lam: np.ndarray) -> np.ndarray:
+    """Whether lam goes another way to this row than it went to the last one, (N,)."""
+    way = np.sign(np.diff(lam, prepend=lam[:1]))
+    return np.append(False, way[1:] * way[:-1] < 0.0) if len(lam) else np.zeros(0, bool)
 
 
 def _fill(bars: pd.DataFrame, steps: pd.DataFrame, progress: np.ndarray) -> None:

@@ -139,6 +139,8 @@ def stored_manifest(store: Store, manifest: Mapping[str, Any], config: RunConfig
     for name, value in manifest["identity"].items():
         if name not in before or before[name] != value:
             _refuse_change(name, value, before.get(name))
+    if stored["config"].get("both_ways", False) and not config.both_ways:
+        _refuse_change("both_ways", False, True)  # it may be on its way back
     other_data = "its examples are not those of the stored run; use another --out, or the data of that run"
     require(sha256 == manifest["data_sha256"], "data.name", config.data.name, other_data)
     for field, digest in manifest["code_sha256"].items():

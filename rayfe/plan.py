@@ -108,14 +108,14 @@ def plan_of(config: RunConfig, start: Start, sizes: Sizes) -> Plan:
 
 
 def walk_steps(config: RunConfig, start: Start) -> int:
-    """Steps from the start to the end at the lengths that the stepper may use."""
+    """Steps from the start to the end at the lengths that the stepper may use, and all of them once more on the way back."""
     way = way_of(config, start)
     length = config.step_length_first or config.step_length
     steps = 0
     while way > 1e-12 and steps < config.steps:
         way, steps = way - length, steps + 1
         length = min(config.step_length, length * config.step_growth)
-    return steps
+    return min(config.steps, 2 * steps) if config.both_ways else steps
 
 
 def way_of(config: RunConfig, start: Start) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Self
@@ -14,11 +13,11 @@ from rich.table import Table
 from rich.text import Text
 
 from rayfe.config import RunConfig, UsageError
-from rayfe.records import Point, StepRecord
-from rayfe.surface.process import Process
+from rayfe.records import StepRecord
 from rayfe.surface.stepper import STOPS
 from rayfe.trajectory.processes import process_of
 from rayfe.trajectory.seek import reached
+from rayfe.trajectory.ways import MET, current_way, part_done
 
 COLUMNS = ("step", "lam", "gamma", "R", "D", "C/C0-1 %", "val acc %", "elapsed", "left", "now")
 
@@ -96,9 +95,7 @@ def way_done(accepted: Sequence[StepRecord], config: RunConfig) -> float:
         return last.step * config.method_interval / config.method_epochs
     if config.seek:
         return 1.0 if reached(config, last) else 0.0
-    process = _process(config, start)
-    whole = math.inf if process is None else process.left(_point(start))
-    return 1.0 - process.left(_point(last)) / whole if process is not None and math.isfinite(whole) else 0.0
+    return (part_done(config, accepted) if _has_process(config, start) else None) or 0.0
 
 
 def _end(accepted: Sequence[StepRecord], config: RunConfig) -> str | None:
@@ -107,21 +104,20 @@ def _end(accepted: Sequence[StepRecord], config: RunConfig) -> str | None:
         return f"{config.method_epochs:g} epochs" if way_done(accepted, config) >= 1.0 - 1e-12 else None
     if config.seek:
         return reached(config, accepted[-1])
-    process = _process(config, accepted[0])
-    end = None if process is None else process.ended([_point(row) for row in accepted])
-    return {"lam_end": f"lam_end {config.lam_end:g}", "t_end": "t 1"}.get(end, end) if end else None
-
-
-def _process(config: RunConfig, start: StepRecord) -> Process | None:
-    """The process of a run; None where it is a class that this process does not have, such as a notebook's."""
-    try:
-        return process_of(config, k=start.k)
-    except UsageError:
+    if not _has_process(config, accepted[0]):
         return None
+    end, last = current_way(config, accepted).ended, accepted[-1]
+    names = {"lam_end": f"lam_end {config.lam_end:g}", "t_end": "t 1", MET: f"met its way there at lam {last.lam:.3g}"}
+    return names.get(end, end) if end else None
 
 
-def _point(row: StepRecord) -> Point:
-    return Point(lam=row.lam, gamma=row.gamma, t=row.t)
+def _has_process(config: RunConfig, start: StepRecord) -> bool:
+    """Whether the process of a run is at hand: a class of the user's may be one that this process does not have."""
+    try:
+        process_of(config, k=start.k)
+    except UsageError:
+        return False
+    return True
 
 
 class Progress:

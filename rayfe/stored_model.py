@@ -12,8 +12,9 @@ from torch import nn
 from rayfe.config import ModelConfig, UsageError
 from rayfe.equilibrate.replicas import load_weights
 from rayfe.model.protocol import build, input_shape
-from rayfe.records import StepRecord
+from rayfe.records import Point, StepRecord
 from rayfe.store import Store
+from rayfe.trajectory.envelope import bound
 
 __all__ = ["find_row", "find_step", "load_model", "model_of"]
 
@@ -64,7 +65,8 @@ def model_of(store: Store, run: Mapping[str, Any], row: StepRecord, *, cls: type
 def find_row(store: Store, trajectory: str, step: int | None, at: Mapping[str, float] | None) -> StepRecord:
     """The accepted row of `step`, or the one whose columns are nearest to `at` among those with stored weights.
 
-    Distances in several columns add up, each in units of the column's range along the trajectory.
+    Distances in several columns add up, each in units of the column's range along the trajectory. Of rows that are as near, such
+    as those of both ways at one lam, it is the one whose F is lowest.
 
     Raises:
         ValueError: no such trajectory, step or column, or neither or both of `step` and `at` were given.
@@ -97,4 +99,8 @@ def _nearest(store: Store, trajectory: str, accepted: list[StepRecord], at: Mapp
             raise ValueError(f"at={dict(at)}: {name} was not measured in {trajectory}")
         scale = float(np.nanmax(column) - np.nanmin(column)) or 1.0
         distance += np.where(np.isnan(column), np.inf, np.abs(column - wanted) / scale)
-    return rows[int(np.argmin(distance))]
+    nearest = [row for row, far in zip(rows, distance.tolist(), strict=True) if far == distance.min()]
+    if len(nearest) == 1:
+        return nearest[0]
+    point = Point(lam=nearest[0].lam, gamma=nearest[0].gamma, t=nearest[0].t)
+    return min(nearest, key=lambda row: bound(row, point))  # of several models at one lam the lowest counts

@@ -134,7 +134,7 @@ def long_form() -> RunConfig:
     base = dataclasses.replace(mnist_walk(), gamma=(4.0,))
     equilibration = dataclasses.replace(base.equilibration, first_epochs=40.0, epochs=2.0)
     measure = dataclasses.replace(base.measure, head_draws=64)
-    return dataclasses.replace(base, equilibration=equilibration, measure=measure)
+    return dataclasses.replace(base, equilibration=equilibration, measure=measure, steps=200)
 
 
 def short_form() -> RunConfig:

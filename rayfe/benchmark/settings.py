@@ -42,7 +42,8 @@ class Settings:
 LABELS: Mapping[str, str] = MappingProxyType(
     {
         "rayfe": "rayfe",
-        "rayfe-plain": "rayfe without renewal",
+        "rayfe-there": "rayfe, one way",
+        "rayfe-plain": "rayfe, one way, without renewal",
         "paper": "paper's recipe",
         "paper-settle": "paper's recipe with rayfe's settle",
         "grid": "grid, from scratch, gamma root-found",
@@ -58,7 +59,7 @@ LABELS: Mapping[str, str] = MappingProxyType(
 )
 """Methods, as tables and figures call them."""
 SCRATCH = ("grid", "nupi-scratch")
-WALKS = ("rayfe", "rayfe-plain", "paper", "paper-settle", *VARIANTS)
+WALKS = ("rayfe", "rayfe-there", "rayfe-plain", "paper", "paper-settle", *VARIANTS)
 
 
 ANNEALED_ADAM = ("variant-a", "variant-b", "variant-c", "variant-c2", "variant-d")
@@ -122,8 +123,11 @@ def configured(base: RunConfig, settings: Settings) -> RunConfig:
     changed = dataclasses.replace(equilibration, epochs=settings.epochs, learning_rate=settings.learning_rate)
     config = dataclasses.replace(base, equilibration=changed)
     if method in VARIANTS:
-        return VARIANTS[method](config)
+        return VARIANTS[method](dataclasses.replace(config, both_ways=False))
     if method == "rayfe":
+        return config
+    config = dataclasses.replace(config, both_ways=False)
+    if method == "rayfe-there":
         return config
     config = dataclasses.replace(config, renewal=dataclasses.replace(config.renewal, every=None))
     if method in ("paper", "paper-settle"):

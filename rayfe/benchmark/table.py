@@ -80,7 +80,8 @@ def reference(rows: pd.DataFrame, more: pd.DataFrame | None = None) -> Reference
     own = rows[rows["accepted"].astype(bool)]
     walks = own[own["method"] == "rayfe"]
     if len(walks):
-        own = walks[walks["budget"] == walks["budget"].max()]
+        longest = walks[walks["budget"] == walks["budget"].max()]
+        own = pd.concat([longest[longest["step"] == 0], points(longest)])
     course = own.groupby(own["lam"].round(9))["gamma"].last()
     return Reference(
         C0=float(start["C"]),
@@ -93,9 +94,12 @@ def reference(rows: pd.DataFrame, more: pd.DataFrame | None = None) -> Reference
 
 
 def points(run: pd.DataFrame) -> pd.DataFrame:
-    """The models that a run ends with, one per lam, in order; not the start, nor what a renewal replaced."""
-    after = run[run["accepted"].astype(bool) & (run["step"] > 0)]
-    return after.sort_values(["lam", "step"], kind="stable").drop_duplicates("lam", keep="last")
+    """The models that a run ends with, one per lam, in order; not the start. Where there are several, as after a renewal or on a
+    way back, it is the one that is lowest at the multipliers of the last."""
+    after = run[run["accepted"].astype(bool) & (run["step"] > 0)].sort_values(["lam", "step"], kind="stable")
+    gamma = after.groupby("lam")["gamma"].transform("last")
+    height = after["R"] + after["lam"] * after["D"] + gamma * after["C"]
+    return after.loc[height.groupby(after["lam"]).idxmin()]
 
 
 def used(run: pd.DataFrame, column: str) -> float:

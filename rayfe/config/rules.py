@@ -151,6 +151,10 @@ def _check_steps(config: RunConfig) -> None:
         fraction("restart", config.restart)
         fixed = not config.moves_data and config.method is None and not config.seek
         require(fixed and config.keep_states == "all", "restart", config.restart, "is for walks that keep all models")
+    walks_in_lam = config.process == "iso-classification" and config.method is None and not config.seek
+    require(
+        walks_in_lam or not config.both_ways, "both_ways", config.both_ways, "is for process iso-classification, leave it away"
+    )
     growth = config.step_growth
     require(math.isfinite(growth) and growth >= 1, "step_growth", growth, "must be at least 1")
     require(not config.moves_data or config.step_length <= 1, "step_length", config.step_length, "must be at most 1 in t")

@@ -13,7 +13,7 @@ from rayfe.config.run import RunConfig
 FREE = frozenset(
     {
         *("lam", "gamma", "seed", "steps", "out", "backend", "evaluators", "time_budget", "keep_states"),
-        *("placement", "gpus_per_evaluator", "autoscale", "train_workers", "log_format", "tensorboard", "mlflow"),
+        *("both_ways", "placement", "gpus_per_evaluator", "autoscale", "train_workers", "log_format", "tensorboard", "mlflow"),
     }
 )
 """Fields that may change when a run is continued: they alter rows that are yet to come by rounding at most."""

@@ -33,8 +33,11 @@ from rayfe.trajectory.processes import process_class, process_of
 from rayfe.trajectory.renewal import renew
 from rayfe.trajectory.start import start_equilibrium
 from rayfe.trajectory.step import Chart, judging_request, take_step
+from rayfe.trajectory.ways import Way, current_way
 from rayfe.weights import along, pack, slope, unpack, without
 
+ROUNDING = 1e-6
+"""Part by which a step of the way back may be longer than the longest, so that it is as long as that of the way there."""
 RENEWAL_GAIN = 1e-3
 """Part of F by which a renewed model must be lower, half-way to the next renewal."""
 
@@ -47,11 +50,15 @@ class Walk(Trajectory):
     """
 
     def _end(self, accepted: Sequence[StepRecord]) -> str | None:
-        return self._process.ended([Point(lam=row.lam, gamma=row.gamma, t=row.t) for row in accepted])
+        return current_way(self._config, accepted).ended
+
+    @property
+    def _way(self) -> Way:
+        return current_way(self._config, self.accepted)
 
     @property
     def _process(self) -> Process:
-        return process_of(self._config, k=self.accepted[0].k)
+        return self._way.process
 
     @property
     def _holding(self) -> Holding:
@@ -93,9 +100,9 @@ class Walk(Trajectory):
             self._holding.require_attainable(config)
         key = self._key(last.step + 1)
         here = Point(lam=last.lam, gamma=last.gamma, t=last.t)
-        length = self._rows[-1].next_step_length or config.step_length
+        length = self._length
         try:
-            velocity = predicted_velocity(self._process, self.accepted[-SPAN - 1 :], config, length)
+            velocity = predicted_velocity(self._process, self._way.rows[-SPAN - 1 :], config, length)
         except SingularResponse as singular:
             return self._stop(key, here, singular.stop, Outcome.SINGULAR)
         proposal = propose(self._process, here, velocity, length=length)
@@ -108,6 +115,15 @@ class Walk(Trajectory):
             why = self._rows[-1].reason if told is None else told
             raise WalkFailed(f"step {key.step}: rejected down to a step of {length:.2g} ({why})")
         return (yield from self._walk(key, proposal, velocity))
+
+    @property
+    def _length(self) -> float:
+        """Of the next step: what the last attempt found; on the way back as far as the next lam of the way there, at first."""
+        if self._way.back and self._rows[-1].accepted:
+            last, longest = self.accepted[-1], self._config.step_length
+            left = self._process.left(Point(lam=last.lam, gamma=last.gamma, t=last.t))
+            return left if left <= longest * (1.0 + ROUNDING) else longest
+        return self._rows[-1].next_step_length or self._config.step_length
 
     def _walk(self, key: StepKey, proposal: Proposal, velocity: Velocity) -> Steps:
         last, config = self.accepted[-1], self._config
@@ -153,7 +169,7 @@ class Walk(Trajectory):
 
     def _renewal_is_due(self) -> bool:
         every, start = self._config.renewal.every, self.accepted[0]
-        if every is None or self._config.process != "iso-classification":
+        if every is None or self._config.process != "iso-classification" or self._way.back:
             return False
         tried = [row.lam for row in self._rows if row.reason == "renewal" or (row.accepted and row.step_length == 0.0)]
         return abs(math.log(self.accepted[-1].lam / (tried[-1] if tried else start.lam))) >= every - 1e-9
@@ -232,7 +248,8 @@ class Walk(Trajectory):
         """theta_k + r (theta_k - theta_{k-1}), r the ratio of step lengths, at most 1: it removes the steady lag."""
         assert self._state is not None
         previous, last = unpack(self._carry, "previous"), self.accepted[-1].step_length
-        if not (self._config.predictor and previous and last):
+        turned = self._way.back and len(self._way.rows) == 1  # the last step led the other way
+        if not (self._config.predictor and previous and last) or turned:
             return self._state
         return along(self._state, slope(self._state, previous, 1.0), min(1.0, length / last))
 

@@ -1,0 +1,121 @@
+"""There and back: the same lam once more from the other side, until the way there is the lower one."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analytic_walks import A, Branches, walk
+from rayfe.backend.analytic import AnalyticBackend
+from rayfe.config import RenewalConfig, RunConfig, UsageError
+from rayfe.errors import error_bars
+from rayfe.progress import seconds_left, standing, way_done
+from rayfe.trajectory.ways import MET, RETURNED, current_way
+
+
+def ways(rows):
+    """Accepted rows of the way there and of the way back."""
+    accepted = [row for row in rows if row.accepted]
+    top = max(range(len(accepted)), key=lambda place: (abs(math.log(accepted[place].lam / accepted[0].lam)), place))
+    return accepted[: top + 1], accepted[top + 1 :]
+
+
+def J(row, gamma):
+    return row.R + row.lam * row.D + gamma * row.C
+
+
+@pytest.mark.parametrize("lam_end", [3.5, 0.05])
+def test_a_walk_goes_back_over_the_same_lam_and_holds_C(tmp_path, lam_end):
+    rows, end = walk(tmp_path, AnalyticBackend(A), both_ways=True, lam_end=lam_end)
+    there, back = ways(rows)
+    assert end == RETURNED
+    assert [row.lam for row in back] == [row.lam for row in reversed(there[:-1])]
+    for row in back:
+        assert row.C == pytest.approx(A.C(0.25, 4.0), rel=5e-3)
+        assert row.gamma == pytest.approx(A.gamma_on_iso_c(row.lam, A.C(0.25, 4.0)), rel=1e-2)
+
+
+def test_the_way_there_is_that_of_a_walk_that_does_not_return(tmp_path):
+    one, _ = walk(tmp_path / "one", AnalyticBackend(A, lag=0.3))
+    both, _ = walk(tmp_path / "both", AnalyticBackend(A, lag=0.3), both_ways=True)
+    assert [(row.lam, row.gamma, row.D) for row in both[: len(one)]] == [(row.lam, row.gamma, row.D) for row in one]
+
+
+def test_errors_take_each_way_for_itself(tmp_path):
+    """The way back, on the other side of the surface, does not change the error bars of the way there."""
+    one, _ = walk(tmp_path / "one", AnalyticBackend(A, lag=0.3))
+    both, _ = walk(tmp_path / "both", AnalyticBackend(A, lag=0.3), both_ways=True)
+    alone, together = (error_bars(pd.DataFrame([dataclasses.asdict(row) for row in rows])) for rows in (one, both))
+    assert together["D_training_se"].notna().all()
+    pd.testing.assert_frame_equal(together.iloc[: len(one)], alone)
+
+
+class EnteredFromAbove(Branches):
+    """The better branch is that of models that have once been at lam = 3.5, and the worse one below lam = 0.8."""
+
+    CROSSES = 0.8
+
+    def _renewed(self, replica):
+        before = replica.weights is not None and replica.weights.get("better", np.zeros(1))[0] > 0.5
+        return before or replica.point.lam >= 3.49
+
+    def measure(self, request):
+        answer = super().measure(request)
+        better = {replica.name: self._renewed(replica) for replica in request.replicas}
+        readings = [
+            dataclasses.replace(r, R=r.R + better[r.replica] * (self.excess(r) if r.point.lam < self.CROSSES else 0.0))
+            for r in answer.readings
+        ]
+        return dataclasses.replace(answer, readings=tuple(readings))
+
+    def excess(self, reading):
+        """What puts the better branch 1 % above the other one."""
+        lam, gamma = reading.point.lam, reading.point.gamma
+        return 1.01 * A.F(lam, gamma) - self.BETTER.F(lam, gamma)
+
+
+def test_the_way_back_ends_where_the_way_there_was_lower(tmp_path):
+    rows, end = walk(tmp_path, EnteredFromAbove(A), both_ways=True)
+    there, back = ways(rows)
+    assert end == MET
+    forward = {row.lam: row for row in there}
+    lower = [J(row, row.gamma) < J(forward[row.lam], row.gamma) for row in back]
+    assert lower == [row.lam >= EnteredFromAbove.CROSSES for row in back]
+    assert lower[-3:] == [True, False, False]
+
+
+def test_progress_counts_both_ways(tmp_path):
+    rows, _ = walk(tmp_path, AnalyticBackend(A), both_ways=True)
+    config = RunConfig(lam=(0.25,), gamma=(4.0,), steps=100, both_ways=True)
+    accepted = [row for row in rows if row.accepted]
+    done = [way_done(accepted[: count + 1], config) for count in range(len(accepted))]
+    assert done[0] == 0.0 and done[-1] == 1.0 and (np.diff(done) > 0).all()
+    assert done[(len(done) - 1) // 2] == pytest.approx(0.5)
+    assert standing(rows, config) == "ended: returned"
+    assert standing(rows[: len(rows) // 2 + 1], config).startswith("at step")
+    assert seconds_left(rows, config) == 0.0
+
+
+def test_renewals_are_for_the_way_there(tmp_path):
+    rows, end = walk(tmp_path, Branches(A), both_ways=True, renewal=RenewalConfig(every=0.5))
+    top = max(place for place, row in enumerate(rows) if row.lam == 3.5)
+    assert any(row.accepted and row.step_length == 0.0 for row in rows[1:top])
+    assert not any(row.reason == "renewal" or row.step_length == 0.0 for row in rows[top + 1 :])
+    assert end in (MET, RETURNED)
+
+
+def test_a_walk_that_was_interrupted_on_its_way_back_knows_where_it_was(tmp_path):
+    rows, _ = walk(tmp_path, AnalyticBackend(A), both_ways=True)
+    config = RunConfig(lam=(0.25,), gamma=(4.0,), both_ways=True)
+    accepted = [row for row in rows if row.accepted]
+    for count in range(1, len(accepted)):
+        way = current_way(config, accepted[:count])
+        assert way.process.lam_end == (accepted[count].lam if way.back else config.lam_end)
+
+
+def test_other_processes_do_not_return():
+    with pytest.raises(UsageError, match="iso-classification") as refused:
+        RunConfig(seek=("C=0.1", "R=12"), both_ways=True)
+    assert refused.value.name == "both_ways"
