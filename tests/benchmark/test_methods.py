@@ -38,14 +38,15 @@ def test_gamma_stays_within_the_bracket_and_one_try_moves_it_by_a_factor_at_most
 
 
 def test_every_method_has_settings_and_a_configuration():
-    base = short_form()
+    base = dataclasses.replace(short_form(), both_ways=True)
     settings = defaults(base)
     assert list(settings) == list(LABELS)
     assert set(STYLES) == set(LABELS)
     for name, found in settings.items():
         config = configured(base, found)
         assert found.method == name
-        assert (config.renewal.every is None) == (name not in ("rayfe", *SCRATCH))
+        assert (config.renewal.every is None) == (name not in ("rayfe", "rayfe-there", *SCRATCH))
+        assert config.both_ways == (name in ("rayfe", *SCRATCH))
         own = name in WALKS and name not in ("paper", "paper-settle", "variant-e", *ANNEALED_ADAM)
         assert config.equilibration.optimizer == ("soap" if own or name in (*SCRATCH, "nupi-soap") else "adam")
         assert (config.equilibration.schedule == "average") == (own or name in (*SCRATCH, "variant-e"))
