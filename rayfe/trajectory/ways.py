@@ -21,6 +21,10 @@ HIGHER = 1e-3
 """Part of F by which the way back must be higher than the way there, ..."""
 TIMES = 2
 """... at so many lam one after the other, for it to end: below where branches cross it stays higher."""
+FALLS = 2e-3
+"""Part of F by which a step of no length at lam_end must lower it for another one to follow, ..."""
+STAYS = 6
+"""... and how many there are at most: a walk that turned at once would leave there what it lagged behind."""
 MET, RETURNED = "met", "returned"
 """How a way back ends: it became the higher one, or it is back at the start's lam."""
 
@@ -32,13 +36,23 @@ class Way:
     process: Process
     """Leads to the end of the way, back only to the next lam of the way there."""
     rows: Sequence[StepRecord]
-    """Accepted rows on it, the one where it turned included."""
+    """Accepted rows on it, the last one at lam_end included."""
     there: Sequence[StepRecord] = ()
     """On the way back: the accepted rows of the way there."""
 
     @property
     def back(self) -> bool:
         return bool(self.there)
+
+    @property
+    def stays(self) -> bool:
+        """Whether the next step has no length, because the walk is not yet at rest where it turns."""
+        if not self.back or self.rows[-1].lam != self.there[-1].lam:
+            return False
+        at_end = [row for row in self.there if row.lam == self.there[-1].lam]
+        point = Point(lam=at_end[-1].lam, gamma=at_end[-1].gamma, t=at_end[-1].t)
+        before, now = (bound(row, point) for row in at_end[-2:]) if len(at_end) > 1 else (math.inf, 0.0)
+        return len(at_end) <= STAYS and now < (1.0 - FALLS) * before
 
     @property
     def ended(self) -> str | None:
