@@ -18,6 +18,18 @@ def accepted_steps(walk: pd.DataFrame) -> pd.DataFrame:
     return walk[walk["accepted"].astype(bool)].sort_values("step", kind="stable")
 
 
+def counted_steps(rows: pd.DataFrame) -> pd.DataFrame:
+    """The accepted rows of walks that count: of several at one lam, as after a renewal or on a way back, the one whose F is lowest
+    at the multipliers of the last. Of other processes than iso-classification all accepted rows count."""
+    accepted = rows[rows["accepted"].astype(bool)]
+    walks = accepted[accepted["process"] == "iso-classification"].sort_values("step", kind="stable")
+    by_lam = [walks["trajectory"], walks["lam"]]
+    gamma = walks.groupby(by_lam)["gamma"].transform("last")
+    height = (walks["R"] + walks["lam"] * walks["D"] + gamma * walks["C"]).astype(float)
+    lowest = height.groupby(by_lam).idxmin()
+    return accepted[~accepted.index.isin(walks.index) | accepted.index.isin(lowest)]
+
+
 def held_loss(steps: pd.DataFrame) -> np.ndarray:
     """C on the split on which it is held: the control split where it was read, else the training split."""
     control = numbers(steps, "control_C")

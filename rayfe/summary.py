@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rayfe.errors import error_bars
-from rayfe.frames import accepted_steps, drift, held_loss, is_equivalent, numbers, simultaneous
+from rayfe.frames import accepted_steps, counted_steps, drift, held_loss, is_equivalent, numbers, simultaneous
 from rayfe.surface.stepper import STOPS, relative_tolerance
 
 NO_STOP = "no named stop"
@@ -58,12 +58,14 @@ def summarize(rows: pd.DataFrame, tolerance: float, floor: float = 0.0) -> pd.Da
     at the step where it is largest in size, signed, with its standard error; `drift_ok` the equivalence test
     over all accepted steps after the start (None if there is none) with `tolerance`, or with `floor` nats where they are more;
     `attainable_percent` is the smallest tolerance at which steps without drift would pass. `excess_percent` is the largest
-    `envelope_excess` in per cent of F. Trajectories without an accepted row have null numbers.
+    `envelope_excess` of the steps that count in per cent of F. A walk there and back has its end where it turned. Trajectories
+    without an accepted row have null numbers.
     """
     if rows.empty:
         return pd.DataFrame()
     pooled = rows.reset_index(drop=True)
-    pooled["excess_percent"] = 100.0 * envelope_excess(pooled) / pooled["F"].astype(float).abs()
+    above = envelope_excess(pooled).loc[counted_steps(pooled).index]
+    pooled["excess_percent"] = 100.0 * above / pooled["F"].astype(float).abs()
     lines = [_line(name, walk, tolerance, floor) for name, walk in pooled.groupby("trajectory", sort=True)]
     return pd.DataFrame(lines)
 
@@ -84,16 +86,25 @@ def _line(name: Hashable, walk: pd.DataFrame, tolerance: float, floor: float) ->
         "examples": float(walk["examples"].max()),
         "seconds": float(walk["seconds"].max()),
     }
+    there = way_there(steps)
     for column in ("lam", "gamma", "R", "D", "C", "control_C", "val_C", "val_accuracy"):
-        values = numbers(steps, column)
+        values = numbers(there, column)
         line[f"{column}_start"], line[f"{column}_end"] = (values[0], values[-1]) if len(values) else (np.nan, np.nan)
-    bars = error_bars(steps)
+    bars = error_bars(there)
     for column in ("R", "D", "gamma"):
         line[f"{column}_se_end"] = float(bars[f"{column}_total_se"].iloc[-1]) if len(bars) else np.nan
     line["C0"] = held_loss(steps)[0] if len(steps) else np.nan
     line["holds_C"] = len(steps) > 0 and not np.isnan(numbers(steps, "C_target")[-1])
     line["excess_percent"] = float(steps["excess_percent"].max())
     return line | _drift_columns(steps, tolerance) | _held_columns(steps)
+
+
+def way_there(steps: pd.DataFrame) -> pd.DataFrame:
+    """The steps of a walk in lam up to where it turned, of others all."""
+    if steps.empty or steps["process"].iloc[0] != "iso-classification":
+        return steps
+    gone = np.abs(np.log(numbers(steps, "lam") / steps["lam"].iloc[0]))
+    return steps.iloc[: int(np.flatnonzero(gone == gone.max())[-1]) + 1]
 
 
 def _held_columns(steps: pd.DataFrame) -> dict[str, float]:
@@ -209,7 +220,12 @@ def print_summary(summary: pd.DataFrame, console: Console) -> None:
     for line in lines:
         table.add_row(*_cells(line))
     console.print(table)
-    console.print(Text("at the last accepted step; C/C0-1: largest on the way ± standard error; excess: % of F"), style="dim")
+    console.print(
+        Text(
+            "at the last accepted step, or where the walk turned; C/C0-1: largest on the way ± standard error; excess: % of F"
+        ),
+        style="dim",
+    )
     for line in lines:
         console.print(Text.assemble((f"{line['trajectory']}: ", "bold"), verdict(line)))
         for warning in warnings(line):

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from rayfe.benchmark.settings import LABELS
-from rayfe.frames import numbers
+from rayfe.frames import counted_steps, numbers
 from rayfe.store import Store, load_rows
 
 
@@ -94,12 +94,9 @@ def reference(rows: pd.DataFrame, more: pd.DataFrame | None = None) -> Reference
 
 
 def points(run: pd.DataFrame) -> pd.DataFrame:
-    """The models that a run ends with, one per lam, in order; not the start. Where there are several, as after a renewal or on a
-    way back, it is the one that is lowest at the multipliers of the last."""
-    after = run[run["accepted"].astype(bool) & (run["step"] > 0)].sort_values(["lam", "step"], kind="stable")
-    gamma = after.groupby("lam")["gamma"].transform("last")
-    height = after["R"] + after["lam"] * after["D"] + gamma * after["C"]
-    return after.loc[height.groupby(after["lam"]).idxmin()]
+    """The models that a run ends with, one per lam, in order; not the start, and of several the lowest."""
+    after = run[run["step"] > 0].assign(process="iso-classification", trajectory="all")
+    return counted_steps(after).sort_values("lam", kind="stable")
 
 
 def used(run: pd.DataFrame, column: str) -> float:

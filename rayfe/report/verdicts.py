@@ -13,9 +13,9 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from rayfe.frames import accepted_steps, numbers
+from rayfe.frames import accepted_steps, counted_steps, numbers
 from rayfe.report.view import RunView
-from rayfe.summary import EXCESS_PERCENT, OVERFIT_RATIO, envelope_excess, summarize
+from rayfe.summary import EXCESS_PERCENT, OVERFIT_RATIO, envelope_excess, summarize, way_there
 from rayfe.summary_transfer import summarize_transfers
 
 State = Literal["holds", "look", "fails", "not measured"]
@@ -47,6 +47,7 @@ def verdicts(view: RunView) -> list[Verdict]:
     rules: list[Callable[[RunView], Verdict | None]] = [
         held,
         equilibrium,
+        there_and_back,
         variational,
         maxwell,
         first_law,
@@ -87,6 +88,7 @@ distance from equilibrium: a small number is no proof, analysis/polish.py measur
     )
     rows = view.rows
     percent = 100.0 * envelope_excess(rows) / rows["F"].astype(float).abs() if len(rows) else pd.Series(dtype=float)
+    percent = percent.where(percent.index.isin(counted_steps(rows).index)) if len(rows) else percent
     shared = rows[rows["accepted"].astype(bool)].groupby("t").size() if len(rows) else pd.Series(dtype=int)
     if percent.notna().sum() < 2 or shared.max() < 2:
         why = "models at different t lie on different surfaces" if view.kind == "transfer" else "it takes two stored steps"
@@ -98,6 +100,38 @@ distance from equilibrium: a small number is no proof, analysis/polish.py measur
         f"(worst: {worst['trajectory']}, step {worst['step']}; {size / 100 * abs(worst['F']):.3g} nats)."
     )
     return Verdict(name="Equilibrium", state="holds" if size <= EXCESS_PERCENT else "look", text=text, meaning=meaning)
+
+
+def there_and_back(view: RunView) -> Verdict | None:
+    """How much lower the way back was than the way there, and where they met."""
+    if not view.config.both_ways:
+        return None
+    meaning = (
+        "Branches of the surface cross and are entered from one side, and a lag has the opposite sign on the way back. Of two models "
+        "at one lam the lower one counts: large differences say that one way alone would not have been at equilibrium."
+    )
+    texts = []
+    for name, walk in view.rows.groupby("trajectory", sort=True):
+        steps = accepted_steps(walk)
+        there = way_there(steps)
+        pairs = steps.iloc[len(there) :].merge(there.drop_duplicates("lam", keep="last"), on="lam", suffixes=("", "_there"))
+        if not len(pairs):
+            continue
+        F = numbers(pairs, "F_there")
+        bound = (
+            numbers(pairs, "R")
+            + numbers(pairs, "lam") * numbers(pairs, "D")
+            + numbers(pairs, "gamma_there") * numbers(pairs, "C")
+        )
+        lower = 100.0 * (1.0 - bound / F)
+        best, last = int(lower.argmax()), pairs.iloc[-1]
+        texts.append(
+            f"{name}: on the way back F was lower by up to {lower[best]:.2g} % (lam {pairs['lam'].iloc[best]:.3g}), and by "
+            f"{lower[-1]:.2g} % at lam {last['lam']:.3g}, the last"
+        )
+    if not texts:
+        return Verdict(name="There and back", state="not measured", text="No walk is on its way back yet.", meaning=meaning)
+    return Verdict(name="There and back", state="holds", text="; ".join(texts) + ".", meaning=meaning)
 
 
 def variational(view: RunView) -> Verdict | None:
@@ -209,11 +243,11 @@ def generalisation(view: RunView) -> Verdict | None:
 
 
 def _pairs(rows: pd.DataFrame) -> tuple[int, int, float]:
-    """Pairs of accepted rows at equal t, how many violate dlam dD + dgamma dC <= 0 beyond noise, and the largest such sum."""
+    """Pairs of accepted rows that count at equal t, how many violate dlam dD + dgamma dC <= 0 beyond noise, and the largest such sum."""
     pairs, violated, largest = 0, 0, 0.0
     if rows.empty:
         return pairs, violated, largest
-    for _, shared in rows[rows["accepted"].astype(bool)].groupby("t"):
+    for _, shared in counted_steps(rows).groupby("t"):
         chosen = shared.iloc[np.linspace(0, len(shared) - 1, min(len(shared), MOST_ROWS)).astype(int)]
         lam, gamma, D, C, F = (numbers(chosen, name) for name in ("lam", "gamma", "D", "C", "F"))
         sums = np.subtract.outer(lam, lam) * np.subtract.outer(D, D) + np.subtract.outer(gamma, gamma) * np.subtract.outer(C, C)

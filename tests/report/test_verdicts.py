@@ -21,8 +21,9 @@ from rayfe.store import Store
 def judged(exact: Callable[..., StepRecord], tmp_path: Path) -> Callable[..., dict[str, Verdict]]:
     """Verdicts by name of a walk of eight steps on the exact surface, some rows of it changed."""
 
-    def judge(changes: dict[int, dict[str, Any]] | None = None, **config: Any) -> dict[str, Verdict]:
+    def judge(changes: dict[int, dict[str, Any]] | None = None, back: int = 0, **config: Any) -> dict[str, Verdict]:
         rows = [exact(step, 0.25 * 1.2**step) for step in range(9)]
+        rows += [dataclasses.replace(exact(step, 0.25 * 1.2 ** (16 - step)), step_length=0.1) for step in range(9, 9 + back)]
         rows = [dataclasses.replace(row, **(changes or {}).get(row.step, {})) for row in rows]
         view = RunView(
             store=Store(tmp_path),
@@ -62,6 +63,20 @@ def test_a_model_above_the_envelope_is_found_with_its_step(judged: Callable[...,
     found = judged({5: {"R": row.R * 1.2, "F": row.F + 0.2 * row.R}})["Equilibrium"]
     assert found.state == "look"
     assert "step 5" in found.text
+
+
+def test_a_way_back_that_is_lower_is_told_and_counts(judged: Callable[..., dict[str, Verdict]], exact: Any) -> None:
+    """Steps 9, 10, 11 are at the lam of steps 7, 6, 5; the models of step 6 and 11 are 3 % and 1 % too high."""
+    high = {
+        step: {"R": exact(step, lam).R + part * exact(step, lam).F, "F": (1 + part) * exact(step, lam).F}
+        for step, lam, part in ((6, 0.25 * 1.2**6, 0.03), (11, 0.25 * 1.2**5, 0.01))
+    }
+    found = judged(high, back=3, both_ways=True)
+    assert "lower by up to 2.9 % (lam 0.746), and by -1 % at lam 0.622, the last" in found["There and back"].text
+    assert "at most 0.00 % above" in found["Equilibrium"].text
+    assert found["Concave free energy"].state == "holds"
+    assert "There and back" not in judged()
+    assert judged(both_ways=True)["There and back"].state == "not measured"
 
 
 def test_the_variational_gap_is_told_with_its_effective_draws(judged: Callable[..., dict[str, Verdict]], exact: Any) -> None:
