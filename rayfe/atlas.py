@@ -10,7 +10,7 @@ import pandas as pd
 from scipy.interpolate import LinearNDInterpolator
 from scipy.spatial import QhullError
 
-from rayfe.frames import numbers
+from rayfe.frames import counted_steps, numbers
 
 LOCATABLE = ("R", "D", "C", "lam", "gamma")
 """Columns by which a place on the surface is named."""
@@ -38,12 +38,12 @@ def stored_models(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def nearest(rows: pd.DataFrame, wanted: Mapping[str, float]) -> pd.Series:
-    """The accepted row nearest to the wanted columns; distances are in logarithms, so that units do not matter.
+    """The accepted row that counts nearest to the wanted columns; distances are in logarithms, so that units do not matter.
 
     Raises:
         ValueError: there is no accepted row.
     """
-    accepted = rows[rows["accepted"].astype(bool) & rows["R"].notna()]
+    accepted = counted_steps(rows[rows["R"].notna()])
     if accepted.empty:
         raise ValueError("no accepted step so far")
     distance = np.zeros(len(accepted))
