@@ -29,8 +29,8 @@ def test_planned_examples_are_within_a_fifth_of_those_that_a_walk_took(name: str
 def test_steps_follow_the_lengths_of_the_stepper() -> None:
     walk = PRESETS["isoc"]["mnist-walk"]()
     start = next(iter(walk.trajectories().values()))
-    assert walk_steps(dataclasses.replace(walk, both_ways=False), start) == 21  # log(3.5 / 0.25) / 0.13 = 20.3
-    assert walk_steps(walk, start) == 42
+    assert walk_steps(dataclasses.replace(walk, both_ways=False), start) == 24  # log(5.2 / 0.25) / 0.13 = 23.3
+    assert walk_steps(walk, start) == 48
     transfer = PRESETS["transfer"]["fig5-quick"]()
     start = next(iter(transfer.trajectories().values()))
     assert walk_steps(transfer, start) == 13  # 0.001 doubled up to 0.128, then 0.15

@@ -14,7 +14,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 from rayfe.benchmark.figure import frontier
-from rayfe.benchmark.table import collect, polished, readable, reference, table
+from rayfe.benchmark.table import collect, curve_end, polished, readable, reference, table
 
 
 def report(
@@ -22,13 +22,15 @@ def report(
 ) -> str:
     """Write table.csv and frontier.png to `out` (the benchmark's own folder without it); returns the table as Markdown.
 
-    With `lam_end` points beyond it, and what they cost, are left out; they still count for the lowest known F.
+    Points beyond `lam_end`, that of the benchmark without it, are left out; they still count for the lowest known F, and what led
+    beyond it and back for the cost of what came later.
     """
     out = Path(out or folder)
     out.mkdir(parents=True, exist_ok=True)
     rows = collect(folder)
     more = pd.concat([polished(path) for path in polish]) if polish else None
     known = reference(rows, more)
+    lam_end = curve_end(folder) if lam_end is None else lam_end
     lines = table(rows if lam_end is None else rows[rows["lam"].astype(float) <= lam_end * (1.0 + 1e-6)], known)
     lines.to_csv(out / "table.csv", index=False, float_format="%.6g")
     buffer = io.BytesIO()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -62,6 +63,8 @@ SCRATCH = ("grid", "nupi-scratch")
 WALKS = ("rayfe", "rayfe-there", "rayfe-plain", "paper", "paper-settle", *VARIANTS)
 
 
+BEYOND = 3
+"""Steps that a walk there and back goes beyond the end of the curve, where it would have the lag of the way there only."""
 ANNEALED_ADAM = ("variant-a", "variant-b", "variant-c", "variant-c2", "variant-d")
 """rayfe's own variants that train as the alternatives do."""
 
@@ -125,7 +128,11 @@ def configured(base: RunConfig, settings: Settings) -> RunConfig:
     if method in VARIANTS:
         return VARIANTS[method](dataclasses.replace(config, both_ways=False))
     if method == "rayfe":
-        return config
+        return (
+            dataclasses.replace(config, lam_end=config.lam_end * math.exp(BEYOND * config.step_length))
+            if config.both_ways
+            else config
+        )
     config = dataclasses.replace(config, both_ways=False)
     if method == "rayfe-there":
         return config

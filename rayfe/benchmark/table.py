@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,10 +31,9 @@ def collect(folder: str | Path) -> pd.DataFrame:
     """All rows of the runs in a benchmark's folder, with `run`, `method` and `budget`; of the start, `start`."""
     frames = []
     for path in sorted(Path(folder).iterdir()):
-        store = Store(path)
-        if not path.is_dir() or not store.exists() or not store.trajectories():
+        described = _described(path)
+        if described is None:
             continue
-        described = store.read_config()
         names = {"run": path.name, "method": described["method"], "budget": described.get("budget", 1.0)}
         frames.append(load_rows(path).assign(**names))
     if not any(frame["method"].iloc[0] == "start" for frame in frames):
@@ -41,9 +41,21 @@ def collect(folder: str | Path) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
+def curve_end(folder: str | Path) -> float | None:
+    """lam at the end of the curve that the benchmark was asked for; None where it does not say."""
+    (start,) = (run for path in sorted(Path(folder).iterdir()) if (run := _described(path)) and run["method"] == "start")
+    return start.get("config", {}).get("lam_end")
+
+
 def polished(path: str | Path) -> pd.DataFrame:
     """R, D, C of models that were trained on (the CSV of analysis/polish.py), for the envelope only."""
     return pd.read_csv(path)[["R", "D", "C"]]
+
+
+def _described(path: Path) -> dict[str, Any] | None:
+    """run.json of a run with rows; None of anything else."""
+    store = Store(path)
+    return store.read_config() if path.is_dir() and store.exists() and store.trajectories() else None
 
 
 @dataclass(frozen=True, kw_only=True)

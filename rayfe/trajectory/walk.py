@@ -67,9 +67,7 @@ class Walk(Trajectory):
     def attempt(self) -> Steps:
         if not self.accepted:
             return self._first_step()
-        if self._renewal_is_due():
-            return self._renewal()
-        return self._stay() if self._way.stays and self._rows[-1].accepted else self._next_step()
+        return self._renewal() if self._renewal_is_due() else self._next_step()
 
     # --- step 0: the start's own equilibrium --------------------------------------------------------------------------
 
@@ -117,12 +115,6 @@ class Walk(Trajectory):
             why = self._rows[-1].reason if told is None else told
             raise WalkFailed(f"step {key.step}: rejected down to a step of {length:.2g} ({why})")
         return (yield from self._walk(key, proposal, velocity))
-
-    def _stay(self) -> Steps:
-        """A step of no length; if it is rejected, the walk goes on without."""
-        last = self.accepted[-1]
-        proposal = Proposal(point=Point(lam=last.lam, gamma=last.gamma, t=last.t), length=0.0)
-        return self._walk(self._key(last.step + 1), proposal, Velocity(lam=0.0, gamma=0.0))
 
     @property
     def _length(self) -> float:

@@ -2,7 +2,8 @@
 
 Branches of the surface cross, and each is easily entered from one side only: on the way up a model keeps the few dimensions
 of z that it has, on the way down it gives up the ones that no longer pay. And what steps lag behind the surface has the
-opposite sign on the way back. So of two models at one lam the lower one counts.
+opposite sign on the way back. So of two models at one lam the lower one counts. Near lam_end both ways have the lag of the
+way there: go some steps further than what is needed.
 """
 
 from __future__ import annotations
@@ -21,10 +22,6 @@ HIGHER = 1e-3
 """Part of F by which the way back must be higher than the way there, ..."""
 TIMES = 2
 """... at so many lam one after the other, for it to end: below where branches cross it stays higher."""
-FALLS = 2e-3
-"""Part of F by which a step of no length at lam_end must lower it for another one to follow, ..."""
-STAYS = 6
-"""... and how many there are at most: a walk that turned at once would leave there what it lagged behind."""
 MET, RETURNED = "met", "returned"
 """How a way back ends: it became the higher one, or it is back at the start's lam."""
 
@@ -43,16 +40,6 @@ class Way:
     @property
     def back(self) -> bool:
         return bool(self.there)
-
-    @property
-    def stays(self) -> bool:
-        """Whether the next step has no length, because the walk is not yet at rest where it turns."""
-        if not self.back or self.rows[-1].lam != self.there[-1].lam:
-            return False
-        at_end = [row for row in self.there if row.lam == self.there[-1].lam]
-        point = Point(lam=at_end[-1].lam, gamma=at_end[-1].gamma, t=at_end[-1].t)
-        before, now = (bound(row, point) for row in at_end[-2:]) if len(at_end) > 1 else (math.inf, 0.0)
-        return len(at_end) <= STAYS and now < (1.0 - FALLS) * before
 
     @property
     def ended(self) -> str | None:
