@@ -108,7 +108,7 @@ def test_a_stopped_baseline_goes_on_to_the_same_rows(tmp_path: Path) -> None:
         ),
         (
             "transfer",
-            ["fig5-quick", *SMALL, "--path.kind", "displacement", "--path.regularization", "1e-9"],
+            ["fig5-quick", *SMALL, "--path.kind", "displacement", "--path.solver", "sinkhorn", "--path.regularization", "1e-9"],
             "--path.regularization 1e-09: underflows",
         ),
         ("baseline", ["fig5-quick", "--method", "wait"], "--method wait"),

@@ -61,3 +61,18 @@ def test_a_killed_driver_and_a_longer_second_run_end_with_the_rows_of_an_undistu
     by_walk = [walk.examples for _, walk in rows(whole).groupby("trajectory")]
     needed, one_step = sum(walk.max() for walk in by_walk), max(walk.diff().max() for walk in by_walk)
     assert needed < examples(log) <= (needed + one_step) * (1.0 + 1e-12)  # sums are rounded
+
+
+def test_a_run_that_arrived_may_be_sent_back_but_not_called_off(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    walk = [*WALK, "--lam-end", "1.25", "--steps", "9"]
+    assert main("isoc", [*walk, "--both-ways", "--out", str(whole)]) == 0
+    assert main("isoc", [*walk, "--out", str(parts)]) == 0
+    one_way = rows(parts)
+    assert main("isoc", [*walk, "--both-ways", "--out", str(parts)]) == 0
+    pd.testing.assert_frame_equal(rows(whole), rows(parts), check_exact=True)
+    there = rows(parts)["step"] <= one_way["step"].max()
+    assert 0 < there.sum() == len(one_way) < len(rows(parts))
+    capsys.readouterr()
+    assert main("isoc", [*walk, "--out", str(parts)]) == 2
+    assert "--both-ways" in capsys.readouterr().err

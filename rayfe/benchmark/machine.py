@@ -55,6 +55,8 @@ class Options:
     """Numbers of evaluators that share them, one thread each."""
     transport: tuple[int, ...] = ()
     """Examples a side whose coupling is computed, e.g. 1000 3000 10000 30000 (the last takes minutes)."""
+    solver: tuple[Literal["exact", "sinkhorn"], ...] = ("exact", "sinkhorn")
+    """How they are coupled; sinkhorn takes hours for tens of thousands."""
 
     def check(self) -> None:
         """Raise UsageError for what cannot be measured."""
@@ -128,7 +130,7 @@ def measure(options: Options, tell: Callable[[str], None]) -> dict[str, Any]:
     if options.transport:
         from rayfe.benchmark.transport import measure_couplings
 
-        found["transport"] = measure_couplings(options.transport, tell)
+        found["transport"] = measure_couplings(options.transport, options.solver, tell)
     return found
 
 
