@@ -35,7 +35,7 @@ from rayfe.options import dashed
 from rayfe.presets import mnist_walk
 from rayfe.records import StepRecord
 
-SHORT = ("rayfe-plain", "paper", "grid", "warm-grid", "heuristic", "nupi", "nupi-soap", "augmented", "geco", "nupi-scratch")
+SHORT = ("rayfe-plain", "paper", "grid", "warm-grid", "heuristic", "nupi", "nupi-soap", "augmented", "geco")
 
 
 @dataclass(frozen=True, kw_only=True)
