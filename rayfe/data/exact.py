@@ -50,7 +50,7 @@ class Optimal:
     rounds: int
 
 
-def dense_plan(costs: Costs, a: np.ndarray, b: np.ndarray) -> Optimal:
+def _all_pairs(costs: Costs, a: np.ndarray, b: np.ndarray) -> Optimal:
     """The coupling of least cost between masses a (n,) and b (m,) in whole units, by all pairs at once."""
     cost = np.concatenate([costs.between(part) for part in blocks(np.arange(len(a)), len(b))])
     plan, f, g = _simplex(cost.astype(np.float64), a, b)
@@ -74,7 +74,7 @@ def optimal(
     """
     n, m, total = len(a), len(b), float(a.sum())
     if n * m <= DENSE_LIMIT:
-        return dense_plan(costs, a, b)
+        return _all_pairs(costs, a, b)
     f, g = _first_potentials(costs, rng)
     pairs = _some_coupling(a, b, rng)  # so that there is a solution
     usual = float(np.abs(costs.of_pairs(*np.divmod(pairs, m))).mean())

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -71,33 +72,42 @@ def couple(
     solved = [_solve(costs, *problem, config=config, seed=seed, tell=tell) for problem in problems]
     i, j = (np.concatenate([getattr(part, side) for part in solved]) for side in ("source", "target"))
     weight = np.concatenate([part.units for part in solved]) * unit
-    rng = np.random.default_rng(seed)
-    cost = float(weight @ costs.of_pairs(i, j))
-    apart = float(costs.of_pairs(rng.integers(n, size=4096), rng.integers(m, size=4096)).mean())
-    seconds, memory = time.monotonic() - began, max(0, peak_bytes() - before)
-    report = {
+    crossing = _crossing(source.y[i], target.y[j], weight, pairs)
+    floor = math.log(2.0) * float(weight @ (source.y[i] != target.y[j]))
+    report = (
+        _of_solver(solved, config) | _of_cost(costs, i, j, weight, seed) | {"crossing_share": crossing, "label_floor": floor}
+    )
+    report |= {"seconds": time.monotonic() - began, "peak_bytes": max(0, peak_bytes() - before)}
+    tell(
+        f"coupled: mean cost {report['cost']:.4g} (independent pairs: {report['cost_of_independent']:.4g}), {len(weight)} atoms, "
+        f"{report['seconds']:.1f} s, {report['peak_bytes'] / 2**20:.0f} MiB; soft labels keep C above {floor:.3g} nats at t = 1/2"
+    )
+    return Coupling(source=i, target=j, weight=weight, report=report)
+
+
+def _of_solver(solved: Sequence[Solved], config: PathConfig) -> dict[str, Any]:
+    """What is to report of the solver, over all its problems the worst."""
+    return {
         "solver": config.solver,
-        "source_size": n,
-        "target_size": m,
-        "atoms": len(weight),
-        "cost": cost,
-        "cost_of_independent": apart,
         "regularization": config.regularization if config.solver == "sinkhorn" else None,
         "components": max((part.components or 0 for part in solved), default=0) or None,
         "iterations": max(part.iterations for part in solved),
         "gap": max(part.gap or 0.0 for part in solved) if config.solver == "exact" else None,
         "plan_marginal_error": max(part.marginal_error for part in solved),
-        "marginal_error": _marginal_error(i, weight, n) + _marginal_error(j, weight, m),
-        "crossing_share": _crossing(source.y[i], target.y[j], weight, pairs),
-        "label_floor": math.log(2.0) * float(weight @ (source.y[i] != target.y[j])),
-        "seconds": seconds,
-        "peak_bytes": memory,
     }
-    tell(
-        f"coupled: mean cost {cost:.4g} (independent pairs: {apart:.4g}), {len(weight)} atoms, {seconds:.1f} s, "
-        f"{memory / 2**20:.0f} MiB; soft labels keep C above {report['label_floor']:.3g} nats at t = 1/2"
-    )
-    return Coupling(source=i, target=j, weight=weight, report=report)
+
+
+def _of_cost(costs: Costs, i: np.ndarray, j: np.ndarray, weight: np.ndarray, seed: int) -> dict[str, Any]:
+    """What is to report of the atoms: sizes, mean cost, that of independent pairs, error of the marginals."""
+    rng, n, m = np.random.default_rng(seed), len(costs.source), len(costs.target)
+    return {
+        "source_size": n,
+        "target_size": m,
+        "atoms": len(weight),
+        "cost": float(weight @ costs.of_pairs(i, j)),
+        "cost_of_independent": float(costs.of_pairs(rng.integers(n, size=4096), rng.integers(m, size=4096)).mean()),
+        "marginal_error": _marginal_error(i, weight, n) + _marginal_error(j, weight, m),
+    }
 
 
 def _solve(
