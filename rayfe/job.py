@@ -123,9 +123,11 @@ def check_model(config: RunConfig, data: PathData) -> None:
             "Ray's workers cannot import what is defined in a notebook or script; put it in a .py file, or use --backend inline"
         )
         require(here, name, value, fix)
-    batch = config.equilibration.batch
     examples = min(len(dataset.train.y) for dataset in (data.source, data.target) if dataset is not None)
-    require(batch <= examples, "equilibration.batch", batch, f"there are {examples} training examples, give at most that many")
+    for name in ("batch", "first_batch"):
+        batch = getattr(config.equilibration, name)
+        fix = f"there are {examples} training examples, give at most that many"
+        require(batch is None or batch <= examples, f"equilibration.{name}", batch, fix)
     _check_own_model(config, data.source)
     _check_compiler(config)
 

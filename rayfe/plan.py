@@ -95,7 +95,7 @@ def plan_of(config: RunConfig, start: Start, sizes: Sizes) -> Plan:
     measured += (steps + 1) * share * config.equilibration.epochs * sizes.train / FORWARD
     replicas = config.per_part or stencil
     held = COPIES * replicas * sizes.parameters + sizes.examples * sizes.features
-    working = config.measure.chunk * sizes.features * 8 + config.equilibration.batch * sizes.features * 8 * replicas
+    working = config.measure.chunk * sizes.features * 8 + config.equilibration.largest_batch * sizes.features * 8 * replicas
     return Plan(
         steps=steps,
         trainings=trainings,

@@ -196,6 +196,7 @@ NEAR = EquilibrationConfig(
     learning_rate=1.2e-2,
     optimizer="soap",
     batch=512,
+    first_batch=256,
 )
 """What is nearest to equilibrium for its examples on all of MNIST (docs/benchmark.md)."""
 READ = MeasureConfig(decoder_draws=1, statistics_size=20_000, response_size=10_000)

@@ -182,6 +182,7 @@ def test_without_out_equal_calls_share_a_folder_and_others_do_not(asked: list[jo
         ({"preset": "fig5"}, r"PRESET fig5: belongs to another job"),
         ({"preset": 3}, r"preset 3: give the name"),
         ({"equilibration": EquilibrationConfig(batch=5000)}, r"equilibration.batch 5000: there are 1442 training examples"),
+        ({"equilibration": EquilibrationConfig(first_batch=5000)}, r"equilibration.first_batch 5000: there are 1442 training"),
         ({"method": "scratch"}, r"method scratch"),
     ],
     ids=lambda value: str(value)[:40],

@@ -86,6 +86,10 @@ def test_how_a_run_is_watched_and_placed_may_change(run: Path) -> None:
         (["--gpus-per-evaluator", "0"], "--gpus-per-evaluator 0.0: must be positive and at most 1"),
         (["--train-workers", "2"], "--train-workers 2: needs --backend ray"),
         (["--train-workers", "3", "--backend", "ray"], "--train-workers 3: must divide --equilibration.batch 128"),
+        (
+            ["--train-workers", "3", "--backend", "ray", "--equilibration.first-batch", "64"],
+            "--train-workers 3: must divide --equilibration.first-batch 64",
+        ),
         (["--train-workers", "2", "--backend", "ray", "--placement", "isolated"], "--train-workers 2: borrows from the shared"),
         (["--tensorboard", "board"], "--tensorboard board: needs --backend ray"),
         (["--placement", "spread"], "--placement spread: give shared or isolated"),

@@ -110,7 +110,8 @@ class InlineBackend(Backend):
         (t,) = {replica.point.t for replica in request.replicas}
         annealing = request.annealing
         epochs = annealing.end - annealing.begin if annealing else config.epochs
-        updates = max(1, round(epochs * len(path) / config.batch))
+        batch = config.batch_of(annealed=annealing is not None)
+        updates = max(1, round(epochs * len(path) / batch))
         models = [self._start(replica, key) for replica in request.replicas]
         replicas = self._make_replicas(models, self._device)
         probe = self._probe(request, t, updates)
@@ -119,7 +120,7 @@ class InlineBackend(Backend):
         trained = train(
             replicas,
             [replica.point for replica in request.replicas],
-            path.batches(t, config.batch, updates=updates, rng=order),
+            path.batches(t, batch, updates=updates, rng=order),
             updates=updates,
             learning_rate=self._learning_rate(annealing),
             config=config,
@@ -130,7 +131,7 @@ class InlineBackend(Backend):
             annealed=annealing is not None,
             keeper=self._keeper,
         )
-        per_update = config.batch * training_cost(config.decoder_draws) * replicas.count
+        per_update = batch * training_cost(config.decoder_draws) * replicas.count
         return Equilibrated(
             outcome=Outcome.OK if trained.finite else Outcome.NONFINITE,
             weights=replicas.weights() if trained.finite else (),

@@ -30,7 +30,8 @@ class BenchmarkBackend(InlineBackend):
         (replica,) = request.replicas
         annealing = request.annealing
         epochs = annealing.end - annealing.begin if annealing else config.epochs
-        updates = max(1, round(epochs * len(path) / config.batch))
+        batch = config.batch_of(annealed=annealing is not None)
+        updates = max(1, round(epochs * len(path) / batch))
         rate = self._learning_rate(annealing)
         rates = [rate((update + 0.5) / updates) for update in range(updates)]
         model = self._start(replica, key)
@@ -45,7 +46,7 @@ class BenchmarkBackend(InlineBackend):
             replicas,
             optimizer,
             rule,
-            path.batches(replica.point.t, config.batch, updates=updates, rng=generator(self._device, *names, "order")),
+            path.batches(replica.point.t, batch, updates=updates, rng=generator(self._device, *names, "order")),
             rates=rates,
             weights=weights,
             config=config,
@@ -63,7 +64,7 @@ class BenchmarkBackend(InlineBackend):
             weights=replicas.weights() if ended.finite else (),
             preconditioner=left_by(optimizer, replicas) if keep else None,
             readings=(),
-            examples=ended.updates * config.batch * training_cost(config.decoder_draws) + cost.examples,
+            examples=ended.updates * batch * training_cost(config.decoder_draws) + cost.examples,
             gamma=rule.gamma,
             ratio=ended.ratio,
         )

@@ -71,7 +71,7 @@ def constrain(
         set_rate(optimizer, rates[update])
         draws = draw_noise(
             noise,
-            n=config.batch,
+            n=len(batch),
             latent=latent,
             decoder_draws=config.decoder_draws,
             head_draws=config.head_draws,

@@ -23,6 +23,8 @@ from rayfe.trajectory.base import WalkFailed
 POINTS = 5
 RATES = (0.25, 0.5, 1.0, 2.0)
 """Factors of the learning rate."""
+BATCHES = (0.5, 1.0, 2.0)
+"""Factors of the mini-batch."""
 GAINS = (1.0, 3.0, 10.0)
 """Multiplier steps; `Rule` says in which units."""
 
@@ -31,10 +33,13 @@ Stage = Callable[[Settings], list[Settings]]
 
 
 def stages(settings: Settings) -> list[Stage]:
-    """What is varied, one after the other, each time from the best so far: learning rate, multiplier step, its shape."""
+    """What is varied, one after the other, each time from the best so far: learning rate, mini-batch, multiplier step, its shape."""
 
     def rates(best: Settings) -> list[Settings]:
         return [dataclasses.replace(best, learning_rate=factor * best.learning_rate) for factor in RATES]
+
+    def batches(best: Settings) -> list[Settings]:
+        return [dataclasses.replace(best, batch=round(factor * best.batch)) for factor in BATCHES]
 
     def rules(field: str, values: tuple[float, ...]) -> Stage:
         def build(best: Settings) -> list[Settings]:
@@ -44,7 +49,7 @@ def stages(settings: Settings) -> list[Stage]:
 
         return build
 
-    found: list[Stage] = [rates]
+    found: list[Stage] = [rates, batches]
     if settings.rule is not None:
         found.append(rules("gain", GAINS))
         shape = {"nupi": ("proportional", (0.0, 1.0)), "augmented": ("penalty", (0.3, 1.0, 3.0))}.get(settings.rule.name)

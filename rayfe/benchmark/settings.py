@@ -86,7 +86,9 @@ def defaults(base: RunConfig, adam: EquilibrationConfig) -> dict[str, Settings]:
     own = dataclasses.replace(
         others, learning_rate=walk.learning_rate, batch=walk.batch, optimizer=walk.optimizer, schedule=walk.schedule
     )
-    scratch = dataclasses.replace(own, epochs=walk.first_epochs, learning_rate=walk.first_learning_rate)
+    scratch = dataclasses.replace(
+        own, epochs=walk.first_epochs, learning_rate=walk.first_learning_rate, batch=walk.batch_of(annealed=True)
+    )
     nupi = Rule(name="nupi", gain=1.0, proportional=0.0)
     special = {
         "paper": dataclasses.replace(others, epochs=0.4 * walk.epochs),
@@ -112,18 +114,19 @@ def configured(base: RunConfig, settings: Settings) -> RunConfig:
     method = settings.method
     if method not in LABELS:
         raise UsageError("method", method, f"known are {', '.join(LABELS)}")
-    equilibration = dataclasses.replace(
-        base.equilibration, batch=settings.batch, optimizer=settings.optimizer, schedule=settings.schedule
-    )
+    equilibration = dataclasses.replace(base.equilibration, optimizer=settings.optimizer, schedule=settings.schedule)
     if method in SCRATCH:
         changed = dataclasses.replace(
             equilibration,
+            first_batch=settings.batch,
             first_epochs=settings.epochs,
             first_learning_rate=settings.learning_rate,
             first_schedule="linear",
         )
         return dataclasses.replace(base, equilibration=changed)
-    changed = dataclasses.replace(equilibration, epochs=settings.epochs, learning_rate=settings.learning_rate)
+    changed = dataclasses.replace(
+        equilibration, batch=settings.batch, epochs=settings.epochs, learning_rate=settings.learning_rate
+    )
     config = dataclasses.replace(base, equilibration=changed)
     if method in VARIANTS:
         return VARIANTS[method](dataclasses.replace(config, both_ways=False))

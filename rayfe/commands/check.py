@@ -93,14 +93,18 @@ def sizes_of(config: RunConfig, data: PathData) -> Sizes:
 
 
 def examples_per_second(config: RunConfig, data: PathData) -> float:
-    """Training examples that one evaluator works through in a second, from a few updates on the source."""
+    """Training examples that one evaluator works through in a second, from a few updates of a step's size on the source."""
     import dataclasses
 
     from rayfe.backend.inline import InlineBackend
     from rayfe.data.paths import PathData
     from rayfe.records import Annealing, EquilibrateRequest, Point, Replica, StepKey
 
-    small = dataclasses.replace(config, measure=dataclasses.replace(config.measure, probe_size=2))
+    small = dataclasses.replace(
+        config,
+        measure=dataclasses.replace(config.measure, probe_size=2),
+        equilibration=dataclasses.replace(config.equilibration, first_batch=None),
+    )
     backend = InlineBackend(small, PathData(kind="still", source=data.source))
     start = next(iter(config.trajectories().values()))
     epochs = config.equilibration.first_epochs

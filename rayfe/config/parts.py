@@ -121,6 +121,9 @@ class EquilibrationConfig:
     """adam, or soap: Adam in the eigenbasis of each matrix's gradients, on its smaller side. The basis is carried along."""
     batch: int = 256
     """Examples in a mini-batch."""
+    first_batch: int | None = None
+    """The same in trainings that are annealed to 0, of first equilibria, renewals and baselines: far from equilibrium many
+    noisy updates are worth more than few exact ones. None: as `batch`."""
     head_draws: int = 8
     """Draws of z per example through the classifier."""
     decoder_draws: Literal[1, 2] = 1
@@ -142,6 +145,8 @@ class EquilibrationConfig:
         positive("equilibration.learning_rate", self.learning_rate)
         positive("equilibration.first_learning_rate", self.first_learning_rate)
         at_least("equilibration.batch", self.batch, 2)
+        if self.first_batch is not None:
+            at_least("equilibration.first_batch", self.first_batch, 2)
         fraction("equilibration.second_moment_decay", self.second_moment_decay)
         at_least("equilibration.head_draws", self.head_draws, 1)
         require(
@@ -150,6 +155,15 @@ class EquilibrationConfig:
             self.optimizer,
             "needs bases from the last equilibration, leave --equilibration.no-carry-preconditioner away",
         )
+
+    @property
+    def largest_batch(self) -> int:
+        """Examples in the larger of the two kinds of mini-batches."""
+        return max(self.batch, self.first_batch or self.batch)
+
+    def batch_of(self, *, annealed: bool) -> int:
+        """Examples in a mini-batch of a training that is annealed to 0, or of a step of the walk."""
+        return self.first_batch if annealed and self.first_batch is not None else self.batch
 
 
 @dataclass(frozen=True, kw_only=True)

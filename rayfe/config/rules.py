@@ -59,13 +59,14 @@ def _check_service(config: RunConfig) -> None:
             at_least(name, getattr(config, name), 1)
     share = config.gpus_per_evaluator
     require(0 < share <= 1, "gpus_per_evaluator", share, "must be positive and at most 1: an evaluator uses one GPU")
-    workers, batch = config.train_workers, config.equilibration.batch
+    workers, batch = config.train_workers, config.equilibration.batch_of(annealed=True)
+    name = "batch" if config.equilibration.first_batch is None else "first-batch"
     at_least("train_workers", workers, 0)
     require(
         not workers or batch % workers == 0,
         "train_workers",
         workers,
-        f"must divide --equilibration.batch {batch}, which they share",
+        f"must divide --equilibration.{name} {batch}, which they share",
     )
     for name in ("train_workers", "tensorboard", "mlflow", "autoscale"):
         value = getattr(config, name)

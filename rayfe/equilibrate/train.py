@@ -96,7 +96,10 @@ def train(
         if update > 0 and update in probe.updates:
             readings += read_probe(replicas, points, probe, update=update)
         set_rate(optimizer, learning_rate((update + 0.5) / updates))
-        draws, masks = _draws(noise, config, latent, like.dtype), derived_seed(noise.initial_seed(), "masks", update)
+        draws, masks = (
+            _draws(noise, config, len(batch), latent, like.dtype),
+            derived_seed(noise.initial_seed(), "masks", update),
+        )
         J = free_energy(replicas.functionals(batch.x, batch.y, draws, seed=masks, predict=False), lam, gamma)
         # The replicas share no parameters, so the gradient of the sum is each one's own gradient.
         total = J.sum()
@@ -117,9 +120,9 @@ def train(
     )
 
 
-def _draws(noise: torch.Generator, config: EquilibrationConfig, latent: int, dtype: torch.dtype) -> Noise:
+def _draws(noise: torch.Generator, config: EquilibrationConfig, n: int, latent: int, dtype: torch.dtype) -> Noise:
     decoder, head = config.decoder_draws, config.head_draws
-    return draw_noise(noise, n=config.batch, latent=latent, decoder_draws=decoder, head_draws=head, dtype=dtype)
+    return draw_noise(noise, n=n, latent=latent, decoder_draws=decoder, head_draws=head, dtype=dtype)
 
 
 def _state(

@@ -81,10 +81,11 @@ def test_a_search_varies_one_thing_after_the_other():
     settings = defaults(short_form())["augmented"]
     first = [candidate.learning_rate for candidate in stages(settings)[0](settings)]
     assert first == [factor * settings.learning_rate for factor in (0.25, 0.5, 1.0, 2.0)]
-    gains = {candidate.rule.gain for candidate in stages(settings)[1](settings)}
-    penalties = {candidate.rule.penalty for candidate in stages(settings)[2](settings)}
+    assert {candidate.batch for candidate in stages(settings)[1](settings)} == {128, 256, 512}
+    gains = {candidate.rule.gain for candidate in stages(settings)[2](settings)}
+    penalties = {candidate.rule.penalty for candidate in stages(settings)[3](settings)}
     assert gains == {1.0, 3.0, 10.0} and penalties == {0.3, 1.0, 3.0}
-    assert len(stages(defaults(short_form())["warm-grid"])) == 1
+    assert len(stages(defaults(short_form())["warm-grid"])) == 2
 
 
 @pytest.mark.parametrize("points", [3, 4, 7, 20])

@@ -135,6 +135,16 @@ def test_a_diverging_equilibration_is_an_outcome(digits, optimizer):
     assert answer.weights == ()
 
 
+def test_trainings_that_are_annealed_have_a_mini_batch_of_their_own(digits):
+    backend, examples = InlineBackend(small_config(first_batch=32), digits), len(digits.train.y)
+    new = EquilibrateRequest(key=KEY, replicas=(Replica(name="centre", point=POINT, weights=None),), annealing=WHOLE)
+    first = backend.equilibrate(new)
+    weights = dataclasses.replace(new.replicas[0], weights=first.weights[0])
+    step = backend.equilibrate(EquilibrateRequest(key=KEY, replicas=(weights,)))
+    assert first.readings[-1].update == round(5 * examples / 32)
+    assert step.readings[-1].update == round(2 * examples / 64)
+
+
 def test_examples_are_counted_by_replica_and_decoder_draw(digits, started):
     request = EquilibrateRequest(key=KEY, replicas=stencil(started.weights[0])[:3])
     one = InlineBackend(small_config(), digits).equilibrate(request).examples
