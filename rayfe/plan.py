@@ -81,8 +81,9 @@ def plan_of(config: RunConfig, start: Start, sizes: Sizes) -> Plan:
         if config.process == "geodesic" and config.k is None:
             epochs += config.equilibration.first_epochs + ARRIVAL * config.equilibration.epochs
             trainings += 1 + ARRIVAL
-        epochs += renewals * (1.5 * config.renewal.epochs + RENEWED * config.equilibration.epochs)
-        trainings += renewals * (3 + RENEWED)
+        cycles = max(1, config.renewal.leap)
+        epochs += renewals * ((cycles + 0.5) * config.renewal.epochs + RENEWED * config.equilibration.epochs)
+        trainings += renewals * (2 + cycles + RENEWED)
     settles = steps * SETTLES if config.settle and config.method is None else 0.0
     reading = 0.5 * (2.0 + (1.0 if config.measure.decoder_draws == 2 else 1.0 / SECOND))
     part, statistics = (
@@ -108,14 +109,24 @@ def plan_of(config: RunConfig, start: Start, sizes: Sizes) -> Plan:
 
 
 def walk_steps(config: RunConfig, start: Start) -> int:
-    """Steps from the start to the end at the lengths that the stepper may use, and all of them once more on the way back."""
-    way = way_of(config, start)
+    """Steps from the start to the end at the lengths that the stepper may use, and all of them once more on the way back; with a
+    leap only those before and after it."""
+    there = steps_of(config, way_of(config, start))
+    if not config.both_ways:
+        return there
+    if config.renewal.leap and config.renewal.every is not None:
+        return min(config.steps, steps_of(config, min(config.renewal.every, way_of(config, start))) + there)
+    return min(config.steps, 2 * there)
+
+
+def steps_of(config: RunConfig, way: float) -> int:
+    """Steps that `way` takes at the lengths that the stepper may use, `config.steps` at most."""
     length = config.step_length_first or config.step_length
     steps = 0
     while way > 1e-12 and steps < config.steps:
         way, steps = way - length, steps + 1
         length = min(config.step_length, length * config.step_growth)
-    return min(config.steps, 2 * steps) if config.both_ways else steps
+    return steps
 
 
 def way_of(config: RunConfig, start: Start) -> float:
@@ -137,4 +148,6 @@ def kept_states(config: RunConfig, steps: int) -> int:
 def _renewals(config: RunConfig, start: Start) -> int:
     if config.renewal.every is None or config.process != "iso-classification":
         return 0
+    if config.renewal.leap:
+        return 1
     return int(abs(math.log(config.lam_end / start.lam)) / config.renewal.every)

@@ -129,17 +129,22 @@ def configured(base: RunConfig, settings: Settings) -> RunConfig:
     )
     config = dataclasses.replace(base, equilibration=changed)
     if method in VARIANTS:
-        return VARIANTS[method](dataclasses.replace(config, both_ways=False))
+        return VARIANTS[method](_one_way(config))
     if method == "rayfe":
         return (
             dataclasses.replace(config, lam_end=config.lam_end * math.exp(BEYOND * config.step_length))
             if config.both_ways
             else config
         )
-    config = dataclasses.replace(config, both_ways=False)
+    config = _one_way(config)
     if method == "rayfe-there":
         return config
     config = dataclasses.replace(config, renewal=dataclasses.replace(config.renewal, every=None))
     if method in ("paper", "paper-settle"):
         return dataclasses.replace(config, stencil="paper", refresh=1, predictor=False, settle=method == "paper-settle")
     return config
+
+
+def _one_way(config: RunConfig) -> RunConfig:
+    """The walk without its way back, and without a leap, which needs one."""
+    return dataclasses.replace(config, both_ways=False, renewal=dataclasses.replace(config.renewal, leap=0))

@@ -156,6 +156,13 @@ def _check_steps(config: RunConfig) -> None:
     require(
         walks_in_lam or not config.both_ways, "both_ways", config.both_ways, "is for process iso-classification, leave it away"
     )
+    returns = config.both_ways and config.renewal.every is not None
+    require(
+        not config.renewal.leap or returns,
+        "renewal.leap",
+        config.renewal.leap,
+        "needs --both-ways and --renewal.every; 0 goes there in steps",
+    )
     growth = config.step_growth
     require(math.isfinite(growth) and growth >= 1, "step_growth", growth, "must be at least 1")
     require(not config.moves_data or config.step_length <= 1, "step_length", config.step_length, "must be at most 1 in t")

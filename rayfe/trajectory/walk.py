@@ -30,7 +30,7 @@ from rayfe.trajectory.envelope import Bounding, better_start, bound, excess
 from rayfe.trajectory.holding import Holding, remembered
 from rayfe.trajectory.prediction import SPAN, predicted_velocity
 from rayfe.trajectory.processes import process_class, process_of
-from rayfe.trajectory.renewal import renew
+from rayfe.trajectory.renewal import leap, renew
 from rayfe.trajectory.start import start_equilibrium
 from rayfe.trajectory.step import Chart, judging_request, take_step
 from rayfe.trajectory.ways import Way, current_way
@@ -171,17 +171,31 @@ class Walk(Trajectory):
         every, start = self._config.renewal.every, self.accepted[0]
         if every is None or self._config.process != "iso-classification" or self._way.back:
             return False
-        tried = [row.lam for row in self._rows if row.reason == "renewal" or (row.accepted and row.step_length == 0.0)]
+        tried = self._renewed_at
         return abs(math.log(self.accepted[-1].lam / (tried[-1] if tried else start.lam))) >= every - 1e-9
 
+    @property
+    def _renewed_at(self) -> list[float]:
+        """Every lam at which a renewal was tried; of a leap that was given up the one that it began at."""
+        accepted = {row.step: row.lam for row in self.accepted}
+        given_up = {row.step - 1: accepted[row.step - 1] for row in self._rows if row.reason == "renewal"}
+        kept = {row.step: row.lam for row in self.accepted if row.step_length == 0.0}
+        return [lam for _, lam in sorted((given_up | kept).items())]
+
     def _renewal(self) -> Steps:
-        """Accepted if it bounds F lower than the last step's model does where the walk will be half-way to the next renewal."""
+        """Accepted if it bounds F lower than the last step's model does where the walk will be half-way to the next renewal; the
+        first one may be a leap, which is judged where it lands."""
         last, config = self.accepted[-1], self._config
         key = self._key(last.step + 1)
         work, here = Work(key), Point(lam=last.lam, gamma=last.gamma, t=last.t)
         assert self._state is not None
         C = number(last.C_settle_target)
-        found = yield from renew(config, work, here, self._state, C=C, F=last.F_end)
+        if config.renewal.leap and not self._renewed_at:
+            ahead = dataclasses.replace(here, lam=config.lam_end)
+            found = yield from leap(config, work, here, self._state, C=C)
+        else:
+            ahead = self._half_way(here)
+            found = yield from renew(config, work, here, self._state, C=C, F=last.F_end)
         length = last.next_step_length or config.step_length
         rejected = Verdict(accepted=False, reason="renewal", next_length=length)
         columns: dict[str, Any] = {
@@ -206,7 +220,6 @@ class Walk(Trajectory):
         }
         carry = pack(tangent=found.tangent, preconditioner=found.preconditioner, start=unpack(self._carry, "start"))
         held = self._judge(Outcome.OK, judged, 0.0, Proposal(point=found.point, length=length)).accepted
-        ahead = self._half_way(here)
         better = bound(train, ahead) < (1.0 - RENEWAL_GAIN) * bound(last, ahead)
         verdict = Verdict(accepted=True, reason=None, next_length=length) if held and better else rejected
         return self._commit(work, found.point, Outcome.OK, verdict, columns, accepted_state=tested.weights[0], carry=carry)

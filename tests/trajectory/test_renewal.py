@@ -8,8 +8,8 @@ import pytest
 
 from analytic_walks import A, Branches, walk
 from rayfe.backend.analytic import AnalyticBackend
-from rayfe.config import RenewalConfig
-from rayfe.records import EquilibrateRequest
+from rayfe.config import RenewalConfig, RunConfig, UsageError
+from rayfe.records import EquilibrateRequest, Outcome
 
 
 def test_a_renewal_is_kept_where_it_is_better_and_the_walk_goes_on_from_it(tmp_path):
@@ -95,3 +95,78 @@ def test_a_renewed_model_that_is_far_too_high_is_given_up_after_its_first_traini
     assert len(tried) == backend.alone > 0
     assert backend.charted == (backend.alone if goes_on else 0)
     assert {row.outcome for row in tried} == {"OK" if goes_on else "NOT_EQUILIBRATED"}
+
+
+LEAP = RenewalConfig(every=0.5, leap=3)
+
+
+class Counted(Branches):
+    """Renewed models are on the better branch at any lam. Notes the lam of each part of an annealed training after the start's,
+    and how many replicas had new weights."""
+
+    annealed: list[float]
+    new: list[int]
+
+    def equilibrate(self, request: EquilibrateRequest):
+        if request.annealing is not None and request.key.step > 0:
+            self.annealed.append(request.replicas[0].point.lam)
+            self.new.append(sum(replica.renewed > 0 for replica in request.replicas))
+        return super().equilibrate(request)
+
+    def _renewed(self, replica):
+        return super()._renewed(replica) or replica.renewed > 0
+
+
+def test_a_leap_takes_the_walk_to_its_end_in_one_go_and_the_way_back_is_on_the_better_branch(tmp_path):
+    backend = Counted(A)
+    backend.annealed, backend.new = [], []
+    rows, end = walk(tmp_path, backend, both_ways=True, renewal=LEAP)
+    C0 = A.C(0.25, 4.0)
+    (landed,) = (row for row in rows[1:] if row.step_length == 0.0)
+    before, after = rows[: rows.index(landed)], rows[rows.index(landed) + 1 :]
+    ratio = (3.5 / before[-1].lam) ** (1 / LEAP.leap)
+    assert all(row.accepted for row in rows)
+    assert backend.annealed == pytest.approx(
+        [before[-1].lam * ratio**power for power in (1, 2, 3, 3)]
+    )  # at last with neighbours
+    assert backend.new == [1, 0, 0, 0]
+    assert landed.lam == 3.5 and math.log(before[-1].lam / 0.25) >= LEAP.every > math.log(before[-2].lam / 0.25)
+    assert landed.gamma == pytest.approx(Branches.BETTER.gamma_on_iso_c(3.5, C0), rel=1e-2)
+    assert [row.lam for row in after] == sorted((row.lam for row in after), reverse=True)
+    assert all(math.log(row.lam / later.lam) < 0.131 for row, later in zip([landed, *after], after, strict=False))
+    assert end == "returned" and after[-1].lam == 0.25
+    for row in rows:
+        assert row.C == pytest.approx(C0, rel=5e-3)
+
+
+def test_a_leap_that_was_interrupted_ends_with_the_same_rows(tmp_path):
+    whole, _ = walk(tmp_path / "whole", Branches(A), both_ways=True, renewal=LEAP)
+    walk(tmp_path / "parts", Branches(A), both_ways=True, renewal=LEAP, steps=7)
+    parts, _ = walk(tmp_path / "parts", Branches(A), both_ways=True, renewal=LEAP)
+    assert [dataclasses.replace(row, seconds=0.0) for row in parts] == [dataclasses.replace(row, seconds=0.0) for row in whole]
+
+
+class NoLanding(Counted):
+    """Renewed models diverge at lam_end."""
+
+    def equilibrate(self, request: EquilibrateRequest):
+        answer = super().equilibrate(request)
+        failed = request.annealing is not None and request.replicas[0].point.lam == 3.5
+        return dataclasses.replace(answer, outcome=Outcome.NONFINITE, weights=()) if failed else answer
+
+
+def test_a_leap_that_fails_is_given_up_once_and_the_walk_goes_there_with_renewals(tmp_path):
+    backend = NoLanding(A)
+    backend.annealed, backend.new = [], []
+    rows, end = walk(tmp_path, backend, both_ways=True, renewal=LEAP)
+    failed = next(row for row in rows if row.outcome == "NOT_EQUILIBRATED")
+    assert failed.reason == "renewal" and not failed.accepted and backend.annealed[:3].count(3.5) == 1
+    assert sum(backend.new) > 1 and end in ("met", "returned")
+    assert max(row.lam for row in rows if row.accepted and row.step_length) == 3.5
+
+
+@pytest.mark.parametrize("options", [{}, {"both_ways": True, "renewal": RenewalConfig(leap=2)}])
+def test_a_leap_needs_a_way_back_and_a_distance_to_it(options):
+    with pytest.raises(UsageError, match="needs --both-ways and --renewal.every; 0 goes there") as refused:
+        RunConfig(**({"renewal": LEAP} | options))
+    assert refused.value.name == "renewal.leap"
