@@ -112,7 +112,7 @@ class InlineBackend(Backend):
         epochs = annealing.end - annealing.begin if annealing else config.epochs
         batch = config.batch_of(annealed=annealing is not None)
         updates = max(1, round(epochs * len(path) / batch))
-        models = [self._start(replica, key) for replica in request.replicas]
+        models = [self._start(replica, key, request.round) for replica in request.replicas]
         replicas = self._make_replicas(models, self._device)
         probe = self._probe(request, t, updates)
         phase = _phase(request)
@@ -274,11 +274,12 @@ class InlineBackend(Backend):
         rng = generator(self._device, seed, "statistics", purpose)
         return recompute_statistics(model, path, t, chunk=self._config.measure.chunk, rng=rng, decode=decode)
 
-    def _start(self, replica: Replica, key: StepKey) -> Any:
-        """The model that a replica's training starts from."""
+    def _start(self, replica: Replica, key: StepKey, round: int = 0) -> Any:
+        """The model that a replica's training starts from; its new weights are others in every `round`."""
         if not replica.renewed or replica.weights is None:
             return self._model(replica.weights, seed=key.seed)
-        fresh = weights_of(self._model(None, seed=derived_seed(key.seed, key.trajectory, key.step, "renewal")))
+        seed = derived_seed(key.seed, key.trajectory, key.step, "renewal", *([round] if round else []))
+        fresh = weights_of(self._model(None, seed=seed))
         return self._model(along(replica.weights, slope(fresh, replica.weights, 1.0), replica.renewed), seed=key.seed)
 
     def _model(self, weights: Weights | None, *, seed: int) -> Any:
@@ -294,5 +295,6 @@ def _phase(request: EquilibrateRequest) -> str:
     """Names the random numbers of one training among those of the same step."""
     annealing = request.annealing
     if annealing is not None:
-        return "first" if annealing.begin == 0.0 else f"from epoch {annealing.begin:.15g}"
+        begin = "first" if annealing.begin == 0.0 else f"from epoch {annealing.begin:.15g}"
+        return begin if request.round == 0 else f"{begin}, round {request.round}"
     return "walk" if request.round == 0 else f"round {request.round}"

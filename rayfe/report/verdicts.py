@@ -130,7 +130,9 @@ def there_and_back(view: RunView) -> Verdict | None:
             f"{lower[-1]:.2g} % at lam {last['lam']:.3g}, the last"
         )
     if not texts:
-        return Verdict(name="There and back", state="not measured", text="No walk is on its way back yet.", meaning=meaning)
+        return Verdict(
+            name="There and back", state="not measured", text="No walk has passed a lam both ways yet.", meaning=meaning
+        )
     return Verdict(name="There and back", state="holds", text="; ".join(texts) + ".", meaning=meaning)
 
 

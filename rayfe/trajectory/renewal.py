@@ -12,7 +12,7 @@ import dataclasses
 from collections.abc import Generator
 
 from rayfe.config import RunConfig
-from rayfe.records import Annealing, Answer, EquilibrateRequest, Outcome, Point, Replica, Request, Weights
+from rayfe.records import Annealing, Answer, Equilibrated, EquilibrateRequest, Outcome, Point, Replica, Request, Weights
 from rayfe.rows import Work, held_readings, number, probe_ends
 from rayfe.trajectory.arrival import LARGEST_FACTOR, Charted, settle_on, train_charted
 from rayfe.trajectory.step import measure_request
@@ -31,60 +31,53 @@ ELASTICITY = 0.7
 
 
 def renew(
-    config: RunConfig, work: Work, here: Point, state: Weights, *, C: float, F: float | None
+    config: RunConfig, work: Work, here: Point, state: Weights, *, C: float, F: float | None, before: int = 0
 ) -> Generator[Request, Answer | None, Charted | None]:
     """Train a renewed model at `here` and bring it to the wanted C (on the draws of settles); None if that fails, or is in vain.
 
     `state` is the model to be renewed, and `F` its free energy on the probe (None: not known). gamma stays until the training
-    has been annealed: before that C is high, whatever gamma is.
+    has been annealed: before that C is high, whatever gamma is. `before`: renewals of the same step that came before.
     """
-    renewed = Replica(name="renewed", point=here, weights=state, renewed=config.renewal.share)
-    whole = Annealing(epochs=config.renewal.epochs, begin=0.0, end=config.renewal.epochs)
-    chart = yield from _annealed(config, work, renewed, None, whole, F=F)
-    return None if chart is None else (yield from settle_on(config, work, chart, C=C, rounds=ROUNDS))
+    epochs = config.renewal.epochs
+    alone = Annealing(epochs=epochs, begin=0.0, end=ALONE * epochs)
+    trained = yield from _trained(config, work, here, state, alone, round=before)
+    now = probe_ends(trained.readings)["F_end"]
+    if trained.outcome is not Outcome.OK or (F is not None and number(now) > (1.0 + HOPELESS) * F):
+        return None
+    rest = Annealing(epochs=epochs, begin=ALONE * epochs, end=epochs)
+    weights, left = trained.weights[0], trained.preconditioner
+    chart = yield from train_charted(config, work, here, weights, left, annealing=rest)
+    return None if chart is None else (yield from settle_on(config, work, chart, C=C, rounds=LANDING if before else ROUNDS))
 
 
 def leap(
     config: RunConfig, work: Work, here: Point, state: Weights, *, C: float
 ) -> Generator[Request, Answer | None, Charted | None]:
-    """Renew a model in one long training, during which lam climbs in equal ratios to lam_end, and bring it to the wanted C there
-    (on the draws of settles); None if that fails.
+    """Renew a model at one lam after the other, in equal ratios from `here` to lam_end, and bring it to the wanted C there (on the
+    draws of settles); None if that fails.
 
-    Each part of it is as long as a renewal. In between gamma follows C.
+    gamma follows C in between. One long training while lam climbs would end with too little rate, and far from equilibrium.
     """
-    count, epochs = config.renewal.leap, config.renewal.epochs
+    count, epochs, gamma = config.renewal.leap, config.renewal.epochs, here.gamma
     ratio = (config.lam_end / here.lam) ** (1.0 / count)
-    lams = [*(here.lam * ratio**power for power in range(1, count)), config.lam_end]
-    *parts, last = (Annealing(epochs=count * epochs, begin=index * epochs, end=(index + 1) * epochs) for index in range(count))
-    weights, left, gamma, share = state, None, here.gamma, config.renewal.share
-    for lam, part in zip(lams, parts, strict=False):
-        at = dataclasses.replace(here, lam=lam, gamma=gamma)
-        replica = Replica(name="renewed", point=at, weights=weights, renewed=share)
-        request = EquilibrateRequest(key=work.key, replicas=(replica,), preconditioner=left, annealing=part)
-        trained = work.equilibrated((yield request))
+    whole = Annealing(epochs=epochs, begin=0.0, end=epochs)
+    for index in range(count - 1):
+        at = dataclasses.replace(here, lam=here.lam * ratio ** (index + 1), gamma=gamma)
+        trained = yield from _trained(config, work, at, state, whole, round=index)
         if trained.outcome is not Outcome.OK:
             return None
+        state, replica = trained.weights[0], Replica(name="renewed", point=at, weights=None)
         reading = measure_request(work, (replica,), trained.weights, "settle", splits=config.steering)
         found = held_readings(work.measured((yield reading)).readings)["renewed"]
         gamma *= min(max((found.C / C) ** (1.0 / ELASTICITY), 1.0 / LARGEST_FACTOR), LARGEST_FACTOR)
-        weights, left, share = trained.weights[0], trained.preconditioner, 0.0
     there = dataclasses.replace(here, lam=config.lam_end, gamma=gamma)
-    replica = Replica(name="renewed", point=there, weights=weights, renewed=share)
-    chart = yield from _annealed(config, work, replica, left, last, F=None)
-    return None if chart is None else (yield from settle_on(config, work, chart, C=C, rounds=LANDING))
+    return (yield from renew(config, work, there, state, C=C, F=None, before=count - 1))
 
 
-def _annealed(
-    config: RunConfig, work: Work, replica: Replica, preconditioner: Weights | None, part: Annealing, *, F: float | None
-) -> Generator[Request, Answer | None, Charted | None]:
-    """The replica trained for the rest of an annealed training, at the end of it with neighbours; None if that diverges, or ends
-    far above F before they begin."""
-    begin = part.begin + ALONE * (part.end - part.begin)
-    alone, rest = dataclasses.replace(part, end=begin), dataclasses.replace(part, begin=begin)
-    request = EquilibrateRequest(key=work.key, replicas=(replica,), preconditioner=preconditioner, annealing=alone)
-    trained = work.equilibrated((yield request))
-    now = probe_ends(trained.readings)["F_end"]
-    if trained.outcome is not Outcome.OK or (F is not None and number(now) > (1.0 + HOPELESS) * F):
-        return None
-    weights, left = trained.weights[0], trained.preconditioner
-    return (yield from train_charted(config, work, replica.point, weights, left, annealing=rest))
+def _trained(
+    config: RunConfig, work: Work, at: Point, state: Weights, part: Annealing, *, round: int
+) -> Generator[Request, Answer | None, Equilibrated]:
+    """A model renewed and trained by (a part of) the first equilibrium's schedule; each `round` has its own new weights."""
+    renewed = Replica(name="renewed", point=at, weights=state, renewed=config.renewal.share)
+    request = EquilibrateRequest(key=work.key, replicas=(renewed,), annealing=part, round=round)
+    return work.equilibrated((yield request))

@@ -129,7 +129,7 @@ def test_a_leap_takes_the_walk_to_its_end_in_one_go_and_the_way_back_is_on_the_b
     assert backend.annealed == pytest.approx(
         [before[-1].lam * ratio**power for power in (1, 2, 3, 3)]
     )  # at last with neighbours
-    assert backend.new == [1, 0, 0, 0]
+    assert backend.new == [1, 1, 1, 0]
     assert landed.lam == 3.5 and math.log(before[-1].lam / 0.25) >= LEAP.every > math.log(before[-2].lam / 0.25)
     assert landed.gamma == pytest.approx(Branches.BETTER.gamma_on_iso_c(3.5, C0), rel=1e-2)
     assert [row.lam for row in after] == sorted((row.lam for row in after), reverse=True)
