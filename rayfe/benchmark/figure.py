@@ -17,6 +17,7 @@ from rayfe.benchmark.table import TOLERANCES
 STYLES: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         "rayfe": ("#D55E00", "o"),
+        "rayfe-leap": ("#D55E00", "<"),
         "rayfe-there": ("#D55E00", ">"),
         "rayfe-plain": ("#D55E00", "d"),
         "paper": ("#000000", "s"),

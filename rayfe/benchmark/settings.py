@@ -43,6 +43,7 @@ class Settings:
 LABELS: Mapping[str, str] = MappingProxyType(
     {
         "rayfe": "rayfe",
+        "rayfe-leap": "rayfe, by a leap and back",
         "rayfe-there": "rayfe, one way",
         "rayfe-plain": "rayfe, one way, without renewal",
         "paper": "paper's recipe",
@@ -60,9 +61,11 @@ LABELS: Mapping[str, str] = MappingProxyType(
 )
 """Methods, as tables and figures call them."""
 SCRATCH = ("grid", "nupi-scratch")
-WALKS = ("rayfe", "rayfe-there", "rayfe-plain", "paper", "paper-settle", *VARIANTS)
+WALKS = ("rayfe", "rayfe-leap", "rayfe-there", "rayfe-plain", "paper", "paper-settle", *VARIANTS)
 
 
+LEAP = 4
+"""Renewals of a leap."""
 BEYOND = 3
 """Steps that a walk there and back goes beyond the end of the curve, where it would have the lag of the way there only."""
 ANNEALED_ADAM = ("variant-a", "variant-b", "variant-c", "variant-c2", "variant-d")
@@ -129,22 +132,19 @@ def configured(base: RunConfig, settings: Settings) -> RunConfig:
     )
     config = dataclasses.replace(base, equilibration=changed)
     if method in VARIANTS:
-        return VARIANTS[method](_one_way(config))
-    if method == "rayfe":
+        return VARIANTS[method](dataclasses.replace(config, both_ways=False))
+    if method == "rayfe-leap" and config.both_ways:
+        config = dataclasses.replace(config, renewal=dataclasses.replace(config.renewal, leap=LEAP))
+    if method in ("rayfe", "rayfe-leap"):
         return (
             dataclasses.replace(config, lam_end=config.lam_end * math.exp(BEYOND * config.step_length))
             if config.both_ways
             else config
         )
-    config = _one_way(config)
+    config = dataclasses.replace(config, both_ways=False)
     if method == "rayfe-there":
         return config
     config = dataclasses.replace(config, renewal=dataclasses.replace(config.renewal, every=None))
     if method in ("paper", "paper-settle"):
         return dataclasses.replace(config, stencil="paper", refresh=1, predictor=False, settle=method == "paper-settle")
     return config
-
-
-def _one_way(config: RunConfig) -> RunConfig:
-    """The walk without its way back, and without a leap, which needs one."""
-    return dataclasses.replace(config, both_ways=False, renewal=dataclasses.replace(config.renewal, leap=0))

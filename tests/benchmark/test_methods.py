@@ -45,8 +45,9 @@ def test_every_method_has_settings_and_a_configuration():
     for name, found in settings.items():
         config = configured(base, found)
         assert found.method == name
-        assert (config.renewal.every is None) == (name not in ("rayfe", "rayfe-there", *SCRATCH))
-        assert config.both_ways == (name in ("rayfe", *SCRATCH))
+        assert (config.renewal.every is None) == (name not in ("rayfe", "rayfe-leap", "rayfe-there", *SCRATCH))
+        assert config.both_ways == (name in ("rayfe", "rayfe-leap", *SCRATCH))
+        assert (config.renewal.leap > 0) == (name == "rayfe-leap")
         own = name in WALKS and name not in ("paper", "paper-settle", "variant-e", *ANNEALED_ADAM)
         assert config.equilibration.optimizer == ("soap" if own or name in (*SCRATCH, "nupi-soap") else "adam")
         assert (config.equilibration.schedule == "average") == (own or name in (*SCRATCH, "variant-e"))
