@@ -208,7 +208,13 @@ def small_runs(patch: pytest.MonkeyPatch) -> None:
     def carry_out(asked: job.Job, console: Any) -> dict[str, str]:
         config = asked.config
         training = dataclasses.replace(
-            config.equilibration, first_epochs=2.0, first_schedule="linear", first_learning_rate=1e-2, epochs=0.5, batch=32
+            config.equilibration,
+            first_epochs=2.0,
+            first_schedule="linear",
+            first_learning_rate=1e-2,
+            epochs=0.5,
+            batch=32,
+            first_batch=None,
         )
         small = dataclasses.replace(
             config,
