@@ -30,6 +30,12 @@ def counted_steps(rows: pd.DataFrame) -> pd.DataFrame:
     return accepted[~accepted.index.isin(walks.index) | accepted.index.isin(lowest)]
 
 
+def leaps(steps: pd.DataFrame) -> np.ndarray:
+    """Places of the rows, among the accepted ones of a trajectory, at which renewals took it to another lam."""
+    lam, length = numbers(steps, "lam"), numbers(steps, "step_length")
+    return np.flatnonzero((length[1:] == 0.0) & (np.diff(lam) != 0.0)) + 1
+
+
 def held_loss(steps: pd.DataFrame) -> np.ndarray:
     """C on the split on which it is held: the control split where it was read, else the training split."""
     control = numbers(steps, "control_C")

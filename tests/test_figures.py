@@ -106,6 +106,17 @@ def test_each_trajectory_is_a_line_of_its_accepted_rows(draw, x: str, y: str, x_
     assert (axes_of(figure).get_xlabel(), axes_of(figure).get_ylabel()) == (x_label, y_label)
 
 
+def test_a_line_has_a_gap_where_the_walk_leapt():
+    rows = walk()
+    rows["step_length"] = [None, 0.4, 0.4, 0.0, 0.4, 0.4]  # the fourth row was reached by renewals, from the third one's lam
+    ((lam, gamma),) = lines(figures.multipliers(rows)).values()
+    assert np.flatnonzero(np.isnan(gamma)).tolist() == np.flatnonzero(np.isnan(lam)).tolist() == [3]
+    assert lam[~np.isnan(lam)] == pytest.approx(rows["lam"].to_numpy())
+    rows.loc[3, "lam"] = rows.loc[2, "lam"]  # a renewal where the walk was
+    ((lam, _),) = lines(figures.multipliers(rows)).values()
+    assert not np.isnan(lam).any()
+
+
 def test_the_legend_names_seeds_only_where_they_differ():
     assert legend(figures.multipliers(walk(seed=3))) == ["(0.25, 4)"]
     figure = figures.multipliers(pd.concat([walk(seed=0), walk(seed=3), walk(start=6.0, seed=3)], ignore_index=True))
