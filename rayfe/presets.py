@@ -39,7 +39,9 @@ def mnist_walk() -> RunConfig:
         tolerance_floor=2e-4,
         measure=dataclasses.replace(READ, head_draws=256),
         renewal=RenewalConfig(every=0.6),
-        equilibration=dataclasses.replace(NEAR, first_epochs=60, epochs=4, batch=1024, learning_rate=6e-3),
+        equilibration=dataclasses.replace(
+            NEAR, first_epochs=60, first_batch=256, epochs=4, batch=1024, learning_rate=6e-3
+        ),
     )
 
 
@@ -196,7 +198,6 @@ NEAR = EquilibrationConfig(
     learning_rate=1.2e-2,
     optimizer="soap",
     batch=512,
-    first_batch=256,
 )
 """What is nearest to equilibrium for its examples on all of MNIST (docs/benchmark.md)."""
 READ = MeasureConfig(decoder_draws=1, statistics_size=20_000, response_size=10_000)
