@@ -39,9 +39,7 @@ def mnist_walk() -> RunConfig:
         tolerance_floor=2e-4,
         measure=dataclasses.replace(READ, head_draws=256),
         renewal=RenewalConfig(every=0.6),
-        equilibration=dataclasses.replace(
-            NEAR, first_epochs=60, first_batch=256, epochs=4, batch=1024, learning_rate=6e-3
-        ),
+        equilibration=dataclasses.replace(NEAR, first_epochs=60, first_batch=256, epochs=4, batch=1024, learning_rate=6e-3),
     )
 
 
