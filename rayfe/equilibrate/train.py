@@ -96,10 +96,8 @@ def train(
         if update > 0 and update in probe.updates:
             readings += read_probe(replicas, points, probe, update=update)
         set_rate(optimizer, learning_rate((update + 0.5) / updates))
-        draws, masks = (
-            _draws(noise, config, len(batch), latent, like.dtype),
-            derived_seed(noise.initial_seed(), "masks", update),
-        )
+        draws = _draws(noise, config, len(batch), latent, like.dtype)
+        masks = derived_seed(noise.initial_seed(), "masks", update)
         J = free_energy(replicas.functionals(batch.x, batch.y, draws, seed=masks, predict=False), lam, gamma)
         # The replicas share no parameters, so the gradient of the sum is each one's own gradient.
         total = J.sum()
