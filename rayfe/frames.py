@@ -30,10 +30,12 @@ def counted_steps(rows: pd.DataFrame) -> pd.DataFrame:
     return accepted[~accepted.index.isin(walks.index) | accepted.index.isin(lowest)]
 
 
-def leaps(steps: pd.DataFrame) -> np.ndarray:
-    """Places of the rows, among the accepted ones of a trajectory, at which renewals took it to another lam."""
+def between_leaps(steps: pd.DataFrame) -> pd.DataFrame:
+    """The accepted rows of a trajectory with an empty one before each that a leap led to, so that a line drawn through them has a gap
+    there: the walk has not been in between."""
     lam, length = numbers(steps, "lam"), numbers(steps, "step_length")
-    return np.flatnonzero((length[1:] == 0.0) & (np.diff(lam) != 0.0)) + 1
+    leapt = np.flatnonzero((length[1:] == 0.0) & (np.diff(lam) != 0.0)) + 1
+    return steps.reset_index(drop=True).reindex(np.insert(np.arange(len(steps)), leapt, -1))
 
 
 def held_loss(steps: pd.DataFrame) -> np.ndarray:

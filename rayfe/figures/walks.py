@@ -22,7 +22,6 @@ from rayfe.figures.drawing import (
     GREY,
     TRAINING,
     Draw,
-    Walk,
     draw_bars,
     equilibrations,
     error_bars,
@@ -31,7 +30,7 @@ from rayfe.figures.drawing import (
     step_axis,
     walks_of,
 )
-from rayfe.frames import drift, held_loss, leaps, numbers
+from rayfe.frames import between_leaps, drift, held_loss, numbers
 
 
 def rate_distortion(rows: pd.DataFrame) -> Figure:
@@ -39,16 +38,11 @@ def rate_distortion(rows: pd.DataFrame) -> Figure:
     figure, axes = new_axes("Rate R (nats)", "Distortion D (squared pixel units)")
     walks = walks_of(with_bars(rows))
     for walk in walks:
-        axes.plot(*_between_leaps(walk, "R", "D"), label=walk.label, **walk.style)
+        drawn = between_leaps(walk.steps)
+        axes.plot(numbers(drawn, "R"), numbers(drawn, "D"), label=walk.label, **walk.style)
     for walk in walks:  # after all lines, so that "visible" is judged on the final limits
         error_bars(axes, walk, ("R", "D"), ("R_bar", "D_bar"))
     return finish(figure, axes, walks)
-
-
-def _between_leaps(walk: Walk, *names: str) -> list[np.ndarray]:
-    """Columns of a walk, with a gap where it leapt: it has not been on the line in between."""
-    gaps = leaps(walk.steps)
-    return [np.insert(numbers(walk.steps, name), gaps, np.nan) for name in names]
 
 
 def multipliers(rows: pd.DataFrame) -> Figure:
@@ -57,7 +51,8 @@ def multipliers(rows: pd.DataFrame) -> Figure:
     walks = walks_of(rows)
     stops = []
     for walk in walks:
-        axes.plot(*_between_leaps(walk, "lam", "gamma"), label=walk.label, **walk.style)
+        drawn = between_leaps(walk.steps)
+        axes.plot(numbers(drawn, "lam"), numbers(drawn, "gamma"), label=walk.label, **walk.style)
         if walk.stop is not None:
             point = [float(walk.stop["lam"])], [float(walk.stop["gamma"])]
             axes.plot(*point, "x", color=walk.style["color"], markersize=10, markeredgewidth=2.2, label="_stop", zorder=4)

@@ -66,7 +66,7 @@ def baseline_charts(rows: pd.DataFrame, readings: pd.DataFrame, tolerance: float
 def rate_distortion(series: Sequence[Series]) -> Chart:
     """Fig. 2a."""
     data = []
-    for one in series:
+    for one in (one.between_leaps() for one in series):
         trace = line(one, one.of("R"), one.of("D"))
         known = "R_bar" in one.steps
         errors = ("R_bar", "D_bar") if known else ("R_se", "D_se")
@@ -85,7 +85,7 @@ def rate_distortion(series: Sequence[Series]) -> Chart:
 def multipliers(series: Sequence[Series]) -> Chart:
     """Fig. 2b; an x marks a found stop."""
     data = []
-    for one in series:
+    for one in (one.between_leaps() for one in series):
         trace = line(one, one.of("lam"), one.of("gamma")) | where(one, "R %{customdata[3]:.4g}")
         data.append(trace | {"error_y": bars(series, one, "gamma", "gamma_bar")} if "gamma_bar" in one.steps else trace)
         if one.stop is not None:

@@ -19,7 +19,8 @@ REASONS: Mapping[str, str] = MappingProxyType(
         "not_equilibrated": "Training ended with a higher free energy than it began with; tried again at half the length.",
         "nonfinite": "A number became infinite or undefined during training; tried again at half the length.",
         "not_nearer": "A step towards the wanted point did not come nearer; the next one moved half as far.",
-        "renewal": "The model with renewed weights would not be lower further on, so the walk kept its own. Nothing was lost but its time.",
+        "renewal": "A model with renewed weights would not be lower further on, or did not reach the wanted C, so the walk kept its own. "
+        "Nothing was lost but its time.",
     }
 )
 ENDS: Mapping[str, str] = MappingProxyType(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from rayfe.figures.drawing import GREY, Walk, walks_of
-from rayfe.frames import numbers
+from rayfe.frames import between_leaps, numbers
 
 DIGITS = 6
 """Significant digits of a plotted number: more cannot be seen."""
@@ -67,6 +67,10 @@ class Series:
 
     def of(self, column: str, unit: float = 1.0) -> np.ndarray:
         return unit * numbers(self.steps, column)
+
+    def between_leaps(self) -> Series:
+        """The same with an empty row, at which lines have a gap, before each row that a leap led to."""
+        return replace(self, steps=between_leaps(self.steps))
 
 
 def series_of(rows: pd.DataFrame) -> list[Series]:

@@ -49,7 +49,7 @@ def rdc_surface(rows: pd.DataFrame, readings: pd.DataFrame, series: Sequence[Ser
     points = models(rows, readings)
     triangles = lower_hull(points)
     data: list[dict[str, Any]] = [_mesh(points, triangles)] if len(triangles) else []
-    data += [_walk(one, "D", "C", "R") for one in series]
+    data += [_walk(one.between_leaps(), "D", "C", "R") for one in series]
     below = (
         f"The shaded surface is the lower convex hull of {len(points)} measured models (steps and their trained neighbours): "
         "the equilibrium surface lies on it or below. Points above it are not at equilibrium."

@@ -65,6 +65,18 @@ def test_charts_are_valid_plotly_figures(exact: Callable[..., StepRecord]) -> No
     assert any("stop gamma_zero" in trace["name"] for chart in charts for trace in chart.data if "name" in trace)
 
 
+def test_lines_have_a_gap_where_a_walk_leapt(exact: Callable[..., StepRecord]) -> None:
+    lengths = [None, 0.2, 0.0, 0.2]  # the third row was reached by renewals, from the second one's lam
+    walk = frame([exact(step, 0.25 * 1.2**step, step_length=length) for step, length in enumerate(lengths)])
+    charts = {chart.name: chart for chart in walk_charts(walk, pd.DataFrame(), 0.005)}
+    for name, axis in (("rate-distortion", "x"), ("multipliers", "y"), ("surface", "z")):
+        trace = charts[name].data[-1]
+        assert [i for i, value in enumerate(trace[axis]) if value is None] == [2]
+        assert len(trace["customdata"]) == len(lengths) + 1
+    (steps,) = (trace["y"] for trace in charts["free-energy"].data)
+    assert None not in steps
+
+
 def test_every_reason_of_the_stepper_is_explained() -> None:
     assert set(REJECTED) == set(REASONS)
     assert set(STOPS) <= set(ENDS)
