@@ -16,7 +16,7 @@ from rayfe.config import TRANSFERS, RunConfig, UsageError, require
 from rayfe.data.coupling import Coupling, decode, encode
 from rayfe.data.examples import Dataset
 from rayfe.data.npz import npz_bytes
-from rayfe.data.paths import PathData, coupled, coupled_splits, load_path
+from rayfe.data.paths import PathData, coupled, coupled_splits, examples_of, load_path
 from rayfe.equilibrate.compiler import compiler
 from rayfe.figures import draw_all
 from rayfe.files import CorruptFile, Files
@@ -123,7 +123,8 @@ def check_model(config: RunConfig, data: PathData) -> None:
             "Ray's workers cannot import what is defined in a notebook or script; put it in a .py file, or use --backend inline"
         )
         require(here, name, value, fix)
-    examples = min(len(dataset.train.y) for dataset in (data.source, data.target) if dataset is not None)
+    ends = [dataset for dataset in (data.source, data.target) if dataset is not None]
+    examples = min(len(examples_of(dataset, Split.TRAIN, config).y) for dataset in ends)
     for name in ("batch", "first_batch"):
         batch = getattr(config.equilibration, name)
         fix = f"there are {examples} training examples, give at most that many"

@@ -64,6 +64,7 @@ def refused(capsys: pytest.CaptureFixture[str], argv: list[str], field: str, out
         (["--backend", "spark"], "--backend spark"),
         (["--process", "isothermal"], "--process isothermal"),
         (["--stencil=cubic"], "--stencil cubic"),
+        (["--k", "-0.4"], "--k -0.4"),
         (["--steps", "2", "fig2"], "--steps fig2"),
         (["--no-settle", "1"], "--no-settle 1"),
     ],

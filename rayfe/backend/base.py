@@ -76,16 +76,9 @@ class Relay(Backend):
 
 
 def split_replicas(request: EquilibrateRequest, per_part: int | None) -> list[EquilibrateRequest]:
-    """Parts of a request of at most `per_part` replicas each, all of them at the same t.
-
-    How a request is spread follows from the configuration alone.
-    """
-    parts = []
-    for t in dict.fromkeys(replica.point.t for replica in request.replicas):
-        together = tuple(replica for replica in request.replicas if replica.point.t == t)
-        size = per_part or len(together)
-        parts += [dataclasses.replace(request, replicas=together[i : i + size]) for i in range(0, len(together), size)]
-    return parts
+    """Parts of a request of at most `per_part` replicas each: how it is spread follows from the configuration alone."""
+    replicas, size = request.replicas, per_part or len(request.replicas)
+    return [dataclasses.replace(request, replicas=replicas[i : i + size]) for i in range(0, len(replicas), size)]
 
 
 def split_measure(request: MeasureRequest, per_part: int | None) -> list[MeasureRequest]:

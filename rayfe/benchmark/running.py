@@ -140,8 +140,8 @@ def open_point(config: RunConfig, settings: Settings, begin: CommonStart, store:
 
 
 def step_length(lam: float, lam_end: float, points: int) -> float:
-    """The length of steps in log lam with which `points` of them lead from lam to lam_end, and no rounding error is left."""
-    return (1.0 + 1e-9) * math.log(lam_end / lam) / points
+    """The length of steps in log lam with which `points` of them lead from lam to lam_end."""
+    return math.log(lam_end / lam) / points
 
 
 def plain(settings: Settings) -> dict[str, object]:

@@ -245,8 +245,6 @@ class StencilConfig:
     """Distance of the gamma neighbours, as a fraction of gamma."""
     lam_delta: float = 0.1
     """Distance of the lam neighbours of stencil paper, as a fraction of lam."""
-    t_delta: float | None = None
-    """Distance of neighbours in t, trained only as a check of D_t and C_t; none without it."""
     reach: float = 2.0
     """How far a settle may move along the neighbours' tangents, in their distances; beyond it the model is trained again."""
 
@@ -256,8 +254,6 @@ class StencilConfig:
         widest = max(self.gamma_delta, self.lam_delta)
         fix = f"must be positive and below {1 / widest:.3g}: a settle may not take a multiplier to 0"
         require(0 < self.reach < 1 / widest, "neighbours.reach", self.reach, fix)
-        if self.t_delta is not None:
-            fraction("neighbours.t_delta", self.t_delta)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -117,6 +117,8 @@ def _check_process(config: RunConfig) -> None:
     shown = " ".join(f"{value:g}" for value in config.functional)
     require(all(map(math.isfinite, config.functional)), "functional", shown, "give three finite numbers a b c")
     require(any(config.functional), "functional", shown, "is zero everywhere, give a b c of which one is not 0")
+    baseline = config.method is not None  # shares the options of the transfer that it is compared to
+    require(config.k is None or config.process == "geodesic" or baseline, "k", config.k, "is for process geodesic, leave it away")
 
 
 def _check_hold(config: RunConfig) -> None:

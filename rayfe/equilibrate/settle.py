@@ -48,7 +48,7 @@ def find_shift(
     bounds before they begin, its Broyden one on each column of the Jacobian. With `quick`, a reading of a part of
     the examples, the first move goes by it, corrected by what `read` said at no shift. The best shift seen is returned, also
     if the search ends at a bound; with one multiplier the one to which the secant of the last two measurements leads, if
-    that surely is within the accuracy. No error is raised.
+    that surely is within the accuracy. A reading that is not finite ends the search; no error is raised.
     """
     search = _Search(request)
     before = search.see(np.zeros(len(search.reach)), read)
@@ -77,11 +77,13 @@ class _Search:
         self._seen: list[np.ndarray] = []
         self.best_size, self.evaluations = np.inf, 0
         self.best: np.ndarray
+        """Where the miss was smallest; no shift if no reading was finite."""
         self.best_read: Functionals
 
     @property
     def unfinished(self) -> bool:
-        return self.best_size > self._request.accuracy and self.evaluations < EVALUATIONS * len(self.reach)
+        going = bool(np.isfinite(self._miss).all()) and self.evaluations < EVALUATIONS * len(self.reach)
+        return going and self.best_size > self._request.accuracy
 
     def miss(self, functionals: Functionals) -> np.ndarray:
         return (np.array([held.of(functionals) for held in self._request.held]) - self._targets) / self._scales
@@ -92,7 +94,9 @@ class _Search:
         miss, self.evaluations = self.miss(found), self.evaluations + 1
         self._seen.append(shift)
         self._reads.append(found)
-        if self._shift is not None:
+        if self._shift is None:
+            self.best, self.best_read = shift, found
+        elif np.isfinite(miss).all():
             self._jacobian = _broyden(self._jacobian, shift - self._shift, miss - self._miss)
         self._shift, self._miss = shift, miss
         if (size := float(np.abs(miss).max())) < self.best_size:
@@ -130,6 +134,8 @@ class _Search:
             if candidate is None or np.array_equal(candidate, shift):
                 break
             there = self.miss(quick(candidate * self.reach)) + correction
+            if not np.isfinite(there).all():
+                break
             jacobian = _broyden(jacobian, candidate - shift, there - miss)
             shift, miss = candidate, there
             if float(np.abs(miss).max()) <= QUICK_ACCURACY * self._request.accuracy:

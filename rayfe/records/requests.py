@@ -19,7 +19,7 @@ class Annealing:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EquilibrateRequest:
-    """Train every replica at its point with the same batches and noise."""
+    """Train every replica at its point, all at one t, with the same batches and noise."""
 
     key: StepKey
     replicas: tuple[Replica, ...]
@@ -47,14 +47,14 @@ class Equilibrated:
 class SettleRequest:
     """Move along a chart of the surface until measured `held` are their `targets`.
 
-    The chart is theta(a) = weights + sum of a_m tangent_m, with multiplier m moved by a_m along with it, for as many
-    multipliers as there are conditions; |a_m| at most `reach[m]`.
+    The chart is theta(a) = weights + sum of a_m tangent_m, with multiplier m moved by a_m along with it, |a_m| at most
+    `reach[m]`. Where there are more multipliers than conditions, they move along the steepest way.
     """
 
     key: StepKey
     weights: Weights
     tangents: Mapping[str, Weights]
-    """By multiplier: "gamma", and "lam" where two conditions are held."""
+    """By multiplier: "gamma", and "lam" where the process moves both to hold what it holds."""
     point: Point
     held: tuple[Held, ...]
     targets: tuple[float, ...]

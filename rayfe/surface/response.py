@@ -54,15 +54,6 @@ def chart_defect(centre: Reading, settled: Reading) -> float:
     return settled.F - (centre.F + centre.C * (settled.point.gamma - centre.point.gamma))
 
 
-def t_neighbours(readings: Mapping[str, Reading]) -> tuple[float, float] | None:
-    """(D_t, C_t) from neighbours in t, where there are any: a check of those from F_t."""
-    if "t+" not in readings:
-        return None
-    up, down = readings["t+"], readings["t-"]
-    width = up.point.t - down.point.t
-    return (up.D - down.D) / width, (up.C - down.C) / width
-
-
 def _slope_of_F_t(up: Reading, down: Reading, width: float) -> float | None:
     return None if up.F_t is None or down.F_t is None else (up.F_t - down.F_t) / width
 

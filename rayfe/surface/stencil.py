@@ -14,11 +14,8 @@ def centre_only(point: Point) -> dict[str, Point]:
 
 
 def neighbours(point: Point, kind: Literal["iso", "paper"], config: StencilConfig) -> dict[str, Point]:
-    """The centre first, then gamma+, gamma- and, for the paper's stencil, lam+, lam-.
-
-    With `t_delta` there are t+ and t-, too, as far as they lie on the data path: a check of D_t and C_t.
-    """
-    dg, dl, dt = config.gamma_delta * point.gamma, config.lam_delta * point.lam, config.t_delta
+    """The centre first, then gamma+, gamma- and, for the paper's stencil, lam+, lam-."""
+    dg, dl = config.gamma_delta * point.gamma, config.lam_delta * point.lam
     points = {
         "centre": point,
         "gamma+": Point(lam=point.lam, gamma=point.gamma + dg, t=point.t),
@@ -27,7 +24,4 @@ def neighbours(point: Point, kind: Literal["iso", "paper"], config: StencilConfi
     if kind == "paper":
         points["lam+"] = Point(lam=point.lam + dl, gamma=point.gamma, t=point.t)
         points["lam-"] = Point(lam=point.lam - dl, gamma=point.gamma, t=point.t)
-    if dt is not None:
-        points["t+"] = Point(lam=point.lam, gamma=point.gamma, t=min(1.0, point.t + dt))
-        points["t-"] = Point(lam=point.lam, gamma=point.gamma, t=max(0.0, point.t - dt))
     return points

@@ -14,6 +14,8 @@ costs as much as two or four moves without one."""
 CHANCE = 3.0
 """Standard errors of the judging draws by which a model that is settled well may be off: the settle's own draws, which are as
 many, put it off as well, so that this is about two of both together. A shorter step has the same draws."""
+ROUNDING = 1e-6
+"""Part by which a step may be longer than asked for, so that no rounding error is left of the way after it."""
 GAMMA_FRACTION = 0.5
 """A step may lower gamma to this fraction at most; shorter steps locate where gamma would reach zero."""
 GAMMA_FLOOR = 0.02
@@ -37,7 +39,8 @@ def propose(process: Process, point: Point, velocity: Velocity, *, length: float
     Progress of a walk is log lam because ten steps equal in it follow a power-law surface better than ten equal in
     lam. The step is shortened where gamma would fall below half.
     """
-    wanted = min(length, process.left(point))
+    left = process.left(point)
+    wanted = left if left <= length * (1.0 + ROUNDING) else length
     moved = process.moved(point, velocity, wanted)
     if moved.gamma < GAMMA_FRACTION * point.gamma:
         wanted = GAMMA_FRACTION * point.gamma / -velocity.gamma
@@ -109,7 +112,7 @@ def judge(
     """
     if outcome is not Outcome.OK:
         return Verdict(accepted=False, reason=str(outcome).lower(), next_length=0.5 * length)
-    if relative_drift is not None and abs(relative_drift) > max(tolerance - 2.0 * drift_se, CHANCE * drift_se):
+    if relative_drift is not None and not abs(relative_drift) <= max(tolerance - 2.0 * drift_se, CHANCE * drift_se):
         reason = "settle_range" if shift_used >= 1.0 else "drift"
         return Verdict(accepted=False, reason=reason, next_length=0.5 * length)
     return Verdict(accepted=True, reason=None, next_length=min(longest, growth * length))

@@ -13,6 +13,9 @@ from rayfe.surface.stepper import extrapolated
 
 SPAN = 2
 """Steps over which a settled walk's slope is taken: fewer are noisier, more miss how it changes."""
+SHORT = 0.5
+"""Part of the next step below which a way is too short to tell a slope from the noise of its settles: that of what is left of
+the way there, where it turns."""
 BOUNDARY_LAYER = 0.1
 """Where a small first step is asked for, the t up to which rates are taken to be too steep to predict with."""
 
@@ -24,10 +27,10 @@ def predicted_velocity(process: Process, rows: Sequence[StepRecord], config: Run
         SingularResponse: the response does not determine it.
     """
     branch = _branch(rows)
-    if len(branch) > 1 and config.settle and config.moves_data:
-        return _secant_velocity(process, branch[-2:], config.step_length_first or config.step_length, length)
     here = _point(branch[-1])
     length = min(length, process.left(here))
+    if len(branch) > 1 and config.settle and config.moves_data:
+        return _secant_velocity(process, branch[-2:], config.step_length_first or config.step_length, length)
     if len(branch) > 1 and config.settle and isinstance(process, IsoClassification):
         return _mean_velocity(process, branch, length)
     if len(branch) > 1 and config.order == 2:
@@ -72,11 +75,13 @@ def _mean_velocity(process: IsoClassification, rows: Sequence[StepRecord], lengt
     """
     first, last = rows[0], rows[-1]
     gone = sum(number(row.step_length) for row in rows[1:])
-    lam = process.velocity(_point(last), response_in(last)).lam
+    at_last = process.velocity(_point(last), response_in(last))
+    if gone < SHORT * length:
+        return at_last
     slope = (last.gamma - first.gamma) / gone
     if last.gamma > first.gamma:
         slope = last.gamma * math.expm1(math.log(last.gamma / first.gamma) * length / gone) / length
-    return Velocity(lam=lam, gamma=slope)
+    return Velocity(lam=at_last.lam, gamma=slope)
 
 
 def _secant_velocity(process: Process, rows: Sequence[StepRecord], first: float, length: float) -> Velocity:

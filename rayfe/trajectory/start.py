@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
@@ -36,7 +37,7 @@ def start_equilibrium(
     """Train a new model at `point`, then a stencil from it; tangents in the multipliers `moved_by`.
 
     Raises:
-        WalkFailed: a training diverged.
+        WalkFailed: a training diverged, or its model has no finite F in evaluation mode.
     """
     new = Replica(name="centre", point=point, weights=None)
     whole = Annealing(epochs=config.equilibration.first_epochs, begin=0.0, end=config.equilibration.first_epochs)
@@ -60,6 +61,8 @@ def start_equilibrium(
     settled = Replica(name="settled", point=point, weights=None)
     tested = work.measured((yield judging_request(work, settled, walk.weights[0], splits)))
     held = held_readings(tested.readings)["settled"]
+    if not math.isfinite(held.F):
+        raise WalkFailed("the start's F is not finite in evaluation mode; lower --equilibration.first-learning-rate")
     columns = certified | {
         "tested": tested.readings,
         "response": response,

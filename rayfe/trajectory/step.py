@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -118,14 +119,16 @@ def take_step(
         chart = dataclasses.replace(chart, weights=moved(chart.weights, chart.tangents, at, point))
     replica = Replica(name="settled", point=point, weights=chart.weights)
     tested = work.measured((yield judging_request(work, replica, chart.weights, splits)))
-    train = tested.readings[0]
+    train, held = tested.readings[0], held_readings(tested.readings)["settled"]
+    if not all(map(math.isfinite, (train.F, held.C))):
+        return Candidate(outcome=Outcome.NONFINITE, point=point, columns=columns)
     columns |= {
         "tested": tested.readings,
         "response": chart.response,
         "response_age": chart.response_age,
         "chart_defect": chart_defect(centre, train) if centre and "lam" not in aims.process.moved_by else None,
     }
-    held, state = held_readings(tested.readings)["settled"], tested.weights[0]
+    state = tested.weights[0]
     return Candidate(outcome=outcome, point=point, columns=columns, chart=chart, train=train, held=held, state=state, used=used)
 
 
@@ -165,8 +168,8 @@ def _rounds(
 ) -> Generator[Request, Answer | None, tuple[Equilibrated, tuple[Replica, ...], dict[str, Any]]]:
     """Train in rounds until F at fixed multipliers falls no more than the tolerance of equilibrium allows.
 
-    A stencil is trained in the last of them only, which is also the round that says how far F still falls. Rounds after
-    a `move` have batches and noise of their own.
+    With a tolerance the first of them has no stencil: it may be far from the last, and cannot say how far F still falls. Rounds
+    after a `move` have batches and noise of their own.
     """
     tolerance, most = config.equilibration.gap, config.equilibration.rounds
     weights, moments, columns = start.weights, start.preconditioner, dict[str, Any]()

@@ -22,7 +22,7 @@ from rayfe.records import (
 from rayfe.rows import Work, held_readings, number, reading_in, response_in, step_record
 from rayfe.surface.process import Process, SingularResponse
 from rayfe.surface.response import first_law_residual
-from rayfe.surface.stepper import MOVES, Proposal, Verdict, gamma_vanishes, judge, propose
+from rayfe.surface.stepper import MOVES, ROUNDING, Proposal, Verdict, gamma_vanishes, judge, propose
 from rayfe.trajectory.base import Steps, Trajectory, WalkFailed
 from rayfe.trajectory.chart import carried_tangents
 from rayfe.trajectory.endpoint import Endpoint, find_endpoint
@@ -36,8 +36,6 @@ from rayfe.trajectory.step import Chart, judging_request, take_step
 from rayfe.trajectory.ways import Way, current_way
 from rayfe.weights import along, pack, slope, unpack, without
 
-ROUNDING = 1e-6
-"""Part by which a step of the way back may be longer than the longest, so that it is as long as that of the way there."""
 RENEWAL_GAIN = 1e-3
 """Part of F by which a renewed model must be lower, half-way to the next renewal."""
 
@@ -76,7 +74,7 @@ class Walk(Trajectory):
         point = Point(lam=self.start.lam, gamma=self.start.gamma)
         moved_by = process_class(config.process).moved_by
         started = yield from start_equilibrium(config, work, point, moved_by=moved_by, splits=self._judged)
-        endpoint = Endpoint(k=config.k)
+        endpoint = Endpoint(k=config.k if config.process == "geodesic" else None)
         if config.process == "geodesic" and config.k is None:
             endpoint = yield from find_endpoint(config, work, point, started.held)
         columns = started.columns | {
@@ -108,7 +106,7 @@ class Walk(Trajectory):
         proposal = propose(self._process, here, velocity, length=length)
         if gamma_vanishes(proposal.point, start_gamma=self.start.gamma):
             return self._stop(key, proposal.point, "gamma_zero", Outcome.OK)
-        if length < config.step_length_min and length < self._process.left(here):
+        if self._rejections and length < config.step_length_min and length < self._process.left(here):
             if stop := self._process.singular_near(here):
                 return self._stop(key, here, stop, Outcome.SINGULAR)
             told = self._holding.told_by_draws(self._rows[-1], config)

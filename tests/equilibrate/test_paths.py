@@ -145,12 +145,15 @@ def test_a_reading_of_a_mixture_is_the_weighted_mean_of_its_ends() -> None:
 
 
 @pytest.mark.parametrize("kind", ["mixture", "displacement"])
-def test_neighbours_in_t_train_on_the_same_random_numbers(kind: str) -> None:
+def test_models_at_neighbouring_t_train_on_the_same_random_numbers(kind: str) -> None:
     on = backend(kind)
     start = trained(on, 0.0)
-    points = {"centre": 0.3, "t+": 0.3 + 1e-7, "t-": 0.3 - 1e-7}
-    replicas = tuple(Replica(name=n, point=Point(lam=1.0, gamma=4.0, t=t), weights=start) for n, t in points.items())
-    centre, up, down = on.equilibrate(EquilibrateRequest(key=KEY, replicas=replicas)).weights
+
+    def at(t: float) -> Weights:
+        replica = Replica(name="centre", point=Point(lam=1.0, gamma=4.0, t=t), weights=start)
+        return on.equilibrate(EquilibrateRequest(key=KEY, replicas=(replica,))).weights[0]
+
+    centre, up, down = at(0.3), at(0.3 + 1e-7), at(0.3 - 1e-7)
     for name, value in centre.items():
         np.testing.assert_allclose(up[name], value, atol=1e-3)
         np.testing.assert_allclose(down[name], value, atol=1e-3)

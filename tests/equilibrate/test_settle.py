@@ -199,3 +199,16 @@ def test_quick_readings_save_full_ones_and_do_not_change_the_result(
     )
     assert abs(root.after.C / target - 1.0) <= ACCURACY
     assert counted["full"] == root.evaluations <= 4
+
+
+@pytest.mark.parametrize("finite", [0, 1])
+def test_a_reading_that_is_not_finite_ends_the_search_at_the_best_of_the_others(finite: int) -> None:
+    read: list[float] = []
+
+    def value(shift: float) -> float:
+        read.append(shift)
+        return 1.1 if len(read) <= finite else math.nan
+
+    root = search(value, target=1.0, slope=-0.5, reach=0.5)
+    assert (root.shift, root.evaluations) == (0.0, finite + 1)
+    assert root.after == pytest.approx(1.1 if finite else math.nan, nan_ok=True)

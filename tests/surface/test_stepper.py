@@ -1,5 +1,7 @@
 """Which attempted steps are accepted."""
 
+import math
+
 import pytest
 
 from rayfe.records import Outcome
@@ -17,6 +19,7 @@ from rayfe.surface.stepper import judge
         (0.014, 0.005, True),  # three errors: settles have draws of their own
         (0.016, 0.005, False),
         (0.06, 0.03, True),  # nothing can be told apart
+        (math.nan, 0.0, False),
     ],
 )
 def test_what_is_held_must_be_near_by_more_than_its_error_or_within_what_draws_do(drift, error, accepted):

@@ -23,6 +23,12 @@ def test_constant_rate_keeps_C_while_lam_and_the_data_move(tmp_path):
         assert row.gamma == pytest.approx(SURFACE.at(row.t).gamma_on_iso_c(row.lam, C0), rel=1e-2)
 
 
+def test_steps_that_divide_the_path_end_at_its_end(tmp_path):
+    moved = {"process": "constant-rate", "lam_dot": -1.0, "stencil": "iso"}
+    rows, end = transfer(tmp_path, AnalyticBackend(SURFACE), **moved, step_length=0.1, steps=20)
+    assert (end, rows[-1].t, len(rows)) == ("t_end", 1.0, 11)
+
+
 @pytest.mark.parametrize("k", [0.2, 2.0, -8.0])
 def test_geodesic_is_straight_in_the_D_R_plane(tmp_path, k):
     rows, end = transfer(tmp_path, AnalyticBackend(SURFACE), process="geodesic", k=k)

@@ -1,5 +1,6 @@
 """Walks at constant C: they follow the exact line, end by name, and do not depend on where they were stopped."""
 
+import dataclasses
 import math
 
 import pandas as pd
@@ -53,6 +54,27 @@ def test_gamma_reaches_zero_by_name_where_it_should(tmp_path):
     assert rows[-1].reason == "gamma_zero"
     assert rows[-1].lam == pytest.approx(C.gamma_zero_at(C0), rel=0.03)
     assert all(row.accepted for row in rows[:-1])
+
+
+def test_steps_that_were_shortened_for_gamma_alone_end_by_name(tmp_path):
+    rows, end = walk(tmp_path, AnalyticBackend(C), lam=(2.0,), lam_end=50.0, step_length_min=0.05)
+    assert end == "gamma_zero"
+    assert any(row.step_length < 0.05 for row in rows[1:-1])
+
+
+def test_a_model_that_is_not_finite_in_evaluation_mode_is_tried_again(tmp_path):
+    class Overflows(AnalyticBackend):
+        def measure(self, request):
+            answer = super().measure(request)
+            if (request.key.step, request.key.attempt, request.purpose) != (3, 0, "test"):
+                return answer
+            readings = tuple(dataclasses.replace(reading, C=math.nan) for reading in answer.readings)
+            return dataclasses.replace(answer, readings=readings)
+
+    rows, end = walk(tmp_path, Overflows(A))
+    (failed,) = (row for row in rows if not row.accepted)
+    assert end == "lam_end"
+    assert (failed.step, failed.outcome, failed.reason, failed.C) == (3, "NONFINITE", "nonfinite", None)
 
 
 def test_a_surface_without_response_ends_gamma_blind(tmp_path):

@@ -43,6 +43,23 @@ def test_the_way_there_is_that_of_a_walk_that_does_not_return(tmp_path):
     assert [(row.lam, row.gamma, row.D) for row in both[: len(one)]] == [(row.lam, row.gamma, row.D) for row in one]
 
 
+@pytest.mark.parametrize("steps", [5, 7, 10])
+def test_no_rounding_error_is_left_of_a_way_that_steps_divide(tmp_path, steps):
+    backend = AnalyticBackend(A, training_noise=0.01)
+    rows, end = walk(tmp_path, backend, both_ways=True, step_length=math.log(14) / steps, tolerance=0.01)
+    assert end == RETURNED
+    assert len(rows) == 2 * steps + 1
+
+
+@pytest.mark.parametrize("length", [0.2639, 0.13192])
+def test_a_short_last_step_does_not_tell_the_way_back_where_gamma_goes(tmp_path, length):
+    """What is left of the way there, 6e-5 and 7e-4 of log lam, has the settles' noise and no slope."""
+    rows, end = walk(tmp_path, AnalyticBackend(A, training_noise=0.01), both_ways=True, step_length=length, tolerance=0.01)
+    assert end == RETURNED
+    assert all(row.accepted for row in rows)
+    assert min(row.step_length for row in rows[1:]) < 1e-3
+
+
 def test_errors_take_each_way_for_itself(tmp_path):
     """The way back, on the other side of the surface, does not change the error bars of the way there."""
     one, _ = walk(tmp_path / "one", AnalyticBackend(A, lag=0.3))
