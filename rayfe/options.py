@@ -66,7 +66,7 @@ def split_preset(job: str, argv: list[str]) -> tuple[str, list[str]]:
 def parse(job: str, preset: str, arguments: list[str]) -> RunConfig:
     """The preset with the options of the command line; tyro's boxes of errors become one UsageError."""
     default = PRESETS[job][preset]()
-    _checkoption_ofs(arguments, default)
+    _check_options(arguments, default)
     first, *others = PRESETS[job]
     description = (
         f"python jobs/{job}.py [PRESET] [OPTIONS]. PRESET comes first: {first} (default), {', '.join(others)}. "
@@ -111,7 +111,7 @@ def words_of(fields: Mapping[str, Any], default: RunConfig) -> list[str]:
     return words
 
 
-def _checkoption_ofs(arguments: list[str], default: RunConfig) -> None:
+def _check_options(arguments: list[str], default: RunConfig) -> None:
     """Refuse unknown options by name; tyro's message names everything behind them, too."""
     known = ["--help"]
     for name, value in flat(default).items():

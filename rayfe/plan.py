@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from rayfe.config import RunConfig, Start
 from rayfe.records import Point
 from rayfe.surface.stencil import neighbours
+from rayfe.surface.stepper import ROUNDING
 from rayfe.trajectory.processes import process_of
 
 FORWARD = 1.0 / 3.0
@@ -35,7 +36,9 @@ class Sizes:
     """What a plan needs of data and model."""
 
     train: int
-    """Examples that one epoch visits."""
+    """Examples that one epoch visits: of a mixture as many as the larger end has."""
+    read: int
+    """Examples that a reading of the training split visits: of a mixture those of both ends."""
     validation: int
     features: int
     """Numbers in one example."""
@@ -68,7 +71,7 @@ def plan_of(config: RunConfig, start: Start, sizes: Sizes) -> Plan:
     at = Point(lam=start.lam, gamma=start.gamma, t=0.5 if config.moves_data else 0.0)
     stencil = len(neighbours(at, config.stencil, config.neighbours))
     if config.method is not None:
-        steps = min(config.steps, math.ceil(config.method_epochs / config.method_interval))
+        steps = min(config.steps, math.ceil((1.0 - ROUNDING) * config.method_epochs / config.method_interval))
         first = 0.0 if config.method == "scratch" else config.equilibration.first_epochs + config.equilibration.epochs
         epochs, trainings, refreshes = first + config.method_epochs, steps + 2, 0
     else:
@@ -87,11 +90,11 @@ def plan_of(config: RunConfig, start: Start, sizes: Sizes) -> Plan:
     settles = steps * SETTLES if config.settle and config.method is None else 0.0
     reading = 0.5 * (2.0 + (1.0 if config.measure.decoder_draws == 2 else 1.0 / SECOND))
     part, statistics = (
-        min(size or sizes.train, sizes.train) for size in (config.measure.response_size, config.measure.statistics_size)
+        min(size or sizes.read, sizes.read) for size in (config.measure.response_size, config.measure.statistics_size)
     )
-    measured = (steps + 1) * (statistics + reading * (sizes.train + sizes.validation))
-    measured += settles * 0.5 * (statistics + sizes.train)
-    measured += refreshes * (stencil * statistics + reading * (sizes.train + (stencil - 1) * part))
+    measured = (steps + 1) * (statistics + reading * (sizes.read + sizes.validation))
+    measured += settles * 0.5 * (statistics + sizes.read)
+    measured += refreshes * (stencil * statistics + reading * (sizes.read + (stencil - 1) * part))
     share = config.measure.bound_share + config.measure.gradient_share
     measured += (steps + 1) * share * config.equilibration.epochs * sizes.train / FORWARD
     replicas = config.per_part or stencil
@@ -123,7 +126,7 @@ def steps_of(config: RunConfig, way: float) -> int:
     """Steps that `way` takes at the lengths that the stepper may use, `config.steps` at most."""
     length = config.step_length_first or config.step_length
     steps = 0
-    while way > 1e-12 and steps < config.steps:
+    while way > ROUNDING * config.step_length and steps < config.steps:
         way, steps = way - length, steps + 1
         length = min(config.step_length, length * config.step_growth)
     return steps

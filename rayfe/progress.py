@@ -14,7 +14,7 @@ from rich.text import Text
 
 from rayfe.config import RunConfig, UsageError
 from rayfe.records import StepRecord
-from rayfe.surface.stepper import STOPS
+from rayfe.surface.stepper import ROUNDING, STOPS
 from rayfe.trajectory.processes import process_of
 from rayfe.trajectory.seek import reached
 from rayfe.trajectory.ways import MET, current_way, part_done
@@ -101,7 +101,7 @@ def way_done(accepted: Sequence[StepRecord], config: RunConfig) -> float:
 def _end(accepted: Sequence[StepRecord], config: RunConfig) -> str | None:
     """What a trajectory arrived at, None before it."""
     if config.method is not None:
-        return f"{config.method_epochs:g} epochs" if way_done(accepted, config) >= 1.0 - 1e-12 else None
+        return f"{config.method_epochs:g} epochs" if way_done(accepted, config) >= 1.0 - ROUNDING else None
     if config.seek:
         return reached(config, accepted[-1])
     if not _has_process(config, accepted[0]):

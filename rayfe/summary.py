@@ -20,6 +20,8 @@ NO_STOP = "no named stop"
 """`end` of a trajectory without a found stop: it has more to do, or its steps or time were used up."""
 
 BASELINES = ("finetune", "scratch", "joint")
+NOT_C = ("seek", "iso-functional")
+"""Processes that do not hold C at the start's value."""
 OVERFIT_RATIO = 1.5
 EXCESS_PERCENT = 1.0
 
@@ -56,8 +58,8 @@ def summarize(rows: pd.DataFrame, tolerance: float, floor: float = 0.0) -> pd.Da
     Names ending in `_start` and `_end` are of the first and last accepted step, `R_se_end`, `D_se_end` and `gamma_se_end` the
     standard errors of the last one with the noise of training (`errors`; NaN for a short walk). `drift_percent` is C/C0 - 1
     at the step where it is largest in size, signed, with its standard error; `drift_ok` the equivalence test
-    over all accepted steps after the start (None if there is none) with `tolerance`, or with `floor` nats where they are more;
-    `attainable_percent` is the smallest tolerance at which steps without drift would pass. `excess_percent` is the largest
+    over all accepted steps after the start (None if there is none, or C is not held) with `tolerance`, or with `floor` nats where
+    they are more; `attainable_percent` is the smallest tolerance at which steps without drift would pass. `excess_percent` is the largest
     `envelope_excess` of the steps that count in per cent of F. A walk there and back has its end where it turned. Trajectories
     without an accepted row have null numbers.
     """
@@ -94,9 +96,10 @@ def _line(name: Hashable, walk: pd.DataFrame, tolerance: float, floor: float) ->
     for column in ("R", "D", "gamma"):
         line[f"{column}_se_end"] = float(bars[f"{column}_total_se"].iloc[-1]) if len(bars) else np.nan
     line["C0"] = held_loss(steps)[0] if len(steps) else np.nan
-    line["holds_C"] = len(steps) > 0 and not np.isnan(numbers(steps, "C_target")[-1])
+    line["holds_C"] = line["process"] not in NOT_C and len(steps) > 0 and not np.isnan(numbers(steps, "C_target")[-1])
     line["excess_percent"] = float(steps["excess_percent"].max())
-    return line | _drift_columns(steps, tolerance) | _held_columns(steps)
+    drifted = _drift_columns(steps, tolerance)
+    return line | drifted | _held_columns(steps) | ({} if line["holds_C"] else {"drift_ok": None})
 
 
 def way_there(steps: pd.DataFrame) -> pd.DataFrame:
@@ -137,8 +140,8 @@ def verdict(line: Mapping[str, Any]) -> str:
     """One sentence on one line of a summary, by column."""
     if line["accepted_steps"] == 0:
         held = "the start is not there yet" if np.isnan(line["C0"]) else f"only the start so far, C0 = {line['C0']:.4g} nats"
-        return f"{held}; ended: {_ending(line)}"
-    if line["process"] in ("seek", "iso-functional") or not line["holds_C"]:
+        return held + _ending(line)
+    if not line["holds_C"]:
         return _held_verdict(line)
     size, error = abs(line["drift_percent"]), line["drift_se_percent"]
     limit = f"tolerance {100 * line['tolerance']:.3g} %, equivalence test"
@@ -151,7 +154,7 @@ def verdict(line: Mapping[str, Any]) -> str:
     if np.isnan(error):
         held = f"{C} off by up to {size:.2f} % (no standard error, not tested)"
     D, R = (_course(name, line[f"{name}_start"], line[f"{name}_end"], line[f"{name}_se_end"]) for name in ("D", "R"))
-    return f"{held}; {D} while {R}; ended: {_ending(line)}"
+    return f"{held}; {D} while {R}{_ending(line)}"
 
 
 def _held_verdict(line: Mapping[str, Any]) -> str:
@@ -161,8 +164,8 @@ def _held_verdict(line: Mapping[str, Any]) -> str:
     C = f"C {line['C_start']:.4g} -> {line['C_end']:.4g}"
     if line["process"] == "seek":
         there = "reached" if abs(line["held_end_percent"]) <= 100 * line["tolerance"] else "not reached yet"
-        return f"{there}: off what is sought by {line['held_end_percent']:+z.2f} %; {course}; {C}; ended: {_ending(line)}"
-    return f"what is held is off by up to {miss}; {course}; {C}; ended: {_ending(line)}"
+        return f"{there}: off what is sought by {line['held_end_percent']:+z.2f} %; {course}; {C}{_ending(line)}"
+    return f"what is held is off by up to {miss}; {course}; {C}{_ending(line)}"
 
 
 def warnings(line: Mapping[str, Any]) -> list[str]:
@@ -174,10 +177,12 @@ def warnings(line: Mapping[str, Any]) -> list[str]:
             + ("" if np.isnan(control := line["control_C_end"]) else f"; held is that of the control split, {control:.3g}")
         )
     if line["accepted_steps"] > 0 and line["process"] == "iso-classification":  # a transfer may well lower R
-        if not line["R_end"] > line["R_start"]:
-            found.append(f"R did not rise ({line['R_start']:.4g} -> {line['R_end']:.4g}): not an iso-classification course")
-        if not line["D_end"] < line["D_start"]:
-            found.append(f"D did not fall ({line['D_start']:.4g} -> {line['D_end']:.4g}): not an iso-classification course")
+        up = line["lam_end"] > line["lam_start"]
+        for name, rises in (("R", up), ("D", not up)):
+            start, end = line[f"{name}_start"], line[f"{name}_end"]
+            if not (end > start if rises else end < start):
+                did = f"{name} did not {'rise' if rises else 'fall'} ({start:.4g} -> {end:.4g})"
+                found.append(f"{did}: not an iso-classification course")
     if line["attainable_percent"] > 100.0 * line["tolerance"]:
         found.append(
             f"the tolerance is below the noise: {line['accepted_steps']} steps without drift would need "
@@ -191,7 +196,7 @@ def warnings(line: Mapping[str, Any]) -> list[str]:
 
 
 def _ending(line: Mapping[str, Any]) -> str:
-    return line["end"] if line["end"] == NO_STOP else f"{line['end']} at lam {line['end_lam']:.3g}"
+    return "" if line["end"] == NO_STOP else f"; ended: {line['end']} at lam {line['end_lam']:.3g}"
 
 
 def _course(name: str, start: float, end: float, error: float = np.nan) -> str:

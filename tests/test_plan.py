@@ -14,7 +14,7 @@ from rayfe.presets import PRESETS
 from rayfe.store import Store, load_rows
 
 RESULTS = Path(__file__).parents[1] / "analysis" / "results"
-MNIST = Sizes(train=60_000, validation=10_000, features=784, examples=70_000, parameters=412_000)
+MNIST = Sizes(train=60_000, read=60_000, validation=10_000, features=784, examples=70_000, parameters=412_000)
 
 
 @pytest.mark.parametrize("name", ["mnist-walk-gamma15", "mnist-walk-without-renewal", "mnist-walk-paper"])

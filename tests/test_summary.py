@@ -234,6 +234,21 @@ def test_warnings_name_over_fitting_wrong_directions_and_excess():
         assert words in found
 
 
+def test_a_walk_down_is_warned_of_nothing_that_it_should_do():
+    down = walk().assign(lam=walk()["lam"].to_numpy()[::-1], D=walk()["D"].to_numpy()[::-1], R=walk()["R"].to_numpy()[::-1])
+    assert warnings(summarize(down, TOLERANCE).iloc[0]) == []
+    down.loc[6, "R"] = 100.0
+    assert any(found.startswith("R did not fall") for found in warnings(summarize(down, TOLERANCE).iloc[0]))
+
+
+@pytest.mark.parametrize("process", ["seek", "iso-functional"])
+def test_what_does_not_hold_C_is_not_tested_for_it(process):
+    rows = walk().assign(process=process, C_target=None, held_drift=1e-3, held_drift_se=1e-4)
+    (line,) = summarize(rows, TOLERANCE).to_dict("records")
+    assert (line["holds_C"], line["drift_ok"]) == (False, None)
+    assert "equivalence" not in verdict(line)
+
+
 def test_a_transfer_may_lower_the_rate_without_a_warning():
     rows = walk().assign(process="geodesic")
     rows.loc[0, "R"] = 100.0

@@ -82,10 +82,12 @@ def sizes_of(config: RunConfig, data: PathData) -> Sizes:
 
     ends = [end for end in (data.source, data.target) if end is not None]
     model = build(config.model, input_shape=input_shape(config.model, data.input_shape), classes=data.classes)
+    train = [len(examples_of(end, Split.TRAIN, config).y) for end in ends]
+    each = len(ends) if data.kind == "displacement" else 1  # pairs of both ends
     return Sizes(
-        train=sum(len(examples_of(end, Split.TRAIN, config).y) for end in ends)
-        // (len(ends) if data.kind == "displacement" else 1),
-        validation=sum(len(end.validation.y) for end in ends) // (len(ends) if data.kind == "displacement" else 1),
+        train=sum(train) // each if each > 1 else max(train),
+        read=sum(train) // each,
+        validation=sum(len(end.validation.y) for end in ends) // each,
         features=math.prod(data.input_shape),
         examples=sum(len(split.y) for end in ends for split in (end.train, end.validation)),
         parameters=sum(parameter.numel() for parameter in model.parameters()),
@@ -122,6 +124,7 @@ def examples_per_second(config: RunConfig, data: PathData) -> float:
         answer = backend.equilibrate(request)
         return answer.examples, time.perf_counter() - began
 
+    timed(1)  # a process's first update takes ten times as long
     examples, seconds = timed(FEW)
     if seconds < LONG * FEW:
         examples, seconds = timed(MANY)

@@ -177,7 +177,8 @@ class RenewalConfig:
     every: float | None = None
     """Distance in log lam between attempts; none without it."""
     share: float = 0.6
-    """Part of newly initialised weights that is blended into the model's."""
+    """Part of newly initialised weights that is blended into the model's; halved from one renewal of a leap to the next, none in its
+    last."""
     epochs: float = 12.0
     """Epochs of its training by the schedule and rate of the first equilibrium."""
     leap: int = 0

@@ -118,7 +118,9 @@ def _check_process(config: RunConfig) -> None:
     require(all(map(math.isfinite, config.functional)), "functional", shown, "give three finite numbers a b c")
     require(any(config.functional), "functional", shown, "is zero everywhere, give a b c of which one is not 0")
     baseline = config.method is not None  # shares the options of the transfer that it is compared to
-    require(config.k is None or config.process == "geodesic" or baseline, "k", config.k, "is for process geodesic, leave it away")
+    require(
+        config.k is None or config.process == "geodesic" or baseline, "k", config.k, "is for process geodesic, leave it away"
+    )
 
 
 def _check_hold(config: RunConfig) -> None:
@@ -158,6 +160,8 @@ def _check_steps(config: RunConfig) -> None:
     require(
         walks_in_lam or not config.both_ways, "both_ways", config.both_ways, "is for process iso-classification, leave it away"
     )
+    every = config.renewal.every
+    require(every is None or walks_in_lam, "renewal.every", every, "is for process iso-classification, leave it away")
     returns = config.both_ways and config.renewal.every is not None
     require(
         not config.renewal.leap or returns,

@@ -116,7 +116,9 @@ class StepRecord:
     gamma_dot: float | None = column(
         "velocity in gamma that led here, per unit of log lam (walk) or of t (transfer)", default=None
     )
-    step_length: float | None = column("length of the step that led here, in log lam (walk) or in t (transfer)", default=None)
+    step_length: float | None = column(
+        "length of the step that led here, in log lam (walk) or in t (transfer); 0 of renewals and leaps", default=None
+    )
     next_step_length: float | None = column("length that the stepper proposes after this row", default=None)
     decrement: float | None = column("Newton decrement, F above the equilibrium nearby, nats; before the settle", default=None)
     C_lag: float | None = column("change of C on the way to the equilibrium nearby, nats; before the settle", default=None)
@@ -147,8 +149,8 @@ class ReadingRecord:
     trajectory: str = column("name of the trajectory")
     step: int = column("number of the step")
     attempt: int = column("numerical attempts at this step so far, from 0")
-    replica: str = column("centre, gamma+, gamma-, lam+, lam-, settled, or endpoint (a model of the target alone)")
-    split: str = column("train, validation, target or probe")
+    replica: str = column("centre, gamma+, gamma-, lam+, lam-, renewed, settled, or endpoint (a model of the target alone)")
+    split: str = column("train, validation, control, target or probe")
     update: int = column("updates since the start of this equilibration")
     first: bool = column("whether the update belongs to the first equilibrium")
     lam: float = column("multiplier of D")

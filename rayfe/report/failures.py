@@ -31,7 +31,6 @@ ENDS: Mapping[str, str] = MappingProxyType(
         "singular": "The Hessian of F became singular, so no velocity holds the conditions. A result, not an error.",
         "stationary": "The functional that is held does not change with the multipliers there. A result, not an error.",
         "unreachable": "No multipliers were found that have the wanted values. A result, not an error.",
-        "bound": "A bound of the process was met. A result, not an error.",
     }
 )
 UNKNOWN = "No description of this reason is known to this version of rayfe."

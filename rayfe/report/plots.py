@@ -35,8 +35,6 @@ SYMBOLS: Mapping[str, str] = MappingProxyType(
 SYMBOLS_3D: Mapping[str, str] = MappingProxyType({"triangle-up": "square-open", "triangle-down": "circle-open"})
 """Those that plotly.js lacks in three dimensions."""
 DASHES: Mapping[str, str] = MappingProxyType({"-": "solid", "--": "dash", "-.": "dashdot", ":": "dot"})
-TRAJECTORY = "trajectory"
-"""`meta` of a trace: the trajectory that switches it on and off."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -60,12 +60,14 @@ def verdicts(view: RunView) -> list[Verdict]:
 
 
 def held(view: RunView) -> Verdict:
-    """The equivalence test of C / C0 - 1, all steps of a trajectory together."""
+    """The equivalence test of C / C0 - 1, all steps of a trajectory together; of what is held or sought instead, how far off it is."""
     meaning = (
         "The process keeps the classification loss C where the start had it; the test needs |C/C0 - 1| plus its error below \
 the tolerance at all steps together."
     )
     lines = _summary(view)
+    if view.config.seek or view.config.process == "iso-functional":
+        return _held_instead(view, lines)
     tested = lines[lines["drift_ok"].notna()] if len(lines) else lines
     if not len(tested):
         return Verdict(name="C held", state="not measured", text="No step after the start yet.", meaning=meaning)
@@ -78,6 +80,21 @@ the tolerance at all steps together."
     close = bool((tested["drift_percent"].abs() <= 100 * tested["tolerance"]).all())
     state: State = "holds" if passed == len(tested) else "look" if close else "fails"
     return Verdict(name="C held", state=state, text=text, meaning=meaning)
+
+
+def _held_instead(view: RunView, lines: pd.DataFrame) -> Verdict:
+    meaning = "The process holds or seeks something else than C; how far off it is counts in parts of its scale at the start."
+    name, column = ("What is sought", "held_end_percent") if view.config.seek else ("What is held", "held_percent")
+    known = lines[lines[column].notna()] if len(lines) else lines
+    if not len(known):
+        return Verdict(name=name, state="not measured", text="No step after the start yet.", meaning=meaning)
+    off = np.abs(numbers(known, column))
+    worst, limit = known.iloc[int(off.argmax())], 100 * view.config.tolerance
+    text = (
+        f"{int((off <= limit).sum())} of {len(known)} trajectories are within the tolerance of {limit:.3g} %; the one that is furthest "
+        f"off by {worst[column]:+z.2f} % ({worst['trajectory']})."
+    )
+    return Verdict(name=name, state="holds" if off.max() <= limit else "fails", text=text, meaning=meaning)
 
 
 def equilibrium(view: RunView) -> Verdict:
@@ -103,14 +120,15 @@ distance from equilibrium: a small number is no proof, analysis/polish.py measur
 
 
 def there_and_back(view: RunView) -> Verdict | None:
-    """How much lower the way back was than the way there, and where they met."""
+    """How much lower the way back was than the way there, and whether they met."""
     if not view.config.both_ways:
         return None
     meaning = (
         "Branches of the surface cross and are entered from one side, and a lag has the opposite sign on the way back. Of two models "
-        "at one lam the lower one counts: large differences say that one way alone would not have been at equilibrium."
+        "at one lam the lower one counts: large differences say that one way alone would not have been at equilibrium. A large one at "
+        "the last lam says that they have not met: the walk is not over, or its start lies above the better branch."
     )
-    texts = []
+    texts, met = [], True
     for name, walk in view.rows.groupby("trajectory", sort=True):
         steps = accepted_steps(walk)
         there = way_there(steps)
@@ -125,6 +143,7 @@ def there_and_back(view: RunView) -> Verdict | None:
         )
         lower = 100.0 * (1.0 - bound / F)
         best, last = int(lower.argmax()), pairs.iloc[-1]
+        met &= bool(lower[-1] <= EXCESS_PERCENT)
         texts.append(
             f"{name}: on the way back F was lower by up to {lower[best]:.2g} % (lam {pairs['lam'].iloc[best]:.3g}), and by "
             f"{lower[-1]:.2g} % at lam {last['lam']:.3g}, the last"
@@ -133,7 +152,7 @@ def there_and_back(view: RunView) -> Verdict | None:
         return Verdict(
             name="There and back", state="not measured", text="No walk has passed a lam both ways yet.", meaning=meaning
         )
-    return Verdict(name="There and back", state="holds", text="; ".join(texts) + ".", meaning=meaning)
+    return Verdict(name="There and back", state="holds" if met else "look", text="; ".join(texts) + ".", meaning=meaning)
 
 
 def variational(view: RunView) -> Verdict | None:
@@ -191,8 +210,9 @@ walk lags behind the surface, or caught up with it."
     parts = {}
     for name, walk in view.rows.groupby("trajectory", sort=True):
         steps = accepted_steps(walk)
-        way = np.abs(np.diff(numbers(steps, "R"))).sum()
-        residual = np.nansum(numbers(steps, "first_law_residual"))
+        residuals = numbers(steps, "first_law_residual")[1:]
+        known = np.isfinite(residuals)  # not of renewals and leaps, which lead to another branch
+        way, residual = np.abs(np.diff(numbers(steps, "R")))[known].sum(), residuals[known].sum()
         if way > 0:
             parts[str(name)] = (residual / way, residual, way)
     name, (part, residual, way) = max(parts.items(), key=lambda item: abs(item[1][0]))

@@ -16,7 +16,7 @@ from rayfe.records import (
     Weights,
 )
 from rayfe.rows import Work
-from rayfe.surface.stepper import Verdict
+from rayfe.surface.stepper import ROUNDING, Verdict
 from rayfe.trajectory.base import Steps, Trajectory, WalkFailed
 from rayfe.trajectory.step import judging_request, measure_request
 from rayfe.weights import pack, unpack
@@ -34,7 +34,8 @@ class Baseline(Trajectory):
     """
 
     def _end(self, accepted: Sequence[StepRecord]) -> str | None:
-        return "trained" if accepted[-1].step * self._config.method_interval >= self._config.method_epochs else None
+        done = accepted[-1].step * self._config.method_interval
+        return "trained" if done >= (1.0 - ROUNDING) * self._config.method_epochs else None
 
     def attempt(self) -> Steps:
         return self._first_step() if not self.accepted else self._next_step()

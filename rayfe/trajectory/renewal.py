@@ -22,6 +22,8 @@ ALONE = 0.75
 HOPELESS = 0.02
 """Part of F by which a renewed model may then be higher than the old one. It loses 1 to 3 % until it is settled. On MNIST, with
 six epochs, one that was kept in the end was 1.6 % higher, and those that were not were 2.6 and 2.8 %."""
+FADING = 0.5
+"""Share of new weights in one part of a leap over that in the part before it; the last has none."""
 ROUNDS = 4
 """Settles in which gamma may move until C is the wanted one."""
 LANDING = 10
@@ -39,18 +41,19 @@ def renew(
     *,
     C: float,
     F: float | None,
+    share: float,
     before: int = 0,
     rounds: int = ROUNDS,
 ) -> Generator[Request, Answer | None, Charted | None]:
     """Train a renewed model at `here` and bring it to the wanted C (on the draws of settles); None if that fails, or is in vain.
 
-    `state` is the model to be renewed, and `F` its free energy on the probe (None: not known). gamma stays until the training
-    has been annealed: before that C is high, whatever gamma is. `before`: renewals of the same step that came before.
+    `state` is the model to be renewed by a `share` of new weights, and `F` its free energy on the probe (None: not known). gamma
+    stays until the training has been annealed: before that C is high, whatever gamma is. `before`: renewals of the same step that came before.
     `rounds`: settles in which gamma may move.
     """
     epochs = config.renewal.epochs
     alone = Annealing(epochs=epochs, begin=0.0, end=ALONE * epochs)
-    trained = yield from _trained(config, work, here, state, alone, round=before)
+    trained = yield from _trained(config, work, here, state, alone, share=share, round=before)
     now = probe_ends(trained.readings)["F_end"]
     if trained.outcome is not Outcome.OK or (F is not None and number(now) > (1.0 + HOPELESS) * F):
         return None
@@ -66,14 +69,18 @@ def leap(
     """Renew a model at one lam after the other, in equal ratios from `here` to lam_end, and bring it to the wanted C there (on the
     draws of settles); None if that fails.
 
-    gamma follows C in between. One long training while lam climbs would end with too little rate, and far from equilibrium.
+    gamma follows C in between. New weights become fewer: as many each time would land with too much rate, and walks lag long on the way
+    back; none, after the first time, with too little.
     """
     count, epochs, gamma = config.renewal.leap, config.renewal.epochs, here.gamma
+    shares = [config.renewal.share * FADING**index for index in range(count)]
+    if count > 1:
+        shares[-1] = 0.0
     ratio = (config.lam_end / here.lam) ** (1.0 / count)
     whole = Annealing(epochs=epochs, begin=0.0, end=epochs)
     for index in range(count - 1):
         at = dataclasses.replace(here, lam=here.lam * ratio ** (index + 1), gamma=gamma)
-        trained = yield from _trained(config, work, at, state, whole, round=index)
+        trained = yield from _trained(config, work, at, state, whole, share=shares[index], round=index)
         if trained.outcome is not Outcome.OK:
             return None
         state, replica = trained.weights[0], Replica(name="renewed", point=at, weights=None)
@@ -81,13 +88,13 @@ def leap(
         found = held_readings(work.measured((yield reading)).readings)["renewed"]
         gamma *= min(max((found.C / C) ** (1.0 / ELASTICITY), 1.0 / LARGEST_FACTOR), LARGEST_FACTOR)
     there = dataclasses.replace(here, lam=config.lam_end, gamma=gamma)
-    return (yield from renew(config, work, there, state, C=C, F=None, before=count - 1, rounds=LANDING))
+    return (yield from renew(config, work, there, state, C=C, F=None, share=shares[-1], before=count - 1, rounds=LANDING))
 
 
 def _trained(
-    config: RunConfig, work: Work, at: Point, state: Weights, part: Annealing, *, round: int
+    config: RunConfig, work: Work, at: Point, state: Weights, part: Annealing, *, share: float, round: int
 ) -> Generator[Request, Answer | None, Equilibrated]:
-    """A model renewed and trained by (a part of) the first equilibrium's schedule; each `round` has its own new weights."""
-    renewed = Replica(name="renewed", point=at, weights=state, renewed=config.renewal.share)
+    """A model with a `share` of new weights, trained by (a part of) the first equilibrium's schedule; each `round` has its own."""
+    renewed = Replica(name="renewed", point=at, weights=state, renewed=share)
     request = EquilibrateRequest(key=work.key, replicas=(renewed,), annealing=part, round=round)
     return work.equilibrated((yield request))

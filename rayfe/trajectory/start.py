@@ -68,7 +68,6 @@ def start_equilibrium(
         "response": response,
         "response_age": 0,
         "held_on": str(config.held_on),
-        "C_target": held.C,
         "C_settle_target": read["centre"].C,
         "drift_se": 0.0,
         "excess": 0.0,

@@ -20,7 +20,7 @@ from rayfe.records import (
     Weights,
 )
 from rayfe.rows import Work, held_readings, number, reading_in, response_in, step_record
-from rayfe.surface.process import Process, SingularResponse
+from rayfe.surface.process import LOSS, Process, SingularResponse
 from rayfe.surface.response import first_law_residual
 from rayfe.surface.stepper import MOVES, ROUNDING, Proposal, Verdict, gamma_vanishes, judge, propose
 from rayfe.trajectory.base import Steps, Trajectory, WalkFailed
@@ -77,15 +77,17 @@ class Walk(Trajectory):
         endpoint = Endpoint(k=config.k if config.process == "geodesic" else None)
         if config.process == "geodesic" and config.k is None:
             endpoint = yield from find_endpoint(config, work, point, started.held)
+        process = process_of(config, k=endpoint.k)
         columns = started.columns | {
             "process": config.process,
+            "C_target": started.held.C if LOSS in process.held else None,
             "line_miss": 0.0 if endpoint.k is not None else None,
             "k": endpoint.k,
             "end_gamma": endpoint.gamma,
             "end_R": endpoint.R,
             "end_D": endpoint.D,
         }
-        start = remembered(process_of(config, k=endpoint.k), started.held, started.centre)
+        start = remembered(process, started.held, started.centre)
         carry = pack(**started.chart.tangents, preconditioner=started.chart.preconditioner, start=start)
         first = Verdict(accepted=True, reason=None, next_length=config.step_length_first or config.step_length)
         return self._commit(work, point, Outcome.OK, first, columns, accepted_state=started.state, carry=carry)
@@ -193,7 +195,7 @@ class Walk(Trajectory):
             found = yield from leap(config, work, here, self._state, C=C)
         else:
             ahead = self._half_way(here)
-            found = yield from renew(config, work, here, self._state, C=C, F=last.F_end)
+            found = yield from renew(config, work, here, self._state, C=C, F=last.F_end, share=config.renewal.share)
         length = last.next_step_length or config.step_length
         rejected = Verdict(accepted=False, reason="renewal", next_length=length)
         columns: dict[str, Any] = {

@@ -94,6 +94,40 @@ def test_drift_beyond_the_tolerance_fails(judged: Callable[..., dict[str, Verdic
     assert "+5.00" in found.text
 
 
+@pytest.mark.parametrize(
+    ("config", "name"),
+    [({"seek": ("C=1.0", "R=6")}, "What is sought"), ({"process": "iso-functional", "stencil": "paper"}, "What is held")],
+)
+def test_what_is_held_or_sought_instead_of_C_is_judged_by_its_own_miss(
+    judged: Callable[..., dict[str, Verdict]], config: dict[str, Any], name: str
+) -> None:
+    process = {"process": config.get("process", "seek"), "C_target": None}
+    near, far = (
+        judged({step: process | {"held_drift": miss, "held_drift_se": 0.0} for step in range(9)}, **config)
+        for miss in (0.004, 0.2)
+    )
+    assert (near[name].state, far[name].state) == ("holds", "fails")
+    assert "+20.00 %" in far[name].text
+    assert "C held" not in near
+
+
+def test_ways_that_do_not_meet_ask_for_a_look(judged: Callable[..., dict[str, Verdict]], exact: Any) -> None:
+    """The models of steps 5 and 6 are 3 % above those of the way back, which ends at step 6's lam or at step 5's."""
+    high = {
+        step: {"R": exact(step, lam).R + 0.03 * exact(step, lam).F, "F": 1.03 * exact(step, lam).F}
+        for step, lam in ((5, 0.25 * 1.2**5), (6, 0.25 * 1.2**6))
+    }
+    assert judged(high, back=3, both_ways=True)["There and back"].state == "look"
+    assert judged(high, back=4, both_ways=True)["There and back"].state == "holds"
+
+
+def test_the_first_law_counts_no_way_that_was_leapt(judged: Callable[..., dict[str, Verdict]]) -> None:
+    whole = judged({step: {"first_law_residual": -0.1} for step in range(1, 9)})["First law"].text
+    leapt = judged({step: {"first_law_residual": -0.1 if step < 5 else None} for step in range(1, 9)})["First law"].text
+    way = [float(text.split("way of ")[1].split(" nats")[0]) for text in (whole, leapt)]
+    assert way[1] < 0.7 * way[0]
+
+
 def test_first_law_reports_the_sum_of_residuals(judged: Callable[..., dict[str, Verdict]]) -> None:
     found = judged({step: {"first_law_residual": -0.5} for step in range(1, 9)})["First law"]
     assert found.state == "look"

@@ -102,15 +102,15 @@ LEAP = RenewalConfig(every=0.5, leap=3)
 
 class Counted(Branches):
     """Renewed models are on the better branch at any lam. Notes the lam of each part of an annealed training after the start's,
-    and how many replicas had new weights."""
+    and its first replica's share of new weights."""
 
     annealed: list[float]
-    new: list[int]
+    new: list[float]
 
     def equilibrate(self, request: EquilibrateRequest):
         if request.annealing is not None and request.key.step > 0:
             self.annealed.append(request.replicas[0].point.lam)
-            self.new.append(sum(replica.renewed > 0 for replica in request.replicas))
+            self.new.append(request.replicas[0].renewed)
         return super().equilibrate(request)
 
     def _renewed(self, replica):
@@ -126,10 +126,8 @@ def test_a_leap_takes_the_walk_to_its_end_in_one_go_and_the_way_back_is_on_the_b
     before, after = rows[: rows.index(landed)], rows[rows.index(landed) + 1 :]
     ratio = (3.5 / before[-1].lam) ** (1 / LEAP.leap)
     assert all(row.accepted for row in rows)
-    assert backend.annealed == pytest.approx(
-        [before[-1].lam * ratio**power for power in (1, 2, 3, 3)]
-    )  # at last with neighbours
-    assert backend.new == [1, 1, 1, 0]
+    assert backend.annealed == pytest.approx([before[-1].lam * ratio**power for power in (1, 2, 3, 3)])
+    assert backend.new == [0.6, 0.3, 0.0, 0.0]  # fewer and fewer; in the last part's last quarter there are neighbours
     assert landed.lam == 3.5 and math.log(before[-1].lam / 0.25) >= LEAP.every > math.log(before[-2].lam / 0.25)
     assert landed.gamma == pytest.approx(Branches.BETTER.gamma_on_iso_c(3.5, C0), rel=1e-2)
     assert [row.lam for row in after] == sorted((row.lam for row in after), reverse=True)
@@ -139,9 +137,23 @@ def test_a_leap_takes_the_walk_to_its_end_in_one_go_and_the_way_back_is_on_the_b
         assert row.C == pytest.approx(C0, rel=5e-3)
 
 
+class Killed(Branches):
+    """Ends with an interrupt at the third part of an annealed training after the start's."""
+
+    left = 2
+
+    def equilibrate(self, request: EquilibrateRequest):
+        if request.annealing is not None and request.key.step > 0:
+            self.left -= 1
+            if self.left < 0:
+                raise KeyboardInterrupt
+        return super().equilibrate(request)
+
+
 def test_a_leap_that_was_interrupted_ends_with_the_same_rows(tmp_path):
     whole, _ = walk(tmp_path / "whole", Branches(A), both_ways=True, renewal=LEAP)
-    walk(tmp_path / "parts", Branches(A), both_ways=True, renewal=LEAP, steps=7)
+    with pytest.raises(KeyboardInterrupt):
+        walk(tmp_path / "parts", Killed(A), both_ways=True, renewal=LEAP)
     parts, _ = walk(tmp_path / "parts", Branches(A), both_ways=True, renewal=LEAP)
     assert [dataclasses.replace(row, seconds=0.0) for row in parts] == [dataclasses.replace(row, seconds=0.0) for row in whole]
 
@@ -161,7 +173,7 @@ def test_a_leap_that_fails_is_given_up_once_and_the_walk_goes_there_with_renewal
     rows, end = walk(tmp_path, backend, both_ways=True, renewal=LEAP)
     failed = next(row for row in rows if row.outcome == "NOT_EQUILIBRATED")
     assert failed.reason == "renewal" and not failed.accepted and backend.annealed[:3].count(3.5) == 1
-    assert sum(backend.new) > 1 and end in ("met", "returned")
+    assert backend.new.count(0.6) > 1 and end in ("met", "returned")
     assert max(row.lam for row in rows if row.accepted and row.step_length) == 3.5
 
 
