@@ -28,12 +28,12 @@ def test_planned_examples_are_within_a_fifth_of_those_that_a_walk_took(name: str
 
 
 def test_steps_follow_the_lengths_of_the_stepper() -> None:
-    walk = PRESETS["isoc"]["mnist-walk"]()
+    leaps = PRESETS["isoc"]["mnist-walk"]()
+    walk = dataclasses.replace(leaps, renewal=RenewalConfig(every=0.6))
     start = next(iter(walk.trajectories().values()))
-    assert walk_steps(dataclasses.replace(walk, both_ways=False), start) == 24  # log(5.2 / 0.25) / 0.13 = 23.3
-    assert walk_steps(walk, start) == 48
-    leaps = dataclasses.replace(walk, renewal=RenewalConfig(every=0.6, leap=4))
-    assert walk_steps(leaps, start) == 5 + 24  # the steps before it, and the way back
+    assert walk_steps(dataclasses.replace(walk, both_ways=False), start) == 27  # log(7.7 / 0.25) / 0.13 = 26.4
+    assert walk_steps(walk, start) == 54
+    assert walk_steps(leaps, start) == 7 + 27  # the steps before the leap, and the way back
     transfer = PRESETS["transfer"]["fig5-quick"]()
     start = next(iter(transfer.trajectories().values()))
     assert walk_steps(transfer, start) == 13  # 0.001 doubled up to 0.128, then 0.15

@@ -130,8 +130,9 @@ SHORT_ADAM = EquilibrationConfig(batch=256, learning_rate=6e-3)
 
 
 def long_form() -> RunConfig:
-    """One start of the preset mnist-walk, on all images, with fewer epochs a point: budgets multiply them, not those of renewals."""
-    base = dataclasses.replace(mnist_walk(), gamma=(4.0,), lam_end=3.5)
+    """One start of the preset mnist-walk, on all images, with fewer epochs a point and in steps: budgets multiply epochs, but not
+    those of renewals."""
+    base = dataclasses.replace(mnist_walk(), gamma=(4.0,), lam_end=3.5, renewal=RenewalConfig(every=0.6))
     equilibration = dataclasses.replace(base.equilibration, first_epochs=40.0, epochs=2.0)
     measure = dataclasses.replace(base.measure, head_draws=64)
     return dataclasses.replace(base, equilibration=equilibration, measure=measure, steps=200)

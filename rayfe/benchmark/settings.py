@@ -11,7 +11,7 @@ from typing import Literal
 
 from rayfe.benchmark.requests import Rule
 from rayfe.benchmark.variants import VARIANT_LABELS, VARIANTS
-from rayfe.config import EquilibrationConfig, RunConfig, UsageError
+from rayfe.config import EquilibrationConfig, RenewalConfig, RunConfig, UsageError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,10 +64,11 @@ SCRATCH = ("grid", "nupi-scratch")
 WALKS = ("rayfe", "rayfe-leap", "rayfe-there", "rayfe-plain", "paper", "paper-settle", *VARIANTS)
 
 
-LEAP = 4
-"""Renewals of a leap."""
-BEYOND = 3
-"""Steps that a walk there and back goes beyond the end of the curve, where it would have the lag of the way there only."""
+LEAP = RenewalConfig(every=0.9, leap=4)
+"""Of the preset mnist-walk."""
+BEYOND, LEAPT_BEYOND = 3, 6
+"""Steps that a walk there and back goes beyond the end of the curve, where it would have the lag of the way there only; a leap lands
+further off the surface."""
 ANNEALED_ADAM = ("variant-a", "variant-b", "variant-c", "variant-c2", "variant-d")
 """rayfe's own variants that train as the alternatives do."""
 
@@ -133,14 +134,12 @@ def configured(base: RunConfig, settings: Settings) -> RunConfig:
     config = dataclasses.replace(base, equilibration=changed)
     if method in VARIANTS:
         return VARIANTS[method](dataclasses.replace(config, both_ways=False))
-    if method == "rayfe-leap" and config.both_ways:
-        config = dataclasses.replace(config, renewal=dataclasses.replace(config.renewal, leap=LEAP))
     if method in ("rayfe", "rayfe-leap"):
-        return (
-            dataclasses.replace(config, lam_end=config.lam_end * math.exp(BEYOND * config.step_length))
-            if config.both_ways
-            else config
-        )
+        leaps = method == "rayfe-leap"
+        further = config.lam_end * math.exp((LEAPT_BEYOND if leaps else BEYOND) * config.step_length)
+        renewal = dataclasses.replace(config.renewal, every=LEAP.every, leap=LEAP.leap) if leaps else config.renewal
+        there_and_back = dataclasses.replace(config, lam_end=further, renewal=renewal)
+        return there_and_back if config.both_ways else config
     config = dataclasses.replace(config, both_ways=False)
     if method == "rayfe-there":
         return config

@@ -48,7 +48,8 @@ def renew(
     """Train a renewed model at `here` and bring it to the wanted C (on the draws of settles); None if that fails, or is in vain.
 
     `state` is the model to be renewed by a `share` of new weights, and `F` its free energy on the probe (None: not known). gamma
-    stays until the training has been annealed: before that C is high, whatever gamma is. `before`: renewals of the same step that came before.
+    stays until the training has been annealed: before that C is high, whatever gamma is. `before`: renewals of the same step that
+    came before.
     `rounds`: settles in which gamma may move.
     """
     epochs = config.renewal.epochs

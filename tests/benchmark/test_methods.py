@@ -2,7 +2,6 @@
 
 import dataclasses
 
-import numpy as np
 import pytest
 
 from rayfe.benchmark import settings as settings_of
@@ -13,6 +12,9 @@ from rayfe.benchmark.running import plain, step_length
 from rayfe.benchmark.search import restored, stages
 from rayfe.benchmark.settings import ANNEALED_ADAM, LABELS, SCRATCH, WALKS, Settings, configured
 from rayfe.config import RunConfig, UsageError
+from rayfe.records import Point, Velocity
+from rayfe.surface.process import IsoClassification
+from rayfe.surface.stepper import propose
 
 
 def defaults(base: RunConfig) -> dict[str, Settings]:
@@ -91,8 +93,8 @@ def test_a_search_varies_one_thing_after_the_other():
 
 @pytest.mark.parametrize("points", [3, 4, 7, 20])
 def test_steps_of_the_given_length_arrive_after_as_many_points(points):
-    lam, length = 0.25, step_length(0.25, 0.7, points)
+    at, length, ways = Point(lam=0.25, gamma=4.0), step_length(0.25, 0.7, points), IsoClassification(0.7)
     for _ in range(points):
-        assert lam < 0.7
-        lam = min(lam * np.exp(length), 0.7)
-    assert lam == 0.7
+        assert at.lam < 0.7
+        at = propose(ways, at, Velocity(lam=at.lam, gamma=0.0), length=length).point
+    assert at.lam == 0.7
