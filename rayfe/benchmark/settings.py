@@ -134,12 +134,13 @@ def configured(base: RunConfig, settings: Settings) -> RunConfig:
     config = dataclasses.replace(base, equilibration=changed)
     if method in VARIANTS:
         return VARIANTS[method](dataclasses.replace(config, both_ways=False))
+    if method in ("rayfe", "rayfe-leap") and not config.both_ways:
+        return config
     if method in ("rayfe", "rayfe-leap"):
         leaps = method == "rayfe-leap"
         further = config.lam_end * math.exp((LEAPT_BEYOND if leaps else BEYOND) * config.step_length)
         renewal = dataclasses.replace(config.renewal, every=LEAP.every, leap=LEAP.leap) if leaps else config.renewal
-        there_and_back = dataclasses.replace(config, lam_end=further, renewal=renewal)
-        return there_and_back if config.both_ways else config
+        return dataclasses.replace(config, lam_end=further, renewal=renewal)
     config = dataclasses.replace(config, both_ways=False)
     if method == "rayfe-there":
         return config
