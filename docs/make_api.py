@@ -22,6 +22,7 @@ HEAD = """# Python
 
 Written from the docstrings by `python docs/make_api.py`. `docs/guide.md` says what it is for.
 """
+READING = ("load_run", "load_model", "find_step", "error_bars", "envelope_excess")
 PARTS = (
     config.RunConfig,
     config.DataConfig,
@@ -39,7 +40,7 @@ def page() -> str:
     """The whole of docs/api.md."""
     parts = [HEAD, "## Functions\n"]
     parts += [function(f"rayfe.{name}", getattr(rayfe, name)) for name in ("walk", "transfer", "dataset")]
-    parts += [function(f"rayfe.{name}", getattr(rayfe, name)) for name in ("load_run", "load_model", "find_step")]
+    parts += [function(f"rayfe.{name}", getattr(rayfe, name)) for name in READING]
     parts += ["## A run\n", *members("rayfe.Run", rayfe.Run)]
     parts += ["## What a class of your own offers\n"]
     parts += [*members("rayfe.model.protocol.Representation", Representation)]
@@ -51,7 +52,12 @@ def page() -> str:
         "## Settings\n\nOf `rayfe.config`: arguments of `walk` and `transfer` by these names, options of the jobs by dotted ones.\n"
     ]
     parts += [fields(f"rayfe.config.{cls.__name__}", cls) for cls in PARTS]
-    parts += ["## Columns of rows\n", columns()]
+    parts += [
+        "## Columns of rows\n\nOf `load_run` and `steps/*.parquet`: a row for each attempted step.\n",
+        columns(records.StepRecord),
+    ]
+    parts += ["## Columns of readings\n\nOf `readings/*.parquet`: a row for each replica, split and recorded update.\n"]
+    parts += [columns(records.ReadingRecord)]
     return "\n".join(parts)
 
 
@@ -114,10 +120,10 @@ def default(field: dataclasses.Field[Any]) -> str:
     return ""
 
 
-def columns() -> str:
-    """The columns of `load_run`, with the descriptions that the Parquet schema has, too."""
+def columns(record: type) -> str:
+    """The columns of a table, with the descriptions that its Parquet schema has, too."""
     lines = ["| column | meaning |", "|---|---|"]
-    described = {field.name: field.metadata["description"] for field in dataclasses.fields(records.StepRecord)}
+    described = {field.name: field.metadata["description"] for field in dataclasses.fields(record)}
     return "\n".join(lines + [f"| `{name}` | {cell(text)} |" for name, text in described.items()]) + "\n"
 
 

@@ -28,6 +28,7 @@ __all__ = [
     "UsageError",
     "__version__",
     "dataset",
+    "envelope_excess",
     "error_bars",
     "find_step",
     "load_model",
@@ -73,6 +74,14 @@ def error_bars(rows: pd.DataFrame) -> pd.DataFrame:
     from rayfe.errors import error_bars as bars
 
     return bars(rows)
+
+
+def envelope_excess(rows: pd.DataFrame) -> pd.Series:
+    """How far F of each accepted row is above the lowest that the models of all `rows` reach at its multipliers, nats: see
+    `rayfe.summary.envelope_excess`. Column `excess` knows only the models that were there before its row."""
+    from rayfe.summary import envelope_excess as above
+
+    return above(rows)
 
 
 def load_model(
