@@ -14,7 +14,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 from rayfe.benchmark.figure import frontier
-from rayfe.benchmark.table import collect, curve_end, polished, readable, reference, table
+from rayfe.benchmark.table import collect, curve_end, curves, polished, readable, reference, table
 
 
 def report(
@@ -31,10 +31,11 @@ def report(
     more = pd.concat([polished(path) for path in polish]) if polish else None
     known = reference(rows, more)
     lam_end = curve_end(folder) if lam_end is None else lam_end
-    lines = table(rows if lam_end is None else rows[rows["lam"].astype(float) <= lam_end * (1.0 + 1e-6)], known)
+    shown = rows if lam_end is None else rows[rows["lam"].astype(float) <= lam_end * (1.0 + 1e-6)]
+    lines = table(shown, known)
     lines.to_csv(out / "table.csv", index=False, float_format="%.6g")
     buffer = io.BytesIO()
-    figure = frontier(lines)
+    figure = frontier(lines, curves(shown, known))
     figure.savefig(buffer, dpi=150, metadata={"Software": None})
     plt.close(figure)
     (out / "frontier.png").write_bytes(buffer.getvalue())

@@ -138,6 +138,18 @@ def run_line(run: pd.DataFrame, known: Reference, lam_end: float) -> dict[str, o
     return line
 
 
+def curves(rows: pd.DataFrame, known: Reference) -> pd.DataFrame:
+    """lam and excess in per cent of every point of every run (columns run, method, budget, lam, excess_percent)."""
+    parts = []
+    for name, run in rows[rows["method"] != "start"].groupby("run"):
+        found = points(run)
+        lam, R, D, C = (numbers(found, column) for column in ("lam", "R", "D", "C"))
+        excess = known.excess_percent(lam, R, D, C) if len(found) else lam
+        named = {"run": name, "method": run["method"].iloc[0], "budget": float(run["budget"].iloc[0])}
+        parts.append(pd.DataFrame({"lam": lam, "excess_percent": excess}).assign(**named))
+    return pd.concat(parts, ignore_index=True)
+
+
 def _unsettled(found: pd.DataFrame) -> float:
     """The largest |C / C0 - 1| that settles found, on their own draws, in per cent; NaN where there was none."""
     off = np.abs(100.0 * (numbers(found, "C_before_settle") / numbers(found, "C_settle_target") - 1.0))

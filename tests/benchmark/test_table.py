@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rayfe.benchmark.table import TOLERANCES, reached, readable, reference, table
+from rayfe.benchmark.figure import frontier
+from rayfe.benchmark.table import TOLERANCES, curves, reached, readable, reference, table
 
 C0, c = 0.5, 0.3
 
@@ -58,6 +59,20 @@ def test_excess_is_that_of_F_against_the_lowest_of_all_methods():
     assert lines.loc["geco", "mean_excess_percent"] == pytest.approx(2.0, rel=1e-6)
     assert lines.loc["geco", "largest_excess_percent"] == pytest.approx(2.0, rel=1e-6)
     assert lines.loc["rayfe", "largest_excess_percent"] == pytest.approx(0.0, abs=1e-9)
+
+
+def test_curves_and_figure_say_where_along_lam_the_excess_is():
+    worse = on_surface(LAM)
+    worse.loc[30:, "R"] += 1.0
+    rows = pd.concat([START, run("rayfe", on_surface(LAM), examples=4e6), run("geco", worse, examples=1e6)], ignore_index=True)
+    known = reference(rows)
+    found = curves(rows, known)
+    geco = found[found["method"] == "geco"]
+    assert geco["lam"].to_numpy() == pytest.approx(LAM)
+    assert (geco["excess_percent"] > 1.0).tolist() == [False] * 30 + [True] * 10
+    over, along = frontier(table(rows, known), found).axes
+    assert {line.get_label() for line in over.get_lines()} >= {"rayfe", "GECO"}
+    assert sum(len(line.get_xdata()) == 40 for line in along.get_lines()) == 2
 
 
 def test_an_equilibrium_at_another_loss_has_drift_to_first_and_excess_to_second_order():
