@@ -198,7 +198,7 @@ NEAR = EquilibrationConfig(
     optimizer="soap",
     batch=512,
 )
-"""What is nearest to equilibrium for its examples on all of MNIST (docs/benchmark.md)."""
+"""What is nearest to equilibrium for its examples on all of MNIST (docs/notebook.md)."""
 READ = MeasureConfig(decoder_draws=1, statistics_size=20_000, response_size=10_000)
 """Of 60,000 images D needs no second draw, batch-norm's statistics a third (F is 0.03 % higher so) and a response a sixth."""
 PAPER = EquilibrationConfig(first_epochs=120, first_schedule="step", second_moment_decay=0.999)

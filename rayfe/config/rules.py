@@ -161,7 +161,7 @@ def _check_steps(config: RunConfig) -> None:
         walks_in_lam or not config.both_ways, "both_ways", config.both_ways, "is for process iso-classification, leave it away"
     )
     every = config.renewal.every
-    require(every is None or walks_in_lam, "renewal.every", every, "is for process iso-classification, leave it away")
+    require(every is None or walks_in_lam, "renewal.every", every, "is for walks in lam at constant C, give None")
     returns = config.both_ways and config.renewal.every is not None
     require(
         not config.renewal.leap or returns,

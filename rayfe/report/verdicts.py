@@ -66,7 +66,7 @@ def held(view: RunView) -> Verdict:
 the tolerance at all steps together."
     )
     lines = _summary(view)
-    if view.config.seek or view.config.process == "iso-functional":
+    if view.kind == "walk" and len(lines) and not lines["holds_C"].any():
         return _held_instead(view, lines)
     tested = lines[lines["drift_ok"].notna()] if len(lines) else lines
     if not len(tested):
@@ -144,10 +144,9 @@ def there_and_back(view: RunView) -> Verdict | None:
         lower = 100.0 * (1.0 - bound / F)
         best, last = int(lower.argmax()), pairs.iloc[-1]
         met &= bool(lower[-1] <= EXCESS_PERCENT)
-        texts.append(
-            f"{name}: on the way back F was lower by up to {lower[best]:.2g} % (lam {pairs['lam'].iloc[best]:.3g}), and by "
-            f"{lower[-1]:.2g} % at lam {last['lam']:.3g}, the last"
-        )
+        most = f"up to {lower[best]:.2g} % (lam {pairs['lam'].iloc[best]:.3g}), and by {lower[-1]:.2g} % at lam {last['lam']:.3g}, the last"
+        found = f"F was lower by {most}" if lower[best] > 0.0 else "F was nowhere lower"
+        texts.append(f"{name}: on the way back {found}, of {len(pairs)} lam that it passed both ways")
     if not texts:
         return Verdict(
             name="There and back", state="not measured", text="No walk has passed a lam both ways yet.", meaning=meaning

@@ -37,7 +37,7 @@ def start_equilibrium(
     """Train a new model at `point`, then a stencil from it; tangents in the multipliers `moved_by`.
 
     Raises:
-        WalkFailed: a training diverged, or its model has no finite F in evaluation mode.
+        WalkFailed: a training diverged, or a model has no finite F in evaluation mode.
     """
     new = Replica(name="centre", point=point, weights=None)
     whole = Annealing(epochs=config.equilibration.first_epochs, begin=0.0, end=config.equilibration.first_epochs)
@@ -61,13 +61,16 @@ def start_equilibrium(
     settled = Replica(name="settled", point=point, weights=None)
     tested = work.measured((yield judging_request(work, settled, walk.weights[0], splits)))
     held = held_readings(tested.readings)["settled"]
-    if not math.isfinite(held.F):
-        raise WalkFailed("the start's F is not finite in evaluation mode; lower --equilibration.first-learning-rate")
+    if not all(map(math.isfinite, (held.F, response.C_gamma, response.C_lam))):
+        raise WalkFailed(
+            "the start or a neighbour has no finite F in evaluation mode; lower --equilibration.first-learning-rate"
+        )
     columns = certified | {
         "tested": tested.readings,
         "response": response,
         "response_age": 0,
         "held_on": str(config.held_on),
+        "C_target": held.C,
         "C_settle_target": read["centre"].C,
         "drift_se": 0.0,
         "excess": 0.0,

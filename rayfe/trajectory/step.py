@@ -105,6 +105,8 @@ def take_step(
         if stencil:
             chart, centre, measured = yield from _charted(config, work, point, chart, aims, replicas, trained)
             columns |= measured
+            if not all(map(math.isfinite, (chart.response.C_gamma, chart.response.C_lam))):
+                return Candidate(outcome=Outcome.NONFINITE, point=point, columns=columns)
         if not config.settle:
             used = 0.0
             break

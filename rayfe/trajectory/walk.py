@@ -20,7 +20,7 @@ from rayfe.records import (
     Weights,
 )
 from rayfe.rows import Work, held_readings, number, reading_in, response_in, step_record
-from rayfe.surface.process import LOSS, Process, SingularResponse
+from rayfe.surface.process import Process, SingularResponse
 from rayfe.surface.response import first_law_residual
 from rayfe.surface.stepper import MOVES, ROUNDING, Proposal, Verdict, gamma_vanishes, judge, propose
 from rayfe.trajectory.base import Steps, Trajectory, WalkFailed
@@ -80,7 +80,6 @@ class Walk(Trajectory):
         process = process_of(config, k=endpoint.k)
         columns = started.columns | {
             "process": config.process,
-            "C_target": started.held.C if LOSS in process.held else None,
             "line_miss": 0.0 if endpoint.k is not None else None,
             "k": endpoint.k,
             "end_gamma": endpoint.gamma,

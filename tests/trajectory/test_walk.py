@@ -62,19 +62,20 @@ def test_steps_that_were_shortened_for_gamma_alone_end_by_name(tmp_path):
     assert any(row.step_length < 0.05 for row in rows[1:-1])
 
 
-def test_a_model_that_is_not_finite_in_evaluation_mode_is_tried_again(tmp_path):
+@pytest.mark.parametrize(("step", "purpose", "replica"), [(3, "test", "settled"), (5, "settle", "gamma+")])
+def test_a_model_that_is_not_finite_in_evaluation_mode_is_tried_again(tmp_path, step, purpose, replica):
     class Overflows(AnalyticBackend):
         def measure(self, request):
             answer = super().measure(request)
-            if (request.key.step, request.key.attempt, request.purpose) != (3, 0, "test"):
+            if (request.key.step, request.key.attempt, request.purpose) != (step, 0, purpose):
                 return answer
-            readings = tuple(dataclasses.replace(reading, C=math.nan) for reading in answer.readings)
-            return dataclasses.replace(answer, readings=readings)
+            broken = (dataclasses.replace(one, C=math.nan) if one.replica == replica else one for one in answer.readings)
+            return dataclasses.replace(answer, readings=tuple(broken))
 
     rows, end = walk(tmp_path, Overflows(A))
     (failed,) = (row for row in rows if not row.accepted)
     assert end == "lam_end"
-    assert (failed.step, failed.outcome, failed.reason, failed.C) == (3, "NONFINITE", "nonfinite", None)
+    assert (failed.step, failed.outcome, failed.reason, failed.C) == (step, "NONFINITE", "nonfinite", None)
 
 
 def test_a_surface_without_response_ends_gamma_blind(tmp_path):
