@@ -246,8 +246,8 @@ class Walk(Trajectory):
         """The model that the next step starts from (`other`: not the last one), with the response and tangents that the last
         one left."""
         last, left = self.accepted[-1], unpack(self._carry, "preconditioner")
-        if other is not None:
-            left = without(left, "ahead")  # where the last model's training was going
+        if other is not None or self._diverged:
+            left = without(left, "ahead")  # where the last model's training was going: not this one's way, or over an edge
         return Chart(
             weights=self._predicted_weights(length) if other is None else other.weights(),
             tangents=carried_tangents(self._carry),
@@ -284,6 +284,12 @@ class Walk(Trajectory):
         """Rejected attempts at the next step, renewals apart: they say nothing about its length."""
         step = self.accepted[-1].step + 1
         return sum(row.step == step and row.reason != "renewal" for row in self._rows)
+
+    @property
+    def _diverged(self) -> bool:
+        """Whether the last attempt was a numerical failure."""
+        failed = (str(Outcome.NOT_EQUILIBRATED), str(Outcome.NONFINITE))
+        return not self._rows[-1].accepted and self._rows[-1].reason != "renewal" and self._rows[-1].outcome in failed
 
     def _stop(self, key: StepKey, point: Point, name: str, outcome: Outcome) -> Commit:
         record = step_record(
