@@ -122,7 +122,7 @@ class InlineBackend(Backend):
             [replica.point for replica in request.replicas],
             path.batches(t, batch, updates=updates, rng=order),
             updates=updates,
-            learning_rate=self._learning_rate(annealing),
+            learning_rate=self._learning_rate(annealing, request.rate),
             config=config,
             latent=models[0].latent,
             noise=generator(self._device, key.seed, key.trajectory, key.step, key.attempt, phase, "noise"),
@@ -140,10 +140,10 @@ class InlineBackend(Backend):
             examples=trained.updates * per_update + len(trained.readings) * len(probe.examples) * FORWARD,
         )
 
-    def _learning_rate(self, annealing: Annealing | None) -> Callable[[float], float]:
+    def _learning_rate(self, annealing: Annealing | None, part: float = 1.0) -> Callable[[float], float]:
         config = self._config.equilibration
         if annealing is None:
-            return partial(walk_rate if config.schedule == "paper" else constant_rate, maximum=config.learning_rate)
+            return partial(walk_rate if config.schedule == "paper" else constant_rate, maximum=part * config.learning_rate)
         begin, width = annealing.begin / annealing.epochs, (annealing.end - annealing.begin) / annealing.epochs
         initial, schedule = config.first_learning_rate, config.first_schedule
         return lambda u: first_rate(begin + width * u, initial=initial, schedule=schedule)

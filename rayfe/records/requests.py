@@ -30,6 +30,8 @@ class EquilibrateRequest:
     """Part of an annealed training; None: one equilibration by the walk's own schedule."""
     round: int = 0
     """How many equilibrations of the same step came before; batches and noise of each are its own."""
+    rate: float = 1.0
+    """Part of the walk's learning rate: less after trainings that diverged."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

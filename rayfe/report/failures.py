@@ -16,8 +16,10 @@ REASONS: Mapping[str, str] = MappingProxyType(
         "drift": "C was off by more than the tolerance allows; tried again at half the length.",
         "settle_range": "The wanted C lay outside the range in which the stencil's tangent holds, also after the model was moved on; "
         "tried again at half the length.",
-        "not_equilibrated": "Training ended with a higher free energy than it began with; tried again at half the length.",
-        "nonfinite": "A number became infinite or undefined in training or in a reading; tried again at half the length.",
+        "not_equilibrated": "Training ended with a higher free energy than it began with; tried again at half the length and half the "
+        "learning rate.",
+        "nonfinite": "A number became infinite or undefined in training or in a reading; tried again at half the length and half "
+        "the learning rate.",
         "not_nearer": "A step towards the wanted point did not come nearer; the next one moved half as far.",
         "renewal": "A model with renewed weights would not be lower further on, or did not reach the wanted C, so the walk kept its own. "
         "Nothing was lost but its time.",

@@ -56,6 +56,8 @@ class Chart:
     response_age: int
     """Accepted steps since the response and the tangents were measured."""
     preconditioner: Weights | None
+    rate: float = 1.0
+    """Part of the learning rate with which a training starts from it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -181,7 +183,9 @@ def _rounds(
         replicas = tuple(
             Replica(name=name, point=at, weights=moved(weights, start.tangents, point, at)) for name, at in points.items()
         )
-        request = EquilibrateRequest(key=work.key, replicas=replicas, preconditioner=moments, round=move * most + index)
+        request = EquilibrateRequest(
+            key=work.key, replicas=replicas, preconditioner=moments, round=move * most + index, rate=start.rate
+        )
         trained = work.equilibrated((yield request))
         ends = probe_ends(trained.readings)
         before = columns.get("F_end")

@@ -36,6 +36,8 @@ from rayfe.trajectory.step import Chart, judging_request, take_step
 from rayfe.trajectory.ways import Way, current_way
 from rayfe.weights import along, pack, slope, unpack, without
 
+SLOWER = 0.5
+"""Factor of the learning rate after a training that diverged."""
 RENEWAL_GAIN = 1e-3
 """Part of F by which a renewed model must be lower, half-way to the next renewal."""
 
@@ -246,7 +248,8 @@ class Walk(Trajectory):
         """The model that the next step starts from (`other`: not the last one), with the response and tangents that the last
         one left."""
         last, left = self.accepted[-1], unpack(self._carry, "preconditioner")
-        if other is not None or self._diverged:
+        failures = self._failures
+        if other is not None or failures:
             left = without(left, "ahead")  # where the last model's training was going: not this one's way, or over an edge
         return Chart(
             weights=self._predicted_weights(length) if other is None else other.weights(),
@@ -254,6 +257,7 @@ class Walk(Trajectory):
             response=response_in(last),
             response_age=last.response_age or 0,
             preconditioner=left or None,
+            rate=SLOWER**failures,
         )
 
     def _predicted_weights(self, length: float) -> Weights:
@@ -286,10 +290,10 @@ class Walk(Trajectory):
         return sum(row.step == step and row.reason != "renewal" for row in self._rows)
 
     @property
-    def _diverged(self) -> bool:
-        """Whether the last attempt was a numerical failure."""
-        failed = (str(Outcome.NOT_EQUILIBRATED), str(Outcome.NONFINITE))
-        return not self._rows[-1].accepted and self._rows[-1].reason != "renewal" and self._rows[-1].outcome in failed
+    def _failures(self) -> int:
+        """Attempts at the next step, renewals apart, that ended in a numerical failure."""
+        step, failed = self.accepted[-1].step + 1, (str(Outcome.NOT_EQUILIBRATED), str(Outcome.NONFINITE))
+        return sum(row.step == step and row.reason != "renewal" and row.outcome in failed for row in self._rows)
 
     def _stop(self, key: StepKey, point: Point, name: str, outcome: Outcome) -> Commit:
         record = step_record(

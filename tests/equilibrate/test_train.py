@@ -135,6 +135,17 @@ def test_a_diverging_equilibration_is_an_outcome(digits, optimizer):
     assert answer.weights == ()
 
 
+def test_a_part_of_the_rate_is_that_of_a_training_with_a_smaller_one(backend, started, digits):
+    half = InlineBackend(
+        small_config(learning_rate=0.5 * small_config().equilibration.learning_rate), digits, dtype=torch.float64
+    )
+    request = EquilibrateRequest(key=KEY, replicas=stencil(started.weights[0])[:1])
+    slower = backend.equilibrate(dataclasses.replace(request, rate=0.5)).weights[0]
+    whole, smaller = (one.equilibrate(request).weights[0] for one in (backend, half))
+    assert all(np.array_equal(slower[name], smaller[name]) for name in slower)
+    assert not all(np.array_equal(slower[name], whole[name]) for name in slower)
+
+
 def test_trainings_that_are_annealed_have_a_mini_batch_of_their_own(digits):
     backend, examples = InlineBackend(small_config(first_batch=32), digits), len(digits.train.y)
     new = EquilibrateRequest(key=KEY, replicas=(Replica(name="centre", point=POINT, weights=None),), annealing=WHOLE)

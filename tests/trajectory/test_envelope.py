@@ -74,22 +74,22 @@ def test_an_earlier_model_does_not_start_ahead_of_itself_by_what_another_one_was
     assert set(map(frozenset, backend.given.values())) == {frozenset({"second_moment/w", "ahead/w"})}
 
 
-def test_after_a_numerical_failure_a_training_starts_at_the_model_and_not_ahead_of_it(tmp_path):
+def test_after_a_numerical_failure_a_training_starts_at_the_model_and_goes_slower(tmp_path):
     class Diverges(AnalyticBackend):
-        given: list[set[str]] = []
+        given: list[tuple[set[str], float]] = []
 
         def equilibrate(self, request: EquilibrateRequest):
             answer = super().equilibrate(request)
             failed = (request.key.step, request.key.attempt) == (3, 0)
             if request.key.step in (3, 4):
-                self.given.append(set(request.preconditioner or {}))
+                self.given.append((set(request.preconditioner or {}), request.rate))
             left = {"second_moment/w": np.ones(1), "ahead/w": np.ones(1)}
             outcome = Outcome.NONFINITE if failed else answer.outcome
             return dataclasses.replace(answer, preconditioner=left, outcome=outcome)
 
     walk(tmp_path, Diverges(A), steps=4)
     whole, moments = {"second_moment/w", "ahead/w"}, {"second_moment/w"}
-    assert Diverges.given == [whole, moments, whole]  # step 3, its second attempt, step 4
+    assert Diverges.given == [(whole, 1.0), (moments, 0.5), (whole, 1.0)]  # step 3, its second attempt, step 4
 
 
 def test_models_of_other_runs_bound_F_and_are_started_from(tmp_path):
