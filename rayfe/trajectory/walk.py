@@ -248,8 +248,7 @@ class Walk(Trajectory):
         """The model that the next step starts from (`other`: not the last one), with the response and tangents that the last
         one left."""
         last, left = self.accepted[-1], unpack(self._carry, "preconditioner")
-        failures = self._failures
-        if other is not None or failures:
+        if other is not None or _failed(self._rows[-1]):
             left = without(left, "ahead")  # where the last model's training was going: not this one's way, or over an edge
         return Chart(
             weights=self._predicted_weights(length) if other is None else other.weights(),
@@ -257,7 +256,7 @@ class Walk(Trajectory):
             response=response_in(last),
             response_age=last.response_age or 0,
             preconditioner=left or None,
-            rate=SLOWER**failures,
+            rate=self._rate,
         )
 
     def _predicted_weights(self, length: float) -> Weights:
@@ -290,10 +289,12 @@ class Walk(Trajectory):
         return sum(row.step == step and row.reason != "renewal" for row in self._rows)
 
     @property
-    def _failures(self) -> int:
-        """Attempts at the next step, renewals apart, that ended in a numerical failure."""
-        step, failed = self.accepted[-1].step + 1, (str(Outcome.NOT_EQUILIBRATED), str(Outcome.NONFINITE))
-        return sum(row.step == step and row.reason != "renewal" and row.outcome in failed for row in self._rows)
+    def _rate(self) -> float:
+        """Part of the learning rate: less after each training that diverged, and more again with each step, up to all of it."""
+        rate = 1.0
+        for row in self._rows:
+            rate = rate * SLOWER if _failed(row) else min(1.0, rate / SLOWER) if row.accepted else rate
+        return rate
 
     def _stop(self, key: StepKey, point: Point, name: str, outcome: Outcome) -> Commit:
         record = step_record(
@@ -309,6 +310,11 @@ class Walk(Trajectory):
             examples=self._examples,
         )
         return Commit(record=record, readings=(), state=None, carry=None)
+
+
+def _failed(row: StepRecord) -> bool:
+    """Whether an attempt at a step, not at a renewal, ended in a numerical failure."""
+    return row.reason != "renewal" and row.outcome in (str(Outcome.NOT_EQUILIBRATED), str(Outcome.NONFINITE))
 
 
 def _no_weights(row: StepRecord) -> Weights:
