@@ -22,7 +22,7 @@ from rayfe.records import (
 from rayfe.rows import Work, held_readings, number, reading_in, response_in, step_record
 from rayfe.surface.process import Process, SingularResponse
 from rayfe.surface.response import first_law_residual
-from rayfe.surface.stepper import MOVES, ROUNDING, Proposal, Verdict, gamma_vanishes, judge, propose
+from rayfe.surface.stepper import MOVES, Proposal, Verdict, gamma_vanishes, judge, propose
 from rayfe.trajectory.base import Steps, Trajectory, WalkFailed
 from rayfe.trajectory.chart import carried_tangents
 from rayfe.trajectory.endpoint import Endpoint, find_endpoint
@@ -119,11 +119,9 @@ class Walk(Trajectory):
 
     @property
     def _length(self) -> float:
-        """Of the next step: what the last attempt found; on the way back as far as the next lam of the way there, at first."""
+        """Of the next step: what the last attempt found; on the way back, at first, as far as the next lam of the way there."""
         if self._way.back and self._rows[-1].accepted:
-            last, longest = self.accepted[-1], self._config.step_length
-            left = self._process.left(Point(lam=last.lam, gamma=last.gamma, t=last.t))
-            return left if left <= longest * (1.0 + ROUNDING) else longest
+            return self._config.step_length
         return self._rows[-1].next_step_length or self._config.step_length
 
     def _walk(self, key: StepKey, proposal: Proposal, velocity: Velocity) -> Steps:
