@@ -15,11 +15,12 @@ from rayfe.records import Commit, Held, Outcome, Point, Reading, Response, StepR
 from rayfe.rows import Work, number, reading_in, response_in, step_record
 from rayfe.surface.process import Conditions, held_jacobian
 from rayfe.surface.stepper import Verdict
+from rayfe.trajectory import history
 from rayfe.trajectory.base import Steps, Trajectory
 from rayfe.trajectory.chart import Aims, carried_tangents
 from rayfe.trajectory.start import start_equilibrium
 from rayfe.trajectory.step import Candidate, Chart, take_step
-from rayfe.weights import pack, unpack
+from rayfe.weights import pack, unpack, without
 
 LARGEST_RADIUS = 0.5
 """Largest change of a log multiplier in one step."""
@@ -66,7 +67,8 @@ class Seek(Trajectory):
 
     Every step has a stencil of its own: with a carried response Newton's direction led away again.
 
-    A step that does not come nearer is rejected, and the next one may move half as far.
+    A step that does not come nearer is rejected, and the next one may move half as far; after a training that diverged it also has half
+    the learning rate.
     """
 
     @property
@@ -103,12 +105,16 @@ class Seek(Trajectory):
         if radius < config.step_length_min or away > math.log(FARTHEST):
             return self._stop(work, aim, "unreachable", Outcome.OK)
         assert self._state is not None
+        left = unpack(self._carry, "preconditioner")
+        if history.diverged(self._rows[-1]):
+            left = without(left, "ahead")
         chart = Chart(
             weights=self._state,
             tangents=carried_tangents(self._carry),
             response=response_in(last),
             response_age=last.response_age or 0,
-            preconditioner=unpack(self._carry, "preconditioner") or None,
+            preconditioner=left or None,
+            rate=history.rate(self._rows),
         )
         aims, splits = self._wanted.aims, self._judged
         found = yield from take_step(self._paper, work, aim, chart, aims, refresh=True, moves=0, splits=splits)

@@ -23,6 +23,7 @@ from rayfe.rows import Work, held_readings, number, reading_in, response_in, ste
 from rayfe.surface.process import Process, SingularResponse
 from rayfe.surface.response import first_law_residual
 from rayfe.surface.stepper import MOVES, Proposal, Verdict, gamma_vanishes, judge, propose
+from rayfe.trajectory import history
 from rayfe.trajectory.base import Steps, Trajectory, WalkFailed
 from rayfe.trajectory.chart import carried_tangents
 from rayfe.trajectory.endpoint import Endpoint, find_endpoint
@@ -36,8 +37,6 @@ from rayfe.trajectory.step import Chart, judging_request, take_step
 from rayfe.trajectory.ways import Way, current_way
 from rayfe.weights import along, pack, slope, unpack, without
 
-SLOWER = 0.5
-"""Factor of the learning rate after a training that diverged."""
 RENEWAL_GAIN = 1e-3
 """Part of F by which a renewed model must be lower, half-way to the next renewal."""
 
@@ -109,7 +108,7 @@ class Walk(Trajectory):
         proposal = propose(self._process, here, velocity, length=length)
         if gamma_vanishes(proposal.point, start_gamma=self.start.gamma):
             return self._stop(key, proposal.point, "gamma_zero", Outcome.OK)
-        if self._rejections and length < config.step_length_min and length < self._process.left(here):
+        if history.rejections(self._rows) and length < config.step_length_min and length < self._process.left(here):
             if stop := self._process.singular_near(here):
                 return self._stop(key, here, stop, Outcome.SINGULAR)
             told = self._holding.told_by_draws(self._rows[-1], config)
@@ -128,7 +127,7 @@ class Walk(Trajectory):
         last, config = self.accepted[-1], self._config
         work, other = Work(key), self._better_start(proposal.point)
         before = self._chart(proposal.length, other)
-        refresh = self._rejections > 0 or other is not None or before.response_age + 1 >= config.refresh
+        refresh = history.rejections(self._rows) > 0 or other is not None or before.response_age + 1 >= config.refresh
         aims, splits = self._holding.aims, self._judged
         found = yield from take_step(config, work, proposal.point, before, aims, refresh=refresh, moves=MOVES, splits=splits)
         columns = found.columns | {
@@ -170,16 +169,8 @@ class Walk(Trajectory):
         every, start = self._config.renewal.every, self.accepted[0]
         if every is None or self._config.process != "iso-classification" or self._way.back:
             return False
-        tried = self._renewed_at
+        tried = history.renewals(self._rows)
         return abs(math.log(self.accepted[-1].lam / (tried[-1] if tried else start.lam))) >= every - 1e-9
-
-    @property
-    def _renewed_at(self) -> list[float]:
-        """Every lam at which a renewal was tried; of a leap that was given up the one that it began at."""
-        accepted = {row.step: row.lam for row in self.accepted}
-        given_up = {row.step - 1: accepted[row.step - 1] for row in self._rows if row.reason == "renewal"}
-        kept = {row.step: row.lam for row in self.accepted if row.step_length == 0.0}
-        return [lam for _, lam in sorted((given_up | kept).items())]
 
     def _renewal(self) -> Steps:
         """Accepted if it bounds F lower than the last step's model does where the walk will be half-way to the next renewal; the
@@ -189,7 +180,7 @@ class Walk(Trajectory):
         work, here = Work(key), Point(lam=last.lam, gamma=last.gamma, t=last.t)
         assert self._state is not None
         C = number(last.C_settle_target)
-        if config.renewal.leap and not self._renewed_at:
+        if config.renewal.leap and not history.renewals(self._rows):
             ahead = dataclasses.replace(here, lam=config.lam_end)
             found = yield from leap(config, work, here, self._state, C=C)
         else:
@@ -246,7 +237,7 @@ class Walk(Trajectory):
         """The model that the next step starts from (`other`: not the last one), with the response and tangents that the last
         one left."""
         last, left = self.accepted[-1], unpack(self._carry, "preconditioner")
-        if other is not None or _failed(self._rows[-1]):
+        if other is not None or history.diverged(self._rows[-1]):
             left = without(left, "ahead")  # where the last model's training was going: not this one's way, or over an edge
         return Chart(
             weights=self._predicted_weights(length) if other is None else other.weights(),
@@ -254,7 +245,7 @@ class Walk(Trajectory):
             response=response_in(last),
             response_age=last.response_age or 0,
             preconditioner=left or None,
-            rate=self._rate,
+            rate=history.rate(self._rows),
         )
 
     def _predicted_weights(self, length: float) -> Weights:
@@ -280,20 +271,6 @@ class Walk(Trajectory):
             tolerance=config.tolerance,
         )
 
-    @property
-    def _rejections(self) -> int:
-        """Rejected attempts at the next step, renewals apart: they say nothing about its length."""
-        step = self.accepted[-1].step + 1
-        return sum(row.step == step and row.reason != "renewal" for row in self._rows)
-
-    @property
-    def _rate(self) -> float:
-        """Part of the learning rate: less after each training that diverged, and more again with each step, up to all of it."""
-        rate = 1.0
-        for row in self._rows:
-            rate = rate * SLOWER if _failed(row) else min(1.0, rate / SLOWER) if row.accepted else rate
-        return rate
-
     def _stop(self, key: StepKey, point: Point, name: str, outcome: Outcome) -> Commit:
         record = step_record(
             key,
@@ -308,11 +285,6 @@ class Walk(Trajectory):
             examples=self._examples,
         )
         return Commit(record=record, readings=(), state=None, carry=None)
-
-
-def _failed(row: StepRecord) -> bool:
-    """Whether an attempt at a step, not at a renewal, ended in a numerical failure."""
-    return row.reason != "renewal" and row.outcome in (str(Outcome.NOT_EQUILIBRATED), str(Outcome.NONFINITE))
 
 
 def _no_weights(row: StepRecord) -> Weights:

@@ -9,7 +9,7 @@ import pytest
 from analytic_walks import A, Branches, walk
 from rayfe.backend.analytic import AnalyticBackend
 from rayfe.config import RunConfig, UsageError
-from rayfe.records import EquilibrateRequest, Outcome
+from rayfe.records import EquilibrateRequest
 from rayfe.store import Store
 from rayfe.surface.reference import PowerSurface
 
@@ -72,24 +72,6 @@ def test_an_earlier_model_does_not_start_ahead_of_itself_by_what_another_one_was
     assert backend.given.pop(5) == {"second_moment/w"}
     del backend.given[0]
     assert set(map(frozenset, backend.given.values())) == {frozenset({"second_moment/w", "ahead/w"})}
-
-
-def test_after_a_numerical_failure_a_training_starts_at_the_model_and_goes_slower(tmp_path):
-    class Diverges(AnalyticBackend):
-        given: list[tuple[set[str], float]] = []
-
-        def equilibrate(self, request: EquilibrateRequest):
-            answer = super().equilibrate(request)
-            failed = request.key.step == 3 and request.key.attempt < 2
-            if request.key.step in (3, 4):
-                self.given.append((set(request.preconditioner or {}), request.rate))
-            left = {"second_moment/w": np.ones(1), "ahead/w": np.ones(1)}
-            outcome = Outcome.NONFINITE if failed else answer.outcome
-            return dataclasses.replace(answer, preconditioner=left, outcome=outcome)
-
-    walk(tmp_path, Diverges(A), steps=4)
-    whole, moments = {"second_moment/w", "ahead/w"}, {"second_moment/w"}
-    assert Diverges.given == [(whole, 1.0), (moments, 0.5), (moments, 0.25), (whole, 0.5)]  # three attempts at step 3, step 4
 
 
 def test_models_of_other_runs_bound_F_and_are_started_from(tmp_path):

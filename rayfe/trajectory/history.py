@@ -1,0 +1,47 @@
+"""What the rows of a walk or a seek so far say about its next attempt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rayfe.records import Outcome, StepRecord
+
+SLOWER = 0.5
+"""Factor of the learning rate after a training that diverged."""
+
+
+def diverged(row: StepRecord) -> bool:
+    """Whether an attempt at a step, not at a renewal, ended in a numerical failure."""
+    return not _renewal(row) and row.outcome in (str(Outcome.NOT_EQUILIBRATED), str(Outcome.NONFINITE))
+
+
+def rejections(rows: Sequence[StepRecord]) -> int:
+    """Rejected attempts at the next step, renewals apart: they say nothing about its length."""
+    step = _accepted(rows)[-1].step + 1
+    return sum(row.step == step and not _renewal(row) for row in rows)
+
+
+def rate(rows: Sequence[StepRecord]) -> float:
+    """Part of the learning rate for the next attempt: less after each training that diverged, and more again with each step, up
+    to all of it."""
+    part = 1.0
+    for row in rows:
+        part = part * SLOWER if diverged(row) else min(1.0, part / SLOWER) if row.accepted else part
+    return part
+
+
+def renewals(rows: Sequence[StepRecord]) -> list[float]:
+    """Every lam at which a renewal was tried; of a leap that was given up the one that it began at."""
+    accepted = {row.step: row.lam for row in _accepted(rows)}
+    given_up = {row.step - 1: accepted[row.step - 1] for row in rows if _renewal(row)}
+    kept = {row.step: row.lam for row in _accepted(rows) if row.step_length == 0.0}
+    return [lam for _, lam in sorted((given_up | kept).items())]
+
+
+def _accepted(rows: Sequence[StepRecord]) -> list[StepRecord]:
+    return [row for row in rows if row.accepted]
+
+
+def _renewal(row: StepRecord) -> bool:
+    """Whether it is a renewal that was not kept."""
+    return row.reason == "renewal"
