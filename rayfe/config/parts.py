@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -55,12 +56,17 @@ class PathConfig:
     within_pairs: bool = False
     """Couple only examples of paired classes: their labels stay hard along a displacement. Soft labels between two outputs
     have an entropy of up to log 2, below which C cannot be held."""
+    last_epochs: float = 0.0
+    """Epochs of a last training at t = 1, annealed as that of the first equilibrium, after which what is held is settled once
+    more: what steps lag behind the surface is made good where it matters most. 0: none."""
 
     def __post_init__(self) -> None:
         if self.target is not None:
             require(bool(self.target), "path.target", repr(self.target), "name a data set, e.g. mnist:5-9")
         positive("path.regularization", self.regularization)
         at_least("path.components", self.components, 1)
+        epochs = self.last_epochs
+        require(math.isfinite(epochs) and epochs >= 0, "path.last_epochs", epochs, "must be a number of epochs, 0 for none")
         require(
             not (self.within_pairs and self.pairing == "none"),
             "path.within_pairs",
