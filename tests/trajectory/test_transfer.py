@@ -1,11 +1,14 @@
 """Transfers on a closed-form surface that moves with t: the processes (38) and (30) with known answers."""
 
+import dataclasses
+
 import pandas as pd
 import pytest
 
 from analytic_walks import SURFACE, transfer
 from rayfe.backend.analytic import AnalyticBackend
-from rayfe.records import Outcome, Point
+from rayfe.config import PathConfig
+from rayfe.records import EquilibrateRequest, Outcome, Point
 from rayfe.store import load_rows
 from rayfe.surface.process import SingularResponse
 from rayfe.surface.transfer import Geodesic
@@ -140,3 +143,39 @@ def test_n_steps_and_then_more_equal_all_steps_at_once(tmp_path, stop_at):
     transfer(tmp_path / "parts", backend, process="geodesic", k=0.5, steps=9)
     frames = [load_rows(str(tmp_path / name)).drop(columns="seconds") for name in ("whole", "parts")]
     pd.testing.assert_frame_equal(*frames, check_exact=True)
+
+
+# --- the last training ------------------------------------------------------------------------------------------------
+
+CONSTANT = {"process": "constant-rate", "lam_dot": -1.0, "stencil": "iso", "step_length": 0.1}
+LAST = PathConfig(last_epochs=5.0)
+
+
+@pytest.mark.parametrize(
+    "way", [CONSTANT, {"process": "geodesic", "k": 2.0, "step_length": 0.1}], ids=["constant-rate", "geodesic"]
+)
+def test_a_last_training_makes_good_what_steps_lag(tmp_path, way):
+    backend = AnalyticBackend(SURFACE, lag=0.5)
+    rows, end = transfer(tmp_path / "without", backend, **way)
+    more, also = transfer(tmp_path / "with", backend, **way, path=LAST)
+    assert (end, also) == ("t_end", "t_end")
+    assert [row.F for row in more[:-1]] == [row.F for row in rows]
+    arrived, last = more[-2:]
+    assert (last.accepted, last.t, last.step_length, last.step) == (True, 1.0, 0.0, arrived.step + 1)
+    assert last.C == pytest.approx(more[0].C, rel=2e-3)
+    target = SURFACE.at(1.0)
+    above = [row.F - target.F(row.lam, row.gamma) for row in (arrived, last)]
+    assert above[1] < 0.3 * above[0]
+
+
+class LastDiverges(AnalyticBackend):
+    def equilibrate(self, request: EquilibrateRequest):
+        answer = super().equilibrate(request)
+        last = request.annealing is not None and request.replicas[0].point.t == 1.0
+        return dataclasses.replace(answer, outcome=Outcome.NONFINITE, weights=()) if last else answer
+
+
+def test_a_last_training_that_diverges_is_tried_once_and_leaves_the_model_that_arrived(tmp_path):
+    rows, end = transfer(tmp_path, LastDiverges(SURFACE), **CONSTANT, path=LAST)
+    assert end == "t_end"
+    assert [(row.accepted, row.t, row.reason) for row in rows[-2:]] == [(True, 1.0, None), (False, 1.0, "nonfinite")]
