@@ -17,13 +17,16 @@ from rayfe.trajectory.processes import process_of
 FORWARD = 1.0 / 3.0
 """Training examples that a forward pass over one example counts as."""
 SETTLES = 2.5
-"""Functional evaluations of a settle, about; each encodes all examples, and before that those that statistics are of."""
+"""Functional evaluations of a settle, about; each encodes all examples, and before that those that statistics are of, and decodes
+them where D is held."""
 SECOND = 8
 """With one draw through the decoder every so many-th example has a second one."""
 ARRIVAL = 7
 """Models trained until that of a geodesic's end has the start's C, about: two stencils and a round (`arrival`)."""
 RENEWED = 3
 """The same for a renewed model, besides its own training: two neighbours in the last quarter of it, and two or three rounds."""
+MOVED = 1.0
+"""Models trained by moves beyond the chart in each step of a transfer, about (MNIST 0-4 to 5-9: 12 in 13 steps)."""
 ROUNDS = 2
 """Rounds of a step's training with a tolerance of equilibrium: the second tells that F has come to rest. On MNIST few steps took more."""
 COPIES = 11
@@ -69,7 +72,7 @@ class Plan:
 def plan_of(config: RunConfig, start: Start, sizes: Sizes) -> Plan:
     """The plan of the trajectory from `start`."""
     at = Point(lam=start.lam, gamma=start.gamma, t=0.5 if config.moves_data else 0.0)
-    stencil = len(neighbours(at, config.stencil, config.neighbours))
+    stencil = len(neighbours(at, "paper" if config.seek else config.stencil, config.neighbours))
     if config.method is not None:
         steps = min(config.steps, math.ceil((1.0 - ROUNDING) * config.method_epochs / config.method_interval))
         first = 0.0 if config.method == "scratch" else config.equilibration.first_epochs + config.equilibration.epochs
@@ -77,13 +80,18 @@ def plan_of(config: RunConfig, start: Start, sizes: Sizes) -> Plan:
     else:
         renewals = _renewals(config, start)
         steps = min(config.steps, walk_steps(config, start) + renewals)
-        refreshes = steps // config.refresh
+        refreshes = steps if config.seek else steps // config.refresh
         rounds = 1 if config.equilibration.gap is None else ROUNDS
         trained = stencil + rounds * max(0, steps - renewals) + refreshes * (stencil - 1)
         trainings, epochs = 1 + trained, config.equilibration.first_epochs + config.equilibration.epochs * trained
         if config.process == "geodesic" and config.k is None:
             epochs += config.equilibration.first_epochs + ARRIVAL * config.equilibration.epochs
             trainings += 1 + ARRIVAL
+        if config.moves_data and config.settle:
+            epochs, trainings = epochs + MOVED * steps * config.equilibration.epochs, trainings + round(MOVED * steps)
+        if config.moves_data and config.path.last_epochs:
+            steps, trainings = steps + 1, trainings + 1 + stencil
+            epochs += config.path.last_epochs + stencil * config.equilibration.epochs
         cycles = max(1, config.renewal.leap)
         epochs += renewals * ((cycles + 0.5) * config.renewal.epochs + RENEWED * config.equilibration.epochs)
         trainings += renewals * (2 + cycles + RENEWED)
@@ -93,7 +101,8 @@ def plan_of(config: RunConfig, start: Start, sizes: Sizes) -> Plan:
         min(size or sizes.read, sizes.read) for size in (config.measure.response_size, config.measure.statistics_size)
     )
     measured = (steps + 1) * (statistics + reading * (sizes.read + sizes.validation))
-    measured += settles * 0.5 * (statistics + sizes.read)
+    decodes = config.process == "geodesic" or bool(config.seek)  # D is settled, too
+    measured += settles * (statistics + reading * sizes.read if decodes else 0.5 * (statistics + sizes.read))
     measured += refreshes * (stencil * statistics + reading * (sizes.read + (stencil - 1) * part))
     share = config.measure.bound_share + config.measure.gradient_share
     measured += (steps + 1) * share * config.equilibration.epochs * sizes.train / FORWARD

@@ -17,13 +17,29 @@ RESULTS = Path(__file__).parents[1] / "analysis" / "results"
 MNIST = Sizes(train=60_000, read=60_000, validation=10_000, features=784, examples=70_000, parameters=412_000)
 
 
-@pytest.mark.parametrize("name", ["mnist-walk-gamma15", "mnist-walk-without-renewal", "mnist-walk-paper"])
-def test_planned_examples_are_within_a_fifth_of_those_that_a_walk_took(name: str) -> None:
+FIVES = Sizes(train=30_596, read=60_000, validation=10_000, features=784, examples=70_000, parameters=707_162)
+"""MNIST 0-4 to 5-9."""
+ANIMALS = Sizes(train=4000, read=4000, validation=800, features=3072, examples=9600, parameters=1_000_000)
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes"),
+    [
+        ("mnist-walk-gamma15", MNIST),
+        ("mnist-walk-without-renewal", MNIST),
+        ("mnist-walk-paper", MNIST),
+        ("seek-mnist/1", MNIST),
+        ("seek-mnist/2", MNIST),
+        ("transfer-mnist/geodesic-32-draws", FIVES),
+        ("transfer-cifar/constant-rate", ANIMALS),
+    ],
+)
+def test_planned_examples_are_within_a_fifth_of_those_that_a_run_took(name: str, sizes: Sizes) -> None:
     _, config = stored_config(Store(RESULTS / name))
     rows = load_rows(RESULTS / name)
     for trajectory, start in config.trajectories().items():
         took = rows[rows["trajectory"] == trajectory]
-        plan = plan_of(dataclasses.replace(config, steps=int(took["step"].max())), start, MNIST)
+        plan = plan_of(dataclasses.replace(config, steps=int(took["step"].max())), start, sizes)
         assert plan.examples == pytest.approx(float(took["examples"].max()), rel=0.2), trajectory
 
 
@@ -38,6 +54,15 @@ def test_steps_follow_the_lengths_of_the_stepper() -> None:
     start = next(iter(transfer.trajectories().values()))
     assert walk_steps(transfer, start) == 13  # 0.001 doubled up to 0.128, then 0.15
     assert walk_steps(dataclasses.replace(transfer, steps=3), start) == 3
+
+
+def test_the_last_training_of_a_transfer_is_one_more_step() -> None:
+    config = PRESETS["transfer"]["fig5-quick"]()
+    start = next(iter(config.trajectories().values()))
+    none, some = (dataclasses.replace(config, path=dataclasses.replace(config.path, last_epochs=n)) for n in (0.0, 20.0))
+    without, with_it = plan_of(none, start, FIVES), plan_of(some, start, FIVES)
+    assert with_it.steps == without.steps + 1
+    assert with_it.training_examples - without.training_examples == (20 + 5 * config.equilibration.epochs) * FIVES.train
 
 
 def test_paper_stencil_at_every_step_trains_five_models_a_step() -> None:
