@@ -15,7 +15,7 @@ from typing import Any, Literal, NoReturn
 import numpy as np
 
 from rayfe import __version__
-from rayfe.config import RunConfig, UsageError, flat, from_flat, identity, require
+from rayfe.config import RunConfig, UsageError, flat, from_flat, identity, require, stored_identity
 from rayfe.data.paths import PathData
 from rayfe.files import CorruptFile
 from rayfe.known import known_digest
@@ -129,12 +129,11 @@ def stored_manifest(store: Store, manifest: Mapping[str, Any], config: RunConfig
         return None
     try:
         stored = store.read_config()
-        before, job, sha256 = dict(stored["identity"]), stored["job"], stored["data_sha256"]
+        before, job, sha256 = stored_identity(stored), stored["job"], stored["data_sha256"]
         _ = {name: stored["config"][name] for name in (*SETS, "steps")}
     except (CorruptFile, KeyError, TypeError, ValueError) as error:
         raise UsageError("out", store.url(), f"its {CONFIG} cannot be read ({error}); use another --out") from error
     require(job == manifest["job"], "out", store.url(), f"holds a run of jobs/{job}.py; use another --out")
-    before = json.loads(json.dumps(flat(RunConfig()))) | before  # of an older run, whose fields were fewer
     before["replicas_per_evaluator"] = before["replicas_per_evaluator"] or ALL
     for name, value in manifest["identity"].items():
         if name not in before or before[name] != value:

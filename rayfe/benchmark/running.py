@@ -13,7 +13,7 @@ from rayfe.backend.base import Backend
 from rayfe.benchmark.methods import ConstrainedPath, Grid, Heuristic, WarmGrid
 from rayfe.benchmark.points import PointByPoint
 from rayfe.benchmark.settings import SCRATCH, WALKS, Settings, configured
-from rayfe.config import RunConfig, Start, require
+from rayfe.config import RunConfig, Start, UsageError, require, stored_identity
 from rayfe.records import Commit, StepRecord
 from rayfe.store import Store
 from rayfe.trajectory.base import Trajectory, WalkFailed
@@ -155,7 +155,10 @@ def _describe(store: Store, method: Mapping[str, object], run: Mapping[str, Any]
         store.create({**run, **method})
         return
     stored = store.read_config()
-    names = {**{name: name for name in method}, "identity": "configuration", "data_sha256": "data"}
+    before = stored_identity(stored)
+    if any(before.get(name) != value for name, value in run["identity"].items()):
+        raise UsageError("out", store.url(), "holds a run of another configuration; use another --out")
+    names = {**{name: name for name in method}, "data_sha256": "data"}
     asked = {**run, **method}
     different = next((name for key, name in names.items() if stored.get(key) != asked[key]), None)
     require(different is None, "out", store.url(), f"holds a run of another {different}; use another --out")

@@ -14,7 +14,7 @@ from rayfe.config.parts import (
     StencilConfig,
 )
 from rayfe.config.run import THREADING, RunConfig, Start
-from rayfe.config.stored import FREE, digest, flat, from_flat, identity
+from rayfe.config.stored import FREE, digest, flat, from_flat, identity, stored_identity
 
 __all__ = [
     "DataConfig",
@@ -37,4 +37,5 @@ __all__ = [
     "from_flat",
     "identity",
     "require",
+    "stored_identity",
 ]

@@ -61,7 +61,19 @@ def from_flat(fields: Mapping[str, Any]) -> RunConfig:
 def identity(config: RunConfig) -> dict[str, Any]:
     """The fields that define a trajectory's rows, by dotted name."""
     unread = FREE | BY_CONTENT | (OF_BASELINES if config.method is None else frozenset())
-    return {name: value for name, value in flat(config).items() if name not in unread}
+    still = config.path.target is None  # reads nothing else of the path
+    return {
+        name: value for name, value in flat(config).items() if name not in unread and not (still and name.startswith("path."))
+    }
+
+
+def stored_identity(run: Mapping[str, Any]) -> dict[str, Any]:
+    """`identity` in a run.json, with defaults for fields that its version did not have.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is not that of a run.
+    """
+    return json.loads(json.dumps(flat(RunConfig()))) | dict(run["identity"])
 
 
 def digest(config: RunConfig) -> str:
