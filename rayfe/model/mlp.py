@@ -66,10 +66,21 @@ class CommonDropout(nn.Dropout):
         return x * nnf.dropout(torch.ones(x.shape, dtype=x.dtype, device=x.device), self.p)
 
 
+class Logits(nn.Linear):
+    """A linear layer without what its outputs would have in common.
+
+    That changes no probability, so nothing keeps it small: an optimizer turns the rounding noise of its gradient into
+    full steps, and large common logits round the differences that count.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        return nnf.linear(input, self.weight - self.weight.mean(0), self.bias - self.bias.mean())
+
+
 def make_classifier(classes: int, config: ModelConfig) -> nn.Module:
     """z (N, latent) -> logits (N, classes): one linear layer, or two with `config.classifier_hidden` units between."""
     if not config.classifier_hidden:
-        return nn.Linear(config.latent, classes)
+        return Logits(config.latent, classes)
     return nn.Sequential(
-        nn.Linear(config.latent, config.classifier_hidden), nn.ReLU(), nn.Linear(config.classifier_hidden, classes)
+        nn.Linear(config.latent, config.classifier_hidden), nn.ReLU(), Logits(config.classifier_hidden, classes)
     )

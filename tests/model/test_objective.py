@@ -30,6 +30,30 @@ def test_classification_loss_of_uniform_logits_is_log_of_classes():
     torch.testing.assert_close(losses, torch.full((5, 2), math.log(3.0)))
 
 
+@pytest.mark.parametrize("common", [0.0, 2.0**14, -(2.0**14)])
+@pytest.mark.parametrize("soft", [False, True])
+def test_what_all_logits_have_in_common_changes_neither_loss_nor_gradient(common, soft):
+    """Beside 2^14 single precision has nothing below 0.001, which would be more than these losses."""
+    logits = (torch.tensor([[[0.0, -7.5, -9.0], [-8.0, 0.0, -8.5]]]) + common).requires_grad_()
+    labels = torch.tensor([0, 1])
+    losses = classification_loss(logits, torch.nn.functional.one_hot(labels, 3).float() if soft else labels)
+    expected = [math.log1p(math.exp(-7.5) + math.exp(-9.0)), math.log1p(math.exp(-8.0) + math.exp(-8.5))]
+    torch.testing.assert_close(losses, torch.tensor([expected]), rtol=1e-3, atol=0.0)
+    losses.sum().backward()
+    assert logits.grad.sum(-1).abs().max() < 2e-7
+    assert (logits.grad.abs().sum(-1) > 1e-3).all()
+
+
+def test_the_classifiers_logits_have_nothing_in_common():
+    model = small(classifier_hidden=12)
+    with torch.no_grad():
+        model.classifier[-1].weight.add_(500.0)
+        model.classifier[-1].bias.sub_(500.0)
+    logits = model.classify(torch.rand(9, 4, generator=generator("cpu", "z")))
+    assert logits.sum(-1).abs().max() < 1e-3
+    assert logits.std() > 1e-2
+
+
 def test_functionals_average_over_the_draws():
     objective, rng = Objective(small().eval()), generator("cpu", "x")
     x, y = torch.rand(6, 16, generator=rng), torch.tensor([0, 1, 2, 0, 1, 2])
