@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from rayfe.config import RunConfig, Start
 from rayfe.records import Point
+from rayfe.rows import number
 from rayfe.surface.stencil import neighbours
 from rayfe.surface.stepper import ROUNDING
 from rayfe.trajectory.processes import process_of
@@ -27,6 +28,8 @@ RENEWED = 3
 """The same for a renewed model, besides its own training: two neighbours in the last quarter of it, and two or three rounds."""
 MOVED = 1.0
 """Models trained by moves beyond the chart in each step of a transfer, about (MNIST 0-4 to 5-9: 12 in 13 steps)."""
+AGAIN = 0.4
+"""Part of the way that a walk which came back goes a third time, about (MNIST to lam = 3.5 and 7.7: 10 of 27 steps)."""
 ROUNDS = 2
 """Rounds of a step's training with a tolerance of equilibrium: the second tells that F has come to rest. On MNIST few steps took more."""
 COPIES = 11
@@ -121,14 +124,14 @@ def plan_of(config: RunConfig, start: Start, sizes: Sizes) -> Plan:
 
 
 def walk_steps(config: RunConfig, start: Start) -> int:
-    """Steps from the start to the end at the lengths that the stepper may use, and all of them once more on the way back; with a
-    leap only those before and after it."""
+    """Steps from the start to the end at the lengths that the stepper may use, all of them once more on the way back and AGAIN of
+    them there again; with a leap only those before it on the way there."""
     there = steps_of(config, way_of(config, start))
     if not config.both_ways:
         return there
-    if config.renewal.leap and config.renewal.every is not None:
-        return min(config.steps, steps_of(config, min(config.renewal.every, way_of(config, start))) + there)
-    return min(config.steps, 2 * there)
+    leaps = config.renewal.leap and config.renewal.every is not None
+    first = steps_of(config, min(number(config.renewal.every), way_of(config, start))) if leaps else there
+    return min(config.steps, first + there + math.ceil(AGAIN * there))
 
 
 def steps_of(config: RunConfig, way: float) -> int:

@@ -17,7 +17,7 @@ from rayfe.records import StepRecord
 from rayfe.surface.stepper import ROUNDING, STOPS
 from rayfe.trajectory.processes import process_of
 from rayfe.trajectory.seek import reached
-from rayfe.trajectory.ways import MET, current_way, part_done
+from rayfe.trajectory.ways import MET, RETURNED, current_way, part_done
 
 COLUMNS = ("step", "lam", "gamma", "R", "D", "C/C0-1 %", "val acc %", "elapsed", "left", "now")
 
@@ -107,7 +107,12 @@ def _end(accepted: Sequence[StepRecord], config: RunConfig) -> str | None:
     if not _has_process(config, accepted[0]):
         return None
     end, last = current_way(config, accepted).ended, accepted[-1]
-    names = {"lam_end": f"lam_end {config.lam_end:g}", "t_end": "t 1", MET: f"met its way there at lam {last.lam:.3g}"}
+    names = {
+        "lam_end": f"lam_end {config.lam_end:g}",
+        "t_end": "t 1",
+        MET: f"no longer lower at lam {last.lam:.3g}, the third time",
+        RETURNED: f"lam_end {config.lam_end:g}, the second time",
+    }
     return names.get(end, end) if end else None
 
 

@@ -120,38 +120,42 @@ distance from equilibrium: a small number is no proof, analysis/polish.py measur
 
 
 def there_and_back(view: RunView) -> Verdict | None:
-    """How much lower the way back was than the way there, and whether they met."""
+    """How much lower later ways were than those before them, and whether the last one is no longer lower."""
     if not view.config.both_ways:
         return None
     meaning = (
-        "Branches of the surface cross and are entered from one side, and a lag has the opposite sign on the way back. Of two models "
-        "at one lam the lower one counts: large differences say that one way alone would not have been at equilibrium. A large one at "
-        "the last lam says that they have not met: the walk is not over, or its start lies above the better branch."
+        "Branches of the surface cross and are entered from one side, and a lag has the opposite sign on the way back. Of all models "
+        "at one lam the lowest counts: large differences say that one way alone would not have been at equilibrium. A large one at "
+        "the last lam says that the ways have not met: the walk is not over, or its start lies above the better branch."
     )
     texts, met = [], True
     for name, walk in view.rows.groupby("trajectory", sort=True):
         steps = accepted_steps(walk)
-        there = way_there(steps)
-        pairs = steps.iloc[len(there) :].merge(there.drop_duplicates("lam", keep="last"), on="lam", suffixes=("", "_there"))
-        if not len(pairs):
+        lower, lam = _lower_than_before(steps), numbers(steps, "lam")
+        again = np.flatnonzero(np.isfinite(lower) & (np.arange(len(steps)) >= len(way_there(steps))))
+        if not len(again):
             continue
-        F = numbers(pairs, "F_there")
-        bound = (
-            numbers(pairs, "R")
-            + numbers(pairs, "lam") * numbers(pairs, "D")
-            + numbers(pairs, "gamma_there") * numbers(pairs, "C")
-        )
-        lower = 100.0 * (1.0 - bound / F)
-        best, last = int(lower.argmax()), pairs.iloc[-1]
-        met &= bool(lower[-1] <= EXCESS_PERCENT)
-        most = f"up to {lower[best]:.2g} % (lam {pairs['lam'].iloc[best]:.3g}), and by {lower[-1]:.2g} % at lam {last['lam']:.3g}, the last"
+        best, last = again[lower[again].argmax()], again[-1]
+        met &= bool(lower[last] <= EXCESS_PERCENT)
+        most = f"up to {lower[best]:.2g} % (lam {lam[best]:.3g}), and by {lower[last]:.2g} % at lam {lam[last]:.3g}, the last"
         found = f"F was lower by {most}" if lower[best] > 0.0 else "F was nowhere lower"
-        texts.append(f"{name}: on the way back {found}, of {len(pairs)} lam that it passed both ways")
+        texts.append(f"{name}: where it went over the same lam again {found}, of {len(again)}")
     if not texts:
-        return Verdict(
-            name="There and back", state="not measured", text="No walk has passed a lam both ways yet.", meaning=meaning
-        )
+        return Verdict(name="There and back", state="not measured", text="No walk has passed a lam twice yet.", meaning=meaning)
     return Verdict(name="There and back", state="holds" if met else "look", text="; ".join(texts) + ".", meaning=meaning)
+
+
+def _lower_than_before(steps: pd.DataFrame) -> np.ndarray:
+    """By how much per cent of F each step is lower than the lowest earlier one at the same lam, both at the multipliers of the last
+    of those, (N,); NaN where there is none."""
+    R, D, C, lam, gamma = (numbers(steps, name) for name in ("R", "D", "C", "lam", "gamma"))
+    lower = np.full(len(steps), np.nan)
+    for step in range(len(steps)):
+        before = np.flatnonzero(lam[:step] == lam[step])
+        if len(before):
+            J = R + lam[step] * D + gamma[before[-1]] * C
+            lower[step] = 100.0 * (1.0 - J[step] / J[before].min())
+    return lower
 
 
 def variational(view: RunView) -> Verdict | None:

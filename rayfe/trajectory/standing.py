@@ -32,7 +32,7 @@ class Standing(Trajectory):
 
     def _renewal_is_due(self) -> bool:
         every, start = self._config.renewal.every, self.accepted[0]
-        if every is None or self._config.process != "iso-classification" or self._way.back:
+        if every is None or self._config.process != "iso-classification" or self._way.over_again:
             return False
         tried = history.renewals(self._rows)
         return abs(math.log(self.accepted[-1].lam / (tried[-1] if tried else start.lam))) >= every - 1e-9

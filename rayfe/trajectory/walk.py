@@ -100,8 +100,8 @@ class Walk(Standing):
 
     @property
     def _length(self) -> float:
-        """Of the next step: what the last attempt found; on the way back, at first, as far as the next lam of the way there."""
-        if self._way.back and self._rows[-1].accepted:
+        """Of the next step: what the last attempt found; back and there again, at first, as far as the next lam of the ways before."""
+        if self._way.over_again and self._rows[-1].accepted:
             return self._config.step_length
         return self._rows[-1].next_step_length or self._config.step_length
 
@@ -141,7 +141,7 @@ class Walk(Standing):
         """theta_k + r (theta_k - theta_{k-1}), r the ratio of step lengths, at most 1: it removes the steady lag."""
         assert self._state is not None
         previous, last = unpack(self._carry, "previous"), self.accepted[-1].step_length
-        turned = self._way.back and len(self._way.rows) == 1  # the last step led the other way
+        turned = self._way.over_again and len(self._way.rows) == 1  # the last step led the other way
         if not (self._config.predictor and previous and last) or turned:
             return self._state
         return along(self._state, slope(self._state, previous, 1.0), min(1.0, length / last))
