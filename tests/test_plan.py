@@ -48,8 +48,8 @@ def test_steps_follow_the_lengths_of_the_stepper() -> None:
     walk = dataclasses.replace(leaps, renewal=RenewalConfig(every=0.6))
     start = next(iter(walk.trajectories().values()))
     assert walk_steps(dataclasses.replace(walk, both_ways=False), start) == 27  # log(7.7 / 0.25) / 0.13 = 26.4
-    assert walk_steps(walk, start) == 54
-    assert walk_steps(leaps, start) == 7 + 27  # the steps before the leap, and the way back
+    assert walk_steps(walk, start) == 27 + 27 + 11
+    assert walk_steps(leaps, start) == 7 + 27 + 11  # the steps before the leap, the way back and part of it there again
     transfer = PRESETS["transfer"]["fig5-quick"]()
     start = next(iter(transfer.trajectories().values()))
     assert walk_steps(transfer, start) == 13  # 0.001 doubled up to 0.128, then 0.15

@@ -37,7 +37,7 @@ class RunConfig:
     """Starts: multipliers of the classification loss C."""
     seed: tuple[int, ...] = (0,)
     """Seeds of initial weights, batches and noise."""
-    steps: int = 60
+    steps: int = 100
     """At most this many accepted steps after the start."""
     out: str | None = None
     """Run directory, a local path or any fsspec URI; runs/PRESET without it."""

@@ -123,7 +123,7 @@ def test_a_leap_takes_the_walk_to_its_end_in_one_go_and_the_way_back_is_on_the_b
     rows, end = walk(tmp_path, backend, both_ways=True, renewal=LEAP)
     C0 = A.C(0.25, 4.0)
     (landed,) = (row for row in rows[1:] if row.step_length == 0.0)
-    before, after = rows[: rows.index(landed)], rows[rows.index(landed) + 1 :]
+    before, after, again = rows[: rows.index(landed)], rows[rows.index(landed) + 1 : -2], rows[-2:]
     ratio = (3.5 / before[-1].lam) ** (1 / LEAP.leap)
     assert all(row.accepted for row in rows)
     assert backend.annealed == pytest.approx([before[-1].lam * ratio**power for power in (1, 2, 3, 3)])
@@ -132,7 +132,8 @@ def test_a_leap_takes_the_walk_to_its_end_in_one_go_and_the_way_back_is_on_the_b
     assert landed.gamma == pytest.approx(Branches.BETTER.gamma_on_iso_c(3.5, C0), rel=1e-2)
     assert [row.lam for row in after] == sorted((row.lam for row in after), reverse=True)
     assert all(math.log(row.lam / later.lam) < 0.131 for row, later in zip([landed, *after], after, strict=False))
-    assert end == "returned" and after[-1].lam == 0.25
+    assert end == "met" and after[-1].lam == 0.25
+    assert [row.lam for row in again] == [row.lam for row in reversed(after[-3:-1])]  # no lower than on the way back
     for row in rows:
         assert row.C == pytest.approx(C0, rel=5e-3)
 
