@@ -15,6 +15,7 @@ from rich.text import Text
 from rayfe.config import RunConfig, UsageError
 from rayfe.records import StepRecord
 from rayfe.surface.stepper import ROUNDING, STOPS
+from rayfe.trajectory.history import last_training_is_due
 from rayfe.trajectory.processes import process_of
 from rayfe.trajectory.seek import reached
 from rayfe.trajectory.ways import MET, RETURNED, current_way, part_done
@@ -64,7 +65,8 @@ def standing(rows: Sequence[StepRecord], config: RunConfig) -> str:
     accepted = [row for row in rows if row.accepted]
     if not accepted:
         return "first equilibrium rejected"
-    if end := _end(accepted, config):
+    end = _end(accepted, config)
+    if end and not last_training_is_due(rows, config):
         return f"ended: {end}"
     if accepted[-1].step >= config.steps:
         return f"ended: {config.steps} steps"

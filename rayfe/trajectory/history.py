@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rayfe.config import RunConfig
 from rayfe.records import Outcome, StepRecord
 
 SLOWER = 0.5
@@ -36,6 +37,13 @@ def renewals(rows: Sequence[StepRecord]) -> list[float]:
     given_up = {row.step - 1: accepted[row.step - 1] for row in rows if _renewal(row)}
     kept = {row.step: row.lam for row in _accepted(rows) if row.step_length == 0.0}
     return [lam for _, lam in sorted((given_up | kept).items())]
+
+
+def last_training_is_due(rows: Sequence[StepRecord], config: RunConfig) -> bool:
+    """Whether a transfer that has arrived trains once more where it is; it is tried once."""
+    arrived = _accepted(rows)[-1]
+    tried = arrived.step_length == 0.0 or rows[-1].step > arrived.step
+    return config.moves_data and config.path.last_epochs > 0 and not tried
 
 
 def _accepted(rows: Sequence[StepRecord]) -> list[StepRecord]:

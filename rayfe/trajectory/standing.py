@@ -76,11 +76,6 @@ class Standing(Trajectory):
 
     # --- the last training of a transfer ------------------------------------------------------------------------------
 
-    def _last_training_is_due(self, arrived: StepRecord) -> bool:
-        """Whether a transfer that has `arrived` trains once more; it is tried once."""
-        tried = arrived.step_length == 0.0 or self._rows[-1].step > arrived.step
-        return self._config.moves_data and self._config.path.last_epochs > 0 and not tried
-
     def _last_training(self) -> Steps:
         """Anneal the model where it is, then take a step of no length there."""
         last, config, here = self.accepted[-1], self._config, self._here

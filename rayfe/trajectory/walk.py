@@ -42,7 +42,7 @@ class Walk(Standing):
 
     def _end(self, accepted: Sequence[StepRecord]) -> str | None:
         ended = current_way(self._config, accepted).ended
-        return None if ended and self._last_training_is_due(accepted[-1]) else ended
+        return None if history.last_training_is_due(self._rows, self._config) else ended
 
     def attempt(self) -> Steps:
         if not self.accepted:

@@ -7,7 +7,8 @@ import pytest
 
 from analytic_walks import SURFACE, transfer
 from rayfe.backend.analytic import AnalyticBackend
-from rayfe.config import PathConfig
+from rayfe.config import PathConfig, RunConfig
+from rayfe.progress import standing
 from rayfe.records import EquilibrateRequest, Outcome, Point
 from rayfe.store import load_rows
 from rayfe.surface.process import SingularResponse
@@ -152,7 +153,9 @@ LAST = PathConfig(last_epochs=5.0)
 
 
 @pytest.mark.parametrize(
-    "way", [CONSTANT, {"process": "geodesic", "k": 2.0, "step_length": 0.1}], ids=["constant-rate", "geodesic"]
+    "way",
+    [CONSTANT, {"process": "geodesic", "k": 2.0, "stencil": "paper", "step_length": 0.1}],
+    ids=["constant-rate", "geodesic"],
 )
 def test_a_last_training_makes_good_what_steps_lag(tmp_path, way):
     backend = AnalyticBackend(SURFACE, lag=0.5)
@@ -161,6 +164,9 @@ def test_a_last_training_makes_good_what_steps_lag(tmp_path, way):
     assert (end, also) == ("t_end", "t_end")
     assert [row.F for row in more[:-1]] == [row.F for row in rows]
     arrived, last = more[-2:]
+    config = RunConfig(lam=(2.0,), gamma=(8.0,), steps=200, path=LAST, **way)
+    assert standing(more[:-1], config) == f"at step {arrived.step} of at most 200"
+    assert standing(more, config) == "ended: t 1"
     assert (last.accepted, last.t, last.step_length, last.step) == (True, 1.0, 0.0, arrived.step + 1)
     assert last.C == pytest.approx(more[0].C, rel=2e-3)
     target = SURFACE.at(1.0)
