@@ -74,7 +74,8 @@ def retrace(
     been = [rows[0], dataclasses.replace(way[-1], step_length=0.0, next_step_length=None)]
     found = []
     for target in reversed(way[:-1]):
-        leg = dataclasses.replace(config, lam_end=target.lam, renewal=RenewalConfig(), time_budget=None, steps=10**6)
+        once = dataclasses.replace(config, both_ways=False, renewal=RenewalConfig(), time_budget=None, steps=10**6)
+        leg = dataclasses.replace(once, lam_end=target.lam)
         walk = Walk(leg, start, been, state=state, carry=carry)
         while walk.finished is None:
             commit = attempted(walk, backend)

@@ -19,15 +19,18 @@ def accepted_steps(walk: pd.DataFrame) -> pd.DataFrame:
 
 
 def counted_steps(rows: pd.DataFrame) -> pd.DataFrame:
-    """The accepted rows of walks that count: of several at one lam, as after a renewal or on a way back, the one whose F is lowest
-    at the multipliers of the last. Of other processes than iso-classification all accepted rows count."""
-    accepted = rows[rows["accepted"].astype(bool)]
-    walks = accepted[accepted["process"] == "iso-classification"].sort_values("step", kind="stable")
+    """The accepted rows that count: of several of a walk at one lam, as after a renewal or on a later way, the one whose F is lowest
+    at the multipliers of the last; of a transfer that trained once more where it arrived, that last training. Of other processes
+    all accepted rows count."""
+    accepted = rows[rows["accepted"].astype(bool)].sort_values("step", kind="stable")
+    walks = accepted[accepted["process"] == "iso-classification"]
     by_lam = [walks["trajectory"], walks["lam"]]
     gamma = walks.groupby(by_lam)["gamma"].transform("last")
     height = (walks["R"] + walks["lam"] * walks["D"] + gamma * walks["C"]).astype(float)
     lowest = height.groupby(by_lam).idxmin()
-    return accepted[~accepted.index.isin(walks.index) | accepted.index.isin(lowest)]
+    others = accepted[~accepted.index.isin(walks.index)]
+    trained_on = others.groupby("trajectory")["step_length"].shift(-1) == 0.0
+    return rows[rows.index.isin(lowest) | rows.index.isin(others.index[~trained_on])]
 
 
 def between_leaps(steps: pd.DataFrame) -> pd.DataFrame:

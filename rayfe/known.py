@@ -9,7 +9,7 @@ import posixpath
 from collections.abc import Mapping
 from typing import Any
 
-from rayfe.config import RunConfig, require
+from rayfe.config import RunConfig, require, stored_identity
 from rayfe.files import CorruptFile
 from rayfe.store import Store
 from rayfe.trajectory.envelope import Bounding
@@ -55,6 +55,7 @@ def known_digest(config: RunConfig, manifest: Mapping[str, Any]) -> str | None:
 
 def _defining(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """What makes F the same function: model, data path and training images."""
-    fields: dict[str, Any] = manifest["identity"]
+    fields = stored_identity(manifest)
     held_out = {"data.control_share": fields["data.control_share"]} if fields.get("hold") == "control" else {}
-    return held_out | {name: value for name, value in fields.items() if name.startswith(("model.", "path."))}
+    of = ("model.",) if fields["path.target"] is None else ("model.", "path.")
+    return held_out | {name: value for name, value in fields.items() if name.startswith(of) and name != "path.last_epochs"}

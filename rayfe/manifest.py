@@ -59,8 +59,13 @@ def manifest_of(job: str, preset: str, argv: list[str], config: RunConfig, data:
 
 
 def digest_of(manifest: Mapping[str, Any]) -> str:
-    """Eight letters that tell runs with other rows apart: by configuration, data and code of the user's own."""
-    defining = [manifest[name] for name in ("job", "identity", "data_sha256", "code_sha256")]
+    """Eight letters that tell runs with other rows apart: by configuration, data and code of the user's own.
+
+    Fields that have their defaults do not count, so that a later version with more of them finds the same run.
+    """
+    usual = stored_identity({"identity": {}})
+    changed = {name: value for name, value in manifest["identity"].items() if usual[name] != value}
+    defining = [manifest["job"], changed, manifest["data_sha256"], manifest["code_sha256"]]
     if manifest["known_sha256"] is not None:
         defining.append(manifest["known_sha256"])
     return hashlib.sha256(json.dumps(defining, sort_keys=True).encode()).hexdigest()[:8]

@@ -58,7 +58,7 @@ class Plan:
     """Of one trajectory, and of the run's memory and disk in bytes."""
 
     steps: int
-    """Accepted steps after the start, at most; renewals are steps, too."""
+    """Accepted steps after the start, about; renewals are steps, too. Without a third way at most."""
     trainings: int
     """Models trained: replicas of all equilibrations."""
     requests: int
@@ -92,8 +92,8 @@ def plan_of(config: RunConfig, start: Start, sizes: Sizes) -> Plan:
             trainings += 1 + ARRIVAL
         if config.moves_data and config.settle:
             epochs, trainings = epochs + MOVED * steps * config.equilibration.epochs, trainings + round(MOVED * steps)
-        if config.moves_data and config.path.last_epochs:
-            steps, trainings = steps + 1, trainings + 1 + stencil
+        if config.moves_data and config.path.last_epochs and steps < config.steps:
+            steps, trainings, refreshes = steps + 1, trainings + 1 + stencil, refreshes + 1
             epochs += config.path.last_epochs + stencil * config.equilibration.epochs
         cycles = max(1, config.renewal.leap)
         epochs += renewals * ((cycles + 0.5) * config.renewal.epochs + RENEWED * config.equilibration.epochs)

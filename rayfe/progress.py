@@ -74,13 +74,14 @@ def standing(rows: Sequence[StepRecord], config: RunConfig) -> str:
 
 
 def seconds_left(rows: Sequence[StepRecord], config: RunConfig) -> float | None:
-    """Estimated seconds to the end, from the way and the steps made; None before the first step.
+    """Estimated seconds to the end, from the way and the steps made; None before the first step, and while a transfer that has
+    arrived trains once more.
 
     A trajectory ends where its way does or its steps are used up, whichever is nearer. The first
     equilibrium is not part of the pace.
     """
     accepted = [row for row in rows if row.accepted]
-    if len(accepted) < 2:
+    if len(accepted) < 2 or (_end(accepted, config) and last_training_is_due(rows, config)):
         return None
     start, last = accepted[0], accepted[-1]
     done = min(1.0, max(way_done(accepted, config), last.step / config.steps))

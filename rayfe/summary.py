@@ -103,11 +103,13 @@ def _line(name: Hashable, walk: pd.DataFrame, tolerance: float, floor: float) ->
 
 
 def way_there(steps: pd.DataFrame) -> pd.DataFrame:
-    """The steps of a walk in lam up to where it turned, of others all."""
+    """The steps of a walk in lam up to where it turned first, renewals there included; of others all."""
     if steps.empty or steps["process"].iloc[0] != "iso-classification":
         return steps
     gone = np.abs(np.log(numbers(steps, "lam") / steps["lam"].iloc[0]))
-    return steps.iloc[: int(np.flatnonzero(gone == gone.max())[-1]) + 1]
+    at_end = gone == gone.max()
+    first = int(at_end.argmax())
+    return steps.iloc[: first + int(np.append(at_end[first:], False).argmin())]
 
 
 def _held_columns(steps: pd.DataFrame) -> dict[str, float]:

@@ -146,7 +146,7 @@ class InlineBackend(Backend):
             return partial(walk_rate if config.schedule == "paper" else constant_rate, maximum=part * config.learning_rate)
         begin, width = annealing.begin / annealing.epochs, (annealing.end - annealing.begin) / annealing.epochs
         initial, schedule = config.first_learning_rate, config.first_schedule
-        return lambda u: first_rate(begin + width * u, initial=initial, schedule=schedule)
+        return lambda u: first_rate(begin + width * u, initial=part * initial, schedule=schedule)
 
     def _probe(self, request: EquilibrateRequest, t: float, updates: int) -> Probe:
         """A fixed part of p(x, t): the first draws of a path's batches, from random numbers that every step shares."""

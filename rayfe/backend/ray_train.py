@@ -59,11 +59,12 @@ class TrainBackend(Relay):
 
 
 def is_long(request: EquilibrateRequest, config: RunConfig) -> bool:
-    """Whether it is a first equilibrium, or a stretch of a baseline: one model, trained by the first schedule."""
+    """Whether it is a first equilibrium, a transfer's last training or a stretch of a baseline: one model, trained by the first
+    schedule."""
     if request.annealing is None or len(request.replicas) != 1:
         return False
     (replica,) = request.replicas
-    return replica.weights is None or (config.method is not None and not replica.renewed)
+    return replica.weights is None or (not replica.renewed and (config.method is not None or config.moves_data))
 
 
 def name_of(request: EquilibrateRequest) -> str:

@@ -13,7 +13,7 @@ from rayfe.backend.base import Backend
 from rayfe.benchmark.methods import ConstrainedPath, Grid, Heuristic, WarmGrid
 from rayfe.benchmark.points import PointByPoint
 from rayfe.benchmark.settings import SCRATCH, WALKS, Settings, configured
-from rayfe.config import RunConfig, Start, UsageError, require, stored_identity
+from rayfe.config import RunConfig, Start, require, stored_identity
 from rayfe.records import Commit, StepRecord
 from rayfe.store import Store
 from rayfe.trajectory.base import Trajectory, WalkFailed
@@ -155,9 +155,12 @@ def _describe(store: Store, method: Mapping[str, object], run: Mapping[str, Any]
         store.create({**run, **method})
         return
     stored = store.read_config()
-    before = stored_identity(stored)
-    if any(before.get(name) != value for name, value in run["identity"].items()):
-        raise UsageError("out", store.url(), "holds a run of another configuration; use another --out")
+    try:
+        before = stored_identity(stored)
+    except (KeyError, TypeError, ValueError):  # of a version that wrote none
+        before = {}
+    alike = all(name in before and before[name] == value for name, value in run["identity"].items())
+    require(alike, "out", store.url(), "holds a run of another configuration; use another --out")
     names = {**{name: name for name in method}, "data_sha256": "data"}
     asked = {**run, **method}
     different = next((name for key, name in names.items() if stored.get(key) != asked[key]), None)

@@ -117,7 +117,8 @@ class StepRecord:
         "velocity in gamma that led here, per unit of log lam (walk) or of t (transfer)", default=None
     )
     step_length: float | None = column(
-        "length of the step that led here, in log lam (walk) or in t (transfer); 0 of renewals and leaps", default=None
+        "length of the step that led here, in log lam (walk) or in t (transfer); 0 of renewals, leaps and last trainings",
+        default=None,
     )
     next_step_length: float | None = column("length that the stepper proposes after this row", default=None)
     decrement: float | None = column("Newton decrement, F above the equilibrium nearby, nats; before the settle", default=None)

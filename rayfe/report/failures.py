@@ -21,8 +21,8 @@ REASONS: Mapping[str, str] = MappingProxyType(
         "nonfinite": "A number became infinite or undefined in training or in a reading; tried again at half the length and half "
         "the learning rate.",
         "not_nearer": "A step towards the wanted point did not come nearer; the next one moved half as far.",
-        "renewal": "A model with renewed weights would not be lower further on, or did not reach the wanted C, so the walk kept its own. "
-        "Nothing was lost but its time.",
+        "renewal": "A model with renewed weights would not be lower further on, or did not reach the wanted C, so the walk kept its own; "
+        "or a transfer's last training raised F. Nothing was lost but its time.",
     }
 )
 ENDS: Mapping[str, str] = MappingProxyType(

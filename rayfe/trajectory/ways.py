@@ -10,6 +10,7 @@ way there: go some steps further than what is needed.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,7 +28,8 @@ TIMES = 2
 MET, RETURNED = "met", "returned"
 """How the way back ends: it became the higher one, or it is back at the start's lam; and how the way there again does: it is no
 longer lower, or it is at lam_end."""
-WAYS = 3
+THERE, BACK, AGAIN = range(3)
+"""The ways, in order."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,13 +44,13 @@ class Way:
     """Accepted rows of the ways before it, that row included."""
     end: float | None = None
     """lam at which it ends in any case; None: the process knows."""
-    number: int = 0
-    """0: there, 1: back, 2: there again."""
+    number: int = THERE
+    """THERE, BACK or AGAIN."""
 
     @property
     def over_again(self) -> bool:
         """Whether it goes over lam that an earlier way went over."""
-        return self.number > 0
+        return self.number != THERE
 
     @property
     def ended(self) -> str | None:
@@ -57,17 +59,19 @@ class Way:
             return self.process.ended([Point(lam=row.lam, gamma=row.gamma, t=row.t) for row in self.rows])
         if self.rows[-1].lam == self.end:
             return RETURNED
-        over = [self._is_over(row) for row in self.rows[1:]]
-        return MET if len(over) >= TIMES and all(over[-TIMES:]) else None
+        compared = (over for row in reversed(self.rows[1:]) if (over := self._is_over(row)) is not None)
+        last = list(itertools.islice(compared, TIMES))
+        return MET if len(last) == TIMES and all(last) else None
 
-    def _is_over(self, row: StepRecord) -> bool:
-        """Whether the ways before have a lower model at the same lam; on the way there again, whether theirs is no higher."""
+    def _is_over(self, row: StepRecord) -> bool | None:
+        """Whether the ways before have a lower model at the same lam; on the way there again, whether theirs is no higher. None where
+        they have no model."""
         before = [other for other in self.before if other.lam == row.lam]
         if not before:
-            return False
+            return None
         point = Point(lam=row.lam, gamma=before[-1].gamma, t=row.t)
         lowest = min(bound(other, point) for other in before)
-        return bound(row, point) > (1.0 + (DIFFERENT if self.number == 1 else -DIFFERENT)) * lowest
+        return bound(row, point) > (1.0 + (DIFFERENT if self.number == BACK else -DIFFERENT)) * lowest
 
 
 def current_way(config: RunConfig, accepted: Sequence[StepRecord]) -> Way:
@@ -81,10 +85,10 @@ def current_way(config: RunConfig, accepted: Sequence[StepRecord]) -> Way:
     if not config.both_ways or turned is None:
         return there
     for place in range(turned + 1, len(accepted)):
-        back = _over_again(accepted[: place + 1], turned, end=accepted[0].lam, number=1)
+        back = _over_again(accepted[: place + 1], turned, end=accepted[0].lam, number=BACK)
         if back.ended:
-            return _over_again(accepted, place, end=config.lam_end, number=2)
-    return _over_again(accepted, turned, end=accepted[0].lam, number=1)
+            return _over_again(accepted, place, end=config.lam_end, number=AGAIN)
+    return _over_again(accepted, turned, end=accepted[0].lam, number=BACK)
 
 
 def _over_again(accepted: Sequence[StepRecord], turned: int, *, end: float, number: int) -> Way:
@@ -105,6 +109,6 @@ def part_done(config: RunConfig, accepted: Sequence[StepRecord]) -> float | None
     if not config.both_ways:
         return 1.0 - left / whole
     way = current_way(config, accepted)
-    if way.number == 2 and way.ended:
+    if way.number == AGAIN and way.ended:
         return 1.0
-    return (way.number + (left / whole if way.number == 1 else 1.0 - left / whole)) / WAYS
+    return (way.number + (left / whole if way.number == BACK else 1.0 - left / whole)) / (AGAIN + 1)

@@ -135,11 +135,12 @@ def test_a_diverging_equilibration_is_an_outcome(digits, optimizer):
     assert answer.weights == ()
 
 
-def test_a_part_of_the_rate_is_that_of_a_training_with_a_smaller_one(backend, started, digits):
-    half = InlineBackend(
-        small_config(learning_rate=0.5 * small_config().equilibration.learning_rate), digits, dtype=torch.float64
-    )
-    request = EquilibrateRequest(key=KEY, replicas=stencil(started.weights[0])[:1])
+@pytest.mark.parametrize("annealing", [None, WHOLE], ids=["step", "annealed"])
+def test_a_part_of_the_rate_is_that_of_a_training_with_a_smaller_one(backend, started, digits, annealing):
+    name = "first_learning_rate" if annealing else "learning_rate"
+    smaller = small_config(**{name: 0.5 * getattr(small_config().equilibration, name)})
+    half = InlineBackend(smaller, digits, dtype=torch.float64)
+    request = EquilibrateRequest(key=KEY, replicas=stencil(started.weights[0])[:1], annealing=annealing)
     slower = backend.equilibrate(dataclasses.replace(request, rate=0.5)).weights[0]
     whole, smaller = (one.equilibrate(request).weights[0] for one in (backend, half))
     assert all(np.array_equal(slower[name], smaller[name]) for name in slower)

@@ -7,10 +7,12 @@ import pytest
 
 from analytic_walks import SURFACE, transfer
 from rayfe.backend.analytic import AnalyticBackend
-from rayfe.config import PathConfig, RunConfig
+from rayfe.config import PathConfig, RunConfig, UsageError
+from rayfe.frames import counted_steps
 from rayfe.progress import standing
 from rayfe.records import EquilibrateRequest, Outcome, Point
 from rayfe.store import load_rows
+from rayfe.summary import envelope_excess
 from rayfe.surface.process import SingularResponse
 from rayfe.surface.transfer import Geodesic
 
@@ -172,6 +174,9 @@ def test_a_last_training_makes_good_what_steps_lag(tmp_path, way):
     target = SURFACE.at(1.0)
     above = [row.F - target.F(row.lam, row.gamma) for row in (arrived, last)]
     assert above[1] < 0.3 * above[0]
+    frame = pd.DataFrame([dataclasses.asdict(row) for row in more])
+    assert counted_steps(frame)["step"].tolist() == [row.step for row in more if row is not arrived]
+    assert envelope_excess(frame).loc[counted_steps(frame).index].max() < 1e-4
 
 
 class LastDiverges(AnalyticBackend):
@@ -179,6 +184,36 @@ class LastDiverges(AnalyticBackend):
         answer = super().equilibrate(request)
         last = request.annealing is not None and request.replicas[0].point.t == 1.0
         return dataclasses.replace(answer, outcome=Outcome.NONFINITE, weights=()) if last else answer
+
+
+class LastIsHigher(AnalyticBackend):
+    """What is read after the last training is 1 % higher than the surface."""
+
+    def measure(self, request):
+        answer = super().measure(request)
+        if request.key.step != 11:
+            return answer
+        return dataclasses.replace(answer, readings=tuple(dataclasses.replace(r, R=r.R + 0.01 * r.F) for r in answer.readings))
+
+
+def test_a_last_training_that_ends_higher_is_not_kept(tmp_path):
+    rows, end = transfer(tmp_path, LastIsHigher(SURFACE), **CONSTANT, path=LAST)
+    assert end == "t_end"
+    assert [(row.step, row.accepted, row.reason) for row in rows[-2:]] == [(10, True, None), (11, False, "renewal")]
+
+
+def test_a_transfer_that_was_interrupted_before_its_last_training_ends_with_the_same_rows(tmp_path):
+    whole, _ = transfer(tmp_path / "whole", AnalyticBackend(SURFACE, lag=0.5), **CONSTANT, path=LAST)
+    part, end = transfer(tmp_path / "parts", AnalyticBackend(SURFACE, lag=0.5), **CONSTANT, path=LAST, steps=10)
+    assert (end, part[-1].t) == ("steps", 1.0)
+    rest, end = transfer(tmp_path / "parts", AnalyticBackend(SURFACE, lag=0.5), **CONSTANT, path=LAST)
+    assert end == "t_end"
+    assert [dataclasses.replace(row, seconds=0.0) for row in rest] == [dataclasses.replace(row, seconds=0.0) for row in whole]
+
+
+def test_walks_on_fixed_data_have_no_last_training():
+    with pytest.raises(UsageError, match="path.last_epochs"):
+        RunConfig(path=LAST)
 
 
 def test_a_last_training_that_diverges_is_tried_once_and_leaves_the_model_that_arrived(tmp_path):

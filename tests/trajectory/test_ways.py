@@ -13,7 +13,8 @@ from rayfe.config import RenewalConfig, RunConfig, UsageError
 from rayfe.errors import error_bars
 from rayfe.frames import counted_steps
 from rayfe.progress import seconds_left, standing, way_done
-from rayfe.records import EquilibrateRequest
+from rayfe.records import EquilibrateRequest, Outcome
+from rayfe.summary import summarize, way_there
 from rayfe.trajectory.ways import MET, RETURNED, current_way
 
 
@@ -146,6 +147,36 @@ def test_the_way_there_again_goes_as_far_as_it_is_lower_and_holds_C(tmp_path):
         assert row.C == pytest.approx(A.C(0.25, 4.0), rel=5e-3)
     counted = counted_steps(pd.DataFrame([dataclasses.asdict(row) for row in rows]))
     assert set(counted["step"]) >= {row.step for row, best in zip(again, lower, strict=True) if best}
+
+
+def test_a_way_there_again_may_go_to_the_end_and_summary_and_verdict_know_where_the_walk_turned(tmp_path):
+    class Best(BestFromBelow):
+        UP_TO = math.inf
+
+    rows, end = walk(tmp_path, Best(A), both_ways=True)
+    there, back, again = ways(rows[: [row.lam for row in rows].index(3.5) + 1])
+    assert end == RETURNED and rows[-1].lam == 3.5
+    frame = pd.DataFrame([dataclasses.asdict(row) for row in rows])
+    assert len(way_there(frame)) == len(there) and not back and not again
+    assert summarize(frame, 0.005)["gamma_end"].item() == there[-1].gamma
+
+
+def test_rejected_full_steps_do_not_keep_a_way_from_ending(tmp_path):
+    class OnlyHalfSteps(AnalyticBackend):
+        """Every other step, a full one, diverges after the walk has come back, so that it comes to a lam of before by the next."""
+
+        came_back = False
+
+        def equilibrate(self, request: EquilibrateRequest):
+            answer = super().equilibrate(request)
+            self.__dict__["came_back"] = self.came_back or (request.key.step > 35 and request.replicas[0].point.lam == 0.25)
+            fails = self.came_back and request.key.attempt == 0 and request.key.step % 2 == 0
+            return dataclasses.replace(answer, outcome=Outcome.NONFINITE, weights=()) if fails else answer
+
+    rows, end = walk(tmp_path, OnlyHalfSteps(A), both_ways=True)
+    again = ways(rows)[2]
+    assert any(row.reason == "nonfinite" for row in rows)
+    assert end == MET and again[-1].lam < 0.5
 
 
 def test_progress_counts_all_ways(tmp_path):
