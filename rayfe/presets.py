@@ -28,7 +28,7 @@ def mnist_quick() -> RunConfig:
 
 
 def mnist_walk() -> RunConfig:
-    """Two starts of Fig. 2 by a leap to twice lam = 3.5 and back, near equilibrium: more epochs, at the start and at every step.
+    """Two starts of Fig. 2 by a leap to twice lam = 3.5, back and there again, near equilibrium: more epochs everywhere.
 
     The leap lands with too little rate, which the first steps back make good: they are beyond Fig. 2. 2e-4 nats of C are 0.02 % of F
     at gamma = 15, where the start's C is so small that the draws of z are 0.2 % of it.

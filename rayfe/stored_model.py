@@ -66,7 +66,7 @@ def find_row(store: Store, trajectory: str, step: int | None, at: Mapping[str, f
     """The accepted row of `step`, or the one whose columns are nearest to `at` among those with stored weights.
 
     Distances in several columns add up, each in units of the column's range along the trajectory. Of rows that are as near, such
-    as those of both ways at one lam, it is the one whose F is lowest.
+    as those of several ways at one lam, it is the one whose F is lowest.
 
     Raises:
         ValueError: no such trajectory, step or column, or neither or both of `step` and `at` were given.

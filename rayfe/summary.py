@@ -60,7 +60,7 @@ def summarize(rows: pd.DataFrame, tolerance: float, floor: float = 0.0) -> pd.Da
     at the step where it is largest in size, signed, with its standard error; `drift_ok` the equivalence test
     over all accepted steps after the start (None if there is none, or C is not held) with `tolerance`, or with `floor` nats where
     they are more; `attainable_percent` is the smallest tolerance at which steps without drift would pass. `excess_percent` is the largest
-    `envelope_excess` of the steps that count in per cent of F. A walk there and back has its end where it turned. Trajectories
+    `envelope_excess` of the steps that count in per cent of F. A walk that came back has its end where it turned. Trajectories
     without an accepted row have null numbers.
     """
     if rows.empty:

@@ -43,7 +43,7 @@ class Settings:
 LABELS: Mapping[str, str] = MappingProxyType(
     {
         "rayfe": "rayfe",
-        "rayfe-leap": "rayfe, by a leap and back",
+        "rayfe-leap": "rayfe, by a leap",
         "rayfe-there": "rayfe, one way",
         "rayfe-plain": "rayfe, one way, without renewal",
         "paper": "paper's recipe",
@@ -67,8 +67,8 @@ WALKS = ("rayfe", "rayfe-leap", "rayfe-there", "rayfe-plain", "paper", "paper-se
 LEAP = RenewalConfig(every=0.9, leap=4)
 """Of the preset mnist-walk."""
 BEYOND, LEAPT_BEYOND = 3, 6
-"""Steps that a walk there and back goes beyond the end of the curve, where it would have the lag of the way there only; a leap lands
-further off the surface."""
+"""Steps that a walk which comes back goes beyond the end of the curve, where it would have the lag of the way there only; a leap
+lands further off the surface."""
 ANNEALED_ADAM = ("variant-a", "variant-b", "variant-c", "variant-c2", "variant-d")
 """rayfe's own variants that train as the alternatives do."""
 

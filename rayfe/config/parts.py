@@ -188,8 +188,8 @@ class RenewalConfig:
     epochs: float = 12.0
     """Epochs of its training by the schedule and rate of the first equilibrium."""
     leap: int = 0
-    """So many renewals one after the other, at lam in equal ratios, take a walk there and back to lam_end where its first renewal
-    would be due, with nothing in between. 0: it walks there."""
+    """So many renewals one after the other, at lam in equal ratios, take a walk that will come back to lam_end where its first
+    renewal would be due, with nothing in between. 0: it walks there."""
 
     def __post_init__(self) -> None:
         if self.every is not None:
