@@ -23,6 +23,8 @@ BY_CONTENT = frozenset({"data.root", "known_runs"})
 
 OF_BASELINES = frozenset({"method_epochs", "method_interval"})
 """Fields that only baselines read."""
+OF_TRANSFERS = frozenset({"path.last_epochs"})
+"""Fields that baselines have, but do not read."""
 
 
 def flat(config: object, prefix: str = "") -> dict[str, Any]:
@@ -60,7 +62,7 @@ def from_flat(fields: Mapping[str, Any]) -> RunConfig:
 
 def identity(config: RunConfig) -> dict[str, Any]:
     """The fields that define a trajectory's rows, by dotted name."""
-    unread = FREE | BY_CONTENT | (OF_BASELINES if config.method is None else frozenset())
+    unread = FREE | BY_CONTENT | (OF_BASELINES if config.method is None else OF_TRANSFERS)
     still = config.path.target is None  # reads nothing else of the path
     return {
         name: value for name, value in flat(config).items() if name not in unread and not (still and name.startswith("path."))
