@@ -46,6 +46,8 @@ def check_job(job: str, config: RunConfig) -> None:
     require((config.method is not None) == (job == "baseline"), "method", config.method or "(nothing)", fix)
     if job != "baseline":
         require((config.process not in TRANSFERS) == (job == "isoc"), "process", config.process, fix)
+    last = config.path.last_epochs
+    require(job != "isoc" or not last, "path.last_epochs", last, "is for jobs/transfer.py, leave it away")
 
 
 def split_preset(job: str, argv: list[str]) -> tuple[str, list[str]]:

@@ -87,6 +87,8 @@ def test_a_stopped_baseline_goes_on_to_the_same_rows(tmp_path: Path) -> None:
         ("isoc", ["digits-smoke", "--path.target", "digits:5-9"], "--path.target digits:5-9"),
         ("isoc", ["digits-smoke", "--method", "scratch"], "--method scratch"),
         ("isoc", ["digits-smoke", "--process", "constant-rate"], "--process constant-rate"),
+        ("isoc", ["digits-smoke", "--path.last-epochs", "5"], "--path.last-epochs 5.0: is for jobs/transfer.py"),
+        ("transfer", ["fig5-quick", "--path.last-epochs", "-1"], "--path.last-epochs -1.0"),
         ("transfer", ["fig5-quick", "--method", "joint"], "--method joint"),
         ("transfer", ["fig5-quick", "--process", "iso-classification"], "--process iso-classification"),
         ("transfer", ["fig5-quick", "--path.target", "None"], "--path.target"),

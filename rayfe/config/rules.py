@@ -169,10 +169,6 @@ def _check_steps(config: RunConfig) -> None:
         config.renewal.leap,
         "needs --both-ways and --renewal.every; 0 goes there in steps",
     )
-    last = config.path.last_epochs
-    require(
-        not last or config.moves_data or config.method is not None, "path.last_epochs", last, "is for transfers, leave it away"
-    )
     growth = config.step_growth
     require(math.isfinite(growth) and growth >= 1, "step_growth", growth, "must be at least 1")
     require(not config.moves_data or config.step_length <= 1, "step_length", config.step_length, "must be at most 1 in t")

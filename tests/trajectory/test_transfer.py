@@ -7,7 +7,7 @@ import pytest
 
 from analytic_walks import SURFACE, transfer
 from rayfe.backend.analytic import AnalyticBackend
-from rayfe.config import PathConfig, RunConfig, UsageError
+from rayfe.config import PathConfig, RunConfig
 from rayfe.frames import counted_steps
 from rayfe.progress import standing
 from rayfe.records import EquilibrateRequest, Outcome, Point
@@ -151,7 +151,7 @@ def test_n_steps_and_then_more_equal_all_steps_at_once(tmp_path, stop_at):
 # --- the last training ------------------------------------------------------------------------------------------------
 
 CONSTANT = {"process": "constant-rate", "lam_dot": -1.0, "stencil": "iso", "step_length": 0.1}
-LAST = PathConfig(last_epochs=5.0)
+LAST = PathConfig(target="digits", last_epochs=5.0)
 
 
 @pytest.mark.parametrize(
@@ -209,11 +209,6 @@ def test_a_transfer_that_was_interrupted_before_its_last_training_ends_with_the_
     rest, end = transfer(tmp_path / "parts", AnalyticBackend(SURFACE, lag=0.5), **CONSTANT, path=LAST)
     assert end == "t_end"
     assert [dataclasses.replace(row, seconds=0.0) for row in rest] == [dataclasses.replace(row, seconds=0.0) for row in whole]
-
-
-def test_walks_on_fixed_data_have_no_last_training():
-    with pytest.raises(UsageError, match="path.last_epochs"):
-        RunConfig(path=LAST)
 
 
 def test_a_last_training_that_diverges_is_tried_once_and_leaves_the_model_that_arrived(tmp_path):
