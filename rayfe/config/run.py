@@ -120,8 +120,8 @@ class RunConfig:
     """Order of the prediction of the multipliers without settles: 1, the paper's Euler steps; 2, with the response of the step
     before as well. A settled walk goes by the way that its last steps went."""
     tolerance: float = 0.005
-    """Largest |C / C0 - 1| of an accepted step, two standard errors included, or three of them where they leave less (only with
-    settle)."""
+    """Largest |C / C0 - 1| of an accepted step, two standard errors included; where they leave less, what the draws of z may do
+    (4.25 of them). Only with settle."""
     tolerance_floor: float = 1e-5
     """The same in nats for a small C0: |C - C0| may be this large whatever C0 is."""
     time_budget: float | None = None

@@ -17,10 +17,10 @@ from rayfe.trajectory.chart import Aims
 
 ONE_STEP = 1.645
 """Standard errors that the equivalence test of one step needs: z at 5 %."""
-LIKELY = 4.0
+LIKELY = 6.0
 """Standard errors that the draws may well put a whole walk off by: they are the same at every step."""
 HEADROOM = 5.0
-"""Standard errors of C in a tolerance that draws hardly ever break: two are kept for the test, three are rare."""
+"""Standard errors of C in a tolerance that draws hardly ever break."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

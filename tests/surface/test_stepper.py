@@ -16,8 +16,8 @@ from rayfe.surface.stepper import judge
         (0.021, 0.0, False),
         (0.017, 0.001, True),  # 2 % less two errors
         (-0.019, 0.001, False),
-        (0.014, 0.005, True),  # three errors: settles have draws of their own
-        (0.016, 0.005, False),
+        (0.021, 0.005, True),  # three errors of both: settles have draws of their own
+        (0.022, 0.005, False),
         (0.06, 0.03, True),  # nothing can be told apart
         (math.nan, 0.0, False),
     ],
