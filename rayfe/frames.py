@@ -41,6 +41,15 @@ def between_leaps(steps: pd.DataFrame) -> pd.DataFrame:
     return steps.reset_index(drop=True).reindex(np.insert(np.arange(len(steps)), leapt, -1))
 
 
+def way_in_D(steps: pd.DataFrame) -> float:
+    """The largest |D - D0| of the accepted rows of one trajectory, squared pixel units: what a geodesic's line is measured in.
+
+    Its two ends may lie near each other, and the way between them need not.
+    """
+    D = numbers(steps, "D")
+    return float(np.abs(D - D[0]).max()) if len(D) else 0.0
+
+
 def held_loss(steps: pd.DataFrame) -> np.ndarray:
     """C on the split on which it is held: the control split where it was read, else the training split."""
     control = numbers(steps, "control_C")

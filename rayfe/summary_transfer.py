@@ -14,14 +14,14 @@ from rich.table import Table
 from rich.text import Text
 
 from rayfe.config import RunConfig
-from rayfe.frames import accepted_steps, drift, is_equivalent, numbers
+from rayfe.frames import accepted_steps, drift, is_equivalent, numbers, way_in_D
 from rayfe.summary import BASELINES, NO_STOP, OVERFIT_RATIO, found_stop, print_summary, summarize
 from rayfe.surface.stepper import relative_tolerance
 
 LATE = 0.05
 """t from which a bend of the line is reported apart: before it, new classes make F_t steep."""
 LARGEST_BEND = 5.0
-"""Per cent of |D1 - D0| by which a geodesic may miss its line."""
+"""Per cent of the largest |D - D0| by which a geodesic may miss its line."""
 SHORT_LINE = 3.0
 """Per cent of D by which the ends of a geodesic's line differ at least where its slope is worth following."""
 
@@ -32,7 +32,7 @@ def summarize_transfers(rows: pd.DataFrame, tolerance: float, floor: float = 0.0
     `drift_percent` is C / C_target - 1 where it is largest in size, with its standard error, and `drift_ok` the
     equivalence test over all steps (transfers), with `floor` nats where they are more than `tolerance`. For a baseline step 0,
     the source's model on the target, counts too.
-    `bend_percent` is the largest |line_miss| in per cent of |D_end - D_start|, `late_bend_percent` that from t = 0.05 on,
+    `bend_percent` is the largest |line_miss| in per cent of the largest |D - D0|, `late_bend_percent` that from t = 0.05 on,
     each with its standard error; `closure_lam` and `closure_gamma` what a geodesic with k from its end points has at t = 1
     divided by what the target's own model has. Null where it does not apply.
     """
@@ -89,10 +89,10 @@ def _ends(steps: pd.DataFrame) -> dict[str, float]:
 def _bend(steps: pd.DataFrame) -> dict[str, float]:
     names = ("bend_percent", "bend_se_percent", "late_bend_percent", "late_bend_se_percent", "closure_lam", "closure_gamma")
     line = dict.fromkeys(names, float("nan"))
-    D, t = numbers(steps, "D"), numbers(steps, "t")
-    if len(steps) < 2 or D[-1] == D[0]:
+    t, way = numbers(steps, "t"), way_in_D(steps)
+    if not way:
         return line
-    miss, error = (100.0 * numbers(steps, name) / abs(D[-1] - D[0]) for name in ("line_miss", "line_miss_se"))
+    miss, error = (100.0 * numbers(steps, name) / way for name in ("line_miss", "line_miss_se"))
     for name, part in (("bend", t >= 0.0), ("late_bend", t >= LATE)):
         if np.isfinite(miss[part]).any():
             worst = int(np.nanargmax(np.abs(miss[part])))
@@ -119,7 +119,7 @@ def verdict(line: dict[str, Any]) -> str:
     text = f"{arrived}; {held}; validation accuracy at least {_percent(line['val_accuracy_least'])}, {on_target}"
     if not np.isnan(line["bend_percent"]):
         late = f" ({_bent(line, 'late_bend')} from t = {LATE:g} on)" if not np.isnan(line["late_bend_percent"]) else ""
-        text += f"; off its line by up to {_bent(line, 'bend')} % of |D1 - D0|{late}"
+        text += f"; off its line by up to {_bent(line, 'bend')} % of the largest |D - D0|{late}"
     if not np.isnan(line["closure_lam"]):
         text += f"; at t = 1 lam is {line['closure_lam']:.3f} and gamma {line['closure_gamma']:.3f} of the target's own"
     return text
@@ -146,7 +146,7 @@ def warnings(line: dict[str, Any]) -> list[str]:
         apart = f"differ by only {line['ends_apart_percent']:.1f} % in D, little more than two trainings do"
         found.append(f"the ends of the line {apart}: k = {line['k']:.2g} is mostly chance, give --k")
     if line["late_bend_percent"] > LARGEST_BEND:
-        found.append(f"the line is bent: D - D0 - k (R - R0) reaches {line['late_bend_percent']:.1f} % of |D1 - D0|")
+        found.append(f"the line is bent: D - D0 - k (R - R0) reaches {line['late_bend_percent']:.1f} % of the largest |D - D0|")
     return found
 
 

@@ -49,7 +49,7 @@ def finetune(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
 def test_a_transfer_that_arrived_is_summed_up_by_its_numbers(transfer: pd.DataFrame) -> None:
     (first, _) = summarize_transfers(transfer, 0.005).to_dict("records")
     walk = transfer[(transfer.trajectory == first["trajectory"]) & transfer.accepted]
-    way = abs(walk.D.iloc[-1] - walk.D.iloc[0])
+    way = (walk.D - walk.D.iloc[0]).abs().max()
     off = (walk.C / walk.C_target - 1).iloc[1:]
     assert first["t_end"] == 1.0
     assert first["bend_percent"] == pytest.approx(100 * walk.line_miss.abs().max() / way)
@@ -96,7 +96,7 @@ def test_a_baseline_has_no_line_and_no_test(finetune: pd.DataFrame) -> None:
 def test_a_bend_has_its_error_and_k_from_the_user_no_closure(transfer: pd.DataFrame) -> None:
     (line, _) = summarize_transfers(transfer, 0.005).to_dict("records")
     walk = transfer[(transfer.trajectory == line["trajectory"]) & transfer.accepted]
-    way = abs(walk.D.iloc[-1] - walk.D.iloc[0])
+    way = (walk.D - walk.D.iloc[0]).abs().max()
     worst = walk.line_miss.abs().idxmax()
     assert line["bend_se_percent"] == pytest.approx(100 * walk.line_miss_se[worst] / way)
     given = transfer.assign(end_gamma=np.nan, end_R=np.nan, end_D=np.nan)

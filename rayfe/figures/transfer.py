@@ -21,7 +21,7 @@ from rayfe.config import TRANSFERS
 from rayfe.figures.drawing import GREY, Draw, Walk, draw_band, error_bars, finish, new_axes, new_panels, step_axis, walks_of
 from rayfe.figures.methods import draw_baselines
 from rayfe.figures.walks import free_energy_of_equilibration
-from rayfe.frames import drift, numbers
+from rayfe.frames import drift, numbers, way_in_D
 from rayfe.summary import BASELINES
 from rayfe.summary_transfer import LARGEST_BEND
 
@@ -91,18 +91,18 @@ def multipliers_in_t(rows: pd.DataFrame) -> Figure:
 def constraint_in_t(rows: pd.DataFrame, tolerance: float | None = None) -> Figure:
     """C / C_target - 1 against t with the band +- `tolerance` (a fraction); below it, for geodesics, `line_miss`.
 
-    `line_miss` is in per cent of |D_last - D_first|, dashed where a summary warns.
+    `line_miss` is in per cent of the largest |D - D0|, dashed where a summary warns.
     """
     walks = _named(walks_of(rows))
     lined = [walk for walk in walks if len(walk.steps) > 1 and np.isfinite(numbers(walk.steps, "line_miss")).any()]
-    labels = ("C / C_target - 1 (%)", "off the line (% of |D1 - D0|)")
+    labels = ("C / C_target - 1 (%)", "off the line (% of largest |D - D0|)")
     figure, panels = new_panels(POSITION, labels if lined else labels[:1])
     for walk in walks:
         held = drift(walk.steps, numbers(walk.steps, "C_target"))
         _with_band(panels[0], walk, 100.0 * held["drift"].to_numpy(), 100.0 * held["drift_se"].to_numpy())
     for walk in lined:
-        D, miss, error = (numbers(walk.steps, name) for name in ("D", "line_miss", "line_miss_se"))
-        if way := abs(D[-1] - D[0]):
+        miss, error = (numbers(walk.steps, name) for name in ("line_miss", "line_miss_se"))
+        if way := way_in_D(walk.steps):
             _with_band(panels[1], walk, 100.0 * miss / way, 100.0 * error / way)
     extra: list[Any] = []
     if walks and tolerance is not None:

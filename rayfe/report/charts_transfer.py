@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from rayfe.figures.drawing import GREY
+from rayfe.frames import way_in_D
 from rayfe.report.charts import accuracy, constraint, equilibration, free_energy, loss, where
 from rayfe.report.plots import Chart, Series, axes, band, bars, has, line, mark, series_of, tolerance_band, values
 from rayfe.report.surface import path_in_t
@@ -86,17 +87,16 @@ def multipliers_in_t(series: Sequence[Series]) -> Chart:
 
 
 def off_the_line(series: Sequence[Series]) -> Chart:
-    """D - D0 - k (R - R0) of geodesics in per cent of |D1 - D0|."""
+    """D - D0 - k (R - R0) of geodesics in per cent of the largest |D - D0|."""
     data: list[dict[str, Any]] = []
     for one in (one for one in series if has([one], "line_miss") and len(one.steps) > 1):
-        D = one.of("D")
-        if way := abs(D[-1] - D[0]):
+        if way := way_in_D(one.steps):
             miss, error = 100.0 * one.of("line_miss") / way, 100.0 * one.of("line_miss_se") / way
             data += [band(one, one.of("t"), miss, error), line(one, one.of("t"), miss)]
     return Chart(
         name="line",
         title="Off the geodesic's line",
-        caption=f"D - D0 - k (R - R0) in per cent of |D1 - D0|. Grey: {LARGEST_BEND:g} %, beyond which a summary warns.",
+        caption=f"D - D0 - k (R - R0) in per cent of the largest |D - D0|. Grey: {LARGEST_BEND:g} %, beyond which a summary warns.",
         data=data,
         layout=axes(POSITION, "off the line (%)", shapes=tolerance_band(LARGEST_BEND)),
     )
