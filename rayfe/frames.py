@@ -29,8 +29,9 @@ def counted_steps(rows: pd.DataFrame) -> pd.DataFrame:
     height = (walks["R"] + walks["lam"] * walks["D"] + gamma * walks["C"]).astype(float)
     lowest = height.groupby(by_lam).idxmin()
     others = accepted[~accepted.index.isin(walks.index)]
-    trained_on = others.groupby("trajectory")["step_length"].shift(-1) == 0.0
-    return rows[rows.index.isin(lowest) | rows.index.isin(others.index[~trained_on])]
+    if len(others):
+        others = others[others.groupby("trajectory")["step_length"].shift(-1) != 0.0]
+    return rows[rows.index.isin(lowest) | rows.index.isin(others.index)]
 
 
 def between_leaps(steps: pd.DataFrame) -> pd.DataFrame:

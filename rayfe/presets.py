@@ -28,7 +28,7 @@ def mnist_quick() -> RunConfig:
 
 
 def mnist_walk() -> RunConfig:
-    """Two starts of Fig. 2 by a leap to twice lam = 3.5, back and there again, near equilibrium: more epochs everywhere.
+    """Two starts of Fig. 2 by a leap to lam = 7.7, six steps beyond 3.5, back and there again, near equilibrium.
 
     The leap lands with too little rate, which the first steps back make good: they are beyond Fig. 2. 2e-4 nats of C are 0.02 % of F
     at gamma = 15, where the start's C is so small that the draws of z are 0.2 % of it.
@@ -201,7 +201,7 @@ NEAR = EquilibrationConfig(
 )
 """What is nearest to equilibrium for its examples on all of MNIST (docs/notebook.md)."""
 READ = MeasureConfig(decoder_draws=1, statistics_size=20_000, response_size=10_000)
-"""Of 60,000 images D needs no second draw, batch-norm's statistics a third (F is 0.03 % higher so) and a response a sixth."""
+"""Of 60,000 images D needs no second draw, batch-norm's statistics a third (F is 0.02 % higher so) and a response a sixth."""
 PAPER = EquilibrationConfig(first_epochs=120, first_schedule="step", second_moment_decay=0.999)
 """The paper's first equilibrium and walk (sec. 5.1)."""
 RESNET = ModelConfig(name="resnet", width=64, latent=64, classifier_hidden=0)

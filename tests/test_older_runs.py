@@ -67,6 +67,6 @@ def test_options_of_a_later_version_do_not_rename_a_run() -> None:
 
 def test_a_benchmarks_folder_without_an_identity_is_refused_in_one_line(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    store.create({"method": "nupi"})
+    store.create({"method": "nupi", "data_sha256": "d"})
     with pytest.raises(UsageError, match="another configuration"):
         _describe(store, {"method": "nupi"}, {"identity": identity(RunConfig()), "data_sha256": "d"})

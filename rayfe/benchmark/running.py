@@ -155,13 +155,13 @@ def _describe(store: Store, method: Mapping[str, object], run: Mapping[str, Any]
         store.create({**run, **method})
         return
     stored = store.read_config()
+    names = {**{name: name for name in method}, "data_sha256": "data"}
+    asked = {**run, **method}
+    different = next((name for key, name in names.items() if stored.get(key) != asked[key]), None)
     try:
         before = stored_identity(stored)
     except (KeyError, TypeError, ValueError):  # of a version that wrote none
         before = {}
     alike = all(name in before and before[name] == value for name, value in run["identity"].items())
-    require(alike, "out", store.url(), "holds a run of another configuration; use another --out")
-    names = {**{name: name for name in method}, "data_sha256": "data"}
-    asked = {**run, **method}
-    different = next((name for key, name in names.items() if stored.get(key) != asked[key]), None)
+    different = different or (None if alike else "configuration")
     require(different is None, "out", store.url(), f"holds a run of another {different}; use another --out")

@@ -86,11 +86,12 @@ class Reference:
 
 
 def reference(rows: pd.DataFrame, more: pd.DataFrame | None = None) -> Reference:
-    """The reference of pooled rows; gamma is that of rayfe's own longest run, or of all accepted rows without one."""
+    """The reference of pooled rows; gamma is that of rayfe's own longest run, there in steps or by a leap, or of all accepted rows
+    without one."""
     start = rows[rows["method"] == "start"].iloc[0]
     models = pd.concat([rows, more] if more is not None else [rows])[["R", "D", "C"]].dropna().astype(float)
     own = rows[rows["accepted"].astype(bool)]
-    walks = own[own["method"] == "rayfe"]
+    walks = next((found for method in ("rayfe", "rayfe-leap") if len(found := own[own["method"] == method])), own[:0])
     if len(walks):
         longest = walks[walks["budget"] == walks["budget"].max()]
         own = pd.concat([longest[longest["step"] == 0], points(longest)])

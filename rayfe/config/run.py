@@ -82,8 +82,8 @@ class RunConfig:
     both_ways: bool = False
     """Whether iso-classification turns round at lam_end and goes back over the same lam, to where the way there has lower F twice
     in succession, or to the start's, and from there up again as long as that is lower still: of all models at one lam the lowest
-    one counts. Near lam_end there is only the way there: go three steps further than you need. A run that arrived may be sent
-    back."""
+    one counts. Near lam_end there is only the way there: go three steps further than you need, six after a
+    leap. A run that arrived may be sent back."""
     k: float | None = None
     """Slope dD/dR of the geodesic; without it, from a model of the target alone at the same C."""
     lam_dot: float = 0.0

@@ -1,4 +1,4 @@
-"""What steps and renewals of a walk have in common: the way it is on, what it holds, and how a new model is judged by that."""
+"""What all steps of a walk have in common, those of no length too: its way, what it holds, and how a new model is judged by that."""
 
 from __future__ import annotations
 
