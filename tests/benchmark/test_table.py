@@ -52,6 +52,13 @@ def test_equilibria_have_no_excess_and_no_drift():
     assert (line["examples"], line["seconds"], line["points"], line["complete"]) == (4e6, 10.0, 40, True)
 
 
+@pytest.mark.parametrize("own", ["rayfe", "rayfe-leap"])
+def test_gamma_is_that_of_rayfes_own_run_whatever_others_follow(own):
+    other = on_surface(LAM).assign(gamma=1.0)
+    rows = pd.concat([START, run(own, on_surface(LAM), examples=1e6), run("warm-grid", other, examples=1e6)], ignore_index=True)
+    np.testing.assert_allclose(reference(rows).gamma_at(LAM), on_surface(LAM)["gamma"], rtol=1e-9)
+
+
 def test_excess_is_that_of_F_against_the_lowest_of_all_methods():
     worse = on_surface(LAM)
     worse["R"] += 0.02 * (worse.R + worse.lam * worse.D + worse.gamma * worse.C)
