@@ -41,7 +41,7 @@ def data() -> PathData:
     return PathData(kind="still", source=load(CONFIG.data))
 
 
-def test_first_equilibria_and_baselines_are_long_and_nothing_else() -> None:
+def test_first_equilibria_baselines_and_last_trainings_are_long_and_nothing_else() -> None:
     from rayfe.backend.ray_train import is_long
 
     trained = dataclasses.replace(NEW, weights={"w": np.zeros(1)})
@@ -49,6 +49,7 @@ def test_first_equilibria_and_baselines_are_long_and_nothing_else() -> None:
     baseline = dataclasses.replace(CONFIG, method="finetune", path=PathConfig(target="digits"))
     assert is_long(FIRST, CONFIG)
     assert is_long(stretch, baseline)
+    assert is_long(stretch, dataclasses.replace(baseline, method=None, process="constant-rate"))  # a transfer's last training
     assert not is_long(stretch, CONFIG)  # of a renewal
     assert not is_long(dataclasses.replace(FIRST, annealing=None), CONFIG)
     assert not is_long(dataclasses.replace(FIRST, replicas=(NEW, NEW)), CONFIG)
