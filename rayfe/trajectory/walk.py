@@ -24,16 +24,16 @@ from rayfe.trajectory.base import Steps, WalkFailed
 from rayfe.trajectory.endpoint import Endpoint, find_endpoint
 from rayfe.trajectory.envelope import Bounding, better_start
 from rayfe.trajectory.holding import remembered
+from rayfe.trajectory.in_place import InPlace
 from rayfe.trajectory.prediction import SPAN, predicted_velocity
 from rayfe.trajectory.processes import process_class, process_of
-from rayfe.trajectory.standing import Standing
 from rayfe.trajectory.start import start_equilibrium
 from rayfe.trajectory.step import Chart, take_step
 from rayfe.trajectory.ways import current_way
 from rayfe.weights import along, pack, slope, unpack, without
 
 
-class Walk(Standing):
+class Walk(InPlace):
     """A walk at constant classification loss from one start: (31), (30) or (38).
 
     What one step leaves for the next (`carry`): the tangents of the last stencil, the weights before the last step,

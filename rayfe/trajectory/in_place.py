@@ -20,7 +20,7 @@ RENEWAL_GAIN = 1e-3
 """Part of F by which a renewed model must be lower, half-way to the next renewal, and by which a last training may end higher."""
 
 
-class Standing(Judged):
+class InPlace(Judged):
     """What a walk does where it stands."""
 
     # --- renewals -----------------------------------------------------------------------------------------------------
