@@ -68,6 +68,10 @@ class SettleRequest:
     accuracy: float = 5e-4
     split: Split = Split.TRAIN
     """Whose examples are read; batch-norm statistics are those of the training split."""
+    draw_sets: int = 1
+    """Nested sets of `measure.head_draws` draws by which C is read: set k is the same however many there are."""
+    decoder_sets: int = 1
+    """The same for D, each of `measure.decoder_draws` draws."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,6 +101,10 @@ class MeasureRequest:
     """Read a fixed part of the examples only (`measure.response_size`); batch-norm statistics are as ever."""
     certify: bool = False
     """Read the certificate of every replica on a fixed part of the training split, too."""
+    draw_sets: int = 1
+    """Nested sets of `measure.head_draws` draws by which C is read: set k is the same however many there are."""
+    decoder_sets: int = 1
+    """The same for D, each of `measure.decoder_draws` draws."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
