@@ -49,6 +49,13 @@ def known_digest(config: RunConfig, manifest: Mapping[str, Any]) -> str | None:
         except (FileNotFoundError, CorruptFile, KeyError) as error:
             require(False, "known_runs", location, f"cannot be read ({error}); give folders of runs")
         require(alike, "known_runs", location, "has other data or another model; give runs of the same")
+        same = run.get("readings", 1) == manifest["readings"]
+        require(
+            same,
+            "known_runs",
+            location,
+            "has readings that are defined otherwise than this version's; give runs of this version",
+        )
     weights = [model.row.state_sha256 for model in known_models(config)]
     return hashlib.sha256(json.dumps(weights).encode()).hexdigest()
 

@@ -15,7 +15,7 @@ from typing import Any, Literal, NoReturn
 import numpy as np
 
 from rayfe import __version__
-from rayfe.config import RunConfig, UsageError, flat, from_flat, identity, require, stored_identity
+from rayfe.config import READINGS, RunConfig, UsageError, flat, from_flat, identity, require, stored_identity
 from rayfe.data.paths import PathData
 from rayfe.files import CorruptFile
 from rayfe.known import known_digest
@@ -41,6 +41,7 @@ def manifest_of(job: str, preset: str, argv: list[str], config: RunConfig, data:
         fields["path.target"] = same["path.target"] = _portable(config.path.target)
     manifest = {
         "rayfe": __version__,
+        "readings": READINGS,
         "job": job,
         "preset": preset,
         "command": shlex.join(["python", f"jobs/{job}.py", *_without_places(argv)]),
@@ -68,6 +69,8 @@ def digest_of(manifest: Mapping[str, Any]) -> str:
     defining = [manifest["job"], changed, manifest["data_sha256"], manifest["code_sha256"]]
     if manifest["known_sha256"] is not None:
         defining.append(manifest["known_sha256"])
+    if manifest["readings"] != 1:
+        defining.append(manifest["readings"])
     return hashlib.sha256(json.dumps(defining, sort_keys=True).encode()).hexdigest()[:8]
 
 
@@ -139,6 +142,8 @@ def stored_manifest(store: Store, manifest: Mapping[str, Any], config: RunConfig
     except (CorruptFile, KeyError, TypeError, ValueError) as error:
         raise UsageError("out", store.url(), f"its {CONFIG} cannot be read ({error}); use another --out") from error
     require(job == manifest["job"], "out", store.url(), f"holds a run of jobs/{job}.py; use another --out")
+    fix = "its readings are defined otherwise than this version's; it can be read and drawn, but to go on use another --out"
+    require(stored.get("readings", 1) == manifest["readings"], "out", store.url(), fix)
     before["replicas_per_evaluator"] = before["replicas_per_evaluator"] or ALL
     for name, value in manifest["identity"].items():
         if name not in before or before[name] != value:

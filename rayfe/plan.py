@@ -51,6 +51,8 @@ class Sizes:
     examples: int
     """All examples that lie in memory, both ends of a data path together."""
     parameters: int
+    head: float
+    """Cost of one draw of z through the classifier as a part of a forward pass."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,13 +101,16 @@ def plan_of(config: RunConfig, start: Start, sizes: Sizes) -> Plan:
         epochs += renewals * ((cycles + 0.5) * config.renewal.epochs + RENEWED * config.equilibration.epochs)
         trainings += renewals * (2 + cycles + RENEWED)
     settles = steps * SETTLES if config.settle and config.method is None else 0.0
-    reading = 0.5 * (2.0 + (1.0 if config.measure.decoder_draws == 2 else 1.0 / SECOND))
+    head = sizes.head * config.measure.head_draws
+    reading = head + 0.5 * (2.0 + (1.0 if config.measure.decoder_draws == 2 else 1.0 / SECOND))
     part, statistics = (
         min(size or sizes.read, sizes.read) for size in (config.measure.response_size, config.measure.statistics_size)
     )
     measured = (steps + 1) * (statistics + reading * (sizes.read + sizes.validation))
     decodes = config.process == "geodesic" or bool(config.seek)  # D is settled, too
-    measured += settles * (statistics + reading * sizes.read if decodes else 0.5 * (statistics + sizes.read))
+    measured += settles * (
+        statistics + reading * sizes.read if decodes else 0.5 * (statistics + sizes.read) + head * sizes.read
+    )
     measured += refreshes * (stencil * statistics + reading * (sizes.read + (stencil - 1) * part))
     share = config.measure.bound_share + config.measure.gradient_share
     measured += (steps + 1) * share * config.equilibration.epochs * sizes.train / FORWARD

@@ -54,8 +54,10 @@ def step_record(
         columns |= {prefix + name: getattr(reading, name) for prefix, name in READ[reading.split]}
         if reading.certificate is not None:
             columns |= {name: getattr(reading.certificate, name) for name in CERTIFICATE}
+        if reading.split is Split.TRAIN:
+            columns |= {"read_size": reading.size, "statistics_size": reading.statistics_size}
     if response is not None:
-        columns |= {name: getattr(response, name) for name in RESPONSE}
+        columns |= {name: getattr(response, name) for name in RESPONSE} | {"response_size": response.size}
     if velocity is not None:
         columns |= {"lam_dot": velocity.lam, "gamma_dot": velocity.gamma}
     return StepRecord(
@@ -94,6 +96,7 @@ def reading_records(key: StepKey, readings: Iterable[Reading], *, first: bool) -
             R_se=reading.R_se,
             D_se=reading.D_se,
             C_se=reading.C_se,
+            size=reading.size,
         )
         for reading in readings
     )
@@ -108,6 +111,7 @@ def response_in(row: StepRecord) -> Response:
         D_lam=row.D_lam,
         C_lam_se=number(row.C_lam_se),
         C_gamma_se=number(row.C_gamma_se),
+        size=row.response_size,
         F_t=row.F_t,
         D_t=row.D_t,
         C_t=row.C_t,

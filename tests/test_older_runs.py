@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+import rayfe
 from rayfe.benchmark.running import _describe
-from rayfe.config import PathConfig, RunConfig, UsageError, identity
+from rayfe.config import READINGS, PathConfig, RunConfig, UsageError, identity
 from rayfe.known import known_digest
 from rayfe.manifest import digest_of, stored_config, stored_manifest
 from rayfe.store import Store
@@ -20,10 +21,10 @@ WALK, TRANSFER = RESULTS / "mnist-walk", RESULTS / "transfer-mnist" / "geodesic-
 
 
 def manifest(config: RunConfig, run: dict[str, Any]) -> dict[str, Any]:
-    """Of a run by this version with the same data and code."""
+    """Of a run with the same data, code and definition of readings, and options of this version."""
     same = json.loads(json.dumps(identity(config)))
     kept = {name: run.get(name) for name in ("job", "data_sha256", "known_sha256", "config")}
-    return kept | {"identity": same, "code_sha256": {}}
+    return kept | {"identity": same, "code_sha256": {}, "readings": run.get("readings", 1)}
 
 
 @pytest.mark.parametrize("place", [WALK, TRANSFER], ids=["walk", "transfer"])
@@ -36,6 +37,19 @@ def test_a_stored_run_is_continued_by_this_version_and_refused_with_other_option
     other = dataclasses.replace(config, refresh=config.refresh + 1)
     with pytest.raises(UsageError, match="--refresh"):
         stored_manifest(store, manifest(other, run), other)
+
+
+@pytest.mark.parametrize("place", [WALK, TRANSFER], ids=["walk", "transfer"])
+def test_a_run_whose_readings_are_defined_otherwise_is_read_but_not_continued(place: Path) -> None:
+    store = Store(place)
+    run, config = stored_config(store)
+    now = manifest(config, run) | {"readings": READINGS}
+    with pytest.raises(UsageError, match="readings are defined otherwise .* use another --out"):
+        stored_manifest(store, now, config)
+    told = dataclasses.replace(config, known_runs=(str(place),))
+    with pytest.raises(UsageError, match="readings that are defined otherwise"):
+        known_digest(told, now)
+    assert rayfe.load_run(place)["accepted"].any()
 
 
 @pytest.mark.parametrize("place", [WALK, TRANSFER], ids=["walk", "transfer"])
@@ -57,7 +71,7 @@ def test_the_path_of_walks_that_have_none_is_no_part_of_them() -> None:
 
 
 def test_options_of_a_later_version_do_not_rename_a_run() -> None:
-    run: dict[str, Any] = {"job": "isoc", "data_sha256": "d", "code_sha256": {}, "known_sha256": None}
+    run: dict[str, Any] = {"job": "isoc", "data_sha256": "d", "code_sha256": {}, "known_sha256": None, "readings": 2}
     config = RunConfig(refresh=3)
     fields = identity(config)
     fewer = {name: value for name, value in fields.items() if name not in ("implicit.damping", "predictor")}

@@ -19,11 +19,12 @@ from rayfe.data.examples import Dataset
 from rayfe.data.paths import PathData, examples_of
 from rayfe.equilibrate.certify import certify
 from rayfe.equilibrate.implicit import PRODUCT_COST, Curvature, derivatives, draw_parts
-from rayfe.equilibrate.measure import FORWARD, read, read_draws, reading_cost, recompute_statistics, slope_in_t
+from rayfe.equilibrate.measure import FORWARD, Effort, head_share, read, read_draws, slope_in_t
 from rayfe.equilibrate.replicas import Replicas, load_weights, weights_of
 from rayfe.equilibrate.replicas import make_replicas as make_here
 from rayfe.equilibrate.schedule import constant_rate, first_rate, walk_rate
 from rayfe.equilibrate.settle import find_shift, settled_weights
+from rayfe.equilibrate.statistics import BatchNorm, recompute_statistics
 from rayfe.equilibrate.train import Keeper, Probe, train
 from rayfe.model.objective import draw_noise, training_cost
 from rayfe.model.protocol import Representation, build, input_shape
@@ -82,6 +83,8 @@ class InlineBackend(Backend):
         self._response = self._part(config.measure.response_size) or self._paths
         whole, size = self._paths[Split.TRAIN], config.measure.statistics_size
         self._statistics = whole if size is None else whole.thinned(size)
+        example = whole.present(0.0)[0].examples(slice(0, 1), 0.0).x
+        self._head = head_share(self._model(None, seed=0).eval(), example)
 
     def _part(self, size: int | None) -> dict[Split, DevicePath] | None:
         """Fixed parts of the splits that steer; None for all of them."""
@@ -174,8 +177,9 @@ class InlineBackend(Backend):
     # --- settle and measure -------------------------------------------------------------------------------------------
 
     def settle(self, request: SettleRequest) -> Settled:
-        config, t = self._config.measure, request.point.t
+        config, t, keys = self._config.measure, request.point.t, self._keys(request.key.seed, request.split, "settle")
         decode = any(held.D for held in request.held)
+        effort = Effort(draw_sets=request.draw_sets, decoder_sets=request.decoder_sets, decode=decode)
         cost = 0.0
 
         def functionals(paths: Mapping[Split, DevicePath], shift: np.ndarray) -> Functionals:
@@ -185,11 +189,10 @@ class InlineBackend(Backend):
             cost += self._recompute(model, statistics, request.key.seed, "settle", t, decode=decode)
             R = D = C = 0.0
             for stratum in paths[request.split].present(t):
-                rng = generator(self._device, request.key.seed, request.split, "settle", stratum.name)
-                mean = read_draws(model, stratum, t, config=config, rng=rng, decode=decode).mean
-                weights = stratum.weights(slice(None), t).double()
+                mean = read_draws(model, stratum, t, config=config, key=keys(stratum.name), effort=effort).mean
+                weights = stratum.weights(slice(None), t)
                 R, D, C = (old + float(new.double() @ weights) for old, new in zip((R, D, C), mean[:3], strict=True))
-                cost += reading_cost(len(stratum), config, decode=decode)
+                cost += effort.cost(len(stratum), config, self._head)
             return Functionals(R=R, D=D, C=C)
 
         quick = None if self._quick is None else partial(functionals, self._quick)
@@ -252,27 +255,50 @@ class InlineBackend(Backend):
         t = 1.0 if split is Split.TARGET else replica.point.t
         seed, purpose = request.key.seed, request.purpose
 
-        def rng(stratum: str) -> torch.Generator:
-            return generator(self._device, seed, split, purpose, stratum)
+        def rng(purpose_of_it: str) -> torch.Generator:
+            return generator(self._device, seed, split, purpose, purpose_of_it)
 
-        config = self._config.measure
-        reading = read(model, path, replica=replica.name, split=split, point=replica.point, t=t, config=config, rng=rng)
-        cost = sum(reading_cost(len(stratum), config) for stratum in path.present(t))
+        config, keys = self._config.measure, self._keys(seed, split, purpose)
+        effort = Effort(draw_sets=request.draw_sets, decoder_sets=request.decoder_sets)
+        reading = read(
+            model,
+            path,
+            replica=replica.name,
+            split=split,
+            point=replica.point,
+            t=t,
+            config=config,
+            key=keys,
+            effort=effort,
+        )
+        reading = dataclasses.replace(reading, statistics_size=self._statistics_size(model, replica.point.t))
+        cost = effort.cost(path.size(t), config, self._head)
         if request.slope_in_t and split is Split.TRAIN:
             part = path if config.slope_size is None else path.thinned(config.slope_size)
-            slope, more = slope_in_t(model, part, replica.point, config=config, rng=rng("slope in t"))
-            reading, cost = dataclasses.replace(reading, F_t=slope), cost + more
+            slope, more = slope_in_t(model, part, replica.point, config=config, key=keys, head=self._head)
+            reading, cost = dataclasses.replace(reading, F_t=slope, slope_size=part.size(replica.point.t)), cost + more
         if request.certify and split is Split.TRAIN:
             trained = self._config.equilibration.epochs * len(path)
-            found, more = certify(model, path, reading, config=config, trained=trained, rng=rng)
+            found, more = certify(
+                model, path, reading, config=config, trained=trained, key=self._keys(seed, split, "bound"), rng=rng
+            )
             reading, cost = dataclasses.replace(reading, certificate=found), cost + more
         return reading, cost
 
     def _recompute(
         self, model: Representation, path: DevicePath, seed: int, purpose: str, t: float, *, decode: bool = True
     ) -> float:
-        rng = generator(self._device, seed, "statistics", purpose)
-        return recompute_statistics(model, path, t, chunk=self._config.measure.chunk, rng=rng, decode=decode)
+        keys = self._keys(seed, "statistics", purpose)
+        return FORWARD * recompute_statistics(model, path, t, chunk=self._config.measure.chunk, key=keys, decode=decode)
+
+    def _statistics_size(self, model: Representation, t: float) -> int | None:
+        """Examples whose statistics the model's batch-norm layers have; None without such layers."""
+        return self._statistics.size(t) if any(isinstance(layer, BatchNorm) for layer in model.modules()) else None
+
+    @staticmethod
+    def _keys(*names: object) -> Callable[[str], int]:
+        """Keys of noise by the name of a stratum, or of what else it is for."""
+        return partial(derived_seed, *names)
 
     def _start(self, replica: Replica, key: StepKey, round: int = 0) -> Any:
         """The model that a replica's training starts from; its new weights are others in every `round`."""

@@ -9,7 +9,7 @@ from rayfe.benchmark.constrained import Looks, constrain
 from rayfe.benchmark.multipliers import make_rule
 from rayfe.benchmark.requests import Constrained, ConstrainRequest
 from rayfe.data.batches import generator
-from rayfe.equilibrate.measure import read_draws, reading_cost
+from rayfe.equilibrate.measure import Effort, read_draws
 from rayfe.equilibrate.optimizer import left_by, make_optimizer
 from rayfe.equilibrate.replicas import Replicas
 from rayfe.model.objective import training_cost
@@ -74,12 +74,12 @@ class BenchmarkBackend(InlineBackend):
         model, C = self._model(replicas.weights()[0], seed=0), 0.0
         path = self._paths[Split.TRAIN]
         cost.examples += self._recompute(model, self._statistics, key.seed, "settle", t, decode=False)
-        config = dataclasses.replace(self._config.measure, head_draws=HEAD_DRAWS)
+        config, effort = dataclasses.replace(self._config.measure, head_draws=HEAD_DRAWS), Effort(decode=False)
         for stratum in path.present(t):
-            rng = generator(self._device, key.seed, key.step, "look", stratum.name)
-            read = read_draws(model, stratum, t, config=config, rng=rng, decode=False).mean
-            C += float(read.C.double() @ stratum.weights(slice(None), t).double())
-            cost.examples += reading_cost(len(stratum), config, decode=False)
+            look = self._keys(key.seed, key.step, "look")(stratum.name)
+            read = read_draws(model, stratum, t, config=config, key=look, effort=effort).mean
+            C += float(read.C.double() @ stratum.weights(slice(None), t))
+            cost.examples += effort.cost(len(stratum), config, self._head)
         return C
 
 

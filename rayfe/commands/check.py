@@ -76,12 +76,16 @@ def sizes_of(config: RunConfig, data: PathData) -> Sizes:
     """Sizes of data and model."""
     import math
 
+    import torch
+
     from rayfe.data.paths import examples_of
+    from rayfe.equilibrate.measure import head_share
     from rayfe.model.protocol import build, input_shape
     from rayfe.records import Split
 
     ends = [end for end in (data.source, data.target) if end is not None]
-    model = build(config.model, input_shape=input_shape(config.model, data.input_shape), classes=data.classes)
+    shape = input_shape(config.model, data.input_shape)
+    model = build(config.model, input_shape=shape, classes=data.classes).eval()
     train = [len(examples_of(end, Split.TRAIN, config).y) for end in ends]
     each = len(ends) if data.kind == "displacement" else 1  # pairs of both ends
     return Sizes(
@@ -91,6 +95,7 @@ def sizes_of(config: RunConfig, data: PathData) -> Sizes:
         features=math.prod(data.input_shape),
         examples=sum(len(split.y) for end in ends for split in (end.train, end.validation)),
         parameters=sum(parameter.numel() for parameter in model.parameters()),
+        head=head_share(model, torch.zeros(1, *shape)),
     )
 
 

@@ -14,7 +14,7 @@ from rayfe.config.parts import (
     StencilConfig,
 )
 from rayfe.config.run import THREADING, RunConfig, Start
-from rayfe.config.stored import FREE, digest, flat, from_flat, identity, stored_identity
+from rayfe.config.stored import FREE, READINGS, digest, flat, from_flat, identity, stored_identity
 
 __all__ = [
     "DataConfig",
@@ -25,6 +25,7 @@ __all__ = [
     "ModelConfig",
     "PROCESSES",
     "PathConfig",
+    "READINGS",
     "RenewalConfig",
     "RunConfig",
     "Start",

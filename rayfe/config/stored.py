@@ -21,6 +21,10 @@ FREE = frozenset(
 BY_CONTENT = frozenset({"data.root", "known_runs"})
 """Fields that say where things are, which may move: run.json has digests of what is there."""
 
+READINGS = 2
+"""How R, D and C are read; rows of one run have one definition. 1: batch-norm statistics of consecutive chunks, noise and parts by the
+place of an example; 2: statistics of the population, noise and parts by its number."""
+
 OF_BASELINES = frozenset({"method_epochs", "method_interval"})
 """Fields that only baselines read."""
 OF_TRANSFERS = frozenset({"path.last_epochs"})

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from rayfe.config import UsageError, require
-from rayfe.data.examples import Dataset, Examples, rank_in_class
+from rayfe.data.examples import Dataset, Examples, chance, share_of_class
 
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 
@@ -27,7 +27,7 @@ def dataset(
     `x` holds N examples: uint8, or floating-point in [0, 1], shaped (N, features), (N, H, W), (N, C, H, W) or (N, H, W, C); a
     frame's columns are features. `y` holds N labels: whole numbers from 0, or anything else that has an order, such as
     strings, which then name the classes. `validation` is a pair of such arrays, or the share of each class's examples that
-    is kept apart for it, evenly from first to last. `name` names the run's copy of the data, `data/NAME.npz`.
+    is kept apart for it, drawn at random (the same ones at every call). `name` names the run's copy of the data, `data/NAME.npz`.
 
     Raises:
         UsageError: `data`; the arrays are not so.
@@ -44,7 +44,7 @@ def dataset(
     if isinstance(validation, tuple):
         y_test = _numbered(y_test, name, found)[0]
     else:
-        apart = _every(labels, validation)
+        apart = _apart(labels, validation)
         images, labels, x_test, y_test = images[~apart], labels[~apart], images[apart], labels[apart]
     arrays = {"x_train": images, "y_train": labels, "x_test": x_test, "y_test": y_test}
     if class_names is not None or found is not None:
@@ -105,12 +105,11 @@ def _numbered(y: np.ndarray, name: str, known: Sequence[Any] | None = None) -> t
     return np.array([number[value] for value in y.tolist()], np.int64), values
 
 
-def _every(y: np.ndarray, share: float) -> np.ndarray:
-    """A mask of that share of each class, spread evenly from first to last."""
+def _apart(y: np.ndarray, share: float) -> np.ndarray:
+    """A mask of that share of each class, drawn at random."""
     if y.ndim != 1:
         return np.zeros(len(y), bool)  # refused later, with its shape
-    rank = rank_in_class(y)
-    return np.floor((rank + 1) * share) > np.floor(rank * share)
+    return share_of_class(y, share, chance(np.arange(len(y)), "validation"))
 
 
 def _pixels(x: np.ndarray, array: str, name: str) -> np.ndarray:

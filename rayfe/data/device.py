@@ -13,21 +13,33 @@ from torch import Tensor
 
 from rayfe.data.batches import batch_indices
 from rayfe.data.coupling import Coupling
-from rayfe.data.examples import Examples
-
-Time = float | Tensor
-"""Position t on the data path; a tensor where a derivative in t is wanted."""
+from rayfe.data.examples import Examples, chance, stratified
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DeviceExamples:
-    """Examples on a device: x floating point in [0, 1], (N, ...); y integer labels (N,), or soft ones (N, classes)."""
+    """Examples on a device: x floating point in [0, 1], (N, ...); y integer labels (N,), or soft ones (N, classes).
+
+    `number` (N,) int64 names each example: its noise, and its place in parts that are drawn, belong to it. By default it is the row.
+    """
 
     x: Tensor
     y: Tensor
+    number: Tensor = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        if self.number is None:
+            object.__setattr__(self, "number", torch.arange(len(self.y), device=self.x.device))
 
     def __len__(self) -> int:
         return len(self.y)
+
+    def take(self, rows: Tensor | slice) -> DeviceExamples:
+        """The examples at these rows, with their numbers."""
+        if isinstance(rows, slice):
+            return DeviceExamples(x=self.x[rows], y=self.y[rows], number=self.number[rows])
+        # index_select copies whole rows: several times as fast as x[rows] on a CPU, the same numbers
+        return DeviceExamples(x=self.x.index_select(0, rows), y=self.y[rows], number=self.number[rows])
 
 
 def to_device(examples: Examples, device: torch.device, dtype: torch.dtype, shape: tuple[int, ...]) -> DeviceExamples:
@@ -35,7 +47,8 @@ def to_device(examples: Examples, device: torch.device, dtype: torch.dtype, shap
     x = torch.from_numpy(np.array(examples.x)).to(device).to(dtype).reshape(-1, *shape)
     if examples.x.dtype == np.uint8:
         x /= 255.0
-    return DeviceExamples(x=x, y=torch.from_numpy(np.array(examples.y)).to(device))
+    y, number = (torch.from_numpy(np.array(values)).to(device) for values in (examples.y, examples.number))
+    return DeviceExamples(x=x, y=y, number=number)
 
 
 class Stratum(abc.ABC):
@@ -46,16 +59,21 @@ class Stratum(abc.ABC):
     @abc.abstractmethod
     def __len__(self) -> int: ...
 
+    @property
     @abc.abstractmethod
-    def share(self, t: Time) -> Time:
+    def number(self) -> Tensor:
+        """The numbers of its examples, (N,) int64."""
+
+    @abc.abstractmethod
+    def share(self, t: float) -> float:
         """Its probability under p(x, t)."""
 
     @abc.abstractmethod
-    def examples(self, rows: slice, t: Time) -> DeviceExamples: ...
+    def examples(self, rows: slice, t: float) -> DeviceExamples: ...
 
     @abc.abstractmethod
-    def weights(self, rows: slice, t: Time) -> Tensor:
-        """Probability of each example under p(x, t); over all rows they sum to `share`."""
+    def weights(self, rows: slice, t: float) -> Tensor:
+        """Probability of each example under p(x, t), float64; over all rows they sum to `share`."""
 
 
 class DevicePath(abc.ABC):
@@ -69,46 +87,38 @@ class DevicePath(abc.ABC):
 
     @abc.abstractmethod
     def batches(self, t: float, batch: int, *, updates: int, rng: torch.Generator) -> Iterator[DeviceExamples]:
-        """`updates` mini-batches of p(x, t), from random numbers that do not depend on t."""
+        """`updates` mini-batches of p(x, t), from random numbers that do not depend on t and by the examples' numbers."""
 
     @abc.abstractmethod
     def thinned(self, most: int) -> DevicePath:
-        """A part of the path for quick readings: at most `most` examples of each end, the same whenever it is asked for."""
+        """A part of the path for quick readings: at most `most` examples of each end, drawn once and for all by their numbers, of
+        each class as large a share as of all."""
 
     def present(self, t: float) -> tuple[Stratum, ...]:
         """Strata with a share at t."""
         return tuple(stratum for stratum in self.strata if stratum.share(t) > 0)
 
-    def chunks(self, t: Time, size: int) -> Iterator[tuple[DeviceExamples, Tensor]]:
-        """All examples with their probabilities in chunks of about `size`, every chunk with its part of each stratum.
+    def size(self, t: float) -> int:
+        """Examples that a reading at t visits."""
+        return sum(map(len, self.present(t)))
 
-        With a tensor t, strata without a share have a derivative and are there, too.
-        """
-        strata = self.strata if isinstance(t, Tensor) else self.present(t)
-        count = -(-sum(map(len, strata)) // size)
-        for i in range(count):
-            rows = [slice(i * len(stratum) // count, (i + 1) * len(stratum) // count) for stratum in strata]
-            parts = [stratum.examples(part, t) for stratum, part in zip(strata, rows, strict=True)]
-            weights = [stratum.weights(part, t) for stratum, part in zip(strata, rows, strict=True)]
-            yield joined(parts), torch.cat(weights)
+
+def chunks(n: int, size: int) -> Iterator[slice]:
+    """Nearly equal slices of at most `size` out of n."""
+    count = -(-n // size)
+    for i in range(count):
+        yield slice(i * n // count, (i + 1) * n // count)
 
 
 def thin(data: DeviceExamples, most: int) -> DeviceExamples:
-    """`most` of the examples, drawn once and for all.
+    """`most` of the examples, drawn once and for all, each class in proportion.
 
     Not every k-th one: MNIST's images come from two sources by turns, and C of those with even numbers is a third higher.
     """
     if len(data) <= most:
         return data
-    order = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))
-    chosen = order[:most].sort().values.to(data.x.device)
-    return DeviceExamples(x=data.x.index_select(0, chosen), y=data.y.index_select(0, chosen))
-
-
-def joined(parts: list[DeviceExamples]) -> DeviceExamples:
-    if len(parts) == 1:
-        return parts[0]
-    return DeviceExamples(x=torch.cat([part.x for part in parts]), y=torch.cat([part.y for part in parts]))
+    chosen = stratified(data.y.cpu().numpy(), data.number.cpu().numpy(), most, "part")
+    return data.take(torch.from_numpy(chosen).to(data.x.device))
 
 
 @dataclass(frozen=True)
@@ -123,15 +133,25 @@ class Whole(Stratum):
     def __len__(self) -> int:
         return len(self.data)
 
-    def share(self, t: Time) -> Time:
+    @property
+    def number(self) -> Tensor:
+        return self.data.number
+
+    def share(self, t: float) -> float:
         return (1.0 - t) * self.at_0 + t * self.at_1
 
-    def examples(self, rows: slice, t: Time) -> DeviceExamples:
-        return DeviceExamples(x=self.data.x[rows], y=self.data.y[rows])
+    def examples(self, rows: slice, t: float) -> DeviceExamples:
+        return self.data.take(rows)
 
-    def weights(self, rows: slice, t: Time) -> Tensor:
+    def weights(self, rows: slice, t: float) -> Tensor:
         n = len(range(*rows.indices(len(self))))
-        return torch.ones(n, dtype=self.data.x.dtype, device=self.data.x.device) * (self.share(t) / len(self))
+        return torch.full((n,), self.share(t) / len(self), dtype=torch.float64, device=self.data.x.device)
+
+
+def in_order(number: Tensor) -> Tensor | None:
+    """Rows in the order of their numbers; None where that is how they stand."""
+    order = torch.argsort(number, stable=True)
+    return None if bool((order[1:] > order[:-1]).all()) else order
 
 
 class Still(DevicePath):
@@ -139,6 +159,7 @@ class Still(DevicePath):
 
     def __init__(self, data: DeviceExamples) -> None:
         self._data = data
+        self._order = in_order(data.number)
         self.strata = (Whole("source", data, 1.0, 1.0),)
 
     def __len__(self) -> int:
@@ -149,8 +170,7 @@ class Still(DevicePath):
 
     def batches(self, t: float, batch: int, *, updates: int, rng: torch.Generator) -> Iterator[DeviceExamples]:
         for index in batch_indices(len(self), batch, updates=updates, rng=rng):
-            # index_select copies whole rows: several times as fast as x[index] on a CPU, the same numbers
-            yield DeviceExamples(x=self._data.x.index_select(0, index), y=self._data.y[index])
+            yield self._data.take(index if self._order is None else self._order[index])
 
 
 class Mixture(DevicePath):
@@ -158,6 +178,7 @@ class Mixture(DevicePath):
 
     def __init__(self, source: DeviceExamples, target: DeviceExamples) -> None:
         self._source, self._target = source, target
+        self._orders = in_order(source.number), in_order(target.number)
         self.strata = (Whole("source", source, 1.0, 0.0), Whole("target", target, 0.0, 1.0))
 
     def __len__(self) -> int:
@@ -172,20 +193,28 @@ class Mixture(DevicePath):
         for update in range(updates):
             position = update % per_epoch
             if position == 0:
-                sources, targets = self._order(len(self._source), rng), self._order(len(self._target), rng)
+                sources, targets = (self._shuffled(end, rng) for end in (0, 1))
                 uniform = torch.rand(len(self), generator=rng, device=rng.device)
             part = slice(position * batch, (position + 1) * batch)
             from_target = uniform[part] < t
-            from_source, rows, others = ~from_target, sources[part], targets[part]
+            rows, others = sources[part], targets[part]
             x = self._source.x.index_select(0, rows)
             x[from_target] = self._target.x[others[from_target]]
-            y = torch.where(from_source, self._source.y[rows], self._target.y[others])
-            yield DeviceExamples(x=x, y=y)
+            y, number = (
+                torch.where(from_target, of_target[others], of_source[rows])
+                for of_source, of_target in (
+                    (self._source.y, self._target.y),
+                    (self._source.number, self._target.number),
+                )
+            )
+            yield DeviceExamples(x=x, y=y, number=number)
 
-    def _order(self, n: int, rng: torch.Generator) -> Tensor:
-        """Random orders of n rows, one after the other, as long as an epoch."""
+    def _shuffled(self, end: int, rng: torch.Generator) -> Tensor:
+        """Random orders of one end's rows, one after the other, as long as an epoch."""
+        n, order = len((self._source, self._target)[end]), self._orders[end]
         orders = [torch.randperm(n, generator=rng, device=rng.device) for _ in range(-(-len(self) // n))]
-        return torch.cat(orders)[: len(self)]
+        drawn = torch.cat(orders)[: len(self)]
+        return drawn if order is None else order[drawn]
 
 
 @dataclass(frozen=True)
@@ -198,54 +227,74 @@ class Coupled(Stratum):
     rows: Tensor
     others: Tensor
     probability: Tensor
+    """float64, with sum 1."""
+    of_pair: Tensor
+    """The number of each pair: its place in the order of its examples' numbers."""
     classes: int
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def share(self, t: Time) -> Time:
+    @property
+    def number(self) -> Tensor:
+        return self.of_pair
+
+    def share(self, t: float) -> float:
         return 1.0
 
-    def weights(self, rows: slice, t: Time) -> Tensor:
+    def weights(self, rows: slice, t: float) -> Tensor:
         return self.probability[rows]
 
-    def examples(self, rows: slice | Tensor, t: Time) -> DeviceExamples:
+    def examples(self, rows: slice | Tensor, t: float) -> DeviceExamples:
         i, j = self.rows[rows], self.others[rows]
         labels = [nnf.one_hot(y, self.classes).to(self.source.x.dtype) for y in (self.source.y[i], self.target.y[j])]
-        return DeviceExamples(x=(1.0 - t) * self.source.x[i] + t * self.target.x[j], y=(1.0 - t) * labels[0] + t * labels[1])
+        return DeviceExamples(
+            x=(1.0 - t) * self.source.x[i] + t * self.target.x[j],
+            y=(1.0 - t) * labels[0] + t * labels[1],
+            number=self.number[rows],
+        )
 
 
 class Displacement(DevicePath):
     """Displacement interpolation along a coupling of source and target (37)."""
 
     def __init__(self, source: DeviceExamples, target: DeviceExamples, coupling: Coupling, classes: int) -> None:
-        device, dtype = source.x.device, source.x.dtype
+        device = source.x.device
+        rows, others = (torch.from_numpy(np.array(side)).to(device) for side in (coupling.source, coupling.target))
+        # numbers of examples, not their rows, so that a coupling of examples in another order has the same pairs
+        self._order = torch.from_numpy(np.lexsort((target.number[others].cpu(), source.number[rows].cpu()))).to(device)
+        probability = torch.from_numpy(np.array(coupling.weight, np.float64)).to(device)
+        number = torch.empty_like(self._order)
+        number[self._order] = torch.arange(len(rows), device=device)
         self._coupled = Coupled(
             name="pairs",
             source=source,
             target=target,
-            rows=torch.from_numpy(np.array(coupling.source)).to(device),
-            others=torch.from_numpy(np.array(coupling.target)).to(device),
-            probability=torch.from_numpy(np.array(coupling.weight)).to(device, dtype),
+            rows=rows,
+            others=others,
+            probability=probability / probability.sum(),
+            of_pair=number,
             classes=classes,
         )
-        self._cumulative = torch.from_numpy(np.cumsum(coupling.weight) / coupling.weight.sum()).to(device)
         self._length = max(len(source), len(target))
-        self._classes = classes
         self.strata = (self._coupled,)
 
     def __len__(self) -> int:
         return self._length
 
     def thinned(self, most: int) -> DevicePath:
-        """Pairs by systematic sampling, each as often as its weight says."""
-        if len(self._coupled) <= most:
+        """Pairs by systematic sampling in a random order within each pair of classes: each as often as its weight says."""
+        pairs = self._coupled
+        if len(pairs) <= most:
             return self
-        points = (torch.arange(most, device=self._cumulative.device) + 0.5) / most
-        atoms = torch.searchsorted(self._cumulative, points).clamp_(max=len(self._coupled) - 1)
-        rows, others = (index[atoms].cpu().numpy() for index in (self._coupled.rows, self._coupled.others))
+        labels = (pairs.source.y[pairs.rows], pairs.target.y[pairs.others])
+        random = chance(pairs.number.cpu().numpy(), "part")
+        order = torch.from_numpy(np.lexsort((random, labels[1].cpu(), labels[0].cpu()))).to(pairs.rows.device)
+        points = (torch.arange(most, device=order.device, dtype=torch.float64) + 0.5) / most
+        atoms = self._atoms(order, points)
+        rows, others = pairs.rows[atoms].cpu().numpy(), pairs.others[atoms].cpu().numpy()
         coupling = Coupling(source=rows, target=others, weight=np.full(most, 1.0 / most), report={})
-        return Displacement(self._coupled.source, self._coupled.target, coupling, self._classes)
+        return Displacement(pairs.source, pairs.target, coupling, pairs.classes)
 
     def batches(self, t: float, batch: int, *, updates: int, rng: torch.Generator) -> Iterator[DeviceExamples]:
         """Pairs drawn from the coupling, an epoch at a time by systematic sampling: each as often as its weight says."""
@@ -254,7 +303,11 @@ class Displacement(DevicePath):
             position = update % per_epoch
             if position == 0:
                 offset = torch.rand(1, generator=rng, device=rng.device, dtype=torch.float64)
-                points = (torch.arange(n, device=rng.device) + offset) / n
-                atoms = torch.searchsorted(self._cumulative, points).clamp_(max=len(self._coupled) - 1)
+                atoms = self._atoms(self._order, (torch.arange(n, device=rng.device) + offset) / n)
                 atoms = atoms[torch.randperm(n, generator=rng, device=rng.device)]
             yield self._coupled.examples(atoms[position * batch : (position + 1) * batch], t)
+
+    def _atoms(self, order: Tensor, points: Tensor) -> Tensor:
+        """The pairs at these points in [0, 1) of the cumulative probability, in this order of pairs."""
+        cumulative = self._coupled.probability[order].cumsum(0)
+        return order[torch.searchsorted(cumulative, points).clamp_(max=len(order) - 1)]

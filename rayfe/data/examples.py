@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -17,15 +18,21 @@ class Examples:
     """One split.
 
     `x` is uint8 in [0, 255] or float32 in [0, 1], shaped (N, C, H, W) for images and (N, features) for tables;
-    `y` (N,) holds the int64 labels 0..classes-1.
+    `y` (N,) holds the int64 labels 0..classes-1. `number` (N,) names each example: noise, and parts that are drawn, belong to
+    it, so they do not depend on where the example stands. By default it is the place in the file.
     """
 
     x: np.ndarray
     y: np.ndarray
+    number: np.ndarray = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        if self.number is None:
+            object.__setattr__(self, "number", np.arange(len(self.y)))
 
     def take(self, rows: np.ndarray) -> Examples:
-        """The examples at the given row numbers (or where a mask is true)."""
-        return Examples(x=self.x[rows], y=self.y[rows])
+        """The examples at the given rows (or where a mask is true), with their numbers."""
+        return Examples(x=self.x[rows], y=self.y[rows], number=self.number[rows])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,13 +59,26 @@ def listing(names: tuple[str, ...], most: int = 20) -> str:
     return ", ".join(names[:most]) + (f", ... ({len(names)} in all)" if len(names) > most else "")
 
 
-def rank_in_class(y: np.ndarray) -> np.ndarray:
-    """How many examples of the same class come before each example, (N,)."""
+def chance(number: np.ndarray, purpose: str) -> np.ndarray:
+    """A random number in [0, 1) for each example, (N,): a function of its number and of what it is for."""
+    seed = int.from_bytes(hashlib.sha256(purpose.encode()).digest()[:8], "big")
+    return np.random.Generator(np.random.PCG64(seed)).random(int(number.max(initial=-1)) + 1)[number]
+
+
+def rank_in_class(y: np.ndarray, order: np.ndarray | None = None) -> np.ndarray:
+    """How many examples of the same class come before each example, (N,): by `order` (N,), or by place."""
+    rows = np.lexsort((np.arange(len(y)) if order is None else order, y))
+    _, first, counts = np.unique(y[rows], return_index=True, return_counts=True)
     rank = np.empty(len(y), np.int64)
-    for label in np.unique(y):
-        (rows,) = np.nonzero(y == label)
-        rank[rows] = np.arange(len(rows))
+    rank[rows] = np.arange(len(y)) - np.repeat(first, counts)
     return rank
+
+
+def stratified(y: np.ndarray, number: np.ndarray, most: int, purpose: str) -> np.ndarray:
+    """Rows of `most` examples drawn at random, of each class as large a share as of all; in the order of their places."""
+    random = chance(number, purpose)
+    share = (rank_in_class(y, random) + 0.5) / np.bincount(y)[y]
+    return np.sort(np.lexsort((random, share))[:most])
 
 
 def with_classes(dataset: Dataset, chosen: str) -> Dataset:
@@ -94,7 +114,7 @@ def with_classes(dataset: Dataset, chosen: str) -> Dataset:
 
 
 def with_train_size(dataset: Dataset, size: int) -> Dataset:
-    """`size` training examples in file order: the first ones of each class, equally many of each while they last.
+    """`size` training examples in file order: drawn at random, equally many of each class while they last.
 
     Raises:
         UsageError: data.train_size; more than there are, or fewer than one of each class.
@@ -103,20 +123,25 @@ def with_train_size(dataset: Dataset, size: int) -> Dataset:
     require(size <= len(y), "data.train_size", size, f"{dataset.name} has {len(y)} training images, give at most that many")
     present = len(np.unique(y))
     require(size >= present, "data.train_size", size, f"must be at least {present}, one image of each class")
-    first = np.lexsort((y, rank_in_class(y)))[:size]
-    return replace(dataset, train=dataset.train.take(np.sort(first)))
+    rank = rank_in_class(y, chance(dataset.train.number, "train size"))
+    return replace(dataset, train=dataset.train.take(np.sort(np.lexsort((y, rank))[:size])))
 
 
 def set_apart(examples: Examples, share: float) -> tuple[Examples, Examples]:
-    """Training images without the control split, and the control split: evenly from all classes in file order.
+    """Training images without the control split, and the control split: drawn at random, the same share of every class.
 
     Raises:
         UsageError: data.control_share; there is no such image.
     """
-    count = np.floor((rank_in_class(examples.y) + 1) * share)
-    control = count > np.floor(rank_in_class(examples.y) * share)
+    control = share_of_class(examples.y, share, chance(examples.number, "control"))
     require(bool(control.any()), "data.control_share", share, "leaves no control image, give a larger part")
     return examples.take(~control), examples.take(control)
+
+
+def share_of_class(y: np.ndarray, share: float, order: np.ndarray) -> np.ndarray:
+    """A mask of that share of each class, rounded down, by `order` (N,) spread evenly."""
+    rank = rank_in_class(y, order)
+    return np.floor((rank + 1) * share) > np.floor(rank * share)
 
 
 def _labels(dataset: Dataset, chosen: str) -> Iterator[int]:

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from rayfe.config import UsageError, require
-from rayfe.data.examples import Dataset, Examples, listing
+from rayfe.data.examples import Dataset, Examples, chance, listing
 
 SAMPLE = 300
 """Examples of each class between which pairing `cost` measures the transport cost."""
@@ -123,6 +123,8 @@ def _cheapest(source: Dataset, target: Dataset) -> tuple[list[int], float]:
 
 
 def _of_class(examples: Examples, label: int) -> np.ndarray:
-    """The first examples of a class, flat and in [0, 1]."""
-    x = examples.x[examples.y == label][:SAMPLE].reshape(-1, int(np.prod(examples.x.shape[1:])))
+    """At most SAMPLE examples of a class, drawn at random, flat and in [0, 1]."""
+    (rows,) = np.nonzero(examples.y == label)
+    drawn = np.sort(rows[np.argsort(chance(examples.number[rows], "pairing"))[:SAMPLE]])
+    x = examples.x[drawn].reshape(-1, int(np.prod(examples.x.shape[1:])))
     return x.astype(np.float64) / (255.0 if examples.x.dtype == np.uint8 else 1.0)

@@ -14,12 +14,16 @@ from rayfe.config import PathConfig, UsageError, require
 from rayfe.data.costs import Costs, costs_between
 from rayfe.data.coupling import Coupling
 from rayfe.data.exact import optimal
-from rayfe.data.examples import Examples
+from rayfe.data.examples import Examples, chance
 from rayfe.data.sinkhorn import NotConverged, sinkhorn, sparse_coupling
 from rayfe.memory import peak_bytes
 
 DENSE_LIMIT = 5000 * 5000
 """Largest cost matrix that Sinkhorn keeps; beyond it, rows are computed again in every iteration."""
+PCA_SAMPLE = 10_000
+"""Examples of each end from which principal components are fitted."""
+NEAREST_SAMPLE = 500
+"""Source examples whose nearest partner is looked at."""
 LARGEST_EXPONENT = 700.0
 """exp of the negative underflows in double precision: a row's cheapest partner must be nearer than this."""
 
@@ -68,7 +72,7 @@ def couple(
     a, b = np.full(n, math.lcm(n, m) // n), np.full(m, math.lcm(n, m) // m)
     problems = [(np.arange(n), np.arange(m), a, b)]
     if pairs is not None:
-        problems = _within(source.y, target.y, a, b, pairs, np.random.default_rng(seed))
+        problems = _within(source, target, a, b, pairs, seed)
     solved = [_solve(costs, *problem, config=config, seed=seed, tell=tell) for problem in problems]
     i, j = (np.concatenate([getattr(part, side) for part in solved]) for side in ("source", "target"))
     weight = np.concatenate([part.units for part in solved]) * unit
@@ -160,8 +164,8 @@ def _features(costs: Costs, config: PathConfig, seed: int) -> tuple[Costs, int |
         return costs, None
     from sklearn.decomposition import PCA
 
-    pca = PCA(n_components=config.components, svd_solver="randomized", random_state=seed)
-    pca.fit(np.concatenate([source[:: max(1, len(source) // 10_000)], target[:: max(1, len(target) // 10_000)]]))
+    pca, rng = PCA(n_components=config.components, svd_solver="randomized", random_state=seed), np.random.default_rng(seed)
+    pca.fit(np.concatenate([x[_drawn(len(x), PCA_SAMPLE, rng)] for x in (source, target)]))
     return Costs(pca.transform(source), pca.transform(target), None), config.components
 
 
@@ -174,21 +178,28 @@ def _epsilon(costs: Costs, config: PathConfig, seed: int) -> float:
     if mean == 0.0:
         return 1.0  # all examples are the same, every coupling will do
     epsilon = config.regularization * mean
-    rows = np.arange(0, len(costs.source), max(1, len(costs.source) // 500))
-    nearest = float(costs.between(rows).min(-1).max())
+    nearest = float(costs.between(_drawn(len(costs.source), NEAREST_SAMPLE, rng)).min(-1).max())
     fix = "underflows: for some example even the nearest partner has no weight; give a larger one, e.g. 0.05"
     require(nearest / epsilon < LARGEST_EXPONENT, "path.regularization", config.regularization, fix)
     return epsilon
 
 
+def _drawn(n: int, most: int, rng: np.random.Generator) -> np.ndarray:
+    """At most so many of n rows, at random."""
+    return np.sort(rng.permutation(n)[:most])
+
+
 def _within(
-    source: np.ndarray, target: np.ndarray, a: np.ndarray, b: np.ndarray, pairs: Mapping[int, int], rng: np.random.Generator
+    source: Examples, target: Examples, a: np.ndarray, b: np.ndarray, pairs: Mapping[int, int], seed: int
 ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
-    """One problem a pair of classes, and a last one of what the shares of paired classes leave over."""
+    """One problem a pair of classes, and a last one of what the shares of paired classes leave over.
+
+    Which examples of a class that has too many are left over is drawn at random, by their numbers.
+    """
     left_a, left_b = a.copy(), b.copy()
     problems = []
     for label, partner in pairs.items():
-        rows, columns = (rng.permutation(np.flatnonzero(y == k)) for y, k in ((source, label), (target, partner)))
+        rows, columns = _shuffled(source, label, seed), _shuffled(target, partner, seed)
         mass = min(left_a[rows].sum(), left_b[columns].sum())
         if mass == 0:
             continue  # nobody on one side: the others' partners are among what is left
@@ -202,6 +213,12 @@ def _within(
     return problems
 
 
+def _shuffled(examples: Examples, label: int, seed: int) -> np.ndarray:
+    """Rows of a class in an order at random that belongs to their numbers."""
+    rows = np.flatnonzero(examples.y == label)
+    return rows[np.argsort(chance(examples.number[rows], f"coupling {seed}"))]
+
+
 def _crossing(source: np.ndarray, target: np.ndarray, weight: np.ndarray, pairs: Mapping[int, int] | None) -> float:
     """Weight of atoms between classes that are not a pair."""
     if pairs is None:
@@ -211,7 +228,7 @@ def _crossing(source: np.ndarray, target: np.ndarray, weight: np.ndarray, pairs:
 
 
 def _up_to(masses: np.ndarray, mass: int) -> np.ndarray:
-    """The first of `masses` until they add up to `mass`, the last one in part."""
+    """The first of `masses`, which come at random, until they add up to `mass`, the last one in part."""
     return np.clip(mass - (masses.cumsum() - masses), 0, masses)
 
 

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from rayfe.config import MeasureConfig
-from rayfe.data.device import DeviceExamples, DevicePath
+from rayfe.data.batches import derived_seed, normal_of
+from rayfe.data.device import DeviceExamples, DevicePath, chunks
 from rayfe.equilibrate.implicit import Curvature, draw_parts
-from rayfe.equilibrate.measure import FORWARD, chunks
+from rayfe.equilibrate.measure import FORWARD
 from rayfe.model.objective import classification_loss, distortion, sample, training_cost
 from rayfe.model.protocol import Representation
 from rayfe.records import Certificate, Point, Reading
@@ -38,16 +39,16 @@ class Gap:
 
 
 @torch.no_grad()
-def log_weights(model: Representation, examples: DeviceExamples, point: Point, *, draws: int, rng: torch.Generator) -> Tensor:
+def log_weights(model: Representation, examples: DeviceExamples, point: Point, *, draws: int, key: int) -> Tensor:
     """log of m(z) d(x|z)^lam c(y|z)^gamma / e(z|x) for independent z ~ e(z|x), (draws, N), float64.
 
     The Gaussian constant of d is dropped, as in D; those of m and e cancel. Their mean over draws is
-    -(R + lam D + gamma C) in expectation, and the exponentials' is Z(x).
+    -(R + lam D + gamma C) in expectation, and the exponentials' is Z(x). `key` and the examples' numbers determine z.
     """
     mean, log_variance = model.encode(examples.x)
     rows = []
-    for _ in range(draws):
-        epsilon = torch.randn(mean.shape, generator=rng, device=mean.device, dtype=mean.dtype)
+    for i in range(draws):
+        epsilon = normal_of(examples.number, mean.shape[1], key=derived_seed(key, i), dtype=mean.dtype)
         z = sample(mean, log_variance, epsilon)
         log_ratio = 0.5 * (epsilon.square() + log_variance - z.square()).sum(-1)
         D = distortion(examples.x, model.decode(z))
@@ -66,7 +67,9 @@ def effective_share(logs: Tensor) -> Tensor:
     return (2.0 * torch.logsumexp(logs, 0) - torch.logsumexp(2.0 * logs, 0)).exp() / len(logs)
 
 
-def read_gap(model: Representation, path: DevicePath, point: Point, *, draws: int, chunk: int, rng: torch.Generator) -> Gap:
+def read_gap(
+    model: Representation, path: DevicePath, point: Point, *, draws: int, chunk: int, key: Callable[[str], int]
+) -> Gap:
     """J_1 - J_K on p(x, t), for a model in evaluation mode.
 
     Both are of the same draws, so what differs between examples and draws alike cancels: each example's gap is at least
@@ -76,10 +79,10 @@ def read_gap(model: Representation, path: DevicePath, point: Point, *, draws: in
     mean, square, ess, count = 0.0, 0.0, 0.0, 0
     for stratum in path.present(point.t):
         parts = [
-            log_weights(model, stratum.examples(rows, point.t), point, draws=draws, rng=rng)
+            log_weights(model, stratum.examples(rows, point.t), point, draws=draws, key=key(stratum.name))
             for rows in chunks(len(stratum), chunk)
         ]
-        logs, weights = torch.cat(parts, 1), stratum.weights(slice(None), point.t).double()
+        logs, weights = torch.cat(parts, 1), stratum.weights(slice(None), point.t)
         gap = -logs.mean(0) - bound(logs)
         centred = gap - (weights @ gap) / weights.sum()
         mean, square = mean + float(weights @ gap), square + float(((weights * centred) ** 2).sum())
@@ -143,17 +146,18 @@ def certify(
     *,
     config: MeasureConfig,
     trained: float,
+    key: Callable[[str], int],
     rng: Callable[[str], torch.Generator],
 ) -> tuple[Certificate, float]:
     """The certificate of the model of `reading`, which is of all of `path`, and its cost in training examples.
 
-    `trained` are the examples that a step trains, of which it may cost a part. Examples and draws follow from `rng` alone, so
+    `trained` are the examples that a step trains, of which it may cost a part. Examples and draws follow from `key` and `rng`, so
     steps differ by their models and multipliers only.
     """
     point, found, cost = reading.point, Certificate(), 0.0
     if config.bound_share:
         part = path.thinned(max(2, bound_size(config, trained)))
-        gap = read_gap(model, part, point, draws=config.bound_draws, chunk=config.chunk, rng=rng("bound"))
+        gap = read_gap(model, part, point, draws=config.bound_draws, chunk=config.chunk, key=key)
         error = math.hypot(gap.se, point.lam * reading.D_se, point.gamma * reading.C_se)
         found = Certificate(J_K=reading.F - gap.mean, J_K_se=error, J_K_ess=gap.ess)
         cost += gap.examples

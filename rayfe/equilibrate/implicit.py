@@ -11,7 +11,7 @@ from scipy.sparse.linalg import LinearOperator, minres
 from torch import Tensor, nn
 
 from rayfe.data.device import DeviceExamples, DevicePath
-from rayfe.equilibrate.statistics import PopulationStatistics
+from rayfe.equilibrate.statistics import WeightedStatistics
 from rayfe.model.objective import Noise, Objective, draw_noise
 from rayfe.records import Held, Point, Weights
 
@@ -107,7 +107,7 @@ class Curvature:
         return {name: parts.get(name, torch.zeros_like(value)).cpu().numpy().copy() for name, value in state.items()}
 
     def _gradient(self, half: Half, held: Held, *, create_graph: bool) -> tuple[Tensor, ...]:
-        with PopulationStatistics(self._model, record=False) as statistics:
+        with WeightedStatistics(self._model) as statistics:
             statistics.weights = half.weights
             R, D, C, _ = self._objective(half.examples.x, half.examples.y, half.noise)
             value = (half.weights * (held.R * R + held.D * D + held.C * C)).sum()

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from rayfe.config import MeasureConfig
-from rayfe.data.device import DevicePath, Stratum
-from rayfe.equilibrate.statistics import PopulationStatistics
+from rayfe.data.batches import derived_seed, normal_of, to_normal, uniform_of
+from rayfe.data.device import DevicePath, Stratum, chunks
+from rayfe.equilibrate.statistics import BatchNorm, recompute_statistics
 from rayfe.model.objective import (
-    Objective,
     PerExample,
     classification_loss,
     distortion,
-    draw_noise,
     hits,
     mean_probabilities,
     rate,
@@ -27,106 +30,107 @@ from rayfe.model.protocol import Representation
 from rayfe.records import Point, Reading, Split
 
 NOISE_BLOCKS = 64
-"""Blocks of examples over which the noise of the draws is kept."""
+"""Blocks of examples, drawn by their numbers, over which the noise of the draws is kept."""
 PREDICTION_DRAWS = 16
-"""Draws of each set whose mean probability is the prediction (of all of them it would cost time and change little)."""
+"""Draws of each half of the first set whose mean probability is the prediction (of all of them it would change little)."""
 SLOPE_DRAWS = 32
 """Draws of z per example through the classifier for F_t."""
+SLOPE_STEP = 0.001
+"""Distance in t of the differences for F_t. On MNIST (0-4 to 5-9) float32 rounds F_t = 61 by 0.002 there, and steps up to 0.008 say the
+same; where a new class is rare, batch-norm changes faster."""
 FORWARD = 1.0 / 3.0
 """Training examples that a forward pass over one example counts as."""
 SECOND = 8
-"""With one draw through the decoder every so many-th example has a second one, for the error of D."""
+"""With one draw through the decoder one in so many examples has a second one, for the error of D."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Draws:
-    """PerExample from two independent sets of draws of z: their mean, and half their difference (the noise)."""
+    """PerExample from two independent halves of the draws of z: their mean, and half their difference (the noise)."""
 
     mean: PerExample
     D_noise: Tensor
     C_noise: Tensor
 
 
-def chunks(n: int, size: int) -> Iterator[slice]:
-    """Nearly equal slices of at most `size` out of n, so that averages over them weigh examples equally."""
-    count = -(-n // size)
-    for i in range(count):
-        yield slice(i * n // count, (i + 1) * n // count)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Effort:
+    """How many draws a reading takes: nested sets of `measure.head_draws` for C and of `measure.decoder_draws` for D."""
+
+    draw_sets: int = 1
+    decoder_sets: int = 1
+    decode: bool = True
+    """Without it D is zero and costs nothing."""
+
+    def cost(self, n: int, config: MeasureConfig, head: float) -> float:
+        """Training examples that reading n examples counts as: half a forward pass encodes, and half decodes for each draw;
+        a draw through the classifier is the part `head` of a forward pass."""
+        decoded = 2.0 if config.decoder_draws == 2 else 1.0 + 1.0 / SECOND
+        passes = 0.5 + (0.5 * decoded * self.decoder_sets if self.decode else 0.0)
+        return n * FORWARD * (passes + head * config.head_draws * self.draw_sets)
 
 
 @torch.no_grad()
-def recompute_statistics(
-    model: Representation, path: DevicePath, t: float, *, chunk: int, rng: torch.Generator, decode: bool = True
-) -> float:
-    """Set batch-norm statistics to those of p(x, t) for the weights at hand; leaves the model in evaluation mode.
+def head_share(model: Any, x: Tensor) -> float:
+    """Cost of one draw through the classifier as a part of a forward pass, by floating-point operations of matrix products and
+    convolutions on examples x (N, ...)."""
 
-    Without `decode` the decoder's statistics are not brought up to date. Returns the cost in training examples.
-    """
-    model.eval()
-    with PopulationStatistics(model, record=True) as statistics:
-        if not statistics.needed:
-            return 0.0
-        count = 0
-        for examples, weights in path.chunks(t, chunk):
-            statistics.weights = weights / weights.sum()
-            mean, log_variance = model.encode(examples.x)
-            epsilon = torch.randn(mean.shape, generator=rng, device=mean.device, dtype=mean.dtype)
-            z = sample(mean, log_variance, epsilon)
-            model.classify(z)
-            if decode:
-                model.decode(z)
-            count += len(examples)
-    return count * FORWARD * (1.0 if decode else 0.5)
+    def operations(call: Callable[[], Any]) -> int:
+        with FlopCounterMode(display=False) as counter:
+            call()
+        return counter.get_total_flops()
+
+    z, _ = model.encode(x)
+    through = operations(lambda: model.classify(z))
+    rest = operations(lambda: model.decode(z)) + operations(lambda: model.encode(x))
+    return through / (rest + through) if rest else 0.0
 
 
 def slope_in_t(
-    model: Representation, path: DevicePath, point: Point, *, config: MeasureConfig, rng: torch.Generator
+    model: Representation, path: DevicePath, point: Point, *, config: MeasureConfig, key: Callable[[str], int], head: float
 ) -> tuple[float, float]:
     """F_t = dJ/dt at fixed weights, and its cost in training examples.
 
-    J(t) is differentiated through the examples, the labels and the probabilities of p(x, t), and through batch-norm
-    statistics that follow t: what central differences with statistics recomputed at t +- dt tend to, without their step
-    and the one-sided ends. Reverse mode, since every layer has it.
+    A difference of second order over SLOPE_STEP, central or at the ends one-sided, of J(t) with the noise of each example the same and
+    batch-norm statistics recomputed at each t. The model's own statistics are left as they were.
     """
-    model.eval()
-    for parameter in model.parameters():
-        parameter.requires_grad_(False)
-    total, count, objective = 0.0, 0, Objective(model)
-    with PopulationStatistics(model, record=False) as statistics, torch.enable_grad():
-        t = torch.tensor(point.t, dtype=torch.float64, device=rng.device, requires_grad=True)
-        now = t.to(next(iter(model.parameters())).dtype)
-        for examples, weights in path.chunks(now, config.chunk):
-            statistics.weights = weights / weights.sum()
-            noise = draw_noise(
-                rng,
-                n=len(examples),
-                latent=model.latent,
-                decoder_draws=2,
-                head_draws=SLOPE_DRAWS,
-                dtype=examples.x.dtype,
-            )
-            R, D, C, _ = objective(examples.x, examples.y, noise)
-            J = (weights * (R + point.lam * D + point.gamma * C)).sum()
-            total += float(torch.autograd.grad(J, t, retain_graph=True)[0])
-            count += len(examples)
-    return total, 2.0 * FORWARD * 1.5 * count
+    effort, config = Effort(), dataclasses.replace(config, head_draws=SLOPE_DRAWS, decoder_draws=2)
+    kept = [(layer, layer.running_mean, layer.running_var) for layer in model.modules() if isinstance(layer, BatchNorm)]
+    slope = cost = 0.0
+    for t, factor in _difference(point.t, SLOPE_STEP):
+        cost += FORWARD * recompute_statistics(model, path, t, chunk=config.chunk, key=partial(_named, key, "statistics"))
+        for stratum in path.present(t):
+            mean = read_draws(model, stratum, t, config=config, key=key(stratum.name), effort=effort).mean
+            J = mean.R.double() + point.lam * mean.D.double() + point.gamma * mean.C.double()
+            slope += factor * float(J @ stratum.weights(slice(None), t))
+            cost += effort.cost(len(stratum), config, head)
+    for layer, mean_before, variance_before in kept:
+        layer.running_mean, layer.running_var = mean_before, variance_before
+    return slope, cost
+
+
+def _named(key: Callable[[str], int], purpose: str, stratum: str) -> int:
+    return key(f"{purpose} {stratum}")
+
+
+def _difference(t: float, step: float) -> tuple[tuple[float, float], ...]:
+    """Times and factors of a first derivative of second order within [0, 1]."""
+    if t < step:
+        return (t, -1.5 / step), (t + step, 2.0 / step), (t + 2 * step, -0.5 / step)
+    if t > 1.0 - step:
+        return (t, 1.5 / step), (t - step, -2.0 / step), (t - 2 * step, 0.5 / step)
+    return (t - step, -0.5 / step), (t + step, 0.5 / step)
 
 
 @torch.no_grad()
-def read_draws(
-    model: Representation,
-    stratum: Stratum,
-    t: float,
-    *,
-    config: MeasureConfig,
-    rng: torch.Generator,
-    decode: bool = True,
-) -> Draws:
-    """R, D, C of each example in evaluation mode; without `decode` D is zero and costs nothing."""
+def read_draws(model: Representation, stratum: Stratum, t: float, *, config: MeasureConfig, key: int, effort: Effort) -> Draws:
+    """R, D, C of each example in evaluation mode, by draws that `key` and the examples' numbers determine."""
+    latent = model.latent
+    heads = [_sobol(latent, config.head_draws // 4, derived_seed(key, "head", i)) for i in range(2 * effort.draw_sets)]
     parts = []
     for rows in chunks(len(stratum), config.chunk):
         examples = stratum.examples(rows, t)
-        parts.append(_read_chunk(model, examples.x, examples.y, config=config, rng=rng, decode=decode))
+        parts.append(_read_chunk(model, examples.x, examples.y, examples.number, heads, config=config, key=key, effort=effort))
     return Draws(
         mean=PerExample(*(torch.cat(values) for values in zip(*(part.mean for part in parts), strict=True))),
         D_noise=torch.cat([part.D_noise for part in parts]),
@@ -134,30 +138,34 @@ def read_draws(
     )
 
 
-def reading_cost(n: int, config: MeasureConfig, *, decode: bool = True) -> float:
-    """Training examples that reading n examples counts as: half a forward pass encodes, half decodes, for each draw."""
-    draws = 2.0 if config.decoder_draws == 2 else 1.0 + 1.0 / SECOND
-    return n * FORWARD * 0.5 * (1.0 + draws if decode else 1.0)
-
-
 def _read_chunk(
-    model: Representation, x: Tensor, y: Tensor, *, config: MeasureConfig, rng: torch.Generator, decode: bool
+    model: Representation,
+    x: Tensor,
+    y: Tensor,
+    number: Tensor,
+    heads: list[Tensor],
+    *,
+    config: MeasureConfig,
+    key: int,
+    effort: Effort,
 ) -> Draws:
     mean, log_variance = model.encode(x)
-    n, latent = mean.shape
-
-    # Drawn also when unused, so that C sees the same draws either way.
-    epsilon = torch.randn(2, n, latent, generator=rng, device=mean.device, dtype=mean.dtype)
-    D, D_noise = mean.new_zeros(n), mean.new_zeros(n)
-    if decode:
-        D, D_noise = _read_distortion(model, x, mean, log_variance, epsilon, every=1 if config.decoder_draws == 2 else SECOND)
-    C, probabilities, head_draws = [], [], config.head_draws
-    for _ in range(2):
-        half = quasi_normal(head_draws // 4, like=mean, rng=rng)
+    D, D_noise = mean.new_zeros(len(x)), mean.new_zeros(len(x))
+    if effort.decode:
+        every = 1 if config.decoder_draws == 2 else SECOND
+        for i in range(effort.decoder_sets):
+            one, noise = _read_distortion(
+                model, x, mean, log_variance, number, key=derived_seed(key, "decoder", i), every=every
+            )
+            D, D_noise = D + one / effort.decoder_sets, D_noise + noise / effort.decoder_sets
+    C, probabilities = [mean.new_zeros(len(x)), mean.new_zeros(len(x))], []
+    for i, points in enumerate(heads):
+        half = _shifted(points, number, like=mean, key=derived_seed(key, "shift", i))
         z = sample(mean, log_variance, torch.cat([half, -half]))
-        logits = model.classify(z.flatten(0, 1)).view(head_draws // 2, n, -1)
-        C.append(classification_loss(logits, y).mean(0))
-        probabilities.append(mean_probabilities(logits[:PREDICTION_DRAWS]))
+        logits = model.classify(z.flatten(0, 1)).view(*z.shape[:2], -1)
+        C[i % 2] += classification_loss(logits, y).mean(0) / effort.draw_sets
+        if i < 2:
+            probabilities.append(mean_probabilities(logits[:PREDICTION_DRAWS]))
     correct = hits((probabilities[0] + probabilities[1]).argmax(-1), y)
     return Draws(
         mean=PerExample(R=rate(mean, log_variance), D=D, C=0.5 * (C[0] + C[1]), correct=correct.to(mean.dtype)),
@@ -167,34 +175,42 @@ def _read_chunk(
 
 
 def _read_distortion(
-    model: Representation, x: Tensor, mean: Tensor, log_variance: Tensor, epsilon: Tensor, *, every: int
+    model: Representation, x: Tensor, mean: Tensor, log_variance: Tensor, number: Tensor, *, key: int, every: int
 ) -> tuple[Tensor, Tensor]:
-    """D of each example, the mean of two draws for every so many-th one, and noise like that of D, on those alone.
+    """D of each example, the mean of two draws for one in `every`, drawn by their numbers, and noise like that of D on those alone.
 
     Half the difference of two draws has the variance of their mean; that of a single draw is twice as large, and those
     that have both speak for `every` examples.
     """
+    epsilon = normal_of(number, 2 * mean.shape[1], key=key, dtype=mean.dtype).chunk(2, dim=-1)
     D = distortion(x, model.decode(sample(mean, log_variance, epsilon[0])))
-    some = slice(None, None, every)
-    second = distortion(x[some], model.decode(sample(mean[some], log_variance[some], epsilon[1][some])))
     noise = torch.zeros_like(D)
-    noise[some] = 0.5 * (D[some] - second) * (1.0 if every == 1 else (2.0 * every) ** 0.5)
-    D[some] = 0.5 * (D[some] + second)
+    (some,) = torch.nonzero(_bin_of(number, every, "second draw") == 0, as_tuple=True)
+    if len(some):
+        second = distortion(x[some], model.decode(sample(mean[some], log_variance[some], epsilon[1][some])))
+        noise[some] = 0.5 * (D[some] - second) * (1.0 if every == 1 else (2.0 * every) ** 0.5)
+        D[some] = 0.5 * (D[some] + second)
     return D, noise
 
 
-def quasi_normal(count: int, *, like: Tensor, rng: torch.Generator) -> Tensor:
-    """(count, N, latent) standard normal draws for `like` (N, latent): scrambled Sobol points, shifted at random per example.
+def _sobol(latent: int, count: int, key: int) -> Tensor:
+    """(count, latent) scrambled Sobol points in [0, 1)."""
+    return torch.quasirandom.SobolEngine(latent, scramble=True, seed=key).draw(count)
+
+
+def _shifted(points: Tensor, number: Tensor, *, like: Tensor, key: int) -> Tensor:
+    """(count, N, latent) standard normal draws for `like` (N, latent): points (count, latent), shifted at random per example.
 
     Each draw is exactly normal and examples are independent; over its draws an example's loss has 0.56 times
     the variance of independent ones (32 antithetic pairs, MNIST; orthogonal frames did the same for more time).
     """
-    scramble = int(torch.randint(1 << 62, (1,), generator=rng, device=rng.device))
-    points = torch.quasirandom.SobolEngine(like.shape[-1], scramble=True, seed=scramble).draw(count).to(like)
-    shift = torch.rand(like.shape, generator=rng, device=like.device, dtype=like.dtype)
-    uniform = (points[:, None] + shift).remainder_(1.0)
-    smallest = torch.finfo(like.dtype).eps
-    return uniform.mul_(2.0).sub_(1.0).clamp_(smallest - 1.0, 1.0 - smallest).erfinv_().mul_(2.0**0.5)
+    shift = uniform_of(number, like.shape[1], key=key, dtype=like.dtype)
+    return to_normal((points.to(like)[:, None] + shift).remainder_(1.0))
+
+
+def _bin_of(number: Tensor, bins: int, purpose: str) -> Tensor:
+    """One of so many bins for each example, at random by its number, (N,)."""
+    return (uniform_of(number, 1, key=derived_seed(purpose), dtype=torch.float64)[:, 0] * bins).long()
 
 
 def read(
@@ -206,9 +222,10 @@ def read(
     point: Point,
     t: float,
     config: MeasureConfig,
-    rng: Callable[[str], torch.Generator],
+    key: Callable[[str], int],
+    effort: Effort,
 ) -> Reading:
-    """A reading on p(x, t) of the model as it is (statistics included); `rng` by name of a stratum.
+    """A reading on p(x, t) of the model as it is (statistics included); `key` of the draws by name of a stratum.
 
     On the training split the images are the population: errors are those of the draws, and R has none. So are those of
     the control split, on which C is held. On the validation split errors are those of the sample of images (which the
@@ -219,13 +236,13 @@ def read(
         if not stratum.share(t) > 0:
             noises.append((np.zeros(NOISE_BLOCKS), np.zeros(NOISE_BLOCKS)))
             continue
-        draws = read_draws(model, stratum, t, config=config, rng=rng(stratum.name))
-        weights = stratum.weights(slice(None), t).double()
+        draws = read_draws(model, stratum, t, config=config, key=key(stratum.name), effort=effort)
+        weights, number = stratum.weights(slice(None), t), stratum.number
         values = torch.stack(list(draws.mean)).double()
         mean = values @ weights
         means += mean.cpu()
         squares += ((weights * (values[:3] - mean[:3, None] / weights.sum())) ** 2).sum(-1).cpu()
-        noises.append((_blocks(draws.D_noise, weights), _blocks(draws.C_noise, weights)))
+        noises.append((_blocks(draws.D_noise, weights, number), _blocks(draws.C_noise, weights, number)))
     D_noise, C_noise = (np.concatenate(noise) for noise in zip(*noises, strict=True))
     R, D, C, accuracy = means.tolist()
     errors = [0.0, float(np.linalg.norm(D_noise)), float(np.linalg.norm(C_noise))]
@@ -245,9 +262,16 @@ def read(
         C_se=errors[2],
         D_noise=tuple(D_noise.tolist()),
         C_noise=tuple(C_noise.tolist()),
+        size=path.size(t),
     )
 
 
-def _blocks(noise: Tensor, weights: Tensor) -> np.ndarray:
+def _blocks(noise: Tensor, weights: Tensor, number: Tensor) -> np.ndarray:
     """What each of NOISE_BLOCKS blocks of examples adds to the noise of the mean over all."""
-    return np.array([float(part.sum()) for part in (noise.double() * weights).tensor_split(NOISE_BLOCKS)])
+    bins = _bin_of(number, NOISE_BLOCKS, "noise block")
+    return (
+        torch.zeros(NOISE_BLOCKS, dtype=torch.float64, device=noise.device)
+        .index_add_(0, bins, noise.double() * weights)
+        .cpu()
+        .numpy()
+    )

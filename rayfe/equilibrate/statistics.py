@@ -1,7 +1,10 @@
-"""Batch-norm over weighted examples: the statistics of p(x, t) rather than of a random batch of it."""
+"""Batch-norm statistics: of all examples of p(x, t) for evaluation, or of weighted examples at hand, with gradients."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
 from typing import Any
@@ -9,28 +12,194 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rayfe.data.batches import normal_of
+from rayfe.data.device import DevicePath, chunks
+from rayfe.model.objective import sample
+from rayfe.model.protocol import Representation
+
 BatchNorm = nn.modules.batchnorm._BatchNorm
 
+WHOLE_BYTES = 1 << 30
+"""Memory that all examples may take as one chunk without gradients; where they need more there is a pass for each layer."""
+HELD = 3
+"""Copies of its largest activation that a forward pass holds at a time, about."""
+MERGED = 4096
+"""Examples whose sums are taken in the model's own type; beyond that they are merged in float64."""
 
-class PopulationStatistics:
+
+@torch.no_grad()
+def recompute_statistics(
+    model: Representation,
+    path: DevicePath,
+    t: float,
+    *,
+    chunk: int,
+    key: Callable[[str], int],
+    decode: bool = True,
+    most: int = WHOLE_BYTES,
+) -> float:
+    """Set the statistics of batch-norm layers to those of p(x, t) for the weights at hand; leaves the model in evaluation mode.
+
+    They are the population's, layer by layer: mean and variance of a layer's inputs are over all examples, and every layer before
+    it normalises by such statistics, too. So neither the order of the examples nor their chunks matter. Where all examples fit
+    into `most` bytes they are one chunk; otherwise the chunks are passed once for each layer of the longest sequence, as a layer's
+    inputs are right only when those before it are done. A layer that is called several times has the statistics of its first call.
+
+    `key` gives the key of the noise by the name of a stratum. Without `decode` the decoder's layers are left as they are.
+    Returns the forward passes over one example that it took, half a pass for the encoder and half for the decoder; one that ended
+    early counts as whole.
+    """
+    model.eval()
+    called, size = _look(model, path.present(t)[0].examples(slice(0, 1), t).x, decode=decode)
+    whole, passes = path.size(t) * size <= most, 0.0
+    with _Layers(model, called, whole=whole) as layers:
+        while layers.left:
+            for x, weights, epsilon in _parts(model.latent, path, t, None if whole else chunk, key):
+                passes += len(x) * layers.see(x, weights, epsilon, decode=decode)
+            layers.finish()
+    return passes
+
+
+def _parts(
+    latent: int, path: DevicePath, t: float, chunk: int | None, key: Callable[[str], int]
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """x, weights and noise of chunks of each stratum, or of all examples at once (`chunk` None)."""
+    parts = []
+    for stratum in path.present(t):
+        for rows in chunks(len(stratum), chunk or len(stratum)):
+            examples = stratum.examples(rows, t)
+            epsilon = normal_of(examples.number, latent, key=key(stratum.name), dtype=examples.x.dtype)
+            parts.append((examples.x, stratum.weights(rows, t), epsilon))
+            if chunk is not None:
+                yield parts.pop()
+    if len(parts) == 1:
+        yield parts[0]
+    elif parts:
+        x, weights, epsilon = (torch.cat(values) for values in zip(*parts, strict=True))
+        yield x, weights, epsilon
+
+
+def _look(model: Any, x: Tensor, *, decode: bool) -> tuple[set[BatchNorm], float]:
+    """The batch-norm layers that one example x (1, ...) comes by, and the bytes that its pass holds: HELD times the largest input
+    or output of a module, about."""
+    called: set[BatchNorm] = set()
+    largest = x.numel()
+
+    def look(module: nn.Module, inputs: Any, output: Any) -> None:
+        nonlocal largest
+        largest = max(largest, *(value.numel() for value in (*inputs, output) if isinstance(value, Tensor)))
+        if isinstance(module, BatchNorm) and module.running_mean is not None:
+            called.add(module)
+
+    hooks = [module.register_forward_hook(look) for module in model.modules()]
+    try:
+        mean, _ = model.encode(x)
+        model.classify(mean)
+        if decode:
+            model.decode(mean)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return called, float(HELD * largest * x.element_size())
+
+
+class _Reached(BaseException):
+    """A forward pass came to a layer beyond which it has nothing to do; no Exception, which a model may catch."""
+
+
+@dataclass(kw_only=True, slots=True)
+class _Moments:
+    """Weighted mean and variance of a layer's inputs by channel, merged in float64 (Chan, Golub and LeVeque 1979)."""
+
+    mass: float = 0.0
+    mean: Tensor | float = 0.0
+    squares: Tensor | float = 0.0
+    """Mass times variance."""
+
+    def add(self, x: Tensor, weights: Tensor) -> None:
+        """x (N, channels, ...) with weights (N,), or several draws of N examples one after the other."""
+        for part, mass in zip(x.split(MERGED), weights.repeat(len(x) // len(weights)).split(MERGED), strict=True):
+            flat = part.flatten(2) if part.dim() > 2 else part[:, :, None]
+            total = float(mass.sum())
+            if total == 0.0:
+                continue
+            share = (mass / (total * flat.shape[2])).to(flat.dtype)
+            mean = torch.einsum("n,ncp->c", share, flat)
+            squares = total * torch.einsum("n,ncp->c", share, (flat - mean[:, None]).square()).double()
+            ahead, self.mass = mean.double() - self.mean, self.mass + total
+            self.mean = self.mean + ahead * (total / self.mass)
+            self.squares = self.squares + squares + ahead.square() * (total * (self.mass - total) / self.mass)
+
+
+class _Layers:
+    """The batch-norm layers of a model while their statistics are taken."""
+
+    def __init__(self, model: Any, layers: set[BatchNorm], *, whole: bool) -> None:
+        """`whole`: all examples come at once, so that a layer is done when it was seen."""
+        self._model, self._whole = model, whole
+        self._layers = frozenset(layers)
+        self.left = set(layers)
+        """Layers whose statistics are not known yet."""
+        self._moments: dict[BatchNorm, _Moments] = {}
+        self._weights = torch.empty(0)
+
+    def __enter__(self) -> _Layers:
+        for layer in self._layers:
+            layer.forward = partial(self._forward, layer)  # type: ignore[method-assign]
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for layer in self._layers:
+            del layer.forward  # the class's own shows again
+
+    def see(self, x: Tensor, weights: Tensor, epsilon: Tensor, *, decode: bool) -> float:
+        """Pass on examples x with their weights as far as there is something to learn; returns the part of a pass that was begun."""
+        self._weights = weights
+        try:
+            mean, log_variance = self._model.encode(x)
+        except _Reached:
+            return 0.5
+        z = sample(mean, log_variance, epsilon)
+        for head in (self._model.classify, self._model.decode) if decode else (self._model.classify,):
+            with contextlib.suppress(_Reached):
+                head(z)
+        return 1.0 if decode else 0.5
+
+    def finish(self) -> None:
+        """Set the statistics of the layers that a pass has seen."""
+        for layer in list(self._moments):
+            self._set(layer)
+
+    def _set(self, layer: BatchNorm) -> None:
+        moments = self._moments.pop(layer)
+        like: Tensor = layer.running_mean  # type: ignore[assignment]
+        layer.running_mean = torch.as_tensor(moments.mean).to(like)
+        layer.running_var = torch.as_tensor(moments.squares / moments.mass).to(like)
+        self.left.discard(layer)
+
+    def _forward(self, layer: BatchNorm, x: Tensor) -> Tensor:
+        if layer in self.left:
+            self._moments.setdefault(layer, _Moments()).add(x, self._weights)
+            if not self._whole:
+                raise _Reached
+            self._set(layer)
+            if not self.left:
+                raise _Reached
+        return type(layer).forward(layer, x)
+
+
+class WeightedStatistics:
     """While it lasts, the model's batch-norm layers normalise by the statistics of the examples at hand, weighted.
 
-    Set `weights`, (N,) with sum 1, before each pass over N examples (or over several draws of z for each of them).
-    With `record` the running statistics become the average over the passes, for evaluation later. Gradients
-    flow through statistics and weights.
+    Set `weights`, (N,) with sum 1, before each pass over N examples (or over several draws of z for each of them). Gradients flow
+    through statistics and weights.
     """
 
-    def __init__(self, model: Any, *, record: bool) -> None:
+    def __init__(self, model: Any) -> None:
         self._layers = [layer for layer in model.modules() if isinstance(layer, BatchNorm)]
-        self._record = record
-        self._sums: dict[BatchNorm, tuple[Tensor, Tensor, int]] = {}
         self.weights = torch.empty(0)
 
-    @property
-    def needed(self) -> bool:
-        return bool(self._layers)
-
-    def __enter__(self) -> PopulationStatistics:
+    def __enter__(self) -> WeightedStatistics:
         for layer in self._layers:
             layer.forward = partial(self._normalise, layer)  # type: ignore[method-assign]
         return self
@@ -38,10 +207,6 @@ class PopulationStatistics:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         for layer in self._layers:
             del layer.forward  # the class's own shows again
-            if kind is None and self._record and layer in self._sums:
-                mean, variance, passes = self._sums[layer]
-                layer.running_mean = mean / passes
-                layer.running_var = variance / passes
 
     def _normalise(self, layer: BatchNorm, x: Tensor) -> Tensor:
         weights = self.weights if len(x) == len(self.weights) else self.weights.repeat(len(x) // len(self.weights))
@@ -51,9 +216,6 @@ class PopulationStatistics:
         mean = torch.einsum("n,ncp->c", weights, flat) / places
         centred = flat - mean[:, None]
         variance = torch.einsum("n,ncp->c", weights, centred.square()) / places
-        if self._record:
-            sums = self._sums.get(layer, (torch.zeros_like(mean), torch.zeros_like(variance), 0))
-            self._sums[layer] = (sums[0] + mean, sums[1] + variance, sums[2] + 1)
         scale = torch.rsqrt(variance + layer.eps)
         if layer.affine:
             scale = scale * layer.weight

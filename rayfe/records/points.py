@@ -138,6 +138,12 @@ class Reading:
     C_noise: tuple[float, ...] = ()
     F_t: float | None = None
     """dJ/dt at fixed weights, batch-norm statistics moving with t (the envelope theorem's dF/dt); None: not asked for."""
+    size: int | None = None
+    """Examples that were read, of both ends of a mixture."""
+    statistics_size: int | None = None
+    """Training examples whose batch-norm statistics the model had; None: no such layer."""
+    slope_size: int | None = None
+    """Examples over which F_t was read."""
     certificate: Certificate | None = None
     """What was read on a fixed part of the training split besides; None: not asked for."""
 
@@ -162,6 +168,8 @@ class Response:
     """None: the stencil has no lam neighbour."""
     C_lam_se: float
     C_gamma_se: float
+    size: int | None = None
+    """Examples on which the neighbours were read."""
     F_t: float | None = None
     """dF/dt, D_t = dF_t/dlam and C_t = dF_t/dgamma on a data path (25), (27); None: not measured."""
     D_t: float | None = None

@@ -37,9 +37,19 @@ class StepRecord:
     val_C: float | None = column("classification loss on the validation split, nats", default=None)
     val_accuracy: float | None = column("validation accuracy of the mean prediction over draws of z", default=None)
     R_se: float | None = column("standard error of R (0: closed form over all training images)", default=None)
-    D_se: float | None = column("standard error of D from the draws of z", default=None)
+    D_se: float | None = column(
+        "standard error of D from the draws of z that are decoded; those by which the statistics of a decoder's batch-norm are taken, "
+        "the same at every step of a seed, are not in it",
+        default=None,
+    )
     C_se: float | None = column("standard error of C from the draws of z", default=None)
     val_C_se: float | None = column("standard error of val_C over validation images", default=None)
+    read_size: int | None = column("training examples that R, D and C are of, both ends of a mixture together", default=None)
+    statistics_size: int | None = column(
+        "training examples whose batch-norm statistics the model had when it was read: a part of them, drawn at random and of each "
+        "class in proportion, where it is less than read_size; null: no such layers",
+        default=None,
+    )
     held_on: str | None = column(
         "split whose C is held: C_target, drift_se, held_drift, C_before_settle, C_settle_target, C_lam and C_gamma are of it; "
         "train or control (--hold); null: train, or no C is held",
@@ -80,6 +90,11 @@ class StepRecord:
     C_t: float | None = column("dC/dt at fixed multipliers", default=None)
     C_gamma_se: float | None = column("standard error of C_gamma from the draws of z", default=None)
     C_lam_se: float | None = column("standard error of C_lam from the draws of z", default=None)
+    response_size: int | None = column(
+        "training examples on which neighbours were read for the response, drawn at random and of each class in proportion where it "
+        "is less than read_size; null: no neighbours",
+        default=None,
+    )
     response_age: int | None = column("accepted steps since the response was measured", default=None)
     hess_max_eig: float | None = column("largest eigenvalue of Hess F; positive violates concavity", default=None)
     maxwell_gap: float | None = column("D_gamma - C_lam; a check of noise and code", default=None)
@@ -165,6 +180,11 @@ class ReadingRecord:
     R_se: float = column("standard error of R")
     D_se: float = column("standard error of D")
     C_se: float = column("standard error of C")
+    size: int | None = column(
+        "examples that were read: a part of the split, drawn at random and of each class in proportion, where it is less than that of "
+        "the replica `settled`",
+        default=None,
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -26,6 +26,7 @@ def response_of(readings: Mapping[str, Reading]) -> Response:
         C_gamma=(up.C - down.C) / width,
         C_gamma_se=_paired_error(up.C_noise, down.C_noise, width),
         D_gamma=D_gamma,
+        size=up.size,
         F_t=readings["centre"].F_t if "centre" in readings else None,
         C_t=_slope_of_F_t(up, down, width),
     )

@@ -8,7 +8,7 @@ import torch
 
 from rayfe.data.batches import generator
 from rayfe.data.coupling import Coupling
-from rayfe.data.device import DeviceExamples, DevicePath, Displacement, Mixture, Still
+from rayfe.data.device import DeviceExamples, DevicePath, Displacement, Mixture, Still, chunks
 
 SOURCE = DeviceExamples(x=torch.rand(60, 3), y=torch.arange(60) % 2)
 TARGET = DeviceExamples(x=1.0 + torch.rand(40, 3), y=2 + torch.arange(40) % 2)
@@ -32,12 +32,16 @@ MOVING = ["mixture", "displacement"]
 
 
 def whole(path: DevicePath, t: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    parts = list(path.chunks(t, 25))
+    parts = [
+        (stratum.examples(rows, t), stratum.weights(rows, t))
+        for stratum in path.present(t)
+        for rows in chunks(len(stratum), 25)
+    ]
     assert len(parts) > 1
     return (
         torch.cat([examples.x for examples, _ in parts]),
         torch.cat([examples.y for examples, _ in parts]),
-        torch.cat([weights for _, weights in parts]),
+        torch.cat([weights for _, weights in parts]).float(),
     )
 
 

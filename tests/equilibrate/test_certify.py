@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from threadpoolctl import threadpool_limits
 from torch import nn
 
 from rayfe.config import MeasureConfig
-from rayfe.data.batches import generator
+from rayfe.data.batches import derived_seed, generator
 from rayfe.data.coupling import Coupling
 from rayfe.data.device import DeviceExamples, Displacement, Mixture, Still
 from rayfe.equilibrate.certify import (
@@ -73,7 +74,7 @@ def minus_log_Z(model: LinearGaussian, x: torch.Tensor) -> torch.Tensor:
 
 
 def logs(model: LinearGaussian, data: DeviceExamples, *, draws: int, point: Point = POINT, seed: int = 0) -> torch.Tensor:
-    return log_weights(model, data, point, draws=draws, rng=generator("cpu", seed))
+    return log_weights(model, data, point, draws=draws, key=derived_seed(seed))
 
 
 @pytest.mark.parametrize("draws", [1, 2, 16])
@@ -98,11 +99,11 @@ def test_one_draw_is_R_plus_lam_D_plus_gamma_C_in_expectation() -> None:
     point = Point(lam=0.8, gamma=1.7)
     model, data = LinearGaussian(lam=point.lam, off=0.1, wider=0.4, head=1.0), examples()
     mean, log_variance = model.encode(data.x)
-    z = mean + (0.5 * log_variance).exp() * torch.randn(20000, N, LATENT, generator=generator("cpu", 9), dtype=torch.float64)
+    z = mean + (0.5 * log_variance).exp() * torch.randn(60000, N, LATENT, generator=generator("cpu", 9), dtype=torch.float64)
     D = (data.x - model.decode(z)).square().sum(-1).mean(0)
     C = -model.classify(z).log_softmax(-1)[:, torch.arange(N), data.y].mean(0)
     J = rate(mean, log_variance) + point.lam * D + point.gamma * C
-    one = -logs(model, data, draws=4000, point=point)
+    one = -logs(model, data, draws=4000, point=point, seed=1)
     error = one.std(0) / math.sqrt(4000)
     assert float(((one.mean(0) - J) / error).square().mean()) == pytest.approx(1.0, abs=0.6)
 
@@ -115,9 +116,11 @@ def test_the_gap_is_what_J_loses_to_minus_log_Z_and_its_error_is_that_over_examp
     D = (many.x - model.decode(mean)).square().sum(-1) + (precision * model.A.square().sum(0)).sum(-1)
     J = float((rate(mean, log_variance) + POINT.lam * D).mean())
     options = {"draws": 64, "chunk": 7000}
-    whole = read_gap(model, Still(many), POINT, rng=generator("cpu", 1), **options)
+    whole = read_gap(model, Still(many), POINT, key=partial(derived_seed, 1), **options)
     assert whole.mean == pytest.approx(J + exact, abs=5 * whole.se + 5e-3)  # K = 64 is not yet infinity
-    parts = [read_gap(model, Still(examples(100, seed)), POINT, rng=generator("cpu", seed), **options) for seed in range(40)]
+    parts = [
+        read_gap(model, Still(examples(100, seed)), POINT, key=partial(derived_seed, seed), **options) for seed in range(40)
+    ]
     spread = np.std([part.mean for part in parts], ddof=1)
     assert spread == pytest.approx(np.mean([part.se for part in parts]), rel=0.35)
     assert whole.examples == 20000 * FORWARD * 0.5 * 65
@@ -127,10 +130,10 @@ def test_the_gap_is_what_J_loses_to_minus_log_Z_and_its_error_is_that_over_examp
 def test_on_a_path_the_gap_weighs_the_ends_as_p_x_t_does() -> None:
     model, source, target = LinearGaussian(lam=POINT.lam, off=0.3), examples(60, 0), examples(30, 1)
     target = DeviceExamples(x=3.0 * target.x, y=target.y)
-    ends = [read_gap(model, Still(end), POINT, draws=4, chunk=100, rng=generator("cpu", 5)).mean for end in (source, target)]
+    ends = [read_gap(model, Still(end), POINT, draws=4, chunk=100, key=lambda name: 5).mean for end in (source, target)]
     path = Mixture(source, target)
     for t, wanted in ((0.0, ends[0]), (0.25, None), (1.0, ends[1])):
-        found = read_gap(model, path, Point(lam=0.8, gamma=0.0, t=t), draws=4, chunk=100, rng=generator("cpu", 5))
+        found = read_gap(model, path, Point(lam=0.8, gamma=0.0, t=t), draws=4, chunk=100, key=lambda name: 5)
         assert wanted is None or found.mean == pytest.approx(wanted)
         assert found.mean > 0.0
 
@@ -157,7 +160,9 @@ def test_soft_labels_of_a_displacement_are_certified_too() -> None:
         C_se=0.0,
     )
     config, trained = MeasureConfig(bound_share=0.1, gradient_share=0.0534), 600.0
-    found, cost = certify(model, path, reading, config=config, trained=trained, rng=lambda name: generator("cpu", 7, name))
+    found, cost = certify(
+        model, path, reading, config=config, trained=trained, key=derived_seed, rng=lambda name: generator("cpu", 7, name)
+    )
     assert found.J_K < reading.F and found.J_K_se > 0.08
     assert found.grad_norm >= 0.0 and 0.0 < found.J_K_ess < 1.0
     assert cost == pytest.approx(40 * FORWARD * 4.5 + 32)
@@ -168,6 +173,7 @@ def test_soft_labels_of_a_displacement_are_certified_too() -> None:
         reading,
         config=MeasureConfig(bound_share=0.0, gradient_share=0.0),
         trained=trained,
+        key=derived_seed,
         rng=lambda name: generator("cpu", 7, name),
     )
     assert (nothing, free) == (Certificate(), 0.0)

@@ -11,10 +11,10 @@ from torch import nn
 
 from rayfe.backend.inline import InlineBackend
 from rayfe.config import DataConfig, EquilibrationConfig, MeasureConfig, ModelConfig, PathConfig, RunConfig
-from rayfe.data.batches import generator
+from rayfe.data.batches import derived_seed
 from rayfe.data.paths import PathData, coupled, load_path
-from rayfe.equilibrate.measure import read, recompute_statistics
-from rayfe.equilibrate.statistics import PopulationStatistics
+from rayfe.equilibrate.measure import Effort, read
+from rayfe.equilibrate.statistics import WeightedStatistics, recompute_statistics
 from rayfe.records import Annealing, EquilibrateRequest, MeasureRequest, Point, Reading, Replica, Split, StepKey, Weights
 
 KEY = StepKey(trajectory="t", seed=3, step=1, attempt=0)
@@ -110,7 +110,7 @@ def test_with_batch_norm_the_shortcut_target_minus_source_is_wrong() -> None:
     weights = trained(on, 0.0)
     path, config = on._paths[Split.TRAIN], configuration().measure
     model = on._model(weights, seed=0)
-    recompute_statistics(model, path, t, chunk=300, rng=generator("cpu", 0))
+    recompute_statistics(model, path, t, chunk=300, key=derived_seed)
 
     def J(at: float) -> float:
         """With the statistics of t, whatever data set is read."""
@@ -123,7 +123,8 @@ def test_with_batch_norm_the_shortcut_target_minus_source_is_wrong() -> None:
             point=point,
             t=at,
             config=config,
-            rng=lambda name: generator("cpu", name),
+            key=derived_seed,
+            effort=Effort(),
         )
         return reading.F
 
@@ -159,26 +160,11 @@ def test_models_at_neighbouring_t_train_on_the_same_random_numbers(kind: str) ->
         np.testing.assert_allclose(down[name], value, atol=1e-3)
 
 
-def test_statistics_are_those_of_the_weighted_examples() -> None:
-    layer = nn.BatchNorm1d(3).double()
-    x, weights = torch.randn(50, 3, dtype=torch.float64), torch.rand(50, dtype=torch.float64)
-    weights /= weights.sum()
-    with PopulationStatistics(layer, record=True) as statistics:
-        statistics.weights = weights
-        out = layer(x)
-    mean = weights @ x
-    variance = weights @ (x - mean).square()
-    torch.testing.assert_close(layer.running_mean, mean)
-    torch.testing.assert_close(layer.running_var, variance)
-    layer.eval()
-    torch.testing.assert_close(layer(x), out)
-
-
 def test_equal_weights_are_batch_norm_itself() -> None:
     layer = nn.BatchNorm2d(4).double().train()
     x = torch.randn(10, 4, 3, 3, dtype=torch.float64)
     plain = layer(x)
-    with PopulationStatistics(layer, record=False) as statistics:
+    with WeightedStatistics(layer) as statistics:
         statistics.weights = torch.full((5,), 0.2, dtype=torch.float64)  # two draws of each of five examples
         torch.testing.assert_close(layer(x), plain)
     assert "forward" not in vars(layer)

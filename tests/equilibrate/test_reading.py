@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -10,10 +12,13 @@ from analytic_walks import A, walk
 from rayfe.backend.analytic import AnalyticBackend
 from rayfe.backend.inline import InlineBackend
 from rayfe.config import DataConfig, MeasureConfig, ModelConfig, RunConfig
+from rayfe.data.batches import derived_seed
 from rayfe.data.datasets import load
 from rayfe.data.device import DeviceExamples, Still
 from rayfe.data.examples import Dataset
+from rayfe.equilibrate import measure
 from rayfe.equilibrate.replicas import weights_of
+from rayfe.equilibrate.statistics import recompute_statistics
 from rayfe.model.protocol import build
 from rayfe.records import Measured, MeasureRequest, Point, Replica, Split, StepKey
 
@@ -26,12 +31,12 @@ def digits() -> Dataset:
     return load(DataConfig(name="digits"))
 
 
-def backend(digits: Dataset, **measure: int) -> InlineBackend:
+def backend(digits: Dataset, **options: int) -> InlineBackend:
     config = RunConfig(
         threads=1,
         data=DataConfig(name="digits"),
         model=ModelConfig(hidden=24, latent=4),
-        measure=MeasureConfig(head_draws=8, chunk=500, **measure),  # type: ignore[arg-type]
+        measure=MeasureConfig(head_draws=8, chunk=500, **options),  # type: ignore[arg-type]
     )
     return InlineBackend(config, digits, dtype=torch.float64)
 
@@ -45,7 +50,25 @@ def read(where: InlineBackend, *, seed: int = 0, part: bool = False) -> Measured
 
 @pytest.mark.parametrize("decoder_draws", [1, 2])
 def test_D_scatters_by_its_error_and_its_noise_in_blocks_adds_up_to_that(digits: Dataset, decoder_draws: int) -> None:
-    readings = [read(backend(digits, decoder_draws=decoder_draws), seed=seed).readings[0] for seed in range(SEEDS)]
+    """With the same statistics: the draws of z by which the decoder's are taken are another matter (column D_se says so)."""
+    where = backend(digits, decoder_draws=decoder_draws)
+    path, config = where._paths[Split.TRAIN], where._config.measure
+    model = build(ModelConfig(hidden=24, latent=4), input_shape=(64,), classes=10).double()
+    recompute_statistics(model, path, 0.0, chunk=500, key=partial(derived_seed, "statistics"))
+    readings = [
+        measure.read(
+            model,
+            path,
+            replica="centre",
+            split=Split.TRAIN,
+            point=POINT,
+            t=0.0,
+            config=config,
+            key=partial(derived_seed, seed),
+            effort=measure.Effort(),
+        )
+        for seed in range(SEEDS)
+    ]
     scatter = np.std([reading.D for reading in readings], ddof=1)
     error = np.sqrt(np.mean([reading.D_se**2 for reading in readings]))
     assert scatter == pytest.approx(error, rel=4 / np.sqrt(2 * SEEDS))

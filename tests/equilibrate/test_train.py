@@ -10,8 +10,6 @@ from rayfe.backend.inline import InlineBackend
 from rayfe.config import DataConfig, EquilibrationConfig, MeasureConfig, ModelConfig, RunConfig
 from rayfe.data.batches import generator
 from rayfe.data.datasets import load
-from rayfe.data.device import Still, to_device
-from rayfe.equilibrate.measure import recompute_statistics
 from rayfe.equilibrate.replicas import Looped, Stacked, load_weights, weights_of
 from rayfe.model.objective import draw_noise
 from rayfe.model.protocol import build
@@ -241,20 +239,6 @@ def test_settle_reaches_the_target_on_its_own_draws(backend, started):
     assert settled.before.C == pytest.approx(readings["centre"].C, rel=1e-9)
     assert settled.after.C == pytest.approx(target, rel=1e-3)
     assert 0.0 < settled.shift["gamma"] < 0.4
-
-
-def test_population_statistics_are_those_of_all_examples(digits):
-    model = build(ModelConfig(hidden=8, latent=4), input_shape=(64,), classes=10).double()
-    examples = to_device(digits.train, torch.device("cpu"), torch.float64, (64,))
-    path, x = Still(examples), examples.x
-    recompute_statistics(model, path, 0.0, chunk=len(x), rng=generator("cpu", 0))
-    hidden = model.encoder[0](x)
-    torch.testing.assert_close(model.encoder[1].running_mean, hidden.mean(0).detach())
-    torch.testing.assert_close(model.encoder[1].running_var, hidden.var(0, correction=0).detach())
-    whole = weights_of(model)
-    recompute_statistics(model, path, 0.0, chunk=200, rng=generator("cpu", 0))
-    np.testing.assert_allclose(weights_of(model)["encoder.1.running_mean"], whole["encoder.1.running_mean"], rtol=1e-2)
-    assert not model.training
 
 
 def test_weights_that_do_not_fit_are_refused():
