@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
 from rayfe.config import MeasureConfig
 from rayfe.data.batches import derived_seed, normal_of, to_normal, uniform_of
 from rayfe.data.device import DevicePath, Stratum, chunks
-from rayfe.equilibrate.statistics import BatchNorm, recompute_statistics
+from rayfe.equilibrate.statistics import BatchNorm, operations, recompute_statistics
 from rayfe.model.objective import (
     PerExample,
     classification_loss,
@@ -74,12 +73,6 @@ class Effort:
 def head_share(model: Any, x: Tensor) -> float:
     """Cost of one draw through the classifier as a part of a forward pass, by floating-point operations of matrix products and
     convolutions on examples x (N, ...)."""
-
-    def operations(call: Callable[[], Any]) -> int:
-        with FlopCounterMode(display=False) as counter:
-            call()
-        return counter.get_total_flops()
-
     z, _ = model.encode(x)
     through = operations(lambda: model.classify(z))
     rest = operations(lambda: model.decode(z)) + operations(lambda: model.encode(x))

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from rayfe.data.batches import normal_of
 from rayfe.data.device import DevicePath, chunks
@@ -23,6 +24,9 @@ WHOLE_BYTES = 1 << 30
 """Memory that all examples may take as one chunk without gradients; where they need more there is a pass for each layer."""
 HELD = 3
 """Copies of its largest activation that a forward pass holds at a time, about."""
+DRAWS = 4
+"""Draws of z per example for the decoder's statistics, as far as they cost no more than encoding: by one draw the noise of the statistics
+moves D by more than its own error (digits: 0.016 and 0.013)."""
 MERGED = 4096
 """Examples whose sums are taken in the model's own type; beyond that they are merged in float64."""
 
@@ -46,30 +50,31 @@ def recompute_statistics(
     inputs are right only when those before it are done. A layer that is called several times has the statistics of its first call.
 
     `key` gives the key of the noise by the name of a stratum. Without `decode` the decoder's layers are left as they are.
-    Returns the forward passes over one example that it took, half a pass for the encoder and half for the decoder; one that ended
-    early counts as whole.
+    Returns the forward passes over one example that it took: half a pass for the encoder, which counts as whole wherever it ended,
+    and half a pass for a whole decoder, by floating-point operations.
     """
     model.eval()
-    called, size = _look(model, path.present(t)[0].examples(slice(0, 1), t).x, decode=decode)
-    whole, passes = path.size(t) * size <= most, 0.0
-    with _Layers(model, called, whole=whole) as layers:
+    look = _look(model, path.present(t)[0].examples(slice(0, 1), t).x, decode=decode)
+    whole, passes = path.size(t) * look.bytes <= most, 0.0
+    with _Layers(model, look.layers, whole=whole) as layers:
         while layers.left:
-            for x, weights, epsilon in _parts(model.latent, path, t, None if whole else chunk, key):
-                passes += len(x) * layers.see(x, weights, epsilon, decode=decode)
+            for x, weights, epsilon in _parts(model.latent, path, t, None if whole else chunk, key, look.draws):
+                decoded = layers.see(x, weights, epsilon, decode=decode)
+                passes += len(x) * (0.5 + (0.5 * look.draws * look.decoder if decoded else 0.0))
             layers.finish()
     return passes
 
 
 def _parts(
-    latent: int, path: DevicePath, t: float, chunk: int | None, key: Callable[[str], int]
+    latent: int, path: DevicePath, t: float, chunk: int | None, key: Callable[[str], int], draws: int
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """x, weights and noise of chunks of each stratum, or of all examples at once (`chunk` None)."""
+    """x (N, ...), weights (N,) and noise (N, draws, latent) of chunks of each stratum, or of all examples at once (`chunk` None)."""
     parts = []
     for stratum in path.present(t):
         for rows in chunks(len(stratum), chunk or len(stratum)):
             examples = stratum.examples(rows, t)
-            epsilon = normal_of(examples.number, latent, key=key(stratum.name), dtype=examples.x.dtype)
-            parts.append((examples.x, stratum.weights(rows, t), epsilon))
+            epsilon = normal_of(examples.number, draws * latent, key=key(stratum.name), dtype=examples.x.dtype)
+            parts.append((examples.x, stratum.weights(rows, t), epsilon.view(-1, draws, latent)))
             if chunk is not None:
                 yield parts.pop()
     if len(parts) == 1:
@@ -79,9 +84,22 @@ def _parts(
         yield x, weights, epsilon
 
 
-def _look(model: Any, x: Tensor, *, decode: bool) -> tuple[set[BatchNorm], float]:
-    """The batch-norm layers that one example x (1, ...) comes by, and the bytes that its pass holds: HELD times the largest input
-    or output of a module, about."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Look:
+    """What a pass of one example through a model shows."""
+
+    layers: frozenset[BatchNorm]
+    """The batch-norm layers that it comes by."""
+    bytes: float
+    """Memory that it holds: HELD times the largest input or output of a module, about."""
+    decoder: float
+    """Part of decoding that is done where the last of the layers is reached."""
+    draws: int
+    """Draws of z that are worth decoding."""
+
+
+def _look(model: Any, x: Tensor, *, decode: bool) -> _Look:
+    """Pass on one example x (1, ...)."""
     called: set[BatchNorm] = set()
     largest = x.numel()
 
@@ -95,12 +113,27 @@ def _look(model: Any, x: Tensor, *, decode: bool) -> tuple[set[BatchNorm], float
     try:
         mean, _ = model.encode(x)
         model.classify(mean)
+        encoder_layers = frozenset(called)
         if decode:
             model.decode(mean)
     finally:
         for hook in hooks:
             hook.remove()
-    return called, float(HELD * largest * x.element_size())
+    size = HELD * largest * x.element_size()
+    if not called - encoder_layers:
+        return _Look(layers=frozenset(called), bytes=size, decoder=0.0, draws=1)
+    encoding, decoding = operations(lambda: model.encode(x)), operations(lambda: model.decode(mean))
+    with _Layers(model, frozenset(called - encoder_layers), whole=True) as layers:
+        begun = operations(lambda: layers.through(model.decode, mean))
+    draws = min(DRAWS, max(1, encoding // begun if begun else DRAWS))
+    return _Look(layers=frozenset(called), bytes=size * draws, decoder=begun / decoding if decoding else 1.0, draws=draws)
+
+
+def operations(call: Callable[[], Any]) -> int:
+    """Floating-point operations of the matrix products and convolutions that a call does."""
+    with FlopCounterMode(display=False) as counter:
+        call()
+    return counter.get_total_flops()
 
 
 class _Reached(BaseException):
@@ -134,14 +167,14 @@ class _Moments:
 class _Layers:
     """The batch-norm layers of a model while their statistics are taken."""
 
-    def __init__(self, model: Any, layers: set[BatchNorm], *, whole: bool) -> None:
+    def __init__(self, model: Any, layers: frozenset[BatchNorm], *, whole: bool) -> None:
         """`whole`: all examples come at once, so that a layer is done when it was seen."""
         self._model, self._whole = model, whole
-        self._layers = frozenset(layers)
+        self._layers = layers
         self.left = set(layers)
         """Layers whose statistics are not known yet."""
         self._moments: dict[BatchNorm, _Moments] = {}
-        self._weights = torch.empty(0)
+        self._weights = torch.ones(1)
 
     def __enter__(self) -> _Layers:
         for layer in self._layers:
@@ -152,18 +185,23 @@ class _Layers:
         for layer in self._layers:
             del layer.forward  # the class's own shows again
 
-    def see(self, x: Tensor, weights: Tensor, epsilon: Tensor, *, decode: bool) -> float:
-        """Pass on examples x with their weights as far as there is something to learn; returns the part of a pass that was begun."""
+    def see(self, x: Tensor, weights: Tensor, epsilon: Tensor, *, decode: bool) -> bool:
+        """Pass on examples x with their weights as far as there is something to learn; returns whether they were decoded."""
         self._weights = weights
         try:
             mean, log_variance = self._model.encode(x)
         except _Reached:
-            return 0.5
-        z = sample(mean, log_variance, epsilon)
-        for head in (self._model.classify, self._model.decode) if decode else (self._model.classify,):
-            with contextlib.suppress(_Reached):
-                head(z)
-        return 1.0 if decode else 0.5
+            return False
+        z = sample(mean, log_variance, epsilon.movedim(1, 0)).flatten(0, 1)
+        self.through(self._model.classify, z[: len(x)])
+        if decode:
+            self.through(self._model.decode, z)
+        return decode
+
+    def through(self, part: Callable[[Tensor], Any], z: Tensor) -> None:
+        """Pass on z as far as there is something to learn."""
+        with contextlib.suppress(_Reached):
+            part(z)
 
     def finish(self) -> None:
         """Set the statistics of the layers that a pass has seen."""
