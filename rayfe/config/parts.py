@@ -22,7 +22,7 @@ class DataConfig:
     root: str | None = None
     """Folder that holds the files of fashion-mnist or cifar10; without it they are downloaded."""
     train_size: int | None = None
-    """Use only this many training images, evenly from all classes (for trials); all without it."""
+    """Use only this many training images, drawn at random, equally many of each class (for trials); all without it."""
     control_share: float = 0.1
     """Part of the training images of each class that --hold control sets apart."""
 
@@ -208,17 +208,17 @@ class MeasureConfig:
     decoder_draws: Literal[1, 2] = 2
     """Draws of z per example through the decoder. 1: only every eighth example has the second one, which the error of D needs."""
     statistics_size: int | None = None
-    """Training images of each data set whose statistics batch-norm layers have in evaluation mode; all without it."""
+    """Training images of each data set whose statistics batch-norm layers have in evaluation mode, drawn at random and each class in proportion; all without it."""
     response_size: int | None = None
-    """Training images of each data set on which neighbours are read for the response; all without it."""
+    """Training images of each data set on which neighbours are read for the response, drawn at random and each class in proportion; all without it."""
     settle_size: int | None = None
-    """Training images of each data set by which a settle searches between its readings of all; all without it."""
+    """Training images of each data set by which a settle searches between its readings of all, drawn at random and each class in proportion; all without it."""
     slope_size: int | None = None
-    """Training images of each data set over which F_t is read; all without it."""
+    """Training images of each data set over which F_t is read, drawn at random and each class in proportion; all without it."""
     probe_size: int = 5000
     """Training images on which J is read during an equilibration."""
     chunk: int = 4000
-    """Examples per forward pass; also the batch over which batch-norm statistics are pooled."""
+    """Examples per forward pass: memory against speed, no number depends on it but by rounding."""
     bound_share: float = 0.005
     """Cost of reading J_K (10) with each step's model, as a part of the step's training examples; 0: it is not read."""
     bound_draws: int = 8
