@@ -208,13 +208,13 @@ class MeasureConfig:
     decoder_draws: Literal[1, 2] = 2
     """Draws of z per example through the decoder. 1: only every eighth example has the second one, which the error of D needs."""
     statistics_size: int | None = None
-    """Training images of each data set whose statistics batch-norm layers have in evaluation mode, drawn at random and each class in proportion; all without it."""
+    """Training images of each data set whose statistics batch-norm layers have in evaluation mode, drawn at random by class; all without it."""
     response_size: int | None = None
-    """Training images of each data set on which neighbours are read for the response, drawn at random and each class in proportion; all without it."""
+    """Training images of each data set on which neighbours are read for the response, drawn at random by class; all without it."""
     settle_size: int | None = None
-    """Training images of each data set by which a settle searches between its readings of all, drawn at random and each class in proportion; all without it."""
+    """Training images of each data set by which a settle searches between its readings of all, drawn at random by class; all without it."""
     slope_size: int | None = None
-    """Training images of each data set over which F_t is read, drawn at random and each class in proportion; all without it."""
+    """Training images of each data set over which F_t is read, drawn at random by class; all without it."""
     probe_size: int = 5000
     """Training images on which J is read during an equilibration."""
     chunk: int = 4000
