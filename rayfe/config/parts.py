@@ -208,7 +208,7 @@ class MeasureConfig:
     decoder_draws: Literal[1, 2] = 2
     """Draws of z per example through the decoder. 1: only every eighth example has the second one, which the error of D needs."""
     statistics_size: int | None = None
-    """Training images of each data set whose statistics batch-norm layers have in evaluation mode, drawn at random by class; all without it."""
+    """Training images of each data set whose statistics batch-norm layers have when read, drawn at random by class; all without it."""
     response_size: int | None = None
     """Training images of each data set on which neighbours are read for the response, drawn at random by class; all without it."""
     settle_size: int | None = None
