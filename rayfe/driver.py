@@ -1,22 +1,30 @@
-"""One attempted step from question to stored row: the only loop between a trajectory, a backend and the store."""
+"""One attempted step, or one certificate, from question to stored row: the only loop between a trajectory, a backend and the store."""
 
 from __future__ import annotations
 
 import dataclasses
 import logging
 import time
+from collections.abc import Generator
+from typing import TypeVar
 
 from rayfe.backend.base import Backend
 from rayfe.config import RunConfig, Start
 from rayfe.known import known_models
-from rayfe.records import Answer, Commit, StepRecord
+from rayfe.records import ON, Answer, CertificateRecord, Commit, Request, StepRecord
 from rayfe.store import Store
 from rayfe.trajectory.base import Trajectory
 from rayfe.trajectory.baseline import Baseline
+from rayfe.trajectory.certification import Effort, certificate
 from rayfe.trajectory.seek import Seek
 from rayfe.trajectory.walk import Walk
+from rayfe.weights import unpack
 
+Result = TypeVar("Result")
 log = logging.getLogger(__name__)
+
+CERTIFYING = "training its last model on, for its certificate"
+"""What a trajectory that has ended does then, for people."""
 
 
 def open_trajectory(config: RunConfig, start: Start, store: Store) -> Trajectory:
@@ -51,14 +59,49 @@ def advance(trajectory: Trajectory, backend: Backend, store: Store) -> StepRecor
 
 def attempted(trajectory: Trajectory, backend: Backend) -> Commit:
     """What the next attempted step leaves behind; nothing is stored, and the trajectory does not know yet."""
-    attempt = trajectory.attempt()
+    return answered(trajectory.attempt(), backend)
+
+
+def answered(asking: Generator[Request, Answer | None, Result], backend: Backend) -> Result:
+    """What a generator of requests returns when `backend` has answered all of them."""
     answer: Answer | None = None  # what starts a generator
     while True:
         try:
-            request = attempt.send(answer)
+            request = asking.send(answer)
         except StopIteration as finished:
             return finished.value
         answer = backend.answer(request)
+
+
+def last_certificate_is_due(config: RunConfig, trajectory: Trajectory, store: Store) -> bool:
+    """Whether the trajectory has ended, and its last model is yet to be trained on (`config.certificate_share`)."""
+    if not config.certificate_share or config.method is not None or trajectory.finished is None or not trajectory.accepted:
+        return False
+    last, found = trajectory.accepted[-1].state_sha256, store.certificates(trajectory.start.name)
+    return not any(one.state_sha256 == last and one.method == ON for one in found)
+
+
+def certify_last(config: RunConfig, trajectory: Trajectory, backend: Backend, store: Store, *, epoch: int) -> CertificateRecord:
+    """Train the last accepted model on, as far as `config.certificate_share` of its examples go; an epoch has `epoch` examples."""
+    last = trajectory.accepted[-1]
+    return certify(
+        config, last, backend, store, Effort(method=ON, budget=config.certificate_share * last.examples, epoch=epoch)
+    )
+
+
+def certify(config: RunConfig, row: StepRecord, backend: Backend, store: Store, effort: Effort) -> CertificateRecord:
+    """Certify the model of an accepted row, store the certificate and return it.
+
+    Raises:
+        FileNotFoundError: the model's weights are not stored any more.
+        CorruptFile: they are not the ones that the row describes.
+    """
+    began = time.monotonic()
+    left = unpack(store.carry(row), "preconditioner") if store.has_carry(row) else {}
+    record = answered(certificate(config, row, store.state(row), left or None, effort), backend)
+    record = dataclasses.replace(record, seconds=time.monotonic() - began)
+    store.keep_certificate(record)
+    return record
 
 
 def failure(name: str, error: Exception) -> str:

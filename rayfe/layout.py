@@ -3,11 +3,12 @@
 run.json                                the configuration
 steps/<trajectory>.parquet              one row per attempted step; a step exists exactly when its row is here
 readings/<trajectory>.parquet           one row per replica, split and recorded update
+certificates/<trajectory>.parquet       one row per certified model and method (`trajectory.certification`)
 states/<trajectory>/<step>.safetensors  weights of an accepted step
 data/<name>.npz                         examples that a run was given as arrays, from Python
 couplings/<split>.parquet               pairs of source and target examples, of transfers by displacement
 carry/<trajectory>/<step>.safetensors   what the next step needs besides the weights; of the last two steps only
-steps/.previous-*, readings/.previous-* the same tables before the last commit, for when one is damaged
+.previous-* in steps, readings and certificates: the same tables before the last write, for when one is damaged
 figures/*.png, report.html
 .lock, .lease/<n>                       who works on the run: local folders, object stores (`lease`)
 """
@@ -30,6 +31,10 @@ def steps_path(trajectory: str) -> str:
 
 def readings_path(trajectory: str) -> str:
     return f"readings/{trajectory}.parquet"
+
+
+def certificates_path(trajectory: str) -> str:
+    return f"certificates/{trajectory}.parquet"
 
 
 def state_path(record: StepRecord) -> str:

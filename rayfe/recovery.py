@@ -5,8 +5,17 @@ from __future__ import annotations
 import logging
 
 from rayfe.files import CorruptFile, Files
-from rayfe.layout import carry_path, previous_path, read_checked, read_table, readings_path, steps_path, with_row
-from rayfe.records import ReadingRecord, StepRecord
+from rayfe.layout import (
+    carry_path,
+    certificates_path,
+    previous_path,
+    read_checked,
+    read_table,
+    readings_path,
+    steps_path,
+    with_row,
+)
+from rayfe.records import CertificateRecord, ReadingRecord, StepRecord
 from rayfe.tables import Record, encode
 
 log = logging.getLogger(__name__)
@@ -17,6 +26,7 @@ def recover(files: Files, trajectory: str) -> list[StepRecord]:
     _sweep(files, trajectory)
     rows, _ = _readable(files, steps_path(trajectory), StepRecord)
     readings, damaged = _readable(files, readings_path(trajectory), ReadingRecord)
+    _readable(files, certificates_path(trajectory), CertificateRecord)  # those that are lost are made again, or asked for again
     end = _usable_end(files, rows)
     if damaged and (readings or len(rows) == 1):  # only those of the last row are lost: its step comes again, and they with it
         end = min(end, max(0, len(rows) - 1))
@@ -77,7 +87,8 @@ def _readable(files: Files, path: str, record_class: type[Record]) -> tuple[list
 def _sweep(files: Files, trajectory: str) -> None:
     """Remove temporary files of a process that was killed while it wrote."""
     tables = f".{trajectory}.parquet.", f"..previous-{trajectory}.parquet."
-    prefixes = {"steps": tables, "readings": tables, f"states/{trajectory}": (".",), f"carry/{trajectory}": (".",)}
+    prefixes: dict[str, tuple[str, ...]] = dict.fromkeys(("steps", "readings", "certificates"), tables)
+    prefixes |= {f"states/{trajectory}": (".",), f"carry/{trajectory}": (".",)}
     for folder, starts in prefixes.items():
         for name in files.names(folder):
             if name.startswith(starts) and name.endswith(".tmp"):

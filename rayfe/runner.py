@@ -6,11 +6,13 @@ from typing import Protocol
 
 from rayfe import driver
 from rayfe.backend.base import Backend
+from rayfe.certified import certificate_line
 from rayfe.config import RunConfig
-from rayfe.data.paths import PathData
+from rayfe.data.paths import PathData, epoch_of
 from rayfe.files import StorageFull
 from rayfe.records import StepRecord
 from rayfe.store import Store
+from rayfe.trajectory.base import Trajectory
 
 
 class Listener(Protocol):
@@ -36,7 +38,7 @@ def run(config: RunConfig, data: PathData, store: Store, progress: Listener) -> 
         return run_on_ray(config, data, store.url(), config.keep_states, progress.row, progress.event, owner=store.owner)
     from rayfe.backend.inline import InlineBackend  # imports torch
 
-    return run_inline(config, InlineBackend(config, data), store, progress)
+    return run_inline(config, InlineBackend(config, data), store, progress, epoch=epoch_of(data, config))
 
 
 def gpus(config: RunConfig) -> int:
@@ -48,8 +50,13 @@ def gpus(config: RunConfig) -> int:
     return cluster_gpus()
 
 
-def run_inline(config: RunConfig, backend: Backend, store: Store, progress: Listener) -> dict[str, str]:
-    """Walk every trajectory in this process, one attempted step of each in turn; returns as `run` does."""
+def run_inline(
+    config: RunConfig, backend: Backend, store: Store, progress: Listener, *, epoch: int | None = None
+) -> dict[str, str]:
+    """Walk every trajectory in this process, one attempted step of each in turn, and certify its last model; returns as `run` does.
+
+    `epoch`: training examples in an epoch; None, where the backend has no data: there are no certificates.
+    """
     failed: dict[str, str] = {}
     walking = {}
     for name, start in config.trajectories().items():
@@ -61,16 +68,27 @@ def run_inline(config: RunConfig, backend: Backend, store: Store, progress: List
             failed[name] = driver.failure(name, error)
     while walking:
         for name, trajectory in list(walking.items()):
-            if trajectory.finished is not None:
-                del walking[name]
-                continue
             try:
+                if trajectory.finished is not None:
+                    del walking[name]
+                    _certify_last(config, trajectory, backend, store, progress, epoch=epoch)
+                    continue
                 record = driver.advance(trajectory, backend, store)
             except StorageFull:  # the others have no room either
                 raise
             except Exception as error:  # the others go on
                 failed[name] = driver.failure(name, error)
-                del walking[name]
+                walking.pop(name, None)
                 continue
             progress.row(record)
     return failed
+
+
+def _certify_last(
+    config: RunConfig, trajectory: Trajectory, backend: Backend, store: Store, progress: Listener, *, epoch: int | None
+) -> None:
+    """Train the last model of a trajectory that has ended on, unless that was done."""
+    if epoch is not None and driver.last_certificate_is_due(config, trajectory, store):
+        progress.event(f"{trajectory.start.name}: {driver.CERTIFYING}")
+        record = driver.certify_last(config, trajectory, backend, store, epoch=epoch)
+        progress.event(f"{trajectory.start.name}: {certificate_line(record, trajectory.accepted[-1].examples)}")

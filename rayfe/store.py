@@ -20,6 +20,7 @@ import pandas as pd
 from safetensors.numpy import load, save
 
 from rayfe import lease, recovery, tables
+from rayfe.certificates import read_certificates, write_certificate
 from rayfe.files import CorruptFile, Files
 from rayfe.layout import (
     CONFIG,
@@ -35,11 +36,11 @@ from rayfe.layout import (
     steps_path,
     with_row,
 )
-from rayfe.records import Commit, ReadingRecord, StepRecord, Weights
+from rayfe.records import CertificateRecord, Commit, ReadingRecord, StepRecord, Weights
 
 log = logging.getLogger(__name__)
 
-__all__ = ["CorruptFile", "Store", "load_readings", "load_rows"]
+__all__ = ["CorruptFile", "Store", "load_certificates", "load_readings", "load_rows"]
 
 ALWAYS_KEPT = 2
 """Accepted steps whose files stay whatever `keep_states` says: a torn last one leaves one to go on from."""
@@ -146,8 +147,8 @@ class Store:
         return [name.removesuffix(".parquet") for name in names if name.endswith(".parquet") and not name.startswith(".")]
 
     def stamp(self) -> str:
-        """Changes when run.json or any trajectory's rows are written, without reading them."""
-        return self._files.stamp((CONFIG, "steps"))
+        """Changes when run.json, rows or certificates are written, without reading them."""
+        return self._files.stamp((CONFIG, "steps", "certificates"))
 
     def rows(self, trajectory: str) -> list[StepRecord]:
         """Attempted steps in order; none if there are none. Raises CorruptFile if they cannot be read."""
@@ -156,6 +157,10 @@ class Store:
     def readings(self, trajectory: str) -> list[ReadingRecord]:
         """Readings of the attempted steps that have a row, in the order of the rows."""
         return with_row(read_table(self._files, readings_path(trajectory), ReadingRecord), self.rows(trajectory))
+
+    def certificates(self, trajectory: str) -> list[CertificateRecord]:
+        """Certificates of the trajectory's models, by step and method. Raises CorruptFile if they cannot be read."""
+        return read_certificates(self._files, trajectory, self.rows(trajectory))
 
     def state(self, record: StepRecord) -> Weights:
         """Weights of an accepted step, checked against the SHA-256 in its row.
@@ -177,6 +182,10 @@ class Store:
     def carry(self, record: StepRecord) -> Weights:
         """What the step after `record` needs besides its weights; empty if nothing. Raises as `state` does."""
         return {} if record.carry_sha256 is None else load(read_checked(self._files, carry_path(record), record.carry_sha256))
+
+    def has_carry(self, record: StepRecord) -> bool:
+        """Whether what the step after `record` needs is stored; what is in the file is not looked at."""
+        return record.carry_sha256 is not None and self._files.exists(carry_path(record))
 
     # --- writing ----------------------------------------------------------------------------------------------------
 
@@ -203,6 +212,16 @@ class Store:
         if record.accepted:
             self._prune(trajectory, [row.step for row in rows if row.accepted])
         return record
+
+    def keep_certificate(self, record: CertificateRecord) -> None:
+        """Store one certificate, in the place of one of the same model and method.
+
+        Raises:
+            RuntimeError: this process's driver has been succeeded.
+            StorageFull: there is no room; the others stay.
+        """
+        self.check_owner()
+        write_certificate(self._files, record, self.certificates(record.trajectory))
 
     def _rows_before(self, record: StepRecord) -> list[StepRecord]:
         """Rows of the record's trajectory so far; RuntimeError if the record, or a later one, is among them."""
@@ -269,6 +288,13 @@ def load_readings(location: str | Path) -> pd.DataFrame:
     """All readings of a run, by trajectory, step and attempt. Raises as `load_rows` does."""
     store = _existing(location)
     return _frame([reading for name in store.trajectories() for reading in store.readings(name)], ReadingRecord)
+
+
+def load_certificates(location: str | Path) -> pd.DataFrame:
+    """All certificates of a run, by trajectory, step and method. Raises as `load_rows` does."""
+    store = _existing(location)
+    found = [record for name in store.trajectories() for record in store.certificates(name)]
+    return tables.table_of(found, CertificateRecord).to_pandas()
 
 
 def _existing(location: str | Path) -> Store:

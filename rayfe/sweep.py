@@ -29,7 +29,7 @@ from rayfe.backend.ray_room import Room
 from rayfe.backend.ray_service import Service, first_plan
 from rayfe.backend.ray_storage import check_shared
 from rayfe.config import RunConfig
-from rayfe.data.paths import PathData
+from rayfe.data.paths import PathData, epoch_of
 from rayfe.files import StorageFull
 from rayfe.records import StepRecord
 from rayfe.store import Store
@@ -55,7 +55,8 @@ def run_on_ray(
     """Walk every trajectory to its end; returns those that failed, with one line why.
 
     Joins the cluster of RAY_ADDRESS, or a Ray that this process has started; otherwise starts one on this machine
-    and ends it again. `on_row` and `on_event` are called in the calling thread.
+    and ends it again. `on_row` and `on_event` are called in the calling thread. Without `data`, where the
+    backend of `backend_factory` needs none, there are no certificates.
 
     Raises:
         UsageError: the cluster cannot hold the evaluators asked for.
@@ -65,7 +66,8 @@ def run_on_ray(
         RuntimeError: the embedded Ray died (RayDied), or Tune failed.
     """
     store = Store(store_location, keep_states=keep_states, owner=owner)
-    unfinished, failed = _survey(config, store)
+    epoch = None if data is None else epoch_of(data, config)
+    unfinished, failed = _survey(config, store, certified=epoch is not None)
     if not unfinished:
         return failed
     seen = {name: len(rows) for name, rows in unfinished.items()}
@@ -77,7 +79,7 @@ def run_on_ray(
             plan = first_plan(room, on_event)
             service = Service(config, backend_factory, share(data), room, plan, check_alive)
             try:
-                _walk(config, watch, service)
+                _walk(config, watch, service, epoch)
             except RayDied:
                 raise
             except Exception:
@@ -89,24 +91,28 @@ def run_on_ray(
     return failed
 
 
-def _walk(config: RunConfig, watch: Watch, service: Service) -> None:
+def _walk(config: RunConfig, watch: Watch, service: Service, epoch: int | None) -> None:
     """Experiments of Tune until every trajectory has finished or failed."""
     left = list(watch.seen)
     while left:
         before = dict(watch.seen)
-        left = _attempt(config, watch, service, left)
+        left = _attempt(config, watch, service, left, epoch)
         for name in [name for name in left if watch.seen[name] == before[name]]:
             watch.failed[name] = f"WorkersLost: its worker was lost {LOSSES} times without a committed step"
             service.forget(name)
             left.remove(name)
 
 
-def _survey(config: RunConfig, store: Store) -> tuple[dict[str, list[StepRecord]], dict[str, str]]:
-    """Rows of the unfinished trajectories, and why others cannot be opened; damage in the store is repaired."""
+def _survey(config: RunConfig, store: Store, *, certified: bool) -> tuple[dict[str, list[StepRecord]], dict[str, str]]:
+    """Rows of the trajectories that have work left, and why others cannot be opened; damage in the store is repaired.
+
+    `certified`: a trajectory that has ended and lacks its certificate has work left.
+    """
     unfinished, failed = {}, {}
     for name, start in config.trajectories().items():
         try:
-            if driver.open_trajectory(config, start, store).finished is None:
+            trajectory = driver.open_trajectory(config, start, store)
+            if trajectory.finished is None or (certified and driver.last_certificate_is_due(config, trajectory, store)):
                 unfinished[name] = store.rows(name)
         except StorageFull:
             raise
@@ -164,14 +170,15 @@ class Watch:
             self.on_row(record)
 
 
-def _attempt(config: RunConfig, watch: Watch, service: Service, names: list[str]) -> list[str]:
+def _attempt(config: RunConfig, watch: Watch, service: Service, names: list[str], epoch: int | None) -> list[str]:
     """One fresh experiment over `names`; returns those that neither finished nor failed.
 
     `fit` runs in a thread: in the main thread it would take over Ctrl-C.
     """
     news: queue.SimpleQueue[tuple[str, str, Any]] = queue.SimpleQueue()
     folder = tempfile.mkdtemp(prefix="rayfe-tune-")
-    tuner = _tuner(config, watch.store, service, names, folder, [Report(news), *loggers(config)])
+    callbacks = [Report(news), *loggers(config)]
+    tuner = _tuner(config, watch.store, service, names, folder, callbacks, epoch)
     ended: set[str] = set()
 
     def fit() -> None:
@@ -201,11 +208,17 @@ def _attempt(config: RunConfig, watch: Watch, service: Service, names: list[str]
 
 
 def _tuner(
-    config: RunConfig, store: Store, service: Service, names: list[str], folder: str, callbacks: list[tune.Callback]
+    config: RunConfig,
+    store: Store,
+    service: Service,
+    names: list[str],
+    folder: str,
+    callbacks: list[tune.Callback],
+    epoch: int | None,
 ) -> tune.Tuner:
     """One trial a trajectory; workers that are lost are replaced, and workers that are done take the next trajectory."""
     parameters = {"run": config, "location": store.url(), "keep_states": config.keep_states, "owner": store.owner}
-    parameters |= {"connect": service.connect}
+    parameters |= {"connect": service.connect, "epoch": epoch}
     # max_concurrent_trials of TuneConfig cannot be changed on the way; this is the same limit by Tune's own hand
     service.limit = BasicVariantGenerator(max_concurrent=service.plan.trials)
     return tune.Tuner(

@@ -10,6 +10,7 @@ from rayfe import driver
 from rayfe.backend.ray_connect import Connect
 from rayfe.backend.ray_loggers import numbers
 from rayfe.backend.ray_pool import WorkersLost
+from rayfe.certified import certificate_line
 from rayfe.config import RunConfig
 from rayfe.files import StorageFull
 from rayfe.lease import Succeeded
@@ -21,7 +22,7 @@ FAILURES = 3
 
 
 class TrajectoryTrial(tune.Trainable):
-    """One trajectory; one `step` is one attempted quasi-static step. What went before is in the store alone.
+    """One trajectory; one `step` is one attempted quasi-static step, or its last certificate. What went before is in the store alone.
 
     Exceptions of our own code become results, so that whatever Tune sees as an error is a lost worker.
     """
@@ -35,8 +36,9 @@ class TrajectoryTrial(tune.Trainable):
         keep_states: str,
         owner: str | None,
         connect: Connect,
+        epoch: int | None,
     ) -> None:
-        self._run = run
+        self._run, self._epoch = run, epoch
         self._store = Store(location, keep_states=keep_states, owner=owner)
         self._backend = connect(self._store)
         self.reset_config(trial_config)
@@ -46,11 +48,12 @@ class TrajectoryTrial(tune.Trainable):
         self._name: str = new_config["trajectory"]
         self._trajectory: Trajectory | None = None
         self._failures = 0
+        self._news: list[str] = []
         return True
 
     def step(self) -> dict[str, Any]:
         result = self._step()
-        events = self._backend.events()
+        events, self._news = [*self._backend.events(), *self._news], []
         return result | ({"events": "\n".join(events)} if events else {})
 
     def _step(self) -> dict[str, Any]:
@@ -61,14 +64,26 @@ class TrajectoryTrial(tune.Trainable):
             if self._trajectory.finished is None:
                 row = numbers(driver.advance(self._trajectory, self._backend, self._store))
                 self._backend.committed(self._name)
+            elif self._certificate_is_due(self._trajectory):
+                self._certify(self._trajectory)
             self._failures = 0
-            return row | {"done": self._trajectory.finished is not None}
+            due = self._certificate_is_due(self._trajectory)
+            self._news += [f"{self._name}: {driver.CERTIFYING}"] if due else []
+            return row | {"done": self._trajectory.finished is not None and not due}
         except Exception as error:
             self._trajectory = None  # what it holds may be half-way through a step
             self._failures += 1
             final = self._failures >= FAILURES or isinstance(error, WalkFailed | WorkersLost | Succeeded | StorageFull)
             full = {"full": error.path} if isinstance(error, StorageFull) else {}
             return {"done": final, "failure": driver.failure(self._name, error)} | full
+
+    def _certificate_is_due(self, trajectory: Trajectory) -> bool:
+        return self._epoch is not None and driver.last_certificate_is_due(self._run, trajectory, self._store)
+
+    def _certify(self, trajectory: Trajectory) -> None:
+        assert self._epoch is not None
+        record = driver.certify_last(self._run, trajectory, self._backend, self._store, epoch=self._epoch)
+        self._news.append(f"{self._name}: {certificate_line(record, trajectory.accepted[-1].examples)}")
 
     def cleanup(self) -> None:
         self._backend.close()

@@ -19,6 +19,7 @@ from rayfe.backend.analytic import AnalyticBackend
 from rayfe.backend.base import Backend, Relay
 from rayfe.cli import main
 from rayfe.config import RunConfig
+from rayfe.data.paths import epoch_of
 from rayfe.records import Request
 from rayfe.surface.reference import PowerSurface
 
@@ -60,7 +61,7 @@ def run(make: Make) -> Any:
 
     def run_with(config: RunConfig, data: Any, store: Any, progress: Any) -> dict[str, str]:
         if config.backend == "inline":
-            return rayfe.runner.run_inline(config, make(config, data), store, progress)
+            return rayfe.runner.run_inline(config, make(config, data), store, progress, epoch=epoch_of(data, config))
         from rayfe.sweep import run_on_ray
 
         options = {"owner": store.owner, "backend_factory": make}

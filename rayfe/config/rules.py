@@ -41,6 +41,8 @@ def check(config: RunConfig) -> None:
     fraction("tolerance", config.tolerance)
     floor = config.tolerance_floor
     require(math.isfinite(floor) and floor >= 0, "tolerance_floor", floor, "must be at least 0 (nats)")
+    share = config.certificate_share
+    require(0 <= share <= 1, "certificate_share", share, "must be at least 0 and at most 1")
     if config.time_budget is not None:
         positive("time_budget", config.time_budget, " of seconds")
     at_least("threads", config.threads, 1)

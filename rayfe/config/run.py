@@ -124,6 +124,9 @@ class RunConfig:
     (4.25 of them). Only with settle."""
     tolerance_floor: float = 1e-5
     """The same in nats for a small C0: |C - C0| may be this large whatever C0 is."""
+    certificate_share: float = 0.1
+    """Part of the examples of a trajectory that may be spent at its end, besides them, on training its last model on: that says how
+    far it is from equilibrium (certificates/). 0: it is not trained on. Baselines have no certificates."""
     time_budget: float | None = None
     """Seconds after which a trajectory starts no further step."""
     threads: int = 2

@@ -13,10 +13,20 @@ from rayfe.config.run import RunConfig
 FREE = frozenset(
     {
         *("lam", "gamma", "seed", "steps", "out", "backend", "evaluators", "time_budget", "keep_states"),
-        *("both_ways", "placement", "gpus_per_evaluator", "autoscale", "train_workers", "log_format", "tensorboard", "mlflow"),
+        *(
+            "certificate_share",
+            "both_ways",
+            "placement",
+            "gpus_per_evaluator",
+            "autoscale",
+            "train_workers",
+            "log_format",
+            "tensorboard",
+            "mlflow",
+        ),
     }
 )
-"""Fields that may change when a run is continued: they alter rows that are yet to come by rounding at most."""
+"""Fields that may change when a run is continued: they alter rows that are yet to come by rounding at most, or none."""
 
 BY_CONTENT = frozenset({"data.root", "known_runs"})
 """Fields that say where things are, which may move: run.json has digests of what is there."""

@@ -78,6 +78,12 @@ def examples_of(data: Dataset, split: Split, config: RunConfig) -> Examples:
     return control if split is Split.CONTROL else kept
 
 
+def epoch_of(data: PathData, config: RunConfig) -> int:
+    """Training examples in an epoch: as many as the data, of a path as the larger of its ends."""
+    ends = [end for end in (data.source, data.target) if end is not None]
+    return max(len(examples_of(end, Split.TRAIN, config).y) for end in ends)
+
+
 def coupled_splits(data: PathData, config: RunConfig) -> tuple[Split, ...]:
     """The splits whose source and target are coupled, each by its own."""
     return config.splits if data.kind == "displacement" else ()

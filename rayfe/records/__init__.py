@@ -1,5 +1,6 @@
 """The vocabulary: every record that crosses a module border, and every column that is stored."""
 
+from rayfe.records.certificates import ANEW, ON, TOO_SHORT, CertificateRecord
 from rayfe.records.points import (
     Certificate,
     Functionals,
@@ -30,9 +31,13 @@ from rayfe.records.requests import (
 from rayfe.records.stored import Commit, ReadingRecord, StepRecord, column
 
 __all__ = [
+    "ANEW",
+    "ON",
+    "TOO_SHORT",
     "Annealing",
     "Answer",
     "Certificate",
+    "CertificateRecord",
     "Commit",
     "Differentiated",
     "DifferentiateRequest",

@@ -1,0 +1,117 @@
+"""What certificates say of stored models: how far they are from new ones, in words, and whether that is near enough.
+
+A model is near equilibrium if models that were trained at the same multipliers in another way have the same R, D and C, and
+end no higher in F. Where they end higher they are further from equilibrium than the stored model, and prove nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Literal
+
+import pandas as pd
+
+from rayfe.records import ON, CertificateRecord
+
+State = Literal["holds", "look", "not measured"]
+LIMITS: Mapping[str, float] = MappingProxyType({"C": 0.05, "D": 0.02, "R": 0.02, "gamma": 0.05})
+"""Distance from the new models, as a part of their value, two standard errors included, up to which a model is near equilibrium."""
+LEAST_SCALE: Mapping[str, float] = MappingProxyType({"R": 1.0})
+"""What a part is taken of at least: of a rate below one nat 0.02 nats are near."""
+ERRORS = 2.0
+"""Standard errors that count."""
+ROUNDING = 1e-9
+"""Part of F by which new models are not higher."""
+METHODS: Mapping[str, str] = MappingProxyType({"on": "trained on", "anew": "trained anew"})
+NONE = "no model was trained on or anew at its multipliers (python -m rayfe certify)"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    """What the certificates of one stored model say."""
+
+    trajectory: str
+    step: int
+    state: State
+    text: str
+    """The distances in words, or why there are none."""
+
+
+def findings(certificates: pd.DataFrame, *, step_epochs: float) -> list[Finding]:
+    """One for each certified model, by trajectory and step: of several methods by the one whose models end lowest.
+
+    `certificates` has the columns of CertificateRecord; `step_epochs` are the epochs of one step of the run.
+    """
+    found = []
+    for _, same in certificates.groupby(["trajectory", "step"], sort=True):
+        lines = [_plain(line) for line in same.to_dict("records")]
+        line = max(lines, key=lambda one: (one["outcome"] == "OK", one["dF"] if one["outcome"] == "OK" else 0.0))
+        state, text = judged(line, step_epochs=step_epochs)
+        found.append(Finding(trajectory=line["trajectory"], step=int(line["step"]), state=state, text=text))
+    return found
+
+
+def judged(line: Mapping[str, Any], *, step_epochs: float) -> tuple[State, str]:
+    """The verdict of one certificate, by column, and its words."""
+    text = sentence(line)
+    if line["outcome"] != "OK":
+        return "not measured", text
+    if line["dF"] < -ROUNDING * abs(line["F"]):
+        return "not measured", f"{text}: the new models end above it in F, which proves nothing"
+    parts = distances(line)
+    far = [name for name, (part, error) in parts.items() if not abs(part) + ERRORS * error <= LIMITS[name]]
+    if far:
+        limits = ", ".join(f"{name} {100 * LIMITS[name]:g} %" for name in far)
+        return "look", f"{text}: with two standard errors more than {limits}"
+    if line["gamma"] > 0 and "gamma" not in parts:
+        return "look", f"{text}: C_gamma of the new models is not below 0 by two standard errors, so gamma is not compared"
+    if line["method"] == ON and line["epochs"] < step_epochs:
+        short = f"shorter than a step of the walk, {step_epochs:g} epochs, which says too little"
+        return "not measured", f"{text}: {short} (python -m rayfe certify trains longer)"
+    return "holds", text
+
+
+def distances(line: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+    """C, D, R and gamma of the stored model minus those of the new ones, as parts of the latter, each with its standard error.
+
+    C is that of the split on which it is held; gamma, a part of the row's own, is left out where it was not compared.
+    """
+    held = "control_" if line["held_on"] == "control" else ""
+    names = {"C": (f"{held}dC", f"{held}C"), "D": ("dD", "D"), "R": ("dR", "R"), "gamma": ("dgamma", "gamma")}
+    found = {}
+    for name, (difference, value) in names.items():
+        if line[difference] is not None and line[value]:
+            scale = max(abs(line[value]), LEAST_SCALE.get(name, 0.0))
+            found[name] = (line[difference] / scale, line[f"{difference}_se"] / scale)
+    return found
+
+
+def sentence(line: Mapping[str, Any]) -> str:
+    """One certificate in words: how the new models were trained, and the distances from them."""
+    how = f"{line['seeds']} seeds {METHODS[line['method']]} for {line['epochs']:.3g} epochs each"
+    if line["outcome"] == "TOO_SHORT":
+        return "the examples that its certificate may cost pay for no training (python -m rayfe certify)"
+    if line["outcome"] != "OK":
+        return f"{how}: a training diverged"
+    parts = {name: f"{100 * part:+.2f} ± {100 * error:.2f} %" for name, (part, error) in distances(line).items()}
+    F = f"{100 * line['dF'] / abs(line['F']):+.2f} ± {100 * line['dF_se'] / abs(line['F']):.2f} %"
+    off = ", ".join(f"{name} {part}" for name, part in (parts | {"F": F}).items())
+    return f"off by {off} ({how})"
+
+
+def certificate_line(record: CertificateRecord, examples: float) -> str:
+    """A certificate that was just made, on one line, with its cost beside the `examples` of its trajectory up to its model."""
+    price = f"{record.examples / 1e6:.3g} M examples, {100 * record.examples / examples:.1f} % of the trajectory's"
+    return f"certificate of step {record.step}: {sentence(dataclasses.asdict(record))}; {price}"
+
+
+def last_findings(found: Iterable[Finding]) -> dict[str, Finding]:
+    """The last certified model of each trajectory."""
+    return {one.trajectory: one for one in sorted(found, key=lambda one: one.step)}
+
+
+def _plain(line: Mapping[Hashable, Any]) -> dict[str, Any]:
+    return {str(name): None if pd.isna(value) else value for name, value in line.items()}

@@ -1,0 +1,14 @@
+"""The lower envelope of models: each bounds F from above at all multipliers, F(lam, gamma) <= R + lam D + gamma C."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def lowest(lam: np.ndarray, gamma: np.ndarray, *, R: np.ndarray, D: np.ndarray, C: np.ndarray) -> np.ndarray:
+    """The lowest bound of models (R, D, C), each (M,), at the multipliers lam and gamma, each (N,); (N,), nats.
+
+    All models are of one data set, network and t. A model with a NaN bounds nothing; without any the bound is infinite.
+    """
+    bounds = R[None, :] + lam[:, None] * D[None, :] + gamma[:, None] * C[None, :]
+    return np.fmin.reduce(bounds, axis=1, initial=np.inf)

@@ -1,0 +1,278 @@
+"""A certificate of first order: new models at a stored model's multipliers, and how far it is from them in F, R, D, C and gamma.
+
+F is second order in the distance from equilibrium; R, D, C and gamma are first order. What tells equilibrium is therefore not
+the height of F, but whether models that were trained in another way have the same R, D and C.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from rayfe.config import RunConfig
+from rayfe.records import (
+    ANEW,
+    ON,
+    TOO_SHORT,
+    Annealing,
+    Answer,
+    CertificateRecord,
+    Equilibrated,
+    EquilibrateRequest,
+    Measured,
+    MeasureRequest,
+    Outcome,
+    Point,
+    Reading,
+    Replica,
+    Request,
+    Split,
+    StepKey,
+    StepRecord,
+    Weights,
+)
+from rayfe.rows import held_readings, number
+from rayfe.surface.stencil import neighbours
+
+SEEDS = 2
+"""Seeds of a certificate unless more are asked for: the fewest that have a scatter."""
+FORWARD = 1.0 / 3.0
+"""Training examples that a forward pass over one example counts as."""
+PROBES = 2
+"""Readings of the probe in a training that is a part of an annealed one."""
+DISTINGUISHED = 2.0
+"""Standard errors by which C_gamma must be below 0 for gamma to be compared."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Effort:
+    """What is trained for one certificate: `seeds` times a model at the certified multipliers and its two gamma neighbours."""
+
+    method: str
+    """`records.ON` or `records.ANEW`."""
+    seeds: int = SEEDS
+    epochs: float | None = None
+    """Epochs of each training; None: as many as `budget` pays for."""
+    budget: float = 0.0
+    """Training examples that the whole certificate may cost, where `epochs` is None."""
+    epoch: int = 0
+    """Training examples in an epoch, where `epochs` is None."""
+
+    def hopeless(self) -> bool:
+        """Whether the budget does not even pay for reading the models."""
+        return self.epochs is None and self.budget < (1 + self.seeds) * self.epoch * FORWARD
+
+    def epochs_beside(self, reading: float, replicas: int, config: RunConfig) -> float:
+        """Epochs of each training, whole updates, if reading one model costs `reading` examples; 0 where no update is paid for."""
+        if self.epochs is not None:
+            return self.epochs
+        rates, models = config.equilibration, self.seeds * replicas
+        probes = PROBES * models * min(config.measure.probe_size, self.epoch) * FORWARD
+        left = self.budget - (1 + models) * reading - probes
+        batch = rates.batch_of(annealed=True)
+        updates = math.floor(left / (models * 0.5 * (1 + rates.decoder_draws) * batch))
+        return max(0, updates) * batch / self.epoch
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Certified:
+    """The models of one seed as they were read: at the row's multipliers, and at its gamma neighbours (none where gamma is 0).
+
+    C of `held` and of the neighbours is that of the split on which it is held.
+    """
+
+    train: Reading
+    held: Reading
+    higher: Reading | None = None
+    lower: Reading | None = None
+
+
+def certificate(
+    config: RunConfig, row: StepRecord, weights: Weights, preconditioner: Weights | None, effort: Effort
+) -> Generator[Request, Answer | None, CertificateRecord]:
+    """Train new models at the multipliers of an accepted row, and compare its model, `weights`, with them.
+
+    `preconditioner` is what the training of the row left, None where it is not stored. The certificate is a function of these
+    arguments alone (`seconds` is 0 and left to the caller).
+    """
+    assert row.state_sha256 is not None
+    at = Point(lam=row.lam, gamma=row.gamma, t=row.t)
+    points = neighbours(at, "iso", config.neighbours) if at.gamma else {"centre": at}
+    if effort.hopeless():
+        return _record(config, row, effort, outcome=TOO_SHORT, epochs=0.0, examples=0.0)
+    first = yield from _read(config, row, {"centre": at}, [weights])
+    epochs, examples = effort.epochs_beside(first.examples, len(points), config), first.examples
+    if not epochs:
+        return _record(config, row, effort, outcome=TOO_SHORT, epochs=0.0, examples=examples)
+    found = []
+    for index in range(effort.seeds):
+        request = _training(config, row, points, weights, preconditioner, effort.method, epochs, index)
+        trained = yield request
+        assert isinstance(trained, Equilibrated)
+        examples += trained.examples
+        if trained.outcome is not Outcome.OK:
+            return _record(config, row, effort, outcome=str(trained.outcome), epochs=epochs, examples=examples)
+        model, cost = yield from _read_models(config, row, points, trained.weights)
+        examples += cost
+        found.append(model)
+    if not all(math.isfinite(value) for model in found for value in (model.train.F, model.held.C)):
+        return _record(config, row, effort, outcome=str(Outcome.NONFINITE), epochs=epochs, examples=examples)
+    stored = Certified(train=_by_split(first)[Split.TRAIN], held=held_readings(first.readings)["centre"])
+    columns = _compared(config, stored, found)
+    return _record(config, row, effort, outcome=str(Outcome.OK), epochs=epochs, examples=examples, **columns)
+
+
+# --- requests -----------------------------------------------------------------------------------------------------------
+
+
+def _training(
+    config: RunConfig,
+    row: StepRecord,
+    points: dict[str, Point],
+    weights: Weights,
+    preconditioner: Weights | None,
+    method: str,
+    epochs: float,
+    index: int,
+) -> EquilibrateRequest:
+    """The training of seed number `index`.
+
+    On: the second half of an annealed training whose rate begins as that of the walk's steps, which would undo less than a whole
+    one would. Anew: as the first equilibrium is trained.
+    """
+    key = StepKey(
+        trajectory=f"certificate of {row.trajectory}, {method}",
+        seed=(row.seed + (index + 1) * 2**32) % 2**63,  # far from the seeds that people give walks
+        step=row.step,
+        attempt=row.attempt,
+    )
+    if method == ANEW:
+        replicas = tuple(Replica(name=name, point=at, weights=None) for name, at in points.items())
+        whole = Annealing(epochs=epochs, begin=0.0, end=epochs)
+        return EquilibrateRequest(key=key, replicas=replicas, annealing=whole)
+    assert method == ON, method
+    rates = config.equilibration
+    return EquilibrateRequest(
+        key=key,
+        replicas=tuple(Replica(name=name, point=at, weights=weights) for name, at in points.items()),
+        preconditioner=preconditioner,
+        annealing=Annealing(epochs=2.0 * epochs, begin=epochs, end=2.0 * epochs),
+        rate=rates.learning_rate / rates.first_learning_rate,
+    )
+
+
+def _read(
+    config: RunConfig, row: StepRecord, points: dict[str, Point], weights: Sequence[Weights], *, part: bool = False
+) -> Generator[Request, Answer | None, Measured]:
+    """Read models with the draws with which the row's model was judged, which are the same for all."""
+    key = StepKey(trajectory=row.trajectory, seed=row.seed, step=row.step, attempt=row.attempt)
+    replicas = tuple(
+        Replica(name=name, point=at, weights=model) for (name, at), model in zip(points.items(), weights, strict=True)
+    )
+    answer = yield MeasureRequest(key=key, replicas=replicas, splits=config.steering, purpose="test", part=part)
+    assert isinstance(answer, Measured)
+    return answer
+
+
+def _read_models(
+    config: RunConfig, row: StepRecord, points: dict[str, Point], weights: Sequence[Weights]
+) -> Generator[Request, Answer | None, tuple[Certified, float]]:
+    """What the models of one seed are, and what reading them cost; neighbours on a part of the examples, as in a stencil."""
+    (name, at), *others = points.items()
+    read = yield from _read(config, row, {name: at}, weights[:1])
+    model = Certified(train=_by_split(read)[Split.TRAIN], held=held_readings(read.readings)[name])
+    if not others:
+        return model, read.examples
+    part = config.measure.response_size is not None
+    beside = yield from _read(config, row, dict(others), weights[1:], part=part)
+    around = held_readings(beside.readings)
+    model = Certified(train=model.train, held=model.held, higher=around["gamma+"], lower=around["gamma-"])
+    return model, read.examples + beside.examples
+
+
+def _by_split(read: Measured) -> dict[Split, Reading]:
+    return {reading.split: reading for reading in read.readings}
+
+
+# --- numbers ------------------------------------------------------------------------------------------------------------
+
+
+def _compared(config: RunConfig, stored: Certified, found: Sequence[Certified]) -> dict[str, float | None]:
+    """Columns of the comparison."""
+    trains = [model.train for model in found]
+    lowest = min(trains, key=lambda reading: reading.F)
+    columns: dict[str, float | None] = {name: _mean([getattr(one, name) for one in trains]) for name in ("R", "D", "C", "F")}
+    columns |= {f"lowest_{name}": getattr(lowest, name) for name in ("R", "D", "C")}
+    lam, gamma = stored.train.point.lam, stored.train.point.gamma
+    for name, weigh in (("F", (lam, gamma)), ("R", (0.0, 0.0)), ("D", (1.0, 0.0)), ("C", (0.0, 1.0))):
+        noise = _noise(stored.train, *weigh) - np.mean([_noise(one, *weigh) for one in trains], axis=0)
+        off = [getattr(stored.train, name) - getattr(one, name) for one in trains]
+        columns |= {f"d{name}": _mean(off), f"d{name}_se": _error(off, noise)}
+    held = [model.held for model in found]
+    off = [stored.held.C - one.C for one in held]
+    noise = _noise(stored.held, 0.0, 1.0) - np.mean([_noise(one, 0.0, 1.0) for one in held], axis=0)
+    dC, dC_se = _mean(off), _error(off, noise)
+    if config.held_on is Split.CONTROL:
+        columns |= {"control_C": _mean([one.C for one in held]), "control_dC": dC, "control_dC_se": dC_se}
+    return columns | _in_gamma(found, dC, dC_se)
+
+
+def _in_gamma(found: Sequence[Certified], dC: float, dC_se: float) -> dict[str, float | None]:
+    """C_gamma of the new models, and the distance dC in gamma."""
+    pairs = [(model.higher, model.lower) for model in found if model.higher and model.lower]
+    if not pairs:
+        return {}
+    width = pairs[0][0].point.gamma - pairs[0][1].point.gamma
+    slopes = [(higher.C - lower.C) / width for higher, lower in pairs]
+    noise = np.mean([_noise(higher, 0.0, 1.0) - _noise(lower, 0.0, 1.0) for higher, lower in pairs], axis=0) / width
+    C_gamma, C_gamma_se = _mean(slopes), _error(slopes, noise)
+    columns: dict[str, float | None] = {"C_gamma": C_gamma, "C_gamma_se": C_gamma_se}
+    if not C_gamma < -DISTINGUISHED * C_gamma_se:
+        return columns
+    error = math.hypot(dC_se / C_gamma, dC * C_gamma_se / C_gamma**2)
+    return columns | {"dgamma": dC / abs(C_gamma), "dgamma_se": error}
+
+
+def _noise(reading: Reading, lam: float, gamma: float) -> np.ndarray:
+    """What the draws of z add to lam D + gamma C in each block of examples; replicas share it as far as they are alike."""
+    return lam * np.array(reading.D_noise) + gamma * np.array(reading.C_noise)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values))
+
+
+def _error(values: Sequence[float], noise: np.ndarray) -> float:
+    """Standard error of the mean over seeds, with that of the draws that all seeds share."""
+    return math.hypot(float(np.std(values, ddof=1)) / math.sqrt(len(values)), float(np.linalg.norm(noise)))
+
+
+def _record(
+    config: RunConfig,
+    row: StepRecord,
+    effort: Effort,
+    *,
+    outcome: str,
+    epochs: float,
+    examples: float,
+    **columns: float | None,
+) -> CertificateRecord:
+    return CertificateRecord(
+        trajectory=row.trajectory,
+        step=row.step,
+        state_sha256=str(row.state_sha256),
+        method=effort.method,
+        outcome=outcome,
+        lam=number(row.lam),
+        gamma=number(row.gamma),
+        t=row.t,
+        held_on=str(config.held_on),
+        seeds=effort.seeds,
+        epochs=epochs,
+        examples=examples,
+        seconds=0.0,
+        **columns,
+    )
