@@ -104,7 +104,7 @@ def loop(forward: Sequence[StepRecord], back: Sequence[StepRecord]) -> pd.DataFr
         }
         for name in COMPARED:
             there, here = float(getattr(row, name)), float(getattr(returned, name))
-            error = float(bars[f"{name}_total_se"].iloc[number])
+            error = float(bars[f"{name}_noise_se"].iloc[number])
             half = {"middle": 0.5 * (there + here), "half": 0.5 * (here - there), "half_se": error / math.sqrt(2.0)}
             line |= {f"{name}_forward": there, f"{name}_back": here} | {f"{name}_{kind}": value for kind, value in half.items()}
         bound = float(returned.R) + row.lam * float(returned.D) + row.gamma * float(returned.C)  # type: ignore[arg-type]

@@ -22,7 +22,7 @@ HEAD = """# Python
 
 Written from the docstrings by `python docs/make_api.py`. `docs/guide.md` says what it is for.
 """
-READING = ("load_run", "load_model", "find_step", "error_bars", "envelope_excess")
+READING = ("load_run", "load_model", "find_step", "load_certificates", "error_bars", "envelope_excess")
 PARTS = (
     config.RunConfig,
     config.DataConfig,
@@ -58,6 +58,10 @@ def page() -> str:
     ]
     parts += ["## Columns of readings\n\nOf `readings/*.parquet`: a row for each replica, split and recorded update.\n"]
     parts += [columns(records.ReadingRecord)]
+    parts += [
+        "## Columns of certificates\n\nOf `load_certificates` and `certificates/*.parquet`: a row for each certified model and method.\n"
+    ]
+    parts += [columns(records.CertificateRecord)]
     return "\n".join(parts)
 
 

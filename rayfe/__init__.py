@@ -31,6 +31,7 @@ __all__ = [
     "envelope_excess",
     "error_bars",
     "find_step",
+    "load_certificates",
     "load_model",
     "load_run",
     "transfer",
@@ -70,18 +71,33 @@ def load_run(location: str | Path) -> pd.DataFrame:
 
 
 def error_bars(rows: pd.DataFrame) -> pd.DataFrame:
-    """Standard errors of the rows of `load_run`, the noise of training included: see `rayfe.errors.error_bars`."""
+    """The noise of single steps in the rows of `load_run`, of training and of the draws: see `rayfe.errors.error_bars`."""
     from rayfe.errors import error_bars as bars
 
     return bars(rows)
 
 
-def envelope_excess(rows: pd.DataFrame) -> pd.Series:
-    """How far F of each accepted row is above the lowest that the models of all `rows` reach at its multipliers, nats: see
-    `rayfe.summary.envelope_excess`. Column `excess` knows only the models that were there before its row."""
+def load_certificates(location: str | Path) -> pd.DataFrame:
+    """All certificates of a run, a row for each certified model and method; the columns are the fields of
+    `rayfe.records.CertificateRecord`.
+
+    Raises:
+        FileNotFoundError: there is no run at `location`.
+        CorruptFile: certificates or rows cannot be read.
+    """
+    from rayfe.store import load_certificates as load
+
+    return load(location)
+
+
+def envelope_excess(rows: pd.DataFrame, models: pd.DataFrame | None = None) -> pd.Series:
+    """How far F of each accepted row is above the lowest that all `rows` and `models` reach at its multipliers, nats: see
+    `rayfe.summary.envelope_excess`. It is a lower bound of the distance from equilibrium, by the models that happen to be there;
+    `Run.models` has those of certificates and of other runs, too. Column `excess` knows only the models of its trajectory that
+    were there before its row."""
     from rayfe.summary import envelope_excess as above
 
-    return above(rows)
+    return above(rows, models)
 
 
 def load_model(

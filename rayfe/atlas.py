@@ -11,6 +11,7 @@ from scipy.interpolate import LinearNDInterpolator
 from scipy.spatial import QhullError
 
 from rayfe.frames import counted_steps, numbers
+from rayfe.summary import envelope_excess
 
 LOCATABLE = ("R", "D", "C", "lam", "gamma")
 """Columns by which a place on the surface is named."""
@@ -27,14 +28,13 @@ class Place:
     gamma: float
 
 
-def stored_models(rows: pd.DataFrame) -> pd.DataFrame:
-    """Accepted rows with R, D and C, without those that another one bounds from below at its own multipliers by more than
-    a per cent of F: those are off the surface. Rows of one data set and model, at one t."""
+def stored_models(rows: pd.DataFrame, models: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Accepted rows with R, D and C, without those that another one, or one of `models`, bounds from below at their own multipliers
+    by more than a per cent of F: those are off the surface. Rows of one data set and model, at one t."""
     accepted = rows[rows["accepted"].astype(bool) & rows["R"].notna()].reset_index(drop=True)
     lam, gamma, R, D, C = (numbers(accepted, name) for name in ("lam", "gamma", "R", "D", "C"))
-    bound = (R[None, :] + lam[:, None] * D[None, :] + gamma[:, None] * C[None, :]).min(axis=1)
-    own = R + lam * D + gamma * C
-    return accepted.assign(excess=own - bound)[own - bound <= 0.01 * np.abs(own)]
+    excess, own = numbers(accepted.assign(excess=envelope_excess(accepted, models)), "excess"), R + lam * D + gamma * C
+    return accepted.assign(excess=excess)[excess <= 0.01 * np.abs(own)]
 
 
 def nearest(rows: pd.DataFrame, wanted: Mapping[str, float]) -> pd.Series:
@@ -52,15 +52,15 @@ def nearest(rows: pd.DataFrame, wanted: Mapping[str, float]) -> pd.Series:
     return accepted.iloc[int(np.argmin(distance))]
 
 
-def locate(rows: pd.DataFrame, wanted: Mapping[str, float]) -> Place | None:
+def locate(rows: pd.DataFrame, wanted: Mapping[str, float], models: pd.DataFrame | None = None) -> Place | None:
     """Linear interpolation, in logarithms, between stored models around a place named by two columns.
 
-    None where the models do not surround it: walks at one C alone are a curve.
+    `models` are further ones that bound F (`pooling`). None where the rows do not surround it: walks at one C alone are a curve.
     """
-    models = stored_models(rows)
+    surface = stored_models(rows, models)
     names = list(wanted)
-    points = np.log(np.stack([numbers(models, name) for name in names], axis=1))
-    values = np.log(np.stack([numbers(models, name) for name in LOCATABLE], axis=1))
+    points = np.log(np.stack([numbers(surface, name) for name in names], axis=1))
+    values = np.log(np.stack([numbers(surface, name) for name in LOCATABLE], axis=1))
     good = np.isfinite(points).all(axis=1) & np.isfinite(values).all(axis=1)
     if good.sum() < 3:
         return None

@@ -12,9 +12,12 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 
+from rayfe.frames import counted_steps
 from rayfe.records import ON, CertificateRecord
+from rayfe.summary import envelope_excess
 
 State = Literal["holds", "look", "not measured"]
 LIMITS: Mapping[str, float] = MappingProxyType({"C": 0.05, "D": 0.02, "R": 0.02, "gamma": 0.05})
@@ -25,7 +28,10 @@ ERRORS = 2.0
 """Standard errors that count."""
 ROUNDING = 1e-9
 """Part of F by which new models are not higher."""
+NOTHING = 0.005
+"""Per cent of F below which a gap to the envelope is none."""
 METHODS: Mapping[str, str] = MappingProxyType({"on": "trained on", "anew": "trained anew"})
+WORDS: Mapping[State, str] = MappingProxyType({"holds": "holds", "look": "is off", "not measured": "not measured"})
 NONE = "no model was trained on or anew at its multipliers (python -m rayfe certify)"
 
 
@@ -106,6 +112,55 @@ def certificate_line(record: CertificateRecord, examples: float) -> str:
     """A certificate that was just made, on one line, with its cost beside the `examples` of its trajectory up to its model."""
     price = f"{record.examples / 1e6:.3g} M examples, {100 * record.examples / examples:.1f} % of the trajectory's"
     return f"certificate of step {record.step}: {sentence(dataclasses.asdict(record))}; {price}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Gap:
+    """How far F of a row is at least above equilibrium: above the envelope of the models that happen to be there."""
+
+    percent: float
+    """Of F."""
+    trajectory: str
+    step: int
+    nats: float
+
+    def __str__(self) -> str:
+        if self.percent < NOTHING:
+            return "no model that happens to be there is lower in F, which proves nothing"
+        size = f"{self.percent:.2f} % ({self.nats:.3g} nats)"
+        where = f"{self.trajectory}, step {self.step}"
+        return f"F is at least {size} above equilibrium, by the models that happen to be there ({where})"
+
+
+def largest_gap(rows: pd.DataFrame, models: pd.DataFrame | None = None) -> Gap | None:
+    """The largest `envelope_excess` of the rows that count; None where no two models are at one t.
+
+    `models` are all that bound F, those of the rows among them (`pooling.models_of`); None: those of the rows alone.
+    """
+    if rows.empty:
+        return None
+    accepted = rows[rows["accepted"].astype(bool)]
+    at_its_t = rows["t"].map((accepted if models is None else models)["t"].value_counts())
+    nats = envelope_excess(rows, models)
+    counts = rows.index.isin(counted_steps(rows).index) & (at_its_t > 1)
+    percent = (100.0 * nats / rows["F"].astype(float).abs()).where(counts)
+    if percent.isna().all():
+        return None
+    place = int(np.nanargmax(percent.to_numpy()))
+    row, size = rows.iloc[place], float(percent.iloc[place])
+    return Gap(percent=size, trajectory=row["trajectory"], step=int(row["step"]), nats=float(nats.iloc[place]))
+
+
+def equilibrium_lines(rows: pd.DataFrame, certificates: pd.DataFrame, models: pd.DataFrame, *, step_epochs: float) -> list[str]:
+    """For each trajectory with an accepted step, what its last certificate says, and its gap to the envelope of all `models`."""
+    last, lines = last_findings(findings(certificates, step_epochs=step_epochs)), []
+    for name, walk in rows.groupby("trajectory", sort=True):
+        if not walk["accepted"].any():
+            continue
+        found, gap = last.get(str(name)), largest_gap(walk, models)
+        text = f"not measured: {NONE}" if found is None else f"{WORDS[found.state]} at step {found.step}: {found.text}"
+        lines.append(f"{name}: equilibrium {text}{'' if gap is None else f'; {gap}'}")
+    return lines
 
 
 def last_findings(found: Iterable[Finding]) -> dict[str, Finding]:

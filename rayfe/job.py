@@ -25,10 +25,11 @@ from rayfe.lease import LOCK
 from rayfe.logs import JsonLog
 from rayfe.manifest import grown, manifest_of, stored_manifest, stored_replicas
 from rayfe.own import NOTEBOOK
+from rayfe.pooling import models_of
 from rayfe.progress import Progress
 from rayfe.records import Split, StepRecord
 from rayfe.report import REPORT, report_of
-from rayfe.store import Store, load_readings, load_rows
+from rayfe.store import Store, load_certificates, load_readings, load_rows
 from rayfe.summary_transfer import print_run
 from rayfe.trajectory.processes import OWN, check_own_process
 
@@ -237,7 +238,7 @@ def _report(config: RunConfig, store: Store, data: PathData, console: Console) -
     drawn = draw_all(rows, load_readings(store.url()), tolerance=config.tolerance)
     paths = [store.write_figure(name, image) for name, image in drawn.items()]
     page = store.write_text(REPORT, report_of(store, data))
-    print_run(rows, config, console)
+    print_run(rows, config, console, load_certificates(store.url()), models_of(store))
     places = [("rows", "steps"), *(("figure", path) for path in paths), ("report", page)]
     say = _speaker(console)
     for what, place in places:

@@ -6,10 +6,10 @@ import functools
 import hashlib
 import json
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from rayfe.config import RunConfig, require, stored_identity
+from rayfe.config import RunConfig, UsageError, require, stored_identity
 from rayfe.files import CorruptFile
 from rayfe.store import Store
 from rayfe.trajectory.envelope import Bounding
@@ -41,23 +41,32 @@ def known_digest(config: RunConfig, manifest: Mapping[str, Any]) -> str | None:
     """
     if not config.known_runs:
         return None
-    for location in config.known_runs:
-        store = Store(location)
-        try:
-            run = store.read_config()
-            alike = run["data_sha256"] == manifest["data_sha256"] and _defining(run) == _defining(manifest)
-        except (FileNotFoundError, CorruptFile, KeyError) as error:
-            require(False, "known_runs", location, f"cannot be read ({error}); give folders of runs")
-        require(alike, "known_runs", location, "has other data or another model; give runs of the same")
-        same = run.get("readings", 1) == manifest["readings"]
-        require(
-            same,
-            "known_runs",
-            location,
-            "has readings that are defined otherwise than this version's; give runs of this version",
-        )
+    require_alike(manifest, config.known_runs, "known_runs")
     weights = [model.row.state_sha256 for model in known_models(config)]
     return hashlib.sha256(json.dumps(weights).encode()).hexdigest()
+
+
+def require_alike(manifest: Mapping[str, Any], locations: Iterable[str], field: str) -> None:
+    """Check that runs are of the same data, model and split as the run of `manifest`: only then their models bound its F.
+
+    Raises:
+        UsageError: one of them is not, or cannot be read; it names `field`.
+    """
+    for location in locations:
+        try:
+            run = Store(location).read_config()
+            alike = run["data_sha256"] == manifest["data_sha256"] and _defining(run) == _defining(manifest)
+        except (FileNotFoundError, CorruptFile, KeyError, TypeError, ValueError) as error:
+            raise UsageError(field, location, f"cannot be read ({error}); give folders of runs") from error
+        require(alike and _same_code(run, manifest), field, location, "has other data or another model; give runs of the same")
+        same, fix = run.get("readings", 1) == manifest.get("readings", 1), "give runs of one version"
+        require(same, field, location, f"has readings that are defined otherwise than this run's; {fix}")
+
+
+def _same_code(run: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether a model of the user's own has the same code in both, as far as both know it."""
+    digests = {digest for one in (run, other) if (digest := one.get("code_sha256", {}).get("model.name")) is not None}
+    return len(digests) <= 1
 
 
 def _defining(manifest: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 from rayfe.figures import PictureBook, figures_of
 from rayfe.manifest import stored_config
+from rayfe.pooling import models_of
 from rayfe.progress import standing
 from rayfe.records import StepRecord
 from rayfe.report import REPORT, report_of
-from rayfe.store import Store, load_readings, load_rows
+from rayfe.store import Store, load_certificates, load_readings, load_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,6 +49,20 @@ class Run:
         """The accepted steps: points of the walk, each with a stored model."""
         rows = self.rows
         return rows[rows["accepted"]].reset_index(drop=True)
+
+    @property
+    def certificates(self) -> pd.DataFrame:
+        """How far models are from others that were trained at the same multipliers (`rayfe.load_certificates`)."""
+        return load_certificates(self.location)
+
+    def models(self, *others: str) -> pd.DataFrame:
+        """t, R, D and C of every model that bounds the run's free energy, for `rayfe.envelope_excess`: accepted steps and certificates
+        of the run, and of `others`, folders or URIs of runs.
+
+        Raises:
+            UsageError: one of the others has other data or another model.
+        """
+        return models_of(Store(self.location), others)
 
     @property
     def trajectories(self) -> list[str]:

@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from rayfe.errors import error_bars
 from rayfe.frames import accepted_steps, counted_steps, drift, held_loss, is_equivalent, numbers, simultaneous
+from rayfe.surface.envelope import lowest
 from rayfe.surface.stepper import STOPS, relative_tolerance
 
 NO_STOP = "no named stop"
@@ -34,39 +34,42 @@ def found_stop(walk: pd.DataFrame) -> pd.Series | None:
     return last if not last["accepted"] and last["reason"] in STOPS else None
 
 
-def envelope_excess(rows: pd.DataFrame) -> pd.Series:
-    """F of each accepted row above the lower envelope of all accepted rows, nats; NaN for the other rows.
+def envelope_excess(rows: pd.DataFrame, models: pd.DataFrame | None = None) -> pd.Series:
+    """F of each accepted row above the lower envelope of all accepted rows and `models`, nats; NaN for the other rows.
 
-    Every stored model bounds the surface from above, F(lam, gamma) <= R_j + lam D_j + gamma C_j, so this is
-    a lower bound of the row's distance from equilibrium. Rows of all trajectories are pooled: give rows of
-    one data set and model only. Rows at different t lie on different surfaces and are not compared.
+    Every stored model bounds the surface from above, F(lam, gamma) <= R_j + lam D_j + gamma C_j, so this is a lower bound of the
+    row's distance from equilibrium, by the models that happen to be there. Rows of all trajectories are pooled: give rows of one
+    data set and model only, and further models of the same, such as `rayfe.Run.models` finds (columns t, R, D, C). Rows at
+    different t lie on different surfaces and are not compared.
     """
     excess = pd.Series(np.nan, index=rows.index, name="excess")
     if rows.empty:
         return excess
     accepted = rows[rows["accepted"].astype(bool)]
-    for _, shared in accepted.groupby("t"):
-        lam, gamma, R, D, C = (numbers(shared, name) for name in ("lam", "gamma", "R", "D", "C"))
-        bound = R[None, :] + lam[:, None] * D[None, :] + gamma[:, None] * C[None, :]
-        excess[shared.index] = np.diagonal(bound) - np.nanmin(bound, axis=1)
+    for t, shared in accepted.groupby("t"):
+        more = shared[:0] if models is None else models[models["t"] == t]
+        R, D, C = (np.append(numbers(shared, name), numbers(more, name)) for name in ("R", "D", "C"))
+        lam, gamma = numbers(shared, "lam"), numbers(shared, "gamma")
+        bound = lowest(lam, gamma, R=R, D=D, C=C)
+        R, D, C = (values[: len(shared)] for values in (R, D, C))
+        excess[shared.index] = R + lam * D + gamma * C - bound
     return excess
 
 
-def summarize(rows: pd.DataFrame, tolerance: float, floor: float = 0.0) -> pd.DataFrame:
+def summarize(rows: pd.DataFrame, tolerance: float, floor: float = 0.0, models: pd.DataFrame | None = None) -> pd.DataFrame:
     """One line per trajectory of steps rows (columns of StepRecord, any order).
 
-    Names ending in `_start` and `_end` are of the first and last accepted step, `R_se_end`, `D_se_end` and `gamma_se_end` the
-    standard errors of the last one with the noise of training (`errors`; NaN for a short walk). `drift_percent` is C/C0 - 1
-    at the step where it is largest in size, signed, with its standard error; `drift_ok` the equivalence test
-    over all accepted steps after the start (None if there is none, or C is not held) with `tolerance`, or with `floor` nats where
-    they are more; `attainable_percent` is the smallest tolerance at which steps without drift would pass. `excess_percent` is the largest
-    `envelope_excess` of the steps that count in per cent of F. A walk that came back has its end where it turned. Trajectories
-    without an accepted row have null numbers.
+    Names ending in `_start` and `_end` are of the first and last accepted step, `D_se_end` is the standard error of the last D from
+    the draws of z alone. `drift_percent` is C/C0 - 1 at the step where it is largest in size, signed, with its standard error;
+    `drift_ok` the equivalence test over all accepted steps after the start (None if there is none, or C is not held) with
+    `tolerance`, or with `floor` nats where they are more; `attainable_percent` is the smallest tolerance at which steps without
+    drift would pass. `excess_percent` is the largest `envelope_excess` (with `models`) of the steps that count in per cent of F,
+    a lower bound. A walk that came back has its end where it turned. Trajectories without an accepted row have null numbers.
     """
     if rows.empty:
         return pd.DataFrame()
     pooled = rows.reset_index(drop=True)
-    above = envelope_excess(pooled).loc[counted_steps(pooled).index]
+    above = envelope_excess(pooled, models).loc[counted_steps(pooled).index]
     pooled["excess_percent"] = 100.0 * above / pooled["F"].astype(float).abs()
     lines = [_line(name, walk, tolerance, floor) for name, walk in pooled.groupby("trajectory", sort=True)]
     return pd.DataFrame(lines)
@@ -92,9 +95,7 @@ def _line(name: Hashable, walk: pd.DataFrame, tolerance: float, floor: float) ->
     for column in ("lam", "gamma", "R", "D", "C", "control_C", "val_C", "val_accuracy"):
         values = numbers(there, column)
         line[f"{column}_start"], line[f"{column}_end"] = (values[0], values[-1]) if len(values) else (np.nan, np.nan)
-    bars = error_bars(there)
-    for column in ("R", "D", "gamma"):
-        line[f"{column}_se_end"] = float(bars[f"{column}_total_se"].iloc[-1]) if len(bars) else np.nan
+    line["D_se_end"] = float(numbers(there, "D_se")[-1]) if len(there) else np.nan
     line["C0"] = held_loss(steps)[0] if len(steps) else np.nan
     line["holds_C"] = line["process"] not in NOT_C and len(steps) > 0 and not np.isnan(numbers(steps, "C_target")[-1])
     line["excess_percent"] = float(steps["excess_percent"].max())
@@ -155,7 +156,9 @@ def verdict(line: Mapping[str, Any]) -> str:
     )
     if np.isnan(error):
         held = f"{C} off by up to {size:.2f} % (no standard error, not tested)"
-    D, R = (_course(name, line[f"{name}_start"], line[f"{name}_end"], line[f"{name}_se_end"]) for name in ("D", "R"))
+    D, R = (_course(name, line[f"{name}_start"], line[f"{name}_end"]) for name in ("D", "R"))
+    if not np.isnan(line["D_se_end"]):
+        D += f" (± {line['D_se_end']:.1g} by the draws of z alone)"
     return f"{held}; {D} while {R}{_ending(line)}"
 
 
@@ -192,7 +195,7 @@ def warnings(line: Mapping[str, Any]) -> list[str]:
         )
     if line["excess_percent"] > EXCESS_PERCENT:
         found.append(
-            f"off equilibrium: F is {line['excess_percent']:.1f} % above what other stored models reach at the same point"
+            f"off equilibrium: F is at least {line['excess_percent']:.1f} % too high: other models are lower at the same point"
         )
     return found
 
@@ -201,9 +204,9 @@ def _ending(line: Mapping[str, Any]) -> str:
     return "" if line["end"] == NO_STOP else f"; ended: {line['end']} at lam {line['end_lam']:.3g}"
 
 
-def _course(name: str, start: float, end: float, error: float = np.nan) -> str:
+def _course(name: str, start: float, end: float) -> str:
     word = "rose" if end > start else "fell" if end < start else "stayed"
-    return f"{name} {word} {start:.1f} -> {end:.1f}" + ("" if np.isnan(error) else f" ± {error:.2g}")
+    return f"{name} {word} {start:.1f} -> {end:.1f}"
 
 
 def _drift(line: Mapping[str, Any]) -> str:
@@ -229,7 +232,8 @@ def print_summary(summary: pd.DataFrame, console: Console) -> None:
     console.print(table)
     console.print(
         Text(
-            "at the last accepted step, or where the walk turned; C/C0-1: largest on the way ± standard error; excess: % of F"
+            "at the last accepted step, or where the walk turned; C/C0-1: largest on the way ± error of the draws; excess: at least so "
+            "many % of F above equilibrium, by the models that happen to be there"
         ),
         style="dim",
     )

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from rayfe.certified import equilibrium_lines
 from rayfe.config import RunConfig
 from rayfe.frames import accepted_steps, drift, is_equivalent, numbers, way_in_D
 from rayfe.summary import BASELINES, NO_STOP, OVERFIT_RATIO, found_stop, print_summary, summarize
@@ -178,12 +179,17 @@ def _table(lines: list[dict[str, Any]], columns: Mapping[str, Callable[[dict[str
     return table
 
 
-def print_run(rows: pd.DataFrame, config: RunConfig, console: Console) -> None:
-    """Print the summary that fits what a run does."""
+def print_run(
+    rows: pd.DataFrame, config: RunConfig, console: Console, certificates: pd.DataFrame, models: pd.DataFrame
+) -> None:
+    """Print the summary that fits what a run does, and how near its trajectories are to equilibrium; `models` bound its F."""
     if config.method is not None or config.moves_data:
         print_transfers(summarize_transfers(rows, config.tolerance, config.tolerance_floor), console)
     else:
-        print_summary(summarize(rows, config.tolerance, config.tolerance_floor), console)
+        print_summary(summarize(rows, config.tolerance, config.tolerance_floor, models), console)
+    if config.method is None and len(rows):
+        for line in equilibrium_lines(rows, certificates, models, step_epochs=config.equilibration.epochs):
+            console.print(Text(line))
 
 
 def _signed(line: dict[str, Any]) -> str:

@@ -13,6 +13,7 @@ import pandas as pd
 from rayfe.benchmark.settings import LABELS
 from rayfe.frames import counted_steps, numbers
 from rayfe.store import Store, load_rows
+from rayfe.surface.envelope import lowest
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,7 +49,7 @@ def curve_end(folder: str | Path) -> float | None:
 
 
 def polished(path: str | Path) -> pd.DataFrame:
-    """R, D, C of models that were trained on (the CSV of analysis/polish.py), for the envelope only."""
+    """R, D, C of further models, a line each of a CSV file, for the envelope only."""
     return pd.read_csv(path)[["R", "D", "C"]]
 
 
@@ -76,8 +77,8 @@ class Reference:
 
     def lowest(self, lam: np.ndarray) -> np.ndarray:
         """min over models j of R_j + lam D_j + gamma(lam) (C_j - C0), nats: F at equilibrium is at most that + gamma C0."""
-        gamma = self.gamma_at(lam)[:, None]
-        return (self.R + lam[:, None] * self.D + gamma * (self.C - self.C0)).min(axis=1)
+        gamma = self.gamma_at(lam)
+        return lowest(lam, gamma, R=self.R, D=self.D, C=self.C - self.C0)
 
     def excess_percent(self, lam: np.ndarray, R: np.ndarray, D: np.ndarray, C: np.ndarray) -> np.ndarray:
         """How far models at `lam` are above the lowest, in per cent of F = lowest + gamma C0."""

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from rayfe import __version__
+from rayfe.certified import NONE, findings
 from rayfe.data.here import licence_of
 from rayfe.export import OUTPUTS, Part
 from rayfe.records import StepRecord
 from rayfe.report.verdicts import WORDS, verdicts
-from rayfe.report.view import view_of
+from rayfe.report.view import RunView, view_of
 from rayfe.store import Store
 
 FUNCTIONALS = (
@@ -65,7 +66,7 @@ def _use(to: Path, part: Part, shape: tuple[int, ...], run: Mapping[str, Any]) -
 
 
 def _numbers(row: StepRecord) -> str:
-    lines = ["\n## Functionals\n", "| | training | standard error | validation |", "|---|---|---|---|"]
+    lines = ["\n## Functionals\n", "| | training | standard error, of the draws of z alone | validation |", "|---|---|---|---|"]
     for name, meaning, train, validation in FUNCTIONALS:
         error = _value(getattr(row, f"{name}_se", None))
         lines.append(f"| {name} ({meaning}) | {_value(getattr(row, train))} | {error} | {_value(getattr(row, validation))} |")
@@ -76,13 +77,21 @@ def _numbers(row: StepRecord) -> str:
 def _certificates(store: Store, row: StepRecord) -> str:
     off = None if row.drift is None else 100.0 * row.drift
     error = "" if row.drift_se is None else f" ± {100 * row.drift_se:.2f}"
-    lines = ["\n## Certificates\n"]
+    view, lines = view_of(store), ["\n## Certificates\n"]
     lines.append(f"- This step: C / C0 - 1 is {'not measured' if off is None else f'{off:+.2f}{error} %'}; excess over the")
     lines[-1] += f" trajectory's other models {_value(row.excess)} nats (a lower bound of the distance from equilibrium)."
-    for found in verdicts(view_of(store)):
+    lines.append(f"- This model's equilibrium: {_equilibrium(view, row)}.")
+    for found in verdicts(view):
         state = "" if found.state == "not measured" else f"{WORDS[found.state]}. "
         lines.append(f"- {found.name} (whole run): {state}{found.text}")
     return "\n".join(lines)
+
+
+def _equilibrium(view: RunView, row: StepRecord) -> str:
+    """What certificates of this very model say."""
+    own = view.certificates[view.certificates["state_sha256"] == row.state_sha256]
+    found = findings(own, step_epochs=view.config.equilibration.epochs)
+    return f"{WORDS[found[0].state]}: {found[0].text}" if found else f"not measured: {NONE}"
 
 
 def _data(run: Mapping[str, Any]) -> str:

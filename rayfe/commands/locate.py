@@ -8,7 +8,9 @@ import pandas as pd
 
 from rayfe.atlas import LOCATABLE, locate, nearest
 from rayfe.commands.parser import Parser, Refused
-from rayfe.store import load_rows
+from rayfe.config import UsageError
+from rayfe.pooling import models_of
+from rayfe.store import Store, load_rows
 
 SOUGHT = ("R", "D", "C")
 
@@ -24,6 +26,10 @@ def main(arguments: list[str]) -> int:
         raise Refused(f"{' '.join(words)}: give two wanted values, e.g. C=0.1 D=20 (of {', '.join(LOCATABLE)})")
     if not runs:
         raise Refused(f"{' '.join(words)}: give a run's folder or URI before the wanted values")
+    try:
+        models = models_of(Store(runs[0]), runs[1:])
+    except UsageError as error:
+        raise Refused(f"{error.value}: {error.fix}") from error
     frames = [load_rows(run).assign(run=run) for run in runs]
     rows = pd.concat(frames, ignore_index=True)
     if rows["t"].nunique() > 1:
@@ -32,7 +38,7 @@ def main(arguments: list[str]) -> int:
         row = nearest(rows, wanted)
     except ValueError as error:
         raise Refused(f"{' '.join(runs)}: {error}") from error
-    place = locate(rows, wanted)
+    place = locate(rows, wanted, models)
     if place is None:
         print("the stored models do not surround this place; the nearest one is")
     else:

@@ -22,3 +22,8 @@ class Parser(argparse.ArgumentParser):
     def run(self) -> None:
         """Add the argument RUN."""
         self.add_argument("run", metavar="RUN", help="folder or URI of a run")
+
+    def others(self) -> None:
+        """Add the option --with, as `others`."""
+        text = "runs of the same data and model, whose models bound F, too"
+        self.add_argument("--with", dest="others", nargs="+", default=(), metavar="OTHER", help=text)

@@ -1,4 +1,4 @@
-"""python -m rayfe report RUN [--to FILE]: write the run's page again."""
+"""python -m rayfe report RUN [--to FILE] [--with OTHER ...]: write the run's page again."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ def main(arguments: list[str]) -> int:
     parser.run()
     parser.add_argument("--to", metavar="FILE", help="write it to this file; RUN/report.html without it")
     parser.add_argument("--data.root", dest="root", metavar="FOLDER", help="folder of the run's data, for its reconstructions")
+    parser.others()
     chosen = parser.parse_args(arguments)
     store = Store(chosen.run)
-    text = report_of(store, root=chosen.root)
+    text = report_of(store, root=chosen.root, others=chosen.others)
     if chosen.to is None:
         place = store.url(store.write_text(REPORT, text))
     else:

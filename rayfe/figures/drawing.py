@@ -124,18 +124,20 @@ def step_axis(axes: Axes) -> None:
 
 
 def error_bars(axes: Axes, walk: Walk, values: tuple[str, str], errors: tuple[str, str]) -> None:
-    """Bars of two standard errors in both columns."""
+    """Bars of two standard errors of the draws in both columns; where one is seen the axes say what it is."""
     x, y = (numbers(walk.steps, name) for name in values)
     x_bar, y_bar = (2.0 * numbers(walk.steps, name) for name in errors)
-    draw_bars(axes, x, y, {"xerr": x_bar, "yerr": y_bar}, walk.style["color"])
+    if draw_bars(axes, x, y, {"xerr": x_bar, "yerr": y_bar}, walk.style["color"]):
+        axes.set_title("bars: two standard errors of the draws of z alone", fontsize=9, loc="right")
 
 
-def draw_bars(axes: Axes, x: np.ndarray, y: np.ndarray, bars: dict[str, np.ndarray], colour: str) -> None:
-    """Draw the bars longer than half a per cent of the axis; shorter ones hide behind the markers."""
+def draw_bars(axes: Axes, x: np.ndarray, y: np.ndarray, bars: dict[str, np.ndarray], colour: str) -> bool:
+    """Draw the bars longer than half a per cent of the axis; shorter ones hide behind the markers. Whether there is one."""
     spans = {"xerr": np.ptp(axes.get_xlim()), "yerr": np.ptp(axes.get_ylim())}
     visible = {side: np.nan_to_num(bar) for side, bar in bars.items() if np.nanmax(bar, initial=0.0) > 0.005 * spans[side]}
     if visible:
         axes.errorbar(x, y, **visible, fmt="none", ecolor=colour, elinewidth=1.0, capsize=2.0, alpha=0.8, label="_bars")
+    return bool(visible)
 
 
 def draw_band(axes: Axes, x: np.ndarray, y: np.ndarray, error: np.ndarray, colour: str) -> None:

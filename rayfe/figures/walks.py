@@ -1,9 +1,8 @@
 """Rows of walks -> Figs. 2 and 4, and the constraint against the number of steps.
 
 `rows` are steps rows of any number of trajectories (columns of StepRecord), `readings` rows of ReadingRecord.
-Lines and markers are accepted rows only. Error bars are two standard errors and are left out where they would
-be smaller than the line; in Fig. 2a they hold the noise of training, where a walk is long enough to tell it. A
-frame without such rows gives a figure that says so.
+Lines and markers are accepted rows only. Error bars are two standard errors of the draws of z, nothing else is in them; they
+are left out where they would be smaller than the line. A frame without such rows gives a figure that says so.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
-from rayfe.errors import with_bars
 from rayfe.figures.drawing import (
     GREY,
     TRAINING,
@@ -36,12 +34,12 @@ from rayfe.frames import between_leaps, drift, held_loss, numbers
 def rate_distortion(rows: pd.DataFrame) -> Figure:
     """Fig. 2a: distortion D against rate R along each trajectory."""
     figure, axes = new_axes("Rate R (nats)", "Distortion D (squared pixel units)")
-    walks = walks_of(with_bars(rows))
+    walks = walks_of(rows)
     for walk in walks:
         drawn = between_leaps(walk.steps)
         axes.plot(numbers(drawn, "R"), numbers(drawn, "D"), label=walk.label, **walk.style)
     for walk in walks:  # after all lines, so that "visible" is judged on the final limits
-        error_bars(axes, walk, ("R", "D"), ("R_bar", "D_bar"))
+        error_bars(axes, walk, ("R", "D"), ("R_se", "D_se"))
     return finish(figure, axes, walks)
 
 

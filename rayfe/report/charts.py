@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rayfe.errors import with_bars
 from rayfe.figures.drawing import equilibrations
 from rayfe.frames import drift, numbers
 from rayfe.report.plots import (
@@ -32,9 +31,11 @@ STEPS = "Number of steps"
 WHERE = "step %{customdata[0]}, lam %{customdata[1]:.4g}, gamma %{customdata[2]:.4g}<br>"
 
 
-def walk_charts(rows: pd.DataFrame, readings: pd.DataFrame, tolerance: float) -> list[Chart]:
-    """Every chart of walks, the surface first."""
-    series = series_of(with_bars(rows))
+def walk_charts(
+    rows: pd.DataFrame, readings: pd.DataFrame, tolerance: float, models: pd.DataFrame | None = None
+) -> list[Chart]:
+    """Every chart of walks, the surface first; `models` are further ones that bound F."""
+    series = series_of(rows)
     charts = [
         rdc_surface(rows, readings, series),
         rate_distortion(series),
@@ -43,7 +44,7 @@ def walk_charts(rows: pd.DataFrame, readings: pd.DataFrame, tolerance: float) ->
         loss(series, "step", STEPS),
         accuracy(series, "step", STEPS),
         free_energy(series, "step", STEPS),
-        excess(rows, series),
+        excess(rows, series, models),
         equilibration(readings),
     ]
     return [chart for chart in charts if chart.data]
@@ -68,15 +69,13 @@ def rate_distortion(series: Sequence[Series]) -> Chart:
     data = []
     for one in (one.between_leaps() for one in series):
         trace = line(one, one.of("R"), one.of("D"))
-        known = "R_bar" in one.steps
-        errors = ("R_bar", "D_bar") if known else ("R_se", "D_se")
-        trace |= {"error_x": bars(series, one, "R", errors[0]), "error_y": bars(series, one, "D", errors[1])}
+        trace |= {"error_x": bars(series, one, "R", "R_se"), "error_y": bars(series, one, "D", "D_se")}
         data.append(trace | where(one, "R %{x:.4g}, D %{y:.4g}"))
     return Chart(
         name="rate-distortion",
         title="Distortion against rate",
-        caption="Right and down: z carries more about x, and reconstructions are better. Bars: two standard errors, with the "
-        "noise of training where a walk is long enough to tell it.",
+        caption="Right and down: z carries more about x, and reconstructions are better. Bars: two standard errors of the "
+        "draws of z alone; what training, branch and seed do is not in them.",
         data=data,
         layout=axes("Rate R (nats)", "Distortion D (squared pixels)"),
     )
@@ -86,8 +85,7 @@ def multipliers(series: Sequence[Series]) -> Chart:
     """Fig. 2b; an x marks a found stop."""
     data = []
     for one in (one.between_leaps() for one in series):
-        trace = line(one, one.of("lam"), one.of("gamma")) | where(one, "R %{customdata[3]:.4g}")
-        data.append(trace | {"error_y": bars(series, one, "gamma", "gamma_bar")} if "gamma_bar" in one.steps else trace)
+        data.append(line(one, one.of("lam"), one.of("gamma")) | where(one, "R %{customdata[3]:.4g}"))
         if one.stop is not None:
             data.append(mark(one, float(one.stop["lam"]), float(one.stop["gamma"]), f"stop {one.stop['reason']}", "x-thin"))
     return Chart(
@@ -162,9 +160,9 @@ def free_energy(series: Sequence[Series], column: str, x_title: str) -> Chart:
     )
 
 
-def excess(rows: pd.DataFrame, series: Sequence[Series]) -> Chart:
-    """How far F is above what the other stored models reach at the same multipliers."""
-    above = envelope_excess(rows)
+def excess(rows: pd.DataFrame, series: Sequence[Series], models: pd.DataFrame | None) -> Chart:
+    """How far F is above what the other models that are there reach at the same multipliers."""
+    above = envelope_excess(rows, models)
     data = []
     for one in series:
         y = 100.0 * above[one.steps.index].to_numpy() / np.abs(one.of("F"))
@@ -172,8 +170,8 @@ def excess(rows: pd.DataFrame, series: Sequence[Series]) -> Chart:
     return Chart(
         name="excess",
         title="Distance from equilibrium (lower bound)",
-        caption="F above the best stored model at the same multipliers, in per cent of F. Zero is no proof: it only says that "
-        "no stored model does better.",
+        caption="F above the best of the models that happen to be there, at the same multipliers, in per cent of F: at least so far "
+        "is it from equilibrium. Zero is no proof.",
         data=data,
         layout=axes(STEPS, "excess (% of F)", yaxis={"title": {"text": "excess (% of F)"}, "rangemode": "tozero"}),
     )

@@ -37,7 +37,8 @@ class Page:
 
 def page_of(view: RunView, gallery: Gallery) -> Page:
     """The page of a run with the images of its models."""
-    charts = CHARTS[view.kind](view.rows, view.readings, view.config.tolerance) if len(view.rows) else []
+    more = (view.models,) if view.kind == "walk" else ()
+    charts = CHARTS[view.kind](view.rows, view.readings, view.config.tolerance, *more) if len(view.rows) else []
     return Page(
         title=f"rayfe: {view.title}",
         main=_main(view, gallery, charts),

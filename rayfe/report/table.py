@@ -57,7 +57,8 @@ def lines_of(view: RunView) -> list[Line]:
     )
     styles = {one.trajectory: one for one in series_of(view.rows)}
     lines = []
-    for found in make(view.rows, view.config.tolerance, view.config.tolerance_floor).to_dict("records"):
+    more = (view.models,) if walk else ()
+    for found in make(view.rows, view.config.tolerance, view.config.tolerance_floor, *more).to_dict("records"):
         line = {str(name): value for name, value in found.items()}
         name = str(line["trajectory"])
         lines.append(
@@ -124,7 +125,7 @@ WALK: Mapping[str, Cell] = MappingProxyType(
         **_ENDS,
         "validation C": _of("val_C_end", ".4f"),
         "validation accuracy": _of("val_accuracy_end", ".1%"),
-        "excess %": _of("excess_percent", ".2f"),
+        "excess %, at least": _of("excess_percent", ".2f"),
         **_COST,
     }
 )

@@ -13,9 +13,10 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from rayfe.certified import NONE, findings, largest_gap, last_findings
 from rayfe.frames import accepted_steps, counted_steps, numbers
 from rayfe.report.view import RunView
-from rayfe.summary import EXCESS_PERCENT, OVERFIT_RATIO, envelope_excess, summarize, way_there
+from rayfe.summary import EXCESS_PERCENT, OVERFIT_RATIO, summarize, way_there
 from rayfe.summary_transfer import summarize_transfers
 
 State = Literal["holds", "look", "fails", "not measured"]
@@ -98,25 +99,27 @@ def _held_instead(view: RunView, lines: pd.DataFrame) -> Verdict:
 
 
 def equilibrium(view: RunView) -> Verdict:
-    """The lower envelope of all stored models (certificate without further training)."""
+    """What certificates say: models that were trained at the same multipliers in another way. The envelope alone proves nothing."""
     meaning = (
-        "Every stored model bounds the free energy at all multipliers. The excess over that bound is a lower limit of the \
-distance from equilibrium: a small number is no proof, analysis/polish.py measures the rest by training on."
+        "At equilibrium, models that are trained at the same multipliers in another way have the same C, D, R and gamma, and do not "
+        "end lower in F. F alone does not tell: it is second order in the distance. The envelope of the models that happen to be "
+        "there is a lower bound of the distance; python -m rayfe certify measures it."
     )
-    rows = view.rows
-    percent = 100.0 * envelope_excess(rows) / rows["F"].astype(float).abs() if len(rows) else pd.Series(dtype=float)
-    percent = percent.where(percent.index.isin(counted_steps(rows).index)) if len(rows) else percent
-    shared = rows[rows["accepted"].astype(bool)].groupby("t").size() if len(rows) else pd.Series(dtype=int)
-    if percent.notna().sum() < 2 or shared.max() < 2:
-        why = "models at different t lie on different surfaces" if view.kind == "transfer" else "it takes two stored steps"
-        return Verdict(name="Equilibrium", state="not measured", text=f"No two models to compare: {why}.", meaning=meaning)
-    worst = rows.iloc[int(np.nanargmax(percent.to_numpy()))]
-    size = float(percent.max())
-    text = (
-        f"F is at most {size:.2f} % above what another stored model reaches at the same multipliers "
-        f"(worst: {worst['trajectory']}, step {worst['step']}; {size / 100 * abs(worst['F']):.3g} nats)."
-    )
-    return Verdict(name="Equilibrium", state="holds" if size <= EXCESS_PERCENT else "look", text=text, meaning=meaning)
+    found = findings(view.certificates, step_epochs=view.config.equilibration.epochs)
+    gap = largest_gap(view.rows, view.models)
+    bound = f"{gap}." if gap else "No two models at the same t and multipliers to compare."
+    last = last_findings(found)
+    names = sorted(set(view.rows.loc[view.rows["accepted"].astype(bool), "trajectory"])) if len(view.rows) else []
+    near = [name for name in names if name in last and last[name].state == "holds"]
+    off = [one for one in found if one.state == "look"]
+    shown = [*off, *(one for one in found if one.state == "not measured"), *found][:1]
+    words = [f"{one.trajectory}, step {one.step}: {one.text}." for one in shown] or [f"Not measured: {NONE}."]
+    if near or off:
+        words.insert(0, f"{len(near)} of {len(names)} trajectories end with a model that is certified near equilibrium.")
+    state: State = "look" if off else "holds" if names and len(near) == len(names) else "not measured"
+    if state == "holds" and gap is not None and gap.percent > EXCESS_PERCENT:
+        state = "look"
+    return Verdict(name="Equilibrium", state=state, text=" ".join([*words, bound]), meaning=meaning)
 
 
 def there_and_back(view: RunView) -> Verdict | None:

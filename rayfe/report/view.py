@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 
 from rayfe.config import RunConfig
 from rayfe.manifest import stored_config
+from rayfe.pooling import models_of
 from rayfe.progress import standing
-from rayfe.store import Store, load_readings, load_rows
+from rayfe.records import CertificateRecord
+from rayfe.store import Store, load_certificates, load_readings, load_rows
+from rayfe.tables import table_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,6 +28,10 @@ class RunView:
     readings: pd.DataFrame
     standing: Mapping[str, str]
     """By trajectory: waiting, at step k of N, or how it ended."""
+    certificates: pd.DataFrame = field(default_factory=lambda: table_of([], CertificateRecord).to_pandas())
+    """How far models are from new ones at the same multipliers (columns of CertificateRecord)."""
+    models: pd.DataFrame | None = None
+    """Models that bound F, as `pooling` finds them; None: those of the rows alone."""
 
     @property
     def kind(self) -> str:
@@ -38,12 +45,13 @@ class RunView:
         return f"{self.manifest.get('job', 'run')} {self.manifest.get('preset', '')}".strip()
 
 
-def view_of(store: Store) -> RunView:
-    """The run at `store`.
+def view_of(store: Store, others: Sequence[str] = ()) -> RunView:
+    """The run at `store`; models of the runs `others` bound its F, too.
 
     Raises:
         FileNotFoundError: there is none.
         CorruptFile: it cannot be read.
+        UsageError: one of the others has other data or another model.
     """
     manifest, config = stored_config(store)
     names = dict.fromkeys([*store.trajectories(), *config.trajectories()])
@@ -54,4 +62,6 @@ def view_of(store: Store) -> RunView:
         rows=load_rows(store.url()),
         readings=load_readings(store.url()),
         standing={name: standing(store.rows(name), config) for name in names},
+        certificates=load_certificates(store.url()),
+        models=models_of(store, others),
     )

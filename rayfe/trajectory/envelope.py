@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from rayfe.records import Point, Reading, StepRecord, Weights
 from rayfe.rows import number
+from rayfe.surface.envelope import lowest
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,8 +28,9 @@ def bound(model: StepRecord | Reading, point: Point) -> float:
 
 def excess(models: Sequence[Bounding], train: Reading) -> float:
     """F of a reading above the envelope of models at the same multipliers and the same t, nats."""
-    bounds = [bound(model.row, train.point) for model in models if model.row.t == train.point.t]
-    return train.F - min([train.F, *bounds])
+    point, here = train.point, [model.row for model in models if model.row.t == train.point.t]
+    R, D, C = (np.array([getattr(row, name) for row in here], np.float64) for name in ("R", "D", "C"))
+    return train.F - min(train.F, float(lowest(np.array([point.lam]), np.array([point.gamma]), R=R, D=D, C=C)[0]))
 
 
 def better_start(models: Sequence[Bounding], last: StepRecord, point: Point, gain: float) -> Bounding | None:
