@@ -18,7 +18,7 @@ from rayfe.data.device import DeviceExamples, DevicePath, Displacement, Mixture,
 from rayfe.data.examples import Dataset
 from rayfe.data.paths import PathData, examples_of
 from rayfe.equilibrate.certify import certify
-from rayfe.equilibrate.implicit import PRODUCT_COST, Curvature, derivatives, draw_parts
+from rayfe.equilibrate.implicit import GRADIENTS, PRODUCT_COST, Curvature, derivatives, draw_parts
 from rayfe.equilibrate.measure import FORWARD, Effort, head_share, read, read_draws, slope_in_t
 from rayfe.equilibrate.replicas import Replicas, load_weights, weights_of
 from rayfe.equilibrate.replicas import make_replicas as make_here
@@ -228,9 +228,11 @@ class InlineBackend(Backend):
         # The same examples and noise for every model of a seed.
         order, noise = (generator(self._device, request.key.seed, "implicit", name) for name in ("order", "noise"))
         n, latent = min(config.examples, len(path)) // 2, model.latent
-        halves = tuple(draw_parts(path, t, n, count=2, latent=latent, decoder_draws=2, order=order, noise=noise))
-        curvature = Curvature(model, halves, request.point, damping=config.damping)
-        found = derivatives(curvature, iterations=config.iterations, accuracy=config.accuracy)
+        batch, first, second = (
+            tuple(draw_parts(path, t, n, count=2, latent=latent, decoder_draws=2, order=order, noise=noise)) for _ in range(3)
+        )
+        curvature = Curvature(model, batch, request.point, damping=config.damping)
+        found = derivatives(curvature, first, second, iterations=config.iterations, accuracy=config.accuracy)
         (D_lam, D_gamma), (C_lam, C_gamma) = found.hessian.tolist()
         response = Response(
             D_lam=D_lam,
@@ -246,7 +248,7 @@ class InlineBackend(Backend):
             decrement=found.decrement,
             C_lag=found.C_lag,
             residual=found.residual,
-            examples=curvature.examples * (PRODUCT_COST * curvature.products + 3.0),
+            examples=curvature.examples * (PRODUCT_COST * curvature.products + GRADIENTS),
         )
 
     def _read(self, model: Representation, replica: Replica, split: Split, request: MeasureRequest) -> tuple[Reading, float]:

@@ -268,11 +268,11 @@ class ImplicitConfig:
     """Exact derivatives: linear systems with the Hessian of J over the weights, on a fixed batch."""
 
     examples: int = 10000
-    """Training images in the fixed batch, in two independent halves."""
+    """Training images in each of three independent batches: of the Hessian, and of the two gradients that it is between."""
     damping: float = 0.01
     """Added to the Hessian, nats per squared unit of the weights: directions flatter than this do not respond."""
     iterations: int = 40
-    """Largest number of Hessian-vector products for each of three systems."""
+    """Largest number of Hessian-vector products for each of five systems."""
     accuracy: float = 1e-3
     """Relative residual at which a solve ends."""
 

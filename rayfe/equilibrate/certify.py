@@ -124,7 +124,8 @@ def read_gradient(
         for i in range(PARTS):
             order, noise = rng(f"gradient order {i}"), rng(f"gradient noise {i}")
             part = draw_parts(path, point.t, n, count=1, latent=model.latent, decoder_draws=1, order=order, noise=noise)
-            yield from Curvature(model, tuple(part), point, damping=0.0).gradients()
+            batch = tuple(part)
+            yield Curvature(model, batch, point, damping=0.0).gradient(batch)
 
     return gradient_norm(gradients()), training_cost(1) * PARTS * n
 

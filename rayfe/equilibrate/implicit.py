@@ -18,10 +18,13 @@ from rayfe.records import Held, Point, Weights
 PRODUCT_COST = 2.5
 """Training examples that a Hessian-vector product over one example counts as (measured: 2.3 to 2.7 on two cores)."""
 
+GRADIENTS = 6.0
+"""Gradients that `derivatives` takes: of D, C and J on two batches."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Half:
-    """One of the independent parts of a fixed batch: examples, their noise and their probabilities (sum 1)."""
+    """A part of a batch that is small enough to be differentiated at once: examples, their noise and probabilities (sum 1)."""
 
     examples: DeviceExamples
     noise: Noise
@@ -39,7 +42,10 @@ def draw_parts(
     order: torch.Generator,
     noise: torch.Generator,
 ) -> Iterator[Half]:
-    """`count` random parts of p(x, t) with n examples each, disjoint within an epoch, each with its own draws of z."""
+    """`count` random parts of p(x, t) with n examples each, disjoint within an epoch, each with its own draws of z.
+
+    Another call draws independently: its parts may have the same examples, and are a batch of their own.
+    """
     for part in path.batches(t, n, updates=count, rng=order):
         dtype, device = part.x.dtype, part.x.device
         yield Half(
@@ -76,9 +82,10 @@ class Curvature:
     def examples(self) -> int:
         return sum(len(half.examples) for half in self._halves)
 
-    def gradients(self, held: Held | None = None) -> tuple[np.ndarray, ...]:
-        """Gradients of `held` (None: of J) over the weights, from each half."""
-        return tuple(self._flat(self._gradient(half, held or self._J, create_graph=False)) for half in self._halves)
+    def gradient(self, batch: Sequence[Half], held: Held | None = None) -> np.ndarray:
+        """Gradient of `held` (None: of J) over the weights, the mean over the parts of a batch."""
+        parts = [self._flat(self._gradient(half, held or self._J, create_graph=False)) for half in batch]
+        return np.mean(parts, axis=0)
 
     def solve(self, b: np.ndarray, *, iterations: int, accuracy: float) -> Solution:
         """MINRES from zero; ends at the accuracy (of the residual, relative to b) or after so many products."""
@@ -126,35 +133,46 @@ class Curvature:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Derivatives:
-    """Hess F, tangents and the distance from equilibrium at one model. Errors are half-differences of the halves."""
+    """Hess F, tangents and the distance from equilibrium at one model.
+
+    Each is a product of two gradients with A^-1. The three are from independent draws of examples and noise, so that noise
+    cancels in the mean: with the same draws for both gradients their noise would add itself, and disjoint halves of finite data
+    have opposite gradients of J at equilibrium.
+    """
 
     hessian: np.ndarray
     """[[D_lam, D_gamma], [C_lam, C_gamma]] (21)."""
     hessian_se: np.ndarray
+    """Half the difference between the products of either batch with itself, in which its own noise is alike."""
     theta_lam: Weights
     theta_gamma: Weights
     decrement: float
-    """1/2 g1' (A + damping)^-1 g2 of independent halves: how far F is above the equilibrium nearby, nats; noise cancels."""
+    """1/2 g1' (A + damping)^-1 g2: how far F is above the equilibrium nearby, nats; the noise of draws may make it negative."""
     C_lag: float
-    """By how much C would change on the way there."""
+    """By how much C would change on the way there: -grad C' (A + damping)^-1 g."""
     residual: float
     """The largest relative residual of the solves."""
 
 
-def derivatives(curvature: Curvature, *, iterations: int, accuracy: float) -> Derivatives:
-    """theta_lam = -A^-1 grad D, theta_gamma = -A^-1 grad C (18), and what follows from them (21)."""
-    D, C, J = (curvature.gradients(held) for held in (Held(D=1.0), Held(C=1.0), None))
-    means = [0.5 * (one + other) for one, other in (D, C)]
-    v, w = (curvature.solve(b, iterations=iterations, accuracy=accuracy) for b in means)
+def derivatives(
+    curvature: Curvature, first: Sequence[Half], second: Sequence[Half], *, iterations: int, accuracy: float
+) -> Derivatives:
+    """theta_lam = -A^-1 grad D, theta_gamma = -A^-1 grad C (18), and what follows from them (21).
+
+    Gradients are of the batches `first` and `second`, A of the batch of `curvature`: three independent draws.
+    """
+    batches = (first, second)
+    D, C, J = ([curvature.gradient(batch, held) for batch in batches] for held in (Held(D=1.0), Held(C=1.0), None))
+    v, w = ([curvature.solve(b, iterations=iterations, accuracy=accuracy) for b in pair] for pair in (D, C))
     back = curvature.solve(J[1], iterations=iterations, accuracy=accuracy)
-    entries = np.array([[-(one @ solved.x) for solved in (v, w)] for one in means])
-    halves = np.array([[[-(half @ solved.x) for solved in (v, w)] for half in pair] for pair in (D, C)])
+    crossed = [[-0.5 * (a[0] @ x[1].x + a[1] @ x[0].x) for x in (v, w)] for a in (D, C)]
+    alike = [[a[0] @ x[0].x - a[1] @ x[1].x for x in (v, w)] for a in (D, C)]
     return Derivatives(
-        hessian=entries,
-        hessian_se=0.5 * np.abs(halves[:, 0] - halves[:, 1]),
-        theta_lam=curvature.tangent(-v.x),
-        theta_gamma=curvature.tangent(-w.x),
+        hessian=np.array(crossed),
+        hessian_se=0.5 * np.abs(np.array(alike)),
+        theta_lam=curvature.tangent(-0.5 * (v[0].x + v[1].x)),
+        theta_gamma=curvature.tangent(-0.5 * (w[0].x + w[1].x)),
         decrement=0.5 * float(J[0] @ back.x),
-        C_lag=-float(means[1] @ back.x),
-        residual=max(v.residual, w.residual, back.residual),
+        C_lag=-0.5 * float(w[0].x @ J[1] + w[1].x @ J[0]),
+        residual=max(solution.residual for solution in (*v, *w, back)),
     )
