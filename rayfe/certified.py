@@ -20,6 +20,7 @@ from rayfe.records import ON, CertificateRecord
 from rayfe.summary import envelope_excess
 
 State = Literal["holds", "look", "not measured"]
+WORDS: Mapping[State, str] = MappingProxyType({"holds": "holds", "look": "look closer", "not measured": "not measured"})
 LIMITS: Mapping[str, float] = MappingProxyType({"C": 0.05, "D": 0.02, "R": 0.02, "gamma": 0.05})
 """Distance from the new models, as a part of their value, two standard errors included, up to which a model is near equilibrium."""
 LEAST_SCALE: Mapping[str, float] = MappingProxyType({"R": 1.0})
@@ -31,7 +32,6 @@ ROUNDING = 1e-9
 NOTHING = 0.005
 """Per cent of F below which a gap to the envelope is none."""
 METHODS: Mapping[str, str] = MappingProxyType({"on": "trained on", "anew": "trained anew"})
-WORDS: Mapping[State, str] = MappingProxyType({"holds": "holds", "look": "is off", "not measured": "not measured"})
 NONE = "no model was trained on or anew at its multipliers (python -m rayfe certify)"
 
 
@@ -68,10 +68,10 @@ def judged(line: Mapping[str, Any], *, step_epochs: float) -> tuple[State, str]:
     if line["dF"] < -ROUNDING * abs(line["F"]):
         return "not measured", f"{text}: the new models end above it in F, which proves nothing"
     parts = distances(line)
-    far = [name for name, (part, error) in parts.items() if not abs(part) + ERRORS * error <= LIMITS[name]]
-    if far:
-        limits = ", ".join(f"{name} {100 * LIMITS[name]:g} %" for name in far)
-        return "look", f"{text}: with two standard errors more than {limits}"
+    if far := [name for name, (part, _) in parts.items() if not abs(part) <= LIMITS[name]]:
+        return "look", f"{text}: further than {_limits(far)}"
+    if vague := [name for name, (part, error) in parts.items() if not abs(part) + ERRORS * error <= LIMITS[name]]:
+        return "look", f"{text}: two standard errors do not exclude more than {_limits(vague)}"
     if line["gamma"] > 0 and "gamma" not in parts:
         return "look", f"{text}: C_gamma of the new models is not below 0 by two standard errors, so gamma is not compared"
     if line["method"] == ON and line["epochs"] < step_epochs:
@@ -99,9 +99,9 @@ def sentence(line: Mapping[str, Any]) -> str:
     """One certificate in words: how the new models were trained, and the distances from them."""
     how = f"{line['seeds']} seeds {METHODS[line['method']]} for {line['epochs']:.3g} epochs each"
     if line["outcome"] == "TOO_SHORT":
-        return "the examples that its certificate may cost pay for no training (python -m rayfe certify)"
+        return "not certified: the examples that this may cost pay for no training (python -m rayfe certify)"
     if line["outcome"] != "OK":
-        return f"{how}: a training diverged"
+        return f"not certified: a training diverged ({how})"
     parts = {name: f"{100 * part:+.2f} ± {100 * error:.2f} %" for name, (part, error) in distances(line).items()}
     F = f"{100 * line['dF'] / abs(line['F']):+.2f} ± {100 * line['dF_se'] / abs(line['F']):.2f} %"
     off = ", ".join(f"{name} {part}" for name, part in (parts | {"F": F}).items())
@@ -158,14 +158,18 @@ def equilibrium_lines(rows: pd.DataFrame, certificates: pd.DataFrame, models: pd
         if not walk["accepted"].any():
             continue
         found, gap = last.get(str(name)), largest_gap(walk, models)
-        text = f"not measured: {NONE}" if found is None else f"{WORDS[found.state]} at step {found.step}: {found.text}"
-        lines.append(f"{name}: equilibrium {text}{'' if gap is None else f'; {gap}'}")
+        text = f"not measured: {NONE}" if found is None else f"{WORDS[found.state]}: step {found.step} is {found.text}"
+        lines.append(f"{name}: equilibrium: {text}{'' if gap is None else f'; {gap}'}")
     return lines
 
 
 def last_findings(found: Iterable[Finding]) -> dict[str, Finding]:
     """The last certified model of each trajectory."""
     return {one.trajectory: one for one in sorted(found, key=lambda one: one.step)}
+
+
+def _limits(names: Iterable[str]) -> str:
+    return ", ".join(f"{name} {100 * LIMITS[name]:g} %" for name in names)
 
 
 def _plain(line: Mapping[Hashable, Any]) -> dict[str, Any]:

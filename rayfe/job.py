@@ -76,7 +76,7 @@ def carry_out(job: Job, console: Console) -> dict[str, str]:
         _keep_data(job.own, store)
         say(f"run {_shown(store.url())}; if interrupted, go on with {job.again}")
         try:
-            data = _coupled(data, config, store, say)
+            data = with_couplings(data, config, store, say)
             failed = _run(config, data, store, console)
         except UsageError:  # only a backend knows what its machine can hold
             if stored is None and not store.trajectories():
@@ -191,7 +191,7 @@ def _keep_data(own: Mapping[str, Dataset], store: Store) -> None:
             store.keep_data(dataset.name, npz_bytes(dataset))
 
 
-def _coupled(data: PathData, config: RunConfig, store: Store, say: Say) -> PathData:
+def with_couplings(data: PathData, config: RunConfig, store: Store, say: Say) -> PathData:
     """The data with its couplings: those that the run has stored, and the others computed and stored."""
     known: dict[Split, Coupling] = {}
     for split in coupled_splits(data, config):

@@ -68,9 +68,12 @@ class Plan:
     measuring_examples: float
     memory: float
     disk: float
+    certificate_examples: float
+    """At most, at the end: of training the last model on (`config.certificate_share`)."""
 
     @property
     def examples(self) -> float:
+        """As its rows count them, without the certificate."""
         return self.training_examples + self.measuring_examples
 
 
@@ -117,14 +120,17 @@ def plan_of(config: RunConfig, start: Start, sizes: Sizes) -> Plan:
     replicas = config.per_part or stencil
     held = COPIES * replicas * sizes.parameters + sizes.examples * sizes.features
     working = config.measure.chunk * sizes.features * 8 + config.equilibration.largest_batch * sizes.features * 8 * replicas
+    training = epochs * sizes.train * 0.5 * (1 + config.equilibration.decoder_draws)
+    certificate = config.certificate_share if config.method is None else 0.0
     return Plan(
         steps=steps,
         trainings=trainings,
         requests=4 + steps * (3 if config.settle else 2) + refreshes,
-        training_examples=epochs * sizes.train * 0.5 * (1 + config.equilibration.decoder_draws),
+        training_examples=training,
         measuring_examples=FORWARD * measured,
         memory=FLOAT * (held + working),
         disk=FLOAT * sizes.parameters * (kept_states(config, steps) + 4),
+        certificate_examples=certificate * (training + FORWARD * measured),
     )
 
 

@@ -45,7 +45,7 @@ def main(arguments: list[str]) -> int:
         print(line)
     print(f"stored there already: {_stored(store)}")
     rate = examples_per_second(config, data)
-    seconds = sum(plan.examples for plan in plans.values()) / rate
+    seconds = sum(plan.examples + plan.certificate_examples for plan in plans.values()) / rate
     print(
         f"time: about {duration(seconds)}, at {rate:,.0f} training examples a second of one evaluator with {config.threads} threads"
     )
@@ -59,6 +59,7 @@ def lines(job: str, preset: str, config: RunConfig, sizes: Sizes, plans: dict[st
     total = sum(plan.examples for plan in plans.values())
     target = f" to {config.path.target}" if config.path.target else ""
     disk = sum(plan.disk for plan in plans.values())
+    certified = sum(plan.certificate_examples for plan in plans.values())
     return [
         f"{job} {preset}: {config.method or config.process} on {config.data.name}{target}, {config.model.name} with "
         f"{sizes.parameters:,} parameters",
@@ -67,6 +68,8 @@ def lines(job: str, preset: str, config: RunConfig, sizes: Sizes, plans: dict[st
         f"{first.requests} requests",
         f"examples: {sizes.train:,} training and {sizes.validation:,} validation; about {total / 1e6:.3g} million training "
         f"examples in all ({100 * sum(p.training_examples for p in plans.values()) / total:.0f} % training, the rest measuring)",
+        f"certificates: at most {certified / 1e6:.3g} million more, of training the last models on (--certificate-share "
+        f"{config.certificate_share:g})",
         f"memory: about {_size(first.memory)} an evaluator, besides 0.5 GiB of torch",
         f"disk: about {_size(disk)} of weights (--keep-states {config.keep_states}) in {config.out}",
     ]

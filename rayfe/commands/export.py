@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rayfe.commands.parser import Parser, Refused
+from rayfe.commands.parser import Parser, Refused, wanted_columns
 from rayfe.config import ModelConfig
 from rayfe.store import Store
 
@@ -34,7 +34,7 @@ def main(arguments: list[str]) -> int:
     from rayfe.stored_model import find_row, model_of
 
     try:
-        row = find_row(store, trajectory, chosen.step, None if chosen.at is None else _wanted(chosen.at))
+        row = find_row(store, trajectory, chosen.step, None if chosen.at is None else wanted_columns(chosen.at))
     except ValueError as error:
         raise Refused(str(error)) from error
     model = model_of(store, run, row)
@@ -66,14 +66,3 @@ def _only(store: Store) -> str:
     if len(names) != 1:
         raise Refused(f"--trajectory: give one of {', '.join(names) or '(none stored so far)'}")
     return names[0]
-
-
-def _wanted(words: list[str]) -> dict[str, float]:
-    wanted = {}
-    for word in words:
-        name, _, value = word.partition("=")
-        try:
-            wanted[name] = float(value)
-        except ValueError:
-            raise Refused(f"--at {word}: write COLUMN=NUMBER, e.g. C=0.1") from None
-    return wanted

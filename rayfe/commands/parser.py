@@ -27,3 +27,19 @@ class Parser(argparse.ArgumentParser):
         """Add the option --with, as `others`."""
         text = "runs of the same data and model, whose models bound F, too"
         self.add_argument("--with", dest="others", nargs="+", default=(), metavar="OTHER", help=text)
+
+
+def wanted_columns(words: list[str]) -> dict[str, float]:
+    """What an option --at asks for, COLUMN=NUMBER each.
+
+    Raises:
+        Refused: one of them is not of that form.
+    """
+    wanted = {}
+    for word in words:
+        name, _, value = word.partition("=")
+        try:
+            wanted[name] = float(value)
+        except ValueError:
+            raise Refused(f"--at {word}: write COLUMN=NUMBER, e.g. C=0.1") from None
+    return wanted
