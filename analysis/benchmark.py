@@ -22,7 +22,7 @@ def main(
     Args:
         run: folder of jobs/benchmark.py.
         out: folder for table.csv and frontier.png; that of the run without it.
-        polish: CSV files of analysis/polish.py, whose models also count for the lowest known F.
+        polish: CSV files with columns R, D, C, whose models also count for the lowest known F.
         lam_end: leave out points beyond this lam, and what they cost.
     """
     try:

@@ -161,7 +161,7 @@ def test_commands_are_understood(page: Path, capsys: pytest.CaptureFixture[str])
         "python jobs/transfer.py --path.kind teleport",
         "python jobs/nothing.py",
         "python jobs/benchmark.py --form medium",
-        "python analysis/polish.py runs/x --epoch 3",
+        "python -m rayfe certify runs/x --epoch 3",
         "python analysis/fig2.py",
         "python analysis/tutorials/own_model.py --tiny",
         "python -m rayfe export RUN --step 12",

@@ -19,7 +19,7 @@ JOB = Path(__file__).with_name("instrumented_job.py")
 WALK = [
     "digits-smoke",
     *("--backend", "inline", "--threads", "1", "--tolerance", "0.5", "--gamma", "4", "6", "--measure.head-draws", "16"),
-    *("--model.hidden", "16", "--equilibration.first-epochs", "6", "--equilibration.epochs", "3"),
+    *("--model.hidden", "16", "--equilibration.first-epochs", "6", "--equilibration.epochs", "3", "--certificate-share", "0"),
 ]
 
 

@@ -72,7 +72,7 @@ class Options:
     ray: bool = True
     """Whether models from scratch are trained as a Ray Tune sweep, rather than in this process."""
     polish: tuple[Path, ...] = ()
-    """CSV files of analysis/polish.py: models that also count for the lowest known F."""
+    """CSV files with columns R, D, C: models that also count for the lowest known F."""
 
     def check(self) -> None:
         """Raise UsageError for what cannot be run."""

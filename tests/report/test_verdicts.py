@@ -41,7 +41,7 @@ def judged(exact: Callable[..., StepRecord], tmp_path: Path) -> Callable[..., di
 def test_exact_surface_passes_every_certificate_that_was_measured(judged: Callable[..., dict[str, Verdict]]) -> None:
     found = judged()
     states = {name: verdict.state for name, verdict in found.items()}
-    assert states.pop("Maxwell relation") == "not measured"
+    assert states.pop("Maxwell relation") == states.pop("Equilibrium") == "not measured"
     assert set(states.values()) == {"holds"}, states
     assert "1 of 1 trajectories pass" in found["C held"].text
 
@@ -61,8 +61,8 @@ def test_maxwell_gap_of_half_the_response_asks_for_a_look(judged: Callable[..., 
 def test_a_model_above_the_envelope_is_found_with_its_step(judged: Callable[..., dict[str, Verdict]], exact: Any) -> None:
     row = exact(5, 0.25 * 1.2**5)
     found = judged({5: {"R": row.R * 1.2, "F": row.F + 0.2 * row.R}})["Equilibrium"]
-    assert found.state == "look"
-    assert "step 5" in found.text
+    assert found.state == "not measured"  # a bound by chance models is no certificate, whatever it is
+    assert "F is at least" in found.text and "step 5" in found.text
 
 
 def test_a_way_back_that_is_lower_is_told_and_counts(judged: Callable[..., dict[str, Verdict]], exact: Any) -> None:
@@ -73,7 +73,7 @@ def test_a_way_back_that_is_lower_is_told_and_counts(judged: Callable[..., dict[
     }
     found = judged(high, back=3, both_ways=True)
     assert "lower by up to 2.9 % (lam 0.746), and by -1 % at lam 0.622, the last, of 3" in found["There and back"].text
-    assert "at most 0.00 % above" in found["Equilibrium"].text
+    assert "no model that happens to be there is lower in F, which proves nothing" in found["Equilibrium"].text
     assert found["Concave free energy"].state == "holds"
     assert "There and back" not in judged()
     assert judged(both_ways=True)["There and back"].state == "not measured"
