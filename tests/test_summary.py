@@ -218,9 +218,8 @@ def test_a_start_alone_and_a_failed_start_are_lines_without_a_test():
 
 def test_a_healthy_walk_has_a_verdict_and_no_warning():
     text = " ".join(printed(stopped(walk())).split())
-    assert (
-        "C held within 0.00 % (tolerance 0.5 %, equivalence test passed); D fell 26.7 -> 9.4 (± 1e-05 by the draws of z alone) while R rose 6.7 -> 18.9" in text
-    )
+    assert "C held within 0.00 % (tolerance 0.5 %, equivalence test passed); D fell 26.7 -> 9.4 (± 1e-05 by the draws" in text
+    assert "of z alone) while R rose 6.7 -> 18.9" in text
     assert "warning" not in text
 
 
