@@ -162,6 +162,7 @@ def _walk(options: Options) -> RunConfig:
         steps=options.steps,
         threads=options.threads,
         tolerance=0.1,
+        certificate_share=0.0,
         equilibration=dataclasses.replace(base.equilibration, first_epochs=3.0),
         renewal=dataclasses.replace(base.renewal, every=None),
     )

@@ -61,5 +61,5 @@ class CertificateRecord:
     lowest_R: float | None = column("R of the new model whose F is lowest, nats: it bounds F at all multipliers", default=None)
     lowest_D: float | None = column("its D, squared pixel units", default=None)
     lowest_C: float | None = column("its C on the training split, nats", default=None)
-    examples: float = column("training examples that it cost; forward-only passes as 1/3")
+    examples: float = column("training examples that it cost, beside those that rows count; forward-only passes as 1/3")
     seconds: float = column("seconds that it took")
