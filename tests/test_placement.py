@@ -12,7 +12,7 @@ import pytest
 from rayfe.backend.inline import InlineBackend
 from rayfe.config import DataConfig, EquilibrationConfig, MeasureConfig, ModelConfig, RunConfig
 from rayfe.data.datasets import load
-from rayfe.data.paths import PathData
+from rayfe.data.paths import PathData, epoch_of
 from rayfe.records import StepRecord
 from rayfe.runner import run_inline
 from rayfe.store import Store
@@ -50,8 +50,10 @@ def data() -> PathData:
 
 
 def rows(folder: Path) -> list[dict[str, Any]]:
-    store = Store(folder)
-    found = [dataclasses.asdict(row) for name in CONFIG.trajectories() for row in store.rows(name)]
+    """Rows of both trajectories, and their two certificates."""
+    store, names = Store(folder), CONFIG.trajectories()
+    found = [dataclasses.asdict(row) for name in names for row in store.rows(name)]
+    found += [dataclasses.asdict(one) for name in names for one in store.certificates(name)]
     return [{name: value for name, value in row.items() if "second" not in name} for row in found]
 
 
@@ -61,16 +63,17 @@ def on_ray(folder: Path, **fields: Any) -> list[dict[str, Any]]:
     heard = Silent()
     config = dataclasses.replace(CONFIG, **fields)
     assert run_on_ray(config, data(), str(folder), "all", heard.row, heard.event) == {}
-    assert [text for text in heard.events if "waiting for room" not in text] == []
+    told = [text for text in heard.events if "waiting for room" not in text]
+    assert sum("certificate of step 2" in text for text in told) == len(CONFIG.gamma) == len(told) / 2
     return rows(folder)
 
 
 @pytest.fixture(scope="module")
 def inline(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     folder = tmp_path_factory.mktemp("inline")
-    assert run_inline(CONFIG, InlineBackend(CONFIG, data()), Store(folder), Silent()) == {}
+    assert run_inline(CONFIG, InlineBackend(CONFIG, data()), Store(folder), Silent(), epoch=epoch_of(data(), CONFIG)) == {}
     found = rows(folder)
-    assert len(found) == 6 and all(row["accepted"] for row in found)
+    assert len(found) == 6 + 2 and all(row.get("accepted", True) for row in found)
     return found
 
 
@@ -84,7 +87,7 @@ def test_isolated_trajectories_give_the_bytes_of_one_process(tmp_path: Path, inl
 
 def test_all_replicas_on_one_evaluator_differ_by_rounding_only(tmp_path: Path, inline: list[dict[str, Any]]) -> None:
     stacked = on_ray(tmp_path, placement="isolated", replicas_per_evaluator="all")
-    assert [row["accepted"] for row in stacked] == [row["accepted"] for row in inline]
+    assert [row.get("accepted") for row in stacked] == [row.get("accepted") for row in inline]
     for one, other in zip(stacked, inline, strict=True):
         for name in ("lam", "gamma", "R", "D", "C"):
             assert math.isclose(one[name], other[name], rel_tol=1e-3), (one["step"], name)
