@@ -15,7 +15,7 @@ from rayfe.records import ON, Answer, CertificateRecord, Commit, Request, StepRe
 from rayfe.store import Store
 from rayfe.trajectory.base import Trajectory
 from rayfe.trajectory.baseline import Baseline
-from rayfe.trajectory.certification import Effort, certificate
+from rayfe.trajectory.certification import CertificateEffort, certificate
 from rayfe.trajectory.seek import Seek
 from rayfe.trajectory.walk import Walk
 from rayfe.weights import unpack
@@ -85,11 +85,11 @@ def certify_last(config: RunConfig, trajectory: Trajectory, backend: Backend, st
     """Train the last accepted model on, as far as `config.certificate_share` of its examples go; an epoch has `epoch` examples."""
     last = trajectory.accepted[-1]
     return certify(
-        config, last, backend, store, Effort(method=ON, budget=config.certificate_share * last.examples, epoch=epoch)
+        config, last, backend, store, CertificateEffort(method=ON, budget=config.certificate_share * last.examples, epoch=epoch)
     )
 
 
-def certify(config: RunConfig, row: StepRecord, backend: Backend, store: Store, effort: Effort) -> CertificateRecord:
+def certify(config: RunConfig, row: StepRecord, backend: Backend, store: Store, effort: CertificateEffort) -> CertificateRecord:
     """Certify the model of an accepted row, store the certificate and return it.
 
     Raises:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from rayfe.config import READINGS
 from rayfe.known import require_alike
 from rayfe.store import Store, load_certificates, load_rows
 
@@ -29,6 +30,13 @@ def models_of(store: Store, others: Sequence[str] = ()) -> pd.DataFrame:
 
 def _models(location: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     rows, certificates = load_rows(location), load_certificates(location)
+    if not _of_this_version(location):  # its rows are read otherwise than certificates that were made since
+        certificates = certificates[:0]
     lowest = certificates[["t", "lowest_R", "lowest_D", "lowest_C"]].set_axis(list(MODEL), axis=1)
     accepted = rows[rows["accepted"].astype(bool)]
     return accepted[list(MODEL)].astype(float), lowest.astype(float)
+
+
+def _of_this_version(location: str) -> bool:
+    store = Store(location)
+    return not store.exists() or store.read_config().get("readings", 1) == READINGS

@@ -17,7 +17,7 @@ from rayfe.job import with_couplings
 from rayfe.manifest import fingerprint, own_code, stored_config
 from rayfe.records import ANEW, ON, CertificateRecord, StepRecord
 from rayfe.store import Store
-from rayfe.trajectory.certification import SEEDS, Effort
+from rayfe.trajectory.certification import SEEDS, CertificateEffort
 
 WHAT = """Train models at the multipliers of stored ones, on from their weights and with --anew from scratch, and store how far the
 stored ones are from them in F, R, D, C and gamma (certificates/). What is there already, as long and by as many seeds, is not
@@ -48,7 +48,7 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _train(store: Store, config: RunConfig, data: PathData, left: list[tuple[StepRecord, Effort]]) -> None:
+def _train(store: Store, config: RunConfig, data: PathData, left: list[tuple[StepRecord, CertificateEffort]]) -> None:
     """Make the certificates that are missing, each stored as soon as it is there."""
     from rayfe import driver
     from rayfe.backend.inline import InlineBackend  # imports torch
@@ -111,14 +111,16 @@ def _last(store: Store, name: str) -> list[int]:
     return [row.step for row in store.rows(name) if row.accepted][-1:] or ([] if name in store.trajectories() else [0])
 
 
-def _efforts(config: RunConfig, chosen: argparse.Namespace) -> list[Effort]:
+def _efforts(config: RunConfig, chosen: argparse.Namespace) -> list[CertificateEffort]:
     """What is trained for each of them."""
     epochs = config.equilibration.first_epochs if chosen.epochs is None else chosen.epochs
     if not (math.isfinite(epochs) and epochs > 0):
         raise UsageError("epochs", epochs, "must be a positive number")
     if chosen.seeds < SEEDS:
         raise UsageError("seeds", chosen.seeds, f"must be at least {SEEDS}: fewer have no scatter")
-    return [Effort(method=method, seeds=chosen.seeds, epochs=epochs) for method in ((ON, ANEW) if chosen.anew else (ON,))]
+    return [
+        CertificateEffort(method=method, seeds=chosen.seeds, epochs=epochs) for method in ((ON, ANEW) if chosen.anew else (ON,))
+    ]
 
 
 def _data(store: Store, run: dict[str, Any], config: RunConfig, root: str | None) -> PathData:
@@ -138,7 +140,7 @@ def _data(store: Store, run: dict[str, Any], config: RunConfig, root: str | None
     return data
 
 
-def _found(store: Store, row: StepRecord, effort: Effort) -> CertificateRecord | None:
+def _found(store: Store, row: StepRecord, effort: CertificateEffort) -> CertificateRecord | None:
     """The model's certificate of this method by at least as many seeds and epochs; None: there is none."""
     for one in store.certificates(row.trajectory):
         same = one.state_sha256 == row.state_sha256 and one.method == effort.method and one.outcome == "OK"

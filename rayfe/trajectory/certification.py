@@ -48,7 +48,7 @@ DISTINGUISHED = 2.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Effort:
+class CertificateEffort:
     """What is trained for one certificate: `seeds` times a model at the certified multipliers and its two gamma neighbours."""
 
     method: str
@@ -91,7 +91,7 @@ class Certified:
 
 
 def certificate(
-    config: RunConfig, row: StepRecord, weights: Weights, preconditioner: Weights | None, effort: Effort
+    config: RunConfig, row: StepRecord, weights: Weights, preconditioner: Weights | None, effort: CertificateEffort
 ) -> Generator[Request, Answer | None, CertificateRecord]:
     """Train new models at the multipliers of an accepted row, and compare its model, `weights`, with them.
 
@@ -253,7 +253,7 @@ def _error(values: Sequence[float], noise: np.ndarray) -> float:
 def _record(
     config: RunConfig,
     row: StepRecord,
-    effort: Effort,
+    effort: CertificateEffort,
     *,
     outcome: str,
     epochs: float,

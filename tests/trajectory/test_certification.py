@@ -26,11 +26,11 @@ from rayfe.records import (
     StepRecord,
 )
 from rayfe.surface.reference import LogSurface, MovingPowerSurface, PowerSurface, Surface
-from rayfe.trajectory.certification import SEEDS, Effort, certificate
+from rayfe.trajectory.certification import SEEDS, CertificateEffort, certificate
 
 A = PowerSurface(kappa=10.0, a=1 / 3, b=1 / 3)
 CONFIG = RunConfig(measure=MeasureConfig(probe_size=10))
-LONG = Effort(method=ON, epochs=5.0)
+LONG = CertificateEffort(method=ON, epochs=5.0)
 
 
 def row_at(lam: float, gamma: float, *, t: float = 0.0, seed: int = 0) -> StepRecord:
@@ -53,7 +53,11 @@ def row_at(lam: float, gamma: float, *, t: float = 0.0, seed: int = 0) -> StepRe
 
 
 def certified(
-    backend: AnalyticBackend, model: tuple[float, float], effort: Effort = LONG, config: RunConfig = CONFIG, **row: Any
+    backend: AnalyticBackend,
+    model: tuple[float, float],
+    effort: CertificateEffort = LONG,
+    config: RunConfig = CONFIG,
+    **row: Any,
 ) -> CertificateRecord:
     """The certificate at (1, 4) of a model that is at equilibrium at the multipliers `model`."""
     weights = {MULTIPLIERS: np.array(model)}
@@ -185,14 +189,14 @@ class Listening(AnalyticBackend):
         return super().answer(request)
 
 
-def asked(effort: Effort, config: RunConfig = CONFIG) -> tuple[CertificateRecord, list[Request]]:
+def asked(effort: CertificateEffort, config: RunConfig = CONFIG) -> tuple[CertificateRecord, list[Request]]:
     backend = Listening(A)
     return certified(backend, (1.0, 4.0), effort, config), backend.__dict__.get("asked", [])
 
 
 def test_on_begins_with_the_stored_weights_anew_with_none_and_no_seed_is_that_of_a_walk() -> None:
     for method, begins in ((ON, {MULTIPLIERS}), (ANEW, None)):
-        _, requests = asked(Effort(method=method, seeds=3, epochs=5.0))
+        _, requests = asked(CertificateEffort(method=method, seeds=3, epochs=5.0))
         trainings = [request for request in requests if isinstance(request, EquilibrateRequest)]
         assert len(trainings) == 3
         assert len({request.key for request in trainings}) == 3
@@ -215,7 +219,7 @@ def test_all_models_are_read_with_the_draws_of_the_row() -> None:
 @pytest.mark.parametrize("budget", [30_000.0, 100_000.0, 1e6])
 def test_epochs_are_what_the_budget_pays_for_beside_the_readings(budget: float) -> None:
     """An epoch of 1,000 examples, 256 a batch; each of seven readings costs a third of an epoch, each probe a third of ten."""
-    found, requests = asked(Effort(method=ON, budget=budget, epoch=1000))
+    found, requests = asked(CertificateEffort(method=ON, budget=budget, epoch=1000))
     trained = 6 * found.epochs * 1000
     cost = trained + 7 * EXAMPLES / 3 + 2 * 6 * 10 / 3
     assert budget - 6 * 256 <= cost <= budget
@@ -225,7 +229,7 @@ def test_epochs_are_what_the_budget_pays_for_beside_the_readings(budget: float) 
 
 @pytest.mark.parametrize(("budget", "requests"), [(0.0, 0), (900.0, 0), (2500.0, 1), (3700.0, 1)])
 def test_a_budget_that_pays_for_no_update_says_so_and_asks_for_little(budget: float, requests: int) -> None:
-    found, made = asked(Effort(method=ON, budget=budget, epoch=1000))
+    found, made = asked(CertificateEffort(method=ON, budget=budget, epoch=1000))
     assert (found.outcome, found.dF, len(made)) == (TOO_SHORT, None, requests)
     assert found.examples <= budget
 
