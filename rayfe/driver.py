@@ -11,7 +11,7 @@ from rayfe.config import RunConfig, Start
 from rayfe.known import known_models
 from rayfe.records import Answer, Commit, StepRecord
 from rayfe.store import Store
-from rayfe.trajectory.base import Trajectory
+from rayfe.trajectory.base import Trajectory, WalkFailed
 from rayfe.trajectory.baseline import Baseline
 from rayfe.trajectory.seek import Seek
 from rayfe.trajectory.walk import Walk
@@ -59,6 +59,12 @@ def attempted(trajectory: Trajectory, backend: Backend) -> Commit:
         except StopIteration as finished:
             return finished.value
         answer = backend.answer(request)
+
+
+def tries_again(reason: str) -> bool:
+    """Whether the same command may do better than what this line says of a failure. What a walk failed by follows from its rows, and the
+    same requests have the same answers."""
+    return not reason.startswith(f"{WalkFailed.__name__}: ")
 
 
 def failure(name: str, error: Exception) -> str:

@@ -64,6 +64,8 @@ class Plan:
     trainings: int
     """Models trained: replicas of all equilibrations."""
     requests: int
+    first_updates: int
+    """Updates of the first equilibrium."""
     training_examples: float
     measuring_examples: float
     memory: float
@@ -120,12 +122,19 @@ def plan_of(config: RunConfig, start: Start, sizes: Sizes) -> Plan:
     return Plan(
         steps=steps,
         trainings=trainings,
+        first_updates=first_updates(config, sizes.train),
         requests=4 + steps * (3 if config.settle else 2) + refreshes,
         training_examples=epochs * sizes.train * 0.5 * (1 + config.equilibration.decoder_draws),
         measuring_examples=FORWARD * measured,
         memory=FLOAT * (held + working),
         disk=FLOAT * sizes.parameters * (kept_states(config, steps) + 4),
     )
+
+
+def first_updates(config: RunConfig, examples: int) -> int:
+    """Updates of a first equilibrium on so many examples."""
+    equilibration = config.equilibration
+    return max(1, round(equilibration.first_epochs * examples / equilibration.batch_of(annealed=True)))
 
 
 def walk_steps(config: RunConfig, start: Start) -> int:

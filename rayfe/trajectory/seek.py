@@ -78,7 +78,9 @@ class Sought(Goal):
 
     @property
     def most(self) -> Sets:
-        return BOUND
+        """BOUND of those that make a difference: R needs no draws."""
+        reads_C, reads_D = (any(getattr(held, name) for held in self.wanted.held) for name in ("C", "D"))
+        return Sets(head=BOUND.head if reads_C else 1, decoder=BOUND.decoder if reads_D else 1)
 
     def targets(self, sets: Sets) -> tuple[float, ...]:
         """The same whatever the draws: a wanted value has no noise."""
@@ -194,7 +196,7 @@ class Seek(Trajectory):
         for row in history.attempts(self._rows):
             miss = self._miss_in(row)
             if row.reason in BY_DRAWS and miss is not None and miss.may_hold:
-                sets = sets.doubled(BOUND)
+                sets = sets.doubled(self._goal.most)
         return sets
 
     def _stop(self, work: Work, point: Point, name: str, outcome: Outcome) -> Commit:
