@@ -28,7 +28,7 @@ from rayfe.records import Held, Point, Response, Velocity
 from rayfe.store import Store
 from rayfe.surface.process import Process
 
-QUICK = EquilibrationConfig(first_epochs=4, first_schedule="linear", first_learning_rate=1e-2, epochs=1, batch=64)
+QUICK = EquilibrationConfig(first_epochs=20, first_schedule="linear", first_learning_rate=1e-2, epochs=1, batch=64)
 SMALL: dict[str, Any] = {"equilibration": QUICK, "measure": MeasureConfig(head_draws=8), "settle": False, "quiet": True}
 NAME = "lam1-gamma4-seed0"
 

@@ -44,14 +44,12 @@ class StepRecord:
     )
     C_se: float | None = column("standard error of C from the draws of z", default=None)
     val_C_se: float | None = column("standard error of val_C over validation images", default=None)
-<<<<<<< HEAD
     read_size: int | None = column("training examples that R, D and C are of, both ends of a mixture together", default=None)
     statistics_size: int | None = column(
         "training examples whose batch-norm statistics the model had when it was read: a part of them, drawn at random and of each "
         "class in proportion, where it is less than read_size; null: no such layers",
         default=None,
     )
-=======
     draw_sets: int | None = column(
         "nested sets of measure.head_draws draws of z that C of this row was read with; null: one (older runs)", default=None
     )
@@ -60,7 +58,6 @@ class StepRecord:
         "entropy of the mean label under p(x, t), nats: the C of a classifier that knows nothing of x", default=None
     )
     first_updates: int | None = column("updates of the first equilibrium; null but at step 0", default=None)
->>>>>>> 318be46 (Steps are judged by the test that the whole walk is put to, with nested draws; a start is refused or stopped before it walks)
     held_on: str | None = column(
         "split whose C is held: C_target, drift_se, held_drift, C_before_settle, C_settle_target, C_lam and C_gamma are of it; "
         "train or control (--hold); null: train, or no C is held",

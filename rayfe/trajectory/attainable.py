@@ -37,7 +37,7 @@ def _refusal(config: RunConfig, limit: Limit, start: Reading, factor: float) -> 
     line = not C_alone and config.process == "geodesic" and config.k is None
     option, given = ("--line-tolerance", config.line_tolerance) if line else ("--tolerance", config.tolerance)
     size = start.C if C_alone else limit.allowed / given
-    what = "C / C0" if C_alone else "the distance from the line" if line else "what is held or sought"
+    what = "C" if C_alone else "the distance from the line" if line else "what is held or sought"
     error = 100.0 * factor * limit.allowed / (PART * size)
     most = f"{BOUND.head} times --measure.head-draws" if limit.held.C else f"{BOUND.decoder} times --measure.decoder-draws"
     fixes = f"give {option} {rounded_up(factor * limit.allowed / size):g} or more"

@@ -76,6 +76,11 @@ class Sought(Goal):
         values = zip(self.wanted.held, self.wanted.values, strict=True)
         return tuple(Limit(held=held, allowed=self.tolerance * value) for held, (_, value) in values)
 
+    def limits_at(self, start: Reading) -> tuple[Limit, ...]:
+        """The same if the values of `start` were wanted: by how many parts of themselves the draws put R, D and C off is much the same
+        everywhere, by how much is not."""
+        return tuple(Limit(held=held, allowed=self.tolerance * held.of(start)) for held in self.wanted.held)
+
     @property
     def most(self) -> Sets:
         """BOUND of those that make a difference: R needs no draws."""
@@ -125,7 +130,7 @@ class Seek(Trajectory):
     def _first_step(self) -> Steps:
         work, point = Work(self._key(0)), Point(lam=self.start.lam, gamma=self.start.gamma)
         started = yield from start_equilibrium(self._paper, work, point, moved_by=self._wanted.moved_by)
-        sets = needed(self._goal.limits, started.centre, Sets())
+        sets = needed(self._goal.limits_at(started.centre), started.centre, Sets())
         tested = yield from read_start(self._paper, work, point, started, sets=sets, splits=self._judged)
         columns = started.columns | tested.columns | {"process": "seek"} | self._miss_columns(tested.held)
         verdict = Verdict(accepted=True, reason=None, next_length=self._config.step_length)
@@ -135,7 +140,7 @@ class Seek(Trajectory):
     def _next_step(self) -> Steps:
         last, config = self.accepted[-1], self._config
         if len(self.accepted) == 1:
-            require_attainable(config, self._goal.limits, reading_in(last), sets_of(last))
+            require_attainable(config, self._goal.limits_at(reading_in(last)), reading_in(last), sets_of(last))
         work, here = Work(self._key(last.step + 1)), Point(lam=last.lam, gamma=last.gamma)
         radius = self._rows[-1].next_step_length or config.step_length
         aim = self._wanted.towards(here, response_in(last), self._wanted.misses(reading_in(last)), radius)
