@@ -62,8 +62,8 @@ def needed(limits: Sequence[Limit], reading: Reading, sets: Sets, *, part: float
         both = math.sqrt(2.0) if C > 0.0 and D > 0.0 else 1.0  # then each has half of the variance
         head, decoder = max(head, both * C), max(decoder, both * D)
     return Sets(
-        head=_sets(part * head * math.sqrt(sets.head), BOUND.head),
-        decoder=_sets(part * decoder * math.sqrt(sets.decoder), BOUND.decoder),
+        head=sets_for(part * head * math.sqrt(sets.head), BOUND.head),
+        decoder=sets_for(part * decoder * math.sqrt(sets.decoder), BOUND.decoder),
     )
 
 
@@ -89,8 +89,8 @@ def columns_of(sets: Sets) -> dict[str, int]:
     return {"draw_sets": sets.head, "decoder_sets": sets.decoder}
 
 
-def _sets(excess: float, most: int) -> int:
-    """The power of two by which an error that is `excess` times too large becomes small enough."""
+def sets_for(excess: float, most: int) -> int:
+    """The number of sets, a power of two, by which an error that is `excess` times too large becomes small enough."""
     if not excess > 1.0:
         return 1
     return min(most, 2 ** math.ceil(2.0 * math.log2(excess))) if excess < most else most

@@ -19,7 +19,7 @@ from rayfe.trajectory.walk import Walk
 
 @pytest.mark.parametrize(("noise", "attainable"), [(4e-3, True), (6e-3, False)])
 def test_a_tolerance_below_the_noise_fails_at_the_start_and_says_what_would_do(tmp_path, noise, attainable):
-    """Of noise of 0.4 % 64 sets leave 0.05 %, of which eight fit into 0.5 %; with the tolerance, or the draws, that are named it goes on."""
+    """Of noise of 0.4 % 64 sets leave 0.05 %, eight of which fit into 0.5 %; with the tolerance or the draws that are named it goes on."""
     backend = AnalyticBackend(A, noise=noise)
     if attainable:
         assert len(walk(tmp_path, backend, steps=1)[0]) >= 2
