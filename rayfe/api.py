@@ -14,6 +14,7 @@ from torch import nn
 from rayfe.config import THREADING, DataConfig, ModelConfig, RunConfig, UsageError, flat, require
 from rayfe.data.examples import Dataset
 from rayfe.data.paths import load_path
+from rayfe.driver import tries_again
 from rayfe.job import Job, carry_out, console_of
 from rayfe.manifest import digest_of, manifest_of
 from rayfe.options import absolute, parse, split_preset, words_of
@@ -116,7 +117,8 @@ def _run(
     job = _job(name, preset, fields, own)
     failed = carry_out(job, console_of(quiet=quiet))
     for trajectory, reason in failed.items():
-        warnings.warn(f"{trajectory} failed: {reason}; the same call tries again", RuntimeWarning, stacklevel=3)
+        advice = "; the same call tries again" if tries_again(reason) else ""
+        warnings.warn(f"{trajectory} failed: {reason}{advice}", RuntimeWarning, stacklevel=3)
     assert job.config.out is not None
     return Run(job.config.out, failed=failed, model_class=model if isinstance(model, type) else None)
 

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from rayfe.config import THREADING, RunConfig, UsageError
+from rayfe.driver import tries_again
 from rayfe.job import Job, RunBroken, carry_out, console_of
 from rayfe.options import absolute, one_line, parse, split_preset
 from rayfe.pipes import closed_pipe_is_fine
@@ -65,5 +66,6 @@ def _drive(name: str, preset: str, argv: list[str], config: RunConfig) -> int:
     again = f"the same command: {_command(name, argv)}"
     failed = carry_out(Job(name=name, preset=preset, arguments=tuple(argv), config=config, again=again), console_of())
     for trajectory, reason in failed.items():
-        print(f"failed: {trajectory}: {' '.join(reason.splitlines())}; the same command tries again", file=sys.stderr)
+        advice = "; the same command tries again" if tries_again(reason) else ""
+        print(f"failed: {trajectory}: {' '.join(reason.splitlines())}{advice}", file=sys.stderr)
     return FAILED if failed else DONE

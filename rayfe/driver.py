@@ -13,7 +13,7 @@ from rayfe.config import RunConfig, Start
 from rayfe.known import known_models
 from rayfe.records import ON, Answer, CertificateRecord, Commit, Request, StepRecord
 from rayfe.store import Store
-from rayfe.trajectory.base import Trajectory
+from rayfe.trajectory.base import Trajectory, WalkFailed
 from rayfe.trajectory.baseline import Baseline
 from rayfe.trajectory.certification import CertificateEffort, certificate
 from rayfe.trajectory.seek import Seek
@@ -102,6 +102,12 @@ def certify(config: RunConfig, row: StepRecord, backend: Backend, store: Store, 
     record = dataclasses.replace(record, seconds=time.monotonic() - began)
     store.keep_certificate(record)
     return record
+
+
+def tries_again(reason: str) -> bool:
+    """Whether the same command may do better than what this line says of a failure. What a walk failed by follows from its rows, and the
+    same requests have the same answers."""
+    return not reason.startswith(f"{WalkFailed.__name__}: ")
 
 
 def failure(name: str, error: Exception) -> str:

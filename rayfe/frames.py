@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from statistics import NormalDist
-
 import numpy as np
 import pandas as pd
 
@@ -65,16 +63,3 @@ def drift(steps: pd.DataFrame, reference: np.ndarray | float) -> pd.DataFrame:
     """
     ratio, error = held_loss(steps) / reference, numbers(steps, "drift_se")
     return pd.DataFrame({"drift": ratio - 1.0, "drift_se": error}, index=steps.index)
-
-
-def simultaneous(steps: int) -> float:
-    """Standard errors of a one-sided bound of 95 % that holds at so many steps at once."""
-    return NormalDist().inv_cdf(1.0 - 0.05 / steps)
-
-
-def is_equivalent(drift: np.ndarray, drift_se: np.ndarray, tolerance: float) -> bool:
-    """Equivalence test of m steps at once: |drift| + z_{1 - 0.05/m} se <= tolerance for each of them.
-
-    A step whose error is NaN fails: no error bar, no evidence.
-    """
-    return bool(np.all(np.abs(drift) + simultaneous(len(drift)) * drift_se <= tolerance))

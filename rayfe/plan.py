@@ -13,6 +13,7 @@ from rayfe.records import Point
 from rayfe.rows import number
 from rayfe.surface.stencil import neighbours
 from rayfe.surface.stepper import ROUNDING
+from rayfe.trajectory.draws import BOUND, PART, Sets, sets_for
 from rayfe.trajectory.processes import process_of
 
 FORWARD = 1.0 / 3.0
@@ -32,6 +33,11 @@ AGAIN = 0.4
 """Part of the way that a walk which came back goes a third time, about (MNIST to lam = 3.5 and 7.7: 10 of 27 steps)."""
 ROUNDS = 2
 """Rounds of a step's training with a tolerance of equilibrium: the second tells that F has come to rest. On MNIST few steps took more."""
+SCATTER_C, SCATTER_D = 1.8, 0.12
+"""Standard deviations over z of C and D of one example, as parts of C0 and D0, about (MNIST: 64 draws leave 0.09 % of C0 uncertain,
+two leave 0.05 % of D0). Of a start with a small C0 it is more."""
+LINE = 0.08
+"""Largest distance in D from a geodesic's line of its own length, as a part of D0, about (MNIST 0-4 to 5-9)."""
 COPIES = 11
 """Copies of the weights of one replica while it trains: itself, gradient, two moments, SOAP's own, mean, carry, answer."""
 FLOAT = 4
@@ -64,6 +70,8 @@ class Plan:
     trainings: int
     """Models trained: replicas of all equilibrations."""
     requests: int
+    first_updates: int
+    """Updates of the first equilibrium."""
     training_examples: float
     measuring_examples: float
     memory: float
@@ -103,20 +111,7 @@ def plan_of(config: RunConfig, start: Start, sizes: Sizes) -> Plan:
         cycles = max(1, config.renewal.leap)
         epochs += renewals * ((cycles + 0.5) * config.renewal.epochs + RENEWED * config.equilibration.epochs)
         trainings += renewals * (2 + cycles + RENEWED)
-    settles = steps * SETTLES if config.settle and config.method is None else 0.0
-    head = sizes.head * config.measure.head_draws
-    reading = head + 0.5 * (2.0 + (1.0 if config.measure.decoder_draws == 2 else 1.0 / SECOND))
-    part, statistics = (
-        min(size or sizes.read, sizes.read) for size in (config.measure.response_size, config.measure.statistics_size)
-    )
-    measured = (steps + 1) * (statistics + reading * (sizes.read + sizes.validation))
-    decodes = config.process == "geodesic" or bool(config.seek)  # D is settled, too
-    measured += settles * (
-        statistics + reading * sizes.read if decodes else 0.5 * (statistics + sizes.read) + head * sizes.read
-    )
-    measured += refreshes * (stencil * statistics + reading * (sizes.read + (stencil - 1) * part))
-    share = config.measure.bound_share + config.measure.gradient_share
-    measured += (steps + 1) * share * config.equilibration.epochs * sizes.train / FORWARD
+    measured = _measured(config, sizes, steps=steps, refreshes=refreshes, stencil=stencil)
     replicas = config.per_part or stencil
     held = COPIES * replicas * sizes.parameters + sizes.examples * sizes.features
     working = config.measure.chunk * sizes.features * 8 + config.equilibration.largest_batch * sizes.features * 8 * replicas
@@ -125,6 +120,7 @@ def plan_of(config: RunConfig, start: Start, sizes: Sizes) -> Plan:
     return Plan(
         steps=steps,
         trainings=trainings,
+        first_updates=first_updates(config, sizes.train),
         requests=4 + steps * (3 if config.settle else 2) + refreshes,
         training_examples=training,
         measuring_examples=FORWARD * measured,
@@ -132,6 +128,57 @@ def plan_of(config: RunConfig, start: Start, sizes: Sizes) -> Plan:
         disk=FLOAT * sizes.parameters * (kept_states(config, steps) + 4),
         certificate_examples=certificate * (training + FORWARD * measured),
     )
+
+
+def _measured(config: RunConfig, sizes: Sizes, *, steps: int, refreshes: int, stencil: int) -> float:
+    """Forward passes that measuring takes: of the start and the steps, their settles, their stencils and their certificates."""
+    few, usual = Sets(), sets_of(config, sizes)
+    part, statistics = (
+        min(size or sizes.read, sizes.read) for size in (config.measure.response_size, config.measure.statistics_size)
+    )
+    measured = (steps + 1) * (statistics + _reading(config, sizes, usual) * (sizes.read + sizes.validation))
+    settles = steps * SETTLES if config.settle and config.method is None else 0.0
+    if config.process == "geodesic" or config.seek:  # D is settled, too
+        measured += settles * (statistics + _reading(config, sizes, usual) * sizes.read)
+    else:
+        head = sizes.head * config.measure.head_draws * usual.head
+        measured += settles * (0.5 * (statistics + sizes.read) + head * sizes.read)
+    measured += refreshes * (stencil * statistics + _reading(config, sizes, few) * (sizes.read + (stencil - 1) * part))
+    share = config.measure.bound_share + config.measure.gradient_share
+    return measured + (steps + 1) * share * config.equilibration.epochs * sizes.train / FORWARD
+
+
+def _reading(config: RunConfig, sizes: Sizes, sets: Sets) -> float:
+    """Forward passes that reading one example takes."""
+    decoded = 2.0 if config.measure.decoder_draws == 2 else 1.0 + 1.0 / SECOND
+    return 0.5 * (1.0 + decoded * sets.decoder) + sizes.head * config.measure.head_draws * sets.head
+
+
+def sets_of(config: RunConfig, sizes: Sizes) -> Sets:
+    """Sets of draws that steps are read with, about: by what is held, and by how large C and D of MNIST scatter over z."""
+    if not config.settle or config.method is not None:
+        return Sets()
+    sought = {name for name, _ in config.wanted}
+    holds_C = "C" in sought if sought else config.process != "iso-functional" or bool(config.functional[2])
+    holds_D = (
+        "D" in sought or config.process == "geodesic" or (config.process == "iso-functional" and bool(config.functional[1]))
+    )
+    of_line = config.process == "geodesic" and config.k is None
+    allowed = LINE * config.line_tolerance if of_line else config.tolerance
+    C, D = (
+        PART * scatter / math.sqrt(sizes.read * draws)
+        for scatter, draws in ((SCATTER_C, config.measure.head_draws), (SCATTER_D, config.measure.decoder_draws))
+    )
+    return Sets(
+        head=sets_for(C / config.tolerance, BOUND.head) if holds_C else 1,
+        decoder=sets_for(D / allowed, BOUND.decoder) if holds_D else 1,
+    )
+
+
+def first_updates(config: RunConfig, examples: int) -> int:
+    """Updates of a first equilibrium on so many examples."""
+    equilibration = config.equilibration
+    return max(1, round(equilibration.first_epochs * examples / equilibration.batch_of(annealed=True)))
 
 
 def walk_steps(config: RunConfig, start: Start) -> int:

@@ -24,7 +24,7 @@ from rayfe.records import (
 )
 
 READ = {
-    Split.TRAIN: [("", name) for name in ("R", "D", "C", "F", "accuracy", "R_se", "D_se", "C_se")],
+    Split.TRAIN: [("", name) for name in ("R", "D", "C", "F", "accuracy", "R_se", "D_se", "C_se", "label_entropy")],
     Split.VALIDATION: [("val_", name) for name in ("R", "D", "C", "accuracy", "C_se")],
     Split.CONTROL: [("control_", name) for name in ("C", "C_se", "accuracy")],
     Split.TARGET: [("target_", name) for name in ("C", "accuracy")],
@@ -132,6 +132,7 @@ def reading_in(row: StepRecord) -> Reading:
         R_se=number(row.R_se),
         D_se=number(row.D_se),
         C_se=number(row.C_se),
+        label_entropy=row.label_entropy,
     )
 
 
@@ -176,8 +177,12 @@ class Work:
         self._add(answer.examples, answer.readings, first=first)
         return answer
 
-    def measured(self, answer: Answer | None) -> Measured:
+    def measured(self, answer: Answer | None, *, again: bool = False) -> Measured:
+        """`again`: the same models were read before, with fewer draws; these readings take the place of those."""
         assert isinstance(answer, Measured)
+        if again:
+            newer = {(reading.replica, str(reading.split)) for reading in answer.readings}
+            self.readings = tuple(old for old in self.readings if (old.replica, old.split) not in newer)
         self._add(answer.examples, answer.readings)
         return answer
 

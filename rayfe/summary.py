@@ -12,9 +12,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from rayfe.frames import accepted_steps, counted_steps, drift, held_loss, is_equivalent, numbers, simultaneous
+from rayfe.frames import accepted_steps, counted_steps, drift, held_loss, numbers
+from rayfe.surface.chance import what_to_raise
 from rayfe.surface.envelope import lowest
-from rayfe.surface.stepper import STOPS, relative_tolerance
+from rayfe.surface.equivalence import is_equivalent, relative_tolerance, simultaneous
+from rayfe.surface.stepper import STOPS
 
 NO_STOP = "no named stop"
 """`end` of a trajectory without a found stop: it has more to do, or its steps or time were used up."""
@@ -24,6 +26,10 @@ NOT_C = ("seek", "iso-functional")
 """Processes that do not hold C at the start's value."""
 OVERFIT_RATIO = 1.5
 EXCESS_PERCENT = 1.0
+WORSE_ACCURACY = 0.005
+"""Fall of validation accuracy that is said."""
+WORSE = 2.0
+"""Standard errors over validation images by which validation C must have risen to be said."""
 
 
 def found_stop(walk: pd.DataFrame) -> pd.Series | None:
@@ -92,15 +98,21 @@ def _line(name: Hashable, walk: pd.DataFrame, tolerance: float, floor: float) ->
         "seconds": float(walk["seconds"].max()),
     }
     there = way_there(steps)
-    for column in ("lam", "gamma", "R", "D", "C", "control_C", "val_C", "val_accuracy"):
+    for column in ("lam", "gamma", "R", "D", "C", "control_C", "val_C", "val_C_se", "val_accuracy"):
         values = numbers(there, column)
         line[f"{column}_start"], line[f"{column}_end"] = (values[0], values[-1]) if len(values) else (np.nan, np.nan)
     line["D_se_end"] = float(numbers(there, "D_se")[-1]) if len(there) else np.nan
-    line["C0"] = held_loss(steps)[0] if len(steps) else np.nan
+    line |= start_columns(steps)
     line["holds_C"] = line["process"] not in NOT_C and len(steps) > 0 and not np.isnan(numbers(steps, "C_target")[-1])
     line["excess_percent"] = float(steps["excess_percent"].max())
     drifted = _drift_columns(steps, tolerance)
     return line | drifted | _held_columns(steps) | ({} if line["holds_C"] else {"drift_ok": None})
+
+
+def start_columns(steps: pd.DataFrame) -> dict[str, float]:
+    """What the start of a trajectory has learnt: the loss that is held, and what that is for guessing, after so many updates."""
+    held = {"C0": float(held_loss(steps)[0]) if len(steps) else np.nan}
+    return held | {name: numbers(steps, name)[0] if len(steps) else np.nan for name in ("label_entropy", "first_updates")}
 
 
 def way_there(steps: pd.DataFrame) -> pd.DataFrame:
@@ -114,15 +126,17 @@ def way_there(steps: pd.DataFrame) -> pd.DataFrame:
 
 
 def _held_columns(steps: pd.DataFrame) -> dict[str, float]:
-    """The largest and the last `held_drift` in per cent, with the largest's standard error; NaN where not measured."""
+    """The largest and the last `held_drift` in per cent, with their standard errors; NaN where not measured."""
     held, error = numbers(steps, "held_drift"), numbers(steps, "held_drift_se")
     if not np.isfinite(held).any():
-        return dict.fromkeys(("held_percent", "held_se_percent", "held_end_percent"), np.nan)
+        names = ("held_percent", "held_se_percent", "held_end_percent", "held_end_se_percent")
+        return dict.fromkeys(names, np.nan)
     worst = int(np.nanargmax(np.abs(held)))
     return {
         "held_percent": 100.0 * float(held[worst]),
         "held_se_percent": 100.0 * float(error[worst]),
         "held_end_percent": 100.0 * float(held[-1]),
+        "held_end_se_percent": 100.0 * float(error[-1]),
     }
 
 
@@ -135,12 +149,33 @@ def _drift_columns(steps: pd.DataFrame, tolerance: float) -> dict[str, Any]:
         "drift_percent": 100.0 * float(worst["drift"]),
         "drift_se_percent": 100.0 * float(worst["drift_se"]),
         "attainable_percent": 100.0 * simultaneous(len(after)) * float(after["drift_se"].max()),
-        "drift_ok": is_equivalent(after["drift"].to_numpy(), after["drift_se"].to_numpy(), tolerance),
+        "drift_ok": passes(after, tolerance),
     }
+
+
+def passes(drifts: pd.DataFrame, tolerance: float) -> bool:
+    """The equivalence test of all steps of a walk at once, from rows of `frames.drift`."""
+    off, error = drifts["drift"].to_numpy(), drifts["drift_se"].to_numpy()
+    return is_equivalent(off, error, tolerance, z=simultaneous(len(drifts)))
+
+
+def worsened(line: Mapping[str, Any]) -> str:
+    """That validation got worse while the loss of other images was held, with both numbers; empty where it did not, or is not known."""
+    error = float(np.hypot(line["val_C_se_start"], line["val_C_se_end"]))
+    risen = line["val_C_end"] - line["val_C_start"] > WORSE * error
+    fallen = line["val_accuracy_start"] - line["val_accuracy_end"] > WORSE_ACCURACY
+    if not (risen or fallen):
+        return ""
+    held = "training C" if np.isnan(line["control_C_end"]) else "C of the control split"
+    C = " -> ".join(f"{line[f'val_C_{side}']:.3g}" for side in ("start", "end"))
+    accuracy = " -> ".join(f"{100 * line[f'val_accuracy_{side}']:.1f}" for side in ("start", "end"))
+    return f"only {held} is held (validation C {C}, accuracy {accuracy} %): "
 
 
 def verdict(line: Mapping[str, Any]) -> str:
     """One sentence on one line of a summary, by column."""
+    if line["end"] == "at_chance":
+        return at_chance(line)
     if line["accepted_steps"] == 0:
         held = "the start is not there yet" if np.isnan(line["C0"]) else f"only the start so far, C0 = {line['C0']:.4g} nats"
         return held + _ending(line)
@@ -159,7 +194,17 @@ def verdict(line: Mapping[str, Any]) -> str:
     D, R = (_course(name, line[f"{name}_start"], line[f"{name}_end"]) for name in ("D", "R"))
     if not np.isnan(line["D_se_end"]):
         D += f" (± {line['D_se_end']:.1g} by the draws of z alone)"
-    return f"{held}; {D} while {R}{_ending(line)}"
+    return f"{worsened(line)}{held}; {D} while {R}{_ending(line)}"
+
+
+def at_chance(line: Mapping[str, Any]) -> str:
+    """Of a start that ended so: that there is nothing to hold, and what to do."""
+    updates = None if np.isnan(line["first_updates"]) else int(line["first_updates"])
+    guess = "" if np.isnan(line["label_entropy"]) else f", where guessing has {line['label_entropy']:.3g}"
+    return (
+        f"nothing to hold: C0 is {line['C0']:.3g} nats{guess}, and R {line['R_start']:.2g} nats; "
+        f"{what_to_raise(gamma=line['gamma_start'], updates=updates)}; ended: at_chance"
+    )
 
 
 def _held_verdict(line: Mapping[str, Any]) -> str:
@@ -168,7 +213,8 @@ def _held_verdict(line: Mapping[str, Any]) -> str:
     course = "; ".join(_course(name, line[f"{name}_start"], line[f"{name}_end"]) for name in ("R", "D"))
     C = f"C {line['C_start']:.4g} -> {line['C_end']:.4g}"
     if line["process"] == "seek":
-        there = "reached" if abs(line["held_end_percent"]) <= 100 * line["tolerance"] else "not reached yet"
+        miss, error = line["held_end_percent"] / 100, line["held_end_se_percent"] / 100
+        there = "reached" if is_equivalent(miss, error, line["tolerance"]) else "not reached yet"
         return f"{there}: off what is sought by {line['held_end_percent']:+z.2f} %; {course}; {C}{_ending(line)}"
     return f"what is held is off by up to {miss}; {course}; {C}{_ending(line)}"
 
@@ -218,7 +264,7 @@ def _value(value: float, form: str) -> str:
 
 
 def print_summary(summary: pd.DataFrame, console: Console) -> None:
-    """Print a table of `summarize`'s lines, and below it a verdict and the warnings of each trajectory (100 columns)."""
+    """Print a verdict and the warnings of each trajectory, and below them a table of `summarize`'s lines (100 columns)."""
     if summary.empty:
         console.print("no steps yet")
         return
@@ -229,6 +275,10 @@ def print_summary(summary: pd.DataFrame, console: Console) -> None:
         table.add_column(name, justify="right", no_wrap=True)
     for line in lines:
         table.add_row(*_cells(line))
+    for line in lines:
+        console.print(Text.assemble((f"{line['trajectory']}: ", "bold"), verdict(line)))
+        for warning in warnings(line):
+            console.print(Text(f"  warning: {warning}", style="yellow"))
     console.print(table)
     console.print(
         Text(
@@ -237,10 +287,6 @@ def print_summary(summary: pd.DataFrame, console: Console) -> None:
         ),
         style="dim",
     )
-    for line in lines:
-        console.print(Text.assemble((f"{line['trajectory']}: ", "bold"), verdict(line)))
-        for warning in warnings(line):
-            console.print(Text(f"  warning: {warning}", style="yellow"))
 
 
 def _cells(line: Mapping[str, Any]) -> list[str | Text]:

@@ -15,16 +15,27 @@ from rich.text import Text
 
 from rayfe.certified import equilibrium_lines
 from rayfe.config import RunConfig
-from rayfe.frames import accepted_steps, drift, is_equivalent, numbers, way_in_D
-from rayfe.summary import BASELINES, NO_STOP, OVERFIT_RATIO, found_stop, print_summary, summarize
-from rayfe.surface.stepper import relative_tolerance
+from rayfe.frames import accepted_steps, drift, numbers, way_in_D
+from rayfe.summary import (
+    BASELINES,
+    NO_STOP,
+    OVERFIT_RATIO,
+    at_chance,
+    found_stop,
+    passes,
+    print_summary,
+    start_columns,
+    summarize,
+    worsened,
+)
+from rayfe.surface.equivalence import relative_tolerance
 
 LATE = 0.05
 """t from which a bend of the line is reported apart: before it, new classes make F_t steep."""
 LARGEST_BEND = 5.0
 """Per cent of the largest |D - D0| by which a geodesic may miss its line."""
-SHORT_LINE = 3.0
-"""Per cent of D by which the ends of a geodesic's line differ at least where its slope is worth following."""
+CLOSED = 0.1
+"""Part by which lam and gamma at t = 1 may differ from those of the target's own model on the same line."""
 
 
 def summarize_transfers(rows: pd.DataFrame, tolerance: float, floor: float = 0.0) -> pd.DataFrame:
@@ -57,11 +68,12 @@ def _line(name: Hashable, walk: pd.DataFrame, tolerance: float, floor: float) ->
         "examples": float(walk["examples"].max()),
         "seconds": float(walk["seconds"].max()),
     }
-    for column in ("t", "lam", "gamma", "R", "D", "C", "val_C", "val_accuracy", "control_C", "target_C", "target_accuracy"):
+    read = ("R", "D", "C", "val_C", "val_C_se", "val_accuracy", "control_C", "target_C", "target_accuracy")
+    for column in ("t", "lam", "gamma", *read):
         values = numbers(steps, column)
         line[f"{column}_start"], line[f"{column}_end"] = (values[0], values[-1]) if len(values) else (np.nan, np.nan)
     line["val_accuracy_least"] = float(steps["val_accuracy"].min()) if len(steps) else np.nan
-    return line | _drift(steps, tolerance) | _ends(steps) | _bend(steps)
+    return line | start_columns(steps) | _drift(steps, tolerance) | _bend(steps)
 
 
 def _drift(steps: pd.DataFrame, tolerance: float) -> dict[str, Any]:
@@ -75,16 +87,8 @@ def _drift(steps: pd.DataFrame, tolerance: float) -> dict[str, Any]:
     return {
         "drift_percent": 100.0 * float(worst["drift"]),
         "drift_se_percent": 100.0 * float(worst["drift_se"]),
-        "drift_ok": is_equivalent(after["drift"].to_numpy(), after["drift_se"].to_numpy(), tolerance) if tested else None,
+        "drift_ok": passes(after, tolerance) if tested else None,
     }
-
-
-def _ends(steps: pd.DataFrame) -> dict[str, float]:
-    """The geodesic's slope, and how far apart its ends are in D where the slope is from those."""
-    if steps.empty:
-        return {"k": np.nan, "ends_apart_percent": np.nan}
-    D, end = numbers(steps, "D")[0], numbers(steps, "end_D")[0]
-    return {"k": numbers(steps, "k")[0], "ends_apart_percent": 100.0 * abs(end - D) / D}
 
 
 def _bend(steps: pd.DataFrame) -> dict[str, float]:
@@ -107,6 +111,8 @@ def _bend(steps: pd.DataFrame) -> dict[str, float]:
 
 def verdict(line: dict[str, Any]) -> str:
     """One sentence on one line of the summary."""
+    if line["end"] == "at_chance":
+        return at_chance(line)
     if line["accepted_steps"] == 0:
         return "only the start so far"
     on_target = f"on the target {_percent(line['target_accuracy_start'])} -> {_percent(line['target_accuracy_end'])}"
@@ -117,7 +123,9 @@ def verdict(line: dict[str, Any]) -> str:
     test = {True: "passed", False: "failed", None: "not possible"}[line["drift_ok"]]
     held = f"C off by up to {_signed(line)} % (tolerance {100 * line['tolerance']:.3g} %, equivalence test {test})"
     arrived = "arrived" if line["t_end"] == 1.0 else f"ended at t = {line['t_end']:.3g} ({line['end']})"
-    text = f"{arrived}; {held}; validation accuracy at least {_percent(line['val_accuracy_least'])}, {on_target}"
+    text = (
+        f"{worsened(line)}{arrived}; {held}; validation accuracy at least {_percent(line['val_accuracy_least'])}, {on_target}"
+    )
     if not np.isnan(line["bend_percent"]):
         late = f" ({_bent(line, 'late_bend')} from t = {LATE:g} on)" if not np.isnan(line["late_bend_percent"]) else ""
         text += f"; off its line by up to {_bent(line, 'bend')} % of the largest |D - D0|{late}"
@@ -143,30 +151,41 @@ def warnings(line: dict[str, Any]) -> list[str]:
                 else "of training data; held is the control split's"
             )
         )
-    if line["ends_apart_percent"] < SHORT_LINE:
-        apart = f"differ by only {line['ends_apart_percent']:.1f} % in D, little more than two trainings do"
-        found.append(f"the ends of the line {apart}: k = {line['k']:.2g} is mostly chance, give --k")
+    if (open_ := unclosed(line)) is not None:
+        found.append(open_)
     if line["late_bend_percent"] > LARGEST_BEND:
         found.append(f"the line is bent: D - D0 - k (R - R0) reaches {line['late_bend_percent']:.1f} % of the largest |D - D0|")
     return found
 
 
+def unclosed(line: Mapping[str, Any]) -> str | None:
+    """That a transfer along a line does not end at the target's own model; None where it does, or where there is nothing to compare."""
+    off = {name: line[f"closure_{name}"] for name in ("lam", "gamma") if abs(line[f"closure_{name}"] - 1.0) > CLOSED}
+    if not off:
+        return None
+    parts = " and ".join(f"{name} is {value:.2f}" for name, value in off.items())
+    return (
+        f"not closed: at t = 1 {parts} of the target's own at the same C on the same line, so that one of the two models is not at "
+        "equilibrium, or they are on different branches"
+    )
+
+
 def print_transfers(summary: pd.DataFrame, console: Console) -> None:
-    """Print `summarize_transfers`' lines (100 columns): a table of transfers, one of baselines, verdicts and warnings."""
+    """Print `summarize_transfers`' lines (100 columns): verdicts and warnings, a table of transfers, one of baselines."""
     if summary.empty:
         console.print("no steps yet")
         return
     lines = [{str(name): value for name, value in line.items()} for line in summary.to_dict("records")]
     trained = [line for line in lines if line["process"] in BASELINES]
     moved = [line for line in lines if line["process"] not in BASELINES]
-    for kind, columns, note in ((moved, TRANSFER, TRANSFER_NOTE), (trained, BASELINE, BASELINE_NOTE)):
-        if kind:
-            console.print(_table(kind, columns))
-            console.print(Text(note, style="dim"))
     for line in lines:
         console.print(Text.assemble((f"{line['trajectory']}: ", "bold"), verdict(line)))
         for warning in warnings(line):
             console.print(Text(f"  warning: {warning}", style="yellow"))
+    for kind, columns, note in ((moved, TRANSFER, TRANSFER_NOTE), (trained, BASELINE, BASELINE_NOTE)):
+        if kind:
+            console.print(_table(kind, columns))
+            console.print(Text(note, style="dim"))
 
 
 def _table(lines: list[dict[str, Any]], columns: Mapping[str, Callable[[dict[str, Any]], str]]) -> Table:

@@ -28,7 +28,7 @@ from rayfe.records import Held, Point, Response, Velocity
 from rayfe.store import Store
 from rayfe.surface.process import Process
 
-QUICK = EquilibrationConfig(first_epochs=4, first_schedule="linear", first_learning_rate=1e-2, epochs=1, batch=64)
+QUICK = EquilibrationConfig(first_epochs=20, first_schedule="linear", first_learning_rate=1e-2, epochs=1, batch=64)
 SMALL: dict[str, Any] = {"equilibration": QUICK, "measure": MeasureConfig(head_draws=8), "settle": False, "quiet": True}
 NAME = "lam1-gamma4-seed0"
 
@@ -238,7 +238,8 @@ def test_a_walk_is_the_run_of_its_command_line(capsys: pytest.CaptureFixture[str
 
 
 def test_a_notebooks_model_data_and_process(notebook: Callable[[], None], capsys: pytest.CaptureFixture[str]) -> None:
-    run = rayfe.walk("digits-smoke", model=Net, data=digits(), process=Constant, steps=1, **SMALL)
+    small = SMALL | {"equilibration": dataclasses.replace(QUICK, first_epochs=80)}
+    run = rayfe.walk("digits-smoke", model=Net, data=digits(), process=Constant, steps=1, **small)
     assert run.trajectories == [NAME]
     assert run.accepted.step.tolist() == [0, 1]
     assert "at step 1 of at most 1" in repr(run) or "ended: 1 steps" in repr(run)

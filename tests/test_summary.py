@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from rayfe.frames import drift, is_equivalent
+from rayfe.frames import drift
 from rayfe.records import StepRecord
-from rayfe.summary import NO_STOP, envelope_excess, found_stop, print_summary, summarize, verdict, warnings
+from rayfe.summary import NO_STOP, envelope_excess, found_stop, passes, print_summary, summarize, verdict, warnings
 
 A = B = 1 / 3
 KAPPA = 20.0
@@ -126,11 +126,12 @@ def test_the_start_has_no_drift_and_no_error_against_itself():
 
 
 @pytest.mark.parametrize("steps", [1, 6, 60])
-@pytest.mark.parametrize(("inside", "passes"), [(1e-9, True), (-1e-9, False)])
-def test_equivalence_test_turns_where_the_simultaneous_bound_meets_the_tolerance(steps: int, inside: float, passes: bool):
+@pytest.mark.parametrize(("inside", "passed"), [(1e-9, True), (-1e-9, False)])
+def test_equivalence_test_turns_where_the_simultaneous_bound_meets_the_tolerance(steps: int, inside: float, passed: bool):
     se = np.full(steps, 1e-3)
     z = NormalDist().inv_cdf(1 - 0.05 / steps)
-    assert is_equivalent(np.append(np.zeros(steps - 1), TOLERANCE - z * 1e-3 - inside), se, TOLERANCE) is passes
+    drifts = np.append(np.zeros(steps - 1), TOLERANCE - z * 1e-3 - inside)
+    assert passes(pd.DataFrame({"drift": drifts, "drift_se": se}), TOLERANCE) is passed
 
 
 def test_equivalence_needs_an_error_bar():
@@ -221,6 +222,34 @@ def test_a_healthy_walk_has_a_verdict_and_no_warning():
     assert "C held within 0.00 % (tolerance 0.5 %, equivalence test passed); D fell 26.7 -> 9.4 (± 1e-05 by the draws" in text
     assert "of z alone) while R rose 6.7 -> 18.9" in text
     assert "warning" not in text
+
+
+@pytest.mark.parametrize(
+    ("worse", "said"),
+    [
+        ({}, None),
+        ({"val_C": 1.1}, "only training C is held (validation C 2.2 -> 2.42, accuracy 95.0 -> 95.0 %): "),
+        ({"val_C": 1.02}, None),  # 0.04 nats, within its error
+        ({"val_accuracy": 0.98}, "only training C is held (validation C 2.2 -> 2.2, accuracy 95.0 -> 93.1 %): "),
+        ({"val_C": 0.5, "val_accuracy": 0.98}, "only training C is held (validation C 2.2 -> 1.1, accuracy 95.0 -> 93.1 %): "),
+    ],
+)
+def test_a_validation_that_got_worse_is_the_first_thing_that_is_said(worse: dict[str, float], said: str | None):
+    rows = walk().assign(val_C=2.2, val_C_se=0.02)
+    for column, factor in worse.items():
+        rows.loc[len(rows) - 1, column] *= factor
+    first = printed(rows, width=200).splitlines()[0]
+    assert first.startswith(f"lam0.25-gamma4-seed0: {said or 'C held within'}")
+
+
+def test_a_start_at_chance_says_so_by_its_numbers_and_what_to_raise():
+    start = walk(steps=0).assign(label_entropy=2.303, first_updates=120, C=2.29, R=0.01, accepted=True)
+    line = summarize(stopped(start, "at_chance"), TOLERANCE).iloc[0]
+    assert verdict(line) == (
+        "nothing to hold: C0 is 2.29 nats, where guessing has 2.3, and R 0.01 nats; its first equilibrium had only 120 updates: "
+        "raise --equilibration.first-epochs; ended: at_chance"
+    )
+    assert warnings(line) == []
 
 
 def test_warnings_name_over_fitting_wrong_directions_and_excess():

@@ -73,11 +73,10 @@ def test_a_loss_that_is_held_on_training_data_alone_warns(transfer: pd.DataFrame
     assert any("over-fitting" in warning for warning in warnings(summarize_transfers(overfit, 0.005).to_dict("records")[0]))
 
 
-def test_a_line_whose_ends_are_alike_warns(transfer: pd.DataFrame) -> None:
-    for apart, warned in ((0.01, True), (0.05, False)):
-        ends = transfer.assign(end_D=(1.0 + apart) * transfer.D.where(transfer.step == 0))
-        found = warnings(summarize_transfers(ends, 0.005).to_dict("records")[0])
-        assert any("is mostly chance, give --k" in warning for warning in found) == warned
+def test_a_transfer_that_does_not_end_at_the_targets_own_model_warns(transfer: pd.DataFrame) -> None:
+    ends = transfer.assign(end_gamma=2.0 * transfer.end_gamma)
+    (found,) = warnings(summarize_transfers(ends, 0.005).to_dict("records")[0])
+    assert found.startswith("not closed: at t = 1 gamma is 0.5") and "lam" not in found.split("of the target")[0]
 
 
 def test_a_bent_line_warns(transfer: pd.DataFrame) -> None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import math
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from rayfe.backend.analytic_draws import NO_ERRORS, Draws, Errors, draws_of, named_rng
 from rayfe.backend.base import Backend
 from rayfe.equilibrate.settle import find_shift, settled_weights
 from rayfe.records import (
@@ -39,21 +40,6 @@ EXAMPLES = 1000.0
 """Training examples that the equilibration of one replica counts as; a reading counts as a third."""
 SLOPE_STEP = 1e-6
 """Half the distance in t of differences for F_t."""
-NOISE_BLOCKS = 64
-"""Blocks of (pretended) examples over which the noise of a reading is kept."""
-
-
-@dataclass(frozen=True, slots=True)
-class Draws:
-    """Errors of D and C of one reading, relative to their values, from two independent sets of draws.
-
-    `error` is of their mean, `noise` their half-differences per block: see `records.Reading`.
-    """
-
-    D_error: float = 0.0
-    C_error: float = 0.0
-    D_noise: tuple[float, ...] = ()
-    C_noise: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -61,7 +47,7 @@ class AnalyticBackend(Backend):
     """Models whose weights are {"multipliers": (lam, gamma)}: each is exactly at equilibrium at that point.
 
     Raises:
-        ValueError: `lag` outside [0, 1], or `delay` or a noise negative.
+        ValueError: `lag` outside [0, 1], `delay` or a noise negative, or `memory` not positive.
     """
 
     surface: Surface
@@ -71,7 +57,11 @@ class AnalyticBackend(Backend):
     delay: float = 0.0
     """Seconds that an equilibration sleeps, in place of training."""
     noise: float = 0.0
-    """Standard deviation of measured C and D relative to their values; the same for all replicas of a measurement."""
+    """Standard deviation of C and D, measured with one set of draws, relative to their values."""
+    memory: float = math.inf
+    """Distance in log lam over which errors of the draws change; infinite: all models have the same."""
+    label_entropy: float | None = None
+    """Entropy of the labels that this backend pretends to have, nats; None: it says nothing of it."""
     training_noise: float = 0.0
     """Standard deviation of the logarithms of a trained model's multipliers, as from other batches and noise: the same for the
     replicas of one equilibration, independent between equilibrations."""
@@ -86,6 +76,8 @@ class AnalyticBackend(Backend):
             value = getattr(self, name)
             if not 0.0 <= value < math.inf:
                 raise ValueError(f"{name} {value}: must be finite and at least 0")
+        if not self.memory > 0.0:
+            raise ValueError(f"memory {self.memory}: must be positive")
 
     def equilibrate(self, request: EquilibrateRequest) -> Equilibrated:
         time.sleep(self.delay)
@@ -109,26 +101,28 @@ class AnalyticBackend(Backend):
         """Factors of (lam, gamma) that follow from the names of the request's batches and noise."""
         if not self.training_noise:
             return np.ones(2)
-        rng = _named_rng(request.key, request.annealing, request.round)
+        rng = named_rng(request.key, request.annealing, request.round)
         return np.exp(self.training_noise * rng.standard_normal(2))
 
     def _probe(
         self, replicas: Sequence[Replica], starts: Sequence[np.ndarray], ends: Sequence[np.ndarray]
     ) -> tuple[Reading, ...]:
         return tuple(
-            self._reading(replica, model, split=Split.PROBE, update=update, draws=Draws())
+            self._reading(replica, model, split=Split.PROBE, update=update, draws=None)
             for update, models in enumerate((starts, ends))
             for replica, model in zip(replicas, models, strict=True)
         )
 
     def settle(self, request: SettleRequest) -> Settled:
         # The draws of a measurement with purpose "settle", as in the other backends.
-        errors = self._draws(request.key.seed, request.split, "settle")
+        draws = self._draws(request.key.seed, request.split, "settle", request)
 
         def functionals(shift: np.ndarray) -> Functionals:
-            R, D, C = self._functionals(settled_weights(request, shift)[MULTIPLIERS], request.point.t)
+            model = settled_weights(request, shift)[MULTIPLIERS]
+            R, D, C = self._functionals(model, request.point.t)
             C *= self._generalization(request.split, R)
-            return Functionals(R=R, D=D * (1.0 + errors.D_error), C=C * (1.0 + errors.C_error))
+            errors = self._errors(draws, model)
+            return Functionals(R=R, D=D * (1.0 + errors.D), C=C * (1.0 + errors.C))
 
         root = find_shift(request, functionals)
         return Settled(
@@ -141,7 +135,7 @@ class AnalyticBackend(Backend):
 
     def measure(self, request: MeasureRequest) -> Measured:
         models = [_start(replica) for replica in request.replicas]
-        draws = {split: self._draws(request.key.seed, split, request.purpose) for split in request.splits}
+        draws = {split: self._draws(request.key.seed, split, request.purpose, request) for split in request.splits}
         readings = tuple(
             self._certified(
                 request,
@@ -181,21 +175,20 @@ class AnalyticBackend(Backend):
         )
 
     def _reading(
-        self, replica: Replica, model: np.ndarray, *, split: Split, update: int, draws: Draws, slope_in_t: bool = False
+        self, replica: Replica, model: np.ndarray, *, split: Split, update: int, draws: Draws | None, slope_in_t: bool = False
     ) -> Reading:
-        point = replica.point
+        point, errors = replica.point, self._errors(draws, model)
         R, D, C = self._functionals(model, 1.0 if split is Split.TARGET else point.t)
         C *= self._generalization(split, R)
-        D_noise = tuple(D * value for value in draws.D_noise)
-        C_noise = tuple(C * value for value in draws.C_noise)
+        D_noise, C_noise = tuple((D * errors.D_noise).tolist()), tuple((C * errors.C_noise).tolist())
         return Reading(
             replica=replica.name,
             split=split,
             point=replica.point,
             update=update,
             R=R,
-            D=D * (1.0 + draws.D_error),
-            C=C * (1.0 + draws.C_error),
+            D=D * (1.0 + errors.D),
+            C=C * (1.0 + errors.C),
             accuracy=1.0,
             R_se=0.0,
             D_se=math.hypot(*D_noise),
@@ -208,7 +201,10 @@ class AnalyticBackend(Backend):
     def _certified(self, request: MeasureRequest, model: np.ndarray, reading: Reading) -> Reading:
         """The encoder of such a model is its posterior, so J_K = J for every K; grad J is over its two multipliers."""
         lam, gamma = map(float, model)
-        if not request.certify or reading.split is not Split.TRAIN or not self.surface.contains(lam, gamma):
+        if not request.certify or reading.split is not Split.TRAIN:
+            return reading
+        reading = dataclasses.replace(reading, label_entropy=self.label_entropy)
+        if not self.surface.contains(lam, gamma):
             return reading
         off = _multipliers(reading.point) - model
         gradient = self.surface.at(reading.point.t).hessian(lam, gamma) @ off
@@ -236,28 +232,17 @@ class AnalyticBackend(Backend):
 
         return (J(after) - J(before)) / (after - before)
 
-    def _draws(self, seed: int, split: Split, purpose: str) -> Draws:
-        """Errors that depend on (seed, split, purpose) only, so that replicas share them."""
+    def _draws(self, seed: int, split: Split, purpose: str, request: SettleRequest | MeasureRequest) -> Draws | None:
+        """Errors that depend on (seed, split, purpose) and the number of nested sets only, so that replicas share them."""
         if not self.noise:
-            return Draws()
-        rng = _named_rng(seed, split, purpose)
-        # Axes: D or C, first or second set, block. Sum and half-difference of two sets are independent and of
-        # the same spread: the mean's error has standard deviation `noise`, and so has the estimate from `noise`.
-        sets = rng.standard_normal((2, 2, NOISE_BLOCKS)) * self.noise * math.sqrt(2.0 / NOISE_BLOCKS)
-        error = sets.mean(1).sum(-1)
-        half_difference = 0.5 * (sets[:, 0] - sets[:, 1])
-        return Draws(
-            D_error=float(error[0]),
-            C_error=float(error[1]),
-            D_noise=tuple(half_difference[0].tolist()),
-            C_noise=tuple(half_difference[1].tolist()),
-        )
+            return None
+        return draws_of(self.noise, (seed, split, purpose), draw_sets=request.draw_sets, decoder_sets=request.decoder_sets)
 
-
-def _named_rng(*parts: object) -> np.random.Generator:
-    """Random numbers that depend on all parts and nothing else."""
-    text = "\x1f".join(map(str, parts))
-    return np.random.default_rng(int.from_bytes(hashlib.sha256(text.encode()).digest(), "big"))
+    def _errors(self, draws: Draws | None, model: np.ndarray) -> Errors:
+        if draws is None:
+            return NO_ERRORS
+        lam = max(sys.float_info.min, float(model[0]))  # outside the surface's domain nothing is read anyway
+        return draws.of(0.5 * math.atan(math.log(lam) / self.memory))
 
 
 def _multipliers(point: Point) -> np.ndarray:

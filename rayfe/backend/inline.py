@@ -16,6 +16,7 @@ from rayfe.config import RunConfig
 from rayfe.data.batches import derived_seed, generator
 from rayfe.data.device import DeviceExamples, DevicePath, Displacement, Mixture, Still, to_device
 from rayfe.data.examples import Dataset
+from rayfe.data.labels import label_entropy
 from rayfe.data.paths import PathData, examples_of
 from rayfe.equilibrate.certify import certify
 from rayfe.equilibrate.implicit import GRADIENTS, PRODUCT_COST, Curvature, derivatives, draw_parts
@@ -284,7 +285,8 @@ class InlineBackend(Backend):
             found, more = certify(
                 model, path, reading, config=config, trained=trained, key=self._keys(seed, split, "bound"), rng=rng
             )
-            reading, cost = dataclasses.replace(reading, certificate=found), cost + more
+            entropy = label_entropy(path, t, classes=self._classes)
+            reading, cost = dataclasses.replace(reading, certificate=found, label_entropy=entropy), cost + more
         return reading, cost
 
     def _recompute(

@@ -140,7 +140,10 @@ class PointByPoint(Trajectory):
         last = self.accepted[-1]
         columns: dict[str, Any] = {"C_target": last.C_target, "C_settle_target": last.C_settle_target}
         reach = REACH * abs(reached.point.gamma)
-        settle = settle_loss(work.key, reached.weights, chart.tangent, reached.point, chart.response, C=self.C0, reach=reach)
+        allowed = self._config.tolerance * self.C0
+        settle = settle_loss(
+            work.key, reached.weights, chart.tangent, reached.point, chart.response, C=self.C0, allowed=allowed, reach=reach
+        )
         settled = work.settled((yield settle))
         shift = settled.shift["gamma"]
         point = Point(lam=reached.point.lam, gamma=reached.point.gamma + shift)
@@ -159,9 +162,8 @@ class PointByPoint(Trajectory):
         replica = Replica(name="settled", point=point, weights=weights)
         splits = (Split.TRAIN, Split.VALIDATION)
         tested = work.measured((yield measure_request(work, (replica,), (weights,), "test", splits=splits)))
-        holding = Holding(
-            process=IsoClassification(self._config.lam_end), start=self.accepted[0], kept=unpack(self._carry, "start")
-        )
+        process, kept = IsoClassification(self._config.lam_end), unpack(self._carry, "start")
+        holding = Holding(config=self._config, process=process, start=self.accepted[0], kept=kept)
         columns |= {
             "process": self._settings.method,
             "tested": tested.readings,

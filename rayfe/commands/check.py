@@ -14,6 +14,7 @@ from rayfe.plan import Plan, Sizes, plan_of
 from rayfe.presets import PRESETS
 from rayfe.progress import duration
 from rayfe.store import Store
+from rayfe.surface.chance import FEW_UPDATES
 
 if TYPE_CHECKING:
     from rayfe.data.paths import PathData
@@ -60,12 +61,14 @@ def lines(job: str, preset: str, config: RunConfig, sizes: Sizes, plans: dict[st
     target = f" to {config.path.target}" if config.path.target else ""
     disk = sum(plan.disk for plan in plans.values())
     certified = sum(plan.certificate_examples for plan in plans.values())
+    few = f" (few: --equilibration.first-epochs gives more, {FEW_UPDATES} are hardly enough)"
     return [
         f"{job} {preset}: {config.method or config.process} on {config.data.name}{target}, {config.model.name} with "
         f"{sizes.parameters:,} parameters",
         f"trajectories: {len(plans)} ({', '.join(list(plans)[:5])}{', ...' if len(plans) > 5 else ''})",
         f"each: at most {max(plan.steps for plan in plans.values())} steps, about {first.trainings} models trained, "
         f"{first.requests} requests",
+        f"start: {first.first_updates:,} updates{few if first.first_updates < FEW_UPDATES else ''}",
         f"examples: {sizes.train:,} training and {sizes.validation:,} validation; about {total / 1e6:.3g} million training "
         f"examples in all ({100 * sum(p.training_examples for p in plans.values()) / total:.0f} % training, the rest measuring)",
         f"certificates: at most {certified / 1e6:.3g} million more, of training the last models on (--certificate-share "

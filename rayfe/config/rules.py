@@ -39,6 +39,7 @@ def check(config: RunConfig) -> None:
     at_least("refresh", config.refresh, 1)
     _check_hold(config)
     fraction("tolerance", config.tolerance)
+    fraction("line_tolerance", config.line_tolerance)
     floor = config.tolerance_floor
     require(math.isfinite(floor) and floor >= 0, "tolerance_floor", floor, "must be at least 0 (nats)")
     share = config.certificate_share

@@ -120,8 +120,11 @@ class RunConfig:
     """Order of the prediction of the multipliers without settles: 1, the paper's Euler steps; 2, with the response of the step
     before as well. A settled walk goes by the way that its last steps went."""
     tolerance: float = 0.005
-    """Largest |C / C0 - 1| of an accepted step, two standard errors included; where they leave less, what the draws of z may do
-    (4.25 of them). Only with settle."""
+    """Largest |C / C0 - 1| of an accepted step, four standard errors of the draws of z included. The draws are repeated until eight of
+    them fit, 64 times at most; a tolerance that is too small for that ends the walk at its start. Only with settle."""
+    line_tolerance: float = 0.05
+    """Largest distance of an accepted step of process geodesic from its line, as a part of the line's length from start to end (in
+    the plane of R and lam D), errors as above. With --k the length is not known, and D may be off by tolerance of D0."""
     tolerance_floor: float = 1e-5
     """The same in nats for a small C0: |C - C0| may be this large whatever C0 is."""
     certificate_share: float = 0.1

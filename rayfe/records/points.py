@@ -146,6 +146,8 @@ class Reading:
     """Examples over which F_t was read."""
     certificate: Certificate | None = None
     """What was read on a fixed part of the training split besides; None: not asked for."""
+    label_entropy: float | None = None
+    """Entropy of the mean label under p(x, t), nats: C of a classifier that knows nothing of x. None: not asked for."""
 
     @property
     def F(self) -> float:

@@ -100,7 +100,7 @@ class MeasureRequest:
     part: bool = False
     """Read a fixed part of the examples only (`measure.response_size`); batch-norm statistics are as ever."""
     certify: bool = False
-    """Read the certificate of every replica on a fixed part of the training split, too."""
+    """Read the certificate of every replica on a fixed part of the training split, too, and the entropy of its labels."""
     draw_sets: int = 1
     """Nested sets of `measure.head_draws` draws by which C is read: set k is the same however many there are."""
     decoder_sets: int = 1

@@ -50,6 +50,14 @@ class StepRecord:
         "class in proportion, where it is less than read_size; null: no such layers",
         default=None,
     )
+    draw_sets: int | None = column(
+        "nested sets of measure.head_draws draws of z that C of this row was read with; null: one (older runs)", default=None
+    )
+    decoder_sets: int | None = column("the same of measure.decoder_draws draws for D", default=None)
+    label_entropy: float | None = column(
+        "entropy of the mean label under p(x, t), nats: the C of a classifier that knows nothing of x", default=None
+    )
+    first_updates: int | None = column("updates of the first equilibrium; null but at step 0", default=None)
     held_on: str | None = column(
         "split whose C is held: C_target, drift_se, held_drift, C_before_settle, C_settle_target, C_lam and C_gamma are of it; "
         "train or control (--hold); null: train, or no C is held",
@@ -67,7 +75,7 @@ class StepRecord:
         "the loss to be held, nats; at step 0 the measured C on the split of held_on; null if C is not held", default=None
     )
     drift_se: float | None = column("standard error of C / C_target - 1; paired, the draws are those of step 0", default=None)
-    C_settle_target: float | None = column("C of step 0 on the draws of the settle, nats", default=None)
+    C_settle_target: float | None = column("C of step 0 on the first set of the settle's draws, nats", default=None)
     held_drift: float | None = column(
         "what the process holds first, relative to its size at the start, minus its value there (C: C / C0 - 1)", default=None
     )
@@ -78,6 +86,9 @@ class StepRecord:
     end_gamma: float | None = column("gamma at which a model of the target alone has C0 at the start's lam", default=None)
     end_R: float | None = column("its rate, nats", default=None)
     end_D: float | None = column("its distortion, squared pixel units", default=None)
+    end_moved: float | None = column(
+        "how far one more equilibration and settle moved that model in the plane of R and lam D, nats", default=None
+    )
     C_before_settle: float | None = column("C after training, before the settle", default=None)
     settle_shift: float | None = column("change of gamma by the settle", default=None)
     settle_shift_lam: float | None = column("change of lam by the settle, where the process moves both", default=None)

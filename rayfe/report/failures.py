@@ -13,7 +13,8 @@ from rayfe.surface.stepper import STOPS
 
 REASONS: Mapping[str, str] = MappingProxyType(
     {
-        "drift": "C was off by more than the tolerance allows; tried again at half the length.",
+        "drift": "What is held was off by more than the tolerance, four errors of the draws included; tried again at half the length, and "
+        "with twice the draws where those may be why.",
         "settle_range": "The wanted C lay outside the range in which the stencil's tangent holds, also after the model was moved on; "
         "tried again at half the length.",
         "not_equilibrated": "Training ended with a higher free energy than it began with; tried again at half the length and half the "
@@ -32,6 +33,8 @@ ENDS: Mapping[str, str] = MappingProxyType(
         "pole": "1 + k lam reached zero, where the geodesic has its pole. A result, not an error.",
         "singular": "The Hessian of F became singular, so no velocity holds the conditions. A result, not an error.",
         "stationary": "The functional that is held does not change with the multipliers there. A result, not an error.",
+        "at_chance": "The start has learnt nothing: its C is that of guessing, or nothing of the input is in z, so there is nothing to "
+        "hold. The summary says what to raise.",
         "unreachable": "No multipliers were found that have the wanted values. A result, not an error.",
     }
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -16,8 +16,8 @@ import pandas as pd
 from rayfe.certified import NONE, findings, largest_gap, last_findings
 from rayfe.frames import accepted_steps, counted_steps, numbers
 from rayfe.report.view import RunView
-from rayfe.summary import EXCESS_PERCENT, OVERFIT_RATIO, summarize, way_there
-from rayfe.summary_transfer import summarize_transfers
+from rayfe.summary import EXCESS_PERCENT, OVERFIT_RATIO, summarize, way_there, worsened
+from rayfe.summary_transfer import CLOSED, summarize_transfers, unclosed
 
 State = Literal["holds", "look", "fails", "not measured"]
 WORDS: Mapping[State, str] = MappingProxyType(
@@ -53,6 +53,7 @@ def verdicts(view: RunView) -> list[Verdict]:
         maxwell,
         first_law,
         convexity,
+        closure,
         generalisation,
     ]
     if view.kind == "baseline":
@@ -254,6 +255,25 @@ equilibrium, or noise."
     return Verdict(name="Concave free energy", state=state, text=f"{text[0].upper()}{text[1:]}.", meaning=meaning)
 
 
+def closure(view: RunView) -> Verdict | None:
+    """Multipliers of a transfer at t = 1 against those of the target's own model, which gave the line its slope."""
+    lines = _summary(view) if view.kind == "transfer" else pd.DataFrame()
+    arrived = lines[lines["closure_gamma"].notna()] if len(lines) else lines
+    if not len(arrived):
+        return None
+    open_ = [text for line in _records(arrived) if (text := unclosed(line))]
+    worst = arrived.iloc[int(np.argmax(np.abs(np.log(numbers(arrived, "closure_gamma")))))]
+    text = (
+        f"{len(arrived) - len(open_)} of {len(arrived)} transfers end within {100 * CLOSED:.0f} % of the target's own lam and gamma; the "
+        f"one that is furthest off at {worst['closure_lam']:.3f} and {worst['closure_gamma']:.3f} of them ({worst['trajectory']})."
+    )
+    meaning = (
+        "A model of the target alone, trained and settled at the same C, gave the line its far end. A transfer that arrives there at "
+        "the same multipliers has closed; where it has not, one of the two is not at equilibrium, or they are on other branches."
+    )
+    return Verdict(name="Closure", state="look" if open_ else "holds", text=text, meaning=meaning)
+
+
 def generalisation(view: RunView) -> Verdict | None:
     """Validation C against training C at the end."""
     meaning = "C is held on training data; what a user of the model sees is the validation data."
@@ -261,13 +281,18 @@ def generalisation(view: RunView) -> Verdict | None:
     ends = [end for end in ends if pd.notna(end["val_C"]) and pd.notna(end["C"])]
     if not ends:
         return None
+    lines = _summary(view)
+    worse = 0 if view.kind == "baseline" else sum(bool(worsened(line)) for line in _records(lines))
     worst = max(ends, key=lambda end: end["val_C"] / end["C"])
     ratio = worst["val_C"] / worst["C"]
     text = (
         f"At the end validation C is {worst['val_C']:.4g} and training C {worst['C']:.4g} nats, {ratio:.1f} times as much; "
         f"validation accuracy {100 * worst['val_accuracy']:.1f} % ({worst['trajectory']})."
     )
-    return Verdict(name="New data", state="look" if ratio > OVERFIT_RATIO else "holds", text=text, meaning=meaning)
+    if worse:
+        text += f" It got worse along {worse} of {len(lines)} trajectories, where the held C did not."
+    state: State = "look" if worse or ratio > OVERFIT_RATIO else "holds"
+    return Verdict(name="New data", state=state, text=text, meaning=meaning)
 
 
 def _pairs(rows: pd.DataFrame) -> tuple[int, int, float]:
@@ -289,6 +314,10 @@ def _pairs(rows: pd.DataFrame) -> tuple[int, int, float]:
 def _summary(view: RunView) -> pd.DataFrame:
     summary = summarize if view.kind == "walk" else summarize_transfers
     return summary(view.rows, view.config.tolerance, view.config.tolerance_floor)
+
+
+def _records(lines: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(name): value for name, value in line.items()} for line in lines.to_dict("records")]
 
 
 def _measured(rows: pd.DataFrame, column: str) -> pd.DataFrame:

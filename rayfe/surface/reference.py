@@ -109,7 +109,7 @@ class PowerSurface(Surface):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HyperbolicSurface(Surface):
-    """B: the surface of R = -log(D C - c^2), for lam, gamma > 0. C_lam > 0; iso-C is a straight line.
+    """B: the surface of R = R0 - log(D C - c^2), for lam, gamma > 0. C_lam > 0; iso-C is a straight line.
 
     With s = sqrt(1 + 4 lam gamma c^2) the minimum is at D = (1 + s) / (2 lam), C = (1 + s) / (2 gamma).
 
@@ -118,6 +118,7 @@ class HyperbolicSurface(Surface):
     """
 
     c: float
+    R0: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.c > 0:
@@ -131,7 +132,7 @@ class HyperbolicSurface(Surface):
 
     def F(self, lam: float, gamma: float) -> float:
         s = self._s(lam, gamma)
-        return math.log(2.0 * lam * gamma / (1.0 + s)) + 1.0 + s
+        return self.R0 + math.log(2.0 * lam * gamma / (1.0 + s)) + 1.0 + s
 
     def D(self, lam: float, gamma: float) -> float:
         return (1.0 + self._s(lam, gamma)) / (2.0 * lam)

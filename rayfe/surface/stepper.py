@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rayfe.records import Outcome, Point, Velocity
+from rayfe.surface.equivalence import Miss, all_pass
 from rayfe.surface.process import Process
 
 MOVES = 3
 """Moves beyond the bounds of its chart that one attempt makes before the step is halved; only the last has a stencil, which
 costs as much as two or four moves without one."""
-CHANCE = 4.25
-"""Standard errors of the judging draws by which a model that is settled well may be off: the settle's own draws, which are as
-many, put it off as well, so that this is three of both together. A shorter step has the same draws, so a walk that is rejected
-for them fails (MNIST, 64 draws: one of three seeds did at 3)."""
 ROUNDING = 1e-6
 """Part by which a step may be longer than asked for, so that no rounding error is left of the way after it."""
 GAMMA_FRACTION = 0.5
@@ -23,7 +20,7 @@ GAMMA_FLOOR = 0.02
 """Below this fraction of the start's gamma, C0 no longer binds: the walk ends as `gamma_zero`."""
 
 REJECTED = ("drift", "settle_range", "not_equilibrated", "nonfinite", "renewal", "not_nearer")
-STOPS = ("gamma_zero", "gamma_blind", "pole", "singular", "stationary", "unreachable")
+STOPS = ("gamma_zero", "gamma_blind", "pole", "singular", "stationary", "unreachable", "at_chance")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,11 +76,6 @@ def gamma_vanishes(point: Point, *, start_gamma: float) -> bool:
     return point.gamma <= GAMMA_FLOOR * start_gamma
 
 
-def relative_tolerance(tolerance: float, floor: float, C0: float) -> float:
-    """The tolerance of |C / C0 - 1|: `tolerance`, or what `floor` nats are of C0 where that is more."""
-    return max(tolerance, floor / C0) if C0 > 0.0 else tolerance
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Verdict:
     accepted: bool
@@ -93,27 +85,17 @@ class Verdict:
 
 
 def judge(
-    *,
-    outcome: Outcome,
-    relative_drift: float | None,
-    drift_se: float,
-    shift_used: float,
-    length: float,
-    longest: float,
-    growth: float,
-    tolerance: float,
+    *, outcome: Outcome, misses: Sequence[Miss], shift_used: float, length: float, longest: float, growth: float
 ) -> Verdict:
     """Accept or reject an attempted step and choose the next length, at most `growth` times this one.
 
-    `relative_drift` is C / C0 - 1, or what is held otherwise and is further off, relative to its scale, on draws
-    that the settle did not see (None: nothing is controlled). It must be smaller than the tolerance by two standard
-    errors, so that the equivalence test over a walk has a chance; where the measurement is too coarse for that, it
-    must be zero within CHANCE standard errors. `shift_used` is how much of the chart's range the last settle used, in
-    [0, 1]; at 1 the target lay outside the chart, also after its moves.
+    `misses` are those of everything that is held, on draws that the settle did not see (none: nothing is controlled). Each must
+    pass the test that the whole walk will be put to (`surface.equivalence`). `shift_used` is how much of the chart's range the last
+    settle used, in [0, 1]; at 1 the target lay outside the chart, also after its moves.
     """
     if outcome is not Outcome.OK:
         return Verdict(accepted=False, reason=str(outcome).lower(), next_length=0.5 * length)
-    if relative_drift is not None and not abs(relative_drift) <= max(tolerance - 2.0 * drift_se, CHANCE * drift_se):
+    if not all_pass(misses):
         reason = "settle_range" if shift_used >= 1.0 else "drift"
         return Verdict(accepted=False, reason=reason, next_length=0.5 * length)
     return Verdict(accepted=True, reason=None, next_length=min(longest, growth * length))

@@ -17,12 +17,12 @@ from rayfe.records import (
     Replica,
     Request,
     Response,
+    Settled,
     Weights,
 )
 from rayfe.rows import Work, held_readings
 from rayfe.surface.response import response_of
 from rayfe.surface.stencil import neighbours
-from rayfe.surface.stepper import relative_tolerance
 from rayfe.trajectory.chart import settle_loss
 from rayfe.trajectory.step import read_stencil
 from rayfe.weights import along, slope
@@ -31,6 +31,21 @@ LARGEST_FACTOR = 1.5
 """By which one round may change gamma."""
 STALE = 0.5
 """Distance in log gamma from where its stencil was trained beyond which a chart is measured anew."""
+ARRIVED = 0.25
+"""Part of what C may be off by at which it has arrived: the draws of settles and of those that judge need the rest."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WantedLoss:
+    """The loss that a model is brought to, as settles read it."""
+
+    C: float
+    """By the first set of their draws, nats."""
+    allowed: float
+    """By how much it may be off, nats."""
+    last: float | None = None
+    """By the `draw_sets` of the last settle, nats; None: there is no other than those by one set."""
+    draw_sets: int = 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,39 +61,73 @@ class Charted:
 
 
 def arrive(
-    config: RunConfig, work: Work, point: Point, weights: Weights, preconditioner: Weights | None, *, C: float, rounds: int
+    config: RunConfig,
+    work: Work,
+    point: Point,
+    weights: Weights,
+    preconditioner: Weights | None,
+    *,
+    wanted: WantedLoss,
+    rounds: int,
 ) -> Generator[Request, Answer | None, Charted | None]:
     """Equilibrate a model and move gamma until C, measured on the draws of settles, is the wanted one; None if it is not
     within `rounds`."""
     chart = yield from train_charted(config, work, point, weights, preconditioner)
-    return None if chart is None else (yield from settle_on(config, work, chart, C=C, rounds=rounds))
+    return None if chart is None else (yield from settle_on(config, work, chart, wanted=wanted, rounds=rounds))
 
 
 def settle_on(
-    config: RunConfig, work: Work, chart: Charted, *, C: float, rounds: int
+    config: RunConfig, work: Work, chart: Charted, *, wanted: WantedLoss, rounds: int
 ) -> Generator[Request, Answer | None, Charted | None]:
     """Settle within the chart; where C lies outside it, equilibrate a Newton step further on and settle again, `rounds`
-    settles at most. Neighbours are trained anew where gamma has gone far since they were."""
+    settles at most. Neighbours are trained anew where gamma has gone far since they were. Where C has arrived, it is settled once
+    more with the draws of the last settle."""
     for index in range(rounds):
         if index > 0:
-            trained = yield from _equilibrated(config, work, chart, round=index)
+            trained = yield from equilibrated(config, work, chart, round=index)
             if trained is None:
                 return None
             chart = trained
-        reach = config.neighbours.reach * config.neighbours.gamma_delta * chart.point.gamma
-        settle = settle_loss(
-            work.key, chart.weights, chart.tangent, chart.point, chart.response, C=C, reach=reach, split=config.held_on
-        )
-        settled = work.settled((yield settle))
+        settled = yield from _settled(config, work, chart, wanted, C=wanted.C)
         here, at = chart.point.gamma, chart.point.gamma + settled.shift["gamma"]
-        if abs(settled.after.C / C - 1.0) <= 0.5 * relative_tolerance(config.tolerance, config.tolerance_floor, C):
-            return dataclasses.replace(chart, point=dataclasses.replace(chart.point, gamma=at), weights=settled.weights)
+        if abs(settled.after.C - wanted.C) <= ARRIVED * wanted.allowed:
+            arrived = dataclasses.replace(chart, point=dataclasses.replace(chart.point, gamma=at), weights=settled.weights)
+            return arrived if wanted.last is None else (yield from _settled_last(config, work, arrived, wanted))
         steepness = chart.response.C_gamma
-        wanted = at + (C - settled.after.C) / steepness if steepness < 0 else LARGEST_FACTOR * at
-        gamma = min(max(wanted, here / LARGEST_FACTOR), here * LARGEST_FACTOR)
+        there = at + (wanted.C - settled.after.C) / steepness if steepness < 0 else LARGEST_FACTOR * at
+        gamma = min(max(there, here / LARGEST_FACTOR), here * LARGEST_FACTOR)
         weights = along(chart.weights, chart.tangent, gamma - here)
         chart = dataclasses.replace(chart, point=dataclasses.replace(chart.point, gamma=gamma), weights=weights)
     return None
+
+
+def _settled(
+    config: RunConfig, work: Work, chart: Charted, wanted: WantedLoss, *, C: float, draw_sets: int = 1
+) -> Generator[Request, Answer | None, Settled]:
+    """What a settle of the chart's model finds within the chart's reach."""
+    settle = settle_loss(
+        work.key,
+        chart.weights,
+        chart.tangent,
+        chart.point,
+        chart.response,
+        C=C,
+        allowed=wanted.allowed,
+        reach=config.neighbours.reach * config.neighbours.gamma_delta * chart.point.gamma,
+        split=config.held_on,
+        draw_sets=draw_sets,
+    )
+    return work.settled((yield settle))
+
+
+def _settled_last(
+    config: RunConfig, work: Work, arrived: Charted, wanted: WantedLoss
+) -> Generator[Request, Answer | None, Charted]:
+    """The model that arrived, settled with the draws of the last settle."""
+    assert wanted.last is not None
+    settled = yield from _settled(config, work, arrived, wanted, C=wanted.last, draw_sets=wanted.draw_sets)
+    gamma = arrived.point.gamma + settled.shift["gamma"]
+    return dataclasses.replace(arrived, point=dataclasses.replace(arrived.point, gamma=gamma), weights=settled.weights)
 
 
 def train_charted(
@@ -116,7 +165,7 @@ def train_charted(
     )
 
 
-def _equilibrated(
+def equilibrated(
     config: RunConfig, work: Work, chart: Charted, *, round: int
 ) -> Generator[Request, Answer | None, Charted | None]:
     """The chart's model equilibrated where it is now; None if that diverges."""

@@ -18,6 +18,7 @@ from rayfe.records import (
 from rayfe.rows import Work
 from rayfe.surface.stepper import ROUNDING, Verdict
 from rayfe.trajectory.base import Steps, Trajectory, WalkFailed
+from rayfe.trajectory.draws import Sets
 from rayfe.trajectory.step import judging_request, measure_request
 from rayfe.weights import pack, unpack
 
@@ -86,7 +87,7 @@ class Baseline(Trajectory):
 
     def _read(self, work: Work, weights: Weights | None, carry: Weights, *, C_target: float | None) -> Steps:
         replica = Replica(name="settled", point=self._point, weights=weights)
-        tested = work.measured((yield judging_request(work, replica, weights, self._judged)))
+        tested = work.measured((yield judging_request(work, replica, self._judged, Sets())))
         columns = {"process": self._config.method, "tested": tested.readings, "C_target": C_target}
         return self._commit(
             work, self._point, Outcome.OK, PROCEED, columns, accepted_state=tested.weights[0], carry=carry or None

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from rayfe.config import RunConfig
-from rayfe.records import Differentiated, Functionals, Point, Replica, Response, SettleRequest, Split, StepKey, Weights
+from rayfe.records import (
+    Differentiated,
+    Functionals,
+    Point,
+    Reading,
+    Replica,
+    Response,
+    SettleRequest,
+    Split,
+    StepKey,
+    Weights,
+)
+from rayfe.surface.equivalence import Miss
 from rayfe.surface.process import LOSS, Conditions, held_jacobian
+from rayfe.trajectory.draws import Limit, Sets
 from rayfe.weights import along, slope, unpack
 
 TANGENTS: Mapping[str, str] = {"gamma": "tangent", "lam": "tangent_lam"}
 """Names under which a step carries its tangents to the next one, by multiplier."""
 SETTLED = 0.1
-"""Part of the tolerance to which a settle searches."""
+"""Part of what something may be off by to which a settle searches."""
 Tangents = Mapping[str, Weights]
 """dtheta / dmultiplier by the names of TANGENTS."""
 
@@ -26,14 +40,47 @@ class Aims:
 
     process: Conditions
     targets: tuple[float, ...]
-    scales: tuple[float, ...]
-    """Sizes of what is held: a miss is small or large relative to them."""
+    allowed: tuple[float, ...]
+    """By how much each of what is held may be off, in its own units."""
+    sets: Sets
+    """The draws with which the targets were read, and a settle reads."""
+
+    def are_met(self, found: Functionals) -> bool:
+        """Whether functionals are as near to the targets as a settle searches."""
+        held = zip(self.process.held, self.targets, self.allowed, strict=True)
+        return all(abs(functional.of(found) - target) <= SETTLED * allowed for functional, target, allowed in held)
 
 
-def worst_miss(aims: Aims, found: Functionals) -> float:
-    """By how much what is held misses its target, relative to its scale, at most."""
-    held = zip(aims.process.held, aims.targets, aims.scales, strict=True)
-    return max(abs(functional.of(found) - target) / scale for functional, target, scale in held)
+class Goal(abc.ABC):
+    """What steps are to bring about: what a process holds, or what is sought."""
+
+    @property
+    @abc.abstractmethod
+    def conditions(self) -> Conditions:
+        """What is held, and the multipliers that settle it."""
+
+    @property
+    @abc.abstractmethod
+    def limits(self) -> tuple[Limit, ...]:
+        """By how much each condition may be off."""
+
+    @property
+    @abc.abstractmethod
+    def most(self) -> Sets:
+        """The most draws that a step may be read with."""
+
+    @abc.abstractmethod
+    def targets(self, sets: Sets) -> tuple[float, ...]:
+        """Values of the conditions on the draws of settles."""
+
+    @abc.abstractmethod
+    def misses(self, reading: Reading) -> tuple[Miss, ...]:
+        """How far each condition is off at a reading by the draws that judge."""
+
+    def aims(self, sets: Sets) -> Aims:
+        """What a settle with these draws is to bring about."""
+        allowed = tuple(limit.allowed for limit in self.limits)
+        return Aims(process=self.conditions, targets=self.targets(sets), allowed=allowed, sets=sets)
 
 
 def newton_step(aims: Aims, at: Point, found: Functionals, response: Response) -> dict[str, float]:
@@ -85,11 +132,13 @@ def settle_request(
         point=point,
         held=process.held,
         targets=aims.targets,
-        scales=aims.scales,
+        scales=aims.allowed,
         jacobian=held_jacobian(process, point, response),
         reach={multiplier: reach[multiplier] for multiplier in process.moved_by},
-        accuracy=SETTLED * config.tolerance,
+        accuracy=SETTLED,
         split=config.held_on,
+        draw_sets=aims.sets.head,
+        decoder_sets=aims.sets.decoder,
     )
 
 
@@ -101,10 +150,13 @@ def settle_loss(
     response: Response,
     *,
     C: float,
+    allowed: float,
     reach: float,
     split: Split = Split.TRAIN,
+    draw_sets: int = 1,
 ) -> SettleRequest:
-    """Settle the loss `C` by gamma alone, at most `reach` away, whatever else a process holds."""
+    """Settle the loss `C`, which may be off by `allowed` nats, by gamma alone, at most `reach` away, whatever else a process
+    holds."""
     return SettleRequest(
         key=key,
         weights=weights,
@@ -112,8 +164,10 @@ def settle_loss(
         point=point,
         held=(LOSS,),
         targets=(C,),
-        scales=(C,),
+        scales=(allowed,),
         jacobian=((response.C_gamma,),),
         reach={"gamma": reach},
+        accuracy=SETTLED,
         split=split,
+        draw_sets=draw_sets,
     )

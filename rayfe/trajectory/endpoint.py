@@ -3,66 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
 
 from rayfe.config import RunConfig
-from rayfe.records import (
-    Annealing,
-    Answer,
-    EquilibrateRequest,
-    MeasureRequest,
-    Outcome,
-    Point,
-    Reading,
-    Replica,
-    Request,
-    Split,
-)
+from rayfe.records import Annealing, Answer, EquilibrateRequest, Outcome, Point, Reading, Replica, Request
 from rayfe.rows import Work
-from rayfe.trajectory.arrival import arrive
+from rayfe.trajectory.arrival import Charted, WantedLoss, arrive, equilibrated, settle_on
 from rayfe.trajectory.base import WalkFailed
+from rayfe.trajectory.line import NO_LINE, Line, line_between, line_length
+from rayfe.trajectory.step import measure_request
 
 ROUNDS = 12
 """Equilibrations in which gamma may move until the target's C is the start's."""
 
 
-class NoEndpoint(WalkFailed):
-    """No gamma was found at which a model of the target alone has the start's C."""
+def find_line(
+    config: RunConfig, work: Work, start: Point, at_start: Reading, *, allowed: float
+) -> Generator[Request, Answer | None, Line]:
+    """Train on the target at the start's multipliers, move gamma until C is the start's, and once more after training on.
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Endpoint:
-    """Slope of the line, and the point of the target on it; None where k was given."""
-
-    k: float | None
-    gamma: float | None = None
-    R: float | None = None
-    D: float | None = None
-
-
-def find_endpoint(
-    config: RunConfig, work: Work, start: Point, at_start: Reading
-) -> Generator[Request, Answer | None, Endpoint]:
-    """Train on the target at the start's multipliers, then move gamma until C is the start's.
+    `at_start` is the start's reading with the draws of settles; C may be off by `allowed` nats. The line has no slope where no end was
+    found within ROUNDS, or where training on moves the end too much; `line.require_line` says so.
 
     Raises:
-        NoEndpoint: the training diverged, C did not arrive within ROUNDS, or source and target have the same rate.
+        WalkFailed: the training diverged.
     """
     epochs = config.equilibration.first_epochs
     new = Replica(name="endpoint", point=Point(lam=start.lam, gamma=start.gamma, t=1.0), weights=None)
     request = EquilibrateRequest(key=work.key, replicas=(new,), annealing=Annealing(epochs=epochs, begin=0.0, end=epochs))
     trained = work.equilibrated((yield request))
     if trained.outcome is not Outcome.OK:
-        raise NoEndpoint("the model of the target alone diverged; lower --equilibration.first-learning-rate, or give --k")
-    arrived = yield from arrive(
-        config, work, new.point, trained.weights[0], trained.preconditioner, C=at_start.C, rounds=ROUNDS
-    )
+        raise WalkFailed("the model of the target alone diverged; lower --equilibration.first-learning-rate, or give --k")
+    wanted = WantedLoss(C=at_start.C, allowed=allowed)
+    weights, left = trained.weights[0], trained.preconditioner
+    arrived = yield from arrive(config, work, new.point, weights, left, wanted=wanted, rounds=ROUNDS)
     if arrived is None:
-        raise NoEndpoint(f"a model of the target alone does not reach C = {at_start.C:.4g} within {ROUNDS} rounds; give --k")
+        return NO_LINE
+    before = yield from _read(work, arrived)
+    further = yield from equilibrated(config, work, arrived, round=ROUNDS)
+    arrived = None if further is None else (yield from settle_on(config, work, further, wanted=wanted, rounds=ROUNDS))
+    if arrived is None:
+        return NO_LINE
+    end = yield from _read(work, arrived)
+    moved = line_length(start.lam, end.R - before.R, end.D - before.D)
+    return line_between(at_start, end, gamma=arrived.point.gamma, moved=moved)
+
+
+def _read(work: Work, arrived: Charted) -> Generator[Request, Answer | None, Reading]:
+    """The model with the draws of settles, as the start was read."""
     replica = Replica(name="endpoint", point=arrived.point, weights=arrived.weights)
-    measure = MeasureRequest(key=work.key, replicas=(replica,), splits=(Split.TRAIN,), purpose="test")
-    end = work.measured((yield measure)).readings[0]
-    if abs(end.R - at_start.R) < 1e-9 * abs(at_start.R):
-        raise NoEndpoint("source and target have the same rate, so the line has no slope; give --k")
-    k = (end.D - at_start.D) / (end.R - at_start.R)
-    return Endpoint(k=k, gamma=arrived.point.gamma, R=end.R, D=end.D)
+    measure = measure_request(work, (replica,), (arrived.weights,), "settle")
+    return work.measured((yield measure), again=True).readings[0]

@@ -16,10 +16,15 @@ def diverged(row: StepRecord) -> bool:
     return not _renewal(row) and row.outcome in (str(Outcome.NOT_EQUILIBRATED), str(Outcome.NONFINITE))
 
 
-def rejections(rows: Sequence[StepRecord]) -> int:
+def attempts(rows: Sequence[StepRecord]) -> list[StepRecord]:
     """Rejected attempts at the next step, renewals apart: they say nothing about its length."""
     step = _accepted(rows)[-1].step + 1
-    return sum(row.step == step and not _renewal(row) for row in rows)
+    return [row for row in rows if row.step == step and not _renewal(row)]
+
+
+def rejections(rows: Sequence[StepRecord]) -> int:
+    """Their number."""
+    return len(attempts(rows))
 
 
 def rate(rows: Sequence[StepRecord]) -> float:

@@ -2,43 +2,83 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from rayfe.config import RunConfig
-from rayfe.records import Reading, StepRecord, Weights
+from rayfe.records import Held, Reading, StepRecord, Weights
 from rayfe.rows import held_reading_in, number
+from rayfe.surface.equivalence import Miss, relative_tolerance
 from rayfe.surface.process import LOSS, Process
-from rayfe.surface.stepper import relative_tolerance
-from rayfe.trajectory.base import WalkFailed
-from rayfe.trajectory.chart import Aims
-
-ONE_STEP = 1.645
-"""Standard errors that the equivalence test of one step needs: z at 5 %."""
-LIKELY = 6.0
-"""Standard errors that the draws may well put a whole walk off by: they are the same at every step."""
-HEADROOM = 5.0
-"""Standard errors of C in a tolerance that draws hardly ever break."""
+from rayfe.trajectory.arrival import WantedLoss
+from rayfe.trajectory.chart import Goal
+from rayfe.trajectory.draws import HEADROOM, PART, Limit, Sets, needed, sets_of
+from rayfe.trajectory.line import Line, allowed_off_line, line_in
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Holding:
+class Holding(Goal):
     """The conditions of `process` with their values at the start: its row, and what `remembered` kept of its readings.
 
     Readings, here and below, have C of the split on which it is held (`rows.held_readings`).
     """
 
+    config: RunConfig
     process: Process
     start: StepRecord
     kept: Weights
 
     @property
-    def aims(self) -> Aims:
-        """The values at the start."""
-        scales = tuple(held.scale(held_reading_in(self.start)) for held in self.process.held)
-        return Aims(process=self.process, targets=tuple(self.kept["targets"].tolist()), scales=scales)
+    def conditions(self) -> Process:
+        return self.process
+
+    @property
+    def limits(self) -> tuple[Limit, ...]:
+        return limits_of(self.config, self.process.held, held_reading_in(self.start), line_in(self.start))
+
+    @property
+    def most(self) -> Sets:
+        """As many as the start was read with."""
+        return sets_of(self.start)
+
+    @property
+    def usual(self) -> Sets:
+        """As many as steps need by the start's error: far from it the draws have hardly anything in common, and the error of a
+        difference is about that of the start (MNIST: 0.23 and 0.24 % of C0)."""
+        return usual_sets(self.limits, held_reading_in(self.start), self.most)
+
+    def targets(self, sets: Sets) -> tuple[float, ...]:
+        """The values at the start, on the same draws."""
+        read = [Sets(head=head, decoder=decoder) for head, decoder in self.kept["sets"].tolist()]
+        return tuple(self.kept["targets"][read.index(sets)].tolist())
+
+    def misses(self, reading: Reading) -> tuple[Miss, ...]:
+        """C / C0 - 1, and of other conditions the difference from the start in parts of their scale."""
+        return tuple(self._miss(limit, reading) for limit in self.limits)
+
+    def _miss(self, limit: Limit, reading: Reading) -> Miss:
+        held, start = limit.held, held_reading_in(self.start)
+        if held == LOSS:
+            C0 = start.C
+            tolerance = relative_tolerance(self.config.tolerance, self.config.tolerance_floor, C0)
+            return Miss(value=reading.C / C0 - 1.0, error=self.drift_se(reading), tolerance=tolerance)
+        noise = held.D * (np.asarray(reading.D_noise) - self.kept["D_noise"])
+        noise += held.C * (np.asarray(reading.C_noise) - self.kept["C_noise"])
+        scale = held.scale(start)
+        return Miss(
+            value=(held.of(reading) - held.of(start)) / scale,
+            error=float(np.linalg.norm(noise)) / scale,
+            tolerance=limit.allowed / scale,
+        )
+
+    def miss_in(self, row: StepRecord) -> Miss | None:
+        """The first of the misses, as a row has it; None where it was not read."""
+        if row.held_drift is None or row.held_drift_se is None:
+            return None
+        limit, start = self.limits[0], held_reading_in(self.start)
+        return Miss(value=row.held_drift, error=row.held_drift_se, tolerance=limit.allowed / limit.held.scale(start))
 
     def drift_se(self, reading: Reading) -> float:
         """Standard error of C / C0 - 1. Draws are those of step 0, so the noise that both have in common cancels."""
@@ -58,66 +98,42 @@ class Holding:
         """Whether C is one of the conditions."""
         return LOSS in self.process.held
 
-    def held_miss(self, reading: Reading) -> tuple[float, float]:
-        """The first condition relative to its scale, and its standard error with the start's draws cancelled."""
-        if self.process.held[0] == LOSS:
-            return reading.C / number(self.start.held_C) - 1.0, self.drift_se(reading)
-        held, scale = self.process.held[0], self.aims.scales[0]
-        noise = held.D * (np.asarray(reading.D_noise) - self.kept["D_noise"])
-        noise += held.C * (np.asarray(reading.C_noise) - self.kept["C_noise"])
-        return (held.of(reading) - held.of(held_reading_in(self.start))) / scale, float(np.linalg.norm(noise)) / scale
 
-    def tolerance(self, config: RunConfig) -> float:
-        """That of C / C0 - 1, with its floor."""
-        return relative_tolerance(config.tolerance, config.tolerance_floor, number(self.start.held_C))
-
-    def require_attainable(self, config: RunConfig) -> None:
-        """Refuse a tolerance below the noise of the measurement: steps would be judged by their draws.
-
-        Far from the start the draws have nothing in common any more, and the error of C / C0 - 1 grows to about that of C0
-        (MNIST: 0.23 and 0.24 %). Where it lies between the tolerance and a ONE_STEP-th of it, steps can be judged, but their
-        equivalence test cannot pass; the summary says so.
-
-        Raises:
-            WalkFailed: the tolerance is smaller than the error.
-        """
-        tolerance, error = self.tolerance(config), held_reading_in(self.start).C_se / number(self.start.held_C)
-        if not (self.holds_C and config.settle and error > tolerance):
-            return
-        draws = 4 * math.ceil(config.measure.head_draws * (ONE_STEP * error / tolerance) ** 2 / 4)
-        raise WalkFailed(
-            f"--tolerance {config.tolerance:g}: the draws of z leave C / C0 uncertain by {100 * error:.2g} % at the start, which is more; "
-            f"give --tolerance {2 * ONE_STEP * error:.2g}, or --measure.head-draws {draws} or more, and another --out"
-        )
-
-    def told_by_draws(self, rejected: StepRecord, config: RunConfig) -> str | None:
-        """What to do if C of a rejected step is off by no more than its draws may be: a shorter step has the same draws."""
-        miss, error = rejected.held_drift, rejected.held_drift_se
-        if rejected.reason != "drift" or not self.holds_C or miss is None or not error or abs(miss) > LIKELY * error:
-            return None
-        draws = 4 * math.ceil(config.measure.head_draws * (HEADROOM * error / self.tolerance(config)) ** 2 / 4)
-        return (
-            f"C is off by {100 * miss:+.2g} +- {100 * error:.2g} %, which may be the draws of z; give --tolerance "
-            f"{HEADROOM * error:.2g}, or --measure.head-draws {draws} or more, and another --out"
-        )
-
-    def worst(self, reading: Reading, config: RunConfig) -> tuple[float, float]:
-        """The condition that is furthest off, relative to its scale, and its standard error; where C has a wider tolerance
-        than the others, in parts of that."""
-        misses = [self.held_miss(reading)]
-        if self.holds_C and self.process.held[0] == LOSS:
-            part = config.tolerance / self.tolerance(config)
-            misses = [(part * misses[0][0], part * misses[0][1])]
-        line = self.line_miss(reading)
-        if line is not None:
-            misses.append((line[0] / self.aims.scales[1], line[1] / self.aims.scales[1]))
-        return max(misses, key=lambda miss: abs(miss[0]))
+def limits_of(config: RunConfig, held: Sequence[Held], start: Reading, line: Line) -> tuple[Limit, ...]:
+    """By how much conditions may be off that a start and its line have the values of: `tolerance` of their size there; C of its
+    own with a floor, and the line as it has it."""
+    return tuple(Limit(held=condition, allowed=_allowed(config, condition, start, line)) for condition in held)
 
 
-def remembered(process: Process, tested: Reading, settled: Reading) -> Weights:
-    """What later steps need of the start: noise of its judging draws, and what is held on the draws of settles."""
+def _allowed(config: RunConfig, held: Held, start: Reading, line: Line) -> float:
+    if held == LOSS:
+        return max(config.tolerance * start.C, config.tolerance_floor)
+    return config.tolerance * held.scale(start) if line.k is None else allowed_off_line(config, start, line)
+
+
+def wanted_loss(holding: Holding, sets: Sets) -> WantedLoss:
+    """The loss that a renewed model is brought to, at last with so many sets of draws."""
+    index = holding.process.held.index(LOSS)
+    last = None if sets == Sets() else holding.targets(sets)[index]
+    return WantedLoss(C=holding.targets(Sets())[index], allowed=holding.limits[index].allowed, last=last, draw_sets=sets.head)
+
+
+def most_sets(limits: tuple[Limit, ...], reading: Reading) -> Sets:
+    """The sets that the start is read with, from a reading with one: with room for steps that need more than the start."""
+    return needed(limits, reading, Sets(), part=HEADROOM * PART)
+
+
+def usual_sets(limits: tuple[Limit, ...], start: Reading, most: Sets) -> Sets:
+    """The sets that steps are read with, from the start's reading with the most."""
+    usual = needed(limits, start, most)
+    return Sets(head=min(usual.head, most.head), decoder=min(usual.decoder, most.decoder))
+
+
+def remembered(conditions: Sequence[Held], tested: Reading, settled: Mapping[Sets, Reading]) -> Weights:
+    """What later steps need of the start: noise of its judging draws, and what is held on the draws of settles, by their number."""
     return {
         "C_noise": np.array(tested.C_noise),
         "D_noise": np.array(tested.D_noise),
-        "targets": np.array([held.of(settled) for held in process.held]),
+        "sets": np.array([(sets.head, sets.decoder) for sets in settled]),
+        "targets": np.array([[held.of(reading) for held in conditions] for reading in settled.values()]),
     }

@@ -6,14 +6,16 @@ import dataclasses
 import math
 
 from rayfe.records import Annealing, EquilibrateRequest, Outcome, Point, Replica
-from rayfe.rows import Work, held_readings, number
+from rayfe.rows import Work, held_readings
 from rayfe.surface.stepper import MOVES, Verdict
 from rayfe.trajectory import history
 from rayfe.trajectory.base import Steps
+from rayfe.trajectory.draws import columns_of
 from rayfe.trajectory.envelope import bound
+from rayfe.trajectory.holding import wanted_loss
 from rayfe.trajectory.judged import Judged
 from rayfe.trajectory.renewal import leap, renew
-from rayfe.trajectory.step import Candidate, judging_request, take_step
+from rayfe.trajectory.step import Candidate, judging, take_step
 from rayfe.weights import pack, unpack
 
 RENEWAL_GAIN = 1e-3
@@ -38,24 +40,25 @@ class InPlace(Judged):
         last, config, here = self.accepted[-1], self._config, self._here
         work = Work(self._key(last.step + 1))
         assert self._state is not None
-        C = number(last.C_settle_target)
+        holding = self._holding
+        sets = self._sets(holding)
+        wanted = wanted_loss(holding, sets)
         if config.renewal.leap and not history.renewals(self._rows):
             ahead = dataclasses.replace(here, lam=config.lam_end)
-            found = yield from leap(config, work, here, self._state, C=C)
+            found = yield from leap(config, work, here, self._state, wanted=wanted)
         else:
             ahead = self._half_way(here)
-            found = yield from renew(config, work, here, self._state, C=C, F=last.F_end, share=config.renewal.share)
+            found = yield from renew(config, work, here, self._state, wanted=wanted, F=last.F_end, share=config.renewal.share)
         length = last.next_step_length or config.step_length
         rejected = Verdict(accepted=False, reason="renewal", next_length=length)
         columns = self._kept_columns | {"step_length": 0.0}
         if found is None:
             return self._commit(work, here, Outcome.NOT_EQUILIBRATED, rejected, columns, accepted_state=None, carry={})
         replica = Replica(name="settled", point=found.point, weights=found.weights)
-        tested = work.measured((yield judging_request(work, replica, found.weights, self._judged)))
+        tested, sets = yield from judging(work, replica, self._judged, holding, sets)
         train, held = tested.readings[0], held_readings(tested.readings)["settled"]
-        columns |= {"tested": tested.readings, "response": found.response, "response_age": 0} | self._judged_columns(
-            train, held
-        )
+        columns |= {"tested": tested.readings, "response": found.response, "response_age": 0}
+        columns |= columns_of(sets) | self._judged_columns(train, held)
         carry = pack(tangent=found.tangent, preconditioner=found.preconditioner, start=unpack(self._carry, "start"))
         holds = self._judge(Outcome.OK, held, used=0.0, length=length).accepted
         better = bound(train, ahead) < (1.0 - RENEWAL_GAIN) * bound(last, ahead)
@@ -87,7 +90,10 @@ class InPlace(Judged):
             found = Candidate(outcome=trained.outcome, point=here, columns={})
         else:
             chart = dataclasses.replace(chart, weights=trained.weights[0], preconditioner=trained.preconditioner)
-            aims, splits = self._holding.aims, self._judged
-            found = yield from take_step(config, work, here, chart, aims, refresh=True, moves=MOVES, splits=splits)
+            holding = self._holding
+            sets, splits = self._sets(holding), self._judged
+            found = yield from take_step(
+                config, work, here, chart, holding, sets=sets, refresh=True, moves=MOVES, splits=splits
+            )
         higher = found.train is not None and bound(found.train, found.point) > (1.0 + RENEWAL_GAIN) * bound(last, found.point)
         return self._committed_candidate(work, found, {"step_length": 0.0}, length=0.0, previous=None, in_vain=higher)

@@ -11,8 +11,10 @@ from rayfe.rows import Work, response_in
 from rayfe.surface.process import Process
 from rayfe.surface.stepper import Verdict, judge
 from rayfe.trajectory import history
+from rayfe.trajectory.attainable import BY_DRAWS
 from rayfe.trajectory.base import Trajectory
 from rayfe.trajectory.chart import carried_tangents
+from rayfe.trajectory.draws import Sets, sets_of
 from rayfe.trajectory.envelope import Bounding, excess
 from rayfe.trajectory.holding import Holding
 from rayfe.trajectory.step import Candidate, Chart
@@ -38,7 +40,19 @@ class Judged(Trajectory):
 
     @property
     def _holding(self) -> Holding:
-        return Holding(process=self._process, start=self.accepted[0], kept=unpack(self._carry, "start"))
+        kept = unpack(self._carry, "start")
+        return Holding(config=self._config, process=self._process, start=self.accepted[0], kept=kept)
+
+    def _sets(self, holding: Holding) -> Sets:
+        """Draws of the next attempt: as many as the start's error asks for or the last step took, and twice as many after each
+        rejection that draws may explain."""
+        last = self.accepted[-1]
+        sets = holding.usual if last.step == 0 else sets_of(last)
+        for row in history.attempts(self._rows):
+            miss = holding.miss_in(row)
+            if row.reason in BY_DRAWS and miss is not None and miss.may_hold:
+                sets = sets.doubled(holding.most)
+        return sets
 
     @property
     def _models(self) -> list[Bounding]:
@@ -72,12 +86,12 @@ class Judged(Trajectory):
 
     def _judged_columns(self, train: Reading, held: Reading) -> dict[str, Any]:
         """Columns of how far a model is off what is held, and above the lowest known."""
-        drift, drift_se = self._holding.held_miss(held)
-        line = self._holding.line_miss(held)
+        holding = self._holding
+        first, line = holding.misses(held)[0], holding.line_miss(held)
         return {
-            "drift_se": self._holding.drift_se(held),
-            "held_drift": drift,
-            "held_drift_se": drift_se,
+            "drift_se": holding.drift_se(held),
+            "held_drift": first.value,
+            "held_drift_se": first.error,
             "excess": excess(self._models, train),
             **({"line_miss": line[0], "line_miss_se": line[1]} if line else {}),
         }
@@ -111,16 +125,13 @@ class Judged(Trajectory):
 
     def _judge(self, outcome: Outcome, read: Reading | None, *, used: float, length: float) -> Verdict:
         config = self._config
-        drift, error = self._holding.worst(read, config) if read is not None and config.settle else (None, 0.0)
         return judge(
             outcome=outcome,
-            relative_drift=drift,
-            drift_se=error,
+            misses=self._holding.misses(read) if read is not None and config.settle else (),
             shift_used=used,
             length=length,
             longest=config.step_length,
             growth=config.step_growth,
-            tolerance=config.tolerance,
         )
 
 

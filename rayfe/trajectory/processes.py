@@ -10,7 +10,6 @@ from typing import Any
 from rayfe.config import PROCESSES, RunConfig, UsageError, require
 from rayfe.own import named
 from rayfe.records import Held, Point, Response, Velocity
-from rayfe.rows import number
 from rayfe.surface.process import IsoClassification, IsoFunctional, Process, SingularResponse
 from rayfe.surface.transfer import ConstantRate, Geodesic
 from rayfe.trajectory.prediction import BOUNDARY_LAYER
@@ -45,7 +44,7 @@ def process_of(config: RunConfig, *, k: float | None) -> Process:
     """The process that `config` names; `k` of the geodesic may come from the end points.
 
     Raises:
-        UsageError: a process of the user's own cannot be made.
+        UsageError: a process of the user's own cannot be made, or a geodesic has no k.
     """
     match config.process:
         case "iso-classification":
@@ -56,7 +55,9 @@ def process_of(config: RunConfig, *, k: float | None) -> Process:
         case "constant-rate":
             return ConstantRate(config.lam_dot)
         case "geodesic":
-            return Geodesic(number(k), layer=BOUNDARY_LAYER if config.step_length_first is not None else 0.0)
+            if k is None:
+                raise UsageError("k", "(none)", "the end points did not fix it; give --k")
+            return Geodesic(k, layer=BOUNDARY_LAYER if config.step_length_first is not None else 0.0)
     try:
         return process_class(config.process)()
     except TypeError as error:

@@ -14,7 +14,7 @@ from collections.abc import Generator
 from rayfe.config import RunConfig
 from rayfe.records import Annealing, Answer, Equilibrated, EquilibrateRequest, Outcome, Point, Replica, Request, Weights
 from rayfe.rows import Work, held_readings, number, probe_ends
-from rayfe.trajectory.arrival import LARGEST_FACTOR, Charted, settle_on, train_charted
+from rayfe.trajectory.arrival import LARGEST_FACTOR, Charted, WantedLoss, settle_on, train_charted
 from rayfe.trajectory.step import measure_request
 
 ALONE = 0.75
@@ -39,7 +39,7 @@ def renew(
     here: Point,
     state: Weights,
     *,
-    C: float,
+    wanted: WantedLoss,
     F: float | None,
     share: float,
     before: int = 0,
@@ -61,11 +61,11 @@ def renew(
     rest = Annealing(epochs=epochs, begin=ALONE * epochs, end=epochs)
     weights, left = trained.weights[0], trained.preconditioner
     chart = yield from train_charted(config, work, here, weights, left, annealing=rest)
-    return None if chart is None else (yield from settle_on(config, work, chart, C=C, rounds=rounds))
+    return None if chart is None else (yield from settle_on(config, work, chart, wanted=wanted, rounds=rounds))
 
 
 def leap(
-    config: RunConfig, work: Work, here: Point, state: Weights, *, C: float
+    config: RunConfig, work: Work, here: Point, state: Weights, *, wanted: WantedLoss
 ) -> Generator[Request, Answer | None, Charted | None]:
     """Renew a model at one lam after the other, in equal ratios from `here` to lam_end, and bring it to the wanted C there (on the
     draws of settles); None if that fails.
@@ -87,9 +87,10 @@ def leap(
         state, replica = trained.weights[0], Replica(name="renewed", point=at, weights=None)
         reading = measure_request(work, (replica,), trained.weights, "settle", splits=config.steering)
         found = held_readings(work.measured((yield reading)).readings)["renewed"]
-        gamma *= min(max((found.C / C) ** (1.0 / ELASTICITY), 1.0 / LARGEST_FACTOR), LARGEST_FACTOR)
+        gamma *= min(max((found.C / wanted.C) ** (1.0 / ELASTICITY), 1.0 / LARGEST_FACTOR), LARGEST_FACTOR)
     there = dataclasses.replace(here, lam=config.lam_end, gamma=gamma)
-    return (yield from renew(config, work, there, state, C=C, F=None, share=shares[-1], before=count - 1, rounds=LANDING))
+    landing = renew(config, work, there, state, wanted=wanted, F=None, share=shares[-1], before=count - 1, rounds=LANDING)
+    return (yield from landing)
 
 
 def _trained(

@@ -13,12 +13,15 @@ import numpy as np
 from rayfe.config import RunConfig
 from rayfe.records import Commit, Held, Outcome, Point, Reading, Response, StepRecord
 from rayfe.rows import Work, number, reading_in, response_in, step_record
+from rayfe.surface.equivalence import Miss, all_pass
 from rayfe.surface.process import Conditions, held_jacobian
 from rayfe.surface.stepper import Verdict
 from rayfe.trajectory import history
-from rayfe.trajectory.base import Steps, Trajectory
-from rayfe.trajectory.chart import Aims, carried_tangents
-from rayfe.trajectory.start import start_equilibrium
+from rayfe.trajectory.attainable import BY_DRAWS, require_attainable, told_by_draws
+from rayfe.trajectory.base import Steps, Trajectory, WalkFailed
+from rayfe.trajectory.chart import Goal, carried_tangents
+from rayfe.trajectory.draws import BOUND, Limit, Sets, needed, sets_of
+from rayfe.trajectory.start import read_start, start_equilibrium
 from rayfe.trajectory.step import Candidate, Chart, take_step
 from rayfe.weights import pack, unpack, without
 
@@ -39,11 +42,6 @@ class Wanted(Conditions):
     def held(self) -> tuple[Held, ...]:
         return tuple(Held(**{name: 1.0}) for name, _ in self.values)
 
-    @property
-    def aims(self) -> Aims:
-        targets = tuple(value for _, value in self.values)
-        return Aims(process=self, targets=targets, scales=targets)
-
     def misses(self, reading: Reading) -> np.ndarray:
         """(2,): value / wanted - 1 of each."""
         return np.array([getattr(reading, name) / value - 1.0 for name, value in self.values])
@@ -62,18 +60,61 @@ class Wanted(Conditions):
         return Point(lam=point.lam * math.exp(step[1]), gamma=point.gamma * math.exp(step[0]), t=point.t)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sought(Goal):
+    """The wanted values, each of which may be off by `tolerance` of itself."""
+
+    wanted: Wanted
+    tolerance: float
+
+    @property
+    def conditions(self) -> Wanted:
+        return self.wanted
+
+    @property
+    def limits(self) -> tuple[Limit, ...]:
+        values = zip(self.wanted.held, self.wanted.values, strict=True)
+        return tuple(Limit(held=held, allowed=self.tolerance * value) for held, (_, value) in values)
+
+    def limits_at(self, start: Reading) -> tuple[Limit, ...]:
+        """The same if the values of `start` were wanted: by how many parts of themselves the draws put R, D and C off is much the same
+        everywhere, by how much is not."""
+        return tuple(Limit(held=held, allowed=self.tolerance * held.of(start)) for held in self.wanted.held)
+
+    @property
+    def most(self) -> Sets:
+        """BOUND of those that make a difference: R needs no draws."""
+        reads_C, reads_D = (any(getattr(held, name) for held in self.wanted.held) for name in ("C", "D"))
+        return Sets(head=BOUND.head if reads_C else 1, decoder=BOUND.decoder if reads_D else 1)
+
+    def targets(self, sets: Sets) -> tuple[float, ...]:
+        """The same whatever the draws: a wanted value has no noise."""
+        return tuple(value for _, value in self.wanted.values)
+
+    def misses(self, reading: Reading) -> tuple[Miss, ...]:
+        errors = [getattr(reading, f"{name}_se") / value for name, value in self.wanted.values]
+        values = self.wanted.misses(reading).tolist()
+        return tuple(
+            Miss(value=value, error=error, tolerance=self.tolerance) for value, error in zip(values, errors, strict=True)
+        )
+
+
 class Seek(Trajectory):
     """Newton's method on the surface, from one start, by equilibrated stencils and settles in both multipliers.
 
     Every step has a stencil of its own: with a carried response Newton's direction led away again.
 
-    A step that does not come nearer is rejected, and the next one may move half as far; after a training that diverged it also has half
-    the learning rate.
+    A step that does not come nearer is rejected, and the next one may move half as far, with twice the draws if those may be why; after a
+    training that diverged it also has half the learning rate.
     """
 
     @property
+    def _goal(self) -> Sought:
+        return sought(self._config)
+
+    @property
     def _wanted(self) -> Wanted:
-        return Wanted(self._config.wanted)
+        return self._goal.wanted
 
     @property
     def _paper(self) -> RunConfig:
@@ -88,20 +129,26 @@ class Seek(Trajectory):
 
     def _first_step(self) -> Steps:
         work, point = Work(self._key(0)), Point(lam=self.start.lam, gamma=self.start.gamma)
-        started = yield from start_equilibrium(self._paper, work, point, moved_by=self._wanted.moved_by, splits=self._judged)
-        columns = started.columns | {"process": "seek"} | self._miss_columns(started.held)
+        started = yield from start_equilibrium(self._paper, work, point, moved_by=self._wanted.moved_by)
+        sets = needed(self._goal.limits_at(started.centre), started.centre, Sets())
+        tested = yield from read_start(self._paper, work, point, started, sets=sets, splits=self._judged)
+        columns = started.columns | tested.columns | {"process": "seek"} | self._miss_columns(tested.held)
         verdict = Verdict(accepted=True, reason=None, next_length=self._config.step_length)
         carry = pack(**started.chart.tangents, preconditioner=started.chart.preconditioner)
-        return self._commit(work, point, Outcome.OK, verdict, columns, accepted_state=started.state, carry=carry)
+        return self._commit(work, point, Outcome.OK, verdict, columns, accepted_state=tested.state, carry=carry)
 
     def _next_step(self) -> Steps:
         last, config = self.accepted[-1], self._config
+        if len(self.accepted) == 1:
+            require_attainable(config, self._goal.limits_at(reading_in(last)), reading_in(last), sets_of(last))
         work, here = Work(self._key(last.step + 1)), Point(lam=last.lam, gamma=last.gamma)
         radius = self._rows[-1].next_step_length or config.step_length
         aim = self._wanted.towards(here, response_in(last), self._wanted.misses(reading_in(last)), radius)
         if aim is None:
             return self._stop(work, here, "singular", Outcome.SINGULAR)
         away = max(abs(math.log(aim.lam / self.start.lam)), abs(math.log(aim.gamma / self.start.gamma)))
+        if radius < config.step_length_min and (told := told_by_draws(config, self._rows[-1], self._miss_in(self._rows[-1]))):
+            raise WalkFailed(f"step {work.key.step}: {told}")
         if radius < config.step_length_min or away > math.log(FARTHEST):
             return self._stop(work, aim, "unreachable", Outcome.OK)
         assert self._state is not None
@@ -116,8 +163,8 @@ class Seek(Trajectory):
             preconditioner=left or None,
             rate=history.rate(self._rows),
         )
-        aims, splits = self._wanted.aims, self._judged
-        found = yield from take_step(self._paper, work, aim, chart, aims, refresh=True, moves=0, splits=splits)
+        sets, splits = self._sets(), self._judged
+        found = yield from take_step(self._paper, work, aim, chart, self._goal, sets=sets, refresh=True, moves=0, splits=splits)
         return self._judged_commit(work, found, radius)
 
     def _judged_commit(self, work: Work, found: Candidate, radius: float) -> Commit:
@@ -127,20 +174,35 @@ class Seek(Trajectory):
         if found.train is None or found.chart is None:
             return self._commit(work, found.point, found.outcome, shorter, columns, accepted_state=None, carry=None)
         columns |= self._miss_columns(found.train)
+        there = all_pass(self._goal.misses(found.train))
         nearer = abs(columns["held_drift"]) < abs(number(last.held_drift))
         longer = min(LARGEST_RADIUS, growth * radius)
         verdict = Verdict(accepted=True, reason=None, next_length=longer)
-        if not nearer and reached_by(self._config, columns["held_drift"]) is None:
+        if not (nearer or there):
             verdict = dataclasses.replace(shorter, reason="not_nearer")
         carry = pack(**found.chart.tangents, preconditioner=found.chart.preconditioner)
         return self._commit(work, found.point, found.outcome, verdict, columns, accepted_state=found.state, carry=carry)
 
     def _miss_columns(self, train: Reading) -> dict[str, Any]:
         """The larger miss of the two, relative to what is wanted, and its error from the draws."""
-        misses = self._wanted.misses(train)
-        worst = int(np.abs(misses).argmax())
-        name, value = self._wanted.values[worst]
-        return {"held_drift": float(misses[worst]), "held_drift_se": getattr(train, f"{name}_se") / value}
+        worst = max(self._goal.misses(train), key=lambda miss: abs(miss.value))
+        return {"held_drift": worst.value, "held_drift_se": worst.error}
+
+    def _miss_in(self, row: StepRecord) -> Miss | None:
+        """The larger miss, as a row has it; None where it was not read."""
+        if row.held_drift is None or row.held_drift_se is None:
+            return None
+        return Miss(value=row.held_drift, error=row.held_drift_se, tolerance=self._config.tolerance)
+
+    def _sets(self) -> Sets:
+        """Draws of the next attempt: as many as the last accepted row had, and twice as many after each rejection that they may
+        explain."""
+        sets = sets_of(self.accepted[-1])
+        for row in history.attempts(self._rows):
+            miss = self._miss_in(row)
+            if row.reason in BY_DRAWS and miss is not None and miss.may_hold:
+                sets = sets.doubled(self._goal.most)
+        return sets
 
     def _stop(self, work: Work, point: Point, name: str, outcome: Outcome) -> Commit:
         record = step_record(
@@ -156,9 +218,10 @@ class Seek(Trajectory):
 
 
 def reached(config: RunConfig, row: StepRecord) -> str | None:
-    """ "reached" if both wanted values are there within the tolerance, None before it."""
-    return reached_by(config, number(row.held_drift))
+    """ "reached" if both wanted values surely are there within the tolerance, None before it."""
+    return "reached" if all_pass(sought(config).misses(reading_in(row))) else None
 
 
-def reached_by(config: RunConfig, miss: float) -> str | None:
-    return "reached" if abs(miss) <= config.tolerance else None
+def sought(config: RunConfig) -> Sought:
+    """What a configuration seeks."""
+    return Sought(wanted=Wanted(config.wanted), tolerance=config.tolerance)

@@ -15,6 +15,7 @@ from rayfe.records import (
     DifferentiateRequest,
     Equilibrated,
     EquilibrateRequest,
+    Measured,
     MeasureRequest,
     Outcome,
     Point,
@@ -31,16 +32,16 @@ from rayfe.surface.response import chart_defect, response_of
 from rayfe.surface.stencil import centre_only, neighbours
 from rayfe.surface.stepper import moved_on
 from rayfe.trajectory.chart import (
-    SETTLED,
     Aims,
+    Goal,
     Tangents,
     moved,
     newton_step,
     settle_request,
     tangents_from,
     tangents_of,
-    worst_miss,
 )
+from rayfe.trajectory.draws import Sets, columns_of, is_fine
 
 RISE = 0.02
 """J may rise by this fraction of itself during an equilibration; more means that it did not equilibrate."""
@@ -84,17 +85,20 @@ def take_step(
     work: Work,
     point: Point,
     start: Chart,
-    aims: Aims,
+    goal: Goal,
     *,
+    sets: Sets,
     refresh: bool,
     moves: int,
     splits: tuple[Split, ...],
 ) -> Generator[Request, Answer | None, Candidate]:
-    """Train the model of `start` at `point` and settle `aims` there; with `refresh` a stencil is trained, too.
+    """Train the model of `start` at `point` and settle the `goal` there; with `refresh` a stencil is trained, too.
 
-    Where the aims lie outside the chart, the settled model is moved on, `moves` times at most: a Newton step from the
-    chart's bound, and trained there. The last of these moves has a stencil unless the chart is a fresh one.
+    Where the goal lies outside the chart, the settled model is moved on, `moves` times at most: a Newton step from the
+    chart's bound, and trained there. The last of these moves has a stencil unless the chart is a fresh one. Settles and the last
+    reading have so many `sets` of draws, stencils one: they steer.
     """
+    aims = goal.aims(sets)
     chart = dataclasses.replace(start, response_age=start.response_age + 1)
     for move in range(moves + 1):
         stencil = (refresh and move == 0) or (0 < move == moves and chart.response_age > 0)
@@ -116,18 +120,19 @@ def take_step(
         columns |= {"C_before_settle": settled.before.C, "settle_shift": settled.shift["gamma"]}
         columns |= {"settle_shift_lam": settled.shift.get("lam")}
         chart = dataclasses.replace(chart, weights=settled.weights)
-        if used < 1.0 or move == moves or worst_miss(aims, settled.after) <= SETTLED * config.tolerance:
+        if used < 1.0 or move == moves or aims.are_met(settled.after):
             point = at
             break
         point = moved_on(point, at, newton_step(aims, at, settled.after, chart.response))
         chart = dataclasses.replace(chart, weights=moved(chart.weights, chart.tangents, at, point))
     replica = Replica(name="settled", point=point, weights=chart.weights)
-    tested = work.measured((yield judging_request(work, replica, chart.weights, splits)))
+    tested, sets = yield from judging(work, replica, splits, goal, sets)
     train, held = tested.readings[0], held_readings(tested.readings)["settled"]
     if not all(map(math.isfinite, (train.F, held.C))):
         return Candidate(outcome=Outcome.NONFINITE, point=point, columns=columns)
     columns |= {
         "tested": tested.readings,
+        **columns_of(sets),
         "response": chart.response,
         "response_age": chart.response_age,
         "chart_defect": chart_defect(centre, train) if centre and "lam" not in aims.process.moved_by else None,
@@ -245,9 +250,26 @@ def measure_request(
     return MeasureRequest(key=work.key, replicas=tuple(now), splits=splits, purpose=purpose, slope_in_t=slope_in_t, part=part)
 
 
-def judging_request(work: Work, replica: Replica, weights: Weights | None, splits: tuple[Split, ...]) -> MeasureRequest:
-    """Read a step's model at last, with draws that neither training nor settling saw, and its certificate."""
-    return dataclasses.replace(measure_request(work, (replica,), (weights,), "test", splits=splits), certify=True)
+def judging(
+    work: Work, replica: Replica, splits: tuple[Split, ...], goal: Goal, sets: Sets
+) -> Generator[Request, Answer | None, tuple[Measured, Sets]]:
+    """Read a step's model at last; where the errors of what is held are too large, again with twice the draws, as many as a step may
+    have at most. Returns the last reading and its sets."""
+    tested = work.measured((yield judging_request(work, replica, splits, sets)))
+    while not is_fine(goal.misses(held_readings(tested.readings)[replica.name])) and sets != sets.doubled(goal.most):
+        sets = sets.doubled(goal.most)
+        tested = work.measured((yield judging_request(work, replica, splits, sets)), again=True)
+    return tested, sets
+
+
+def judging_request(work: Work, replica: Replica, splits: tuple[Split, ...], sets: Sets) -> MeasureRequest:
+    """Read a step's model with draws that neither training nor settling saw, and its certificate."""
+    return dataclasses.replace(
+        measure_request(work, (replica,), (replica.weights,), "test", splits=splits),
+        certify=True,
+        draw_sets=sets.head,
+        decoder_sets=sets.decoder,
+    )
 
 
 def by_name(readings: Sequence[Reading]) -> dict[str, Reading]:

@@ -3,31 +3,39 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from typing import Any
 
 from rayfe.records import (
+    Answer,
     Commit,
+    Held,
     Outcome,
     Point,
+    Reading,
+    Request,
     StepKey,
     StepRecord,
     Velocity,
     Weights,
 )
-from rayfe.rows import Work, reading_in, step_record
-from rayfe.surface.process import SingularResponse
+from rayfe.rows import Work, held_reading_in, reading_in, step_record
+from rayfe.surface.chance import at_chance
+from rayfe.surface.process import LOSS, SingularResponse
 from rayfe.surface.response import first_law_residual
 from rayfe.surface.stepper import MOVES, Proposal, Verdict, gamma_vanishes, propose
 from rayfe.trajectory import history
+from rayfe.trajectory.attainable import require_attainable, told_by_draws
 from rayfe.trajectory.base import Steps, WalkFailed
-from rayfe.trajectory.endpoint import Endpoint, find_endpoint
+from rayfe.trajectory.draws import Sets
+from rayfe.trajectory.endpoint import find_line
 from rayfe.trajectory.envelope import Bounding, better_start
-from rayfe.trajectory.holding import remembered
+from rayfe.trajectory.holding import limits_of, most_sets, remembered, usual_sets
 from rayfe.trajectory.in_place import InPlace
+from rayfe.trajectory.line import Line, line_columns, line_in, require_line
 from rayfe.trajectory.prediction import SPAN, predicted_velocity
 from rayfe.trajectory.processes import process_class, process_of
-from rayfe.trajectory.start import start_equilibrium
+from rayfe.trajectory.start import Started, Tested, read_start, settle_targets, start_equilibrium
 from rayfe.trajectory.step import Chart, take_step
 from rayfe.trajectory.ways import current_way
 from rayfe.weights import along, pack, slope, unpack, without
@@ -41,12 +49,16 @@ class Walk(InPlace):
     """
 
     def _end(self, accepted: Sequence[StepRecord]) -> str | None:
+        if len(accepted) == 1:
+            return None
         ended = current_way(self._config, accepted).ended
         return None if history.last_training_is_due(self._rows, self._config) else ended
 
     def attempt(self) -> Steps:
         if not self.accepted:
             return self._first_step()
+        if len(self.accepted) == 1:
+            return self._second_step()
         if self._way.ended:
             return self._last_training()
         return self._renewal() if self._renewal_is_due() else self._next_step()
@@ -56,31 +68,64 @@ class Walk(InPlace):
     def _first_step(self) -> Steps:
         config, work = self._config, Work(self._key(0))
         point = Point(lam=self.start.lam, gamma=self.start.gamma)
-        moved_by = process_class(config.process).moved_by
-        started = yield from start_equilibrium(config, work, point, moved_by=moved_by, splits=self._judged)
-        endpoint = Endpoint(k=config.k if config.process == "geodesic" else None)
-        if config.process == "geodesic" and config.k is None:
-            endpoint = yield from find_endpoint(config, work, point, started.held)
-        process = process_of(config, k=endpoint.k)
-        columns = started.columns | {
-            "process": config.process,
-            "line_miss": 0.0 if endpoint.k is not None else None,
-            "k": endpoint.k,
-            "end_gamma": endpoint.gamma,
-            "end_R": endpoint.R,
-            "end_D": endpoint.D,
-        }
-        start = remembered(process, started.held, started.centre)
+        started = yield from start_equilibrium(config, work, point, moved_by=process_class(config.process).moved_by)
+        tested, line, sets = yield from self._read_first(work, point, started)
+        held = self._held(line)
+        usual = usual_sets(limits_of(config, held, tested.held, line), tested.held, sets)
+        targets = yield from settle_targets(config, work, point, started, usual=usual, most=sets)
+        columns = started.columns | tested.columns | line_columns(line) | {"process": config.process}
+        start = remembered(held, tested.held, targets)
         carry = pack(**started.chart.tangents, preconditioner=started.chart.preconditioner, start=start)
         first = Verdict(accepted=True, reason=None, next_length=config.step_length_first or config.step_length)
-        return self._commit(work, point, Outcome.OK, first, columns, accepted_state=started.state, carry=carry)
+        return self._commit(work, point, Outcome.OK, first, columns, accepted_state=tested.state, carry=carry)
+
+    def _read_first(
+        self, work: Work, point: Point, started: Started
+    ) -> Generator[Request, Answer | None, tuple[Tested, Line, Sets]]:
+        """The start's reading, the line of a geodesic from there, and the most draws that a step may have, with which it was read."""
+        config = self._config
+        line = Line(k=config.k if config.process == "geodesic" else None)
+        sets = self._most_sets(started.centre, line)
+        tested = yield from read_start(config, work, point, started, sets=sets, splits=self._judged)
+        if config.process != "geodesic" or config.k is not None or at_chance(tested.held):
+            return tested, line, sets
+        allowed = limits_of(config, (LOSS,), tested.held, line)[0].allowed
+        line = yield from find_line(config, work, point, started.centre, allowed=allowed)
+        more = self._most_sets(started.centre, line)
+        if more != sets:
+            tested = yield from read_start(config, work, point, started, sets=more, splits=self._judged, again=True)
+        return tested, line, more
+
+    def _most_sets(self, centre: Reading, line: Line) -> Sets:
+        if not self._config.settle:
+            return Sets()  # nothing is judged
+        return most_sets(limits_of(self._config, self._held(line), centre, line), centre)
+
+    def _held(self, line: Line) -> tuple[Held, ...]:
+        """What is held along a line; of a geodesic without a slope only C."""
+        config = self._config
+        return (LOSS,) if config.process == "geodesic" and line.k is None else process_of(config, k=line.k).held
+
+    def _second_step(self) -> Steps:
+        """The first step along the process; before it, whether there is anything to hold, and whether it can be held.
+
+        Raises:
+            WalkFailed: a geodesic has no slope, or the tolerance is below what the draws can tell.
+        """
+        start, config = self.accepted[0], self._config
+        line = line_in(start)
+        if LOSS in self._held(line) and at_chance(held_reading_in(start)):
+            return self._stop(self._key(1), self._here, "at_chance", Outcome.OK)
+        if config.process == "geodesic":
+            require_line(start)
+        if config.settle:
+            require_attainable(config, self._holding.limits, held_reading_in(start), self._holding.most)
+        return (yield from self._next_step())
 
     # --- every other step ---------------------------------------------------------------------------------------------
 
     def _next_step(self) -> Steps:
         last, config = self.accepted[-1], self._config
-        if len(self.accepted) == 1:
-            self._holding.require_attainable(config)
         key = self._key(last.step + 1)
         here, length = self._here, self._length
         try:
@@ -93,7 +138,7 @@ class Walk(InPlace):
         if history.rejections(self._rows) and length < config.step_length_min and length < self._process.left(here):
             if stop := self._process.singular_near(here):
                 return self._stop(key, here, stop, Outcome.SINGULAR)
-            told = self._holding.told_by_draws(self._rows[-1], config)
+            told = told_by_draws(config, self._rows[-1], self._holding.miss_in(self._rows[-1]))
             why = self._rows[-1].reason if told is None else told
             raise WalkFailed(f"step {key.step}: rejected down to a step of {length:.2g} ({why})")
         return (yield from self._walk(key, proposal, velocity))
@@ -110,8 +155,11 @@ class Walk(InPlace):
         work, other = Work(key), self._better_start(proposal.point)
         before = self._chart_ahead(proposal.length, other)
         refresh = history.rejections(self._rows) > 0 or other is not None or before.response_age + 1 >= config.refresh
-        aims, splits = self._holding.aims, self._judged
-        found = yield from take_step(config, work, proposal.point, before, aims, refresh=refresh, moves=MOVES, splits=splits)
+        holding = self._holding
+        sets, splits = self._sets(holding), self._judged
+        found = yield from take_step(
+            config, work, proposal.point, before, holding, sets=sets, refresh=refresh, moves=MOVES, splits=splits
+        )
         columns: dict[str, Any] = {
             "velocity": velocity,
             "restarted_from": None if other is None else other.row.step,

@@ -16,7 +16,7 @@ from rayfe.store import Store
 from rayfe.surface.reference import HyperbolicSurface, LogSurface, MovingPowerSurface, PowerSurface
 
 A = PowerSurface(kappa=10.0, a=1 / 3, b=1 / 3)
-B = HyperbolicSurface(c=0.3)
+B = HyperbolicSurface(c=0.3, R0=5.0)
 C = LogSurface(a=2.0, b=3.0, p=1.0, q=0.5, r=2.0)
 SURFACE = MovingPowerSurface(kappa=10.0, a=0.3, b=1 / 3, kappa_t=3.0, a_t=0.1)
 """Moves with t: what transfers go along."""

@@ -8,7 +8,7 @@ from rayfe.backend.analytic import AnalyticBackend
 from rayfe.config import RunConfig
 from rayfe.records import EquilibrateRequest, Point, StepKey
 from rayfe.rows import Work
-from rayfe.trajectory.arrival import arrive
+from rayfe.trajectory.arrival import WantedLoss, arrive
 
 HERE = Point(lam=1.0, gamma=6.0)
 
@@ -18,7 +18,8 @@ def arrival(gamma, *, rounds=8):
     backend, trained = AnalyticBackend(A), []
     weights = {"multipliers": np.array([HERE.lam, HERE.gamma])}
     work = Work(StepKey(trajectory="arrival", seed=0, step=1, attempt=0))
-    steps = arrive(RunConfig(), work, HERE, weights, None, C=A.C(HERE.lam, gamma), rounds=rounds)
+    C = A.C(HERE.lam, gamma)
+    steps = arrive(RunConfig(), work, HERE, weights, None, wanted=WantedLoss(C=C, allowed=0.005 * C), rounds=rounds)
     answer = None
     while True:
         try:

@@ -17,27 +17,36 @@ from rayfe.trajectory.base import WalkFailed
 from rayfe.trajectory.walk import Walk
 
 
-@pytest.mark.parametrize(("noise", "attainable"), [(2.5e-3, True), (6e-3, False)])
+@pytest.mark.parametrize(("noise", "attainable"), [(4e-3, True), (6e-3, False)])
 def test_a_tolerance_below_the_noise_fails_at_the_start_and_says_what_would_do(tmp_path, noise, attainable):
-    """Noise of 0.25 % is below a tolerance of 0.5 %, noise of 0.6 % is not; with the tolerance that is named it goes on."""
+    """Of noise of 0.4 % 64 sets leave 0.05 %, eight of which fit into 0.5 %; with the tolerance or the draws that are named it goes on."""
     backend = AnalyticBackend(A, noise=noise)
     if attainable:
         assert len(walk(tmp_path, backend, steps=1)[0]) >= 2
         return
-    with pytest.raises(WalkFailed, match=r"--tolerance 0.005: .* --measure.head-draws \d+") as failed:
+    with pytest.raises(WalkFailed, match=r"--tolerance 0.005: even 64 times --measure.head-draws leave C uncertain") as failed:
         walk(tmp_path / "failed", backend, steps=1)
     (start,) = Store(str(tmp_path / "failed")).rows("lam0.25-gamma4-seed0")
-    assert start.accepted
-    wanted = float(str(failed.value).split("give --tolerance ")[1].split(",")[0])
+    assert (start.accepted, start.draw_sets) == (True, 64)
+    words = str(failed.value).replace(",", "").split()
+    wanted, draws = (float(_last(words, option)) for option in ("--tolerance", "--measure.head-draws"))
+    assert wanted == pytest.approx(8.0 * start.C_se / start.C, rel=0.1) and wanted > 0.005
     assert len(walk(tmp_path / "again", backend, steps=1, tolerance=wanted)[0]) >= 2
+    finer = dataclasses.replace(backend, noise=noise * (MeasureConfig().head_draws / draws) ** 0.5)
+    assert len(walk(tmp_path / "finer", finer, steps=1)[0]) >= 2
     walk(tmp_path / "unsettled", backend, steps=1, settle=False)
+
+
+def _last(words, option):
+    """The word after the last one that is an option."""
+    return words[len(words) - words[::-1].index(option)]
 
 
 @pytest.mark.parametrize(
     ("reason", "miss", "told"),
     [
-        ("drift", -0.019, r"off by -1.9 \+- 0.7 %, .* give --tolerance 0.035, or --measure.head-draws 200 or more"),
-        ("drift", -0.1, r"\(drift\)"),
+        ("drift", -0.019, r"off by -1.9 \+- 0.7 %, .* give --tolerance 0.047, or --measure.head-draws 356 or more"),
+        ("drift", -0.049, r"\(drift\)"),
         ("settle_range", -0.019, r"\(settle_range\)"),
     ],
 )
@@ -56,8 +65,8 @@ def test_a_walk_that_fails_by_its_draws_says_how_many_would_do(tmp_path, reason,
 
 
 def test_a_tiny_loss_is_held_to_the_floor(tmp_path):
-    """kappa = 1e-3: C0 is 1e-4 nats and 0.5 % of it 5e-7, far below the noise of 3 %; a floor of 1e-5 nats is 10 %."""
-    backend = AnalyticBackend(PowerSurface(kappa=1e-3, a=1 / 3, b=1 / 3), noise=0.03)
+    """b = 6e-5: C0 is 1e-4 nats and 0.5 % of it 5e-7, far below the noise of 3 %; a floor of 1e-5 nats is 10 %."""
+    backend = AnalyticBackend(PowerSurface(kappa=10.0, a=1 / 3, b=6e-5), noise=0.03)
     with pytest.raises(WalkFailed, match="--tolerance"):
         walk(tmp_path / "none", backend, steps=3, tolerance_floor=0.0)
     rows, _ = walk(tmp_path / "floor", backend, steps=3)

@@ -83,7 +83,7 @@ def test_a_surface_without_response_ends_gamma_blind(tmp_path):
         def C(self, lam, gamma):
             return 1.0
 
-    rows, end = walk(tmp_path, AnalyticBackend(Flat(kappa=1.0, a=0.3, b=0.3)))
+    rows, end = walk(tmp_path, AnalyticBackend(Flat(kappa=20.0, a=0.3, b=0.3)))
     assert end == "gamma_blind"
     assert rows[-1].outcome == Outcome.SINGULAR
     assert len(rows) == 2

@@ -1,0 +1,90 @@
+"""The line of a geodesic in the plane of D and R: where it leads, how long it is, and how far off it a model may be (30)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from rayfe.config import RunConfig
+from rayfe.records import Reading, StepRecord
+from rayfe.rows import number
+from rayfe.trajectory.base import WalkFailed
+
+APART = 5.0
+"""The ends of a line are so many times as far apart as training on moves one of them, or k is mostly chance: each of them may be
+off by as much, across the line as well as along it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Line:
+    """Slope of the line, and the point of the target on it, as far as they were found; nothing but k where k was given."""
+
+    k: float | None = None
+    gamma: float | None = None
+    R: float | None = None
+    D: float | None = None
+    moved: float | None = None
+    """How far one more equilibration moved the end in the plane of R and lam D, nats."""
+
+
+NO_LINE = Line()
+"""Of processes that have none."""
+
+
+def line_in(start: StepRecord) -> Line:
+    """The line that the row of a start has."""
+    return Line(k=start.k, gamma=start.end_gamma, R=start.end_R, D=start.end_D, moved=start.end_moved)
+
+
+def line_columns(line: Line) -> dict[str, float | None]:
+    """The same as columns of that row."""
+    ends = {"end_gamma": line.gamma, "end_R": line.R, "end_D": line.D, "end_moved": line.moved}
+    return ends | {"k": line.k, "line_miss": None if line.k is None else 0.0}
+
+
+def line_length(lam: float, dR: float, dD: float) -> float:
+    """Distance of two points in the plane of R and lam D, nats."""
+    return math.hypot(dR, lam * dD)
+
+
+def line_between(start: Reading, end: Reading, *, gamma: float, moved: float) -> Line:
+    """The line from `start` to `end`, where gamma is that of the target; without a slope if its end moved too much."""
+    dR, dD = end.R - start.R, end.D - start.D
+    fixed = dR != 0.0 and line_length(start.point.lam, dR, dD) > APART * moved
+    return Line(k=dD / dR if fixed else None, gamma=gamma, R=end.R, D=end.D, moved=moved)
+
+
+def allowed_off_line(config: RunConfig, start: Reading, line: Line) -> float:
+    """By how much D - D0 - k (R - R0) may differ from 0, squared pixel units.
+
+    Where the line's end is known, it is the distance from the line that counts, `line_tolerance` of its length: both in the plane of R
+    and lam D at the start's lam, whose axes are nats. D and R themselves are no measure: lines are short beside them (MNIST 0-4 to
+    5-9: 0.6 nats of 18 and 0.5 units of 12). Where k is given, the length is not known, and D may differ from what the line has by
+    `tolerance` of D0, as C may of C0.
+    """
+    if line.R is None or line.D is None:
+        return config.tolerance * start.D
+    lam = start.point.lam
+    length = line_length(lam, line.R - start.R, line.D - start.D)
+    return config.line_tolerance * length * math.hypot(1.0, lam * number(line.k)) / lam
+
+
+def require_line(start: StepRecord) -> None:
+    """Refuse to go along a line whose slope the start did not find.
+
+    Raises:
+        WalkFailed: there is none.
+    """
+    if start.k is not None:
+        return
+    fix = "give --k, or --process constant-rate, and another --out"
+    if start.end_R is None or start.end_D is None:
+        raise WalkFailed(
+            f"no model of the target alone with C = {number(start.C_target):.4g} at lam = {start.lam:g} was found by training and "
+            f"moving gamma; {fix}"
+        )
+    length = line_length(start.lam, start.end_R - number(start.R), start.end_D - number(start.D))
+    raise WalkFailed(
+        f"the line from R {start.R:.4g}, D {start.D:.4g} to R {start.end_R:.4g}, D {start.end_D:.4g} is {length:.2g} nats long, and "
+        f"training on moves its end by {number(start.end_moved):.2g}: it must be {APART:g} times as long to fix k; {fix}"
+    )
