@@ -18,7 +18,7 @@ class DataConfig:
     """Which examples."""
 
     name: str = "mnist"
-    """mnist, fashion-mnist, cifar10, digits or npz:PATH; classes after a colon: mnist:0-4, cifar10:airplane,ship."""
+    """mnist, fashion-mnist, cifar10, digits, gaussian (real numbers, with a known surface) or npz:PATH; classes after a colon: mnist:0-4, cifar10:airplane,ship."""
     root: str | None = None
     """Folder that holds the files of fashion-mnist or cifar10; without it they are downloaded."""
     train_size: int | None = None
@@ -80,7 +80,7 @@ class ModelConfig:
     """Encoder, decoder and classifier."""
 
     name: str = "mlp"
-    """mlp, resnet, or package.module:Class of a model that meets the protocol in rayfe/model/protocol.py."""
+    """mlp, resnet, linear (no hidden units: its surface is known), or package.module:Class of a model that meets the protocol in rayfe/model/protocol.py."""
     hidden: int = 256
     """Units of the hidden layer of encoder and decoder (mlp)."""
     width: int = 64

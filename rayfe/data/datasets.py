@@ -1,23 +1,26 @@
-"""Data sets by name: mnist (shipped), fashion-mnist, cifar10, digits and a user's own npz:PATH."""
+"""Data sets by name: mnist (shipped), fashion-mnist, cifar10, digits, gaussian and a user's own npz:PATH."""
 
 from __future__ import annotations
 
 import difflib
 import http.client
 import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 import numpy as np
 
 from rayfe.config import DataConfig, UsageError, require
 from rayfe.data.examples import Dataset, Examples, rank_in_class, with_classes, with_train_size
+from rayfe.data.gaussian import gaussian
 from rayfe.data.idx import TRAIN, VALIDATION, read_idx_split
 from rayfe.data.npz import load_npz
 
 __all__ = ["Dataset", "Examples", "load"]
 
-NAMES = ("mnist", "fashion-mnist", "cifar10", "digits", "npz")
+NAMES = ("mnist", "fashion-mnist", "cifar10", "digits", "gaussian", "npz")
 FROM_FOLDER = ("fashion-mnist", "cifar10")
 
 MNIST = Path(__file__).parent / "mnist"
@@ -69,7 +72,7 @@ def load(config: DataConfig) -> Dataset:
         require(bool(path), "data.name", config.name, "give a file, e.g. npz:faces.npz")
         dataset = load_npz(path, name=config.name)
     else:
-        dataset = {"mnist": _mnist, "fashion-mnist": _fashion_mnist, "cifar10": _cifar10, "digits": _digits}[kind](config)
+        dataset = LOADERS[kind](config)
     if chosen is not None:
         dataset = with_classes(dataset, chosen)
     return reduced(dataset, config)
@@ -193,3 +196,9 @@ def _reason(error: BaseException) -> str:
     lines = str(error).split("\n")
     last = next((line.strip() for line in reversed(lines) if line.strip()), "")
     return f" ({last[:100]})" if last else ""
+
+
+LOADERS: Mapping[str, Callable[[DataConfig], Dataset]] = MappingProxyType(
+    {"mnist": _mnist, "fashion-mnist": _fashion_mnist, "cifar10": _cifar10, "digits": _digits, "gaussian": gaussian}
+)
+"""What loads each data set that is not a file of the user's."""

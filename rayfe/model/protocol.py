@@ -15,18 +15,21 @@ from torch import Tensor, nn
 from rayfe.config import ModelConfig, UsageError, require
 from rayfe.data.examples import Dataset
 from rayfe.model.check import check_shapes, check_trainable
+from rayfe.model.linear import Linear
 from rayfe.model.mlp import MLP
 from rayfe.model.resnet import ResNet
 from rayfe.own import named
 
-BUILT_IN: Mapping[str, type[nn.Module]] = MappingProxyType({"mlp": MLP, "resnet": ResNet})
+BUILT_IN: Mapping[str, type[nn.Module]] = MappingProxyType({"mlp": MLP, "linear": Linear, "resnet": ResNet})
 """Models by the name that needs no module."""
+FLAT = ("mlp", "linear")
+"""Those that see an example as a row of numbers."""
 
 
 class Representation(Protocol):
     """A torch.nn.Module with an amortised Gaussian encoder e(z|x), a Gaussian decoder d(x|z) and a classifier c(y|z).
 
-    Pixels are floats in [0, 1]; any normalisation is inside the model. Batch-norm may be used anywhere; its
+    Pixels are floats in [0, 1] (data of rayfe's own may be real numbers); any normalisation is inside the model. Batch-norm may be used anywhere; its
     population statistics are recomputed before a model is measured. Layers may be stochastic in training (dropout);
     torch's global generator is then seeded for each update, alike for all replicas. Parameters must not be shared
     between modules. The constructor is called as `Class(input_shape=..., classes=..., config=ModelConfig)`.
@@ -69,8 +72,8 @@ def model_class(config: ModelConfig) -> type[nn.Module]:
 
 
 def input_shape(config: ModelConfig, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Shape of one example as the model sees it: flat for an MLP, as in the data set for every other model."""
-    return (math.prod(shape),) if config.name == "mlp" else shape
+    """Shape of one example as the model sees it: flat for an MLP or a linear model, as in the data set for every other one."""
+    return (math.prod(shape),) if config.name in FLAT else shape
 
 
 def build(

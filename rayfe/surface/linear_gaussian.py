@@ -1,0 +1,225 @@
+"""The exact surface of linear models: F(lam, gamma) of a sample, minimised over the whole family.
+
+The family: z = W x + b + noise of constant diagonal variance, a linear decoder, a linear classifier. Means are free, and
+each dimension of z has a scale of its own, so x is centred and whitened and the noise is standard normal. F does not change
+when z is turned, and R is smallest where its dimensions have no correlation. With M the encoder of whitened x and S its
+covariance before whitening, in eigenvectors,
+
+    R = 1/2 log det(1 + M M'),   D = tr(S P),  P = (1 + M' M)^-1,   C = loss of U = L M_1..K-1, L, c.
+
+The decoder is a regression and gone; the classifier looks at the first K - 1 dimensions of z only.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import brentq, minimize
+
+from rayfe.surface.softmax_integrals import Classes, Contrasts, Loss, Nodes, gaussian_loss, sample_loss
+
+CORRECTIONS = 10
+"""Most corrections of Gaussian classes by the sample."""
+STILL = 1e-10
+"""Change of F, in nats, by a correction after which there is none."""
+NODES = 14
+"""Gauss-Hermite nodes in each contrast."""
+SMALL = 0.1
+"""Signal of a dimension of z that has none at first: at none at all it would be a saddle."""
+GAMMAS = 1e3
+"""Factor by which gamma of a wanted C may differ from the guess."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Encoder:
+    """A member of the family: `M` (latent, d) of whitened x, the classifier's `L` (K - 1, K - 1) and `c` (K - 1,)."""
+
+    M: np.ndarray
+    L: np.ndarray
+    c: np.ndarray
+
+    @property
+    def contrasts(self) -> Contrasts:
+        """What the classifier sees."""
+        return Contrasts(U=self.L @ self.M[: len(self.c)], L=self.L, c=self.c)
+
+    @property
+    def flat(self) -> np.ndarray:
+        """All its numbers in one row."""
+        return np.concatenate([self.M.ravel(), self.L.ravel(), self.c])
+
+    def like(self, flat: np.ndarray) -> Encoder:
+        """The member with these numbers."""
+        M, L, c = np.split(flat, np.cumsum([self.M.size, self.L.size]))
+        return Encoder(M=M.reshape(self.M.shape), L=L.reshape(self.L.shape), c=c)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Equilibrium:
+    """A minimum of F: R, C and F in nats, D in squared units of x summed over features."""
+
+    R: float
+    D: float
+    C: float
+    F: float
+    rates: np.ndarray
+    """Nats of each dimension of z, turned so that they have no correlation; the largest first, (latent,)."""
+    slope: float
+    """Largest entry of the gradient of F that is left, nats per unit of M, L or c."""
+    model: Encoder
+
+
+class LinearGaussian:
+    """F of the examples x (N, d) with labels y (N,) in 0..K-1, for z of `latent` dimensions, at least K - 1.
+
+    Nothing is random: equal arguments give equal numbers.
+    """
+
+    def __init__(self, x: np.ndarray, y: np.ndarray, *, latent: int, nodes: int = NODES) -> None:
+        x = np.asarray(x, np.float64)
+        centred = x - x.mean(0)
+        spectrum, axes = np.linalg.eigh(np.einsum("ni,nj->ij", centred, centred) / len(x))
+        self.spectrum: np.ndarray = spectrum[::-1]
+        """Eigenvalues of the total covariance, falling, (d,)."""
+        self.latent = latent
+        self._x = np.ascontiguousarray(centred @ (axes[:, ::-1] / np.sqrt(self.spectrum)))
+        self.classes = classes_of(self._x, y)
+        """The classes of whitened x."""
+        self._nodes = Nodes.grid(nodes, self.classes.count - 1)
+
+    def at(self, lam: float, gamma: float, *, start: Encoder | None = None) -> Equilibrium:
+        """The minimum for this sample, both multipliers positive.
+
+        Gaussian classes with the sample's moments cost a thousandth of it and are nearly right. Their minimum is corrected
+        by what the sample's loss and gradient differ from theirs, to first order, until F is still.
+        """
+        model, last = self._minimum(start or self.start(lam), lam, gamma, _nothing), math.inf
+        for _ in range(CORRECTIONS):
+            found = self._equilibrium(model, lam, gamma, self.sample_loss(model))
+            if abs(last - found.F) < STILL:
+                break
+            last = found.F
+            model = self._minimum(model, lam, gamma, self._correction(model))
+        return found
+
+    def of_classes(self, lam: float, gamma: float, *, start: Encoder | None = None) -> Equilibrium:
+        """The minimum for a population of Gaussian classes with this sample's moments."""
+        model = self._minimum(start or self.start(lam), lam, gamma, _nothing)
+        return self._equilibrium(model, lam, gamma, self.class_loss(model))
+
+    def at_loss(self, lam: float, C: float, *, near: float) -> tuple[float, Equilibrium]:
+        """gamma, looked for `near` a guess, and the minimum there, at which this sample's loss is `C` (31).
+
+        Raises:
+            ValueError: there is no such gamma within a factor of GAMMAS.
+        """
+        found: dict[float, Equilibrium] = {}
+        start: Encoder | None = None
+
+        def miss(log_gamma: float) -> float:
+            nonlocal start
+            found[log_gamma] = self.at(lam, math.exp(log_gamma), start=start)
+            start = found[log_gamma].model
+            return found[log_gamma].C - C
+
+        low = high = math.log(near)
+        step = 0.1
+        while miss(low) < 0.0 and low > math.log(near / GAMMAS):
+            low, step = low - step, 2.0 * step
+        step = 0.1
+        while miss(high) > 0.0 and high < math.log(near * GAMMAS):
+            high, step = high + step, 2.0 * step
+        root = brentq(miss, low, high, xtol=1e-7, rtol=1e-10)
+        return math.exp(root), found[root] if root in found else self.at(lam, math.exp(root), start=start)
+
+    def start(self, lam: float) -> Encoder:
+        """The closed form without labels, besides which the first K - 1 dimensions look at the means of the classes."""
+        contrasts = self.classes.count - 1
+        _, _, axes = np.linalg.svd(self.classes.mean - self.classes.probability @ self.classes.mean)
+        signal = np.sqrt(np.maximum(2.0 * lam * self.spectrum - 1.0, SMALL**2))
+        rows = [*axes[:contrasts], *(np.diag(signal)[: self.latent - contrasts])]
+        return Encoder(M=np.array(rows), L=np.eye(contrasts), c=np.zeros(contrasts))
+
+    # --- F and its gradient -------------------------------------------------------------------------------------------
+
+    def sample_loss(self, model: Encoder) -> Loss:
+        """C over the examples."""
+        return sample_loss(self._x, self.classes, model.contrasts, self._nodes)
+
+    def class_loss(self, model: Encoder) -> Loss:
+        """C over Gaussian classes."""
+        return gaussian_loss(self.classes, model.contrasts, self._nodes)
+
+    def rate_and_distortion(self, model: Encoder) -> tuple[float, float, np.ndarray, np.ndarray]:
+        """R, D and their gradients in M."""
+        M = model.M
+        inner = np.eye(self.latent) + M @ M.T
+        R = 0.5 * float(np.linalg.slogdet(inner)[1])
+        left = np.linalg.inv(np.eye(len(self.spectrum)) + M.T @ M)
+        D = float(self.spectrum @ np.diag(left))
+        return R, D, np.linalg.solve(inner, M), -2.0 * M @ (left * self.spectrum) @ left
+
+    def free_energy(self, model: Encoder, lam: float, gamma: float, loss: Loss) -> tuple[float, np.ndarray]:
+        """R + lam D + gamma C and its gradient, as `Encoder.flat`."""
+        R, D, R_bar, D_bar = self.rate_and_distortion(model)
+        contrasts, M = len(model.c), R_bar + lam * D_bar
+        M[:contrasts] += gamma * model.L.T @ loss.gradient.U
+        L = gamma * (loss.gradient.L + loss.gradient.U @ model.M[:contrasts].T)
+        return R + lam * D + gamma * loss.value, Encoder(M=M, L=L, c=gamma * loss.gradient.c).flat
+
+    def _minimum(self, start: Encoder, lam: float, gamma: float, correction: Callable[[Contrasts], Loss]) -> Encoder:
+        """The minimum for Gaussian classes with a corrected loss."""
+
+        def F(flat: np.ndarray) -> tuple[float, np.ndarray]:
+            model = start.like(flat)
+            loss = _sum(self.class_loss(model), correction(model.contrasts))
+            return self.free_energy(model, lam, gamma, loss)
+
+        options = {"maxiter": 20_000, "maxfun": 40_000, "maxcor": 30, "ftol": 0.0, "gtol": 1e-9 * max(1.0, gamma)}
+        return start.like(minimize(F, start.flat, jac=True, method="L-BFGS-B", options=options).x)
+
+    def _correction(self, model: Encoder) -> Callable[[Contrasts], Loss]:
+        """The sample's loss minus that of Gaussian classes to first order, in what does not change when z is turned."""
+        sample, classes = self.sample_loss(model), self.class_loss(model)
+        at = model.contrasts
+        U, c = sample.gradient.U - classes.gradient.U, sample.gradient.c - classes.gradient.c
+        Q = 0.5 * np.linalg.solve(at.L.T, (sample.gradient.L - classes.gradient.L).T).T
+        Q = 0.5 * (Q + Q.T)
+        covariance = at.L @ at.L.T
+        base = sample.value - classes.value
+
+        def correction(now: Contrasts) -> Loss:
+            moved = now.L @ now.L.T - covariance
+            value = base + float(np.sum(U * (now.U - at.U)) + c @ (now.c - at.c) + np.sum(Q * moved))
+            return Loss(value=value, gradient=Contrasts(U=U, L=2.0 * Q @ now.L, c=c))
+
+        return correction
+
+    def _equilibrium(self, model: Encoder, lam: float, gamma: float, loss: Loss) -> Equilibrium:
+        R, D, _, _ = self.rate_and_distortion(model)
+        F, gradient = self.free_energy(model, lam, gamma, loss)
+        signal = np.linalg.svd(model.M, compute_uv=False)
+        rates = 0.5 * np.log1p(signal**2)
+        return Equilibrium(R=R, D=D, C=loss.value, F=F, rates=rates, slope=float(np.abs(gradient).max()), model=model)
+
+
+def classes_of(x: np.ndarray, y: np.ndarray) -> Classes:
+    """Shares, means and covariances of the classes of a sample."""
+    parts = [x[y == label] for label in range(int(y.max()) + 1)]
+    mean = np.array([part.mean(0) for part in parts])
+    covariance = [np.einsum("ni,nj->ij", part - m, part - m) / len(part) for part, m in zip(parts, mean, strict=True)]
+    return Classes(probability=np.array([len(part) / len(x) for part in parts]), mean=mean, covariance=np.array(covariance))
+
+
+def _nothing(at: Contrasts) -> Loss:
+    return Loss(value=0.0, gradient=Contrasts(U=np.zeros_like(at.U), L=np.zeros_like(at.L), c=np.zeros_like(at.c)))
+
+
+def _sum(one: Loss, other: Loss) -> Loss:
+    gradient = Contrasts(
+        U=one.gradient.U + other.gradient.U, L=one.gradient.L + other.gradient.L, c=one.gradient.c + other.gradient.c
+    )
+    return Loss(value=one.value + other.value, gradient=gradient)
