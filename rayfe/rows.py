@@ -20,6 +20,7 @@ from rayfe.records import (
     Split,
     StepKey,
     StepRecord,
+    TakenUp,
     Velocity,
 )
 
@@ -30,13 +31,15 @@ READ = {
     Split.TARGET: [("target_", name) for name in ("C", "accuracy")],
 }
 """Columns by the split of a reading: prefix and name."""
-CERTIFICATE = ("J_K", "J_K_se", "J_K_ess", "grad_norm")
+CERTIFICATE = ("J_K", "J_K_se", "J_K_ess", "grad_norm", "uptake")
 """Columns of a certificate."""
 RESPONSE = (
     *("D_lam", "D_gamma", "C_lam", "C_gamma", "C_lam_se", "C_gamma_se"),
     *("hess_max_eig", "maxwell_gap", "F_t", "D_t", "C_t"),
 )
 """Columns of a response."""
+ACTIVE = 0.01
+"""Nats above which a dimension of z carries something."""
 
 
 def step_record(
@@ -52,6 +55,8 @@ def step_record(
     """A row from the readings of its model; `columns` are those that are stored as they come. `seconds` is the driver's."""
     for reading in tested:
         columns |= {prefix + name: getattr(reading, name) for prefix, name in READ[reading.split]}
+        if reading.R_dims is not None:
+            columns |= {"R_dims": reading.R_dims, "active_dims": active(reading.R_dims)}
         if reading.certificate is not None:
             columns |= {name: getattr(reading.certificate, name) for name in CERTIFICATE}
         if reading.split is Split.TRAIN:
@@ -100,6 +105,11 @@ def reading_records(key: StepKey, readings: Iterable[Reading], *, first: bool) -
         )
         for reading in readings
     )
+
+
+def active(rates: Sequence[float]) -> int:
+    """Dimensions of z with more than ACTIVE nats."""
+    return sum(rate > ACTIVE for rate in rates)
 
 
 def response_in(row: StepRecord) -> Response:
@@ -188,6 +198,11 @@ class Work:
 
     def settled(self, answer: Answer | None) -> Settled:
         assert isinstance(answer, Settled)
+        self._add(answer.examples, ())
+        return answer
+
+    def taken_up(self, answer: Answer | None) -> TakenUp:
+        assert isinstance(answer, TakenUp)
         self._add(answer.examples, ())
         return answer
 

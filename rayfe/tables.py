@@ -10,7 +10,8 @@ import dataclasses
 import functools
 import types
 import typing
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -18,7 +19,15 @@ import pyarrow.parquet as pq
 
 Record = TypeVar("Record")
 
-ARROW_TYPES = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
+ARROW_TYPES: Mapping[object, pa.DataType] = MappingProxyType(
+    {
+        str: pa.string(),
+        int: pa.int64(),
+        float: pa.float64(),
+        bool: pa.bool_(),
+        tuple[float, ...]: pa.list_(pa.float64()),
+    }
+)
 
 
 def schema_of(record_class: type) -> pa.Schema:
@@ -35,10 +44,10 @@ def _schema(record_class: Any) -> pa.Schema:
 
 def _column(name: str, hint: object, metadata: typing.Mapping[str, str]) -> pa.Field:
     options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    (scalar,) = (option for option in options if option is not types.NoneType)
+    (kind,) = (option for option in options if option is not types.NoneType)
     # exactly one metadata key: the order of several is not ours to choose, and the bytes would follow it
     return pa.field(
-        name, ARROW_TYPES[scalar], nullable=types.NoneType in options, metadata={"description": metadata["description"]}
+        name, ARROW_TYPES[kind], nullable=types.NoneType in options, metadata={"description": metadata["description"]}
     )
 
 
@@ -81,4 +90,9 @@ def _decoded(data: bytes, record_class: Any) -> tuple[Any, ...]:
         rows = table.select(schema.names).cast(schema).to_pylist()
     except (pa.ArrowException, OSError, ValueError) as error:  # OSError: thrift's word for damage, nothing here does IO
         raise ValueError(f"not a table of {record_class.__name__} ({error})") from error
-    return tuple(record_class(**row) for row in rows)
+    return tuple(record_class(**{name: _value(value) for name, value in row.items()}) for row in rows)
+
+
+def _value(value: object) -> object:
+    """A value as records have it: lists do not change."""
+    return tuple(value) if isinstance(value, list) else value

@@ -18,6 +18,8 @@ from rayfe.records import (
     Request,
     Settled,
     SettleRequest,
+    TakenUp,
+    TakeUpRequest,
 )
 
 
@@ -43,6 +45,10 @@ class Backend(abc.ABC):
     def differentiate(self, request: DifferentiateRequest) -> Differentiated:
         """Hess F, tangents and the distance from equilibrium at one model (Lemma 5)."""
 
+    def take_up(self, request: TakeUpRequest) -> TakenUp:
+        """Let dimensions of z take up what the reconstruction misses; models without such dimensions stay as they are."""
+        return TakenUp(weights=request.weights, dims=(), examples=0.0)
+
     def answer(self, request: Request) -> Answer:
         """The method that fits the request."""
         match request:
@@ -54,6 +60,8 @@ class Backend(abc.ABC):
                 return self.measure(request)
             case DifferentiateRequest():
                 return self.differentiate(request)
+            case TakeUpRequest():
+                return self.take_up(request)
 
 
 class Relay(Backend):
@@ -72,6 +80,9 @@ class Relay(Backend):
         return self.answer(request)
 
     def differentiate(self, request: DifferentiateRequest) -> Differentiated:
+        return self.answer(request)
+
+    def take_up(self, request: TakeUpRequest) -> TakenUp:
         return self.answer(request)
 
 

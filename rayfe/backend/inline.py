@@ -19,6 +19,7 @@ from rayfe.data.examples import Dataset
 from rayfe.data.labels import label_entropy
 from rayfe.data.paths import PathData, examples_of
 from rayfe.equilibrate.certify import certify
+from rayfe.equilibrate.dimensions import missed, rates_by_dimension, uptake
 from rayfe.equilibrate.implicit import GRADIENTS, PRODUCT_COST, Curvature, derivatives, draw_parts
 from rayfe.equilibrate.measure import FORWARD, Effort, head_share, read, read_draws, slope_in_t
 from rayfe.equilibrate.replicas import Replicas, load_weights, weights_of
@@ -26,6 +27,7 @@ from rayfe.equilibrate.replicas import make_replicas as make_here
 from rayfe.equilibrate.schedule import constant_rate, first_rate, walk_rate
 from rayfe.equilibrate.settle import find_shift, settled_weights
 from rayfe.equilibrate.statistics import BatchNorm, recompute_statistics
+from rayfe.equilibrate.take_up import take_up
 from rayfe.equilibrate.train import Keeper, Probe, train
 from rayfe.model.objective import draw_noise, training_cost
 from rayfe.model.protocol import Representation, build, input_shape
@@ -46,10 +48,14 @@ from rayfe.records import (
     SettleRequest,
     Split,
     StepKey,
+    TakenUp,
+    TakeUpRequest,
     Weights,
 )
 from rayfe.weights import along, slope
 
+SOME_DIRECTIONS = 4
+"""Directions that are followed to find the one that is missed most."""
 FIRST_READINGS = 50
 """Probe readings during a training that is annealed as a whole, such as a first equilibrium (Fig. 4a)."""
 
@@ -287,7 +293,30 @@ class InlineBackend(Backend):
             )
             entropy = label_entropy(path, t, classes=self._classes)
             reading, cost = dataclasses.replace(reading, certificate=found, label_entropy=entropy), cost + more
+            reading, more = self._by_dimension(model, path, reading, rng("missed"))
+            cost += more
         return reading, cost
+
+    def _by_dimension(
+        self, model: Representation, path: DevicePath, reading: Reading, rng: torch.Generator
+    ) -> tuple[Reading, float]:
+        """The reading with the rate of each dimension of z and what one of them could take up, and the cost."""
+        config, point = self._config.measure, reading.point
+        rates, cost = rates_by_dimension(model, path, point.t, chunk=config.chunk)
+        part = path.thinned(config.probe_size)
+        found, more = missed(model, part, point.t, count=SOME_DIRECTIONS, chunk=config.chunk, rng=rng)
+        assert reading.certificate is not None
+        certificate = dataclasses.replace(reading.certificate, uptake=uptake(rates, found, point.lam))
+        return dataclasses.replace(reading, R_dims=rates, certificate=certificate), cost + more
+
+    def take_up(self, request: TakeUpRequest) -> TakenUp:
+        key, point, config = request.key, request.point, self._config.measure
+        model, path = self._model(request.weights, seed=0), self._paths[Split.TRAIN]
+        cost = self._recompute(model, self._statistics, key.seed, "take up", point.t)
+        rng = generator(self._device, key.seed, key.trajectory, key.step, key.attempt, "take up")
+        size = config.probe_size
+        changed, dims, more = take_up(model.eval(), path.thinned(size), point, size=size, chunk=config.chunk, rng=rng)
+        return TakenUp(weights=weights_of(changed) if dims else request.weights, dims=dims, examples=cost + more)
 
     def _recompute(
         self, model: Representation, path: DevicePath, seed: int, purpose: str, t: float, *, decode: bool = True

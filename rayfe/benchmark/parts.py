@@ -25,7 +25,7 @@ from rayfe.records import (
 from rayfe.store import Store
 
 PARTS: Mapping[type, str] = MappingProxyType(
-    {EquilibrateRequest: "train", MeasureRequest: "measure", SettleRequest: "settle", DifferentiateRequest: "measure"}
+    {EquilibrateRequest: "train", MeasureRequest: "measure", SettleRequest: "settle", DifferentiateRequest: "measure", TakeUpRequest: "train"}
 )
 """What answering a kind of request counts as."""
 

@@ -27,6 +27,8 @@ from rayfe.records.requests import (
     Request,
     Settled,
     SettleRequest,
+    TakenUp,
+    TakeUpRequest,
 )
 from rayfe.records.stored import Commit, ReadingRecord, StepRecord, column
 
@@ -59,6 +61,8 @@ __all__ = [
     "Split",
     "StepKey",
     "StepRecord",
+    "TakenUp",
+    "TakeUpRequest",
     "Velocity",
     "Weights",
     "column",

@@ -112,6 +112,8 @@ class Certificate:
     """Mean effective sample size of its draws as a share of K."""
     grad_norm: float | None = None
     """Norm of the gradient of J over the parameters (`certify.gradient_norm`)."""
+    uptake: float | None = None
+    """By how much J would fall if z's dimension with the fewest nats took up what the reconstruction misses most, nats."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -144,6 +146,8 @@ class Reading:
     """Training examples whose batch-norm statistics the model had; None: no such layer."""
     slope_size: int | None = None
     """Examples over which F_t was read."""
+    R_dims: tuple[float, ...] | None = None
+    """R by dimension of z, nats; None: not asked for."""
     certificate: Certificate | None = None
     """What was read on a fixed part of the training split besides; None: not asked for."""
     label_entropy: float | None = None

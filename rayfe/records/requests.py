@@ -138,5 +138,22 @@ class Differentiated:
     examples: float
 
 
-Request = EquilibrateRequest | SettleRequest | MeasureRequest | DifferentiateRequest
-Answer = Equilibrated | Settled | Measured | Differentiated
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TakeUpRequest:
+    """Let dimensions of z that carry few nats take up what the reconstruction at `point` misses."""
+
+    key: StepKey
+    point: Point
+    weights: Weights
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TakenUp:
+    weights: Weights
+    """Those of the request where no dimension was taken up."""
+    dims: tuple[int, ...]
+    examples: float
+
+
+Request = EquilibrateRequest | SettleRequest | MeasureRequest | DifferentiateRequest | TakeUpRequest
+Answer = Equilibrated | Settled | Measured | Differentiated | TakenUp

@@ -32,6 +32,10 @@ class StepRecord:
     C: float | None = column("classification loss on the training split, nats (4)", default=None)
     F: float | None = column("R + lam D + gamma C of this row (8)", default=None)
     accuracy: float | None = column("training accuracy of the mean prediction over draws of z", default=None)
+    R_dims: tuple[float, ...] | None = column(
+        "rate of each dimension of z on the training split, nats; its sum is R", default=None
+    )
+    active_dims: int | None = column("dimensions of z with more than 0.01 nats", default=None)
     val_R: float | None = column("rate on the validation split, nats", default=None)
     val_D: float | None = column("distortion on the validation split", default=None)
     val_C: float | None = column("classification loss on the validation split, nats", default=None)
@@ -125,6 +129,11 @@ class StepRecord:
         "norm of the gradient of J over all parameters at this row's model and multipliers: root of the mean product of the "
         "gradients from pairs of 8 random parts of the training split, fixed by the seed, of the size of measure.gradient_share, "
         "each with its own draws and batch-norm statistics. The square is unbiased but for its cut at 0: nothing beyond noise",
+        default=None,
+    )
+    uptake: float | None = column(
+        "by how much J would fall if the dimension of z with the fewest nats took up, linearly, what the reconstruction misses most, "
+        "nats: exact of one more direction of a Gaussian decoder. 0: no direction pays for its rate",
         default=None,
     )
     F_start: float | None = column("J on the probe before training, training-mode batch-norm", default=None)
