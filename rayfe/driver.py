@@ -10,12 +10,15 @@ from typing import TypeVar
 
 from rayfe.backend.base import Backend
 from rayfe.config import RunConfig, Start
+from rayfe.data.truths import truth_of
 from rayfe.known import known_models
 from rayfe.records import ON, Answer, CertificateRecord, Commit, Request, StepRecord
 from rayfe.store import Store
 from rayfe.trajectory.base import Trajectory, WalkFailed
 from rayfe.trajectory.baseline import Baseline
 from rayfe.trajectory.certification import CertificateEffort, certificate
+from rayfe.trajectory.free_walk import FreeWalk
+from rayfe.trajectory.processes import process_class
 from rayfe.trajectory.seek import Seek
 from rayfe.trajectory.walk import Walk
 from rayfe.weights import unpack
@@ -31,8 +34,7 @@ def open_trajectory(config: RunConfig, start: Start, store: Store) -> Trajectory
     """The trajectory as far as its rows go, ready for its next step; damage in the store is repaired first."""
     rows = store.recover(start.name)
     accepted = [row for row in rows if row.accepted]
-    kind = Baseline if config.method is not None else Seek if config.seek else Walk
-    return kind(
+    return _kind(config)(
         config,
         start,
         rows,
@@ -40,7 +42,16 @@ def open_trajectory(config: RunConfig, start: Start, store: Store) -> Trajectory
         carry=store.carry(accepted[-1]) if accepted else {},
         stored=store.state,
         known=known_models(config),
+        truth=truth_of(config),
     )
+
+
+def _kind(config: RunConfig) -> type[Trajectory]:
+    if config.method is not None:
+        return Baseline
+    if config.seek:
+        return Seek
+    return Walk if process_class(config.process).moved_by else FreeWalk
 
 
 def advance(trajectory: Trajectory, backend: Backend, store: Store) -> StepRecord:

@@ -31,7 +31,7 @@ def one_line(error: UsageError) -> str:
 
 
 JOBS = {
-    "isoc": "walks on fixed data: --process iso-classification, iso-functional or your own, no --path.target and no --method",
+    "isoc": "walks on fixed data: --process iso-classification, iso-functional, fixed-gamma or your own, no --path.target and no --method",
     "transfer": "from --data.name to --path.target: --process geodesic or constant-rate, and no --method",
     "baseline": "from --data.name to --path.target by --method finetune, scratch or joint",
 }

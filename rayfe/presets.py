@@ -60,6 +60,29 @@ def digits_smoke() -> RunConfig:
     )
 
 
+def gaussian_exact() -> RunConfig:
+    """Gaussian classes and a linear model, whose surface is known: from 1.3 nats to all 16 dimensions of z (docs/exact.md)."""
+    return RunConfig(
+        lam=(0.6,),
+        gamma=(3.0,),
+        lam_end=25.0,
+        threads=1,
+        data=DataConfig(name="gaussian"),
+        model=ModelConfig(name="linear", latent=16, classifier_hidden=0),
+        measure=MeasureConfig(head_draws=256),
+        equilibration=EquilibrationConfig(
+            first_epochs=100,
+            first_schedule="linear",
+            first_learning_rate=1e-2,
+            epochs=40,
+            schedule="average",
+            learning_rate=3e-3,
+            optimizer="soap",
+            batch=1000,
+        ),
+    )
+
+
 def fig2() -> RunConfig:
     """Fig. 2: five starts on MNIST, with the paper's model and epochs (sec. 5.1)."""
     return RunConfig(
@@ -220,6 +243,7 @@ PRESETS: Mapping[str, Mapping[str, Callable[[], RunConfig]]] = MappingProxyType(
                 "mnist-quick": mnist_quick,
                 "mnist-walk": mnist_walk,
                 "digits-smoke": digits_smoke,
+                "gaussian-exact": gaussian_exact,
                 "fig2": fig2,
                 "fig3": fig3,
                 "fig3-quick": fig3_quick,

@@ -56,6 +56,8 @@ from rayfe.weights import along, slope
 
 SOME_DIRECTIONS = 4
 """Directions that are followed to find the one that is missed most."""
+FITTED = 2000
+"""Examples to which dimensions of z are fitted that take up something."""
 FIRST_READINGS = 50
 """Probe readings during a training that is annealed as a whole, such as a first equilibrium (Fig. 4a)."""
 
@@ -306,7 +308,7 @@ class InlineBackend(Backend):
         part = path.thinned(config.probe_size)
         found, more = missed(model, part, point.t, count=SOME_DIRECTIONS, chunk=config.chunk, rng=rng)
         assert reading.certificate is not None
-        certificate = dataclasses.replace(reading.certificate, uptake=uptake(rates, found, point.lam))
+        certificate = dataclasses.replace(reading.certificate, uptake=uptake(min(rates), found, point.lam))
         return dataclasses.replace(reading, R_dims=rates, certificate=certificate), cost + more
 
     def take_up(self, request: TakeUpRequest) -> TakenUp:
@@ -314,8 +316,8 @@ class InlineBackend(Backend):
         model, path = self._model(request.weights, seed=0), self._paths[Split.TRAIN]
         cost = self._recompute(model, self._statistics, key.seed, "take up", point.t)
         rng = generator(self._device, key.seed, key.trajectory, key.step, key.attempt, "take up")
-        size = config.probe_size
-        changed, dims, more = take_up(model.eval(), path.thinned(size), point, size=size, chunk=config.chunk, rng=rng)
+        part = path.thinned(config.probe_size)
+        changed, dims, more = take_up(model.eval(), part, point, size=FITTED, chunk=config.chunk, rng=rng)
         return TakenUp(weights=weights_of(changed) if dims else request.weights, dims=dims, examples=cost + more)
 
     def _recompute(

@@ -21,11 +21,18 @@ from rayfe.records import (
     Request,
     SettleRequest,
     StepRecord,
+    TakeUpRequest,
 )
 from rayfe.store import Store
 
 PARTS: Mapping[type, str] = MappingProxyType(
-    {EquilibrateRequest: "train", MeasureRequest: "measure", SettleRequest: "settle", DifferentiateRequest: "measure", TakeUpRequest: "train"}
+    {
+        EquilibrateRequest: "train",
+        MeasureRequest: "measure",
+        SettleRequest: "settle",
+        DifferentiateRequest: "measure",
+        TakeUpRequest: "train",
+    }
 )
 """What answering a kind of request counts as."""
 

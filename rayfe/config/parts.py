@@ -10,7 +10,9 @@ from rayfe.config.checks import at_least, fraction, positive, require
 
 TRANSFERS = ("geodesic", "constant-rate")
 """Processes that move the data."""
-PROCESSES = ("iso-classification", "iso-functional", *TRANSFERS)
+UNHELD = ("fixed-gamma",)
+"""Processes that hold nothing."""
+PROCESSES = ("iso-classification", "iso-functional", *UNHELD, *TRANSFERS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +20,8 @@ class DataConfig:
     """Which examples."""
 
     name: str = "mnist"
-    """mnist, fashion-mnist, cifar10, digits, gaussian (real numbers, with a known surface) or npz:PATH; classes after a colon: mnist:0-4, cifar10:airplane,ship."""
+    """mnist, fashion-mnist, cifar10, digits, gaussian (real numbers, whose surface is known) or npz:PATH; classes after a colon:
+    mnist:0-4, cifar10:airplane,ship."""
     root: str | None = None
     """Folder that holds the files of fashion-mnist or cifar10; without it they are downloaded."""
     train_size: int | None = None
@@ -80,7 +83,8 @@ class ModelConfig:
     """Encoder, decoder and classifier."""
 
     name: str = "mlp"
-    """mlp, resnet, linear (no hidden units: its surface is known), or package.module:Class of a model that meets the protocol in rayfe/model/protocol.py."""
+    """mlp, resnet, linear (for --data.name gaussian), or package.module:Class of a model that meets the protocol in
+    rayfe/model/protocol.py."""
     hidden: int = 256
     """Units of the hidden layer of encoder and decoder (mlp)."""
     width: int = 64

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from rayfe.config.checks import at_least, fraction, positive, require
-from rayfe.config.parts import PROCESSES
+from rayfe.config.parts import PROCESSES, UNHELD
 
 if TYPE_CHECKING:
     from rayfe.config.run import RunConfig
@@ -26,7 +26,7 @@ def check(config: RunConfig) -> None:
         positive("lam", value)
         _check_lam(config, value)
     for value in config.gamma:
-        positive("gamma", value)
+        _check_gamma(config, value)
     for value in config.seed:
         require(0 <= value < 2**63, "seed", value, "must be at least 0 and below 2^63")
     _check_process(config)
@@ -93,6 +93,13 @@ def _check_lam(config: RunConfig, lam: float) -> None:
         require(lam != config.lam_end, "lam", lam, "is --lam-end already, give another of the two")
 
 
+def _check_gamma(config: RunConfig, gamma: float) -> None:
+    if config.process not in UNHELD:
+        fix = "must be a positive number" + ("; --process fixed-gamma goes without labels" if gamma == 0 else "")
+        require(math.isfinite(gamma) and gamma > 0, "gamma", f"{gamma:g}", fix)
+    require(math.isfinite(gamma) and gamma >= 0, "gamma", gamma, "must be 0 or a positive number")
+
+
 def _check_seek(config: RunConfig) -> None:
     if config.seek is None:
         return
@@ -126,6 +133,17 @@ def _check_process(config: RunConfig) -> None:
     )
 
 
+def _check_unheld(config: RunConfig) -> None:
+    """A process that holds nothing has no stencil, no settle, no second order, and starts from its last model."""
+    if config.process not in UNHELD:
+        return
+    for name, usual in (("method", None), ("derivatives", "stencil"), ("stencil", "iso"), ("order", 1), ("restart", None)):
+        value = getattr(config, name)
+        require(
+            value == usual, name, value, f"is for processes that hold something, {config.process} holds nothing; leave it away"
+        )
+
+
 def _check_hold(config: RunConfig) -> None:
     for possible, fix in (
         (config.process in ("iso-classification", "constant-rate"), "needs a process that holds C alone, iso-classification"),
@@ -140,6 +158,7 @@ def _check_steps(config: RunConfig) -> None:
     implicit = config.derivatives == "implicit"
     fixed = not config.moves_data and config.method is None
     require(not implicit or fixed, "derivatives", config.derivatives, "does not give derivatives in t, give stencil")
+    _check_unheld(config)
     for name in ("step_length", "step_length_min"):
         positive(name, getattr(config, name), " (a length in log lam, or in t)")
     first = config.step_length_first

@@ -62,8 +62,9 @@ class RunConfig:
     """Tracking URI of an MLflow server, which gets a run a trajectory (backend ray; needs pip install mlflow)."""
     process: str = "iso-classification"
     """What is kept constant: iso-classification keeps C while lam goes to lam_end (31), iso-functional a R + b D + c C
-    (Remark 8); transfers keep C while the data change, geodesic with D - D0 = k (R - R0) (30), constant-rate with the given
-    lam_dot (38); package.module:Class is a process of your own (rayfe/surface/process.py)."""
+    (Remark 8), fixed-gamma nothing while lam goes to lam_end, and its gamma may be 0; transfers keep C while the data
+    change, geodesic with D - D0 = k (R - R0) (30), constant-rate with the given lam_dot (38); package.module:Class is a
+    process of your own (rayfe/surface/process.py)."""
     functional: tuple[float, float, float] = (0.0, 0.0, 1.0)
     """a, b, c of iso-functional: 0 0 1 is C itself, 1 0 0 the rate, 1 0 2 is C + R/2 (Remark 8)."""
     direction: Literal["forward", "backward"] = "forward"

@@ -66,7 +66,9 @@ def missed(
     one, other = _residuals(model, path, t, chunk=chunk, rng=rng)
     center = 0.5 * (one + other).mean(0)
     first, second, third, fourth = (
-        part - center for half in torch.randperm(len(one), generator=rng, device=rng.device).chunk(2) for part in (one[half], other[half])
+        part - center
+        for half in torch.randperm(len(one), generator=rng, device=rng.device).chunk(2)
+        for part in (one[half], other[half])
     )
     count = min(count, center.numel())
     basis = torch.linalg.qr(torch.randn(center.numel(), count, generator=rng, device=rng.device, dtype=center.dtype)).Q
@@ -78,9 +80,7 @@ def missed(
     return found, 0.5 * 3.0 * FORWARD * len(one)
 
 
-def _residuals(
-    model: Representation, path: DevicePath, t: float, *, chunk: int, rng: torch.Generator
-) -> tuple[Tensor, Tensor]:
+def _residuals(model: Representation, path: DevicePath, t: float, *, chunk: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
     """x - x_hat by two draws of z, flat, (examples, features) each; an example of twice the weight has sqrt(2) of it."""
     parts: list[list[Tensor]] = [[], []]
     count = sum(map(len, path.present(t)))
@@ -104,7 +104,7 @@ def worth(rate: np.ndarray | float) -> np.ndarray:
     return 0.5 * np.expm1(2.0 * np.asarray(rate)) - rate
 
 
-def uptake(rates: np.ndarray, missed: Missed, lam: float) -> float:
-    """By how much J would fall if the dimension with the fewest nats took up the direction that is missed most, nats."""
-    gain = worth(rate_of(missed.variance[:1].cpu().numpy(), lam))[0] - worth(float(np.min(rates)))
+def uptake(fewest: float, missed: Missed, lam: float) -> float:
+    """By how much J would fall if the dimension with the `fewest` nats took up the direction that is missed most, nats."""
+    gain = worth(rate_of(missed.variance[:1].cpu().numpy(), lam))[0] - worth(fewest)
     return max(0.0, float(gain))

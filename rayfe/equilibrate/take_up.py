@@ -24,7 +24,7 @@ from rayfe.records import Point
 
 GAIN = 1e-3
 """Nats by which a dimension must lower J to be taken up."""
-ITERATIONS = 100
+ITERATIONS = 50
 """Iterations of each of the two fits."""
 HEAD_DRAWS = 8
 Entries = dict[str, Tensor]
@@ -77,9 +77,7 @@ def take_up(
         return model, (), cost
     n = min(size, len(path))
     examples = next(path.batches(point.t, n, updates=1, rng=rng))
-    noise = draw_noise(
-        rng, n=n, latent=model.latent, decoder_draws=2, head_draws=HEAD_DRAWS, dtype=examples.x.dtype
-    )
+    noise = draw_noise(rng, n=n, latent=model.latent, decoder_draws=2, head_draws=HEAD_DRAWS, dtype=examples.x.dtype)
     changed = copy.deepcopy(model)
     if not _fitted(changed, plan, examples, noise):
         return model, (), cost
@@ -114,7 +112,8 @@ def _fitted(model: Any, plan: Plan, examples: DeviceExamples, noise: Noise) -> b
 
     _minimise(model, encoder_loss, dict(_joined(encoder, dims)))
     with torch.no_grad():
-        sampled = sample(*model.encode(examples.x), noise.decoder[0])
+        mean, log_variance = model.encode(examples.x)
+        sampled = mean + (0.5 * log_variance).exp() * noise.decoder[0]
     _minimise(model, decoder_loss, dict(_joined(decoder, dims)))
     return True
 

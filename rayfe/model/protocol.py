@@ -29,10 +29,10 @@ FLAT = ("mlp", "linear")
 class Representation(Protocol):
     """A torch.nn.Module with an amortised Gaussian encoder e(z|x), a Gaussian decoder d(x|z) and a classifier c(y|z).
 
-    Pixels are floats in [0, 1] (data of rayfe's own may be real numbers); any normalisation is inside the model. Batch-norm may be used anywhere; its
-    population statistics are recomputed before a model is measured. Layers may be stochastic in training (dropout);
-    torch's global generator is then seeded for each update, alike for all replicas. Parameters must not be shared
-    between modules. The constructor is called as `Class(input_shape=..., classes=..., config=ModelConfig)`.
+    Pixels are floats in [0, 1], features of data of rayfe's own any real numbers; any normalisation is inside the model.
+    Batch-norm may be used anywhere; its population statistics are recomputed before a model is measured. Layers may be
+    stochastic in training (dropout); torch's global generator is then seeded for each update, alike for all replicas.
+    Parameters must not be shared between modules. The constructor is called as `Class(input_shape=..., classes=..., config=ModelConfig)`.
     """
 
     latent: int

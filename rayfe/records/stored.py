@@ -136,6 +136,18 @@ class StepRecord:
         "nats: exact of one more direction of a Gaussian decoder. 0: no direction pays for its rate",
         default=None,
     )
+    taken_up: int | None = column(
+        "dimensions of z that took something up before this step was trained; null: the row before saw no need", default=None
+    )
+    exact_F: float | None = column(
+        "minimum of F at this row's multipliers over all models of the family, where the data set knows it, nats", default=None
+    )
+    exact_R: float | None = column("R there, nats", default=None)
+    exact_D: float | None = column("D there, squared units summed over features", default=None)
+    exact_C: float | None = column("C there, nats; null at gamma = 0, where nothing determines it", default=None)
+    exact_held_gamma: float | None = column("gamma at which the exact surface has C_target at this row's lam", default=None)
+    exact_held_R: float | None = column("R of the exact surface at this lam and C_target, nats", default=None)
+    exact_held_D: float | None = column("D of the exact surface at this lam and C_target, squared units", default=None)
     F_start: float | None = column("J on the probe before training, training-mode batch-norm", default=None)
     F_end: float | None = column("J on the probe after training, training-mode batch-norm", default=None)
     J_K: float | None = column(

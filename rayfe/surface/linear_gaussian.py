@@ -23,12 +23,14 @@ from rayfe.surface.softmax_integrals import Classes, Contrasts, Loss, Nodes, gau
 
 CORRECTIONS = 10
 """Most corrections of Gaussian classes by the sample."""
-STILL = 1e-10
-"""Change of F, in nats, by a correction after which there is none."""
-NODES = 14
+STILL = 1e-7
+"""Change of F, in nats, by a correction after which there is none: the next one would change it by a hundredth of that."""
+NODES = 12
 """Gauss-Hermite nodes in each contrast."""
 SMALL = 0.1
 """Signal of a dimension of z that has none at first: at none at all it would be a saddle."""
+SAME = 1e-7
+"""Part of C within which a point of the surface has the wanted one."""
 GAMMAS = 1e3
 """Factor by which gamma of a wanted C may differ from the guess."""
 
@@ -98,11 +100,11 @@ class LinearGaussian:
         """
         model, last = self._minimum(start or self.start(lam), lam, gamma, _nothing), math.inf
         for _ in range(CORRECTIONS):
-            found = self._equilibrium(model, lam, gamma, self.sample_loss(model))
+            loss = self.sample_loss(model)
+            found = self._equilibrium(model, lam, gamma, loss)
             if abs(last - found.F) < STILL:
                 break
-            last = found.F
-            model = self._minimum(model, lam, gamma, self._correction(model))
+            model, last = self._minimum(model, lam, gamma, self._correction(model, loss)), found.F
         return found
 
     def of_classes(self, lam: float, gamma: float, *, start: Encoder | None = None) -> Equilibrium:
@@ -110,30 +112,42 @@ class LinearGaussian:
         model = self._minimum(start or self.start(lam), lam, gamma, _nothing)
         return self._equilibrium(model, lam, gamma, self.class_loss(model))
 
-    def at_loss(self, lam: float, C: float, *, near: float) -> tuple[float, Equilibrium]:
-        """gamma, looked for `near` a guess, and the minimum there, at which this sample's loss is `C` (31).
+    def at_loss(self, lam: float, C: float, *, near: float, start: Encoder | None = None) -> tuple[float, Equilibrium]:
+        """gamma, looked for around `near`, at which this sample's loss is `C`, and the minimum there (31); from `start`, as `at`.
 
         Raises:
             ValueError: there is no such gamma within a factor of GAMMAS.
         """
-        found: dict[float, Equilibrium] = {}
-        start: Encoder | None = None
+        gamma, model, last = near, start or self._minimum(self.start(lam), lam, near, _nothing), math.inf
+        for _ in range(CORRECTIONS):
+            loss = self.sample_loss(model)
+            found = self._equilibrium(model, lam, gamma, loss)
+            if abs(found.C - C) < SAME * C and abs(last - found.F) < STILL:
+                break
+            last, correction = found.F, self._correction(model, loss)
+            gamma, model = self._corrected_at_loss(lam, C, near, model, correction)
+        return gamma, found
+
+    def _corrected_at_loss(
+        self, lam: float, C: float, near: float, start: Encoder, correction: Callable[[Contrasts], Loss]
+    ) -> tuple[float, Encoder]:
+        """gamma and the model at which Gaussian classes with a corrected loss have `C`."""
+
+        def model_at(log_gamma: float) -> Encoder:
+            return self._minimum(start, lam, math.exp(log_gamma), correction)
 
         def miss(log_gamma: float) -> float:
-            nonlocal start
-            found[log_gamma] = self.at(lam, math.exp(log_gamma), start=start)
-            start = found[log_gamma].model
-            return found[log_gamma].C - C
+            model = model_at(log_gamma)
+            return self.class_loss(model).value + correction(model.contrasts).value - C
 
         low = high = math.log(near)
-        step = 0.1
-        while miss(low) < 0.0 and low > math.log(near / GAMMAS):
-            low, step = low - step, 2.0 * step
-        step = 0.1
-        while miss(high) > 0.0 and high < math.log(near * GAMMAS):
-            high, step = high + step, 2.0 * step
-        root = brentq(miss, low, high, xtol=1e-7, rtol=1e-10)
-        return math.exp(root), found[root] if root in found else self.at(lam, math.exp(root), start=start)
+        width = 0.1
+        while miss(low) < 0.0 or miss(high) > 0.0:
+            if width > math.log(GAMMAS):
+                raise ValueError(f"C = {C:g} is not on the surface at lam = {lam:g}")
+            low, high, width = math.log(near) - width, math.log(near) + width, 2.0 * width
+        root = brentq(miss, low, high, xtol=1e-8)
+        return math.exp(root), model_at(root)
 
     def start(self, lam: float) -> Encoder:
         """The closed form without labels, besides which the first K - 1 dimensions look at the means of the classes."""
@@ -181,9 +195,9 @@ class LinearGaussian:
         options = {"maxiter": 20_000, "maxfun": 40_000, "maxcor": 30, "ftol": 0.0, "gtol": 1e-9 * max(1.0, gamma)}
         return start.like(minimize(F, start.flat, jac=True, method="L-BFGS-B", options=options).x)
 
-    def _correction(self, model: Encoder) -> Callable[[Contrasts], Loss]:
-        """The sample's loss minus that of Gaussian classes to first order, in what does not change when z is turned."""
-        sample, classes = self.sample_loss(model), self.class_loss(model)
+    def _correction(self, model: Encoder, sample: Loss) -> Callable[[Contrasts], Loss]:
+        """The loss of a `sample` minus that of Gaussian classes to first order, in what does not change when z is turned."""
+        classes = self.class_loss(model)
         at = model.contrasts
         U, c = sample.gradient.U - classes.gradient.U, sample.gradient.c - classes.gradient.c
         Q = 0.5 * np.linalg.solve(at.L.T, (sample.gradient.L - classes.gradient.L).T).T

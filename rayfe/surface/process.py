@@ -94,9 +94,33 @@ class IsoClassification(Process):
         return abs(math.log(self.lam_end / point.lam))
 
     def moved(self, point: Point, velocity: Velocity, length: float) -> Point:
-        arrives = length == self.left(point)
-        lam = self.lam_end if arrives else point.lam * math.exp(math.copysign(length, self.lam_end - point.lam))
-        return Point(lam=lam, gamma=point.gamma + velocity.gamma * length, t=point.t)
+        return _moved_in_lam(self, point, velocity, length)
+
+
+@dataclass(frozen=True, slots=True)
+class FixedGamma(Process):
+    """lam goes, up or down, to `lam_end` and gamma stays: nothing is held, so no response is needed. Progress is the way in log lam.
+
+    The one process whose gamma may be 0: R + lam D without labels.
+    """
+
+    lam_end: float
+    moved_by: ClassVar[tuple[str, ...]] = ()
+    end: ClassVar[str] = "lam_end"
+
+    @property
+    def held(self) -> tuple[Held, ...]:
+        return ()
+
+    def velocity(self, point: Point, response: Response | None = None) -> Velocity:
+        """lam_dot = lam, or -lam on the way down."""
+        return Velocity(lam=math.copysign(point.lam, self.lam_end - point.lam), gamma=0.0)
+
+    def left(self, point: Point) -> float:
+        return abs(math.log(self.lam_end / point.lam))
+
+    def moved(self, point: Point, velocity: Velocity, length: float) -> Point:
+        return _moved_in_lam(self, point, velocity, length)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -157,6 +181,13 @@ class IsoFunctional(Process):
             for value, rate in ((point.lam, velocity.lam), (point.gamma, velocity.gamma))
         )
         return Point(lam=lam, gamma=gamma, t=point.t)
+
+
+def _moved_in_lam(process: IsoClassification | FixedGamma, point: Point, velocity: Velocity, length: float) -> Point:
+    """A step of this length in log lam, exactly to `lam_end` where that is all that is left."""
+    arrives = length == process.left(point)
+    lam = process.lam_end if arrives else point.lam * math.exp(math.copysign(length, process.lam_end - point.lam))
+    return Point(lam=lam, gamma=point.gamma + velocity.gamma * length, t=point.t)
 
 
 def held_jacobian(conditions: Conditions, point: Point, response: Response) -> tuple[tuple[float, ...], ...]:

@@ -40,7 +40,7 @@ def propose(process: Process, point: Point, velocity: Velocity, *, length: float
     left = process.left(point)
     wanted = left if left <= length * (1.0 + ROUNDING) else length
     moved = process.moved(point, velocity, wanted)
-    if moved.gamma < GAMMA_FRACTION * point.gamma:
+    if moved.gamma < GAMMA_FRACTION * point.gamma and velocity.gamma < 0.0:
         wanted = GAMMA_FRACTION * point.gamma / -velocity.gamma
         moved = process.moved(point, velocity, wanted)
     return Proposal(point=moved, length=wanted)

@@ -7,10 +7,12 @@ behind. Whoever drives it (`driver`, a notebook, a test) decides where requests 
 from __future__ import annotations
 
 import abc
+import functools
 from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 from rayfe.config import RunConfig, Start
+from rayfe.data.truth import Truth
 from rayfe.records import (
     Answer,
     Commit,
@@ -38,7 +40,8 @@ class Trajectory(abc.ABC):
 
     `rows` are the attempted steps so far; `state` and `carry` are the weights of the last accepted one and what
     it left for the next. Together they define everything that follows. `stored` gives the weights of an earlier accepted
-    row, for those that may go back to one; `known` are models of other runs, for the same.
+    row, for those that may go back to one; `known` are models of other runs, for the same. `truth` is the exact surface, where the
+    data set knows it.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class Trajectory(abc.ABC):
         carry: Weights,
         stored: Callable[[StepRecord], Weights] | None = None,
         known: Sequence[Bounding] = (),
+        truth: Truth | None = None,
     ) -> None:
         self.start = start
         self._config = config
@@ -59,6 +63,7 @@ class Trajectory(abc.ABC):
         self._carry = carry
         self._stored = stored
         self._known = known
+        self._truth = truth
 
     @property
     def rows(self) -> tuple[StepRecord, ...]:
@@ -106,6 +111,17 @@ class Trajectory(abc.ABC):
         if record.accepted:
             self._state, self._carry = commit.state, commit.carry or {}
 
+    @property
+    def _here(self) -> Point:
+        last = self.accepted[-1]
+        return Point(lam=last.lam, gamma=last.gamma, t=last.t)
+
+    @property
+    def _models(self) -> list[Bounding]:
+        """All models that bound F: those of the accepted steps, and those of the runs that this one was told of."""
+        stored = self._stored or _no_weights
+        return [*(Bounding(row=row, weights=functools.partial(stored, row)) for row in self.accepted), *self._known]
+
     # --- parts --------------------------------------------------------------------------------------------------------
 
     def _key(self, step: int) -> StepKey:
@@ -130,6 +146,8 @@ class Trajectory(abc.ABC):
         accepted_state: Weights | None,
         carry: Weights | None,
     ) -> Commit:
+        if self._truth is not None and verdict.accepted:
+            columns = {**columns, **self._truth.columns(point.lam, point.gamma, columns.get("C_target"))}
         record = step_record(
             work.key,
             point=point,
@@ -147,3 +165,7 @@ class Trajectory(abc.ABC):
     @property
     def _examples(self) -> float:
         return self._rows[-1].examples if self._rows else 0.0
+
+
+def _no_weights(row: StepRecord) -> Weights:
+    raise LookupError(f"{row.trajectory}: this walk was given no stored weights")

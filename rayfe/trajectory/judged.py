@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from typing import Any
 
-from rayfe.records import Commit, Outcome, Point, Reading, StepRecord, Weights
+from rayfe.records import Commit, Outcome, Reading, Weights
 from rayfe.rows import Work, response_in
 from rayfe.surface.process import Process
 from rayfe.surface.stepper import Verdict, judge
@@ -15,7 +14,7 @@ from rayfe.trajectory.attainable import BY_DRAWS
 from rayfe.trajectory.base import Trajectory
 from rayfe.trajectory.chart import carried_tangents
 from rayfe.trajectory.draws import Sets, sets_of
-from rayfe.trajectory.envelope import Bounding, excess
+from rayfe.trajectory.envelope import excess
 from rayfe.trajectory.holding import Holding
 from rayfe.trajectory.step import Candidate, Chart
 from rayfe.trajectory.ways import Way, current_way
@@ -24,11 +23,6 @@ from rayfe.weights import pack, unpack
 
 class Judged(Trajectory):
     """A trajectory whose steps are accepted if what its process holds has the start's values."""
-
-    @property
-    def _here(self) -> Point:
-        last = self.accepted[-1]
-        return Point(lam=last.lam, gamma=last.gamma, t=last.t)
 
     @property
     def _way(self) -> Way:
@@ -53,12 +47,6 @@ class Judged(Trajectory):
             if row.reason in BY_DRAWS and miss is not None and miss.may_hold:
                 sets = sets.doubled(holding.most)
         return sets
-
-    @property
-    def _models(self) -> list[Bounding]:
-        """All models that bound F: those of the accepted steps, and those of the runs that this one was told of."""
-        stored = self._stored or _no_weights
-        return [*(Bounding(row=row, weights=functools.partial(stored, row)) for row in self.accepted), *self._known]
 
     def _chart(self, weights: Weights) -> Chart:
         """The model that the next training starts from, with the response and tangents that the last step left."""
@@ -133,7 +121,3 @@ class Judged(Trajectory):
             longest=config.step_length,
             growth=config.step_growth,
         )
-
-
-def _no_weights(row: StepRecord) -> Weights:
-    raise LookupError(f"{row.trajectory}: this walk was given no stored weights")

@@ -6,10 +6,11 @@ import math
 from collections.abc import Sequence
 
 from rayfe.config import RunConfig
-from rayfe.records import Point, StepRecord, Velocity
+from rayfe.records import Point, StepRecord, Velocity, Weights
 from rayfe.rows import number, response_in
 from rayfe.surface.process import IsoClassification, Process
 from rayfe.surface.stepper import extrapolated
+from rayfe.weights import along, slope
 
 SPAN = 2
 """Steps over which a settled walk's slope is taken: fewer are noisier, more miss how it changes."""
@@ -37,6 +38,11 @@ def predicted_velocity(process: Process, rows: Sequence[StepRecord], config: Run
         before, last = (process.velocity(_point(row), response_in(row)) for row in branch[-2:])
         return extrapolated(before, last, ratio=length / number(branch[-1].step_length))
     return _velocity(process, branch[-2:])
+
+
+def ahead(now: Weights, before: Weights, ratio: float) -> Weights:
+    """now + r (now - before), `ratio` r of the next step to the last one, at most 1: it removes the steady lag."""
+    return along(now, slope(now, before, 1.0), min(1.0, ratio))
 
 
 def _branch(rows: Sequence[StepRecord]) -> Sequence[StepRecord]:

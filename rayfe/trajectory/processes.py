@@ -10,7 +10,7 @@ from typing import Any
 from rayfe.config import PROCESSES, RunConfig, UsageError, require
 from rayfe.own import named
 from rayfe.records import Held, Point, Response, Velocity
-from rayfe.surface.process import IsoClassification, IsoFunctional, Process, SingularResponse
+from rayfe.surface.process import FixedGamma, IsoClassification, IsoFunctional, Process, SingularResponse
 from rayfe.surface.transfer import ConstantRate, Geodesic
 from rayfe.trajectory.prediction import BOUNDARY_LAYER
 
@@ -18,6 +18,7 @@ OWN: Mapping[str, type[Process]] = MappingProxyType(
     {
         "iso-classification": IsoClassification,
         "iso-functional": IsoFunctional,
+        "fixed-gamma": FixedGamma,
         "constant-rate": ConstantRate,
         "geodesic": Geodesic,
     }
@@ -52,6 +53,8 @@ def process_of(config: RunConfig, *, k: float | None) -> Process:
         case "iso-functional":
             R, D, C = config.functional
             return IsoFunctional(functional=Held(R=R, D=D, C=C), forward=config.direction == "forward")
+        case "fixed-gamma":
+            return FixedGamma(config.lam_end)
         case "constant-rate":
             return ConstantRate(config.lam_dot)
         case "geodesic":

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from rayfe.config import RunConfig
 from rayfe.records import (
@@ -25,6 +25,8 @@ from rayfe.records import (
     Response,
     Settled,
     Split,
+    StepRecord,
+    TakeUpRequest,
     Weights,
 )
 from rayfe.rows import Work, held_readings, number, probe_ends
@@ -47,18 +49,28 @@ RISE = 0.02
 """J may rise by this fraction of itself during an equilibration; more means that it did not equilibrate."""
 
 
+UPTAKE = 3e-4
+"""Part of F that a dimension of z may be worth taking up before the next step sees to it."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Chart:
-    """A model and what is known of the surface around it."""
+class Trainee:
+    """A model as a training finds it."""
 
     weights: Weights
-    tangents: Tangents
+    preconditioner: Weights | None
+    rate: float = 1.0
+    """Part of the learning rate with which the training starts."""
+    tangents: Tangents = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Chart(Trainee):
+    """A model and what is known of the surface around it."""
+
     response: Response
     response_age: int
     """Accepted steps since the response and the tangents were measured."""
-    preconditioner: Weights | None
-    rate: float = 1.0
-    """Part of the learning rate with which a training starts from it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,8 +114,8 @@ def take_step(
     chart = dataclasses.replace(start, response_age=start.response_age + 1)
     for move in range(moves + 1):
         stencil = (refresh and move == 0) or (0 < move == moves and chart.response_age > 0)
-        trained, replicas, columns = yield from _rounds(config, work, point, chart, refresh=stencil, move=move)
-        outcome = _outcome(trained, columns["F_start"], columns["F_end"])
+        trained, replicas, columns = yield from train_in_rounds(config, work, point, chart, refresh=stencil, move=move)
+        outcome = outcome_of(trained, columns["F_start"], columns["F_end"])
         if outcome is not Outcome.OK:
             return Candidate(outcome=outcome, point=point, columns=columns)
         chart = dataclasses.replace(chart, weights=trained.weights[0], preconditioner=trained.preconditioner)
@@ -172,8 +184,8 @@ def _charted(
     return dataclasses.replace(chart, response=response, response_age=0, tangents=tangents), by_name(read)["centre"], {}
 
 
-def _rounds(
-    config: RunConfig, work: Work, point: Point, start: Chart, *, refresh: bool, move: int
+def train_in_rounds(
+    config: RunConfig, work: Work, point: Point, start: Trainee, *, refresh: bool = False, move: int = 0
 ) -> Generator[Request, Answer | None, tuple[Equilibrated, tuple[Replica, ...], dict[str, Any]]]:
     """Train in rounds until F at fixed multipliers falls no more than the tolerance of equilibrium allows.
 
@@ -203,6 +215,19 @@ def _rounds(
             if columns["gap"] <= number(tolerance) * abs(number(ends["F_end"])):
                 break
     return trained, replicas, columns
+
+
+AnyTrainee = TypeVar("AnyTrainee", bound=Trainee)
+
+
+def with_uptake(
+    work: Work, point: Point, last: StepRecord, start: AnyTrainee
+) -> Generator[Request, Answer | None, tuple[AnyTrainee, int | None]]:
+    """The model with the dimensions of z that took something up, and how many these are; None: the row `last` saw no need."""
+    if last.uptake is None or last.uptake <= UPTAKE * abs(number(last.F)):
+        return start, None
+    taken = work.taken_up((yield TakeUpRequest(key=work.key, point=point, weights=start.weights)))
+    return dataclasses.replace(start, weights=taken.weights), len(taken.dims)
 
 
 def differentiated(work: Work, point: Point, weights: Weights) -> Generator[Request, Answer | None, Differentiated]:
@@ -277,7 +302,7 @@ def by_name(readings: Sequence[Reading]) -> dict[str, Reading]:
     return {reading.replica: reading for reading in readings if reading.split is Split.TRAIN}
 
 
-def _outcome(trained: Equilibrated, F_start: float | None, F_end: float | None) -> Outcome:
+def outcome_of(trained: Equilibrated, F_start: float | None, F_end: float | None) -> Outcome:
     if trained.outcome is Outcome.OK and F_start is not None and F_end is not None and F_end > F_start + RISE * abs(F_start):
         return Outcome.NOT_EQUILIBRATED
     return trained.outcome

@@ -33,12 +33,12 @@ from rayfe.trajectory.envelope import Bounding, better_start
 from rayfe.trajectory.holding import limits_of, most_sets, remembered, usual_sets
 from rayfe.trajectory.in_place import InPlace
 from rayfe.trajectory.line import Line, line_columns, line_in, require_line
-from rayfe.trajectory.prediction import SPAN, predicted_velocity
+from rayfe.trajectory.prediction import SPAN, ahead, predicted_velocity
 from rayfe.trajectory.processes import process_class, process_of
 from rayfe.trajectory.start import Started, Tested, read_start, settle_targets, start_equilibrium
-from rayfe.trajectory.step import Chart, take_step
+from rayfe.trajectory.step import Chart, take_step, with_uptake
 from rayfe.trajectory.ways import current_way
-from rayfe.weights import along, pack, slope, unpack, without
+from rayfe.weights import pack, unpack, without
 
 
 class Walk(InPlace):
@@ -157,6 +157,7 @@ class Walk(InPlace):
         refresh = history.rejections(self._rows) > 0 or other is not None or before.response_age + 1 >= config.refresh
         holding = self._holding
         sets, splits = self._sets(holding), self._judged
+        before, taken_up = yield from with_uptake(work, proposal.point, last, before)
         found = yield from take_step(
             config, work, proposal.point, before, holding, sets=sets, refresh=refresh, moves=MOVES, splits=splits
         )
@@ -165,6 +166,7 @@ class Walk(InPlace):
             "restarted_from": None if other is None else other.row.step,
             "restarted_run": None if other is None else other.run,
             "step_length": proposal.length,
+            "taken_up": taken_up,
         }
         if found.train is not None and not config.moves_data:
             columns["first_law_residual"] = first_law_residual(reading_in(last), found.train)
@@ -192,7 +194,7 @@ class Walk(InPlace):
         turned = self._way.over_again and len(self._way.rows) == 1  # the last step led the other way
         if not (self._config.predictor and previous and last) or turned:
             return self._state
-        return along(self._state, slope(self._state, previous, 1.0), min(1.0, length / last))
+        return ahead(self._state, previous, length / last)
 
     def _stop(self, key: StepKey, point: Point, name: str, outcome: Outcome) -> Commit:
         record = step_record(

@@ -1,0 +1,61 @@
+"""What a data set may know of its own equilibrium surface."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from rayfe.config import RunConfig
+from rayfe.data.examples import Dataset
+from rayfe.data.paths import examples_of
+from rayfe.records import Split
+from rayfe.surface.linear_gaussian import LinearGaussian
+from rayfe.surface.water_filling import WaterFilling
+
+
+class Truth(Protocol):
+    """The exact surface of a run's training examples and its family of models.
+
+    A pure function of the configuration: a row that comes again has the same bytes.
+    """
+
+    def columns(self, lam: float, gamma: float, C: float | None) -> Mapping[str, float]:
+        """exact_F, exact_R, exact_D at the multipliers, and exact_C where gamma is not 0. Where a loss `C` is held, also exact_held_gamma,
+        exact_held_R and exact_held_D: the surface at this lam and C."""
+
+
+class LinearTruth:
+    """Of linear models: `surface.linear_gaussian`, and without labels reverse water-filling."""
+
+    def __init__(self, x: np.ndarray, y: np.ndarray, *, latent: int) -> None:
+        with threadpool_limits(1, user_api="blas"):
+            self._surface = LinearGaussian(x, y, latent=latent)
+        self._unlabelled = WaterFilling(spectrum=self._surface.spectrum, latent=latent)
+
+    def columns(self, lam: float, gamma: float, C: float | None) -> Mapping[str, float]:
+        """See `Truth`."""
+        if gamma == 0.0:
+            water = self._unlabelled
+            return {"exact_F": water.F(lam), "exact_R": water.R(lam), "exact_D": water.D(lam)}
+        with threadpool_limits(1, user_api="blas"):  # last digits depend on the threads that a process happens to have
+            here = self._surface.at(lam, gamma)
+            found = {"exact_F": here.F, "exact_R": here.R, "exact_D": here.D, "exact_C": here.C}
+            if C is None:
+                return found
+            try:
+                at_C, held = self._surface.at_loss(lam, C, near=gamma, start=here.model)
+            except ValueError:  # the walk holds a loss that the exact surface does not have at this lam: the columns stay null
+                return found
+        return found | {"exact_held_gamma": at_C, "exact_held_R": held.R, "exact_held_D": held.D}
+
+
+def linear_truth(config: RunConfig, dataset: Dataset) -> Truth | None:
+    """The truth of linear models on a data set that stays; None for other models, for transfers and for baselines."""
+    model, still = config.model, config.path.target is None and config.method is None
+    if not still or model.name != "linear" or model.classifier_hidden or model.latent < dataset.classes - 1:
+        return None
+    examples = examples_of(dataset, Split.TRAIN, config)
+    return LinearTruth(examples.x, examples.y, latent=model.latent)
