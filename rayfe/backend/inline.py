@@ -295,29 +295,29 @@ class InlineBackend(Backend):
             )
             entropy = label_entropy(path, t, classes=self._classes)
             reading, cost = dataclasses.replace(reading, certificate=found, label_entropy=entropy), cost + more
-            reading, more = self._by_dimension(model, path, reading, rng("missed"))
+            reading, more = self._by_dimension(model, path, reading, key=self._keys(seed, split, "missed"))
             cost += more
         return reading, cost
 
     def _by_dimension(
-        self, model: Representation, path: DevicePath, reading: Reading, rng: torch.Generator
+        self, model: Representation, path: DevicePath, reading: Reading, *, key: Callable[[str], int]
     ) -> tuple[Reading, float]:
         """The reading with the rate of each dimension of z and what one of them could take up, and the cost."""
         config, point = self._config.measure, reading.point
         rates, cost = rates_by_dimension(model, path, point.t, chunk=config.chunk)
         part = path.thinned(config.probe_size)
-        found, more = missed(model, part, point.t, count=SOME_DIRECTIONS, chunk=config.chunk, rng=rng)
+        found, more = missed(model, part, point.t, count=SOME_DIRECTIONS, chunk=config.chunk, key=key)
         assert reading.certificate is not None
         certificate = dataclasses.replace(reading.certificate, uptake=uptake(min(rates), found, point.lam))
         return dataclasses.replace(reading, R_dims=rates, certificate=certificate), cost + more
 
     def take_up(self, request: TakeUpRequest) -> TakenUp:
-        key, point, config = request.key, request.point, self._config.measure
+        step, point, config = request.key, request.point, self._config.measure
         model, path = self._model(request.weights, seed=0), self._paths[Split.TRAIN]
-        cost = self._recompute(model, self._statistics, key.seed, "take up", point.t)
-        rng = generator(self._device, key.seed, key.trajectory, key.step, key.attempt, "take up")
+        cost = self._recompute(model, self._statistics, step.seed, "take up", point.t)
+        key = self._keys(step.seed, step.trajectory, step.step, step.attempt, "take up")
         part = path.thinned(config.probe_size)
-        changed, dims, more = take_up(model.eval(), part, point, size=FITTED, chunk=config.chunk, rng=rng)
+        changed, dims, more = take_up(model.eval(), part, point, size=FITTED, chunk=config.chunk, key=key)
         return TakenUp(weights=weights_of(changed) if dims else request.weights, dims=dims, examples=cost + more)
 
     def _recompute(

@@ -13,15 +13,16 @@ A dimension that carries R_i nats well is worth g(R_i), which it gives up. Label
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from rayfe.data.device import DevicePath
-from rayfe.equilibrate.measure import FORWARD, chunks
-from rayfe.model.objective import sample
+from rayfe.data.batches import normal_of, uniform_of
+from rayfe.data.device import DevicePath, chunks
+from rayfe.equilibrate.measure import FORWARD
 from rayfe.model.protocol import Representation
 
 ITERATIONS = 60
@@ -56,42 +57,47 @@ def rates_by_dimension(model: Representation, path: DevicePath, t: float, *, chu
 
 @torch.no_grad()
 def missed(
-    model: Representation, path: DevicePath, t: float, *, count: int, chunk: int, rng: torch.Generator
+    model: Representation, path: DevicePath, t: float, *, count: int, chunk: int, key: Callable[[str], int]
 ) -> tuple[Missed, float]:
     """The `count` directions that the reconstruction misses most, and the cost in training examples.
 
-    Two reconstructions of each example differ by their z only, so the product of what they miss has no noise of z.
-    The directions are found on one half of the examples, and their variances read on the other.
+    Two reconstructions of each example differ by their z only, so the product of what they miss has no noise of z. The
+    directions are found on one half of the examples, and their variances read on the other. Halves and noise belong to the
+    examples' numbers; `key` names them.
     """
-    one, other = _residuals(model, path, t, chunk=chunk, rng=rng)
-    center = 0.5 * (one + other).mean(0)
-    first, second, third, fourth = (
-        part - center
-        for half in torch.randperm(len(one), generator=rng, device=rng.device).chunk(2)
-        for part in (one[half], other[half])
-    )
+    first, second, half = _residuals(model, path, t, chunk=chunk, key=key)
+    center = 0.5 * (first + second).mean(0)
+    (one, other), (third, fourth) = ([part[chosen] - center for part in (first, second)] for chosen in (half, ~half))
     count = min(count, center.numel())
-    basis = torch.linalg.qr(torch.randn(center.numel(), count, generator=rng, device=rng.device, dtype=center.dtype)).Q
+    columns = torch.arange(center.numel(), device=center.device)
+    basis = torch.linalg.qr(normal_of(columns, count, key=key("directions"), dtype=center.dtype)).Q
     for _ in range(ITERATIONS):
-        basis = torch.linalg.qr(first.T @ (second @ basis) + second.T @ (first @ basis)).Q
+        basis = torch.linalg.qr(one.T @ (other @ basis) + other.T @ (one @ basis)).Q
     variance = ((third @ basis) * (fourth @ basis)).mean(0)
     order = variance.argsort(descending=True)
     found = Missed(variance=variance[order].clamp_min(0.0), direction=basis[:, order], center=center)
-    return found, 0.5 * 3.0 * FORWARD * len(one)
+    return found, 0.5 * 3.0 * FORWARD * len(first)
 
 
-def _residuals(model: Representation, path: DevicePath, t: float, *, chunk: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-    """x - x_hat by two draws of z, flat, (examples, features) each; an example of twice the weight has sqrt(2) of it."""
-    parts: list[list[Tensor]] = [[], []]
-    count = sum(map(len, path.present(t)))
-    for examples, weights in path.chunks(t, chunk):
-        size = (weights * count).sqrt()[:, None]
-        mean, log_variance = model.encode(examples.x)
-        epsilon = torch.randn(2, *mean.shape, generator=rng, device=mean.device, dtype=mean.dtype)
-        for part, z in zip(parts, sample(mean, log_variance, epsilon), strict=True):
-            part.append(size * (examples.x - model.decode(z)).flatten(1))
-    one, other = (torch.cat(part) for part in parts)
-    return one, other
+def _residuals(
+    model: Representation, path: DevicePath, t: float, *, chunk: int, key: Callable[[str], int]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """x - x_hat by two draws of z, flat, (N, features) each, and which examples are of the first half, (N,).
+
+    An example of twice the mean probability counts sqrt(2) times, so that products have the weights of p(x, t).
+    """
+    first, second, half = [], [], []
+    for stratum in path.present(t):
+        for rows in chunks(len(stratum), chunk):
+            examples = stratum.examples(rows, t)
+            size = (stratum.weights(rows, t) * path.size(t)).sqrt().to(examples.x.dtype)[:, None]
+            mean, log_variance = model.encode(examples.x)
+            epsilon = normal_of(examples.number, 2 * model.latent, key=key(stratum.name), dtype=mean.dtype)
+            for found, noise in zip((first, second), epsilon.chunk(2, 1), strict=True):
+                z = mean + (0.5 * log_variance).exp() * noise
+                found.append(size * (examples.x - model.decode(z)).flatten(1))
+            half.append(uniform_of(examples.number, 1, key=key(f"half of {stratum.name}"), dtype=torch.float64)[:, 0] < 0.5)
+    return torch.cat(first), torch.cat(second), torch.cat(half)
 
 
 def rate_of(variance: np.ndarray | Tensor, lam: float) -> np.ndarray:

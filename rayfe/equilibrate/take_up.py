@@ -63,7 +63,7 @@ def plan_of(rates: Sequence[float], found: Missed, lam: float) -> Plan | None:
 
 
 def take_up(
-    model: Any, path: DevicePath, point: Point, *, size: int, chunk: int, rng: torch.Generator
+    model: Any, path: DevicePath, point: Point, *, size: int, chunk: int, key: Callable[[str], int]
 ) -> tuple[Any, tuple[int, ...], float]:
     """The model, in evaluation mode, with dimensions of z taken up, which these are, and the cost in training examples.
 
@@ -71,11 +71,12 @@ def take_up(
     dimension where nothing pays, where no entry belongs to one dimension alone, or where J would not be lower.
     """
     rates, cost = rates_by_dimension(model, path, point.t, chunk=chunk)
-    found, more = missed(model, path, point.t, count=model.latent, chunk=chunk, rng=rng)
+    found, more = missed(model, path, point.t, count=model.latent, chunk=chunk, key=key)
     plan, cost = plan_of(rates, found, point.lam), cost + more
     if plan is None:
         return model, (), cost
     n = min(size, len(path))
+    rng = torch.Generator(device=found.center.device).manual_seed(key("fit"))
     examples = next(path.batches(point.t, n, updates=1, rng=rng))
     noise = draw_noise(rng, n=n, latent=model.latent, decoder_draws=2, head_draws=HEAD_DRAWS, dtype=examples.x.dtype)
     changed = copy.deepcopy(model)
