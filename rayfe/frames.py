@@ -40,6 +40,20 @@ def between_leaps(steps: pd.DataFrame) -> pd.DataFrame:
     return steps.reset_index(drop=True).reindex(np.insert(np.arange(len(steps)), leapt, -1))
 
 
+def exact_curve(steps: pd.DataFrame) -> tuple[np.ndarray, np.ndarray] | None:
+    """R and D of the exact surface at the lam of the accepted rows of one trajectory: where C is held, at C_target, else at the rows'
+    gamma. None where the data set does not know it."""
+    for R, D in (("exact_held_R", "exact_held_D"), ("exact_R", "exact_D")):
+        if R in steps and np.isfinite(numbers(steps, R)).any():
+            return numbers(steps, R), numbers(steps, D)
+    return None
+
+
+def holds_something(steps: pd.DataFrame) -> bool:
+    """Whether the process of these accepted rows of one trajectory holds, or seeks, anything."""
+    return bool(np.isfinite(numbers(steps, "C_target")).any() or np.isfinite(numbers(steps, "held_drift")).any())
+
+
 def way_in_D(steps: pd.DataFrame) -> float:
     """The largest |D - D0| of the accepted rows of one trajectory, squared pixel units: what a geodesic's line is measured in.
 

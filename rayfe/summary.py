@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from rayfe.config import UNHELD
 from rayfe.frames import accepted_steps, counted_steps, drift, held_loss, numbers
 from rayfe.surface.chance import what_to_raise
 from rayfe.surface.envelope import lowest
@@ -103,9 +104,10 @@ def _line(name: Hashable, walk: pd.DataFrame, tolerance: float, floor: float) ->
         line[f"{column}_start"], line[f"{column}_end"] = (values[0], values[-1]) if len(values) else (np.nan, np.nan)
     line["D_se_end"] = float(numbers(there, "D_se")[-1]) if len(there) else np.nan
     line |= start_columns(steps)
+    line["holds"] = line["process"] not in UNHELD
     line["holds_C"] = line["process"] not in NOT_C and len(steps) > 0 and not np.isnan(numbers(steps, "C_target")[-1])
     line["excess_percent"] = float(steps["excess_percent"].max())
-    drifted = _drift_columns(steps, tolerance)
+    drifted = _drift_columns(steps if line["holds"] else steps.iloc[:0], tolerance)
     return line | drifted | _held_columns(steps) | ({} if line["holds_C"] else {"drift_ok": None})
 
 
@@ -208,10 +210,12 @@ def at_chance(line: Mapping[str, Any]) -> str:
 
 
 def _held_verdict(line: Mapping[str, Any]) -> str:
-    """What is sought, or held instead of C: how far off it is."""
+    """What is sought, or held instead of C: how far off it is; of a process that holds nothing, where it went."""
     miss = f"{line['held_percent']:+z.2f} ± {line['held_se_percent']:.2f} %"
     course = "; ".join(_course(name, line[f"{name}_start"], line[f"{name}_end"]) for name in ("R", "D"))
     C = f"C {line['C_start']:.4g} -> {line['C_end']:.4g}"
+    if not line["holds"]:
+        return f"nothing is held; {course}{_ending(line)}"
     if line["process"] == "seek":
         miss, error = line["held_end_percent"] / 100, line["held_end_se_percent"] / 100
         there = "reached" if is_equivalent(miss, error, line["tolerance"]) else "not reached yet"

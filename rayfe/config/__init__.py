@@ -4,6 +4,7 @@ from rayfe.config.checks import UsageError, require
 from rayfe.config.parts import (
     PROCESSES,
     TRANSFERS,
+    UNHELD,
     DataConfig,
     EquilibrationConfig,
     ImplicitConfig,
@@ -32,6 +33,7 @@ __all__ = [
     "StencilConfig",
     "THREADING",
     "TRANSFERS",
+    "UNHELD",
     "UsageError",
     "digest",
     "flat",

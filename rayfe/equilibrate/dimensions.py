@@ -86,7 +86,9 @@ def _residuals(
 
     An example of twice the mean probability counts sqrt(2) times, so that products have the weights of p(x, t).
     """
-    first, second, half = [], [], []
+    first: list[Tensor] = []
+    second: list[Tensor] = []
+    half = []
     for stratum in path.present(t):
         for rows in chunks(len(stratum), chunk):
             examples = stratum.examples(rows, t)

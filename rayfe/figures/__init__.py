@@ -8,13 +8,15 @@ from collections.abc import Iterator, Mapping
 import pandas as pd
 from matplotlib.figure import Figure
 
-from rayfe.config import TRANSFERS
+from rayfe.config import TRANSFERS, UNHELD
 from rayfe.figures.drawing import PALETTE, Draw, Walk, png
 from rayfe.figures.frames import only_baselines, only_transfers, pool
 from rayfe.figures.transfer import BASELINE_FIGURES, IN_T, PROCESSES
 from rayfe.figures.walks import (
     FIGURES,
+    UNHELD_FIGURES,
     constraint,
+    dimensions,
     free_energy_of_equilibration,
     free_energy_of_walk,
     multipliers,
@@ -30,6 +32,7 @@ __all__ = [
     "PictureBook",
     "Walk",
     "constraint",
+    "dimensions",
     "draw_all",
     "figures_of",
     "free_energy_of_equilibration",
@@ -93,6 +96,8 @@ def _families(rows: pd.DataFrame) -> list[tuple[pd.DataFrame, Mapping[str, Draw]
         families.append((rows[moved], IN_T))
     elif trained.any():
         families.append((rows[trained], BASELINE_FIGURES))
-    if not (moved | trained).all():
-        families.append((rows[~(moved | trained)], FIGURES))
+    free = process.isin(UNHELD)
+    for chosen, kinds in ((free, UNHELD_FIGURES), (~(moved | trained | free), FIGURES)):
+        if chosen.any():
+            families.append((rows[chosen], kinds))
     return families

@@ -16,7 +16,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
+from rayfe.dimensions import dimension_events, rates_of
 from rayfe.figures.drawing import (
+    EXACT,
     GREY,
     TRAINING,
     Draw,
@@ -28,7 +30,8 @@ from rayfe.figures.drawing import (
     step_axis,
     walks_of,
 )
-from rayfe.frames import between_leaps, drift, held_loss, numbers
+from rayfe.frames import between_leaps, drift, exact_curve, held_loss, holds_something, numbers
+from rayfe.rows import ACTIVE
 
 
 def rate_distortion(rows: pd.DataFrame) -> Figure:
@@ -40,6 +43,29 @@ def rate_distortion(rows: pd.DataFrame) -> Figure:
         axes.plot(numbers(drawn, "R"), numbers(drawn, "D"), label=walk.label, **walk.style)
     for walk in walks:  # after all lines, so that "visible" is judged on the final limits
         error_bars(axes, walk, ("R", "D"), ("R_se", "D_se"))
+    exact = [axes.plot(*curve, **EXACT)[0] for walk in walks if (curve := exact_curve(walk.steps)) is not None]
+    return finish(figure, axes, walks, exact[:1])
+
+
+def dimensions(rows: pd.DataFrame) -> Figure:
+    """Nats of each dimension of z against lam, a line each; triangles mark where one comes in (up) or goes out (down)."""
+    figure, axes = new_axes("Lambda λ", "Rate of each dimension of z (nats)")
+    walks = [walk for walk in walks_of(rows) if rates_of(walk.steps).size]
+    events = dimension_events(rows)
+    for walk in walks:
+        style = {**walk.style, "linewidth": 0.9, "markersize": 2.5}
+        lines = axes.plot(numbers(walk.steps, "lam"), rates_of(walk.steps), **style)
+        lines[0].set_label(walk.label)
+        for line in lines[1:]:
+            line.set_label("_other")
+        own = events[events["trajectory"] == walk.steps["trajectory"].iloc[0]]
+        for event, marker in (("in", "^"), ("out", "v")):
+            at = own.loc[own["event"] == event, "lam"]
+            axes.plot(at, np.full(len(at), ACTIVE), marker, color=walk.style["color"], markersize=7, mfc="none", label="_event")
+    if walks:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
     return finish(figure, axes, walks)
 
 
@@ -117,7 +143,7 @@ def constraint(rows: pd.DataFrame, tolerance: float | None = None) -> Figure:
     Trajectories stand side by side at each step, at most a quarter of a step off it.
     """
     figure, axes = new_axes("Number of steps", "C / C_target - 1 (%)")
-    walks = walks_of(rows)
+    walks = [walk for walk in walks_of(rows) if holds_something(walk.steps)]
     for place, walk in enumerate(walks):
         target = numbers(walk.steps, "C_target")
         target = np.where(np.isnan(target), held_loss(walk.steps)[0], target)
@@ -147,6 +173,11 @@ FIGURES: Mapping[str, Draw] = MappingProxyType(
         "fig4a_equilibration.png": lambda rows, readings, tolerance: free_energy_of_equilibration(readings),
         "fig4b_free_energy.png": lambda rows, readings, tolerance: free_energy_of_walk(rows),
         "constraint.png": lambda rows, readings, tolerance: constraint(rows, tolerance),
+        "dimensions.png": lambda rows, readings, tolerance: dimensions(rows),
     }
 )
 """Every figure of a walk by file name."""
+UNHELD_FIGURES: Mapping[str, Draw] = MappingProxyType(
+    {name: draw for name, draw in FIGURES.items() if name not in ("fig2b_multipliers.png", "constraint.png")}
+)
+"""Those of a walk that holds nothing."""

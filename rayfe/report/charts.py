@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from rayfe.dimensions import dimension_events, rates_of
 from rayfe.figures.drawing import equilibrations
-from rayfe.frames import drift, numbers
+from rayfe.frames import drift, exact_curve, numbers
 from rayfe.report.plots import (
     Chart,
     Series,
@@ -25,6 +26,7 @@ from rayfe.report.plots import (
     values,
 )
 from rayfe.report.surface import rdc_surface
+from rayfe.rows import ACTIVE
 from rayfe.summary import envelope_excess
 
 STEPS = "Number of steps"
@@ -43,6 +45,7 @@ def walk_charts(
         constraint(series, "step", STEPS, tolerance),
         loss(series, "step", STEPS),
         accuracy(series, "step", STEPS),
+        dimensions(rows, series),
         free_energy(series, "step", STEPS),
         excess(rows, series, models),
         equilibration(readings),
@@ -71,6 +74,10 @@ def rate_distortion(series: Sequence[Series]) -> Chart:
         trace = line(one, one.of("R"), one.of("D"))
         trace |= {"error_x": bars(series, one, "R", "R_se"), "error_y": bars(series, one, "D", "D_se")}
         data.append(trace | where(one, "R %{x:.4g}, D %{y:.4g}"))
+    for one in series:
+        if (curve := exact_curve(one.steps)) is not None:
+            style = {"color": "#000000", "dash": "dash", "width": 1.5}
+            data.append(line(one, *curve, mode="lines", line=style, name=f"{one.label}, exact"))
     return Chart(
         name="rate-distortion",
         title="Distortion against rate",
@@ -78,6 +85,34 @@ def rate_distortion(series: Sequence[Series]) -> Chart:
         "draws of z alone; what training, branch and seed do is not in them.",
         data=data,
         layout=axes("Rate R (nats)", "Distortion D (squared pixels)"),
+    )
+
+
+def dimensions(rows: pd.DataFrame, series: Sequence[Series]) -> Chart:
+    """Nats of each dimension of z along log lam, and where dimensions come in or go out."""
+    events, data = dimension_events(rows), []
+    for one in series:
+        for dimension, rates in enumerate(rates_of(one.steps).T):
+            hover = {"text": f"dimension {dimension}", "hovertemplate": "%{text}, lam %{x:.4g}: %{y:.3g} nats<extra></extra>"}
+            data.append(line(one, one.of("lam"), rates, showlegend=dimension == 0) | hover)
+        own = events[events["trajectory"] == one.trajectory]
+        for event, symbol in (("in", "triangle-up-open"), ("out", "triangle-down-open")):
+            chosen = own[own["event"] == event]
+            marker = {"symbol": symbol, "size": 11, "color": one.color}
+            at = chosen["lam"].to_numpy()
+            named = {
+                "text": [f"dimension {dimension} {event}" for dimension in chosen["dimension"]],
+                "hovertemplate": "%{text} at lam %{x:.4g}<extra></extra>",
+            }
+            if len(at):
+                name = f"{one.label}: {event}"
+                data.append(line(one, at, np.full(len(at), ACTIVE), mode="markers", marker=marker, name=name) | named)
+    return Chart(
+        name="dimensions",
+        title="Nats of each dimension of z",
+        caption=f"A phase diagram: dimensions come in as lam grows (triangles up, above {ACTIVE:g} nats) and may go out (down).",
+        data=data,
+        layout=axes("Multiplier lam of D", "Rate (nats)", xaxis={"title": {"text": "Multiplier lam of D"}, "type": "log"}),
     )
 
 

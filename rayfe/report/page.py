@@ -11,7 +11,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from rayfe.config import RunConfig, flat
+from rayfe.config import UNHELD, RunConfig, flat
 from rayfe.data.here import licence_of
 from rayfe.report.charts import baseline_charts, walk_charts
 from rayfe.report.charts_transfer import transfer_charts
@@ -106,6 +106,8 @@ def _lead(view: RunView) -> str:
         "transfer": "Transfers from one data set to another that keep the classification loss C.",
         "baseline": "Baselines: plain training on the target, for comparison with a transfer.",
     }
+    if view.config.process in UNHELD:
+        kinds["walk"] = "Walks along the equilibrium surface at constant gamma while lam moves; nothing is held."
     ended = sum(now.startswith("ended") for now in view.standing.values())
     accepted = int(view.rows["accepted"].sum()) if len(view.rows) else 0
     plural = "trajectory" if len(view.standing) == 1 else "trajectories"

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from rayfe.certified import NONE, findings, largest_gap, last_findings
+from rayfe.config import UNHELD
 from rayfe.frames import accepted_steps, counted_steps, numbers
 from rayfe.report.view import RunView
 from rayfe.summary import EXCESS_PERCENT, OVERFIT_RATIO, summarize, way_there, worsened
@@ -61,12 +62,14 @@ def verdicts(view: RunView) -> list[Verdict]:
     return [found for rule in rules if (found := rule(view)) is not None]
 
 
-def held(view: RunView) -> Verdict:
+def held(view: RunView) -> Verdict | None:
     """The equivalence test of C / C0 - 1, all steps of a trajectory together; of what is held or sought instead, how far off it is."""
     meaning = (
         "The process keeps the classification loss C where the start had it; the test needs |C/C0 - 1| plus its error below \
 the tolerance at all steps together."
     )
+    if view.config.process in UNHELD:
+        return None
     lines = _summary(view)
     if view.kind == "walk" and len(lines) and not lines["holds_C"].any():
         return _held_instead(view, lines)
