@@ -25,9 +25,7 @@ GREY = "#555555"
 TRAINING: Mapping[str, Any] = MappingProxyType(
     {"color": GREY, "linestyle": "--", "linewidth": 0.9, "marker": ".", "markersize": 3}
 )
-EXACT: Mapping[str, Any] = MappingProxyType(
-    {"color": "#000000", "linestyle": "--", "linewidth": 1.2, "label": "exact", "zorder": 4}
-)
+EXACT: Mapping[str, Any] = MappingProxyType({"color": "#000000", "linestyle": "--", "linewidth": 1.2, "zorder": 4})
 """The exact surface, where the data set knows it."""
 DPI = 150
 Draw = Callable[[pd.DataFrame, pd.DataFrame, float | None], Figure]

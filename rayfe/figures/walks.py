@@ -43,8 +43,10 @@ def rate_distortion(rows: pd.DataFrame) -> Figure:
         axes.plot(numbers(drawn, "R"), numbers(drawn, "D"), label=walk.label, **walk.style)
     for walk in walks:  # after all lines, so that "visible" is judged on the final limits
         error_bars(axes, walk, ("R", "D"), ("R_se", "D_se"))
-    exact = [axes.plot(*curve, **EXACT)[0] for walk in walks if (curve := exact_curve(walk.steps)) is not None]
-    return finish(figure, axes, walks, exact[:1])
+    curves = [curve for walk in walks if (curve := exact_curve(walk.steps)) is not None]
+    for place, curve in enumerate(curves):
+        axes.plot(*curve, **EXACT, label="_exact" if place else "exact")
+    return finish(figure, axes, walks)
 
 
 def dimensions(rows: pd.DataFrame) -> Figure:
@@ -64,6 +66,7 @@ def dimensions(rows: pd.DataFrame) -> Figure:
             axes.plot(at, np.full(len(at), ACTIVE), marker, color=walk.style["color"], markersize=7, mfc="none", label="_event")
     if walks:
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
     return finish(figure, axes, walks)
