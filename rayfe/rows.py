@@ -31,7 +31,7 @@ READ = {
     Split.TARGET: [("target_", name) for name in ("C", "accuracy")],
 }
 """Columns by the split of a reading: prefix and name."""
-CERTIFICATE = ("J_K", "J_K_se", "J_K_ess", "grad_norm", "uptake")
+CERTIFICATE = ("J_K", "J_K_se", "J_K_ess", "grad_norm", "missed", "uptake")
 """Columns of a certificate."""
 RESPONSE = (
     *("D_lam", "D_gamma", "C_lam", "C_gamma", "C_lam_se", "C_gamma_se"),

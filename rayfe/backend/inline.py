@@ -19,7 +19,7 @@ from rayfe.data.examples import Dataset
 from rayfe.data.labels import label_entropy
 from rayfe.data.paths import PathData, examples_of
 from rayfe.equilibrate.certify import certify
-from rayfe.equilibrate.dimensions import missed, rates_by_dimension, uptake
+from rayfe.equilibrate.dimensions import missed, rates_by_dimension
 from rayfe.equilibrate.implicit import GRADIENTS, PRODUCT_COST, Curvature, derivatives, draw_parts
 from rayfe.equilibrate.measure import FORWARD, Effort, head_share, read, read_draws, slope_in_t
 from rayfe.equilibrate.replicas import Replicas, load_weights, weights_of
@@ -52,11 +52,12 @@ from rayfe.records import (
     TakeUpRequest,
     Weights,
 )
+from rayfe.surface.water_filling import uptake
 from rayfe.weights import along, slope
 
 SOME_DIRECTIONS = 4
 """Directions that are followed to find the one that is missed most."""
-FITTED = 2000
+FITTED = 5000
 """Examples to which dimensions of z are fitted that take up something."""
 FIRST_READINGS = 50
 """Probe readings during a training that is annealed as a whole, such as a first equilibrium (Fig. 4a)."""
@@ -308,7 +309,9 @@ class InlineBackend(Backend):
         part = path.thinned(config.probe_size)
         found, more = missed(model, part, point.t, count=SOME_DIRECTIONS, chunk=config.chunk, key=key)
         assert reading.certificate is not None
-        certificate = dataclasses.replace(reading.certificate, uptake=uptake(min(rates), found, point.lam))
+        most = float(found.variance[0])
+        gain = uptake(min(rates), most, point.lam)
+        certificate = dataclasses.replace(reading.certificate, missed=most, uptake=gain)
         return dataclasses.replace(reading, R_dims=rates, certificate=certificate), cost + more
 
     def take_up(self, request: TakeUpRequest) -> TakenUp:

@@ -46,7 +46,7 @@ class LinearTruth:
             if C is None:
                 return found
             try:
-                at_C, held = self._surface.at_loss(lam, C, near=gamma, start=here.model)
+                at_C, held = self._surface.at_loss(lam, C, near=gamma)
             except ValueError:  # the walk holds a loss that the exact surface does not have at this lam: the columns stay null
                 return found
         return found | {"exact_held_gamma": at_C, "exact_held_R": held.R, "exact_held_D": held.D}

@@ -1,14 +1,8 @@
-"""Dimensions of z one by one: their nats, and whether one that has few of them could be put to better use.
+"""Dimensions of z one by one: their nats, and what the reconstruction misses, which one of them could carry.
 
 A dimension of z without a signal sits at a saddle: the encoder sends nothing, so the decoder does not listen, and the other
 way round. Its gradient vanishes though J would fall, and so does every difference between models of one walk. What the
-reconstruction misses says it: let r(x) be the mean of x - x_hat over z, and s the largest variance of r in a direction.
-A dimension that carries that direction to a decoder which adds it has at best
-
-    R = 1/2 log(2 lam s)  and lowers J by  g(R) = 1/2 (exp(2 R) - 1) - R,    if 2 lam s > 1,
-
-as in reverse water-filling: exact for linear encoders and decoders, and for others what one linear direction more would do.
-A dimension that carries R_i nats well is worth g(R_i), which it gives up. Labels are not looked at.
+reconstruction misses says it: r(x), the mean of x - x_hat over z, and its largest variances (`surface.water_filling`).
 """
 
 from __future__ import annotations
@@ -16,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -100,19 +93,3 @@ def _residuals(
                 found.append(size * (examples.x - model.decode(z)).flatten(1))
             half.append(uniform_of(examples.number, 1, key=key(f"half of {stratum.name}"), dtype=torch.float64)[:, 0] < 0.5)
     return torch.cat(first), torch.cat(second), torch.cat(half)
-
-
-def rate_of(variance: np.ndarray | Tensor, lam: float) -> np.ndarray:
-    """Nats that a dimension has at best which carries a missed direction of this variance."""
-    return 0.5 * np.log(np.maximum(2.0 * lam * np.asarray(variance, np.float64), 1.0))
-
-
-def worth(rate: np.ndarray | float) -> np.ndarray:
-    """g(R): by how much a dimension of R nats lowers J at best, nats."""
-    return 0.5 * np.expm1(2.0 * np.asarray(rate)) - rate
-
-
-def uptake(fewest: float, missed: Missed, lam: float) -> float:
-    """By how much J would fall if the dimension with the `fewest` nats took up the direction that is missed most, nats."""
-    gain = worth(rate_of(missed.variance[:1].cpu().numpy(), lam))[0] - worth(fewest)
-    return max(0.0, float(gain))

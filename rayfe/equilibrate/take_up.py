@@ -13,18 +13,18 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from rayfe.data.device import DeviceExamples, DevicePath
-from rayfe.equilibrate.dimensions import Missed, missed, rate_of, rates_by_dimension, worth
-from rayfe.model.objective import Noise, Objective, draw_noise, sample, training_cost
+from rayfe.equilibrate.dimensions import Missed, missed, rates_by_dimension
+from rayfe.model.objective import Noise, Objective, distortion, draw_noise, sample, training_cost
 from rayfe.records import Point
+from rayfe.surface.water_filling import rate_of, worth
 
 GAIN = 1e-3
 """Nats by which a dimension must lower J to be taken up."""
-ITERATIONS = 50
+ITERATIONS = 25
 """Iterations of each of the two fits."""
 HEAD_DRAWS = 8
 Entries = dict[str, Tensor]
@@ -47,16 +47,16 @@ class Plan:
 
 def plan_of(rates: Sequence[float], found: Missed, lam: float) -> Plan | None:
     """The dimensions with the fewest nats for the directions that are missed most, as long as each lowers J; None: none does."""
-    order = np.argsort(np.asarray(rates), kind="stable")
-    wanted = rate_of(found.variance.cpu().numpy(), lam)
+    order = sorted(range(len(rates)), key=lambda dim: rates[dim])
+    wanted = [rate_of(variance, lam) for variance in found.variance.tolist()]
     gains = [worth(new) - worth(rates[dim]) for dim, new in zip(order, wanted, strict=False)]
     count = next((i for i, gain in enumerate(gains) if gain <= GAIN), len(gains))
     if not count:
         return None
     return Plan(
-        dims=tuple(order[:count].tolist()),
+        dims=tuple(order[:count]),
         direction=found.direction[:, :count],
-        rate=torch.from_numpy(wanted[:count]).to(found.direction),
+        rate=torch.tensor(wanted[:count]).to(found.direction),
         variance=found.variance[:count],
         center=found.center,
     )
@@ -100,7 +100,7 @@ def _fitted(model: Any, plan: Plan, examples: DeviceExamples, noise: Noise) -> b
         z = sample(mean, log_variance, noise.decoder)
         missing = torch.stack([(examples.x - model.decode(one)).flatten(1) for one in z]).mean(0) - plan.center
         share = -torch.expm1(-2.0 * plan.rate)
-        wanted = missing @ plan.direction * (share / plan.variance.clamp_min(1e-30).sqrt())
+        wanted = missing @ plan.direction * (share / plan.variance).sqrt()
         for name, mask in _joined(classifier, dims):
             dict(model.named_parameters())[name][mask] = 0.0
 
@@ -109,12 +109,12 @@ def _fitted(model: Any, plan: Plan, examples: DeviceExamples, noise: Noise) -> b
         return (mean[:, dims] - wanted).square().mean() + (log_variance[:, dims] + 2.0 * plan.rate).square().mean()
 
     def decoder_loss() -> Tensor:
-        return (examples.x - model.decode(sampled)).square().flatten(1).sum(-1).mean()
+        return sum(distortion(examples.x, model.decode(z)).mean() for z in sampled) / len(sampled)  # type: ignore[return-value]
 
     _minimise(model, encoder_loss, dict(_joined(encoder, dims)))
     with torch.no_grad():
         mean, log_variance = model.encode(examples.x)
-        sampled = mean + (0.5 * log_variance).exp() * noise.decoder[0]
+        sampled = sample(mean, log_variance, noise.decoder)
     _minimise(model, decoder_loss, dict(_joined(decoder, dims)))
     return True
 

@@ -112,8 +112,10 @@ class Certificate:
     """Mean effective sample size of its draws as a share of K."""
     grad_norm: float | None = None
     """Norm of the gradient of J over the parameters (`certify.gradient_norm`)."""
+    missed: float | None = None
+    """Largest variance of what the reconstruction misses in a direction, squared units of x."""
     uptake: float | None = None
-    """By how much J would fall if z's dimension with the fewest nats took up what the reconstruction misses most, nats."""
+    """By how much J would fall if z's dimension with the fewest nats took that up, nats."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -131,6 +131,10 @@ class StepRecord:
         "each with its own draws and batch-norm statistics. The square is unbiased but for its cut at 0: nothing beyond noise",
         default=None,
     )
+    missed: float | None = column(
+        "largest variance in a direction of what the reconstruction misses, the mean of x - x_hat over z, squared units",
+        default=None,
+    )
     uptake: float | None = column(
         "by how much J would fall if the dimension of z with the fewest nats took up, linearly, what the reconstruction misses most, "
         "nats: exact of one more direction of a Gaussian decoder. 0: no direction pays for its rate",

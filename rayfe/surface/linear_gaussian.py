@@ -17,27 +17,34 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import brentq, minimize
+from scipy.optimize import minimize
 
 from rayfe.surface.softmax_integrals import Classes, Contrasts, Loss, Nodes, gaussian_loss, sample_loss
 
 CORRECTIONS = 10
 """Most corrections of Gaussian classes by the sample."""
-STILL = 1e-7
-"""Change of F, in nats, by a correction after which there is none: the next one would change it by a hundredth of that."""
-NODES = 12
-"""Gauss-Hermite nodes in each contrast."""
+STILL = 1e-9
+"""Nats that a further correction may win."""
+NODES = 16
+"""Gauss-Hermite nodes in each contrast: more of them change F by less than 1e-7 nats (tests)."""
 SMALL = 0.1
 """Signal of a dimension of z that has none at first: at none at all it would be a saddle."""
-SAME = 1e-7
+CLOSE = 0.01
+"""Half the distance in log gamma over which the slope of C is taken."""
+SAME = 1e-6
 """Part of C within which a point of the surface has the wanted one."""
+NEWTON = 30
+"""Most steps to a wanted C."""
 GAMMAS = 1e3
 """Factor by which gamma of a wanted C may differ from the guess."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Encoder:
-    """A member of the family: `M` (latent, d) of whitened x, the classifier's `L` (K - 1, K - 1) and `c` (K - 1,)."""
+    """A member of the family: `M` (latent, d) of whitened x, the classifier's `L` (K - 1, K - 1) and `c` (K - 1,).
+
+    L is lower triangular, which a turn of z can always bring about: quadrature is not quite the same for every turn.
+    """
 
     M: np.ndarray
     L: np.ndarray
@@ -96,58 +103,46 @@ class LinearGaussian:
         """The minimum for this sample, both multipliers positive.
 
         Gaussian classes with the sample's moments cost a thousandth of it and are nearly right. Their minimum is corrected
-        by what the sample's loss and gradient differ from theirs, to first order, until F is still.
+        by what the sample's loss and gradient differ from theirs, to first order, until F is still. A sample that is too far
+        from Gaussian classes for that is minimised itself, from where it was lowest.
         """
-        model, last = self._minimum(start or self.start(lam), lam, gamma, _nothing), math.inf
+        model, F = self._minimum(start or self.start(lam), lam, gamma, _nothing), [math.inf]
         for _ in range(CORRECTIONS):
             loss = self.sample_loss(model)
             found = self._equilibrium(model, lam, gamma, loss)
-            if abs(last - found.F) < STILL:
+            if found.F > F[-1] + STILL:
                 break
-            model, last = self._minimum(model, lam, gamma, self._correction(model, loss)), found.F
-        return found
+            F.append(found.F)
+            if len(F) > 3 and (F[-2] - F[-1]) ** 2 <= STILL * max(F[-3] - F[-2], STILL):  # what the next one would win
+                return found
+            lowest = model
+            model = self._minimum(self._seeded(model), lam, gamma, self._correction(model, loss))
+        model = self._lowest(self._seeded(lowest), lam, gamma, self.sample_loss)
+        return self._equilibrium(model, lam, gamma, self.sample_loss(model))
 
     def of_classes(self, lam: float, gamma: float, *, start: Encoder | None = None) -> Equilibrium:
         """The minimum for a population of Gaussian classes with this sample's moments."""
         model = self._minimum(start or self.start(lam), lam, gamma, _nothing)
         return self._equilibrium(model, lam, gamma, self.class_loss(model))
 
-    def at_loss(self, lam: float, C: float, *, near: float, start: Encoder | None = None) -> tuple[float, Equilibrium]:
-        """gamma, looked for around `near`, at which this sample's loss is `C`, and the minimum there (31); from `start`, as `at`.
+    def at_loss(self, lam: float, C: float, *, near: float) -> tuple[float, Equilibrium]:
+        """gamma, looked for from `near`, at which this sample's loss is `C`, and the minimum there (31).
+
+        Newton's method in log gamma with the slope that Gaussian classes have.
 
         Raises:
             ValueError: there is no such gamma within a factor of GAMMAS.
         """
-        gamma, model, last = near, start or self._minimum(self.start(lam), lam, near, _nothing), math.inf
-        for _ in range(CORRECTIONS):
-            loss = self.sample_loss(model)
-            found = self._equilibrium(model, lam, gamma, loss)
-            if abs(found.C - C) < SAME * C and abs(last - found.F) < STILL:
+        log_gamma = math.log(near)
+        for _ in range(NEWTON):
+            found = self.at(lam, math.exp(log_gamma))
+            if abs(found.C - C) <= SAME * C:
+                return math.exp(log_gamma), found
+            up, down = (self.of_classes(lam, math.exp(log_gamma + step)).C for step in (CLOSE, -CLOSE))
+            log_gamma += min(max((C - found.C) * 2.0 * CLOSE / min(up - down, -SAME), -1.0), 1.0)
+            if abs(log_gamma - math.log(near)) > math.log(GAMMAS):
                 break
-            last, correction = found.F, self._correction(model, loss)
-            gamma, model = self._corrected_at_loss(lam, C, near, model, correction)
-        return gamma, found
-
-    def _corrected_at_loss(
-        self, lam: float, C: float, near: float, start: Encoder, correction: Callable[[Contrasts], Loss]
-    ) -> tuple[float, Encoder]:
-        """gamma and the model at which Gaussian classes with a corrected loss have `C`."""
-
-        def model_at(log_gamma: float) -> Encoder:
-            return self._minimum(start, lam, math.exp(log_gamma), correction)
-
-        def miss(log_gamma: float) -> float:
-            model = model_at(log_gamma)
-            return self.class_loss(model).value + correction(model.contrasts).value - C
-
-        low = high = math.log(near)
-        width = 0.1
-        while miss(low) < 0.0 or miss(high) > 0.0:
-            if width > math.log(GAMMAS):
-                raise ValueError(f"C = {C:g} is not on the surface at lam = {lam:g}")
-            low, high, width = math.log(near) - width, math.log(near) + width, 2.0 * width
-        root = brentq(miss, low, high, xtol=1e-8)
-        return math.exp(root), model_at(root)
+        raise ValueError(f"C = {C:g} is not on the surface at lam = {lam:g}")
 
     def start(self, lam: float) -> Encoder:
         """The closed form without labels, besides which the first K - 1 dimensions look at the means of the classes."""
@@ -156,6 +151,15 @@ class LinearGaussian:
         signal = np.sqrt(np.maximum(2.0 * lam * self.spectrum - 1.0, SMALL**2))
         rows = [*axes[:contrasts], *(np.diag(signal)[: self.latent - contrasts])]
         return Encoder(M=np.array(rows), L=np.eye(contrasts), c=np.zeros(contrasts))
+
+    def _seeded(self, model: Encoder) -> Encoder:
+        """The model with a SMALL signal, of the largest variance that is left, in each dimension of z that has less."""
+        left, signal, right = np.linalg.svd(model.M, full_matrices=False)
+        weak = signal < SMALL
+        others = np.eye(len(self.spectrum)) - right[~weak].T @ right[~weak]
+        largest = np.linalg.eigh((others * self.spectrum) @ others)[1][:, ::-1][:, : weak.sum()]
+        M = (left[:, ~weak] * signal[~weak]) @ right[~weak] + SMALL * left[:, weak] @ largest.T
+        return Encoder(M=M, L=model.L, c=model.c)
 
     # --- F and its gradient -------------------------------------------------------------------------------------------
 
@@ -181,16 +185,19 @@ class LinearGaussian:
         R, D, R_bar, D_bar = self.rate_and_distortion(model)
         contrasts, M = len(model.c), R_bar + lam * D_bar
         M[:contrasts] += gamma * model.L.T @ loss.gradient.U
-        L = gamma * (loss.gradient.L + loss.gradient.U @ model.M[:contrasts].T)
+        L = gamma * np.tril(loss.gradient.L + loss.gradient.U @ model.M[:contrasts].T)
         return R + lam * D + gamma * loss.value, Encoder(M=M, L=L, c=gamma * loss.gradient.c).flat
 
     def _minimum(self, start: Encoder, lam: float, gamma: float, correction: Callable[[Contrasts], Loss]) -> Encoder:
         """The minimum for Gaussian classes with a corrected loss."""
+        return self._lowest(start, lam, gamma, lambda model: _sum(self.class_loss(model), correction(model.contrasts)))
+
+    def _lowest(self, start: Encoder, lam: float, gamma: float, loss: Callable[[Encoder], Loss]) -> Encoder:
+        """Where R + lam D + gamma C is lowest for this loss, by L-BFGS."""
 
         def F(flat: np.ndarray) -> tuple[float, np.ndarray]:
             model = start.like(flat)
-            loss = _sum(self.class_loss(model), correction(model.contrasts))
-            return self.free_energy(model, lam, gamma, loss)
+            return self.free_energy(model, lam, gamma, loss(model))
 
         options = {"maxiter": 20_000, "maxfun": 40_000, "maxcor": 30, "ftol": 0.0, "gtol": 1e-9 * max(1.0, gamma)}
         return start.like(minimize(F, start.flat, jac=True, method="L-BFGS-B", options=options).x)

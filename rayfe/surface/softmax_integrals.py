@@ -64,37 +64,43 @@ def gaussian_loss(classes: Classes, at: Contrasts, nodes: Nodes) -> Loss:
     for probability, mean, covariance in zip(classes.probability, classes.mean, classes.covariance, strict=True):
         spread = at.U @ covariance
         root = np.linalg.cholesky(spread @ at.U.T + at.L @ at.L.T)
-        value, slope = _softplus(at.U @ mean + at.c + nodes.at @ root.T)
+        value, slope = _softplus((at.U @ mean + at.c)[:, None] + root @ nodes.at.T)
         total += probability * float(nodes.weight @ value)
-        slope *= (probability * nodes.weight)[:, None]
-        Q_bar = _through_cholesky(root, slope.T @ nodes.at)
-        U_bar += 2.0 * Q_bar @ spread + np.outer(slope.sum(0), mean)
+        slope *= probability * nodes.weight
+        Q_bar = _through_cholesky(root, slope @ nodes.at)
+        U_bar += 2.0 * Q_bar @ spread + np.outer(slope.sum(1), mean)
         L_bar += 2.0 * Q_bar @ at.L
-        c_bar += slope.sum(0)
+        c_bar += slope.sum(1)
     return _without_labels_mean(classes, at, total, Contrasts(U=U_bar, L=L_bar, c=c_bar))
 
 
-def sample_loss(x: np.ndarray, classes: Classes, at: Contrasts, nodes: Nodes, *, chunk: int = 2000) -> Loss:
-    """C of a sample, the mean over its N examples x (N, d) of an integral each; `classes` has their shares and means."""
-    noise = nodes.at @ at.L.T
-    total, U_bar, by_node = 0.0, np.zeros_like(at.U), np.zeros_like(nodes.at)
+def sample_loss(x: np.ndarray, classes: Classes, at: Contrasts, nodes: Nodes, *, chunk: int = 500) -> Loss:
+    """C of a sample, the mean over its N examples x (N, d) of an integral each; `classes` has their shares and means.
+
+    Chunks fit into a processor's cache.
+    """
+    noise = at.L @ nodes.at.T
+    total, U_bar, by_node = 0.0, np.zeros_like(at.U), np.zeros_like(noise)
     for begin in range(0, len(x), chunk):
         part = x[begin : begin + chunk]
-        value, slope = _softplus((part @ at.U.T + at.c)[:, None] + noise)
+        value, slope = _softplus((at.U @ part.T + at.c[:, None])[:, :, None] + noise[:, None])
         total += float((value @ nodes.weight).sum())
-        by_node += slope.sum(0)
-        U_bar += np.einsum("nqk,q->kn", slope, nodes.weight) @ part
-    slope = by_node * nodes.weight[:, None] / len(x)
-    gradient = Contrasts(U=U_bar / len(x), L=slope.T @ nodes.at, c=slope.sum(0))
+        by_node += slope.sum(1)
+        U_bar += (slope @ nodes.weight) @ part
+    slope = by_node * nodes.weight / len(x)
+    gradient = Contrasts(U=U_bar / len(x), L=slope @ nodes.at, c=slope.sum(1))
     return _without_labels_mean(classes, at, total / len(x), gradient)
 
 
 def _softplus(t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """log(1 + sum_j exp t_j) and its gradient, the probabilities of the classes but the last; t (..., K - 1)."""
-    top = np.maximum(t.max(-1), 0.0)
-    powers = np.exp(t - top[..., None])
-    total = np.exp(-top) + powers.sum(-1)
-    return top + np.log(total), powers / total[..., None]
+    """log(1 + sum_j exp t_j) and its gradient, the probabilities of the classes but the last; t (K - 1, ...), overwritten."""
+    top = np.maximum(t.max(0), 0.0)
+    t -= top
+    np.exp(t, out=t)
+    total = t.sum(0)
+    total += np.exp(-top)
+    t /= total
+    return top + np.log(total), t
 
 
 def _without_labels_mean(classes: Classes, at: Contrasts, total: float, gradient: Contrasts) -> Loss:

@@ -33,6 +33,7 @@ from rayfe.rows import Work, held_readings, number, probe_ends
 from rayfe.surface.response import chart_defect, response_of
 from rayfe.surface.stencil import centre_only, neighbours
 from rayfe.surface.stepper import moved_on
+from rayfe.surface.water_filling import uptake
 from rayfe.trajectory.chart import (
     Aims,
     Goal,
@@ -223,8 +224,11 @@ AnyTrainee = TypeVar("AnyTrainee", bound=Trainee)
 def with_uptake(
     work: Work, point: Point, last: StepRecord, start: AnyTrainee
 ) -> Generator[Request, Answer | None, tuple[AnyTrainee, int | None]]:
-    """The model with the dimensions of z that took something up, and how many these are; None: the row `last` saw no need."""
-    if last.uptake is None or last.uptake <= UPTAKE * abs(number(last.F)):
+    """The model with the dimensions of z that took something up, and how many these are; None: the row `last` saw no need at the
+    lam of `point`, where the next training is."""
+    if last.missed is None or last.R_dims is None:
+        return start, None
+    if uptake(min(last.R_dims), last.missed, point.lam) <= UPTAKE * abs(number(last.F)):
         return start, None
     taken = work.taken_up((yield TakeUpRequest(key=work.key, point=point, weights=start.weights)))
     return dataclasses.replace(start, weights=taken.weights), len(taken.dims)
