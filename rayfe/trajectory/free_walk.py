@@ -13,6 +13,7 @@ from rayfe.surface.response import first_law_residual
 from rayfe.surface.stepper import Proposal, judge, propose
 from rayfe.trajectory import history
 from rayfe.trajectory.base import Steps, Trajectory, WalkFailed
+from rayfe.trajectory.draws import Sets
 from rayfe.trajectory.envelope import excess
 from rayfe.trajectory.prediction import ahead
 from rayfe.trajectory.processes import process_of
@@ -85,8 +86,8 @@ class FreeWalk(Trajectory):
         outcome = outcome_of(trained, ends["F_start"], ends["F_end"])
         if outcome is not Outcome.OK:
             return self._judged_commit(work, point, outcome, columns, length=length)
-        replica = Replica(name="settled", point=point, weights=None)
-        tested = work.measured((yield judging_request(work, replica, trained.weights[0], self._judged)))
+        replica = Replica(name="settled", point=point, weights=trained.weights[0])
+        tested = work.measured((yield judging_request(work, replica, self._judged, Sets())))
         train: Reading = tested.readings[0]
         columns |= {"tested": tested.readings, "excess": excess(self._models, train)}
         if self.accepted:
@@ -99,12 +100,10 @@ class FreeWalk(Trajectory):
         config = self._config
         verdict = judge(
             outcome=outcome,
-            relative_drift=None,
-            drift_se=0.0,
+            misses=(),
             shift_used=0.0,
             length=length or config.step_length_first or config.step_length,
             longest=config.step_length,
             growth=config.step_growth if length else 1.0,
-            tolerance=config.tolerance,
         )
         return self._commit(work, point, outcome, verdict, columns, accepted_state=None, carry=None)
