@@ -25,7 +25,7 @@ WALK = "lam1-gamma4-seed0"
 JOB = Path(__file__).with_name("instrumented_job.py")
 SHORT = [
     *("digits-smoke", "--threads", "1", "--tolerance", "0.5", "--measure.head-draws", "16", "--model.hidden", "16"),
-    *("--equilibration.first-epochs", "20", "--equilibration.epochs", "5", "--steps", "4", "--measure.probe-size", "50"),
+    *("--equilibration.first-epochs", "60", "--equilibration.epochs", "10", "--steps", "4", "--measure.probe-size", "50"),
 ]
 INLINE = [*SHORT, "--backend", "inline"]
 

@@ -25,11 +25,12 @@ CONFIG = RunConfig(
     steps=2,
     refresh=1,
     tolerance=0.9,
+    certificate_share=1.0,
     threads=1,
     replicas_per_evaluator=1,
     data=DataConfig(name="digits"),
     model=ModelConfig(hidden=16, latent=4),
-    equilibration=EquilibrationConfig(first_epochs=6, epochs=3, batch=64),
+    equilibration=EquilibrationConfig(first_epochs=20, first_learning_rate=1e-2, epochs=3, batch=64),
     measure=MeasureConfig(head_draws=16, probe_size=100, chunk=400),
 )
 
@@ -88,6 +89,7 @@ def test_isolated_trajectories_give_the_bytes_of_one_process(tmp_path: Path, inl
 def test_all_replicas_on_one_evaluator_differ_by_rounding_only(tmp_path: Path, inline: list[dict[str, Any]]) -> None:
     stacked = on_ray(tmp_path, placement="isolated", replicas_per_evaluator="all")
     assert [row.get("accepted") for row in stacked] == [row.get("accepted") for row in inline]
+    assert {row["outcome"] for row in stacked} == {"OK"}
     for one, other in zip(stacked, inline, strict=True):
         for name in ("lam", "gamma", "R", "D", "C"):
             assert math.isclose(one[name], other[name], rel_tol=1e-3), (one["step"], name)
