@@ -53,6 +53,7 @@ def refused(capsys: pytest.CaptureFixture[str], argv: list[str], field: str, out
         (["--time-budget", "soon"], "--time-budget soon"),
         (["--keep-states", "0"], "--keep-states 0"),
         (["--tolerance", "2"], "--tolerance 2"),
+        (["--line-tolerance", "0"], "--line-tolerance 0"),
         (["--equilibration.epochs", "0"], "--equilibration.epochs 0"),
         (["--equilibration.learning-rate", "nan"], "--equilibration.learning-rate nan"),
         (["--measure.head-draws", "7"], "--measure.head-draws 7"),

@@ -13,7 +13,9 @@ import pytest
 import rayfe
 from rayfe.cli import main
 from rayfe.config import EquilibrationConfig, RunConfig, UsageError, flat
+from rayfe.driver import failure
 from rayfe.store import Store
+from rayfe.trajectory.base import WalkFailed
 from untrained_job import DIGITS, NAME, arrays, walk
 
 pytestmark = pytest.mark.usefixtures("signals", "runner", "cwd")
@@ -129,15 +131,26 @@ def test_a_data_file_that_changed_is_refused(capsys: pytest.CaptureFixture[str],
     assert capsys.readouterr().err.startswith("--data.name npz:")
 
 
-def test_a_failed_trajectory_is_named_and_exits_1(capsys: pytest.CaptureFixture[str], runner: Any) -> None:
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        (OSError("the network\nis away"), "OSError: the network is away; the same command tries again"),
+        (WalkFailed("step 3: rejected\ndown to 0.005"), "WalkFailed: step 3: rejected down to 0.005"),
+    ],
+)
+def test_a_failed_trajectory_is_named_with_what_helps_and_exits_1(
+    error: Exception, advice: str, capsys: pytest.CaptureFixture[str], runner: Any
+) -> None:
+    """What a walk failed by follows from its rows: the same command fails in the same way."""
+
     def fails(config: RunConfig, dataset: object, store: Store, progress: Any) -> dict[str, str]:
         walk(config, dataset, store, progress)
-        return {NAME: "step 3: rejected\ndown to 0.005"}
+        return {NAME: failure(NAME, error)}
 
     runner(fails)
     assert main("isoc", [*DIGITS, "--out", "r"]) == 1
     captured = capsys.readouterr()
-    assert captured.err == f"failed: {NAME}: step 3: rejected down to 0.005; the same command tries again\n"
+    assert captured.err == f"failed: {NAME}: {advice}\n"
     assert "figure: r/figures/" in captured.out
 
 

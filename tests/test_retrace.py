@@ -21,7 +21,7 @@ script = importlib.util.module_from_spec(spec)
 sys.modules["retrace"] = script  # dataclasses look their module up
 spec.loader.exec_module(script)
 
-SURFACES = [PowerSurface(kappa=10.0, a=1 / 3, b=1 / 3), HyperbolicSurface(c=0.3, R0=5.0)]
+SURFACES = [PowerSurface(kappa=10.0, a=1 / 3, b=1 / 3), HyperbolicSurface(c=0.3, R0=1.0)]
 # no predictor: it takes the steady lag away
 CONFIG = RunConfig(steps=12, predictor=False, tolerance=1e-3, refresh=1)
 
