@@ -8,11 +8,11 @@ import sys
 from rayfe.commands import COMMANDS
 from rayfe.commands.parser import Refused
 from rayfe.config import UsageError
-from rayfe.files import CorruptFile
+from rayfe.files import CorruptFile, StorageFull
 from rayfe.pipes import closed_pipe_is_fine
 
 USAGE = f"usage: python -m rayfe {'|'.join(COMMANDS)} ...; --help explains"
-BAD_INPUT = 2
+FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
 
 def main(argv: list[str]) -> int:
@@ -32,6 +32,12 @@ def main(argv: list[str]) -> int:
         except (FileNotFoundError, CorruptFile, UsageError, Refused) as error:
             print(_one_line(error), file=sys.stderr)
             return BAD_INPUT
+        except StorageFull as error:
+            print(f"failed: {_one_line(error)}", file=sys.stderr)
+            return FAILED
+        except KeyboardInterrupt:
+            print("interrupted; the same command goes on", file=sys.stderr)
+            return INTERRUPTED
         except SystemExit as help_printed:
             if help_printed.code:
                 raise

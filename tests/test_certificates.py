@@ -15,7 +15,7 @@ import pytest
 import rayfe
 from rayfe.__main__ import main as command
 from rayfe.cli import main as job
-from rayfe.files import CorruptFile
+from rayfe.files import CorruptFile, StorageFull
 from rayfe.records import CertificateRecord
 from rayfe.store import Store
 from rayfe.tables import schema_of
@@ -260,6 +260,23 @@ def test_a_run_that_another_process_works_on_is_refused(copy: Path, capsys: pyte
     with Store(copy).lock(say=print):
         assert command(["certify", str(copy), "--step", "1"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "text"), [(KeyboardInterrupt(), 130, "goes on"), (StorageFull("x"), 1, "No space left")]
+)
+def test_a_command_that_is_cut_short_says_so_in_one_line_and_leaves_the_table_whole(
+    copy: Path, raised: BaseException, code: int, text: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def cut_short(*_: object) -> None:
+        raise raised
+
+    before = (copy / "certificates" / f"{WALK}.parquet").read_bytes()
+    monkeypatch.setattr("rayfe.store.write_certificate", cut_short)
+    assert command(["certify", str(copy), "--step", "1", "--epochs", "0.2"]) == code
+    error = capsys.readouterr().err
+    assert text in error and error.count("\n") == 1
+    assert (copy / "certificates" / f"{WALK}.parquet").read_bytes() == before
 
 
 KINDS: dict[str, tuple[str, list[str]]] = {
