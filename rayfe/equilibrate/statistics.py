@@ -105,7 +105,7 @@ def _look(model: Any, x: Tensor, *, decode: bool) -> _Look:
 
     def look(module: nn.Module, inputs: Any, output: Any) -> None:
         nonlocal largest
-        largest = max(largest, *(value.numel() for value in (*inputs, output) if isinstance(value, Tensor)))
+        largest = max([largest, *(value.numel() for value in (*inputs, output) if isinstance(value, Tensor))])
         if isinstance(module, BatchNorm) and module.running_mean is not None:
             called.add(module)
 

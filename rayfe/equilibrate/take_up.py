@@ -165,7 +165,7 @@ def _minimise(model: Any, loss: Callable[[], Tensor], masks: Entries) -> None:
         value = loss()
         gradients = torch.autograd.grad(value, parameters)
         for parameter, gradient, mask in zip(parameters, gradients, chosen, strict=True):
-            parameter.grad = gradient * mask
+            parameter.grad = (gradient * mask).contiguous()  # L-BFGS takes it apart by view, also where images lie by pixel
         return value
 
     optimizer.step(closure)  # type: ignore[no-untyped-call]
