@@ -50,7 +50,7 @@ def test_a_table_has_both_kinds_and_is_not_computed_twice(tmp_path: Path, capsys
     script.main(options)
     table = pd.read_csv(out)
     assert list(table["kind"]) == ["epochs", "epochs", "damping"] and (table["C_gamma"] < 0).all()
-    trained = 3 * 1442  # examples of an epoch of three replicas; both are read alike
+    trained = 5 * 1442  # examples of an epoch of five replicas; both are read alike
     assert table["examples"][1] - table["examples"][0] == pytest.approx(3.0 * trained, rel=0.2)
     assert table["decrement"].notna().tolist() == [False, False, True]
     capsys.readouterr()

@@ -80,7 +80,7 @@ def main() -> None:
     parser.add_argument("--small", action="store_true", help="little training")
     parser.add_argument("--out", help="the run's folder")
     options = parser.parse_args()
-    first, each = (3, 1) if options.small else (200, 25)  # epochs of the start, and of a step
+    first, each = (15, 1) if options.small else (200, 25)  # epochs of the start, and of a step
     run = rayfe.walk(
         "digits-smoke",
         model=Wrapped,
