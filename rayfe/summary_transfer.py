@@ -16,17 +16,15 @@ from rich.text import Text
 from rayfe.certified import equilibrium_lines
 from rayfe.config import RunConfig
 from rayfe.frames import accepted_steps, drift, numbers, way_in_D
+from rayfe.learnt import at_chance, start_columns, worsened
 from rayfe.summary import (
     BASELINES,
     NO_STOP,
     OVERFIT_RATIO,
-    at_chance,
     found_stop,
     passes,
     print_summary,
-    start_columns,
     summarize,
-    worsened,
 )
 from rayfe.surface.equivalence import relative_tolerance
 
