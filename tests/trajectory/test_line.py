@@ -57,7 +57,7 @@ def test_ends_that_training_moves_as_far_as_they_are_apart_fix_no_slope():
     assert line_between(start, reading(17.5, 13.0), gamma=10.0, moved=0.0).k is None  # no D over R
 
 
-NEAR = MovingPowerSurface(kappa=10.0, a=0.3, b=1 / 3, kappa_t=0.5)
+NEAR = MovingPowerSurface(kappa=10.0, a=0.3, b=1 / 3, kappa_t=-0.3)
 """Moves little with t: the ends of a line lie near each other."""
 
 
