@@ -57,16 +57,16 @@ def test_ends_that_training_moves_as_far_as_they_are_apart_fix_no_slope():
     assert line_between(start, reading(17.5, 13.0), gamma=10.0, moved=0.0).k is None  # no D over R
 
 
-NEAR = MovingPowerSurface(kappa=10.0, a=0.3, b=1 / 3, kappa_t=-0.3)
+NEAR = MovingPowerSurface(kappa=10.0, a=0.3, b=1 / 3, kappa_t=0.3)
 """Moves little with t: the ends of a line lie near each other."""
 
 
 class Restless(AnalyticBackend):
-    """Trained on, a model of the target has other multipliers; so C is settled at another R and D."""
+    """A model of the target has other multipliers until it is trained on, so that C is settled at another R and D first."""
 
     def equilibrate(self, request: EquilibrateRequest):
         answer = super().equilibrate(request)
-        if request.replicas[0].name != "centre" or request.replicas[0].point.t != 1.0 or request.round < 12:
+        if request.replicas[0].name != "centre" or request.replicas[0].point.t != 1.0 or request.round >= 12:
             return answer
         weights = tuple({"multipliers": w["multipliers"] * [1.3, 1.0]} for w in answer.weights)
         return dataclasses.replace(answer, weights=weights)
