@@ -14,7 +14,7 @@ from rich.text import Text
 
 from rayfe.config import UNHELD
 from rayfe.frames import accepted_steps, counted_steps, drift, held_loss, numbers
-from rayfe.surface.chance import what_to_raise
+from rayfe.learnt import at_chance, start_columns, worsened
 from rayfe.surface.envelope import lowest
 from rayfe.surface.equivalence import is_equivalent, relative_tolerance, simultaneous
 from rayfe.surface.stepper import STOPS
@@ -27,10 +27,6 @@ NOT_C = ("seek", "iso-functional")
 """Processes that do not hold C at the start's value."""
 OVERFIT_RATIO = 1.5
 EXCESS_PERCENT = 1.0
-WORSE_ACCURACY = 0.005
-"""Fall of validation accuracy that is said."""
-WORSE = 2.0
-"""Standard errors over validation images by which validation C must have risen to be said."""
 
 
 def found_stop(walk: pd.DataFrame) -> pd.Series | None:
@@ -111,12 +107,6 @@ def _line(name: Hashable, walk: pd.DataFrame, tolerance: float, floor: float) ->
     return line | drifted | _held_columns(steps) | ({} if line["holds_C"] else {"drift_ok": None})
 
 
-def start_columns(steps: pd.DataFrame) -> dict[str, float]:
-    """What the start of a trajectory has learnt: the loss that is held, and what that is for guessing, after so many updates."""
-    held = {"C0": float(held_loss(steps)[0]) if len(steps) else np.nan}
-    return held | {name: numbers(steps, name)[0] if len(steps) else np.nan for name in ("label_entropy", "first_updates")}
-
-
 def way_there(steps: pd.DataFrame) -> pd.DataFrame:
     """The steps of a walk in lam up to where it turned first, renewals there included; of others all."""
     if steps.empty or steps["process"].iloc[0] != "iso-classification":
@@ -161,19 +151,6 @@ def passes(drifts: pd.DataFrame, tolerance: float) -> bool:
     return is_equivalent(off, error, tolerance, z=simultaneous(len(drifts)))
 
 
-def worsened(line: Mapping[str, Any]) -> str:
-    """That validation got worse while the loss of other images was held, with both numbers; empty where it did not, or is not known."""
-    error = float(np.hypot(line["val_C_se_start"], line["val_C_se_end"]))
-    risen = line["val_C_end"] - line["val_C_start"] > WORSE * error
-    fallen = line["val_accuracy_start"] - line["val_accuracy_end"] > WORSE_ACCURACY
-    if not (risen or fallen):
-        return ""
-    held = "training C" if np.isnan(line["control_C_end"]) else "C of the control split"
-    C = " -> ".join(f"{line[f'val_C_{side}']:.3g}" for side in ("start", "end"))
-    accuracy = " -> ".join(f"{100 * line[f'val_accuracy_{side}']:.1f}" for side in ("start", "end"))
-    return f"only {held} is held (validation C {C}, accuracy {accuracy} %): "
-
-
 def verdict(line: Mapping[str, Any]) -> str:
     """One sentence on one line of a summary, by column."""
     if line["end"] == "at_chance":
@@ -197,16 +174,6 @@ def verdict(line: Mapping[str, Any]) -> str:
     if not np.isnan(line["D_se_end"]):
         D += f" (± {line['D_se_end']:.1g} by the draws of z alone)"
     return f"{worsened(line)}{held}; {D} while {R}{_ending(line)}"
-
-
-def at_chance(line: Mapping[str, Any]) -> str:
-    """Of a start that ended so: that there is nothing to hold, and what to do."""
-    updates = None if np.isnan(line["first_updates"]) else int(line["first_updates"])
-    guess = "" if np.isnan(line["label_entropy"]) else f", where guessing has {line['label_entropy']:.3g}"
-    return (
-        f"nothing to hold: C0 is {line['C0']:.3g} nats{guess}, and R {line['R_start']:.2g} nats; "
-        f"{what_to_raise(gamma=line['gamma_start'], updates=updates)}; ended: at_chance"
-    )
 
 
 def _held_verdict(line: Mapping[str, Any]) -> str:

@@ -16,24 +16,26 @@ from rich.text import Text
 from rayfe.certified import equilibrium_lines
 from rayfe.config import RunConfig
 from rayfe.frames import accepted_steps, drift, numbers, way_in_D
+from rayfe.learnt import at_chance, start_columns, worsened
 from rayfe.summary import (
     BASELINES,
     NO_STOP,
     OVERFIT_RATIO,
-    at_chance,
     found_stop,
     passes,
     print_summary,
-    start_columns,
     summarize,
-    worsened,
 )
 from rayfe.surface.equivalence import relative_tolerance
+from rayfe.surface.transfer import line_length
 
 LATE = 0.05
 """t from which a bend of the line is reported apart: before it, new classes make F_t steep."""
 LARGEST_BEND = 5.0
 """Per cent of the largest |D - D0| by which a geodesic may miss its line."""
+SURE = 5.0
+"""The ends of a line are so many times as far apart as training on moves one of them where k is known well: each may be off by as
+much across the line, to which k is proportional."""
 CLOSED = 0.1
 """Part by which lam and gamma at t = 1 may differ from those of the target's own model on the same line."""
 
@@ -73,7 +75,7 @@ def _line(name: Hashable, walk: pd.DataFrame, tolerance: float, floor: float) ->
         values = numbers(steps, column)
         line[f"{column}_start"], line[f"{column}_end"] = (values[0], values[-1]) if len(values) else (np.nan, np.nan)
     line["val_accuracy_least"] = float(steps["val_accuracy"].min()) if len(steps) else np.nan
-    return line | start_columns(steps) | _drift(steps, tolerance) | _bend(steps)
+    return line | start_columns(steps) | _ends(steps) | _drift(steps, tolerance) | _bend(steps)
 
 
 def _drift(steps: pd.DataFrame, tolerance: float) -> dict[str, Any]:
@@ -89,6 +91,15 @@ def _drift(steps: pd.DataFrame, tolerance: float) -> dict[str, Any]:
         "drift_se_percent": 100.0 * float(worst["drift_se"]),
         "drift_ok": passes(after, tolerance) if tested else None,
     }
+
+
+def _ends(steps: pd.DataFrame) -> dict[str, float]:
+    """The geodesic's slope, how far apart its ends are and how far training on moved one of them, nats; NaN where k was given."""
+    if steps.empty:
+        return dict.fromkeys(("k", "ends_apart", "end_moved"), np.nan)
+    names = ("k", "lam", "R", "D", "end_R", "end_D", "end_moved")
+    k, lam, R, D, end_R, end_D, moved = (float(numbers(steps, name)[0]) for name in names)
+    return {"k": k, "ends_apart": line_length(lam, end_R - R, end_D - D), "end_moved": moved}
 
 
 def _bend(steps: pd.DataFrame) -> dict[str, float]:
@@ -150,6 +161,11 @@ def warnings(line: dict[str, Any]) -> list[str]:
                 if np.isnan(line["control_C_end"])
                 else "of training data; held is the control split's"
             )
+        )
+    if line["ends_apart"] < SURE * line["end_moved"]:
+        found.append(
+            f"k = {line['k']:.2g} is mostly chance: the ends of the line are {line['ends_apart']:.2g} nats apart, and training on "
+            f"moves one of them by {line['end_moved']:.2g}; train longer, or give --k"
         )
     if (open_ := unclosed(line)) is not None:
         found.append(open_)

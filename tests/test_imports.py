@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "rayfe"
 LAYERS = [
     ["frames", "tables", "records", "config"],
-    ["dimensions", "errors", "files", "memory", "own", "pipes", "rows", "signals", "surface", "weights"],
+    ["dimensions", "errors", "files", "learnt", "memory", "own", "pipes", "rows", "signals", "surface", "weights"],
     ["certified", "lease", "summary"],
     ["layout", "figures", "summary_transfer"],
     ["certificates", "recovery"],

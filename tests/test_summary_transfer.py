@@ -79,6 +79,14 @@ def test_a_transfer_that_does_not_end_at_the_targets_own_model_warns(transfer: p
     assert found.startswith("not closed: at t = 1 gamma is 0.5") and "lam" not in found.split("of the target")[0]
 
 
+def test_a_slope_that_training_on_would_change_warns(transfer: pd.DataFrame) -> None:
+    apart = summarize_transfers(transfer, 0.005).to_dict("records")[0]["ends_apart"]
+    for part, warned in ((0.21, True), (0.19, False)):
+        moved = transfer.assign(end_moved=np.where(transfer.step == 0, part * apart, np.nan))
+        found = warnings(summarize_transfers(moved, 0.005).to_dict("records")[0])
+        assert any("is mostly chance" in warning for warning in found) == warned
+
+
 def test_a_bent_line_warns(transfer: pd.DataFrame) -> None:
     way = float(np.ptp(transfer.D.dropna()))
     bent = transfer.assign(line_miss=np.where(transfer.t > 0.5, 0.1 * way, 0.0))

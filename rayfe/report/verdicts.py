@@ -16,8 +16,9 @@ import pandas as pd
 from rayfe.certified import NONE, findings, largest_gap, last_findings
 from rayfe.config import UNHELD
 from rayfe.frames import accepted_steps, counted_steps, numbers
+from rayfe.learnt import worsened
 from rayfe.report.view import RunView
-from rayfe.summary import EXCESS_PERCENT, OVERFIT_RATIO, summarize, way_there, worsened
+from rayfe.summary import EXCESS_PERCENT, OVERFIT_RATIO, summarize, way_there
 from rayfe.summary_transfer import CLOSED, summarize_transfers, unclosed
 
 State = Literal["holds", "look", "fails", "not measured"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -16,6 +17,11 @@ NEAR_POLE = 0.2
 """Below this size of 1 + k lam steps fail because of the pole: lam runs away before it arrives there."""
 LARGEST_CHANGE = 1.5
 """Factor by which a step in t may change lam or gamma before the settle: rates are only predictions there."""
+
+
+def line_length(lam: float, dR: float, dD: float) -> float:
+    """Distance of two points in the plane of R and lam D, nats."""
+    return math.hypot(dR, lam * dD)
 
 
 class Transfer(Process):

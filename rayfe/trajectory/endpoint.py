@@ -7,9 +7,10 @@ from collections.abc import Generator
 from rayfe.config import RunConfig
 from rayfe.records import Annealing, Answer, EquilibrateRequest, Outcome, Point, Reading, Replica, Request
 from rayfe.rows import Work
+from rayfe.surface.transfer import line_length
 from rayfe.trajectory.arrival import Charted, WantedLoss, arrive, equilibrated, settle_on
 from rayfe.trajectory.base import WalkFailed
-from rayfe.trajectory.line import NO_LINE, Line, line_between, line_length
+from rayfe.trajectory.line import NO_LINE, Line, line_between
 from rayfe.trajectory.step import measure_request
 
 ROUNDS = 12

@@ -8,11 +8,8 @@ from dataclasses import dataclass
 from rayfe.config import RunConfig
 from rayfe.records import Reading, StepRecord
 from rayfe.rows import number
+from rayfe.surface.transfer import line_length
 from rayfe.trajectory.base import WalkFailed
-
-APART = 5.0
-"""The ends of a line are so many times as far apart as training on moves one of them, or k is mostly chance: each of them may be
-off by as much, across the line as well as along it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,15 +39,10 @@ def line_columns(line: Line) -> dict[str, float | None]:
     return ends | {"k": line.k, "line_miss": None if line.k is None else 0.0}
 
 
-def line_length(lam: float, dR: float, dD: float) -> float:
-    """Distance of two points in the plane of R and lam D, nats."""
-    return math.hypot(dR, lam * dD)
-
-
 def line_between(start: Reading, end: Reading, *, gamma: float, moved: float) -> Line:
-    """The line from `start` to `end`, where gamma is that of the target; without a slope if its end moved too much."""
+    """The line from `start` to `end`, where gamma is that of the target; without a slope if its end moved as far as it is long."""
     dR, dD = end.R - start.R, end.D - start.D
-    fixed = dR != 0.0 and line_length(start.point.lam, dR, dD) > APART * moved
+    fixed = dR != 0.0 and line_length(start.point.lam, dR, dD) > moved
     return Line(k=dD / dR if fixed else None, gamma=gamma, R=end.R, D=end.D, moved=moved)
 
 
@@ -86,5 +78,5 @@ def require_line(start: StepRecord) -> None:
     length = line_length(start.lam, start.end_R - number(start.R), start.end_D - number(start.D))
     raise WalkFailed(
         f"the line from R {start.R:.4g}, D {start.D:.4g} to R {start.end_R:.4g}, D {start.end_D:.4g} is {length:.2g} nats long, and "
-        f"training on moves its end by {number(start.end_moved):.2g}: it must be {APART:g} times as long to fix k; {fix}"
+        f"training on moves its end by {number(start.end_moved):.2g}: its ends are too near to fix k; {fix}"
     )
