@@ -5,10 +5,11 @@ Estimates follow the walk as `walk`, `endpoint` and `baseline` drive it, without
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 
-from rayfe.config import RunConfig, Start
+from rayfe.config import UNHELD, RunConfig, Start
 from rayfe.records import Point
 from rayfe.rows import number
 from rayfe.surface.stencil import neighbours
@@ -89,6 +90,8 @@ def plan_of(config: RunConfig, start: Start, sizes: Sizes) -> Plan:
     """The plan of the trajectory from `start`."""
     at = Point(lam=start.lam, gamma=start.gamma, t=0.5 if config.moves_data else 0.0)
     stencil = len(neighbours(at, "paper" if config.seek else config.stencil, config.neighbours))
+    if config.process in UNHELD:
+        config, stencil = dataclasses.replace(config, settle=False, refresh=config.steps + 1), 1
     if config.method is not None:
         steps = min(config.steps, math.ceil((1.0 - ROUNDING) * config.method_epochs / config.method_interval))
         first = 0.0 if config.method == "scratch" else config.equilibration.first_epochs + config.equilibration.epochs

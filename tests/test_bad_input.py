@@ -75,6 +75,28 @@ def test_bad_values_are_refused_by_name(capsys: pytest.CaptureFixture[str], argv
 
 
 @pytest.mark.parametrize(
+    ("argv", "field"),
+    [
+        (["--gamma", "0"], "--gamma 0"),
+        (["--process", "fixed-gamma", "--gamma", "-1"], "--gamma -1"),
+        (["--process", "fixed-gamma", "--gamma", "nan"], "--gamma nan"),
+        (["--process", "fixed-gamma", "--stencil", "paper"], "--stencil paper"),
+        (["--process", "fixed-gamma", "--derivatives", "implicit"], "--derivatives implicit"),
+        (["--process", "fixed-gamma", "--restart", "0.1"], "--restart 0.1"),
+        (["--process", "fixed-gamma", "--both-ways"], "--both-ways"),
+        (["--process", "fixed-gamma", "--lam", "25"], "--lam 25"),
+        (["--data.train-size", "24001"], "--data.train-size 24001"),
+        (["--data.root", "here"], "--data.root here"),
+        (["--data.name", "gausian"], "--data.name gausian"),
+    ],
+)
+def test_what_the_known_surface_does_not_go_with_is_refused(
+    capsys: pytest.CaptureFixture[str], argv: list[str], field: str
+) -> None:
+    refused(capsys, ["gaussian-exact", *argv], field)
+
+
+@pytest.mark.parametrize(
     ("argv", "field", "hint"),
     [
         (["--gama", "3"], "--gama", "did you mean --gamma?"),
@@ -84,7 +106,7 @@ def test_bad_values_are_refused_by_name(capsys: pytest.CaptureFixture[str], argv
         (["--backend", "spark"], "--backend", "inline or ray"),
         (["--seed", "0.5"], "--seed", "whole number"),
         (["digits-smok"], "PRESET digits-smok", "did you mean digits-smoke?"),
-        (["xyzzy"], "PRESET xyzzy", "mnist-quick, mnist-walk, digits-smoke, fig2"),
+        (["xyzzy"], "PRESET xyzzy", "mnist-quick, mnist-walk, digits-smoke, gaussian-exact, fig2"),
         (["fig5"], "PRESET fig5", "jobs/transfer.py fig5"),
         (["fig6-quick"], "PRESET fig6-quick", "jobs/transfer.py"),
         (["--data.name", "mnits"], "--data.name mnits", "did you mean mnist?"),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import typing
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -44,6 +46,16 @@ def test_rows_come_back_exactly(values: list[tuple[float, float | None, int | No
     again = tables.decode(tables.encode(rows, StepRecord), StepRecord)
     assert again == rows
     assert [np.signbit(row.lam) for row in again] == [np.signbit(row.lam) for row in rows]
+
+
+def test_lists_come_back_exactly_and_pandas_and_arrow_read_them_as_lists_of_numbers(tmp_path: Path) -> None:
+    rows = [step_record(0, R_dims=(0.1, 0.25, 1e-300)), step_record(1, R_dims=()), step_record(2)]
+    data = tables.encode(rows, StepRecord)
+    assert tables.decode(data, StepRecord) == rows
+    (tmp_path / "a.parquet").write_bytes(data)
+    assert pq.read_schema(tmp_path / "a.parquet").field("R_dims").type == pa.list_(pa.float64())
+    read = pd.read_parquet(tmp_path)["R_dims"]
+    assert [None if value is None else list(value) for value in read] == [[0.1, 0.25, 1e-300], [], None]
 
 
 def test_numpy_scalars_are_stored_like_python_numbers() -> None:

@@ -6,7 +6,6 @@ import dataclasses
 import math
 
 import pytest
-from rich.console import Console
 
 from analytic_walks import A, walk
 from rayfe.backend.analytic import AnalyticBackend
@@ -17,7 +16,7 @@ from rayfe.plan import Sizes, plan_of
 from rayfe.progress import standing
 from rayfe.records import Equilibrated, EquilibrateRequest, MeasureRequest, Outcome
 from rayfe.store import Store, load_readings, load_rows
-from rayfe.summary_transfer import print_run
+from rayfe.summary import summarize, verdict, warnings
 
 HELD = ("C_target", "held_drift", "drift_se", "C_before_settle", "settle_shift", "C_gamma", "C_lam", "response_age", "held_on")
 
@@ -76,14 +75,11 @@ def test_a_step_that_diverges_is_halved_and_a_walk_goes_on_from_its_store(tmp_pa
 
 def test_summary_figures_and_standing_speak_of_nothing_held(tmp_path):
     rows, _ = walk(tmp_path, AnalyticBackend(A), process="fixed-gamma", step_length=0.5)
-    config, console = RunConfig(process="fixed-gamma", step_length=0.5), Console(record=True, width=100, quiet=True)
-    frame = load_rows(tmp_path)
-    with console.capture() as captured:
-        console.quiet = False
-        print_run(frame, config, console)
-    text = captured.get()
-    assert "nothing is held; R rose" in text
-    assert "nan" not in text
+    config, frame = RunConfig(process="fixed-gamma", step_length=0.5), load_rows(tmp_path)
+    (line,) = summarize(frame, config.tolerance).to_dict("records")
+    assert verdict(line).startswith("nothing is held; R rose")
+    assert "nan" not in verdict(line)
+    assert warnings(line) == []
     names = set(draw_all(frame, load_readings(tmp_path)))
     assert "dimensions.png" in names
     assert not names & {"constraint.png", "fig2b_multipliers.png"}
