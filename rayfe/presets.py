@@ -148,7 +148,10 @@ def fig5() -> RunConfig:
 
 
 def fig5_quick() -> RunConfig:
-    """Fig. 5 within minutes on a laptop: fewer epochs at larger learning rates, longer steps, and a last training for their lag."""
+    """Fig. 5 on a laptop: fewer epochs at larger learning rates, longer steps, and a last training for their lag.
+
+    After 12 epochs the ends still move by 0.5 nats of a line of 0.7, which leaves k open; after 40 by 0.07 of 1.1.
+    """
     return dataclasses.replace(
         fig5(),
         path=PathConfig(target="mnist:5-9", last_epochs=20),
@@ -161,7 +164,7 @@ def fig5_quick() -> RunConfig:
         method_interval=4.0,
         measure=MeasureConfig(head_draws=32, settle_size=6000, slope_size=4000),
         equilibration=EquilibrationConfig(
-            first_epochs=12, first_schedule="linear", first_learning_rate=1e-2, epochs=4, learning_rate=6e-3, batch=512
+            first_epochs=40, first_schedule="linear", first_learning_rate=1e-2, epochs=4, learning_rate=6e-3, batch=512
         ),
     )
 
