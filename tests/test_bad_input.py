@@ -86,7 +86,7 @@ def test_bad_values_are_refused_by_name(capsys: pytest.CaptureFixture[str], argv
         (["--process", "fixed-gamma", "--both-ways"], "--both-ways"),
         (["--process", "fixed-gamma", "--lam", "25"], "--lam 25"),
         (["--data.train-size", "24001"], "--data.train-size 24001"),
-        (["--data.root", "here"], "--data.root here"),
+        (["--data.root", "here"], "--data.root"),
         (["--data.name", "gausian"], "--data.name gausian"),
     ],
 )

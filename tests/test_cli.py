@@ -187,7 +187,7 @@ def test_what_only_the_backend_can_refuse_leaves_no_folder(capsys: pytest.Captur
 def test_help_explains_fields_and_names_presets(capsys: pytest.CaptureFixture[str]) -> None:
     assert main("isoc", ["--help"]) == 0
     text = " ".join(capsys.readouterr().out.replace("│", " ").split())
-    assert "mnist-quick (default), mnist-walk, digits-smoke, fig2" in text
+    assert "mnist-quick (default), mnist-walk, digits-smoke, gaussian-exact, fig2" in text
     for name in flat(RunConfig()):
         assert "--" + name.replace("_", "-") in text
     assert "Seeds of initial weights" in text

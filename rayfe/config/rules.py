@@ -96,7 +96,7 @@ def _check_lam(config: RunConfig, lam: float) -> None:
 def _check_gamma(config: RunConfig, gamma: float) -> None:
     if config.process not in UNHELD:
         fix = "must be a positive number" + ("; --process fixed-gamma goes without labels" if gamma == 0 else "")
-        require(math.isfinite(gamma) and gamma > 0, "gamma", f"{gamma:g}", fix)
+        require(math.isfinite(gamma) and gamma > 0, "gamma", gamma, fix)
     require(math.isfinite(gamma) and gamma >= 0, "gamma", gamma, "must be 0 or a positive number")
 
 
