@@ -9,6 +9,7 @@ import sys
 
 import numpy as np
 import pandas as pd
+import tyro
 
 from rayfe import store
 from rayfe.data.datasets import load
@@ -61,32 +62,43 @@ def spectrum_of(location: str) -> np.ndarray:
     return np.linalg.eigvalsh(np.cov(x.reshape(len(x), -1).T, bias=True))
 
 
-def main(argv: list[str]) -> int:
-    """Print the worst rows of each trajectory, and the thresholds of those without labels; exit code 2 on bad input."""
-    if not argv:
-        print("analysis/exact.py: give folders of runs, e.g. runs/gaussian-exact", file=sys.stderr)
+def report(location: str) -> str:
+    """The worst rows of each trajectory of a run, and the thresholds of those without labels.
+
+    Raises:
+        FileNotFoundError, CorruptFile, ValueError: there is no such run, or it has no exact columns.
+    """
+    rows, parts = store.load_rows(location), list[str]()
+    for name, walk in rows.groupby("trajectory", sort=True):
+        steps = accepted_steps(walk)
+        if not np.isfinite(numbers(steps, "exact_F")).any():
+            raise ValueError(f"{location}: {name} has no exact columns, give runs of gaussian-exact")
+        parts += [f"{location} {name}: {len(steps)} rows, the worst of each quantity", _table(worst(misses(steps)))]
+        if not numbers(steps, "gamma").any():
+            parts += [f"the first {FIRST} thresholds", _table(compared_thresholds(steps, spectrum_of(location)))]
+    return "\n".join(parts)
+
+
+def _table(frame: pd.DataFrame) -> str:
+    return frame.to_string(index=False, float_format=lambda value: f"{value:.4g}")
+
+
+def main(runs: tyro.conf.Positional[tuple[str, ...]]) -> int:
+    """Compare runs with the exact surface that their data know.
+
+    Args:
+        runs: run directories or fsspec URIs of jobs/isoc.py gaussian-exact.
+    """
+    try:
+        if not runs:
+            raise ValueError("give folders of runs, e.g. runs/gaussian-exact")
+        shown = [report(location) for location in runs]
+    except (OSError, ValueError, CorruptFile) as error:
+        print(f"exact: {error}", file=sys.stderr)
         return 2
-    for location in argv:
-        try:
-            rows = store.load_rows(location)
-        except (FileNotFoundError, CorruptFile) as error:
-            print(f"analysis/exact.py {location}: {error}; give folders of runs", file=sys.stderr)
-            return 2
-        for name, walk in rows.groupby("trajectory", sort=True):
-            steps = accepted_steps(walk)
-            if "exact_F" not in steps or not np.isfinite(numbers(steps, "exact_F")).any():
-                print(
-                    f"analysis/exact.py {location}: {name} has no exact columns, give runs of gaussian-exact", file=sys.stderr
-                )
-                return 2
-            print(f"{location} {name}: {len(steps)} rows, worst of each")
-            print(worst(misses(steps)).to_string(index=False, float_format=lambda value: f"{value:.4g}"))
-            if not numbers(steps, "gamma").any():
-                print(f"the first {FIRST} thresholds")
-                shown = compared_thresholds(steps, spectrum_of(location))
-                print(shown.to_string(index=False, float_format=lambda value: f"{value:.4g}"))
+    print("\n\n".join(shown))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(tyro.cli(main, description=__doc__))

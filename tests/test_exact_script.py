@@ -60,8 +60,8 @@ def test_thresholds_stand_beside_those_of_the_eigenvalues(script: ModuleType) ->
 
 def test_runs_without_a_known_surface_are_refused(script: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
     walk = Path(__file__).parents[1] / "analysis" / "results" / "mnist-walk"
-    for argv, hint in (([], "give folders"), (["nowhere"], "no run at"), ([str(walk)], "has no exact columns")):
-        assert script.main(argv) == 2
+    for runs, hint in (((), "give folders"), (("nowhere",), "no run at"), ((str(walk),), "has no exact columns")):
+        assert script.main(runs) == 2
         error = capsys.readouterr().err
         assert hint in error
         assert error.count("\n") == 1
