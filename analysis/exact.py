@@ -18,6 +18,7 @@ from rayfe.files import CorruptFile
 from rayfe.frames import accepted_steps, numbers
 from rayfe.manifest import stored_config
 from rayfe.store import Store
+from rayfe.surface.linear_gaussian import LinearGaussian
 from rayfe.surface.water_filling import WaterFilling
 
 FIRST = 6
@@ -55,11 +56,22 @@ def compared_thresholds(steps: pd.DataFrame, spectrum: np.ndarray) -> pd.DataFra
     return found.assign(exact=exact, percent=100.0 * (found["lam"] / exact - 1.0))
 
 
-def spectrum_of(location: str) -> np.ndarray:
-    """Eigenvalues of the total covariance of a run's training examples."""
+def beside_population(steps: pd.DataFrame, surface: LinearGaussian) -> pd.DataFrame:
+    """The exact minima of the sample beside those of Gaussian classes with its moments, a row each: lam, F, population_F, and R, D and C
+    of the sample in per cent of the population's."""
+    lines = []
+    for _, row in steps.iterrows():
+        of_classes = surface.of_classes(float(row["lam"]), float(row["gamma"]))
+        off = {name: 100.0 * (row[f"exact_{name}"] / getattr(of_classes, name) - 1.0) for name in ("R", "D", "C")}
+        lines.append({"lam": row["lam"], "F": row["exact_F"], "population_F": of_classes.F} | off)
+    return pd.DataFrame(lines)
+
+
+def surface_of(location: str) -> LinearGaussian:
+    """The exact surface of a run's training examples."""
     _, config = stored_config(Store(location))
-    x = load(config.data).train.x.astype(float)
-    return np.linalg.eigvalsh(np.cov(x.reshape(len(x), -1).T, bias=True))
+    train = load(config.data).train
+    return LinearGaussian(train.x, train.y, latent=config.model.latent)
 
 
 def report(location: str) -> str:
@@ -75,7 +87,12 @@ def report(location: str) -> str:
             raise ValueError(f"{location}: {name} has no exact columns, give runs of gaussian-exact")
         parts += [f"{location} {name}: {len(steps)} rows, the worst of each quantity", _table(worst(misses(steps)))]
         if not numbers(steps, "gamma").any():
-            parts += [f"the first {FIRST} thresholds", _table(compared_thresholds(steps, spectrum_of(location)))]
+            parts += [f"the first {FIRST} thresholds", _table(compared_thresholds(steps, surface_of(location).spectrum))]
+        else:
+            parts += [
+                "the sample's truth beside that of Gaussian classes",
+                _table(beside_population(steps, surface_of(location))),
+            ]
     return "\n".join(parts)
 
 
