@@ -9,6 +9,7 @@ import sys
 
 import numpy as np
 import pandas as pd
+import tyro
 
 from rayfe import store
 from rayfe.data.datasets import load
@@ -17,6 +18,7 @@ from rayfe.files import CorruptFile
 from rayfe.frames import accepted_steps, numbers
 from rayfe.manifest import stored_config
 from rayfe.store import Store
+from rayfe.surface.linear_gaussian import LinearGaussian
 from rayfe.surface.water_filling import WaterFilling
 
 FIRST = 6
@@ -54,39 +56,66 @@ def compared_thresholds(steps: pd.DataFrame, spectrum: np.ndarray) -> pd.DataFra
     return found.assign(exact=exact, percent=100.0 * (found["lam"] / exact - 1.0))
 
 
-def spectrum_of(location: str) -> np.ndarray:
-    """Eigenvalues of the total covariance of a run's training examples."""
+def beside_population(steps: pd.DataFrame, surface: LinearGaussian) -> pd.DataFrame:
+    """The exact minima of the sample beside those of Gaussian classes with its moments, a row each: lam, F, population_F, and R, D and C
+    of the sample in per cent of the population's."""
+    lines = []
+    for _, row in steps.iterrows():
+        of_classes = surface.of_classes(float(row["lam"]), float(row["gamma"]))
+        off = {name: 100.0 * (row[f"exact_{name}"] / getattr(of_classes, name) - 1.0) for name in ("R", "D", "C")}
+        lines.append({"lam": row["lam"], "F": row["exact_F"], "population_F": of_classes.F} | off)
+    return pd.DataFrame(lines)
+
+
+def surface_of(location: str) -> LinearGaussian:
+    """The exact surface of a run's training examples."""
     _, config = stored_config(Store(location))
-    x = load(config.data).train.x.astype(float)
-    return np.linalg.eigvalsh(np.cov(x.reshape(len(x), -1).T, bias=True))
+    train = load(config.data).train
+    return LinearGaussian(train.x, train.y, latent=config.model.latent)
 
 
-def main(argv: list[str]) -> int:
-    """Print the worst rows of each trajectory, and the thresholds of those without labels; exit code 2 on bad input."""
-    if not argv:
-        print("analysis/exact.py: give folders of runs, e.g. runs/gaussian-exact", file=sys.stderr)
+def report(location: str) -> str:
+    """The worst rows of each trajectory of a run, and the thresholds of those without labels.
+
+    Raises:
+        FileNotFoundError, CorruptFile, ValueError: there is no such run, or it has no exact columns.
+    """
+    rows, parts = store.load_rows(location), list[str]()
+    for name, walk in rows.groupby("trajectory", sort=True):
+        steps = accepted_steps(walk)
+        if not np.isfinite(numbers(steps, "exact_F")).any():
+            raise ValueError(f"{location}: {name} has no exact columns, give runs of gaussian-exact")
+        parts += [f"{location} {name}: {len(steps)} rows, the worst of each quantity", _table(worst(misses(steps)))]
+        if not numbers(steps, "gamma").any():
+            parts += [f"the first {FIRST} thresholds", _table(compared_thresholds(steps, surface_of(location).spectrum))]
+        else:
+            parts += [
+                "the sample's truth beside that of Gaussian classes",
+                _table(beside_population(steps, surface_of(location))),
+            ]
+    return "\n".join(parts)
+
+
+def _table(frame: pd.DataFrame) -> str:
+    return frame.to_string(index=False, float_format=lambda value: f"{value:.4g}")
+
+
+def main(runs: tyro.conf.Positional[tuple[str, ...]]) -> int:
+    """Compare runs with the exact surface that their data know.
+
+    Args:
+        runs: run directories or fsspec URIs of jobs/isoc.py gaussian-exact.
+    """
+    try:
+        if not runs:
+            raise ValueError("give folders of runs, e.g. runs/gaussian-exact")
+        shown = [report(location) for location in runs]
+    except (OSError, ValueError, CorruptFile) as error:
+        print(f"exact: {error}", file=sys.stderr)
         return 2
-    for location in argv:
-        try:
-            rows = store.load_rows(location)
-        except (FileNotFoundError, CorruptFile) as error:
-            print(f"analysis/exact.py {location}: {error}; give folders of runs", file=sys.stderr)
-            return 2
-        for name, walk in rows.groupby("trajectory", sort=True):
-            steps = accepted_steps(walk)
-            if "exact_F" not in steps or not np.isfinite(numbers(steps, "exact_F")).any():
-                print(
-                    f"analysis/exact.py {location}: {name} has no exact columns, give runs of gaussian-exact", file=sys.stderr
-                )
-                return 2
-            print(f"{location} {name}: {len(steps)} rows, worst of each")
-            print(worst(misses(steps)).to_string(index=False, float_format=lambda value: f"{value:.4g}"))
-            if not numbers(steps, "gamma").any():
-                print(f"the first {FIRST} thresholds")
-                shown = compared_thresholds(steps, spectrum_of(location))
-                print(shown.to_string(index=False, float_format=lambda value: f"{value:.4g}"))
+    print("\n\n".join(shown))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(tyro.cli(main, description=__doc__))

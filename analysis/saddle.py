@@ -10,6 +10,7 @@ import sys
 
 import numpy as np
 import pandas as pd
+import tyro
 
 from rayfe.backend.inline import InlineBackend
 from rayfe.config import EquilibrationConfig, RunConfig
@@ -61,14 +62,14 @@ def walk(config: RunConfig, data: Dataset, scale: float, *, takes_up: bool) -> p
     return pd.DataFrame(rows)
 
 
-def main(argv: list[str]) -> int:
-    """Print both walks on the examples times a scale; exit code 2 on bad input."""
-    try:
-        (scale,) = map(float, argv)
-    except ValueError:
-        scale = 0.0
+def main(scale: tyro.conf.Positional[float]) -> int:
+    """Walk without labels twice, as trained and with dimensions that take up what is missed.
+
+    Args:
+        scale: factor of the examples, such as 0.1.
+    """
     if not (np.isfinite(scale) and scale > 0):
-        print(f"analysis/saddle.py {' '.join(argv) or '(nothing)'}: give one positive number, such as 0.1", file=sys.stderr)
+        print(f"saddle: scale {scale:g}: give a positive number, such as 0.1", file=sys.stderr)
         return 2
     config = dataclasses.replace(gaussian_exact(), backend="inline", equilibration=SHORT)
     data = load(config.data)
@@ -81,4 +82,4 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(tyro.cli(main, description=__doc__))

@@ -27,7 +27,7 @@ def dimension_events(rows: pd.DataFrame) -> pd.DataFrame:
     dimension had ACTIVE nats if its rate is linear in log lam, and in t, between the rows.
     """
     found = []
-    for name, walk in rows.groupby("trajectory", sort=True):
+    for name, walk in rows.groupby("trajectory", sort=True) if len(rows) else ():
         steps = accepted_steps(walk)
         rates, lam, t = rates_of(steps), np.log(numbers(steps, "lam")), numbers(steps, "t")
         for before, dimension in zip(*np.nonzero((rates[:-1] > ACTIVE) != (rates[1:] > ACTIVE)), strict=True):

@@ -53,6 +53,7 @@ def test_rows_of_an_older_version_have_no_rates() -> None:
     assert rates_of(rows).shape == (2, 0)
     assert dimension_events(rows).empty
     assert thresholds(rows).empty
+    assert dimension_events(pd.DataFrame()).empty
 
 
 def test_figure_and_panel_show_a_line_a_dimension_and_its_events() -> None:

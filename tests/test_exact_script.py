@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from rayfe.records import StepRecord
+from rayfe.surface.linear_gaussian import LinearGaussian
 from rayfe.tables import table_of
 from stored_steps import step_record
 
@@ -60,8 +61,23 @@ def test_thresholds_stand_beside_those_of_the_eigenvalues(script: ModuleType) ->
 
 def test_runs_without_a_known_surface_are_refused(script: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
     walk = Path(__file__).parents[1] / "analysis" / "results" / "mnist-walk"
-    for argv, hint in (([], "give folders"), (["nowhere"], "no run at"), ([str(walk)], "has no exact columns")):
-        assert script.main(argv) == 2
+    for runs, hint in (((), "give folders"), (("nowhere",), "no run at"), ((str(walk),), "has no exact columns")):
+        assert script.main(runs) == 2
         error = capsys.readouterr().err
         assert hint in error
         assert error.count("\n") == 1
+
+
+def test_a_sample_of_gaussian_classes_is_near_their_population(script: ModuleType) -> None:
+    rng = np.random.default_rng(0)
+    y = np.arange(3000) % 3
+    x = rng.standard_normal((3000, 4)) + 2.0 * np.eye(3, 4)[y]
+    surface = LinearGaussian(x, y, latent=3)
+    at = surface.at(1.0, 2.0)
+    row = step_record(0, lam=1.0, gamma=2.0, exact_F=at.F, exact_R=at.R, exact_D=at.D, exact_C=at.C)
+    (found,) = script.beside_population(frame([row]), surface).to_dict("records")
+    assert found["F"] == pytest.approx(found["population_F"], abs=0.02)
+    assert found["F"] != found["population_F"]
+    assert abs(found["R"]) < 1.0
+    assert abs(found["D"]) < 1.0
+    assert abs(found["C"]) < 3.0

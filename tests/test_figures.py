@@ -29,6 +29,7 @@ NAMES = {
     "fig2c_validation_loss.png",
     "fig4a_equilibration.png",
     "fig4b_free_energy.png",
+    "dimensions.png",
     "constraint.png",
 }
 
