@@ -54,6 +54,7 @@ def refused(capsys: pytest.CaptureFixture[str], argv: list[str], field: str, out
         (["--keep-states", "0"], "--keep-states 0"),
         (["--tolerance", "2"], "--tolerance 2"),
         (["--line-tolerance", "0"], "--line-tolerance 0"),
+        (["--line-tolerance", "0.2"], "--line-tolerance 0.2"),
         (["--equilibration.epochs", "0"], "--equilibration.epochs 0"),
         (["--equilibration.learning-rate", "nan"], "--equilibration.learning-rate nan"),
         (["--measure.head-draws", "7"], "--measure.head-draws 7"),

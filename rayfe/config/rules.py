@@ -40,6 +40,7 @@ def check(config: RunConfig) -> None:
     _check_hold(config)
     fraction("tolerance", config.tolerance)
     fraction("line_tolerance", config.line_tolerance)
+    _check_line(config)
     floor = config.tolerance_floor
     require(math.isfinite(floor) and floor >= 0, "tolerance_floor", floor, "must be at least 0 (nats)")
     share = config.certificate_share
@@ -131,6 +132,14 @@ def _check_process(config: RunConfig) -> None:
     require(
         config.k is None or config.process == "geodesic" or baseline, "k", config.k, "is for process geodesic, leave it away"
     )
+
+
+def _check_line(config: RunConfig) -> None:
+    """Only a geodesic whose end is looked for knows how long its line is."""
+    known = config.process == "geodesic" and config.k is None
+    usual = type(config).line_tolerance
+    fix = "is for process geodesic without --k, which alone knows the length of its line; leave it away"
+    require(known or config.method is not None or config.line_tolerance == usual, "line_tolerance", config.line_tolerance, fix)
 
 
 def _check_unheld(config: RunConfig) -> None:

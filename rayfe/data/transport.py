@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -57,10 +57,26 @@ def couple(
     `gap` in the report). Sinkhorn's plan is entropic and dense, so a sparse coupling that follows it is stored
     (`sinkhorn.sparse_coupling`). Where a pair has two labels, the soft label between them (Remark 11)
     has an entropy that no classifier goes below: `label_floor` in the report, log 2 times the weight of such pairs.
+    What is drawn at random belongs to the examples' numbers, not to where they stand.
 
     Raises:
         UsageError: the shapes of source and target differ, the cost cannot be used, or a solver does not converge.
     """
+    orders = np.argsort(source.number, kind="stable"), np.argsort(target.number, kind="stable")
+    found = _coupled(source.take(orders[0]), target.take(orders[1]), config, pairs=pairs, seed=seed, tell=tell)
+    return replace(found, source=orders[0][found.source], target=orders[1][found.target])
+
+
+def _coupled(
+    source: Examples,
+    target: Examples,
+    config: PathConfig,
+    *,
+    pairs: Mapping[int, int] | None,
+    seed: int,
+    tell: Callable[[str], None],
+) -> Coupling:
+    """`couple` of examples in the order of their numbers: whatever is drawn by rows here belongs to numbers."""
     began, before = time.monotonic(), peak_bytes()
     shapes = source.x.shape[1:], target.x.shape[1:]
     fix = f"has examples of shape {shapes[1]}, the source {shapes[0]}; both must be the same"

@@ -15,6 +15,9 @@ from rayfe.records import Split
 from rayfe.surface.linear_gaussian import LinearGaussian
 from rayfe.surface.water_filling import WaterFilling
 
+FEWEST = 10
+"""Training examples for each feature that a truth needs."""
+
 
 class Truth(Protocol):
     """The exact surface of a run's training examples and its family of models.
@@ -53,9 +56,12 @@ class LinearTruth:
 
 
 def linear_truth(config: RunConfig, dataset: Dataset) -> Truth | None:
-    """The truth of linear models on a data set that stays; None for other models, for transfers and for baselines."""
+    """The truth of linear models on a data set that stays; None for other models, for transfers and baselines, and for so few
+    examples that their covariance is hardly regular."""
     model, still = config.model, config.path.target is None and config.method is None
     if not still or model.name != "linear" or model.classifier_hidden or model.latent < dataset.classes - 1:
         return None
     examples = examples_of(dataset, Split.TRAIN, config)
+    if len(examples.y) < FEWEST * examples.x[0].size:
+        return None
     return LinearTruth(examples.x, examples.y, latent=model.latent)

@@ -58,15 +58,19 @@ def missed(
     directions are found on one half of the examples, and their variances read on the other. Halves and noise belong to the
     examples' numbers; `key` names them.
     """
-    first, second, half = _residuals(model, path, t, chunk=chunk, key=key)
-    center = 0.5 * (first + second).mean(0)
-    (one, other), (third, fourth) = ([part[chosen] - center for part in (first, second)] for chosen in (half, ~half))
+    first, second, weights, half = _residuals(model, path, t, chunk=chunk, key=key)
+    center = 0.5 * weights @ (first + second)
+    # products of examples that count sqrt(weight) times have the weights of p(x, t)
+    (one, other), (third, fourth) = (
+        [(weights[chosen] / weights[chosen].sum()).sqrt()[:, None] * (part[chosen] - center) for part in (first, second)]
+        for chosen in (half, ~half)
+    )
     count = min(count, center.numel())
     columns = torch.arange(center.numel(), device=center.device)
     basis = torch.linalg.qr(normal_of(columns, count, key=key("directions"), dtype=center.dtype)).Q
     for _ in range(ITERATIONS):
         basis = torch.linalg.qr(one.T @ (other @ basis) + other.T @ (one @ basis)).Q
-    variance = ((third @ basis) * (fourth @ basis)).mean(0)
+    variance = ((third @ basis) * (fourth @ basis)).sum(0)
     order = variance.argsort(descending=True)
     found = Missed(variance=variance[order].clamp_min(0.0), direction=basis[:, order], center=center)
     return found, 0.5 * 3.0 * FORWARD * len(first)
@@ -74,22 +78,19 @@ def missed(
 
 def _residuals(
     model: Representation, path: DevicePath, t: float, *, chunk: int, key: Callable[[str], int]
-) -> tuple[Tensor, Tensor, Tensor]:
-    """x - x_hat by two draws of z, flat, (N, features) each, and which examples are of the first half, (N,).
-
-    An example of twice the mean probability counts sqrt(2) times, so that products have the weights of p(x, t).
-    """
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """x - x_hat by two draws of z, flat, (N, features) each, probabilities (N,), and which examples are of the first half, (N,)."""
     first: list[Tensor] = []
     second: list[Tensor] = []
-    half = []
+    probabilities, half = [], []
     for stratum in path.present(t):
         for rows in chunks(len(stratum), chunk):
             examples = stratum.examples(rows, t)
-            size = (stratum.weights(rows, t) * path.size(t)).sqrt().to(examples.x.dtype)[:, None]
             mean, log_variance = model.encode(examples.x)
             epsilon = normal_of(examples.number, 2 * model.latent, key=key(stratum.name), dtype=mean.dtype)
             for found, noise in zip((first, second), epsilon.chunk(2, 1), strict=True):
                 z = mean + (0.5 * log_variance).exp() * noise
-                found.append(size * (examples.x - model.decode(z)).flatten(1))
+                found.append((examples.x - model.decode(z)).flatten(1))
+            probabilities.append(stratum.weights(rows, t).to(examples.x.dtype))
             half.append(uniform_of(examples.number, 1, key=key(f"half of {stratum.name}"), dtype=torch.float64)[:, 0] < 0.5)
-    return torch.cat(first), torch.cat(second), torch.cat(half)
+    return torch.cat(first), torch.cat(second), torch.cat(probabilities), torch.cat(half)

@@ -149,8 +149,9 @@ class LinearGaussian:
         contrasts = self.classes.count - 1
         _, _, axes = np.linalg.svd(self.classes.mean - self.classes.probability @ self.classes.mean)
         signal = np.sqrt(np.maximum(2.0 * lam * self.spectrum - 1.0, SMALL**2))
-        rows = [*axes[:contrasts], *(np.diag(signal)[: self.latent - contrasts])]
-        return Encoder(M=np.array(rows), L=np.eye(contrasts), c=np.zeros(contrasts))
+        rows = np.array([*axes[:contrasts], *(np.diag(signal)[: self.latent - contrasts])])
+        idle = np.zeros((self.latent - len(rows), rows.shape[1]))  # more dimensions of z than directions
+        return Encoder(M=np.concatenate([rows, idle]), L=np.eye(contrasts), c=np.zeros(contrasts))
 
     def _seeded(self, model: Encoder) -> Encoder:
         """The model with a SMALL signal, of the largest variance that is left, in each dimension of z that has less."""

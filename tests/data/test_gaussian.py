@@ -87,3 +87,7 @@ def test_what_is_not_on_the_surface_is_left_out() -> None:
     assert set(truth.columns(2.0, 0.0, None)) == {"exact_F", "exact_R", "exact_D"}
     assert "exact_held_gamma" not in truth.columns(2.0, 3.0, None)
     assert "exact_held_gamma" not in truth.columns(2.0, 3.0, 1.5)  # more than log 3
+
+
+def test_so_few_examples_that_their_covariance_is_hardly_regular_have_no_truth() -> None:
+    assert truth_of(dataclasses.replace(gaussian_exact(), data=dataclasses.replace(GAUSSIAN, train_size=300))) is None

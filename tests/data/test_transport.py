@@ -47,6 +47,26 @@ def test_marginals_are_exact_and_atoms_few(n: int, m: int, solver: str, seed: in
 
 
 @pytest.mark.parametrize("solver", ["exact", "sinkhorn"])
+@pytest.mark.parametrize("dense", [True, False])
+def test_pairs_are_of_examples_whatever_their_order(solver: str, dense: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where components and regularisation are fitted to parts, and where a class has too many."""
+    if not dense:
+        monkeypatch.setattr(transport, "DENSE_LIMIT", 10)
+        monkeypatch.setattr(transport, "PCA_SAMPLE", 20)
+        monkeypatch.setattr(transport, "NEAREST_SAMPLE", 10)
+    rng = np.random.default_rng(1)
+    ends = [examples(rng.random((n, 6)), y=rng.integers(0, 2, n)) for n in (60, 45)]
+    orders = [rng.permutation(len(end.y)) for end in ends]
+    options = config(solver=solver, components=3)
+    found = []
+    for source, target in (ends, [end.take(order) for end, order in zip(ends, orders, strict=True)]):
+        coupling = couple(source, target, options, pairs={0: 0, 1: 1}, seed=0)
+        atoms = zip(source.number[coupling.source], target.number[coupling.target], coupling.weight, strict=True)
+        found.append(sorted(atoms))
+    np.testing.assert_allclose(found[0], found[1])
+
+
+@pytest.mark.parametrize("solver", ["exact", "sinkhorn"])
 @pytest.mark.parametrize(("n", "m"), [(1201, 1200), (1200, 1201), (1501, 750)])
 def test_marginals_are_exact_where_the_smallest_shares_are_tiny(n: int, m: int, solver: str) -> None:
     """A row of one side is 1/m of a row longer than one of the other, and these slivers must not be dropped."""

@@ -11,7 +11,7 @@ import torch
 
 from rayfe.config import ModelConfig
 from rayfe.data.batches import derived_seed
-from rayfe.data.device import DeviceExamples, Still
+from rayfe.data.device import DeviceExamples, Mixture, Still
 from rayfe.equilibrate.dimensions import missed, rates_by_dimension
 from rayfe.equilibrate.take_up import own_entries, take_up
 from rayfe.model.linear import Linear
@@ -80,6 +80,19 @@ def test_what_is_missed_is_what_no_dimension_carries_whatever_the_order_and_chun
     data, order = path.strata[0].examples(slice(None), 0.0), torch.randperm(4000)
     other, _ = missed(model_of([0.7, 0.0, 0.4]), Still(data.take(order)), 0.0, count=3, chunk=300, key=key)
     assert other.variance.numpy() == pytest.approx(found.variance.numpy(), abs=1e-10)
+
+
+@pytest.mark.parametrize("t", [0.0, 0.1, 0.5, 1.0])
+def test_what_is_missed_on_a_mixture_has_the_weights_of_its_ends(t: float) -> None:
+    """A decoder that says 0: what is missed is x itself, here two points, whose mean and variance are known."""
+    source = DeviceExamples(x=torch.full((3000, 1), -0.1, dtype=torch.float64), y=torch.zeros(3000, dtype=torch.long))
+    target = DeviceExamples(x=torch.full((1000, 1), 0.9, dtype=torch.float64), y=torch.ones(1000, dtype=torch.long))
+    model = Linear(input_shape=(1,), classes=2, config=config()).double().eval()
+    for parameter in model.parameters():
+        parameter.data.zero_()
+    found, _ = missed(model, Mixture(source, target), t, count=1, chunk=700, key=key)
+    assert float(found.center) == pytest.approx(t - 0.1)
+    assert float(found.variance) == pytest.approx(t * (1.0 - t), rel=0.15, abs=1e-9)
 
 
 def test_uptake_is_the_gain_of_water_filling() -> None:

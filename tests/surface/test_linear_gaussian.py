@@ -52,6 +52,11 @@ def test_no_model_of_the_family_is_lower(surface: LinearGaussian, lam: float, ga
     assert surface.at(lam, gamma).F >= direct[0] - 1e-6  # rarer minima may be a little lower
 
 
+def test_more_dimensions_of_z_than_directions_change_nothing() -> None:
+    full, wide = (LinearGaussian(*small(), latent=latent, nodes=8).at(2.0, 3.0) for latent in (6, 11))
+    assert wide.F == pytest.approx(full.F, abs=1e-8)
+
+
 def test_gradient_is_that_of_differences(surface: LinearGaussian) -> None:
     model, step = random_start(np.random.default_rng(2), LATENT, 6), 1e-6
 
