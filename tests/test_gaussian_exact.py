@@ -22,9 +22,9 @@ from rayfe.store import Store
 
 
 def small(**options: object) -> RunConfig:
-    """The preset with a tenth of its epochs on a sixth of its examples."""
+    """The preset on a sixth of its examples, with fewer updates."""
     preset = gaussian_exact()
-    equilibration = dataclasses.replace(preset.equilibration, first_epochs=40, epochs=10, batch=250, learning_rate=6e-3)
+    equilibration = dataclasses.replace(preset.equilibration, first_epochs=200, epochs=20, batch=250, learning_rate=6e-3)
     few = {
         "data": DataConfig(name="gaussian", train_size=4000),
         "measure": MeasureConfig(head_draws=64),
@@ -33,6 +33,11 @@ def small(**options: object) -> RunConfig:
         "backend": "inline",
     }
     return dataclasses.replace(preset, **(few | options))
+
+
+def shorter(config: RunConfig) -> RunConfig:
+    """With hardly any training, where equilibrium does not matter."""
+    return dataclasses.replace(config, equilibration=dataclasses.replace(config.equilibration, first_epochs=4, epochs=1))
 
 
 def driven(config: RunConfig, folder: Path, *, begin_again: bool = False) -> list[StepRecord]:
@@ -55,8 +60,8 @@ def test_a_walk_at_constant_loss_is_near_the_exact_surface_row_by_row(tmp_path: 
         assert None not in (row.exact_F, row.exact_R, row.exact_D, row.exact_C, row.exact_held_gamma)
         assert row.F == pytest.approx(row.exact_F, rel=1e-2)
         assert row.R == pytest.approx(row.exact_R, rel=0.06)
-        assert row.D == pytest.approx(row.exact_D, rel=0.05)
-        assert row.gamma == pytest.approx(row.exact_held_gamma, rel=0.05)
+        assert row.D == pytest.approx(row.exact_D, rel=0.1)
+        assert row.gamma == pytest.approx(row.exact_held_gamma, rel=0.1)
         assert sum(row.R_dims) == pytest.approx(row.R, rel=1e-5)
         assert row.active_dims == sum(rate > 0.01 for rate in row.R_dims)
     frame = rayfe.load_run(tmp_path)
@@ -78,7 +83,7 @@ def test_thresholds_of_trained_rows_are_those_of_the_eigenvalues(tmp_path: Path)
 
 
 def test_rows_and_their_exact_columns_are_equal_after_each_step_began_again(tmp_path: Path) -> None:
-    config = small(process="fixed-gamma", steps=2)
+    config = shorter(small(process="fixed-gamma", steps=2))
     whole = driven(config, tmp_path / "whole")
     again = driven(config, tmp_path / "again", begin_again=True)
     assert [dataclasses.replace(row, seconds=0.0) for row in again] == [dataclasses.replace(row, seconds=0.0) for row in whole]
@@ -87,7 +92,7 @@ def test_rows_and_their_exact_columns_are_equal_after_each_step_began_again(tmp_
 
 
 def test_classifier_of_a_walk_without_labels_stays_as_it_was_made(tmp_path: Path) -> None:
-    config = small(process="fixed-gamma", gamma=(0.0,), steps=1)
+    config = shorter(small(process="fixed-gamma", gamma=(0.0,), steps=1))
     driven(config, tmp_path)
     store = Store(str(tmp_path))
     first, last = (store.state(row) for row in store.rows("lam1.5-gamma0-seed0"))
