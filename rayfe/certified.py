@@ -15,18 +15,18 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from rayfe.frames import counted_steps
+from rayfe.frames import counted_steps, numbers
 from rayfe.records import ON, CertificateRecord
 from rayfe.summary import envelope_excess
+from rayfe.surface.equivalence import over_seeds
+from rayfe.surface.water_filling import is_worth_it
 
 State = Literal["holds", "look", "not measured"]
 WORDS: Mapping[State, str] = MappingProxyType({"holds": "holds", "look": "look closer", "not measured": "not measured"})
 LIMITS: Mapping[str, float] = MappingProxyType({"C": 0.05, "D": 0.02, "R": 0.02, "gamma": 0.05})
-"""Distance from the new models, as a part of their value, two standard errors included, up to which a model is near equilibrium."""
+"""Distance from the new models, as a part of their value, its 95 % interval included, up to which a model is near equilibrium."""
 LEAST_SCALE: Mapping[str, float] = MappingProxyType({"R": 1.0})
 """What a part is taken of at least: of a rate below one nat 0.02 nats are near."""
-ERRORS = 2.0
-"""Standard errors that count."""
 ROUNDING = 1e-9
 """Part of F by which new models are not higher."""
 NOTHING = 0.005
@@ -46,16 +46,60 @@ class Finding:
     """The distances in words, or why there are none."""
 
 
-def findings(certificates: pd.DataFrame, *, step_epochs: float) -> list[Finding]:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Missed:
+    """That a dimension of z of an accepted row's model would be better used for what the reconstruction misses."""
+
+    trajectory: str
+    step: int
+    nats: float
+    percent: float
+    """Of F."""
+
+    def __str__(self) -> str:
+        size = f"{self.nats:.3g} nats ({self.percent:.2g} % of F)"
+        return f"J would fall by {size} if a dimension of z took up, linearly, what the reconstruction misses"
+
+    @property
+    def placed(self) -> str:
+        """The same with the row's name."""
+        return f"{self} ({self.trajectory}, step {self.step})"
+
+
+def missed_by(rows: pd.DataFrame) -> list[Missed]:
+    """The accepted rows whose column `uptake` is more than a walk leaves undone."""
+    if rows.empty:
+        return []
+    accepted = rows[rows["accepted"].astype(bool)]
+    found = zip(accepted["trajectory"], accepted["step"], numbers(accepted, "uptake"), numbers(accepted, "F"), strict=True)
+    return [
+        Missed(trajectory=name, step=int(step), nats=gain, percent=100.0 * gain / abs(F))
+        for name, step, gain, F in found
+        if is_worth_it(gain, F)
+    ]
+
+
+def largest_missed(rows: pd.DataFrame, found: Iterable[Finding]) -> Missed | None:
+    """The largest of the rows that count, as a part of F; those of the models that were found upon say it themselves."""
+    said = {(one.trajectory, one.step) for one in found}
+    counted = missed_by(rows if rows.empty else counted_steps(rows))
+    others = [one for one in counted if (one.trajectory, one.step) not in said]
+    return max(others, key=lambda one: one.percent, default=None)
+
+
+def findings(certificates: pd.DataFrame, rows: pd.DataFrame, *, step_epochs: float) -> list[Finding]:
     """One for each certified model, by trajectory and step: of several methods by the one whose models end lowest.
 
-    `certificates` has the columns of CertificateRecord; `step_epochs` are the epochs of one step of the run.
+    `certificates` has the columns of CertificateRecord, `rows` those of StepRecord; `step_epochs` are the epochs of one step of
+    the run. New models may miss the directions that the stored one misses, so what `rows` say of these counts, too.
     """
-    found = []
+    found, missed = [], {(one.trajectory, one.step): one for one in missed_by(rows)}
     for _, same in certificates.groupby(["trajectory", "step"], sort=True):
         lines = [_plain(line) for line in same.to_dict("records")]
         line = max(lines, key=lambda one: (one["outcome"] == "OK", one["dF"] if one["outcome"] == "OK" else 0.0))
         state, text = judged(line, step_epochs=step_epochs)
+        if left := missed.get((line["trajectory"], int(line["step"]))):
+            state, text = "look" if line["outcome"] == "OK" else state, f"{text}; {left}"
         found.append(Finding(trajectory=line["trajectory"], step=int(line["step"]), state=state, text=text))
     return found
 
@@ -70,10 +114,11 @@ def judged(line: Mapping[str, Any], *, step_epochs: float) -> tuple[State, str]:
     parts = distances(line)
     if far := [name for name, (part, _) in parts.items() if not abs(part) <= LIMITS[name]]:
         return "look", f"{text}: further than {_limits(far)}"
-    if vague := [name for name, (part, error) in parts.items() if not abs(part) + ERRORS * error <= LIMITS[name]]:
-        return "look", f"{text}: two standard errors do not exclude more than {_limits(vague)}"
+    wide = over_seeds(int(line["seeds"]))
+    if vague := [name for name, (part, error) in parts.items() if not abs(part) + wide * error <= LIMITS[name]]:
+        return "look", f"{text}: the intervals do not exclude more than {_limits(vague)}"
     if line["gamma"] > 0 and "gamma" not in parts:
-        return "look", f"{text}: C_gamma of the new models is not below 0 by two standard errors, so gamma is not compared"
+        return "look", f"{text}: the 95 % interval of C_gamma of the new models is not below 0, so gamma is not compared"
     if line["method"] == ON and line["epochs"] < step_epochs:
         short = f"shorter than a step of the walk, {step_epochs:g} epochs, which says too little"
         return "not measured", f"{text}: {short} (python -m rayfe certify trains longer)"
@@ -83,10 +128,13 @@ def judged(line: Mapping[str, Any], *, step_epochs: float) -> tuple[State, str]:
 def distances(line: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
     """C, D, R and gamma of the stored model minus those of the new ones, as parts of the latter, each with its standard error.
 
-    C is that of the split on which it is held; gamma, a part of the row's own, is left out where it was not compared.
+    C is that of the split on which it is held; gamma, a part of the row's own, is left out where it was not compared. At gamma = 0
+    nothing trains the classifier, and C is left out, too.
     """
     held = "control_" if line["held_on"] == "control" else ""
     names = {"C": (f"{held}dC", f"{held}C"), "D": ("dD", "D"), "R": ("dR", "R"), "gamma": ("dgamma", "gamma")}
+    if not line["gamma"]:
+        names = {name: names[name] for name in ("D", "R")}
     found = {}
     for name, (difference, value) in names.items():
         if line[difference] is not None and line[value]:
@@ -96,16 +144,19 @@ def distances(line: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
 
 
 def sentence(line: Mapping[str, Any]) -> str:
-    """One certificate in words: how the new models were trained, and the distances from them."""
+    """One certificate in words: how the new models were trained, and the distances from them, each ± half its 95 % interval.
+
+    The standard errors are taken to be of seeds altogether; the part of the draws of z, mostly small, is in them.
+    """
     how = f"{line['seeds']} seeds {METHODS[line['method']]} for {line['epochs']:.3g} epochs each"
     if line["outcome"] == "TOO_SHORT":
         return "not certified: the examples that this may cost pay for no training (python -m rayfe certify)"
     if line["outcome"] != "OK":
         return f"not certified: a training diverged ({how})"
-    parts = {name: f"{100 * part:+.2f} ± {100 * error:.2f} %" for name, (part, error) in distances(line).items()}
-    F = f"{100 * line['dF'] / abs(line['F']):+.2f} ± {100 * line['dF_se'] / abs(line['F']):.2f} %"
-    off = ", ".join(f"{name} {part}" for name, part in (parts | {"F": F}).items())
-    return f"off by {off} ({how})"
+    parts = distances(line) | {"F": (line["dF"] / abs(line["F"]), line["dF_se"] / abs(line["F"]))}
+    wide = over_seeds(int(line["seeds"]))
+    off = ", ".join(f"{name} {100 * part:+.2f} ± {100 * wide * error:.2f} %" for name, (part, error) in parts.items())
+    return f"off by {off} (95 % intervals over seeds; {how})"
 
 
 def certificate_line(record: CertificateRecord, examples: float) -> str:
@@ -153,13 +204,15 @@ def largest_gap(rows: pd.DataFrame, models: pd.DataFrame | None = None) -> Gap |
 
 def equilibrium_lines(rows: pd.DataFrame, certificates: pd.DataFrame, models: pd.DataFrame, *, step_epochs: float) -> list[str]:
     """For each trajectory with an accepted step, what its last certificate says, and its gap to the envelope of all `models`."""
-    last, lines = last_findings(findings(certificates, step_epochs=step_epochs)), []
+    last, lines = last_findings(findings(certificates, rows, step_epochs=step_epochs)), []
     for name, walk in rows.groupby("trajectory", sort=True):
         if not walk["accepted"].any():
             continue
         found, gap = last.get(str(name)), largest_gap(walk, models)
         text = f"not measured: {NONE}" if found is None else f"{WORDS[found.state]}: step {found.step} is {found.text}"
-        lines.append(f"{name}: equilibrium: {text}{'' if gap is None else f'; {gap}'}")
+        left = largest_missed(walk, [] if found is None else [found])
+        more = [*([] if left is None else [left.placed]), *([] if gap is None else [str(gap)])]
+        lines.append("; ".join([f"{name}: equilibrium: {text}", *more]))
     return lines
 
 

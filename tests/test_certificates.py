@@ -15,10 +15,12 @@ import pytest
 import rayfe
 from rayfe.__main__ import main as command
 from rayfe.cli import main as job
+from rayfe.commands.certify import parser
 from rayfe.files import CorruptFile, StorageFull
 from rayfe.records import CertificateRecord
 from rayfe.store import Store
 from rayfe.tables import schema_of
+from rayfe.trajectory.certification import SEEDS
 from stored_steps import NAME, walk
 
 WALK = "lam1-gamma4-seed0"
@@ -185,6 +187,11 @@ def test_ray_certifies_with_the_same_numbers_and_goes_on_with_what_is_missing(ru
     (out / "certificates" / f"{WALK}.parquet").unlink()
     assert job("isoc", [*SHORT, "--backend", "ray", "--out", str(out)]) == 0
     pd.testing.assert_frame_equal(without_seconds(out), without_seconds(run), check_exact=True)
+
+
+def test_the_command_trains_three_seeds_unless_told_and_a_job_two() -> None:
+    assert parser().parse_args(["RUN"]).seeds == 3
+    assert SEEDS == 2
 
 
 # --- the command ----------------------------------------------------------------------------------------------------------

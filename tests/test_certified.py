@@ -37,15 +37,15 @@ def frame(*lines: CertificateRecord) -> pd.DataFrame:
     return pd.DataFrame([dataclasses.asdict(one) for one in lines])
 
 
-def found(*lines: CertificateRecord, step_epochs: float = 2.0) -> tuple[str, str]:
-    (one,) = findings(frame(*lines), step_epochs=step_epochs)
+def found(*lines: CertificateRecord, step_epochs: float = 2.0, uptake: float = 0.0) -> tuple[str, str]:
+    (one,) = findings(frame(*lines), rows_of(20.4, 20.4, uptake=uptake), step_epochs=step_epochs)
     return one.state, one.text
 
 
 def test_new_models_with_the_same_numbers_certify() -> None:
     state, text = found(line())
     assert state == "holds"
-    assert "C +0.00 ± 0.00 %" in text and "2 seeds trained on for 5 epochs each" in text
+    assert "C +0.00 ± 0.00 %" in text and "95 % intervals over seeds; 2 seeds trained on for 5 epochs each" in text
 
 
 @pytest.mark.parametrize(
@@ -60,9 +60,17 @@ def test_each_first_order_number_must_be_near(name: str, near: float, far: float
 
 
 def test_an_error_that_does_not_exclude_a_distance_certifies_nothing() -> None:
-    state, text = found(line(dC_se=0.004))
+    state, text = found(line(dC_se=0.004, seeds=50))
     assert state == "look"
-    assert "two standard errors do not exclude more than C 5 %" in text
+    assert "the intervals do not exclude more than C 5 %" in text
+
+
+@pytest.mark.parametrize(("seeds", "quantile"), [(2, 12.706), (3, 4.303), (5, 2.776), (8, 2.365)])
+def test_few_seeds_count_by_the_quantile_of_student(seeds: int, quantile: float) -> None:
+    """C may be 0.005 nats off; its error is a little less, and a little more, than fits so often."""
+    near, far = (line(dC_se=part * 0.005 / quantile, seeds=seeds) for part in (0.99, 1.01))
+    assert (found(near)[0], found(far)[0]) == ("holds", "look")
+    assert "C +0.00 ± 4.95 %" in found(near)[1]
 
 
 def test_F_alone_certifies_nothing_and_condemns_nothing() -> None:
@@ -92,7 +100,24 @@ def test_training_on_for_less_than_a_step_may_show_a_distance_but_proves_none() 
 
 def test_gamma_that_could_not_be_compared_is_told() -> None:
     assert found(line(dgamma=None, dgamma_se=None))[0] == "look"
-    assert found(line(dgamma=None, dgamma_se=None, gamma=0.0))[0] == "holds"  # without labels there is none
+
+
+def test_without_labels_neither_C_nor_gamma_is_compared() -> None:
+    far = {"dC": 0.05, "dC_se": 0.1, "dgamma": None, "dgamma_se": None, "gamma": 0.0}
+    state, text = found(line(**far))
+    assert state == "holds"
+    assert "off by D " in text and " C " not in text and "gamma" not in text
+    assert found(line(**far | {"dD": 0.5}))[0] == "look"
+
+
+def test_a_dimension_that_is_worth_more_elsewhere_makes_no_certified_model_near_equilibrium() -> None:
+    """3e-4 of F are 0.00612 nats; models trained anew may miss the same direction."""
+    assert found(line(), uptake=0.0061)[0] == "holds"
+    for one in (line(), line(dF=-0.1), line(method="anew")):
+        state, text = found(one, uptake=0.28)
+        assert state == "look"
+        assert "J would fall by 0.28 nats (1.4 % of F)" in text
+    assert found(line(outcome="NONFINITE", **dict.fromkeys([*EQUAL, *NEW, *ERRORS])), uptake=0.28)[0] == "not measured"
 
 
 def test_the_loss_of_control_images_counts_where_that_is_held() -> None:
@@ -111,11 +136,11 @@ def test_what_has_no_numbers_says_why(outcome: str, text: str) -> None:
 # --- the verdict of a run -------------------------------------------------------------------------------------------------
 
 
-def rows_of(*F: float, trajectory: str = NAME) -> pd.DataFrame:
+def rows_of(*F: float, trajectory: str = NAME, uptake: float = 0.0) -> pd.DataFrame:
     """Steps at one place whose models have these F, and nothing else that differs."""
     plain = {"process": "iso-classification", "lam": 0.5, "gamma": 4.0, "t": 0.0, "D": 20.0, "C": 0.1, "accepted": True}
     rows = [plain | {"trajectory": trajectory, "step": step, "R": value - 10.4, "F": value} for step, value in enumerate(F)]
-    return pd.DataFrame(rows).assign(step_length=0.1, process="iso-functional")
+    return pd.DataFrame(rows).assign(step_length=0.1, process="iso-functional", uptake=uptake)
 
 
 def verdict(rows: pd.DataFrame, *certificates: CertificateRecord, models: pd.DataFrame | None = None) -> Verdict:
@@ -155,6 +180,28 @@ def test_a_certified_end_of_every_trajectory_holds_and_one_that_lacks_it_does_no
 
 def test_a_certified_end_does_not_excuse_a_step_that_another_model_is_known_to_beat() -> None:
     assert verdict(rows_of(25.0, 20.4), line()).state == "look"
+
+
+def test_a_dimension_that_is_worth_more_elsewhere_is_told_of_models_without_certificate_too() -> None:
+    told = verdict(rows_of(20.4, 20.4, uptake=0.28))
+    assert told.state == "not measured"
+    assert "J would fall by 0.28 nats (1.4 % of F)" in told.text and f"({NAME}, step 0)" in told.text
+    rows = rows_of(20.4, 20.4)
+    rows.loc[0, "uptake"] = 0.28
+    told = verdict(rows, line())
+    assert told.state == "look" and f"({NAME}, step 0)" in told.text
+    for certificates in (frame(line())[:0], frame(line())):
+        (summed,) = equilibrium_lines(rows, certificates, rows, step_epochs=2.0)
+        assert "J would fall by 0.28 nats (1.4 % of F)" in summed and f"({NAME}, step 0)" in summed
+
+
+def test_what_is_left_is_said_once_of_a_certified_model() -> None:
+    rows = rows_of(20.4, 20.4)
+    rows.loc[1, "uptake"] = 0.28
+    told = verdict(rows, line())
+    (summed,) = equilibrium_lines(rows, frame(line()), rows, step_epochs=2.0)
+    assert told.state == "look" and told.text.count("J would fall") == 1
+    assert "look closer" in summed and summed.count("J would fall") == 1
 
 
 def test_models_from_elsewhere_count_at_their_own_t_only() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rayfe import __version__
-from rayfe.certified import NONE, findings
+from rayfe.certified import NONE, findings, missed_by
 from rayfe.data.here import licence_of
 from rayfe.export import OUTPUTS, Part
 from rayfe.records import StepRecord
@@ -90,8 +90,11 @@ def _certificates(store: Store, row: StepRecord) -> str:
 def _equilibrium(view: RunView, row: StepRecord) -> str:
     """What certificates of this very model say."""
     own = view.certificates[view.certificates["state_sha256"] == row.state_sha256]
-    found = findings(own, step_epochs=view.config.equilibration.epochs)
-    return f"{WORDS[found[0].state]}: {found[0].text}" if found else f"not measured: {NONE}"
+    rows = view.rows[view.rows["state_sha256"] == row.state_sha256]
+    found = findings(own, rows, step_epochs=view.config.equilibration.epochs)
+    if found:
+        return f"{WORDS[found[0].state]}: {found[0].text}"
+    return "; ".join([f"not measured: {NONE}", *map(str, missed_by(rows))])
 
 
 def _data(run: Mapping[str, Any]) -> str:

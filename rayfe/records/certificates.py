@@ -54,7 +54,7 @@ class CertificateRecord:
     C_gamma_se: float | None = column("standard error of C_gamma, from seeds and draws", default=None)
     dgamma: float | None = column(
         "dC / |C_gamma| on the split of held_on: gamma minus the multiplier at which the new models have this model's C, to first "
-        "order; null where C_gamma is not below 0 by two standard errors",
+        "order; null where the 95 % interval of C_gamma over seeds is not below 0",
         default=None,
     )
     dgamma_se: float | None = column("standard error of dgamma, from those of dC and C_gamma", default=None)

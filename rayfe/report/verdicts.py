@@ -13,13 +13,15 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from rayfe.certified import NONE, findings, largest_gap, last_findings
+from rayfe.certified import NONE, findings, largest_gap, largest_missed, last_findings
 from rayfe.config import UNHELD
 from rayfe.frames import accepted_steps, counted_steps, numbers
 from rayfe.learnt import worsened
+from rayfe.records import Split
 from rayfe.report.view import RunView
 from rayfe.summary import EXCESS_PERCENT, OVERFIT_RATIO, summarize, way_there
 from rayfe.summary_transfer import CLOSED, summarize_transfers, unclosed
+from rayfe.surface.equivalence import Z, is_equivalent
 
 State = Literal["holds", "look", "fails", "not measured"]
 WORDS: Mapping[State, str] = MappingProxyType(
@@ -90,30 +92,38 @@ the tolerance at all steps together."
 
 def _held_instead(view: RunView, lines: pd.DataFrame) -> Verdict:
     meaning = "The process holds or seeks something else than C; how far off it is counts in parts of its scale at the start."
-    name, column = ("What is sought", "held_end_percent") if view.config.seek else ("What is held", "held_percent")
-    known = lines[lines[column].notna()] if len(lines) else lines
+    name, which = ("What is sought", "held_end") if view.config.seek else ("What is held", "held")
+    known = lines[lines[f"{which}_percent"].notna()]
     if not len(known):
         return Verdict(name=name, state="not measured", text="No step after the start yet.", meaning=meaning)
-    off = np.abs(numbers(known, column))
-    worst, limit = known.iloc[int(off.argmax())], 100 * view.config.tolerance
-    text = (
-        f"{int((off <= limit).sum())} of {len(known)} trajectories are within the tolerance of {limit:.3g} %; the one that is furthest "
-        f"off by {worst[column]:+z.2f} % ({worst['trajectory']})."
+    off, error, limit = (
+        np.abs(numbers(known, f"{which}_percent")),
+        numbers(known, f"{which}_se_percent"),
+        100 * view.config.tolerance,
     )
-    return Verdict(name=name, state="holds" if off.max() <= limit else "fails", text=text, meaning=meaning)
+    passed = sum(is_equivalent(*one, limit) for one in zip(off, error, strict=True))
+    worst = known.iloc[int(off.argmax())]
+    text = (
+        f"{passed} of {len(known)} trajectories surely are within the tolerance of {limit:.3g} %, {Z:g} standard errors included; the one "
+        f"that is furthest off by {worst[f'{which}_percent']:+z.2f} ± {worst[f'{which}_se_percent']:.2f} % ({worst['trajectory']})."
+    )
+    outside = bool((off - Z * np.nan_to_num(error) > limit).any())
+    state: State = "holds" if passed == len(known) else "fails" if outside else "look"
+    return Verdict(name=name, state=state, text=text, meaning=meaning)
 
 
 def equilibrium(view: RunView) -> Verdict:
     """What certificates say: models that were trained at the same multipliers in another way. The envelope alone proves nothing."""
     meaning = (
-        "At equilibrium, models that are trained at the same multipliers in another way have the same C, D, R and gamma, and do not "
-        "end lower in F. F alone does not tell: it is second order in the distance. The envelope of the models that happen to be "
-        "there is a lower bound of the distance; python -m rayfe certify measures it."
+        "At equilibrium, models that are trained at the same multipliers in another way have the same C, D, R and gamma (D and R at "
+        "gamma = 0), and do not end lower in F, and no dimension of z is worth more elsewhere. F alone does not tell: it is second "
+        "order in the distance. The envelope of the models that happen to be there is a lower bound of the distance; "
+        "python -m rayfe certify measures it."
     )
-    found = findings(view.certificates, step_epochs=view.config.equilibration.epochs)
+    found = findings(view.certificates, view.rows, step_epochs=view.config.equilibration.epochs)
     gap = largest_gap(view.rows, view.models)
     bound = f"{gap}." if gap else "No two models at the same t and multipliers to compare."
-    last = last_findings(found)
+    left, last = largest_missed(view.rows, found), last_findings(found)
     names = sorted(set(view.rows.loc[view.rows["accepted"].astype(bool), "trajectory"])) if len(view.rows) else []
     near = [name for name in names if name in last and last[name].state == "holds"]
     off = [one for one in found if one.state == "look"]
@@ -121,8 +131,10 @@ def equilibrium(view: RunView) -> Verdict:
     words = [f"{one.trajectory}, step {one.step}: {one.text}." for one in shown] or [f"Not measured: {NONE}."]
     if near or off:
         words.insert(0, f"{len(near)} of {len(names)} trajectories end with a model that is certified near equilibrium.")
+    if left is not None:
+        words.append(f"{left.placed}.")
     state: State = "look" if off else "holds" if names and len(near) == len(names) else "not measured"
-    if state == "holds" and gap is not None and gap.percent > EXCESS_PERCENT:
+    if state == "holds" and (left is not None or (gap is not None and gap.percent > EXCESS_PERCENT)):
         state = "look"
     return Verdict(name="Equilibrium", state=state, text=" ".join([*words, bound]), meaning=meaning)
 
@@ -280,13 +292,13 @@ def closure(view: RunView) -> Verdict | None:
 
 def generalisation(view: RunView) -> Verdict | None:
     """Validation C against training C at the end."""
-    meaning = "C is held on training data; what a user of the model sees is the validation data."
     ends = [accepted_steps(walk).iloc[-1] for _, walk in view.rows.groupby("trajectory") if walk["accepted"].any()]
-    ends = [end for end in ends if pd.notna(end["val_C"]) and pd.notna(end["C"])]
+    ends = [end for end in ends if end["gamma"] and pd.notna(end["val_C"]) and pd.notna(end["C"])]
     if not ends:
         return None
-    lines = _summary(view)
-    worse = 0 if view.kind == "baseline" else sum(bool(worsened(line)) for line in _records(lines))
+    holding = _holding_C(view)
+    worse = sum(bool(worsened(line)) for line in holding)
+    meaning = f"{_what_C_is(view, holding)}; what a user of the model sees is the validation data."
     worst = max(ends, key=lambda end: end["val_C"] / end["C"])
     ratio = worst["val_C"] / worst["C"]
     text = (
@@ -294,9 +306,20 @@ def generalisation(view: RunView) -> Verdict | None:
         f"validation accuracy {100 * worst['val_accuracy']:.1f} % ({worst['trajectory']})."
     )
     if worse:
-        text += f" It got worse along {worse} of {len(lines)} trajectories, where the held C did not."
+        text += f" It got worse along {worse} of {len(holding)} trajectories, where the held C did not."
     state: State = "look" if worse or ratio > OVERFIT_RATIO else "holds"
     return Verdict(name="New data", state=state, text=text, meaning=meaning)
+
+
+def _holding_C(view: RunView) -> list[dict[str, Any]]:
+    """Lines of the summary whose trajectories hold C: of walks those whose process does, all transfers, no baseline."""
+    return [] if view.kind == "baseline" else [line for line in _records(_summary(view)) if line.get("holds_C", True)]
+
+
+def _what_C_is(view: RunView, holding: list[dict[str, Any]]) -> str:
+    if not holding:
+        return "C of training data is what was trained"
+    return f"C is held on {'the control split' if view.config.held_on is Split.CONTROL else 'training data'}"
 
 
 def _pairs(rows: pd.DataFrame) -> tuple[int, int, float]:

@@ -7,12 +7,17 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
+from scipy.special import stdtrit
 
 Z = 4.0
 """Standard errors that are added to a miss before it is compared with the tolerance. A one-sided test at 0.003 %: of up to 1,578
 of them, all steps of a walk, one goes wrong with 5 %, whatever --steps is."""
 LEVEL = 0.05
 """Probability with which a walk may pass though one of its steps is further off than the tolerance."""
+
+
+CONFIDENCE = 0.95
+"""Coverage of the intervals that are told of seeds."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,6 +51,12 @@ def simultaneous(steps: int) -> float:
     """Standard errors of a one-sided bound of 95 % that holds at so many steps at once; at most Z, by which each step was judged, so
     that a walk of judged steps passes."""
     return min(Z, NormalDist().inv_cdf(1.0 - LEVEL / steps))
+
+
+def over_seeds(seeds: int) -> float:
+    """Standard errors from the scatter of so many seeds to either side of a 95 % interval: Student's quantile, 12.7 of two seeds,
+    4.3 of three, 2 of many. Two standard errors of two seeds would cover 70 %."""
+    return float(stdtrit(seeds - 1, 0.5 + 0.5 * CONFIDENCE))
 
 
 def all_pass(misses: Sequence[Miss]) -> bool:

@@ -7,6 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+UPTAKE = 3e-4
+"""Part of F that a dimension of z may be worth taking up: above it a walk sees to it before the next step, and a model is not near
+equilibrium."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WaterFilling:
@@ -65,3 +69,8 @@ def uptake(fewest: float, missed: float, lam: float) -> float:
     dimension carries now is taken to be worth as much as its nats can be. Labels are not looked at.
     """
     return max(0.0, worth(rate_of(missed, lam)) - worth(fewest))
+
+
+def is_worth_it(gain: float, F: float) -> bool:
+    """Whether taking up what would lower J by `gain` nats is more than may be left undone; NaN: it is not known, and no."""
+    return gain > UPTAKE * abs(F)

@@ -35,6 +35,7 @@ from rayfe.records import (
     Weights,
 )
 from rayfe.rows import held_readings, number
+from rayfe.surface.equivalence import over_seeds
 from rayfe.surface.stencil import neighbours
 
 SEEDS = 2
@@ -43,8 +44,6 @@ FORWARD = 1.0 / 3.0
 """Training examples that a forward pass over one example counts as."""
 PROBES = 2
 """Readings of the probe in a training that is a part of an annealed one."""
-DISTINGUISHED = 2.0
-"""Standard errors by which C_gamma must be below 0 for gamma to be compared."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -230,7 +229,7 @@ def _in_gamma(found: Sequence[Certified], dC: float, dC_se: float) -> dict[str, 
     noise = np.mean([_noise(higher, 0.0, 1.0) - _noise(lower, 0.0, 1.0) for higher, lower in pairs], axis=0) / width
     C_gamma, C_gamma_se = _mean(slopes), _error(slopes, noise)
     columns: dict[str, float | None] = {"C_gamma": C_gamma, "C_gamma_se": C_gamma_se}
-    if not C_gamma < -DISTINGUISHED * C_gamma_se:
+    if not C_gamma < -over_seeds(len(pairs)) * C_gamma_se:  # gamma is compared only where C_gamma surely is below 0
         return columns
     error = math.hypot(dC_se / C_gamma, dC * C_gamma_se / C_gamma**2)
     return columns | {"dgamma": dC / abs(C_gamma), "dgamma_se": error}

@@ -33,7 +33,7 @@ from rayfe.rows import Work, held_readings, number, probe_ends
 from rayfe.surface.response import chart_defect, response_of
 from rayfe.surface.stencil import centre_only, neighbours
 from rayfe.surface.stepper import moved_on
-from rayfe.surface.water_filling import uptake
+from rayfe.surface.water_filling import is_worth_it, uptake
 from rayfe.trajectory.chart import (
     Aims,
     Goal,
@@ -48,10 +48,6 @@ from rayfe.trajectory.draws import Sets, columns_of, is_fine
 
 RISE = 0.02
 """J may rise by this fraction of itself during an equilibration; more means that it did not equilibrate."""
-
-
-UPTAKE = 3e-4
-"""Part of F that a dimension of z may be worth taking up before the next step sees to it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -228,7 +224,7 @@ def with_uptake(
     lam of `point`, where the next training is."""
     if last.missed is None or last.R_dims is None:
         return start, None
-    if uptake(min(last.R_dims), last.missed, point.lam) <= UPTAKE * abs(number(last.F)):
+    if not is_worth_it(uptake(min(last.R_dims), last.missed, point.lam), number(last.F)):
         return start, None
     taken = work.taken_up((yield TakeUpRequest(key=work.key, point=point, weights=start.weights)))
     return dataclasses.replace(start, weights=taken.weights), len(taken.dims)

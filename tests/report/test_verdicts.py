@@ -107,8 +107,30 @@ def test_what_is_held_or_sought_instead_of_C_is_judged_by_its_own_miss(
         for miss in (0.004, 0.2)
     )
     assert (near[name].state, far[name].state) == ("holds", "fails")
-    assert "+20.00 %" in far[name].text
+    assert "+20.00 ± 0.00 %" in far[name].text
     assert "C held" not in near
+
+
+@pytest.mark.parametrize(
+    ("config", "name"),
+    [({"seek": ("C=1.0", "R=6")}, "What is sought"), ({"process": "iso-functional", "stencil": "paper"}, "What is held")],
+)
+@pytest.mark.parametrize(
+    ("miss", "error", "state"),
+    [
+        (0.003, 0.0004, "holds"),
+        (0.003, 0.0006, "look"),
+        (0.004, None, "look"),
+        (0.006, 0.0004, "look"),
+        (0.006, 0.0002, "fails"),
+    ],
+)
+def test_the_error_of_what_is_held_or_sought_counts(
+    judged: Callable[..., dict[str, Verdict]], config: dict[str, Any], name: str, miss: float, error: float | None, state: str
+) -> None:
+    """Four standard errors on either side of a tolerance of 0.5 %: a seek that has not arrived is not green."""
+    change = {"process": config.get("process", "seek"), "C_target": None, "held_drift": miss, "held_drift_se": error}
+    assert judged(dict.fromkeys(range(9), change), **config)[name].state == state
 
 
 def test_ways_that_do_not_meet_ask_for_a_look(judged: Callable[..., dict[str, Verdict]], exact: Any) -> None:
@@ -148,3 +170,36 @@ def test_d_that_grows_with_lam_violates_monotony(judged: Callable[..., dict[str,
 
 def test_over_fitting_is_named(judged: Callable[..., dict[str, Verdict]]) -> None:
     assert judged({8: {"val_C": 100.0}})["New data"].state == "look"
+
+
+WORSE = {0: {"val_accuracy": 0.99}, 8: {"val_accuracy": 0.9}}
+
+
+def test_validation_that_got_worse_counts_where_C_is_held(judged: Callable[..., dict[str, Verdict]]) -> None:
+    found = judged(WORSE)["New data"]
+    assert found.state == "look"
+    assert "It got worse along 1 of 1 trajectories, where the held C did not" in found.text
+    assert found.meaning.startswith("C is held on training data;")
+    assert judged(hold="control")["New data"].meaning.startswith("C is held on the control split;")
+
+
+@pytest.mark.parametrize(
+    ("process", "config"),
+    [
+        ("seek", {"seek": ("C=1.0", "R=6")}),
+        ("iso-functional", {"process": "iso-functional", "stencil": "paper"}),
+        ("fixed-gamma", {"process": "fixed-gamma", "settle": False}),
+    ],
+)
+def test_no_held_C_is_spoken_of_where_none_is_held(
+    judged: Callable[..., dict[str, Verdict]], process: str, config: dict[str, Any]
+) -> None:
+    changes = {step: {"process": process, "C_target": None} | WORSE.get(step, {}) for step in range(9)}
+    found = judged(changes, **config)["New data"]
+    assert found.state == "holds"
+    assert "held" not in found.text + found.meaning
+
+
+def test_without_labels_nothing_is_said_of_new_data(judged: Callable[..., dict[str, Verdict]]) -> None:
+    changes = {step: {"process": "fixed-gamma", "C_target": None, "gamma": 0.0} for step in range(9)}
+    assert "New data" not in judged(changes, process="fixed-gamma", settle=False)

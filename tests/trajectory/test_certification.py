@@ -25,6 +25,8 @@ from rayfe.records import (
     Split,
     StepRecord,
 )
+from rayfe.rows import number
+from rayfe.surface.equivalence import over_seeds
 from rayfe.surface.reference import LogSurface, MovingPowerSurface, PowerSurface, Surface
 from rayfe.trajectory.certification import SEEDS, CertificateEffort, certificate
 
@@ -176,6 +178,17 @@ def test_C_gamma_that_is_not_below_zero_compares_no_gamma() -> None:
     assert found.C_gamma > 0.0
     assert (found.dgamma, found.dgamma_se) == (None, None)
     assert found.dC < 0.0
+
+
+@pytest.mark.parametrize(("seeds", "least"), [(2, 12.71), (3, 4.3)])
+def test_gamma_is_compared_only_where_C_gamma_is_below_zero_by_its_interval_over_seeds(seeds: int, least: float) -> None:
+    effort = dataclasses.replace(LONG, seeds=seeds)
+    backend = AnalyticBackend(A, training_noise=0.8)
+    lines = [certified(backend, (1.05, 4.4), effort, seed=seed) for seed in range(60)]
+    sure = [-number(line.C_gamma) / number(line.C_gamma_se) for line in lines]
+    assert [line.dgamma is not None for line in lines] == [one > over_seeds(seeds) for one in sure]
+    assert any(2.0 < one < least for one in sure)  # two standard errors would have let these pass
+    assert over_seeds(seeds) == pytest.approx(least, rel=2e-3)
 
 
 # --- what is asked, and what it may cost -----------------------------------------------------------------------------------
