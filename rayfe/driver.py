@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import TypeVar
 
 from rayfe.backend.base import Backend
 from rayfe.config import RunConfig, Start
 from rayfe.data.truths import truth_of
 from rayfe.known import known_models
-from rayfe.records import ON, Answer, CertificateRecord, Commit, Request, StepRecord
+from rayfe.records import ON, Answer, CertificateRecord, Commit, Outcome, Request, StepRecord
 from rayfe.store import Store
 from rayfe.trajectory.base import Trajectory, WalkFailed
 from rayfe.trajectory.baseline import Baseline
@@ -21,7 +21,6 @@ from rayfe.trajectory.free_walk import FreeWalk
 from rayfe.trajectory.processes import process_class
 from rayfe.trajectory.seek import Seek
 from rayfe.trajectory.walk import Walk
-from rayfe.weights import unpack
 
 Result = TypeVar("Result")
 log = logging.getLogger(__name__)
@@ -85,31 +84,46 @@ def answered(asking: Generator[Request, Answer | None, Result], backend: Backend
 
 
 def last_certificate_is_due(config: RunConfig, trajectory: Trajectory, store: Store) -> bool:
-    """Whether the trajectory has ended, and its last model is yet to be trained on (`config.certificate_share`)."""
+    """Whether the trajectory has ended, and its last model is yet to be trained on (`config.certificate_share`); again if that failed
+    or was too short, and more may be spent now."""
     if not config.certificate_share or config.method is not None or trajectory.finished is None or not trajectory.accepted:
         return False
-    last, found = trajectory.accepted[-1].state_sha256, store.certificates(trajectory.start.name)
-    return not any(one.state_sha256 == last and one.method == ON for one in found)
+    last, found = trajectory.accepted[-1], _trained_on(store, trajectory)
+    tried = [one for one in found if one.state_sha256 == last.state_sha256]
+    return all(one.outcome != Outcome.OK and _left(config, last, found) > _used(one) for one in tried)
+
+
+def _trained_on(store: Store, trajectory: Trajectory) -> list[CertificateRecord]:
+    return [one for one in store.certificates(trajectory.start.name) if one.method == ON]
+
+
+def _left(config: RunConfig, last: StepRecord, found: Sequence[CertificateRecord]) -> float:
+    """Training examples that the ends of jobs may still spend on certificates: all together the share of the trajectory's examples."""
+    spent = sum(one.examples for one in found if one.budget is not None)
+    return max(0.0, config.certificate_share * last.examples - spent)
+
+
+def _used(one: CertificateRecord) -> float:
+    return one.examples if one.budget is None else one.budget
 
 
 def certify_last(config: RunConfig, trajectory: Trajectory, backend: Backend, store: Store, *, epoch: int) -> CertificateRecord:
-    """Train the last accepted model on, as far as `config.certificate_share` of its examples go; an epoch has `epoch` examples."""
+    """Train the last accepted model on, as far as `config.certificate_share` of its examples go, less what was spent on that at earlier
+    ends of the trajectory; an epoch has `epoch` examples."""
     last = trajectory.accepted[-1]
-    return certify(
-        config, last, backend, store, CertificateEffort(method=ON, budget=config.certificate_share * last.examples, epoch=epoch)
-    )
+    budget = _left(config, last, _trained_on(store, trajectory))
+    return certify(config, last, backend, store, CertificateEffort(method=ON, budget=budget, epoch=epoch))
 
 
 def certify(config: RunConfig, row: StepRecord, backend: Backend, store: Store, effort: CertificateEffort) -> CertificateRecord:
-    """Certify the model of an accepted row, store the certificate and return it.
+    """Certify the model of an accepted row, store the certificate and return it. Training starts cold: it is the same whenever it is done.
 
     Raises:
         FileNotFoundError: the model's weights are not stored any more.
         CorruptFile: they are not the ones that the row describes.
     """
     began = time.monotonic()
-    left = unpack(store.carry(row), "preconditioner") if store.has_carry(row) else {}
-    record = answered(certificate(config, row, store.state(row), left or None, effort), backend)
+    record = answered(certificate(config, row, store.state(row), effort), backend)
     record = dataclasses.replace(record, seconds=time.monotonic() - began)
     store.keep_certificate(record)
     return record

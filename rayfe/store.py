@@ -183,10 +183,6 @@ class Store:
         """What the step after `record` needs besides its weights; empty if nothing. Raises as `state` does."""
         return {} if record.carry_sha256 is None else load(read_checked(self._files, carry_path(record), record.carry_sha256))
 
-    def has_carry(self, record: StepRecord) -> bool:
-        """Whether what the step after `record` needs is stored; what is in the file is not looked at."""
-        return record.carry_sha256 is not None and self._files.exists(carry_path(record))
-
     # --- writing ----------------------------------------------------------------------------------------------------
 
     def commit(self, trajectory: str, commit: Commit) -> StepRecord:

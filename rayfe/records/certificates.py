@@ -61,5 +61,8 @@ class CertificateRecord:
     lowest_R: float | None = column("R of the new model whose F is lowest, nats: it bounds F at all multipliers", default=None)
     lowest_D: float | None = column("its D, squared pixel units", default=None)
     lowest_C: float | None = column("its C on the training split, nats", default=None)
+    budget: float | None = column(
+        "training examples that it might cost at the end of a job; null: made by python -m rayfe certify", default=None
+    )
     examples: float = column("training examples that it cost, beside those that rows count; forward-only passes as 1/3")
     seconds: float = column("seconds that it took")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from rayfe.config import RunConfig
-from rayfe.records import Reading, StepRecord
+from rayfe.records import Held, Reading, StepRecord
 from rayfe.surface.equivalence import Miss, Z
 from rayfe.surface.process import LOSS
 from rayfe.trajectory.base import WalkFailed
@@ -16,6 +17,14 @@ BY_DRAWS = ("drift", "not_nearer")
 """Reasons of a rejection that may be the draws'."""
 DIGITS = 2
 """Significant digits of a tolerance that is proposed."""
+
+
+class Named(NamedTuple):
+    """The option that says how far a condition may be off, what it was given, and the condition in words."""
+
+    option: str
+    given: float
+    what: str
 
 
 def require_attainable(config: RunConfig, limits: Sequence[Limit], start: Reading, sets: Sets) -> None:
@@ -33,33 +42,59 @@ def require_attainable(config: RunConfig, limits: Sequence[Limit], start: Readin
 
 
 def _refusal(config: RunConfig, limit: Limit, start: Reading, factor: float) -> str:
-    C_alone = limit.held == LOSS
-    line = not C_alone and config.process == "geodesic" and config.k is None
-    option, given = ("--line-tolerance", config.line_tolerance) if line else ("--tolerance", config.tolerance)
-    size = start.C if C_alone else limit.allowed / given
-    what = "C" if C_alone else "the distance from the line" if line else "what is held or sought"
+    option, given, what = _named(config, limit.held)
+    size = start.C if limit.held == LOSS else limit.allowed / given
     error = 100.0 * factor * limit.allowed / (PART * size)
     most = f"{BOUND.head} times --measure.head-draws" if limit.held.C else f"{BOUND.decoder} times --measure.decoder-draws"
     fixes = f"give {option} {rounded_up(factor * limit.allowed / size):g} or more"
-    if limit.held.C and not limit.held.D:
-        draws = 4 * math.ceil(config.measure.head_draws * factor**2 / 4)
-        fixes += f", or --measure.head-draws {draws} or more"
+    if _has_head_draws_alone(limit.held):
+        fixes += f", or --measure.head-draws {_times(config, factor**2)} or more"
     return (
         f"{option} {given:g}: even {most} leave {what} uncertain by {error:.2g} %, and {PART:g} such errors must fit into the "
         f"tolerance; {fixes}, and another --out"
     )
 
 
-def told_by_draws(config: RunConfig, rejected: StepRecord, miss: Miss | None) -> str | None:
-    """What to do if a rejected step, off by `miss`, may be within the tolerance: a shorter step has the same draws."""
-    if rejected.reason not in BY_DRAWS or miss is None or not miss.may_hold:
+def told_by_draws(config: RunConfig, rejected: StepRecord, held: Sequence[Held], misses: Sequence[Miss]) -> str | None:
+    """What to do if a rejected step may be within the tolerance: a shorter step has the same draws.
+
+    `misses` are those of the conditions `held`, of as many as the row has. None: nothing failed, or more draws would not help.
+    """
+    if rejected.reason not in BY_DRAWS:
         return None
-    wanted = abs(miss.value) + Z * miss.error
-    draws = 4 * math.ceil(config.measure.head_draws * (wanted / miss.tolerance) ** 2 / 4)
-    return (
-        f"what is held or sought is off by {100 * miss.value:+.2g} +- {100 * miss.error:.2g} %, which may be the draws of z; "
-        f"give --tolerance {rounded_up(wanted):g}, or --measure.head-draws {draws} or more, and another --out"
-    )
+    failed = [(condition, miss) for condition, miss in zip(held, misses, strict=False) if not miss.passes]
+    if not failed or not all(miss.may_hold for _, miss in failed):
+        return None
+    return "; ".join(_advice(config, condition, miss) for condition, miss in failed) + ", and another --out"
+
+
+def _advice(config: RunConfig, held: Held, miss: Miss) -> str:
+    option, given, what = _named(config, held)
+    unit = 1.0 if held == LOSS else miss.tolerance / given
+    fixes = f"give {option} {rounded_up((abs(miss.value) + Z * miss.error) / unit):g} or more"
+    if _has_head_draws_alone(held) and abs(miss.value) < miss.tolerance:  # draws shrink the error, not the miss
+        draws = _times(config, (Z * miss.error / (miss.tolerance - abs(miss.value))) ** 2)
+        fixes += f", or --measure.head-draws {draws} or more"
+    value, error = 100.0 * miss.value / unit, 100.0 * miss.error / unit
+    return f"{what} is off by {value:+.2g} +- {error:.2g} %, which may be the draws of z; {fixes}"
+
+
+def _named(config: RunConfig, held: Held) -> Named:
+    if held == LOSS:
+        return Named("--tolerance", config.tolerance, "C")
+    if config.process == "geodesic" and config.k is None and not config.seek:
+        return Named("--line-tolerance", config.line_tolerance, "the distance from the line")
+    return Named("--tolerance", config.tolerance, "what is held or sought")
+
+
+def _has_head_draws_alone(held: Held) -> bool:
+    """Whether all the error of a condition is of the draws through the head."""
+    return bool(held.C) and not held.D
+
+
+def _times(config: RunConfig, factor: float) -> int:
+    """Head draws, a multiple of 4, that are so many times the given ones."""
+    return 4 * math.ceil(config.measure.head_draws * factor / 4)
 
 
 def rounded_up(value: float) -> float:

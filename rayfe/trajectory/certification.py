@@ -37,6 +37,7 @@ from rayfe.records import (
 from rayfe.rows import held_readings, number
 from rayfe.surface.equivalence import over_seeds
 from rayfe.surface.stencil import neighbours
+from rayfe.trajectory.draws import Sets, sets_of
 
 SEEDS = 2
 """Seeds of a certificate unless more are asked for: the fewest that have a scatter."""
@@ -60,9 +61,10 @@ class CertificateEffort:
     epoch: int = 0
     """Training examples in an epoch, where `epochs` is None."""
 
-    def hopeless(self) -> bool:
-        """Whether the budget does not even pay for reading the models."""
-        return self.epochs is None and self.budget < (1 + self.seeds) * self.epoch * FORWARD
+    def hopeless(self, sets: Sets) -> bool:
+        """Whether the budget does not even pay for reading the models with so many sets of draws (those through the head apart)."""
+        passes = 0.5 * (1 + sets.decoder)  # half of one encodes, half of one decodes
+        return self.epochs is None and self.budget < (1 + self.seeds) * self.epoch * FORWARD * passes
 
     def epochs_beside(self, reading: float, replicas: int, config: RunConfig) -> float:
         """Epochs of each training, whole updates, if reading one model costs `reading` examples; 0 where no update is paid for."""
@@ -90,17 +92,17 @@ class Certified:
 
 
 def certificate(
-    config: RunConfig, row: StepRecord, weights: Weights, preconditioner: Weights | None, effort: CertificateEffort
+    config: RunConfig, row: StepRecord, weights: Weights, effort: CertificateEffort
 ) -> Generator[Request, Answer | None, CertificateRecord]:
     """Train new models at the multipliers of an accepted row, and compare its model, `weights`, with them.
 
-    `preconditioner` is what the training of the row left, None where it is not stored. The certificate is a function of these
-    arguments alone (`seconds` is 0 and left to the caller).
+    The optimizer always begins cold: what the training of the row left is stored of the last two steps only, and a model's certificate
+    must not depend on when it is made. It is a function of these arguments alone (`seconds` is 0 and left to the caller).
     """
     assert row.state_sha256 is not None
     at = Point(lam=row.lam, gamma=row.gamma, t=row.t)
     points = neighbours(at, "iso", config.neighbours) if at.gamma else {"centre": at}
-    if effort.hopeless():
+    if effort.hopeless(sets_of(row)):
         return _record(config, row, effort, outcome=TOO_SHORT, epochs=0.0, examples=0.0)
     first = yield from _read(config, row, {"centre": at}, [weights])
     epochs, examples = effort.epochs_beside(first.examples, len(points), config), first.examples
@@ -108,7 +110,7 @@ def certificate(
         return _record(config, row, effort, outcome=TOO_SHORT, epochs=0.0, examples=examples)
     found = []
     for index in range(effort.seeds):
-        request = _training(config, row, points, weights, preconditioner, effort.method, epochs, index)
+        request = _training(config, row, points, weights, effort.method, epochs, index)
         trained = yield request
         assert isinstance(trained, Equilibrated)
         examples += trained.examples
@@ -132,7 +134,6 @@ def _training(
     row: StepRecord,
     points: dict[str, Point],
     weights: Weights,
-    preconditioner: Weights | None,
     method: str,
     epochs: float,
     index: int,
@@ -157,7 +158,6 @@ def _training(
     return EquilibrateRequest(
         key=key,
         replicas=tuple(Replica(name=name, point=at, weights=weights) for name, at in points.items()),
-        preconditioner=preconditioner,
         annealing=Annealing(epochs=2.0 * epochs, begin=epochs, end=2.0 * epochs),
         rate=rates.learning_rate / rates.first_learning_rate,
     )
@@ -171,7 +171,16 @@ def _read(
     replicas = tuple(
         Replica(name=name, point=at, weights=model) for (name, at), model in zip(points.items(), weights, strict=True)
     )
-    answer = yield MeasureRequest(key=key, replicas=replicas, splits=config.steering, purpose="test", part=part)
+    sets = sets_of(row)
+    answer = yield MeasureRequest(
+        key=key,
+        replicas=replicas,
+        splits=config.steering,
+        purpose="test",
+        part=part,
+        draw_sets=sets.head,
+        decoder_sets=sets.decoder,
+    )
     assert isinstance(answer, Measured)
     return answer
 
@@ -271,6 +280,7 @@ def _record(
         held_on=str(config.held_on),
         seeds=effort.seeds,
         epochs=epochs,
+        budget=effort.budget if effort.epochs is None else None,
         examples=examples,
         seconds=0.0,
         **columns,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -80,7 +81,7 @@ class FreeWalk(Trajectory):
         return Trainee(weights=weights, preconditioner=left or None, rate=history.rate(self._rows))
 
     def _trained(self, work: Work, point: Point, start: Trainee, columns: dict[str, Any], *, length: float) -> Steps:
-        """Train and read the model; accepted if it equilibrated."""
+        """Train and read the model; accepted if it equilibrated and can be read."""
         trained, _, ends = yield from train_in_rounds(self._config, work, point, start)
         columns = {"process": self._config.process} | ends | columns
         outcome = outcome_of(trained, ends["F_start"], ends["F_end"])
@@ -89,6 +90,8 @@ class FreeWalk(Trajectory):
         replica = Replica(name="settled", point=point, weights=trained.weights[0])
         tested = work.measured((yield judging_request(work, replica, self._judged, Sets())))
         train: Reading = tested.readings[0]
+        if not math.isfinite(train.F):
+            return self._judged_commit(work, point, Outcome.NONFINITE, columns, length=length)
         columns |= {"tested": tested.readings, "excess": excess(self._models, train)}
         if self.accepted:
             columns["first_law_residual"] = first_law_residual(reading_in(self.accepted[-1]), train)

@@ -80,6 +80,17 @@ class Holding(Goal):
         limit, start = self.limits[0], held_reading_in(self.start)
         return Miss(value=row.held_drift, error=row.held_drift_se, tolerance=limit.allowed / limit.held.scale(start))
 
+    def misses_in(self, row: StepRecord) -> tuple[Miss, ...]:
+        """Those of the misses that a row has, the first and that of a line; none where it was not read."""
+        first = self.miss_in(row)
+        if first is None:
+            return ()
+        if row.line_miss is None or row.line_miss_se is None:
+            return (first,)
+        line = self.limits[1]
+        scale = line.held.scale(held_reading_in(self.start))
+        return first, Miss(value=row.line_miss / scale, error=row.line_miss_se / scale, tolerance=line.allowed / scale)
+
     def drift_se(self, reading: Reading) -> float:
         """Standard error of C / C0 - 1. Draws are those of step 0, so the noise that both have in common cancels."""
         C0 = number(self.start.held_C)

@@ -24,6 +24,8 @@ class Line:
     """How far one more equilibration moved the end in the plane of R and lam D, nats."""
 
 
+SAME = 1e-9
+"""Part of R by which two readings of one model may differ: R has no draws."""
 NO_LINE = Line()
 """Of processes that have none."""
 
@@ -40,7 +42,8 @@ def line_columns(line: Line) -> dict[str, float | None]:
 
 
 def line_between(start: Reading, end: Reading, *, gamma: float, moved: float) -> Line:
-    """The line from `start` to `end`, where gamma is that of the target; without a slope if its end moved as far as it is long."""
+    """The line from `start` to `end`, where gamma is that of the target; without a slope if its end moved as far as it is long, or R is
+    the same at both ends."""
     dR, dD = end.R - start.R, end.D - start.D
     fixed = dR != 0.0 and line_length(start.point.lam, dR, dD) > moved
     return Line(k=dD / dR if fixed else None, gamma=gamma, R=end.R, D=end.D, moved=moved)
@@ -76,6 +79,11 @@ def require_line(start: StepRecord) -> None:
             f"moving gamma; {fix}"
         )
     length = line_length(start.lam, start.end_R - number(start.R), start.end_D - number(start.D))
+    if math.isclose(start.end_R, number(start.R), rel_tol=SAME) and length > number(start.end_moved):
+        raise WalkFailed(
+            f"the line from D {start.D:.4g} to D {start.end_D:.4g} is {length:.2g} nats long and keeps R at {start.R:.4g}: no k = "
+            f"dD / dR is its slope; give --process constant-rate, which needs none, and another --out"
+        )
     raise WalkFailed(
         f"the line from R {start.R:.4g}, D {start.D:.4g} to R {start.end_R:.4g}, D {start.end_D:.4g} is {length:.2g} nats long, and "
         f"training on moves its end by {number(start.end_moved):.2g}: its ends are too near to fix k; {fix}"

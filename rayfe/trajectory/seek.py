@@ -147,7 +147,7 @@ class Seek(Trajectory):
         if aim is None:
             return self._stop(work, here, "singular", Outcome.SINGULAR)
         away = max(abs(math.log(aim.lam / self.start.lam)), abs(math.log(aim.gamma / self.start.gamma)))
-        if radius < config.step_length_min and (told := told_by_draws(config, self._rows[-1], self._miss_in(self._rows[-1]))):
+        if radius < config.step_length_min and (told := self._told_by_draws()):
             raise WalkFailed(f"step {work.key.step}: {told}")
         if radius < config.step_length_min or away > math.log(FARTHEST):
             return self._stop(work, aim, "unreachable", Outcome.OK)
@@ -193,6 +193,12 @@ class Seek(Trajectory):
         if row.held_drift is None or row.held_drift_se is None:
             return None
         return Miss(value=row.held_drift, error=row.held_drift_se, tolerance=self._config.tolerance)
+
+    def _told_by_draws(self) -> str | None:
+        """What to do if the last attempt may have arrived."""
+        row = self._rows[-1]
+        misses = () if row.held_drift is None else self._goal.misses(reading_in(row))
+        return told_by_draws(self._config, row, self._wanted.held, misses)
 
     def _sets(self) -> Sets:
         """Draws of the next attempt: as many as the last accepted row had, and twice as many after each rejection that they may

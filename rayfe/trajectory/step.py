@@ -218,13 +218,13 @@ AnyTrainee = TypeVar("AnyTrainee", bound=Trainee)
 
 
 def with_uptake(
-    work: Work, point: Point, last: StepRecord, start: AnyTrainee
+    work: Work, point: Point, row: StepRecord, start: AnyTrainee
 ) -> Generator[Request, Answer | None, tuple[AnyTrainee, int | None]]:
-    """The model with the dimensions of z that took something up, and how many these are; None: the row `last` saw no need at the
+    """The model with the dimensions of z that took something up, and how many these are; None: its `row` saw no need at the
     lam of `point`, where the next training is."""
-    if last.missed is None or last.R_dims is None:
+    if row.missed is None or row.R_dims is None:
         return start, None
-    if not is_worth_it(uptake(min(last.R_dims), last.missed, point.lam), number(last.F)):
+    if not is_worth_it(uptake(min(row.R_dims), row.missed, point.lam), number(row.F)):
         return start, None
     taken = work.taken_up((yield TakeUpRequest(key=work.key, point=point, weights=start.weights)))
     return dataclasses.replace(start, weights=taken.weights), len(taken.dims)

@@ -138,7 +138,7 @@ class Walk(InPlace):
         if history.rejections(self._rows) and length < config.step_length_min and length < self._process.left(here):
             if stop := self._process.singular_near(here):
                 return self._stop(key, here, stop, Outcome.SINGULAR)
-            told = told_by_draws(config, self._rows[-1], self._holding.miss_in(self._rows[-1]))
+            told = told_by_draws(config, self._rows[-1], self._process.held, self._holding.misses_in(self._rows[-1]))
             why = self._rows[-1].reason if told is None else told
             raise WalkFailed(f"step {key.step}: rejected down to a step of {length:.2g} ({why})")
         return (yield from self._walk(key, proposal, velocity))
@@ -157,7 +157,8 @@ class Walk(InPlace):
         refresh = history.rejections(self._rows) > 0 or other is not None or before.response_age + 1 >= config.refresh
         holding = self._holding
         sets, splits = self._sets(holding), self._judged
-        before, taken_up = yield from with_uptake(work, proposal.point, last, before)
+        trained = last if other is None else other.row
+        before, taken_up = yield from with_uptake(work, proposal.point, trained, before)
         found = yield from take_step(
             config, work, proposal.point, before, holding, sets=sets, refresh=refresh, moves=MOVES, splits=splits
         )

@@ -35,7 +35,7 @@ CONFIG = RunConfig(measure=MeasureConfig(probe_size=10))
 LONG = CertificateEffort(method=ON, epochs=5.0)
 
 
-def row_at(lam: float, gamma: float, *, t: float = 0.0, seed: int = 0) -> StepRecord:
+def row_at(lam: float, gamma: float, *, t: float = 0.0, seed: int = 0, **columns: Any) -> StepRecord:
     return StepRecord(
         trajectory="walk",
         step=3,
@@ -51,6 +51,7 @@ def row_at(lam: float, gamma: float, *, t: float = 0.0, seed: int = 0) -> StepRe
         seed=seed,
         state="states/walk/3.safetensors",
         state_sha256="0" * 64,
+        **columns,
     )
 
 
@@ -63,7 +64,7 @@ def certified(
 ) -> CertificateRecord:
     """The certificate at (1, 4) of a model that is at equilibrium at the multipliers `model`."""
     weights = {MULTIPLIERS: np.array(model)}
-    return answered(certificate(config, row_at(1.0, 4.0, **row), weights, None, effort), backend)
+    return answered(certificate(config, row_at(1.0, 4.0, **row), weights, effort), backend)
 
 
 def J(surface: Surface, model: tuple[float, float]) -> float:
@@ -133,7 +134,7 @@ def test_where_control_images_are_held_gamma_is_of_their_loss_and_F_of_the_train
 def test_without_labels_there_is_no_neighbour_in_gamma() -> None:
     surface = LogSurface(a=2.0, b=3.0, p=1.0, q=0.5, r=2.0)
     weights = {MULTIPLIERS: np.array([1.1, 0.0])}
-    found = answered(certificate(CONFIG, row_at(1.0, 0.0), weights, None, LONG), AnalyticBackend(surface))
+    found = answered(certificate(CONFIG, row_at(1.0, 0.0), weights, LONG), AnalyticBackend(surface))
     assert found.dD == pytest.approx(surface.D(1.1, 0.0) - surface.D(1.0, 0.0))
     assert (found.C_gamma, found.dgamma) == (None, None)
 
@@ -202,9 +203,9 @@ class Listening(AnalyticBackend):
         return super().answer(request)
 
 
-def asked(effort: CertificateEffort, config: RunConfig = CONFIG) -> tuple[CertificateRecord, list[Request]]:
+def asked(effort: CertificateEffort, config: RunConfig = CONFIG, **row: Any) -> tuple[CertificateRecord, list[Request]]:
     backend = Listening(A)
-    return certified(backend, (1.0, 4.0), effort, config), backend.__dict__.get("asked", [])
+    return certified(backend, (1.0, 4.0), effort, config, **row), backend.__dict__.get("asked", [])
 
 
 def test_on_begins_with_the_stored_weights_anew_with_none_and_no_seed_is_that_of_a_walk() -> None:
@@ -222,9 +223,11 @@ def test_on_begins_with_the_stored_weights_anew_with_none_and_no_seed_is_that_of
             assert request.annealing.end - request.annealing.begin == 5.0
 
 
-def test_all_models_are_read_with_the_draws_of_the_row() -> None:
-    _, requests = asked(LONG)
+@pytest.mark.parametrize(("columns", "sets"), [({}, (1, 1)), ({"draw_sets": 8, "decoder_sets": 4}, (8, 4))])
+def test_all_models_are_read_with_the_draws_of_the_row(columns: dict[str, int], sets: tuple[int, int]) -> None:
+    _, requests = asked(LONG, **columns)
     readings = [request for request in requests if isinstance(request, MeasureRequest)]
+    assert {(request.draw_sets, request.decoder_sets) for request in readings} == {sets}
     assert {(request.key.trajectory, request.key.seed, request.purpose) for request in readings} == {("walk", 0, "test")}
     assert all(request.splits == (Split.TRAIN,) for request in readings)
 
@@ -245,6 +248,14 @@ def test_a_budget_that_pays_for_no_update_says_so_and_asks_for_little(budget: fl
     found, made = asked(CertificateEffort(method=ON, budget=budget, epoch=1000))
     assert (found.outcome, found.dF, len(made)) == (TOO_SHORT, None, requests)
     assert found.examples <= budget
+
+
+def test_a_budget_that_does_not_pay_for_the_draws_of_the_row_asks_for_nothing() -> None:
+    """Three readings of 1,000 examples, each by an encoder and 15 decoders: 8 forward passes or 2,667 examples."""
+    for budget, requests in ((7900.0, 0), (8100.0, 1)):
+        found, made = asked(CertificateEffort(method=ON, budget=budget, epoch=1000), decoder_sets=15)
+        assert len(made[:1]) == requests
+        assert found.budget == budget
 
 
 def test_a_training_that_diverges_is_an_outcome() -> None:

@@ -74,6 +74,25 @@ def test_an_earlier_model_does_not_start_ahead_of_itself_by_what_another_one_was
     assert set(map(frozenset, backend.given.values())) == {frozenset({"second_moment/w", "ahead/w"})}
 
 
+class Misses(Falls):
+    """The model of step 4 alone misses what a dimension of z could carry."""
+
+    def _certified(self, request, model, reading):
+        found = super()._certified(request, model, reading)
+        if found.certificate is None:
+            return found
+        missed = 1e9 if request.key.step == 4 else 0.0
+        return dataclasses.replace(found, R_dims=(0.0, 1.0), certificate=dataclasses.replace(found.certificate, missed=missed))
+
+
+def test_an_earlier_model_takes_up_what_it_missed_itself_and_not_what_the_last_one_did(tmp_path):
+    """No dimension of a model on a closed surface can take anything up: 0 where it was asked to."""
+    plain, _ = walk(tmp_path / "plain", Misses(A), steps=5)
+    restarted, _ = walk(tmp_path / "restarted", Misses(A), restart=0.01, steps=5)
+    assert (plain[-1].step, plain[-1].restarted_from, plain[-1].taken_up) == (5, None, 0)
+    assert (restarted[-1].step, restarted[-1].restarted_from, restarted[-1].taken_up) == (5, 3, None)
+
+
 def test_models_of_other_runs_bound_F_and_are_started_from(tmp_path):
     walk(tmp_path / "other", AnalyticBackend(A), steps=12)
     Store(tmp_path / "other").create({})

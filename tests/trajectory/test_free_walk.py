@@ -73,6 +73,23 @@ def test_a_step_that_diverges_is_halved_and_a_walk_goes_on_from_its_store(tmp_pa
     assert [dataclasses.replace(row, seconds=0.0) for row in again] == [dataclasses.replace(row, seconds=0.0) for row in whole]
 
 
+def test_a_model_that_cannot_be_read_is_not_accepted(tmp_path):
+    class Unread(AnalyticBackend):
+        def measure(self, request):
+            answer = super().measure(request)
+            if (request.key.step, request.key.attempt) != (2, 0):
+                return answer
+            return dataclasses.replace(answer, readings=tuple(dataclasses.replace(r, D=math.nan) for r in answer.readings))
+
+    rows, end = walk(tmp_path, Unread(A), process="fixed-gamma", step_length=0.5)
+    assert end == "lam_end"
+    assert [(row.outcome, row.accepted, row.reason) for row in rows[2:4]] == [
+        ("NONFINITE", False, "nonfinite"),
+        ("OK", True, None),
+    ]
+    assert rows[3].step_length == pytest.approx(0.25)
+
+
 def test_summary_figures_and_standing_speak_of_nothing_held(tmp_path):
     rows, _ = walk(tmp_path, AnalyticBackend(A), process="fixed-gamma", step_length=0.5)
     config, frame = RunConfig(process="fixed-gamma", step_length=0.5), load_rows(tmp_path)

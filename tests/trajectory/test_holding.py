@@ -45,7 +45,12 @@ def _last(words, option):
 @pytest.mark.parametrize(
     ("reason", "miss", "told"),
     [
-        ("drift", -0.019, r"off by -1.9 \+- 0.7 %, .* give --tolerance 0.047, or --measure.head-draws 356 or more"),
+        (
+            "drift",
+            -0.019,
+            r"C is off by -1.9 \+- 0.7 %, .* give --tolerance 0.047 or more, or --measure.head-draws 50176 or more",
+        ),
+        ("drift", -0.021, r"C is off by -2.1 \+- 0.7 %, .* give --tolerance 0.049 or more, and another --out"),
         ("drift", -0.049, r"\(drift\)"),
         ("settle_range", -0.019, r"\(settle_range\)"),
     ],

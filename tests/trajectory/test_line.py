@@ -15,7 +15,8 @@ from rayfe.surface.equivalence import is_equivalent
 from rayfe.surface.reference import MovingPowerSurface
 from rayfe.surface.transfer import line_length
 from rayfe.trajectory.base import WalkFailed
-from rayfe.trajectory.line import Line, allowed_off_line, line_between, require_line
+from rayfe.trajectory.line import Line, allowed_off_line, line_between, line_columns, require_line
+from stored_steps import step_record
 
 GEODESIC = RunConfig(process="geodesic", stencil="paper", lam=(2.0,), gamma=(8.0,), tolerance=0.01, line_tolerance=0.05)
 
@@ -86,6 +87,21 @@ def test_ends_too_near_are_an_error_after_the_start_that_comes_again_without_wor
         start.accepted and start.k is None and start.end_moved > line_length(2.0, start.end_R - start.R, start.end_D - start.D)
     )
     assert len(pd.read_parquet(tmp_path / "readings")) > 10  # what was trained for the end is stored, too
+
+
+@pytest.mark.parametrize(
+    ("R", "D", "text"),
+    [
+        (17.5, 13.0, r"the line from D 12.3 to D 13 is 1.4 nats long and keeps R at 17.5: .* give --process constant-rate"),
+        (17.5, 12.3001, "its ends are too near to fix k"),
+        (17.5001, 12.3, "its ends are too near to fix k"),
+    ],
+)
+def test_a_long_line_along_which_R_stays_is_not_called_too_short(R, D, text):
+    line = line_between(reading(17.5, 12.3), reading(R, D), gamma=10.0, moved=0.01)
+    start = step_record(0, **line_columns(line) | {"lam": 2.0, "R": 17.5, "D": 12.3, "C_target": 0.1})
+    with pytest.raises(WalkFailed, match=text):
+        require_line(start)
 
 
 class Unreachable(AnalyticBackend):
