@@ -96,11 +96,8 @@ def _held_instead(view: RunView, lines: pd.DataFrame) -> Verdict:
     known = lines[lines[f"{which}_percent"].notna()]
     if not len(known):
         return Verdict(name=name, state="not measured", text="No step after the start yet.", meaning=meaning)
-    off, error, limit = (
-        np.abs(numbers(known, f"{which}_percent")),
-        numbers(known, f"{which}_se_percent"),
-        100 * view.config.tolerance,
-    )
+    off, error = np.abs(numbers(known, f"{which}_percent")), numbers(known, f"{which}_se_percent")
+    limit = 100 * view.config.tolerance
     passed = sum(is_equivalent(*one, limit) for one in zip(off, error, strict=True))
     worst = known.iloc[int(off.argmax())]
     text = (
@@ -123,7 +120,7 @@ def equilibrium(view: RunView) -> Verdict:
     found = findings(view.certificates, view.rows, step_epochs=view.config.equilibration.epochs)
     gap = largest_gap(view.rows, view.models)
     bound = f"{gap}." if gap else "No two models at the same t and multipliers to compare."
-    left, last = largest_missed(view.rows, found), last_findings(found)
+    last = last_findings(found)
     names = sorted(set(view.rows.loc[view.rows["accepted"].astype(bool), "trajectory"])) if len(view.rows) else []
     near = [name for name in names if name in last and last[name].state == "holds"]
     off = [one for one in found if one.state == "look"]
@@ -131,6 +128,7 @@ def equilibrium(view: RunView) -> Verdict:
     words = [f"{one.trajectory}, step {one.step}: {one.text}." for one in shown] or [f"Not measured: {NONE}."]
     if near or off:
         words.insert(0, f"{len(near)} of {len(names)} trajectories end with a model that is certified near equilibrium.")
+    left = largest_missed(view.rows, shown)
     if left is not None:
         words.append(f"{left.placed}.")
     state: State = "look" if off else "holds" if names and len(near) == len(names) else "not measured"
