@@ -173,7 +173,7 @@ def test_without_out_equal_calls_share_a_folder_and_others_do_not(asked: list[jo
         ({"backend": "spark"}, r"backend spark: give inline or ray"),
         ({"data": "mnits"}, r"data.name mnits: .*did you mean mnist"),
         ({"data": pd.DataFrame({"a": [1.0]})}, r"data.name DataFrame: .*rayfe.dataset"),
-        ({"model": "alexnet"}, r"model.name alexnet: give mlp, resnet"),
+        ({"model": "alexnet"}, r"model.name alexnet: give mlp, linear, resnet"),
         ({"model": nn.Linear(2, 2)}, r"model.name Linear.*the class itself"),
         ({"model": nn.Linear}, r"model.name torch.nn.modules.linear:Linear: lacks the method encode"),
         ({"process": Net}, r"process .*:Net: is not a subclass"),
