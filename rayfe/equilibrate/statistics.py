@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import abc
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -164,19 +165,13 @@ class _Moments:
             self.squares = self.squares + squares + ahead.square() * (total * (self.mass - total) / self.mass)
 
 
-class _Layers:
-    """The batch-norm layers of a model while their statistics are taken."""
+class _Instead(abc.ABC):
+    """While it lasts, some batch-norm layers do what `_forward` says instead of their own."""
 
-    def __init__(self, model: Any, layers: frozenset[BatchNorm], *, whole: bool) -> None:
-        """`whole`: all examples come at once, so that a layer is done when it was seen."""
-        self._model, self._whole = model, whole
-        self._layers = layers
-        self.left = set(layers)
-        """Layers whose statistics are not known yet."""
-        self._moments: dict[BatchNorm, _Moments] = {}
-        self._weights = torch.ones(1)
+    def __init__(self, layers: Iterable[BatchNorm]) -> None:
+        self._layers = frozenset(layers)
 
-    def __enter__(self) -> _Layers:
+    def __enter__(self) -> Self:
         for layer in self._layers:
             layer.forward = partial(self._forward, layer)  # type: ignore[method-assign]
         return self
@@ -184,6 +179,22 @@ class _Layers:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         for layer in self._layers:
             del layer.forward  # the class's own shows again
+
+    @abc.abstractmethod
+    def _forward(self, layer: BatchNorm, x: Tensor) -> Tensor: ...
+
+
+class _Layers(_Instead):
+    """The batch-norm layers of a model while their statistics are taken."""
+
+    def __init__(self, model: Any, layers: frozenset[BatchNorm], *, whole: bool) -> None:
+        """`whole`: all examples come at once, so that a layer is done when it was seen."""
+        super().__init__(layers)
+        self._model, self._whole = model, whole
+        self.left = set(layers)
+        """Layers whose statistics are not known yet."""
+        self._moments: dict[BatchNorm, _Moments] = {}
+        self._weights = torch.ones(1)
 
     def see(self, x: Tensor, weights: Tensor, epsilon: Tensor, *, decode: bool) -> bool:
         """Pass on examples x with their weights as far as there is something to learn; returns whether they were decoded."""
@@ -226,7 +237,7 @@ class _Layers:
         return type(layer).forward(layer, x)
 
 
-class WeightedStatistics:
+class WeightedStatistics(_Instead):
     """While it lasts, the model's batch-norm layers normalise by the statistics of the examples at hand, weighted.
 
     Set `weights`, (N,) with sum 1, before each pass over N examples (or over several draws of z for each of them). Gradients flow
@@ -234,19 +245,10 @@ class WeightedStatistics:
     """
 
     def __init__(self, model: Any) -> None:
-        self._layers = [layer for layer in model.modules() if isinstance(layer, BatchNorm)]
+        super().__init__(layer for layer in model.modules() if isinstance(layer, BatchNorm))
         self.weights = torch.empty(0)
 
-    def __enter__(self) -> WeightedStatistics:
-        for layer in self._layers:
-            layer.forward = partial(self._normalise, layer)  # type: ignore[method-assign]
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        for layer in self._layers:
-            del layer.forward  # the class's own shows again
-
-    def _normalise(self, layer: BatchNorm, x: Tensor) -> Tensor:
+    def _forward(self, layer: BatchNorm, x: Tensor) -> Tensor:
         weights = self.weights if len(x) == len(self.weights) else self.weights.repeat(len(x) // len(self.weights))
         weights = weights * (len(self.weights) / len(x))
         places = x[0, 0].numel()
