@@ -16,7 +16,7 @@ chaos: .venv/installed
 	$(BIN)/python -m pytest tests/chaos -m chaos
 
 service: .venv/installed
-	$(BIN)/python -m pytest -m slow -s tests/test_service.py
+	$(BIN)/python -m pytest -m slow -s tests/on_ray/test_service.py
 
 docs: .venv/installed
 	$(BIN)/python docs/make_api.py

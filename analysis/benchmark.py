@@ -11,7 +11,7 @@ from pathlib import Path
 import tyro
 
 from rayfe.benchmark.report import report
-from rayfe.files import CorruptFile
+from rayfe.exceptions import CorruptFile
 
 
 def main(

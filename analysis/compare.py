@@ -14,11 +14,12 @@ import numpy as np
 import pandas as pd
 import tyro
 
-from rayfe import figures, store
+from rayfe import figures
 from rayfe.config import TRANSFERS
-from rayfe.files import CorruptFile
-from rayfe.frames import accepted_steps, held_loss, numbers
-from rayfe.summary import BASELINES
+from rayfe.exceptions import CorruptFile
+from rayfe.results.frames import accepted_steps, held_loss, numbers
+from rayfe.results.walk_summary import BASELINES
+from rayfe.storage import store
 
 COLUMNS = ("target_accuracy", "target_C", "val_C", "R", "D", "C")
 VALUES = ("t", "examples", *COLUMNS, "largest_drift")

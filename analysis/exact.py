@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 import tyro
 
-from rayfe import store
 from rayfe.data.datasets import load
-from rayfe.dimensions import thresholds
-from rayfe.files import CorruptFile
-from rayfe.frames import accepted_steps, numbers
-from rayfe.manifest import stored_config
-from rayfe.store import Store
+from rayfe.exceptions import CorruptFile
+from rayfe.results.dimensions import thresholds
+from rayfe.results.frames import accepted_steps, numbers
+from rayfe.storage import store
+from rayfe.storage.manifest import stored_config
+from rayfe.storage.store import Store
 from rayfe.surface.linear_gaussian import LinearGaussian
 from rayfe.surface.water_filling import WaterFilling
 

@@ -13,7 +13,7 @@ import tyro
 from matplotlib.figure import Figure
 
 from rayfe import figures
-from rayfe.redraw import load_walks, redraw
+from rayfe.figures.redraw import load_walks, redraw
 
 NAMES = ("fig2a_rate_distortion.png", "fig2b_multipliers.png", "fig2c_validation_loss.png", "constraint.png")
 

@@ -13,8 +13,8 @@ import tyro
 from matplotlib.figure import Figure
 
 from rayfe import figures
+from rayfe.figures.redraw import load_walks, redraw
 from rayfe.figures.transfer import accuracy
-from rayfe.redraw import load_walks, redraw
 
 
 def main(runs: tyro.conf.Positional[tuple[str, ...]], out: Path, tolerance: float = 0.005) -> int:

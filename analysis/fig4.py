@@ -10,8 +10,9 @@ from pathlib import Path
 
 import tyro
 
-from rayfe import figures, store
-from rayfe.files import CorruptFile
+from rayfe import figures
+from rayfe.exceptions import CorruptFile
+from rayfe.storage import store
 
 NAMES = ("fig4a_equilibration.png", "fig4b_free_energy.png")
 

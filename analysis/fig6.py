@@ -13,7 +13,7 @@ import tyro
 from matplotlib.figure import Figure
 
 from rayfe.figures import transfer
-from rayfe.redraw import load_transfers, redraw
+from rayfe.figures.redraw import load_transfers, redraw
 
 
 def main(

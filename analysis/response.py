@@ -19,7 +19,6 @@ from typing import Annotated
 import pandas as pd
 import tyro
 
-from rayfe.backend.base import Backend
 from rayfe.config import ImplicitConfig, RunConfig, StencilConfig, from_flat
 from rayfe.records import (
     DifferentiateRequest,
@@ -33,7 +32,8 @@ from rayfe.records import (
     StepKey,
     Weights,
 )
-from rayfe.store import Store
+from rayfe.records.backend import Backend
+from rayfe.storage.store import Store
 from rayfe.surface.response import response_of
 from rayfe.surface.stencil import neighbours
 

@@ -28,13 +28,13 @@ import pandas as pd
 import tyro
 
 from rayfe import error_bars
-from rayfe.backend.base import Backend
 from rayfe.config import RenewalConfig, RunConfig, Start
-from rayfe.driver import attempted
-from rayfe.manifest import stored_config
+from rayfe.exceptions import WalkFailed
 from rayfe.records import StepRecord, Weights
-from rayfe.store import Store
-from rayfe.trajectory.base import WalkFailed
+from rayfe.records.backend import Backend
+from rayfe.storage.manifest import stored_config
+from rayfe.storage.store import Store
+from rayfe.trajectory.driver import attempted
 from rayfe.trajectory.walk import Walk
 
 COMPARED = ("D", "R", "gamma")

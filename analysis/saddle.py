@@ -14,9 +14,9 @@ import tyro
 
 from rayfe.backend.inline import InlineBackend
 from rayfe.config import EquilibrationConfig, RunConfig
+from rayfe.config.presets import gaussian_exact
 from rayfe.data.datasets import load
 from rayfe.data.examples import Dataset
-from rayfe.presets import gaussian_exact
 from rayfe.records import Annealing, EquilibrateRequest, MeasureRequest, Point, Replica, Split, StepKey, TakeUpRequest
 from rayfe.surface.water_filling import WaterFilling
 

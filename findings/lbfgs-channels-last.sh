@@ -4,7 +4,7 @@
 # Version: torch 2.14.1, CPU. A convolution is moved to memory_format=torch.channels_last, as torch's guide to that format does, and its
 # gradients then have that layout, too. LBFGS joins gradients by view(-1), which such a tensor does not allow.
 # Seen: "RuntimeError: view size is not compatible with input tensor's size and stride ..." from step(); none with contiguous weights.
-# In rayfe: models on images are channels-last, since that is faster on a CPU; the fits of rayfe/equilibrate/take_up.py hand LBFGS
+# In rayfe: models on images are channels-last, since that is faster on a CPU; the fits of rayfe/training/take_up.py hand LBFGS
 # contiguous gradients. Exits with 1 if the behaviour has changed.
 set -euo pipefail
 folder=$(mktemp -d)

@@ -13,7 +13,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the package need not be installed on a cluster
 sys.path.append(str(Path.cwd()))  # for --model.name of a module beside the user
 
-from rayfe.cli import main
+from rayfe.cli.job_command import main
 
 if __name__ == "__main__":
     sys.exit(main("isoc", sys.argv[1:]))

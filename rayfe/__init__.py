@@ -12,17 +12,18 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from rayfe.config import VERSION as __version__
+
 if TYPE_CHECKING:
     import pandas as pd
     from torch import nn
 
-    from rayfe.api import transfer, walk
-    from rayfe.config import UsageError
-    from rayfe.data.arrays import dataset
+    from rayfe.data.from_arrays import dataset
+    from rayfe.exceptions import UsageError
     from rayfe.records import StepRecord
-    from rayfe.stored_run import Run
+    from rayfe.run.api import transfer, walk
+    from rayfe.run.stored_run import Run
 
-__version__ = "0.1.0"
 __all__ = [
     "Run",
     "UsageError",
@@ -40,11 +41,11 @@ __all__ = [
 
 _HOMES: Mapping[str, str] = MappingProxyType(
     {
-        "Run": "rayfe.stored_run",
+        "Run": "rayfe.run.stored_run",
         "UsageError": "rayfe.config",
-        "dataset": "rayfe.data.arrays",
-        "transfer": "rayfe.api",
-        "walk": "rayfe.api",
+        "dataset": "rayfe.data.from_arrays",
+        "transfer": "rayfe.run.api",
+        "walk": "rayfe.run.api",
     }
 )
 
@@ -65,14 +66,14 @@ def load_run(location: str | Path) -> pd.DataFrame:
         FileNotFoundError: there is no run at `location`.
         CorruptFile: a trajectory's rows cannot be read.
     """
-    from rayfe.store import load_rows
+    from rayfe.storage.store import load_rows
 
     return load_rows(location)
 
 
 def error_bars(rows: pd.DataFrame) -> pd.DataFrame:
-    """The noise of single steps in the rows of `load_run`, of training and of the draws: see `rayfe.errors.error_bars`."""
-    from rayfe.errors import error_bars as bars
+    """The noise of single steps in the rows of `load_run`, of training and of the draws: see `rayfe.results.error_bars.error_bars`."""
+    from rayfe.results.error_bars import error_bars as bars
 
     return bars(rows)
 
@@ -85,17 +86,17 @@ def load_certificates(location: str | Path) -> pd.DataFrame:
         FileNotFoundError: there is no run at `location`.
         CorruptFile: certificates or rows cannot be read.
     """
-    from rayfe.store import load_certificates as load
+    from rayfe.storage.store import load_certificates as load
 
     return load(location)
 
 
 def envelope_excess(rows: pd.DataFrame, models: pd.DataFrame | None = None) -> pd.Series:
     """How far F of each accepted row is above the lowest that all `rows` and `models` reach at its multipliers, nats: see
-    `rayfe.summary.envelope_excess`. It is a lower bound of the distance from equilibrium, by the models that happen to be there;
-    `Run.models` has those of certificates and of other runs, too. Column `excess` knows only the models of its trajectory that
-    were there before its row."""
-    from rayfe.summary import envelope_excess as above
+    `rayfe.results.walk_summary.envelope_excess`. It is a lower bound of the distance from equilibrium, by the models that happen
+    to be there; `Run.models` has those of certificates and of other runs, too. Column `excess` knows only the models of its
+    trajectory that were there before its row."""
+    from rayfe.results.walk_summary import envelope_excess as above
 
     return above(rows, models)
 
@@ -123,7 +124,7 @@ def load_model(
             the class is not to be found here.
         CorruptFile: the weights are not the ones that the step's row describes.
     """
-    from rayfe.stored_model import load_model as load
+    from rayfe.results.stored_model import load_model as load
 
     return load(location, trajectory, step, at=at, model=model)
 
@@ -133,6 +134,6 @@ def find_step(location: str | Path, trajectory: str, *, at: Mapping[str, float])
 
     Raises as `load_model` does.
     """
-    from rayfe.stored_model import find_step as find
+    from rayfe.results.stored_model import find_step as find
 
     return find(location, trajectory, at=at)

@@ -1,15 +1,14 @@
-"""python -m rayfe COMMAND: what can be done with runs, and about them; `rayfe.commands` has a module per command."""
+"""python -m rayfe COMMAND: what can be done with runs, and about them; `rayfe.cli.commands` has a module per command."""
 
 from __future__ import annotations
 
 import importlib
 import sys
 
-from rayfe.commands import COMMANDS
-from rayfe.commands.parser import Refused
-from rayfe.config import UsageError
-from rayfe.files import CorruptFile, StorageFull
-from rayfe.pipes import closed_pipe_is_fine
+from rayfe.cli.commands import COMMANDS
+from rayfe.cli.commands.parser import Refused
+from rayfe.cli.pipes import closed_pipe_is_fine
+from rayfe.exceptions import CorruptFile, StorageFull, UsageError
 
 USAGE = f"usage: python -m rayfe {'|'.join(COMMANDS)} ...; --help explains"
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
@@ -28,7 +27,7 @@ def main(argv: list[str]) -> int:
             print(f"{argv[0]}: unknown command; {USAGE}" if argv else USAGE, file=sys.stderr)
             return BAD_INPUT
         try:
-            return importlib.import_module(f"rayfe.commands.{argv[0]}").main(argv[1:])
+            return importlib.import_module(f"rayfe.cli.commands.{argv[0]}").main(argv[1:])
         except (FileNotFoundError, CorruptFile, UsageError, Refused) as error:
             print(_one_line(error), file=sys.stderr)
             return BAD_INPUT
@@ -46,7 +45,7 @@ def main(argv: list[str]) -> int:
 
 def _one_line(error: Exception) -> str:
     if isinstance(error, UsageError):
-        from rayfe.options import one_line  # imports tyro
+        from rayfe.exceptions import one_line
 
         return one_line(error)
     return " ".join(str(error).splitlines())

@@ -78,9 +78,9 @@ def runner(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., dict[str,
     """Replaces what drives the trajectories; unless a test does, nothing may be driven."""
 
     def replace(run: Callable[..., dict[str, str]]) -> None:
-        stub = types.ModuleType("rayfe.runner")
+        stub = types.ModuleType("rayfe.run.runner")
         stub.run, stub.gpus = run, lambda config: 0
-        monkeypatch.setitem(sys.modules, "rayfe.runner", stub)
+        monkeypatch.setitem(sys.modules, "rayfe.run.runner", stub)
 
     def forbidden(*_: object) -> dict[str, str]:
         raise AssertionError("bad input got as far as the run")

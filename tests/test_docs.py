@@ -21,13 +21,15 @@ import torch
 import tyro
 
 import rayfe
-from rayfe import api, job
 from rayfe.__main__ import main as rayfe_main
-from rayfe.commands import COMMANDS
-from rayfe.commands.parser import Refused
-from rayfe.config import DataConfig, MeasureConfig, RunConfig, UsageError, flat
-from rayfe.options import dashed, parse, split_preset
-from rayfe.presets import PRESETS
+from rayfe.cli.commands import COMMANDS
+from rayfe.cli.commands.parser import Refused
+from rayfe.cli.options import parse
+from rayfe.config import DataConfig, MeasureConfig, RunConfig, flat
+from rayfe.config.presets import PRESETS
+from rayfe.config.resolve import split_preset
+from rayfe.exceptions import UsageError, dashed
+from rayfe.run import api, job
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

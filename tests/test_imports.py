@@ -1,49 +1,25 @@
-"""Imports point downwards, and heavy libraries stay where they belong."""
+"""The house's rules: few rooms, imports that point downwards, heavy libraries where they belong."""
 
 import ast
+from collections import defaultdict
 from pathlib import Path
 
-import pytest
-
 PACKAGE = Path(__file__).parent.parent / "rayfe"
-LAYERS = [
-    ["frames", "tables", "records", "config"],
-    ["dimensions", "errors", "files", "learnt", "memory", "own", "pipes", "rows", "signals", "surface", "weights"],
-    ["certified", "lease", "summary"],
-    ["layout", "figures", "summary_transfer"],
-    ["certificates", "recovery"],
-    ["store"],
-    ["model", "data"],
-    ["equilibrate"],
-    ["trajectory"],
-    ["backend", "known"],
-    ["driver"],
-    ["presets", "progress", "logs"],
-    ["options"],
-    ["manifest", "pooling"],
-    ["trial"],
-    ["sweep"],
-    ["atlas", "export", "plan", "redraw", "runner", "stored_model"],
-    ["benchmark", "report"],
-    ["job", "stored_run"],
-    ["api", "cli"],
-    ["commands"],
-    ["__main__"],
-]
-RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 FILES = sorted(PACKAGE.rglob("*.py"))
+WITHOUT_TORCH = {"exceptions", "signals", "records", "config", "surface", "storage", "trajectory"}
+"""Rooms that a trial of Ray or a command's help imports: torch takes seconds."""
 
 
-def part(path: Path) -> str:
-    """The layer a file belongs to: its folder below the package, or its own name."""
+def room(path: Path) -> str:
+    """The room that a file belongs to: its folder below the package, or its own name."""
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-def imports(path: Path, *, top_level_only: bool = False) -> set[str]:
+def imports(path: Path, *, at_start: bool = False) -> set[str]:
+    """Names of modules that a file imports, those inside functions and under TYPE_CHECKING too, unless only `at_start`."""
     tree = ast.parse(path.read_text())
-    nodes = tree.body if top_level_only else list(ast.walk(tree))
     found = set()
-    for node in nodes:
+    for node in tree.body if at_start else ast.walk(tree):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -51,42 +27,72 @@ def imports(path: Path, *, top_level_only: bool = False) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports_point_downwards(path):
-    own = part(path)
-    if own == "__init__":
-        return
-    used = {name.split(".")[1] for name in imports(path) if name.startswith("rayfe.")} - {"__version__"}
-    assert own in RANK, f"{own} has no place in the layers"
-    upwards = {name for name in used if RANK[name] > RANK[own]}
-    assert not upwards
+def libraries(path: Path, *, at_start: bool = False) -> set[str]:
+    return {name.partition(".")[0] for name in imports(path, at_start=at_start)}
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        path
-        for path in FILES
-        if part(path)
-        in {
-            "surface",
-            "trajectory",
-            "rows",
-            "records",
-            "config",
-        }
-    ],
-)
-def test_mathematics_knows_neither_torch_nor_ray(path):
-    assert not {name.split(".")[0] for name in imports(path)} & {"torch", "ray", "pyarrow", "pandas", "fsspec"}
+def arrows() -> dict[str, set[str]]:
+    """The rooms that each room imports; `rayfe/__init__.py` and `rayfe/__main__.py` are the doors, no rooms."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for path in FILES:
+        if room(path) not in ("__init__", "__main__"):
+            used = {name.split(".")[1] for name in imports(path) if name.startswith("rayfe.")}
+            found[room(path)] |= used - {room(path)}
+    return found
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_ray_is_used_by_the_service_only(path):
-    allowed = path.name.startswith("ray_") or path.name in {"sweep.py", "trial.py"}
-    assert allowed or not any(name.split(".")[0] == "ray" for name in imports(path))
+def floors(rooms: dict[str, set[str]]) -> dict[str, int]:
+    """One above the highest room imported; a circle ends in an AssertionError that names it."""
+    found: dict[str, int] = {}
+
+    def climb(name: str, below: tuple[str, ...]) -> int:
+        assert name not in below, f"a circle: {' -> '.join([*below, name])}"
+        if name not in found:
+            found[name] = 1 + max((climb(used, (*below, name)) for used in sorted(rooms[name])), default=0)
+        return found[name]
+
+    for name in sorted(rooms):
+        climb(name, ())
+    return found
 
 
-@pytest.mark.parametrize("path", [path for path in FILES if part(path) in {"driver", "store", "sweep", "trajectory", "trial"}])
-def test_trials_start_without_torch(path):
-    assert not any(name.split(".")[0] == "torch" for name in imports(path, top_level_only=True))
+def test_the_house_has_at_most_20_rooms_on_10_floors_and_no_circle() -> None:
+    rooms = arrows()
+    assert set().union(*rooms.values()) <= set(rooms), "something imports rayfe itself, or a room that is not there"
+    assert len(rooms) <= 20
+    assert max(floors(rooms).values()) <= 10
+
+
+def test_mathematics_is_numbers_in_numbers_out() -> None:
+    heavy = {"torch", "ray", "pyarrow", "pandas", "fsspec"}
+    for path in FILES:
+        if room(path) in {"exceptions", "records", "config", "surface"}:
+            assert not libraries(path) & heavy, path
+
+
+def test_ray_is_in_one_room() -> None:
+    for path in FILES:
+        assert room(path) == "on_ray" or "ray" not in libraries(path), path
+
+
+def test_a_trial_starts_without_torch() -> None:
+    for path in FILES:
+        if room(path) in WITHOUT_TORCH or path.name in {"sweep.py", "trial.py"}:
+            assert "torch" not in libraries(path, at_start=True), path
+
+
+def test_files_can_be_read_in_one_go() -> None:
+    """No file over 300 lines, no function over 50."""
+    for path in FILES:
+        text = path.read_text()
+        assert len(text.splitlines()) <= 300, path
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef):
+                assert (node.end_lineno or 0) - node.lineno < 50, f"{path}: {node.name}"
+
+
+def test_tests_mirror_the_house() -> None:
+    """Each test of a room lies in a folder of its name."""
+    tests = Path(__file__).parent
+    folders = {path.name for path in tests.iterdir() if path.is_dir() and any(path.rglob("test_*.py"))}
+    assert folders <= set(arrows()) | {"analysis", "chaos", "cluster"}

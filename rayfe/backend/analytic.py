@@ -12,8 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from rayfe.backend.analytic_draws import NO_ERRORS, Draws, Errors, draws_of, named_rng
-from rayfe.backend.base import Backend
-from rayfe.equilibrate.settle import find_shift, settled_weights
 from rayfe.records import (
     Certificate,
     Differentiated,
@@ -32,7 +30,9 @@ from rayfe.records import (
     SettleRequest,
     Split,
 )
-from rayfe.surface.reference import Surface
+from rayfe.records.backend import Backend
+from rayfe.surface.closed_form import Surface
+from rayfe.training.settle import find_shift, settled_weights
 
 MULTIPLIERS = "multipliers"
 """The one array of a model: (lam, gamma) of the point at which it is at equilibrium, shape (2,)."""

@@ -11,24 +11,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from rayfe.backend.base import Backend, join_measured, join_replicas, split_measure, split_replicas
+from rayfe.backend.parts import join_measured, join_replicas, split_measure, split_replicas
 from rayfe.config import RunConfig
-from rayfe.data.batches import derived_seed, generator
-from rayfe.data.device import DeviceExamples, DevicePath, Displacement, Mixture, Still, to_device
+from rayfe.data.device_path import DeviceExamples, DevicePath, Displacement, Mixture, Still, to_device
 from rayfe.data.examples import Dataset
 from rayfe.data.labels import label_entropy
 from rayfe.data.paths import PathData, examples_of
-from rayfe.equilibrate.certify import certify
-from rayfe.equilibrate.dimensions import missed, rates_by_dimension
-from rayfe.equilibrate.implicit import GRADIENTS, PRODUCT_COST, Curvature, derivatives, draw_parts
-from rayfe.equilibrate.measure import FORWARD, Effort, head_share, read, read_draws, slope_in_t
-from rayfe.equilibrate.replicas import Replicas, load_weights, weights_of
-from rayfe.equilibrate.replicas import make_replicas as make_here
-from rayfe.equilibrate.schedule import constant_rate, first_rate, walk_rate
-from rayfe.equilibrate.settle import find_shift, settled_weights
-from rayfe.equilibrate.statistics import BatchNorm, recompute_statistics
-from rayfe.equilibrate.take_up import take_up
-from rayfe.equilibrate.train import Keeper, Probe, train
+from rayfe.data.randomness import derived_seed, generator
 from rayfe.model.objective import draw_noise, training_cost
 from rayfe.model.protocol import Representation, build, input_shape
 from rayfe.records import (
@@ -52,8 +41,20 @@ from rayfe.records import (
     TakeUpRequest,
     Weights,
 )
+from rayfe.records.backend import Backend
+from rayfe.records.weights import along, slope
 from rayfe.surface.water_filling import uptake
-from rayfe.weights import along, slope
+from rayfe.training.batch_norm import BatchNorm, recompute_statistics
+from rayfe.training.certificate import certify
+from rayfe.training.dimensions import missed, rates_by_dimension
+from rayfe.training.exact_derivatives import GRADIENTS, PRODUCT_COST, Curvature, derivatives, draw_parts
+from rayfe.training.measure import FORWARD, Effort, head_share, read, read_draws, slope_in_t
+from rayfe.training.replicas import Replicas, load_weights, weights_of
+from rayfe.training.replicas import make_replicas as make_here
+from rayfe.training.schedule import constant_rate, first_rate, walk_rate
+from rayfe.training.settle import find_shift, settled_weights
+from rayfe.training.take_up import take_up
+from rayfe.training.train import Keeper, Probe, train
 
 SOME_DIRECTIONS = 4
 """Directions that are followed to find the one that is missed most."""

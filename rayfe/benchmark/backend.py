@@ -8,12 +8,12 @@ from rayfe.backend.inline import InlineBackend
 from rayfe.benchmark.constrained import Looks, constrain
 from rayfe.benchmark.multipliers import make_rule
 from rayfe.benchmark.requests import Constrained, ConstrainRequest
-from rayfe.data.batches import generator
-from rayfe.equilibrate.measure import Effort, read_draws
-from rayfe.equilibrate.optimizer import left_by, make_optimizer
-from rayfe.equilibrate.replicas import Replicas
+from rayfe.data.randomness import generator
 from rayfe.model.objective import training_cost
 from rayfe.records import Equilibrated, EquilibrateRequest, Outcome, Split, StepKey
+from rayfe.training.measure import Effort, read_draws
+from rayfe.training.optimizer import left_by, make_optimizer
+from rayfe.training.replicas import Replicas
 
 HEAD_DRAWS = 8
 """Draws of z per example for C in evaluation mode during a training."""

@@ -10,11 +10,11 @@ import torch
 
 from rayfe.benchmark.multipliers import MultiplierRule
 from rayfe.config import EquilibrationConfig
-from rayfe.data.batches import derived_seed
-from rayfe.data.device import DeviceExamples
-from rayfe.equilibrate.replicas import Replicas
-from rayfe.equilibrate.train import FINITE_CHECK, set_rate
+from rayfe.data.device_path import DeviceExamples
+from rayfe.data.randomness import derived_seed
 from rayfe.model.objective import draw_noise
+from rayfe.training.replicas import Replicas
+from rayfe.training.train import FINITE_CHECK, set_rate
 
 LAST_LOOK = 0.6
 """Part of a training at which C is measured for the last time; later the schedule moves nothing much any more."""

@@ -17,23 +17,13 @@ import tyro
 from rayfe.benchmark import running
 from rayfe.benchmark.settings import LABELS, Settings, defaults
 from rayfe.benchmark.variants import VARIANTS
-from rayfe.config import (
-    THREADING,
-    DataConfig,
-    EquilibrationConfig,
-    MeasureConfig,
-    RenewalConfig,
-    RunConfig,
-    Start,
-    UsageError,
-    require,
-)
+from rayfe.config import THREADING, DataConfig, EquilibrationConfig, MeasureConfig, RenewalConfig, RunConfig, Start, require
+from rayfe.config.presets import mnist_walk
 from rayfe.data.examples import Dataset
 from rayfe.data.paths import PathData
-from rayfe.manifest import manifest_of
-from rayfe.options import dashed
-from rayfe.presets import mnist_walk
+from rayfe.exceptions import UsageError, dashed
 from rayfe.records import StepRecord
+from rayfe.storage.manifest import manifest_of
 
 SHORT = ("rayfe-plain", "paper", "grid", "warm-grid", "heuristic", "nupi", "nupi-soap", "augmented", "geco")
 

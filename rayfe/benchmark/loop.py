@@ -12,14 +12,14 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from rayfe.config import EquilibrationConfig, ModelConfig
-from rayfe.data.batches import generator
-from rayfe.data.device import DeviceExamples, Still
-from rayfe.equilibrate.replicas import Looped, Replicas, make_replicas
-from rayfe.equilibrate.train import Probe, train
-from rayfe.memory import peak_bytes
+from rayfe.data.device_path import DeviceExamples, Still
+from rayfe.data.memory import peak_bytes
+from rayfe.data.randomness import generator
 from rayfe.model.objective import Noise, draw_noise
 from rayfe.model.protocol import build
 from rayfe.records import Point
+from rayfe.training.replicas import Looped, Replicas, make_replicas
+from rayfe.training.train import Probe, train
 
 SIZE = 2048
 """Rows and columns of the matrices whose product is the peak."""

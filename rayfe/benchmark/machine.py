@@ -20,7 +20,8 @@ from typing import Any, Literal
 
 import tyro
 
-from rayfe.config import THREADING, RunConfig, UsageError, require
+from rayfe.config import THREADING, RunConfig, require
+from rayfe.exceptions import UsageError
 
 
 @dataclass(frozen=True, kw_only=True)

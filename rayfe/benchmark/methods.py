@@ -10,10 +10,10 @@ import numpy as np
 from rayfe.benchmark.points import Parts, PointByPoint, Reached, settle_reading, stencil
 from rayfe.benchmark.requests import Constrained, ConstrainRequest
 from rayfe.records import Annealing, EquilibrateRequest, Outcome, Point, Replica, Weights
-from rayfe.rows import Work, number
-from rayfe.surface.stepper import Verdict
+from rayfe.records.columns import Work, number
+from rayfe.records.weights import unpack
+from rayfe.surface.step_control import Verdict
 from rayfe.trajectory.base import Steps
-from rayfe.weights import unpack
 
 RAISE = 0.1
 """By how much the authors' heuristic raises gamma at a time."""

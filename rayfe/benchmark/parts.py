@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from rayfe import driver
-from rayfe.backend.base import Backend, Relay
 from rayfe.backend.inline import InlineBackend
 from rayfe.config import RunConfig
 from rayfe.data.datasets import load
@@ -23,7 +21,9 @@ from rayfe.records import (
     StepRecord,
     TakeUpRequest,
 )
-from rayfe.store import Store
+from rayfe.records.backend import Backend, Relay
+from rayfe.storage.store import Store
+from rayfe.trajectory import driver
 
 PARTS: Mapping[type, str] = MappingProxyType(
     {

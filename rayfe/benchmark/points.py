@@ -12,6 +12,7 @@ import numpy as np
 
 from rayfe.benchmark.settings import Settings
 from rayfe.config import RunConfig, Start
+from rayfe.exceptions import WalkFailed
 from rayfe.records import (
     Answer,
     EquilibrateRequest,
@@ -25,16 +26,16 @@ from rayfe.records import (
     StepRecord,
     Weights,
 )
-from rayfe.rows import Work, number, response_in
+from rayfe.records.columns import Work, number, response_in
+from rayfe.records.weights import along, pack, slope, unpack
 from rayfe.surface.process import IsoClassification
 from rayfe.surface.response import response_of
 from rayfe.surface.stencil import neighbours
-from rayfe.surface.stepper import Verdict
-from rayfe.trajectory.base import Steps, Trajectory, WalkFailed
+from rayfe.surface.step_control import Verdict
+from rayfe.trajectory.base import Steps, Trajectory
 from rayfe.trajectory.chart import settle_loss
-from rayfe.trajectory.holding import Holding
+from rayfe.trajectory.constraint import Holding
 from rayfe.trajectory.step import measure_request, read_stencil
-from rayfe.weights import along, pack, slope, unpack
 
 REACH = 0.3
 """Fraction of gamma by which the settle of a point may move it: three times the stencil, since these methods are further off."""

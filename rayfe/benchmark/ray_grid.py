@@ -9,13 +9,13 @@ from typing import Any
 import ray
 from ray import tune
 
-from rayfe import driver
-from rayfe.backend.ray_cluster import cluster
 from rayfe.benchmark.running import CommonStart, open_point, within
 from rayfe.benchmark.settings import Settings
 from rayfe.config import RunConfig, Start
 from rayfe.data.examples import Dataset
-from rayfe.store import Store
+from rayfe.on_ray.session import cluster
+from rayfe.storage.store import Store
+from rayfe.trajectory import driver
 
 
 def sweep(

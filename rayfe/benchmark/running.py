@@ -8,15 +8,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rayfe import driver
-from rayfe.backend.base import Backend
 from rayfe.benchmark.methods import ConstrainedPath, Grid, Heuristic, WarmGrid
 from rayfe.benchmark.points import PointByPoint
 from rayfe.benchmark.settings import SCRATCH, WALKS, Settings, configured
 from rayfe.config import RunConfig, Start, require, stored_identity
+from rayfe.exceptions import WalkFailed
 from rayfe.records import Commit, StepRecord
-from rayfe.store import Store
-from rayfe.trajectory.base import Trajectory, WalkFailed
+from rayfe.records.backend import Backend
+from rayfe.storage.store import Store
+from rayfe.trajectory import driver
+from rayfe.trajectory.base import Trajectory
 from rayfe.trajectory.walk import Walk
 
 __all__ = ["Bench", "CommonStart", "OnRow", "WalkFailed", "common_start", "plain", "run_method", "step_length"]

@@ -12,9 +12,9 @@ from pathlib import Path
 from rayfe.config import RunConfig
 from rayfe.data.datasets import load
 from rayfe.data.paths import PathData
+from rayfe.on_ray.sweep import run_on_ray
 from rayfe.records import StepRecord
-from rayfe.store import load_rows
-from rayfe.sweep import run_on_ray
+from rayfe.storage.store import load_rows
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

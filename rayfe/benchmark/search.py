@@ -16,9 +16,9 @@ from rayfe.benchmark.running import Bench, CommonStart, plain, run_method
 from rayfe.benchmark.settings import Settings
 from rayfe.benchmark.table import points
 from rayfe.config import RunConfig
-from rayfe.frames import numbers
-from rayfe.store import load_rows
-from rayfe.trajectory.base import WalkFailed
+from rayfe.exceptions import WalkFailed
+from rayfe.results.frames import numbers
+from rayfe.storage.store import load_rows
 
 POINTS = 5
 RATES = (0.25, 0.5, 1.0, 2.0)

@@ -11,7 +11,8 @@ from typing import Literal
 
 from rayfe.benchmark.requests import Rule
 from rayfe.benchmark.variants import VARIANT_LABELS, VARIANTS
-from rayfe.config import EquilibrationConfig, RenewalConfig, RunConfig, UsageError
+from rayfe.config import EquilibrationConfig, RenewalConfig, RunConfig
+from rayfe.exceptions import UsageError
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from rayfe.benchmark.settings import LABELS
-from rayfe.frames import counted_steps, numbers
-from rayfe.store import Store, load_rows
+from rayfe.results.frames import counted_steps, numbers
+from rayfe.storage.store import Store, load_rows
 from rayfe.surface.envelope import lowest
 
 

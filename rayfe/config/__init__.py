@@ -1,7 +1,9 @@
 """Run configuration: frozen, keyword-only, checked when built."""
 
-from rayfe.config.checks import UsageError, require
-from rayfe.config.parts import (
+from rayfe.config.checks import require
+from rayfe.config.identity import FREE, READINGS, VERSION, digest, flat, from_flat, identity, stored_identity
+from rayfe.config.run import THREADING, RunConfig, Start
+from rayfe.config.sections import (
     PROCESSES,
     TRANSFERS,
     UNHELD,
@@ -14,8 +16,7 @@ from rayfe.config.parts import (
     RenewalConfig,
     StencilConfig,
 )
-from rayfe.config.run import THREADING, RunConfig, Start
-from rayfe.config.stored import FREE, READINGS, digest, flat, from_flat, identity, stored_identity
+from rayfe.exceptions import UsageError
 
 __all__ = [
     "DataConfig",
@@ -35,6 +36,7 @@ __all__ = [
     "TRANSFERS",
     "UNHELD",
     "UsageError",
+    "VERSION",
     "digest",
     "flat",
     "from_flat",

@@ -4,16 +4,7 @@ from __future__ import annotations
 
 import math
 
-
-class UsageError(ValueError):
-    """Bad input from a user: one line that names the field, the value and the fix."""
-
-    def __init__(self, name: str, value: object, fix: str) -> None:
-        super().__init__(name, value, fix)  # all three, so that it survives pickling between processes
-        self.name, self.value, self.fix = name, value, fix
-
-    def __str__(self) -> str:
-        return f"--{self.name} {self.value}: {self.fix}".replace("\n", " ")
+from rayfe.exceptions import UsageError
 
 
 def require(condition: bool, name: str, value: object, fix: str) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
-from rayfe.config.parts import (
+from rayfe.config.sections import (
     TRANSFERS,
     DataConfig,
     EquilibrationConfig,
@@ -17,7 +17,7 @@ from rayfe.config.parts import (
     RenewalConfig,
     StencilConfig,
 )
-from rayfe.config.rules import check
+from rayfe.config.validation import check
 from rayfe.records import Split
 
 THREADING = MappingProxyType({"OMP_WAIT_POLICY": "PASSIVE"})

@@ -12,11 +12,12 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from rayfe.config import DataConfig, UsageError, require
+from rayfe.config import DataConfig, require
 from rayfe.data.examples import Dataset, Examples, rank_in_class, with_classes, with_train_size
 from rayfe.data.gaussian import gaussian
 from rayfe.data.idx import TRAIN, VALIDATION, read_idx_split
 from rayfe.data.npz import load_npz
+from rayfe.exceptions import UsageError
 
 __all__ = ["Dataset", "Examples", "load"]
 

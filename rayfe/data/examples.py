@@ -10,7 +10,8 @@ from typing import NoReturn
 
 import numpy as np
 
-from rayfe.config import UsageError, require
+from rayfe.config import require
+from rayfe.exceptions import UsageError
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

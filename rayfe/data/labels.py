@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as nnf
 from torch import Tensor
 
-from rayfe.data.device import DevicePath, Stratum
+from rayfe.data.device_path import DevicePath, Stratum
 
 ROWS = 4000
 """Examples whose labels are looked at together."""

@@ -9,9 +9,10 @@ import zlib
 
 import numpy as np
 
-from rayfe.config import UsageError, require
-from rayfe.data.arrays import ARRAYS, dataset_of
+from rayfe.config import require
 from rayfe.data.examples import Dataset
+from rayfe.data.from_arrays import ARRAYS, dataset_of
+from rayfe.exceptions import UsageError
 
 
 def load_npz(path: str, *, name: str) -> Dataset:

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from rayfe.config import UsageError, require
+from rayfe.config import require
 from rayfe.data.examples import Dataset, Examples, chance, listing
+from rayfe.exceptions import UsageError
 
 SAMPLE = 300
 """Examples of each class between which pairing `cost` measures the transport cost."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rayfe.data.costs import Costs, blocks
-from rayfe.data.exact import optimal
+from rayfe.data.exact_transport import optimal
+from rayfe.data.transport_costs import Costs, blocks
 
 ITERATIONS = 3000
 MARGINAL_ERROR = 1e-3

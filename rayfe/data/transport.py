@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from rayfe.config import PathConfig, UsageError, require
-from rayfe.data.costs import Costs, costs_between
+from rayfe.config import PathConfig, require
 from rayfe.data.coupling import Coupling
-from rayfe.data.exact import optimal
+from rayfe.data.exact_transport import optimal
 from rayfe.data.examples import Examples, chance
+from rayfe.data.memory import peak_bytes
 from rayfe.data.sinkhorn import NotConverged, sinkhorn, sparse_coupling
-from rayfe.memory import peak_bytes
+from rayfe.data.transport_costs import Costs, costs_between
+from rayfe.exceptions import UsageError
 
 DENSE_LIMIT = 5000 * 5000
 """Largest cost matrix that Sinkhorn keeps; beyond it, rows are computed again in every iteration."""

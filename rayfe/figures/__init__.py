@@ -23,7 +23,7 @@ from rayfe.figures.walks import (
     rate_distortion,
     validation_loss,
 )
-from rayfe.summary import BASELINES
+from rayfe.results.walk_summary import BASELINES
 
 __all__ = [
     "FIGURES",

@@ -14,8 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from rayfe.frames import accepted_steps, numbers
-from rayfe.summary import found_stop
+from rayfe.results.frames import accepted_steps, numbers
+from rayfe.results.walk_summary import found_stop
 
 # Okabe-Ito without its yellow, which is too pale for lines on white.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")

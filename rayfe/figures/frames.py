@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import pandas as pd
 
 from rayfe.config import TRANSFERS
-from rayfe.summary import BASELINES
+from rayfe.results.walk_summary import BASELINES
 
 
 def pool(load: Callable[[str], pd.DataFrame], runs: Sequence[str]) -> pd.DataFrame:

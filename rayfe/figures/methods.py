@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from rayfe.frames import accepted_steps, numbers
+from rayfe.results.frames import accepted_steps, numbers
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

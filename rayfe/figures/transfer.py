@@ -21,9 +21,9 @@ from rayfe.config import TRANSFERS
 from rayfe.figures.drawing import GREY, Draw, Walk, draw_band, error_bars, finish, new_axes, new_panels, step_axis, walks_of
 from rayfe.figures.methods import draw_baselines
 from rayfe.figures.walks import free_energy_of_equilibration
-from rayfe.frames import drift, numbers, way_in_D
-from rayfe.summary import BASELINES
-from rayfe.summary_transfer import LARGEST_BEND
+from rayfe.results.frames import drift, numbers, way_in_D
+from rayfe.results.transfer_summary import LARGEST_BEND
+from rayfe.results.walk_summary import BASELINES
 
 FEW = 3
 """Trajectories up to which the last point of each is labelled."""

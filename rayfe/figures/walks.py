@@ -16,7 +16,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
-from rayfe.dimensions import dimension_events, rates_of
 from rayfe.figures.drawing import (
     EXACT,
     GREY,
@@ -30,8 +29,9 @@ from rayfe.figures.drawing import (
     step_axis,
     walks_of,
 )
-from rayfe.frames import between_leaps, drift, exact_curve, held_loss, holds_something, numbers
-from rayfe.rows import ACTIVE
+from rayfe.records.columns import ACTIVE
+from rayfe.results.dimensions import dimension_events, rates_of
+from rayfe.results.frames import between_leaps, drift, exact_curve, held_loss, holds_something, numbers
 
 
 def rate_distortion(rows: pd.DataFrame) -> Figure:

@@ -12,13 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rayfe.config import ModelConfig, UsageError, require
+from rayfe.config import ModelConfig, require
+from rayfe.config.user_code import named
 from rayfe.data.examples import Dataset
-from rayfe.model.check import check_shapes, check_trainable
+from rayfe.exceptions import UsageError
 from rayfe.model.linear import Linear
 from rayfe.model.mlp import MLP
+from rayfe.model.protocol_checks import check_shapes, check_trainable
 from rayfe.model.resnet import ResNet
-from rayfe.own import named
 
 BUILT_IN: Mapping[str, type[nn.Module]] = MappingProxyType({"mlp": MLP, "linear": Linear, "resnet": ResNet})
 """Models by the name that needs no module."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from rayfe.config import ModelConfig, UsageError
+from rayfe.config import ModelConfig
+from rayfe.exceptions import UsageError
 from rayfe.model.mlp import make_classifier
 
 REDUCTION = 8

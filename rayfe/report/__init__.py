@@ -8,7 +8,7 @@ from rayfe.data.paths import PathData
 from rayfe.report.images import Album
 from rayfe.report.page import html_of, page_of
 from rayfe.report.view import view_of
-from rayfe.store import Store
+from rayfe.storage.store import Store
 
 __all__ = ["REPORT", "report_of"]
 

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rayfe.dimensions import dimension_events, rates_of
 from rayfe.figures.drawing import equilibrations
-from rayfe.frames import drift, exact_curve, numbers
+from rayfe.records.columns import ACTIVE
 from rayfe.report.plots import (
     Chart,
     Series,
@@ -25,9 +24,10 @@ from rayfe.report.plots import (
     tolerance_band,
     values,
 )
-from rayfe.report.surface import rdc_surface
-from rayfe.rows import ACTIVE
-from rayfe.summary import envelope_excess
+from rayfe.report.surface_chart import rdc_surface
+from rayfe.results.dimensions import dimension_events, rates_of
+from rayfe.results.frames import drift, exact_curve, numbers
+from rayfe.results.walk_summary import envelope_excess
 
 STEPS = "Number of steps"
 WHERE = "step %{customdata[0]}, lam %{customdata[1]:.4g}, gamma %{customdata[2]:.4g}<br>"

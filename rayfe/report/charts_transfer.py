@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 
 from rayfe.figures.drawing import GREY
-from rayfe.frames import way_in_D
 from rayfe.report.charts import accuracy, constraint, equilibration, free_energy, loss, where
 from rayfe.report.plots import Chart, Series, axes, band, bars, has, line, mark, series_of, tolerance_band, values
-from rayfe.report.surface import path_in_t
-from rayfe.summary_transfer import LARGEST_BEND
+from rayfe.report.surface_chart import path_in_t
+from rayfe.results.frames import way_in_D
+from rayfe.results.transfer_summary import LARGEST_BEND
 
 POSITION = "Position t on the data path (0 source, 1 target)"
 DOMAINS = ([0.56, 1.0], [0.0, 0.44])

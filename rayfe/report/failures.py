@@ -9,7 +9,7 @@ from types import MappingProxyType
 import numpy as np
 import pandas as pd
 
-from rayfe.surface.stepper import STOPS
+from rayfe.surface.step_control import STOPS
 
 REASONS: Mapping[str, str] = MappingProxyType(
     {

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from rayfe.config import UsageError
-from rayfe.data.here import load_here
+from rayfe.data.fingerprint import fingerprint
+from rayfe.data.local_files import load_here
 from rayfe.data.paths import PathData
-from rayfe.manifest import fingerprint
+from rayfe.exceptions import UsageError
 from rayfe.records import Split, StepRecord
 from rayfe.report.view import RunView
 
@@ -163,7 +163,7 @@ def _images(view: RunView, row: StepRecord, examples: np.ndarray | None, shape: 
     """Rows of a frame: examples and their reconstructions by the mean of z, where there are examples; samples of m(z)."""
     import torch  # seconds to import: only where there are models to show
 
-    from rayfe.stored_model import model_of
+    from rayfe.results.stored_model import model_of
 
     model: Any = model_of(view.store, view.manifest, row)
     flat = view.config.model.name == "mlp"

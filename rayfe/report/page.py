@@ -12,7 +12,7 @@ import jinja2
 from markupsafe import Markup
 
 from rayfe.config import UNHELD, RunConfig, flat
-from rayfe.data.here import licence_of
+from rayfe.data.local_files import licence_of
 from rayfe.report.charts import baseline_charts, walk_charts
 from rayfe.report.charts_transfer import transfer_charts
 from rayfe.report.failures import failures, reasons

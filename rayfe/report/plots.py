@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from rayfe.figures.drawing import GREY, Walk, walks_of
-from rayfe.frames import between_leaps, numbers
+from rayfe.results.frames import between_leaps, numbers
 
 DIGITS = 6
 """Significant digits of a plotted number: more cannot be seen."""

@@ -10,9 +10,9 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from rayfe import summary, summary_transfer
 from rayfe.report.plots import Series, series_of
 from rayfe.report.view import RunView
+from rayfe.results import transfer_summary, walk_summary
 
 SHAPES: Mapping[str, str] = MappingProxyType(
     {
@@ -51,9 +51,9 @@ def lines_of(view: RunView) -> list[Line]:
     """A line of every trajectory that the run asks for, those without rows last."""
     walk = view.kind == "walk"
     make, say, warn = (
-        (summary.summarize, summary.verdict, summary.warnings)
+        (walk_summary.summarize, walk_summary.verdict, walk_summary.warnings)
         if walk
-        else (summary_transfer.summarize_transfers, summary_transfer.verdict, summary_transfer.warnings)
+        else (transfer_summary.summarize_transfers, transfer_summary.verdict, transfer_summary.warnings)
     )
     styles = {one.trajectory: one for one in series_of(view.rows)}
     lines = []

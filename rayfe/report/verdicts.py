@@ -13,14 +13,14 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from rayfe.certified import NONE, findings, largest_gap, largest_missed, last_findings
 from rayfe.config import UNHELD
-from rayfe.frames import accepted_steps, counted_steps, numbers
-from rayfe.learnt import worsened
 from rayfe.records import Split
 from rayfe.report.view import RunView
-from rayfe.summary import EXCESS_PERCENT, OVERFIT_RATIO, summarize, way_there
-from rayfe.summary_transfer import CLOSED, summarize_transfers, unclosed
+from rayfe.results.certified import NONE, findings, largest_gap, largest_missed, last_findings
+from rayfe.results.frames import accepted_steps, counted_steps, numbers
+from rayfe.results.learnt import worsened
+from rayfe.results.transfer_summary import CLOSED, summarize_transfers, unclosed
+from rayfe.results.walk_summary import EXCESS_PERCENT, OVERFIT_RATIO, summarize, way_there
 from rayfe.surface.equivalence import Z, is_equivalent
 
 State = Literal["holds", "look", "fails", "not measured"]

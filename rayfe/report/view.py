@@ -9,12 +9,12 @@ from typing import Any
 import pandas as pd
 
 from rayfe.config import RunConfig
-from rayfe.manifest import stored_config
-from rayfe.pooling import models_of
-from rayfe.progress import standing
 from rayfe.records import CertificateRecord
-from rayfe.store import Store, load_certificates, load_readings, load_rows
-from rayfe.tables import table_of
+from rayfe.results.pooling import models_of
+from rayfe.storage.manifest import stored_config
+from rayfe.storage.parquet import table_of
+from rayfe.storage.store import Store, load_certificates, load_readings, load_rows
+from rayfe.trajectory.standing import standing
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

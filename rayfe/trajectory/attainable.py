@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from rayfe.config import RunConfig
+from rayfe.exceptions import WalkFailed
 from rayfe.records import Held, Reading, StepRecord
 from rayfe.surface.equivalence import Miss, Z
 from rayfe.surface.process import LOSS
-from rayfe.trajectory.base import WalkFailed
 from rayfe.trajectory.draws import BOUND, PART, Limit, Sets, shortfall
 
 BY_DRAWS = ("drift", "not_nearer")

@@ -24,15 +24,11 @@ from rayfe.records import (
     StepRecord,
     Weights,
 )
-from rayfe.rows import Work, step_record
-from rayfe.surface.stepper import STOPS, Verdict
+from rayfe.records.columns import Work, step_record
+from rayfe.surface.step_control import STOPS, Verdict
 from rayfe.trajectory.envelope import Bounding
 
 Steps = Generator[Request, Answer | None, Commit]
-
-
-class WalkFailed(RuntimeError):
-    """The trajectory cannot go on, and not by a named stop."""
 
 
 class Trajectory(abc.ABC):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 
+from rayfe.exceptions import WalkFailed
 from rayfe.records import (
     Annealing,
     Answer,
@@ -15,12 +16,12 @@ from rayfe.records import (
     StepRecord,
     Weights,
 )
-from rayfe.rows import Work
-from rayfe.surface.stepper import ROUNDING, Verdict
-from rayfe.trajectory.base import Steps, Trajectory, WalkFailed
+from rayfe.records.columns import Work
+from rayfe.records.weights import pack, unpack
+from rayfe.surface.step_control import ROUNDING, Verdict
+from rayfe.trajectory.base import Steps, Trajectory
 from rayfe.trajectory.draws import Sets
 from rayfe.trajectory.step import judging_request, measure_request
-from rayfe.weights import pack, unpack
 
 TRAINED_AT = {"finetune": 1.0, "scratch": 1.0, "joint": 0.5}
 """Position on the data path of what each method trains on; joint: both data sets, equally likely."""

@@ -34,7 +34,7 @@ from rayfe.records import (
     StepRecord,
     Weights,
 )
-from rayfe.rows import held_readings, number
+from rayfe.records.columns import held_readings, number
 from rayfe.surface.equivalence import over_seeds
 from rayfe.surface.stencil import neighbours
 from rayfe.trajectory.draws import Sets, sets_of

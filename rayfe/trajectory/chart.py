@@ -21,10 +21,10 @@ from rayfe.records import (
     StepKey,
     Weights,
 )
+from rayfe.records.weights import along, slope, unpack
 from rayfe.surface.equivalence import Miss
 from rayfe.surface.process import LOSS, Conditions, held_jacobian
 from rayfe.trajectory.draws import Limit, Sets
-from rayfe.weights import along, slope, unpack
 
 TANGENTS: Mapping[str, str] = {"gamma": "tangent", "lam": "tangent_lam"}
 """Names under which a step carries its tangents to the next one, by multiplier."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rayfe.records import Point, Reading, StepRecord, Weights
-from rayfe.rows import number
+from rayfe.records.columns import number
 from rayfe.surface.envelope import lowest
 
 

@@ -7,19 +7,20 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from rayfe.exceptions import WalkFailed
 from rayfe.records import Annealing, Commit, EquilibrateRequest, Outcome, Point, Reading, Replica, StepRecord
-from rayfe.rows import Work, probe_ends, reading_in
+from rayfe.records.columns import Work, probe_ends, reading_in
+from rayfe.records.weights import pack, unpack, without
 from rayfe.surface.process import FixedGamma
 from rayfe.surface.response import first_law_residual
-from rayfe.surface.stepper import Proposal, judge, propose
+from rayfe.surface.step_control import Proposal, judge, propose
 from rayfe.trajectory import history
-from rayfe.trajectory.base import Steps, Trajectory, WalkFailed
+from rayfe.trajectory.base import Steps, Trajectory
 from rayfe.trajectory.draws import Sets
 from rayfe.trajectory.envelope import excess
 from rayfe.trajectory.prediction import ahead
-from rayfe.trajectory.processes import process_of
+from rayfe.trajectory.process_registry import process_of
 from rayfe.trajectory.step import Trainee, judging_request, outcome_of, train_in_rounds, with_uptake
-from rayfe.weights import pack, unpack, without
 
 
 class FreeWalk(Trajectory):

@@ -6,10 +6,10 @@ import math
 from dataclasses import dataclass
 
 from rayfe.config import RunConfig
+from rayfe.exceptions import WalkFailed
 from rayfe.records import Reading, StepRecord
-from rayfe.rows import number
-from rayfe.surface.transfer import line_length
-from rayfe.trajectory.base import WalkFailed
+from rayfe.records.columns import number
+from rayfe.surface.data_processes import line_length
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

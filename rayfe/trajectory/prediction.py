@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 from rayfe.config import RunConfig
 from rayfe.records import Point, StepRecord, Velocity, Weights
-from rayfe.rows import number, response_in
+from rayfe.records.columns import number, response_in
+from rayfe.records.weights import along, slope
 from rayfe.surface.process import IsoClassification, Process
-from rayfe.surface.stepper import extrapolated
-from rayfe.weights import along, slope
+from rayfe.surface.step_control import extrapolated
 
 SPAN = 2
 """Steps over which a settled walk's slope is taken: fewer are noisier, more miss how it changes."""

@@ -13,9 +13,9 @@ from collections.abc import Generator
 
 from rayfe.config import RunConfig
 from rayfe.records import Annealing, Answer, Equilibrated, EquilibrateRequest, Outcome, Point, Replica, Request, Weights
-from rayfe.rows import Work, held_readings, number, probe_ends
-from rayfe.trajectory.arrival import LARGEST_FACTOR, Charted, WantedLoss, settle_on, train_charted
+from rayfe.records.columns import Work, held_readings, number, probe_ends
 from rayfe.trajectory.step import measure_request
+from rayfe.trajectory.target_loss import LARGEST_FACTOR, Charted, WantedLoss, settle_on, train_charted
 
 ALONE = 0.75
 """Part of the training before which there are no neighbours."""

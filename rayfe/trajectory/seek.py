@@ -11,19 +11,20 @@ from typing import Any
 import numpy as np
 
 from rayfe.config import RunConfig
+from rayfe.exceptions import WalkFailed
 from rayfe.records import Commit, Held, Outcome, Point, Reading, Response, StepRecord
-from rayfe.rows import Work, number, reading_in, response_in, step_record
+from rayfe.records.columns import Work, number, reading_in, response_in, step_record
+from rayfe.records.weights import pack, unpack, without
 from rayfe.surface.equivalence import Miss, all_pass
 from rayfe.surface.process import Conditions, held_jacobian
-from rayfe.surface.stepper import Verdict
+from rayfe.surface.step_control import Verdict
 from rayfe.trajectory import history
 from rayfe.trajectory.attainable import BY_DRAWS, require_attainable, told_by_draws
-from rayfe.trajectory.base import Steps, Trajectory, WalkFailed
+from rayfe.trajectory.base import Steps, Trajectory
 from rayfe.trajectory.chart import Goal, carried_tangents
 from rayfe.trajectory.draws import BOUND, Limit, Sets, needed, sets_of
-from rayfe.trajectory.start import read_start, start_equilibrium
+from rayfe.trajectory.first_equilibrium import read_start, start_equilibrium
 from rayfe.trajectory.step import Candidate, Chart, take_step
-from rayfe.weights import pack, unpack, without
 
 LARGEST_RADIUS = 0.5
 """Largest change of a log multiplier in one step."""

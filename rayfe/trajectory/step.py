@@ -29,10 +29,10 @@ from rayfe.records import (
     TakeUpRequest,
     Weights,
 )
-from rayfe.rows import Work, held_readings, number, probe_ends
+from rayfe.records.columns import Work, held_readings, number, probe_ends
 from rayfe.surface.response import chart_defect, response_of
 from rayfe.surface.stencil import centre_only, neighbours
-from rayfe.surface.stepper import moved_on
+from rayfe.surface.step_control import moved_on
 from rayfe.surface.water_filling import is_worth_it, uptake
 from rayfe.trajectory.chart import (
     Aims,

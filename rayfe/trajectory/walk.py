@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Generator, Sequence
 from typing import Any
 
+from rayfe.exceptions import WalkFailed
 from rayfe.records import (
     Answer,
     Commit,
@@ -19,26 +20,26 @@ from rayfe.records import (
     Velocity,
     Weights,
 )
-from rayfe.rows import Work, held_reading_in, reading_in, step_record
+from rayfe.records.columns import Work, held_reading_in, reading_in, step_record
+from rayfe.records.weights import pack, unpack, without
 from rayfe.surface.chance import at_chance
 from rayfe.surface.process import LOSS, SingularResponse
 from rayfe.surface.response import first_law_residual
-from rayfe.surface.stepper import MOVES, Proposal, Verdict, gamma_vanishes, propose
+from rayfe.surface.step_control import MOVES, Proposal, Verdict, gamma_vanishes, propose
 from rayfe.trajectory import history
 from rayfe.trajectory.attainable import require_attainable, told_by_draws
-from rayfe.trajectory.base import Steps, WalkFailed
+from rayfe.trajectory.base import Steps
+from rayfe.trajectory.constraint import limits_of, most_sets, remembered, usual_sets
 from rayfe.trajectory.draws import Sets
-from rayfe.trajectory.endpoint import find_line
 from rayfe.trajectory.envelope import Bounding, better_start
-from rayfe.trajectory.holding import limits_of, most_sets, remembered, usual_sets
-from rayfe.trajectory.in_place import InPlace
+from rayfe.trajectory.first_equilibrium import Started, Tested, read_start, settle_targets, start_equilibrium
+from rayfe.trajectory.geodesic_endpoint import find_line
 from rayfe.trajectory.line import Line, line_columns, line_in, require_line
 from rayfe.trajectory.prediction import SPAN, ahead, predicted_velocity
-from rayfe.trajectory.processes import process_class, process_of
-from rayfe.trajectory.start import Started, Tested, read_start, settle_targets, start_equilibrium
+from rayfe.trajectory.process_registry import process_class, process_of
+from rayfe.trajectory.round_trip import current_way
+from rayfe.trajectory.stationary_steps import InPlace
 from rayfe.trajectory.step import Chart, take_step, with_uptake
-from rayfe.trajectory.ways import current_way
-from rayfe.weights import pack, unpack, without
 
 
 class Walk(InPlace):

@@ -25,7 +25,7 @@ from rayfe.records import (
     Split,
     StepKey,
 )
-from rayfe.surface.reference import HyperbolicSurface, LogSurface, PowerSurface, Surface
+from rayfe.surface.closed_form import HyperbolicSurface, LogSurface, PowerSurface, Surface
 
 SURFACES = [
     PowerSurface(kappa=20.0, a=1 / 3, b=1 / 3),

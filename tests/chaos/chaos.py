@@ -23,7 +23,7 @@ from typing import Any
 import pandas as pd
 
 import rayfe
-from rayfe.store import Store, load_readings
+from rayfe.storage.store import Store, load_readings
 
 ROOT = Path(__file__).resolve().parents[2]
 JOB = ROOT / "tests" / "instrumented_job.py"

@@ -19,9 +19,9 @@ from pathlib import Path
 import pytest
 
 from rayfe.backend.analytic import AnalyticBackend
-from rayfe.backend.base import Backend
 from rayfe.config import RunConfig
-from rayfe.surface.reference import PowerSurface
+from rayfe.records.backend import Backend
+from rayfe.surface.closed_form import PowerSurface
 
 pytest.importorskip("ray")
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
@@ -53,7 +53,7 @@ worker_start_ray_commands: []
 SCRIPT = """
 import json, sys
 import ray, test_autoscaler
-from rayfe.sweep import run_on_ray
+from rayfe.on_ray.sweep import run_on_ray
 ray.cloudpickle.register_pickle_by_value(test_autoscaler)
 tell = lambda **line: print(json.dumps(line), flush=True)
 failed = run_on_ray(test_autoscaler.CONFIG, None, sys.argv[1], "all", lambda row: tell(step=row.step),

@@ -16,12 +16,12 @@ from typing import IO, Any
 import pytest
 
 from rayfe.backend.analytic import AnalyticBackend
-from rayfe.backend.base import Backend
 from rayfe.config import RunConfig
 from rayfe.records import Equilibrated, EquilibrateRequest, StepRecord
-from rayfe.runner import run_inline
-from rayfe.store import Store
-from rayfe.surface.reference import PowerSurface
+from rayfe.records.backend import Backend
+from rayfe.run.runner import run_inline
+from rayfe.storage.store import Store
+from rayfe.surface.closed_form import PowerSurface
 
 pytest.importorskip("ray")
 pytestmark = pytest.mark.cluster
@@ -32,7 +32,7 @@ QUICK = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "hea
 SCRIPT = """
 import json, sys
 import ray
-from rayfe.sweep import run_on_ray
+from rayfe.on_ray.sweep import run_on_ray
 import test_nodes
 ray.cloudpickle.register_pickle_by_value(test_nodes)
 def tell(**line): print(json.dumps(line), flush=True)

@@ -14,8 +14,8 @@ import pytest
 import yaml
 
 from rayfe.config import RunConfig, flat
-from rayfe.options import dashed
-from rayfe.presets import PRESETS
+from rayfe.config.presets import PRESETS
+from rayfe.exceptions import dashed
 
 ROOT = Path(__file__).resolve().parents[2]
 CLUSTER = ROOT / "cluster"

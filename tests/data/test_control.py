@@ -10,12 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rayfe.backend.inline import InlineBackend
-from rayfe.config import DataConfig, EquilibrationConfig, MeasureConfig, ModelConfig, PathConfig, RunConfig, UsageError
+from rayfe.config import DataConfig, EquilibrationConfig, MeasureConfig, ModelConfig, PathConfig, RunConfig
 from rayfe.data.datasets import load
 from rayfe.data.examples import Examples, set_apart
 from rayfe.data.paths import coupled, load_path
-from rayfe.driver import attempted
+from rayfe.exceptions import UsageError
 from rayfe.records import Split
+from rayfe.trajectory.driver import attempted
 from rayfe.trajectory.walk import Walk
 
 CONFIG = RunConfig(

@@ -8,10 +8,11 @@ import hashlib
 import numpy as np
 import pytest
 
-from rayfe.config import DataConfig, ModelConfig, PathConfig, UsageError
+from rayfe.config import DataConfig, ModelConfig, PathConfig
+from rayfe.config.presets import gaussian_exact
 from rayfe.data.datasets import load
 from rayfe.data.truths import truth_of
-from rayfe.presets import gaussian_exact
+from rayfe.exceptions import UsageError
 from rayfe.surface.linear_gaussian import LinearGaussian
 
 GAUSSIAN = DataConfig(name="gaussian")

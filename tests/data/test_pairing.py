@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rayfe.config import UsageError
 from rayfe.data.examples import Dataset, Examples
 from rayfe.data.pairing import pair_classes, relabelled
+from rayfe.exceptions import UsageError
 
 
 def dataset(*names: str, levels: tuple[float, ...] = ()) -> Dataset:

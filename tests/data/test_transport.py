@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rayfe.config import PathConfig, UsageError
-from rayfe.data import costs as costs_module
-from rayfe.data import exact, sinkhorn, transport
+from rayfe.config import PathConfig
+from rayfe.data import exact_transport, sinkhorn, transport
+from rayfe.data import transport_costs as costs_module
 from rayfe.data.coupling import Coupling
 from rayfe.data.examples import Examples
 from rayfe.data.transport import couple
+from rayfe.exceptions import UsageError
 
 RNG = np.random.default_rng(0)
 
@@ -78,7 +79,7 @@ def test_marginals_are_exact_where_the_smallest_shares_are_tiny(n: int, m: int, 
 def test_what_the_plan_leaves_over_is_coupled_block_by_block_where_it_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
     source, target = cloud(300, 5), cloud(300, 5, shift=0.3, seed=1)
     whole = couple(source, target, config(solver="sinkhorn"), seed=0)
-    monkeypatch.setattr(exact, "DENSE_LIMIT", 500)
+    monkeypatch.setattr(exact_transport, "DENSE_LIMIT", 500)
     parts = couple(source, target, config(solver="sinkhorn"), seed=0)
     assert_marginals(parts, 300, 300)
     assert parts.report["cost"] == pytest.approx(whole.report["cost"], rel=1e-3)

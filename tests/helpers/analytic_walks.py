@@ -10,10 +10,10 @@ import numpy as np
 
 from rayfe.backend.analytic import AnalyticBackend
 from rayfe.config import RunConfig
-from rayfe.driver import advance, open_trajectory
 from rayfe.records import EquilibrateRequest, StepRecord
-from rayfe.store import Store
-from rayfe.surface.reference import HyperbolicSurface, LogSurface, MovingPowerSurface, PowerSurface
+from rayfe.storage.store import Store
+from rayfe.surface.closed_form import HyperbolicSurface, LogSurface, MovingPowerSurface, PowerSurface
+from rayfe.trajectory.driver import advance, open_trajectory
 
 A = PowerSurface(kappa=10.0, a=1 / 3, b=1 / 3)
 B = HyperbolicSurface(c=0.3, R0=5.0)

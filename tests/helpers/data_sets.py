@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rayfe.config import DataConfig, UsageError
+from rayfe.config import DataConfig
 from rayfe.data.datasets import load
 from rayfe.data.idx import TRAIN, VALIDATION
+from rayfe.exceptions import UsageError
 
 
 def refusal(config: DataConfig, field: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from rayfe.records import Commit, Outcome, ReadingRecord, StepRecord
-from rayfe.store import Store
+from rayfe.storage.store import Store
 
 NAME = "lam0.25-gamma4-seed0"
 

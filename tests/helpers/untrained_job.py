@@ -8,7 +8,7 @@ import numpy as np
 
 from rayfe.config import RunConfig
 from rayfe.records import Commit, StepRecord
-from rayfe.store import Store
+from rayfe.storage.store import Store
 
 NAME = "lam1-gamma4-seed0"
 DIGITS = ["digits-smoke", "--steps", "2"]
@@ -45,8 +45,8 @@ def flat_row(step: int, name: str, config: RunConfig) -> StepRecord:
 
 
 def model_weights(config: RunConfig, store: Store) -> dict[str, np.ndarray]:
-    from rayfe.equilibrate.replicas import weights_of
     from rayfe.model.protocol import build
+    from rayfe.training.replicas import weights_of
 
     run = store.read_config()
     model = build(config.model, input_shape=(int(np.prod(run["input_shape"])),), classes=run["classes"], seed=3)

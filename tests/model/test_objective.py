@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
-from rayfe.config import ModelConfig, UsageError
-from rayfe.data.batches import generator
+from rayfe.config import ModelConfig
+from rayfe.data.randomness import generator
+from rayfe.exceptions import UsageError
 from rayfe.model.objective import Noise, Objective, classification_loss, distortion, draw_noise, rate
 from rayfe.model.protocol import build, input_shape
 

@@ -5,13 +5,14 @@ import copy
 import pytest
 import torch
 
-from rayfe.config import ModelConfig, UsageError
-from rayfe.data.batches import generator
-from rayfe.equilibrate.replicas import Looped, Stacked
-from rayfe.equilibrate.train import free_energy
+from rayfe.config import ModelConfig
+from rayfe.data.randomness import generator
+from rayfe.exceptions import UsageError
 from rayfe.model.objective import Objective, draw_noise
 from rayfe.model.protocol import build
 from rayfe.model.resnet import ResNet
+from rayfe.training.replicas import Looped, Stacked
+from rayfe.training.train import free_energy
 
 RESNET18 = 11_173_962
 """Parameters of ResNet-18 for CIFAR-10 with a linear layer to 10 classes (3 x 3 stem without pooling, arXiv:1603.05027)."""

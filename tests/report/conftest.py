@@ -18,7 +18,7 @@ import pytest
 
 from rayfe.config import DataConfig, ModelConfig, PathConfig, RunConfig
 from rayfe.records import Commit, StepRecord
-from rayfe.store import Store
+from rayfe.storage.store import Store
 
 A = B = 1 / 3
 KAPPA = 20.0
@@ -83,9 +83,9 @@ def stored_run(tmp_path: Path) -> Callable[..., Store]:
 
     def make(name: str = "run", *, steps: int = 4, gammas: tuple[float, ...] = (4.0, 8.0), transfer: bool = False) -> Store:
         from rayfe.data.paths import load_path
-        from rayfe.equilibrate.replicas import weights_of
-        from rayfe.manifest import manifest_of
         from rayfe.model.protocol import build
+        from rayfe.storage.manifest import manifest_of
+        from rayfe.training.replicas import weights_of
 
         config = RunConfig(
             lam=(0.25,),

@@ -11,15 +11,15 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from rayfe.commands.serving import LivePage, Server
 from rayfe.config import DataConfig, RunConfig
 from rayfe.data.datasets import load as load_data
 from rayfe.records import Commit, StepRecord
 from rayfe.report import report_of
 from rayfe.report.images import MOST_FRAMES, MOST_PER_TRAJECTORY, Frame, Gallery, data_uri, grid
+from rayfe.report.live_server import LivePage, Server
 from rayfe.report.page import html_of, page_of
 from rayfe.report.view import RunView
-from rayfe.store import Store
+from rayfe.storage.store import Store
 
 LIMIT_MB = 15
 LIMIT_SECONDS = 3.0

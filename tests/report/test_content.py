@@ -23,10 +23,10 @@ from rayfe.report.charts_transfer import transfer_charts
 from rayfe.report.failures import ENDS, REASONS, failures, reasons
 from rayfe.report.images import Album, grid
 from rayfe.report.page import embedded, page_of
-from rayfe.report.surface import lower_hull
+from rayfe.report.surface_chart import lower_hull
 from rayfe.report.view import view_of
-from rayfe.store import Store
-from rayfe.surface.stepper import REJECTED, STOPS
+from rayfe.storage.store import Store
+from rayfe.surface.step_control import REJECTED, STOPS
 
 RESULTS = Path(__file__).parents[2] / "analysis" / "results"
 

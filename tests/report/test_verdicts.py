@@ -14,7 +14,7 @@ from rayfe.config import RunConfig
 from rayfe.records import StepRecord
 from rayfe.report.verdicts import Verdict, verdicts
 from rayfe.report.view import RunView
-from rayfe.store import Store
+from rayfe.storage.store import Store
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ from collections.abc import Callable
 import pytest
 
 from rayfe.records import Point, Response, Velocity
+from rayfe.surface.closed_form import HyperbolicSurface, PowerSurface, Surface
 from rayfe.surface.process import IsoClassification
-from rayfe.surface.reference import HyperbolicSurface, PowerSurface, Surface
-from rayfe.surface.stepper import extrapolated
+from rayfe.surface.step_control import extrapolated
 
 A, B = PowerSurface(kappa=10.0, a=1 / 3, b=1 / 3), HyperbolicSurface(c=0.3)
 PROCESS = IsoClassification(9.0)  # an end that rounding does not step over

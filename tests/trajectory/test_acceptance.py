@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from analytic_walks import A, walk
 from rayfe.backend.analytic import AnalyticBackend
 from rayfe.config import MeasureConfig
+from rayfe.exceptions import WalkFailed
 from rayfe.records import MeasureRequest
-from rayfe.store import load_rows
-from rayfe.summary import summarize
-from rayfe.trajectory.base import WalkFailed
+from rayfe.results.walk_summary import summarize
+from rayfe.storage.store import load_rows
 from rayfe.trajectory.draws import BOUND, PART, Sets
 
 FORGETFUL = {"memory": 0.3}

@@ -11,7 +11,6 @@ import pytest
 
 from rayfe.backend.analytic import EXAMPLES, MULTIPLIERS, AnalyticBackend
 from rayfe.config import MeasureConfig, RunConfig
-from rayfe.driver import answered
 from rayfe.records import (
     ANEW,
     ON,
@@ -25,10 +24,11 @@ from rayfe.records import (
     Split,
     StepRecord,
 )
-from rayfe.rows import number
+from rayfe.records.columns import number
+from rayfe.surface.closed_form import LogSurface, MovingPowerSurface, PowerSurface, Surface
 from rayfe.surface.equivalence import over_seeds
-from rayfe.surface.reference import LogSurface, MovingPowerSurface, PowerSurface, Surface
 from rayfe.trajectory.certification import SEEDS, CertificateEffort, certificate
+from rayfe.trajectory.driver import answered
 
 A = PowerSurface(kappa=10.0, a=1 / 3, b=1 / 3)
 CONFIG = RunConfig(measure=MeasureConfig(probe_size=10))

@@ -8,10 +8,11 @@ import pytest
 
 from analytic_walks import A, Branches, walk
 from rayfe.backend.analytic import AnalyticBackend
-from rayfe.config import RunConfig, UsageError
+from rayfe.config import RunConfig
+from rayfe.exceptions import UsageError
 from rayfe.records import EquilibrateRequest
-from rayfe.store import Store
-from rayfe.surface.reference import PowerSurface
+from rayfe.storage.store import Store
+from rayfe.surface.closed_form import PowerSurface
 
 
 def test_a_lag_shows_as_excess_over_earlier_models_only_if_they_are_better(tmp_path):

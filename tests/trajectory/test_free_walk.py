@@ -9,14 +9,15 @@ import pytest
 
 from analytic_walks import A, walk
 from rayfe.backend.analytic import AnalyticBackend
-from rayfe.config import RunConfig, UsageError
-from rayfe.driver import advance, open_trajectory
+from rayfe.config import RunConfig
+from rayfe.exceptions import UsageError
 from rayfe.figures import draw_all
-from rayfe.plan import Sizes, plan_of
-from rayfe.progress import standing
 from rayfe.records import Equilibrated, EquilibrateRequest, MeasureRequest, Outcome
-from rayfe.store import Store, load_readings, load_rows
-from rayfe.summary import summarize, verdict, warnings
+from rayfe.results.walk_summary import summarize, verdict, warnings
+from rayfe.run.plan import Sizes, plan_of
+from rayfe.storage.store import Store, load_readings, load_rows
+from rayfe.trajectory.driver import advance, open_trajectory
+from rayfe.trajectory.standing import standing
 
 HELD = ("C_target", "held_drift", "drift_se", "C_before_settle", "settle_shift", "C_gamma", "C_lam", "response_age", "held_on")
 

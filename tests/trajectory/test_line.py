@@ -9,12 +9,12 @@ import pytest
 from analytic_walks import SURFACE, transfer
 from rayfe.backend.analytic import AnalyticBackend
 from rayfe.config import RunConfig
+from rayfe.exceptions import WalkFailed
 from rayfe.records import EquilibrateRequest, Point, Reading, Split
-from rayfe.store import Store
+from rayfe.storage.store import Store
+from rayfe.surface.closed_form import MovingPowerSurface
+from rayfe.surface.data_processes import line_length
 from rayfe.surface.equivalence import is_equivalent
-from rayfe.surface.reference import MovingPowerSurface
-from rayfe.surface.transfer import line_length
-from rayfe.trajectory.base import WalkFailed
 from rayfe.trajectory.line import Line, allowed_off_line, line_between, line_columns, require_line
 from stored_steps import step_record
 

@@ -9,8 +9,9 @@ import pytest
 
 from analytic_walks import A, walk
 from rayfe.backend.analytic import AnalyticBackend
-from rayfe.config import RunConfig, StencilConfig, UsageError
-from rayfe.store import Store
+from rayfe.config import RunConfig, StencilConfig
+from rayfe.exceptions import UsageError
+from rayfe.storage.store import Store
 from rayfe.surface.process import IsoClassification
 from rayfe.trajectory import prediction
 

@@ -8,7 +8,8 @@ import pytest
 
 from analytic_walks import A, Branches, walk
 from rayfe.backend.analytic import AnalyticBackend
-from rayfe.config import RenewalConfig, RunConfig, UsageError
+from rayfe.config import RenewalConfig, RunConfig
+from rayfe.exceptions import UsageError
 from rayfe.records import EquilibrateRequest, Outcome
 
 

@@ -4,7 +4,8 @@ import pytest
 
 from analytic_walks import A, B, C, walk
 from rayfe.backend.analytic import AnalyticBackend
-from rayfe.config import RunConfig, StencilConfig, UsageError
+from rayfe.config import RunConfig, StencilConfig
+from rayfe.exceptions import UsageError
 
 
 @pytest.mark.parametrize("surface", [A, B, C], ids=["A", "B", "C"])

@@ -7,9 +7,9 @@ import pytest
 
 from analytic_walks import A, B, walk
 from rayfe.backend.analytic import AnalyticBackend
-from rayfe.config import EquilibrationConfig, RunConfig, StencilConfig, UsageError
+from rayfe.config import EquilibrationConfig, RunConfig, StencilConfig
+from rayfe.exceptions import UsageError, WalkFailed
 from rayfe.records import EquilibrateRequest, Outcome
-from rayfe.trajectory.base import WalkFailed
 
 
 class FailsOnce(AnalyticBackend):

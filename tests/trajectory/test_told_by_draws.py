@@ -11,14 +11,14 @@ import pytest
 from analytic_walks import SURFACE, A, transfer, walk
 from rayfe.backend.analytic import AnalyticBackend
 from rayfe.config import MeasureConfig, RunConfig
-from rayfe.driver import attempted
+from rayfe.exceptions import WalkFailed
 from rayfe.records import Held
-from rayfe.store import Store
+from rayfe.storage.store import Store
+from rayfe.surface.data_processes import line_length
 from rayfe.surface.equivalence import Miss
 from rayfe.surface.process import LOSS
-from rayfe.surface.transfer import line_length
 from rayfe.trajectory.attainable import told_by_draws
-from rayfe.trajectory.base import WalkFailed
+from rayfe.trajectory.driver import attempted
 from rayfe.trajectory.seek import Seek
 from rayfe.trajectory.walk import Walk
 from stored_steps import step_record

@@ -8,13 +8,13 @@ import pytest
 from analytic_walks import SURFACE, transfer
 from rayfe.backend.analytic import AnalyticBackend
 from rayfe.config import PathConfig, RunConfig
-from rayfe.frames import counted_steps
-from rayfe.progress import standing
 from rayfe.records import EquilibrateRequest, Outcome, Point
-from rayfe.store import load_rows
-from rayfe.summary import envelope_excess
+from rayfe.results.frames import counted_steps
+from rayfe.results.walk_summary import envelope_excess
+from rayfe.storage.store import load_rows
+from rayfe.surface.data_processes import Geodesic
 from rayfe.surface.process import SingularResponse
-from rayfe.surface.transfer import Geodesic
+from rayfe.trajectory.standing import standing
 
 
 def test_constant_rate_keeps_C_while_lam_and_the_data_move(tmp_path):

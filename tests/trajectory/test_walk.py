@@ -10,8 +10,8 @@ from analytic_walks import A, B, C, walk
 from rayfe.backend.analytic import AnalyticBackend
 from rayfe.config import RunConfig
 from rayfe.records import Outcome
-from rayfe.store import load_rows
-from rayfe.surface.reference import PowerSurface
+from rayfe.storage.store import load_rows
+from rayfe.surface.closed_form import PowerSurface
 
 
 @pytest.mark.parametrize("surface", [A, B], ids=["A", "B"])

@@ -1,0 +1,155 @@
+"""python -m rayfe check JOB [PRESET] [--options]: what a job would do and need, before anything runs."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from rayfe.cli.commands.parser import Refused
+from rayfe.cli.options import parse
+from rayfe.config import RunConfig
+from rayfe.config.presets import PRESETS
+from rayfe.config.resolve import absolute, split_preset
+from rayfe.data.local_files import load_here
+from rayfe.run.job import Job, prepared
+from rayfe.run.plan import Plan, Sizes, plan_of
+from rayfe.run.progress import duration
+from rayfe.storage.store import Store
+from rayfe.surface.chance import FEW_UPDATES
+
+if TYPE_CHECKING:
+    from rayfe.data.paths import PathData
+
+USAGE = (
+    f"usage: python -m rayfe check {'|'.join(PRESETS)} [PRESET] [--options]: the plan of that job; nothing is run or written"
+)
+FEW, MANY = 3, 30
+"""Mini-batch updates that are timed: many, after a few that are slower; of a large model, where few tell enough, these alone."""
+LONG = 1.0
+"""Seconds of an update from which on the few are enough."""
+
+
+def main(arguments: list[str]) -> int:
+    """Print the plan; 2 where the job would refuse."""
+    if arguments[:1] in (["-h"], ["--help"]):
+        print(USAGE)
+        return 0
+    if not arguments or arguments[0] not in PRESETS:
+        raise Refused(f"{arguments[0] + ': unknown job; ' if arguments else ''}{USAGE}")
+    job = arguments[0]
+    preset, options = split_preset(job, arguments[1:])
+    config = absolute(parse(job, preset, options), preset)
+    data = load_here(config)
+    store, config, _ = prepared(Job(name=job, preset=preset, arguments=tuple(options), config=config, again=""), data)
+    sizes = sizes_of(config, data)
+    plans = {name: plan_of(config, start, sizes) for name, start in config.trajectories().items()}
+    for line in lines(job, preset, config, sizes, plans):
+        print(line)
+    print(f"stored there already: {_stored(store)}")
+    rate = examples_per_second(config, data)
+    seconds = sum(plan.examples + plan.certificate_examples for plan in plans.values()) / rate
+    print(
+        f"time: about {duration(seconds)}, at {rate:,.0f} training examples a second of one evaluator with {config.threads} threads"
+    )
+    print("estimates are without rejected attempts; with n evaluators divide by up to n, at most the number of trajectories")
+    return 0
+
+
+def lines(job: str, preset: str, config: RunConfig, sizes: Sizes, plans: dict[str, Plan]) -> list[str]:
+    """The plan in words."""
+    first = next(iter(plans.values()))
+    total = sum(plan.examples for plan in plans.values())
+    target = f" to {config.path.target}" if config.path.target else ""
+    disk = sum(plan.disk for plan in plans.values())
+    certified = sum(plan.certificate_examples for plan in plans.values())
+    few = f" (few: --equilibration.first-epochs gives more, {FEW_UPDATES} are hardly enough)"
+    return [
+        f"{job} {preset}: {config.method or config.process} on {config.data.name}{target}, {config.model.name} with "
+        f"{sizes.parameters:,} parameters",
+        f"trajectories: {len(plans)} ({', '.join(list(plans)[:5])}{', ...' if len(plans) > 5 else ''})",
+        f"each: at most {max(plan.steps for plan in plans.values())} steps, about {first.trainings} models trained, "
+        f"{first.requests} requests",
+        f"start: {first.first_updates:,} updates{few if first.first_updates < FEW_UPDATES else ''}",
+        f"examples: {sizes.train:,} training and {sizes.validation:,} validation; about {total / 1e6:.3g} million training "
+        f"examples in all ({100 * sum(p.training_examples for p in plans.values()) / total:.0f} % training, the rest measuring)",
+        f"certificates: at most {certified / 1e6:.3g} million more, of training the last models on (--certificate-share "
+        f"{config.certificate_share:g})",
+        f"memory: about {_size(first.memory)} an evaluator, besides 0.5 GiB of torch",
+        f"disk: about {_size(disk)} of weights (--keep-states {config.keep_states}) in {config.out}",
+    ]
+
+
+def sizes_of(config: RunConfig, data: PathData) -> Sizes:
+    """Sizes of data and model."""
+    import math
+
+    import torch
+
+    from rayfe.data.paths import examples_of
+    from rayfe.model.protocol import build, input_shape
+    from rayfe.records import Split
+    from rayfe.training.measure import head_share
+
+    ends = [end for end in (data.source, data.target) if end is not None]
+    shape = input_shape(config.model, data.input_shape)
+    model = build(config.model, input_shape=shape, classes=data.classes).eval()
+    train = [len(examples_of(end, Split.TRAIN, config).y) for end in ends]
+    each = len(ends) if data.kind == "displacement" else 1  # pairs of both ends
+    return Sizes(
+        train=sum(train) // each if each > 1 else max(train),
+        read=sum(train) // each,
+        validation=sum(len(end.validation.y) for end in ends) // each,
+        features=math.prod(data.input_shape),
+        examples=sum(len(split.y) for end in ends for split in (end.train, end.validation)),
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        head=head_share(model, torch.zeros(1, *shape)),
+    )
+
+
+def examples_per_second(config: RunConfig, data: PathData) -> float:
+    """Training examples that one evaluator works through in a second, from a few updates of a step's size on the source."""
+    import dataclasses
+
+    from rayfe.backend.inline import InlineBackend
+    from rayfe.data.paths import PathData
+    from rayfe.records import Annealing, EquilibrateRequest, Point, Replica, StepKey
+
+    small = dataclasses.replace(
+        config,
+        measure=dataclasses.replace(config.measure, probe_size=2),
+        equilibration=dataclasses.replace(config.equilibration, first_batch=None),
+    )
+    backend = InlineBackend(small, PathData(kind="still", source=data.source))
+    start = next(iter(config.trajectories().values()))
+    epochs = config.equilibration.first_epochs
+    point = Point(lam=start.lam, gamma=start.gamma)
+    key = StepKey(trajectory="check", seed=0, step=0, attempt=0)
+
+    def timed(updates: int) -> tuple[float, float]:
+        end = updates * config.equilibration.batch / len(data.source.train.y)
+        request = EquilibrateRequest(
+            key=key,
+            replicas=(Replica(name="centre", point=point, weights=None),),
+            annealing=Annealing(epochs=max(epochs, end), begin=0.0, end=end),
+        )
+        began = time.perf_counter()
+        answer = backend.equilibrate(request)
+        return answer.examples, time.perf_counter() - began
+
+    timed(1)  # a process's first update takes ten times as long
+    examples, seconds = timed(FEW)
+    if seconds < LONG * FEW:
+        examples, seconds = timed(MANY)
+    return examples / seconds
+
+
+def _size(bytes_: float) -> str:
+    return f"{bytes_ / 2**30:.1f} GiB" if bytes_ > 2**30 else f"{bytes_ / 2**20:.0f} MiB"
+
+
+def _stored(store: Store) -> str:
+    names = store.trajectories()
+    if not store.exists():
+        return "nothing, a new run"
+    accepted = sum(row.accepted for name in names for row in store.rows(name))
+    return f"a run with {len(names)} trajectories, {accepted} accepted steps; the same command goes on from there"

@@ -1,0 +1,69 @@
+"""python -m rayfe export RUN --step 12 --to model.pt2: a stored model to take away, with a card that says what it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rayfe.cli.commands.parser import Parser, Refused, wanted_columns
+from rayfe.config import ModelConfig
+from rayfe.storage.store import Store
+
+PARTS = ("all", "encode", "decode", "classify")
+
+
+def main(arguments: list[str]) -> int:
+    """Write FILE and, beside it, its card."""
+    parser = Parser("export", "Take a stored model away: a torch.export file for any number of examples, and a card beside it.")
+    parser.run()
+    parser.add_argument("--trajectory", metavar="NAME", help="which; may be left out where there is one")
+    parser.add_argument("--step", type=int, help="an accepted step")
+    parser.add_argument("--at", nargs="+", metavar="COLUMN=VALUE", help="instead of --step: the nearest step, e.g. --at C=0.1")
+    parser.add_argument("--to", metavar="FILE", required=True, help="a .pt2 file that does not exist yet")
+    parser.add_argument("--part", choices=PARTS, default="all", help="all: x -> mean, log_variance, reconstruction, logits")
+    chosen = parser.parse_args(arguments)
+    to = _free(Path(chosen.to))
+    store = Store(chosen.run)
+    run = store.read_config()
+    trajectory = chosen.trajectory or _only(store)
+    if (chosen.step is None) == (chosen.at is None):
+        raise Refused("--step: give --step 12, or --at C=0.1, and not both")
+
+    from rayfe.exceptions import NotExported
+    from rayfe.model.export import exported
+    from rayfe.model.protocol import input_shape
+    from rayfe.report.model_card import about, card  # imports torch, as those that follow
+    from rayfe.results.stored_model import find_row, model_of
+
+    try:
+        row = find_row(store, trajectory, chosen.step, None if chosen.at is None else wanted_columns(chosen.at))
+    except ValueError as error:
+        raise Refused(str(error)) from error
+    model = model_of(store, run, row)
+    config = ModelConfig(**{name[6:]: value for name, value in run["config"].items() if name.startswith("model.")})
+    shape = input_shape(config, tuple(run["input_shape"]))
+    try:
+        data = exported(model, shape, chosen.part, about(run, row))
+    except NotExported as error:
+        raise Refused(f"{trajectory} step {row.step}: {error}") from error
+    to.write_bytes(data)
+    to.with_suffix(".md").write_text(card(store, run, row, to, part=chosen.part, shape=shape), encoding="utf-8")
+    print(f"model: {to} ({len(data) / 1e6:.1f} MB), step {row.step} of {trajectory}\ncard: {to.with_suffix('.md')}")
+    return 0
+
+
+def _free(to: Path) -> Path:
+    if to.suffix != ".pt2":
+        raise Refused(f"--to {to}: give a name that ends in .pt2")
+    for path in (to, to.with_suffix(".md")):
+        if path.exists():
+            raise Refused(f"--to {to}: {path} exists; give another name, or remove it")
+    if not to.parent.is_dir():
+        raise Refused(f"--to {to}: there is no folder {to.parent}; make it first")
+    return to
+
+
+def _only(store: Store) -> str:
+    names = store.trajectories()
+    if len(names) != 1:
+        raise Refused(f"--trajectory: give one of {', '.join(names) or '(none stored so far)'}")
+    return names[0]

@@ -1,0 +1,63 @@
+"""python -m rayfe locate RUN [RUN...] C=0.1 D=20: where on the surface that is, and the nearest stored model."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+
+from rayfe.cli.commands.parser import Parser, Refused
+from rayfe.exceptions import UsageError
+from rayfe.results.atlas import LOCATABLE, locate, nearest
+from rayfe.results.pooling import models_of
+from rayfe.storage.store import Store, load_rows
+
+SOUGHT = ("R", "D", "C")
+
+
+def main(arguments: list[str]) -> int:
+    """Print the place between the stored models, and the nearest of them."""
+    parser = Parser("locate", "Where two wanted values lie on the surface that the models of one run or several give.")
+    parser.add_argument("words", nargs="+", metavar="RUN|COLUMN=VALUE", help=f"runs, and two of {', '.join(LOCATABLE)}")
+    words = parser.parse_args(arguments).words
+    wanted = dict(_value(word) for word in words if word.partition("=")[0] in LOCATABLE and "=" in word)
+    runs = [word for word in words if not (word.partition("=")[0] in LOCATABLE and "=" in word)]
+    if len(wanted) != 2:
+        raise Refused(f"{' '.join(words)}: give two wanted values, e.g. C=0.1 D=20 (of {', '.join(LOCATABLE)})")
+    if not runs:
+        raise Refused(f"{' '.join(words)}: give a run's folder or URI before the wanted values")
+    try:
+        models = models_of(Store(runs[0]), runs[1:])
+    except UsageError as error:
+        raise Refused(f"{error.value}: {error.fix}") from error
+    frames = [load_rows(run).assign(run=run) for run in runs]
+    rows = pd.concat(frames, ignore_index=True)
+    if rows["t"].nunique() > 1:
+        raise Refused(f"{' '.join(runs)}: its data move, so its models lie on many surfaces; give runs of jobs/isoc.py")
+    try:
+        row = nearest(rows, wanted)
+    except ValueError as error:
+        raise Refused(f"{' '.join(runs)}: {error}") from error
+    place = locate(rows, wanted, models)
+    if place is None:
+        print("the stored models do not surround this place; the nearest one is")
+    else:
+        print("between the stored models: " + " ".join(f"{name} {getattr(place, name):.4g}" for name in LOCATABLE))
+    values = " ".join(f"{name} {row[name]:.4g}" for name in LOCATABLE)
+    print(f"nearest: {row['run']} {row['trajectory']} step {row['step']}: {values}")
+    if set(wanted) <= set(SOUGHT):
+        sought = " ".join(f"{name}={value:g}" for name, value in wanted.items())
+        lam, gamma = (place.lam, place.gamma) if place else (row["lam"], row["gamma"])
+        print(f"to go there: python jobs/isoc.py --seek {sought} --lam {lam:.3g} --gamma {gamma:.3g}")
+    return 0
+
+
+def _value(word: str) -> tuple[str, float]:
+    name, _, text = word.partition("=")
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value > 0):
+        raise Refused(f"{word}: write COLUMN=NUMBER with a positive number, e.g. C=0.1")
+    return name, value

@@ -1,0 +1,73 @@
+"""A job from its command line to its exit code (contracts C2 and C3)."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+
+from rayfe.cli.options import parse
+from rayfe.cli.pipes import closed_pipe_is_fine
+from rayfe.config import THREADING, RunConfig
+from rayfe.config.resolve import absolute, split_preset
+from rayfe.exceptions import RunBroken, UsageError, one_line
+from rayfe.run.job import Job, carry_out, console_of
+from rayfe.trajectory.driver import tries_again
+
+log = logging.getLogger(__name__)
+
+DONE, FAILED, BAD_INPUT, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
+
+
+def main(job: str, argv: Sequence[str]) -> int:
+    """Run `job` with the arguments `[PRESET] [--options]`; returns the exit code.
+
+    0 done (named stops included), 1 a trajectory failed, 2 bad input, 130 Ctrl-C, 143 SIGTERM.
+    """
+    from rayfe.signals import Terminated
+
+    for name, value in THREADING.items():
+        os.environ.setdefault(name, value)
+    argv = list(argv)
+    config = None
+    try:
+        with closed_pipe_is_fine():
+            preset, arguments = split_preset(job, argv)
+            config = absolute(parse(job, preset, arguments), preset)
+        return DONE if config is None else _drive(job, preset, argv, config)  # None: `--help | head`
+    except UsageError as error:
+        print(one_line(error), file=sys.stderr)
+        return BAD_INPUT
+    except (KeyboardInterrupt, Terminated) as error:
+        interrupted = isinstance(error, KeyboardInterrupt)
+        print(f"{'interrupted' if interrupted else 'terminated'}; to go on: {_command(job, argv)}", file=sys.stderr)
+        return INTERRUPTED if interrupted else TERMINATED
+    except (OSError, RunBroken) as error:  # storage is full, or away; Ray died; what is stored stays
+        return _failed(error)
+    except SystemExit as help_printed:
+        if help_printed.code:
+            raise
+        return DONE
+
+
+def _failed(error: Exception) -> int:
+    """Say it in one line; the traceback goes to the log."""
+    log.info("the run failed", exc_info=error)
+    print(f"failed: {' '.join((str(error) or type(error).__name__).splitlines())}", file=sys.stderr)
+    return FAILED
+
+
+def _command(job: str, argv: Sequence[str]) -> str:
+    script = sys.argv[0] if os.path.basename(sys.argv[0]) == f"{job}.py" else f"jobs/{job}.py"
+    return shlex.join(["python", script, *argv])
+
+
+def _drive(name: str, preset: str, argv: list[str], config: RunConfig) -> int:
+    again = f"the same command: {_command(name, argv)}"
+    failed = carry_out(Job(name=name, preset=preset, arguments=tuple(argv), config=config, again=again), console_of())
+    for trajectory, reason in failed.items():
+        advice = "; the same command tries again" if tries_again(reason) else ""
+        print(f"failed: {trajectory}: {' '.join(reason.splitlines())}{advice}", file=sys.stderr)
+    return FAILED if failed else DONE

@@ -1,0 +1,313 @@
+"""p(x, t) on a device: mini-batches for training, and the whole of it, with weights, for measuring (eqs. 23 and 37)."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as nnf
+from torch import Tensor
+
+from rayfe.data.coupling import Coupling
+from rayfe.data.examples import Examples, chance, stratified
+from rayfe.data.randomness import batch_indices
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeviceExamples:
+    """Examples on a device: x floating point in [0, 1], (N, ...); y integer labels (N,), or soft ones (N, classes).
+
+    `number` (N,) int64 names each example: its noise, and its place in parts that are drawn, belong to it. By default it is the row.
+    """
+
+    x: Tensor
+    y: Tensor
+    number: Tensor = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        if self.number is None:
+            object.__setattr__(self, "number", torch.arange(len(self.y), device=self.x.device))
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def take(self, rows: Tensor | slice) -> DeviceExamples:
+        """The examples at these rows, with their numbers."""
+        if isinstance(rows, slice):
+            return DeviceExamples(x=self.x[rows], y=self.y[rows], number=self.number[rows])
+        # index_select copies whole rows: several times as fast as x[rows] on a CPU, the same numbers
+        return DeviceExamples(x=self.x.index_select(0, rows), y=self.y[rows], number=self.number[rows])
+
+
+def to_device(examples: Examples, device: torch.device, dtype: torch.dtype, shape: tuple[int, ...]) -> DeviceExamples:
+    """Copy a split to `device`, each example in `shape`; bytes become floats in [0, 1]."""
+    x = torch.from_numpy(np.array(examples.x)).to(device).to(dtype).reshape(-1, *shape)
+    if examples.x.dtype == np.uint8:
+        x /= 255.0
+    y, number = (torch.from_numpy(np.array(values)).to(device) for values in (examples.y, examples.number))
+    return DeviceExamples(x=x, y=y, number=number)
+
+
+class Stratum(abc.ABC):
+    """A part of p(x, t) that has its own draws of z, so that they are the same at every t."""
+
+    name: str
+
+    @abc.abstractmethod
+    def __len__(self) -> int: ...
+
+    @property
+    @abc.abstractmethod
+    def number(self) -> Tensor:
+        """The numbers of its examples, (N,) int64."""
+
+    @abc.abstractmethod
+    def share(self, t: float) -> float:
+        """Its probability under p(x, t)."""
+
+    @abc.abstractmethod
+    def examples(self, rows: slice, t: float) -> DeviceExamples: ...
+
+    @abc.abstractmethod
+    def weights(self, rows: slice, t: float) -> Tensor:
+        """Probability of each example under p(x, t), float64; over all rows they sum to `share`."""
+
+
+class DevicePath(abc.ABC):
+    """Examples of p(x, t) for every t."""
+
+    strata: tuple[Stratum, ...]
+
+    @abc.abstractmethod
+    def __len__(self) -> int:
+        """Examples in an epoch."""
+
+    @abc.abstractmethod
+    def batches(self, t: float, batch: int, *, updates: int, rng: torch.Generator) -> Iterator[DeviceExamples]:
+        """`updates` mini-batches of p(x, t), from random numbers that do not depend on t and by the examples' numbers."""
+
+    @abc.abstractmethod
+    def thinned(self, most: int) -> DevicePath:
+        """A part of the path for quick readings: at most `most` examples of each end, drawn once and for all by their numbers, of
+        each class as large a share as of all."""
+
+    def present(self, t: float) -> tuple[Stratum, ...]:
+        """Strata with a share at t."""
+        return tuple(stratum for stratum in self.strata if stratum.share(t) > 0)
+
+    def size(self, t: float) -> int:
+        """Examples that a reading at t visits."""
+        return sum(map(len, self.present(t)))
+
+
+def chunks(n: int, size: int) -> Iterator[slice]:
+    """Nearly equal slices of at most `size` out of n."""
+    count = -(-n // size)
+    for i in range(count):
+        yield slice(i * n // count, (i + 1) * n // count)
+
+
+def thin(data: DeviceExamples, most: int) -> DeviceExamples:
+    """`most` of the examples, drawn once and for all, each class in proportion.
+
+    Not every k-th one: MNIST's images come from two sources by turns, and C of those with even numbers is a third higher.
+    """
+    if len(data) <= most:
+        return data
+    chosen = stratified(data.y.cpu().numpy(), data.number.cpu().numpy(), most, "part")
+    return data.take(torch.from_numpy(chosen).to(data.x.device))
+
+
+@dataclass(frozen=True)
+class Whole(Stratum):
+    """A data set whose probability is linear in t: `at_0` at t = 0, `at_1` at t = 1."""
+
+    name: str
+    data: DeviceExamples
+    at_0: float
+    at_1: float
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    @property
+    def number(self) -> Tensor:
+        return self.data.number
+
+    def share(self, t: float) -> float:
+        return (1.0 - t) * self.at_0 + t * self.at_1
+
+    def examples(self, rows: slice, t: float) -> DeviceExamples:
+        return self.data.take(rows)
+
+    def weights(self, rows: slice, t: float) -> Tensor:
+        n = len(range(*rows.indices(len(self))))
+        return torch.full((n,), self.share(t) / len(self), dtype=torch.float64, device=self.data.x.device)
+
+
+def in_order(number: Tensor) -> Tensor | None:
+    """Rows in the order of their numbers; None where that is how they stand."""
+    order = torch.argsort(number, stable=True)
+    return None if bool((order[1:] > order[:-1]).all()) else order
+
+
+class Still(DevicePath):
+    """One data set, whatever t is."""
+
+    def __init__(self, data: DeviceExamples) -> None:
+        self._data = data
+        self._order = in_order(data.number)
+        self.strata = (Whole("source", data, 1.0, 1.0),)
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def thinned(self, most: int) -> DevicePath:
+        return Still(thin(self._data, most))
+
+    def batches(self, t: float, batch: int, *, updates: int, rng: torch.Generator) -> Iterator[DeviceExamples]:
+        for index in batch_indices(len(self), batch, updates=updates, rng=rng):
+            yield self._data.take(index if self._order is None else self._order[index])
+
+
+class Mixture(DevicePath):
+    """p(x, t) = (1 - t) source + t target, labels kept (23). An epoch is as long as the larger data set."""
+
+    def __init__(self, source: DeviceExamples, target: DeviceExamples) -> None:
+        self._source, self._target = source, target
+        self._orders = in_order(source.number), in_order(target.number)
+        self.strata = (Whole("source", source, 1.0, 0.0), Whole("target", target, 0.0, 1.0))
+
+    def __len__(self) -> int:
+        return max(len(self._source), len(self._target))
+
+    def thinned(self, most: int) -> DevicePath:
+        return Mixture(thin(self._source, most), thin(self._target, most))
+
+    def batches(self, t: float, batch: int, *, updates: int, rng: torch.Generator) -> Iterator[DeviceExamples]:
+        """One uniform number, one source and one target example per draw, whatever t is: it chooses between them."""
+        per_epoch = len(self) // batch
+        for update in range(updates):
+            position = update % per_epoch
+            if position == 0:
+                sources, targets = (self._shuffled(end, rng) for end in (0, 1))
+                uniform = torch.rand(len(self), generator=rng, device=rng.device)
+            part = slice(position * batch, (position + 1) * batch)
+            from_target = uniform[part] < t
+            rows, others = sources[part], targets[part]
+            x = self._source.x.index_select(0, rows)
+            x[from_target] = self._target.x[others[from_target]]
+            y, number = (
+                torch.where(from_target, of_target[others], of_source[rows])
+                for of_source, of_target in (
+                    (self._source.y, self._target.y),
+                    (self._source.number, self._target.number),
+                )
+            )
+            yield DeviceExamples(x=x, y=y, number=number)
+
+    def _shuffled(self, end: int, rng: torch.Generator) -> Tensor:
+        """Random orders of one end's rows, one after the other, as long as an epoch."""
+        n, order = len((self._source, self._target)[end]), self._orders[end]
+        orders = [torch.randperm(n, generator=rng, device=rng.device) for _ in range(-(-len(self) // n))]
+        drawn = torch.cat(orders)[: len(self)]
+        return drawn if order is None else order[drawn]
+
+
+@dataclass(frozen=True)
+class Coupled(Stratum):
+    """Pairs (i, j) of a coupling; at t the example (1 - t) x_i + t x_j with the soft label of Remark 11."""
+
+    name: str
+    source: DeviceExamples
+    target: DeviceExamples
+    rows: Tensor
+    others: Tensor
+    probability: Tensor
+    """float64, with sum 1."""
+    of_pair: Tensor
+    """The number of each pair: its place in the order of its examples' numbers."""
+    classes: int
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def number(self) -> Tensor:
+        return self.of_pair
+
+    def share(self, t: float) -> float:
+        return 1.0
+
+    def weights(self, rows: slice, t: float) -> Tensor:
+        return self.probability[rows]
+
+    def examples(self, rows: slice | Tensor, t: float) -> DeviceExamples:
+        i, j = self.rows[rows], self.others[rows]
+        labels = [nnf.one_hot(y, self.classes).to(self.source.x.dtype) for y in (self.source.y[i], self.target.y[j])]
+        return DeviceExamples(
+            x=(1.0 - t) * self.source.x[i] + t * self.target.x[j],
+            y=(1.0 - t) * labels[0] + t * labels[1],
+            number=self.number[rows],
+        )
+
+
+class Displacement(DevicePath):
+    """Displacement interpolation along a coupling of source and target (37)."""
+
+    def __init__(self, source: DeviceExamples, target: DeviceExamples, coupling: Coupling, classes: int) -> None:
+        device = source.x.device
+        rows, others = (torch.from_numpy(np.array(side)).to(device) for side in (coupling.source, coupling.target))
+        # numbers of examples, not their rows, so that a coupling of examples in another order has the same pairs
+        self._order = torch.from_numpy(np.lexsort((target.number[others].cpu(), source.number[rows].cpu()))).to(device)
+        probability = torch.from_numpy(np.array(coupling.weight, np.float64)).to(device)
+        number = torch.empty_like(self._order)
+        number[self._order] = torch.arange(len(rows), device=device)
+        self._coupled = Coupled(
+            name="pairs",
+            source=source,
+            target=target,
+            rows=rows,
+            others=others,
+            probability=probability / probability.sum(),
+            of_pair=number,
+            classes=classes,
+        )
+        self._length = max(len(source), len(target))
+        self.strata = (self._coupled,)
+
+    def __len__(self) -> int:
+        return self._length
+
+    def thinned(self, most: int) -> DevicePath:
+        """Pairs by systematic sampling in a random order within each pair of classes: each as often as its weight says."""
+        pairs = self._coupled
+        if len(pairs) <= most:
+            return self
+        labels = (pairs.source.y[pairs.rows], pairs.target.y[pairs.others])
+        random = chance(pairs.number.cpu().numpy(), "part")
+        order = torch.from_numpy(np.lexsort((random, labels[1].cpu(), labels[0].cpu()))).to(pairs.rows.device)
+        points = (torch.arange(most, device=order.device, dtype=torch.float64) + 0.5) / most
+        atoms = self._atoms(order, points)
+        rows, others = pairs.rows[atoms].cpu().numpy(), pairs.others[atoms].cpu().numpy()
+        coupling = Coupling(source=rows, target=others, weight=np.full(most, 1.0 / most), report={})
+        return Displacement(pairs.source, pairs.target, coupling, pairs.classes)
+
+    def batches(self, t: float, batch: int, *, updates: int, rng: torch.Generator) -> Iterator[DeviceExamples]:
+        """Pairs drawn from the coupling, an epoch at a time by systematic sampling: each as often as its weight says."""
+        per_epoch, n = len(self) // batch, len(self)
+        for update in range(updates):
+            position = update % per_epoch
+            if position == 0:
+                offset = torch.rand(1, generator=rng, device=rng.device, dtype=torch.float64)
+                atoms = self._atoms(self._order, (torch.arange(n, device=rng.device) + offset) / n)
+                atoms = atoms[torch.randperm(n, generator=rng, device=rng.device)]
+            yield self._coupled.examples(atoms[position * batch : (position + 1) * batch], t)
+
+    def _atoms(self, order: Tensor, points: Tensor) -> Tensor:
+        """The pairs at these points in [0, 1) of the cumulative probability, in this order of pairs."""
+        cumulative = self._coupled.probability[order].cumsum(0)
+        return order[torch.searchsorted(cumulative, points).clamp_(max=len(order) - 1)]

@@ -1,0 +1,112 @@
+"""Whether a model does what the protocol says: each error names the method, what it gave and what is expected."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rayfe.config import require
+from rayfe.exceptions import UsageError
+from rayfe.model.objective import rate
+
+
+def check_shapes(model: Any, name: str, x: Tensor, classes: int) -> None:
+    """Call every method once, in evaluation mode; x (N, *input_shape).
+
+    Raises:
+        UsageError: model.name; a method fails, or returns something else than tensors of the expected shapes and type.
+    """
+    training = model.training
+    model.eval()
+    with torch.no_grad():
+        _outputs(model, name, x, classes)
+    model.train(training)
+
+
+def check_trainable(model: Any, name: str, x: Tensor, y: Tensor, classes: int) -> None:
+    """Look at the outputs and gradients of a new model on examples x (N, *input_shape) with labels y (N,), before any training.
+
+    Raises:
+        UsageError: model.name; a method returns values that are not finite or have no gradient, no gradient arrives at
+            the parameters or it is not finite, or modules share a parameter.
+    """
+    _check_apart(model, name)
+    model.train()
+    mean, log_variance, x_hat, logits = _outputs(model, name, x, classes)
+    outputs = {"encode": mean, "encode (log_variance)": log_variance, "decode": x_hat, "classify": logits}
+    for method, output in outputs.items():
+        finite = bool(torch.isfinite(output).all())
+        require(
+            finite,
+            "model.name",
+            name,
+            f"{method} returns values that are not finite for examples of the data, expected numbers",
+        )
+        fix = "returns a tensor without a gradient; compute it from parameters by torch, without detach(), no_grad() or numpy"
+        require(output.requires_grad, "model.name", name, f"{method} {fix}")
+    loss = rate(mean, log_variance).mean() + (x - x_hat).square().mean() + nn.functional.cross_entropy(logits, y)
+    loss.backward()
+    gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+    require(
+        bool(gradients), "model.name", name, "has no parameters that its outputs depend on; register its layers as attributes"
+    )
+    sound = all(bool(torch.isfinite(gradient).all()) for gradient in gradients)
+    require(sound, "model.name", name, "has gradients that are not finite on examples of the data")
+
+
+def _check_apart(model: nn.Module, name: str) -> None:
+    first: dict[int, str] = {}
+    for path, parameter in model.named_parameters(remove_duplicate=False):
+        other = first.setdefault(id(parameter), path)
+        require(other == path, "model.name", name, f"{other} and {path} are one parameter; give each module its own")
+        wide = parameter.dtype == torch.float32
+        require(wide, "model.name", name, f"{path} is {parameter.dtype}, expected torch.float32 (rayfe chooses the precision)")
+
+
+def _outputs(model: Any, name: str, x: Tensor, classes: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    latent: Any = getattr(model, "latent", None)
+    n = len(x)
+    fix = f"must have an integer attribute `latent`, the dimensions of z; it has {latent!r}"
+    require(isinstance(latent, int) and not isinstance(latent, bool), "model.name", name, fix)
+    pair = f"two tensors (mean, log_variance), each of shape {(n, latent)}"
+    encoded = _called(name, "encode", lambda: model.encode(x), given=x, expected=pair)
+    if not (isinstance(encoded, tuple | list) and len(encoded) == 2):
+        fix = f"encode returns {_shown(encoded)} for x of shape {tuple(x.shape)}, expected {pair}"
+        raise UsageError("model.name", name, fix)
+    mean, log_variance = encoded
+    _check_tensor(name, "encode (mean)", mean, (n, latent), x)
+    _check_tensor(name, "encode (log_variance)", log_variance, (n, latent), x)
+    shape = tuple(x.shape)
+    x_hat = _called(name, "decode", lambda: model.decode(mean), given=mean, expected=f"a tensor of shape {shape}")
+    _check_tensor(name, "decode", x_hat, shape, x)
+    expected = f"a tensor of logits of shape {(n, classes)}"
+    logits = _called(name, "classify", lambda: model.classify(mean), given=mean, expected=expected)
+    _check_tensor(name, "classify", logits, (n, classes), x)
+    return mean, log_variance, x_hat, logits
+
+
+def _called(name: str, method: str, call: Callable[[], Any], *, given: Tensor, expected: str) -> Any:
+    try:
+        return call()
+    except Exception as error:  # a model of the user's own may raise anything
+        reason = f"{type(error).__name__}: {error}"
+        fix = f"{method} fails for a tensor of shape {tuple(given.shape)} ({reason}), expected {expected}"
+        raise UsageError("model.name", name, fix) from error
+
+
+def _check_tensor(name: str, method: str, output: Any, shape: tuple[int, ...], x: Tensor) -> None:
+    tensor = isinstance(output, Tensor)
+    require(tensor, "model.name", name, f"{method} returns {_shown(output)}, expected a tensor of shape {shape}")
+    found = tuple(output.shape)
+    require(found == shape, "model.name", name, f"{method} returns shape {found} for {len(x)} examples, expected {shape}")
+    require(output.dtype == x.dtype, "model.name", name, f"{method} returns {output.dtype}, expected {x.dtype} as x has")
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return f"one tensor of shape {tuple(value.shape)}"
+    kind = type(value).__name__
+    return f"{kind} of {len(value)}" if isinstance(value, tuple | list) else kind

@@ -1,0 +1,1 @@
+"""Requests answered on Ray: sessions, the pool of evaluators, trials and the sweep."""

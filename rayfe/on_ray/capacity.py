@@ -1,0 +1,149 @@
+"""How many evaluators and trials the cluster can hold, now and as nodes come and go."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import ray
+
+from rayfe.config import RunConfig, require
+from rayfe.exceptions import UsageError
+from rayfe.on_ray.evaluator import Unit
+from rayfe.records import Point
+from rayfe.surface.stencil import neighbours
+
+SLIVER = 0.1
+"""CPUs that a trial asks for: it waits for evaluators nearly all the time."""
+GPU_CPUS = 0.5
+"""CPUs of an evaluator that has a GPU: its host thread only feeds the device, and one CPU beside one GPU must do."""
+Resources = Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """How many evaluators and trials run at a time, what one evaluator asks for, and how many there is room for."""
+
+    unit: Unit
+    evaluators: int
+    trials: int
+    room: int
+
+
+def parts_of(config: RunConfig) -> int:
+    """Into how many parts a stencil's replicas are split: what one trajectory can keep busy."""
+    replicas = len(neighbours(Point(lam=1.0, gamma=1.0), config.stencil, config.neighbours))
+    return 1 if config.per_part is None else -(-replicas // config.per_part)
+
+
+def unit_of(config: RunConfig, nodes: Sequence[Resources]) -> Unit:
+    """What an evaluator asks for: a CPU, or half a CPU and (a share of) a GPU where there are GPUs."""
+    gpus = config.device == "cuda" or (config.device == "auto" and any(node.get("GPU", 0) >= 1 for node in nodes))
+    return Unit(cpus=GPU_CPUS, gpus=config.gpus_per_evaluator) if gpus else Unit()
+
+
+def slots(node: Resources, unit: Unit) -> int:
+    """Evaluators that fit on a node; a share of a GPU cannot be put together from two of them."""
+    by_cpu = int(node.get("CPU", 0) / unit.cpus + 1e-9)
+    if not unit.gpus:
+        return by_cpu
+    return min(by_cpu, int(node.get("GPU", 0) + 1e-9) * int(1.0 / unit.gpus + 1e-9))
+
+
+def preflight(config: RunConfig, *, trajectories: int, nodes: Sequence[Resources], unit: Unit | None = None) -> Plan:
+    """What fits on `nodes`, each trial's sliver of a CPU included.
+
+    Raises:
+        UsageError: less than asked for, or nothing; Ray itself would wait for ever without a word.
+    """
+    unit = unit or unit_of(config, nodes)
+    places = sum(slots(node, unit) for node in nodes)
+    cpus = sum(node.get("CPU", 0) for node in nodes)
+    parts = parts_of(config)
+
+    def slivers(evaluators: int) -> int:
+        return int((cpus - evaluators * unit.cpus) / SLIVER + 1e-9)
+
+    def trials(evaluators: int) -> int:
+        return min(trajectories, evaluators // parts) if config.placement == "isolated" else 1
+
+    # One sliver is enough for work to go on, but evaluators without trials to ask them are of no use.
+    most = max((n for n in range(1, places + 1) if slivers(n) >= max(1, min(-(-n // parts), trajectories))), default=0)
+    gpus = sum(node.get("GPU", 0) for node in nodes)
+    has = f"{cpus:g} CPU" + (f" and {gpus:g} GPU" if unit.gpus else "")
+    room = f"beside {SLIVER:g} CPU a trajectory the machine can hold {most} ({unit} each; it has {has})"
+    asked, workers = config.evaluators, config.train_workers
+    if asked is not None and asked > most:
+        raise UsageError("evaluators", asked, f"{room}; ask for fewer, add machines, or give --autoscale")
+    require(most > 0, "evaluators", asked or 1, f"{room}; add CPUs, give --autoscale, or use --backend inline")
+    require(workers <= most, "train_workers", workers, f"{room}; give at most {most}, or add machines")
+    useful = min(asked or most, trajectories * parts)
+    if config.placement == "isolated":
+        fix = f"a trajectory needs {parts} evaluators of its own and there are {useful}: {room}; "
+        fix += "raise --replicas-per-evaluator, or give --placement shared"
+        require(useful >= parts, "placement", "isolated", fix)
+        return Plan(unit=unit, evaluators=useful, trials=trials(useful), room=most)
+    at_once = min(trajectories, 2 * useful + 2, slivers(useful))
+    return Plan(unit=unit, evaluators=useful, trials=at_once, room=most)
+
+
+class Room:
+    """What the nodes of the cluster had free when they were first seen, and the plan that follows from it.
+
+    What is used by others when a node is first seen is not counted on; what they give back later is not noticed.
+    """
+
+    def __init__(self, config: RunConfig, *, trajectories: int) -> None:
+        self._config, self._trajectories = config, trajectories
+        self._seen: dict[str, Resources] = {}
+        self._unit: Unit | None = None
+        self._asked = False
+
+    def plan(self) -> Plan | None:
+        """What fits now; None: nothing yet, but it will when others are done or machines have come.
+
+        Raises:
+            UsageError: more is asked for than these machines can ever hold, and they are all there will be.
+        """
+        total = {node["NodeID"]: node["Resources"] for node in ray.nodes() if node["Alive"]}
+        unit = self._unit or unit_of(self._config, [*total.values()])
+        if self._config.autoscale:
+            self._ask_autoscaler(unit)
+        elif self._unit is None:
+            preflight(self._config, trajectories=self._trajectories, nodes=[*total.values()], unit=unit)
+        free = ray._private.state.available_resources_per_node() if total.keys() - self._seen.keys() else {}
+        seen = {node: self._seen.get(node) or free.get(node, resources) for node, resources in total.items()}
+        plan = _at_most(self._config, self._trajectories, [*seen.values()], unit)
+        if plan:
+            self._seen, self._unit = seen, unit
+        return plan
+
+    def _ask_autoscaler(self, unit: Unit) -> None:
+        if self._asked:
+            return
+        self._asked = True
+        wanted = self._config.evaluators or self._trajectories * parts_of(self._config)
+        _request_resources([unit.resources] * wanted + [{"CPU": 1.0}])
+
+    def give_up(self) -> None:
+        """Take the request to the autoscaler back; it would outlive this process."""
+        if self._asked:
+            with contextlib.suppress(Exception):  # on the way out, perhaps of a cluster that is gone
+                _request_resources([])
+
+
+def _at_most(config: RunConfig, trajectories: int, nodes: Sequence[Resources], unit: Unit) -> Plan | None:
+    """The plan with as many evaluators as there are, up to those asked for; None where that is nothing."""
+    for evaluators in (config.evaluators, None):
+        with contextlib.suppress(UsageError):
+            asked = dataclasses.replace(config, evaluators=evaluators)
+            return preflight(asked, trajectories=trajectories, nodes=nodes, unit=unit)
+    return None
+
+
+def _request_resources(bundles: list[dict[str, float]]) -> None:
+    from ray.autoscaler.sdk import request_resources
+
+    request_resources(bundles=bundles)

@@ -1,0 +1,87 @@
+"""One evaluator: an actor that holds a backend, and what it asks of the cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from ray import cloudpickle  # pins what it pickles references to; plain pickle does not
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+from rayfe.config import THREADING, RunConfig
+from rayfe.data.paths import PathData
+from rayfe.records import Answer, Request
+from rayfe.records.backend import Backend
+
+BackendFactory = Callable[[RunConfig, PathData | None], Backend]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Unit:
+    """What one evaluator asks for."""
+
+    cpus: float = 1.0
+    gpus: float = 0.0
+
+    @property
+    def resources(self) -> dict[str, float]:
+        """As Ray writes a bundle."""
+        return {"CPU": self.cpus} | ({"GPU": self.gpus} if self.gpus else {})
+
+    def __str__(self) -> str:
+        return f"{self.cpus:g} CPU" + (f" and {self.gpus:g} GPU" if self.gpus else "")
+
+
+ONE_CPU = Unit()
+
+
+def share(data: PathData | None) -> bytes:
+    """Put the examples into the object store once (one copy a node, read without copying); returns what names them.
+
+    A reference in pickled form, because Ray warns on stderr of actors that restart with references as arguments.
+    The examples stay as long as this process, which owns them.
+    """
+    return cloudpickle.dumps(ray.put(data))
+
+
+def make_inline(config: RunConfig, data: PathData | None) -> Backend:
+    from rayfe.backend.inline import InlineBackend  # imports torch: in evaluators only
+
+    assert data is not None
+    return InlineBackend(config, data)
+
+
+class Evaluator:
+    """Holds one backend, built from the examples of `share`, and answers one request at a time."""
+
+    def __init__(self, make_backend: BackendFactory, config: RunConfig, data: bytes) -> None:
+        self._make = lambda: make_backend(config, ray.get(cloudpickle.loads(data)))
+        self._backend: Backend | None = None
+
+    def start(self) -> None:
+        """Build the backend. Not in the constructor: Ray would report an error there as a dead actor."""
+        if self._backend is None:
+            self._backend = self._make()
+
+    def answer(self, request: Request) -> Answer:
+        self.start()
+        assert self._backend is not None
+        return self._backend.answer(request)
+
+    def alive(self) -> None:
+        """Returns as soon as the actor is up."""
+
+
+def make_evaluator(unit: Unit, group: Any, place: int) -> Any:
+    """An evaluator's class with what it asks for; in bundle `place + 1` of a placement group (the trial has the first)."""
+    strategy: Any = "SPREAD" if group is None else PlacementGroupSchedulingStrategy(group, place + 1)
+    return ray.remote(
+        num_cpus=unit.cpus,
+        num_gpus=unit.gpus,
+        max_restarts=-1,
+        max_task_retries=0,
+        scheduling_strategy=strategy,
+        runtime_env={"env_vars": dict(THREADING)},
+    )(Evaluator)

@@ -1,0 +1,115 @@
+"""The card of an exported model: what it is, its numbers and certificates, its data and their licence, how to use it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rayfe.config import VERSION
+from rayfe.data.local_files import licence_of
+from rayfe.model.export import OUTPUTS, Part
+from rayfe.records import StepRecord
+from rayfe.report.verdicts import WORDS, verdicts
+from rayfe.report.view import RunView, view_of
+from rayfe.results.certified import NONE, findings, missed_by
+from rayfe.storage.store import Store
+
+FUNCTIONALS = (
+    ("R", "rate, nats", "R", "val_R"),
+    ("D", "distortion, squared pixel units summed over pixels", "D", "val_D"),
+    ("C", "classification loss, nats", "C", "val_C"),
+    ("accuracy", "of the mean prediction over draws of z", "accuracy", "val_accuracy"),
+)
+
+
+def about(run: Mapping[str, Any], row: StepRecord) -> dict[str, Any]:
+    """What the file itself says of its origin."""
+    keys = ("trajectory", "step", "lam", "gamma", "t", "R", "D", "C", "F", "state_sha256")
+    return {"rayfe": VERSION, "command": run["command"], **{name: getattr(row, name) for name in keys}}
+
+
+def card(store: Store, run: Mapping[str, Any], row: StepRecord, to: Path, *, part: Part, shape: tuple[int, ...]) -> str:
+    """Markdown."""
+    sections = (
+        _head(run, row),
+        _use(to, part, shape, run),
+        _numbers(row),
+        _certificates(store, row),
+        _data(run),
+        _origin(run, row),
+    )
+    return "\n".join(sections)
+
+
+def _head(run: Mapping[str, Any], row: StepRecord) -> str:
+    at = f"lam = {row.lam:.6g}, gamma = {row.gamma:.6g}" + (f", t = {row.t:.6g}" if row.process != "iso-classification" else "")
+    return (
+        f"# Model of step {row.step}, trajectory {row.trajectory}\n\n"
+        f"An encoder, decoder and classifier near the minimum of R + lam D + gamma C at {at}, from a walk along the "
+        f"rate-distortion-classification equilibrium surface ({row.process}; `{run['config']['model.name']}`, "
+        f"{run['config']['model.latent']} dimensions of z)."
+    )
+
+
+def _use(to: Path, part: Part, shape: tuple[int, ...], run: Mapping[str, Any]) -> str:
+    given, size = ("z", (run["config"]["model.latent"],)) if part in ("decode", "classify") else ("x", shape)
+    what = f"`x`: float in [0, 1], (N, {', '.join(map(str, size))})" if given == "x" else f"`z`: float, (N, {size[0]})"
+    outputs = ", ".join(f"`{name}`" for name in OUTPUTS[part])
+    return (
+        "\n## How to use it\n\n```python\nimport torch\n\n"
+        f'model = torch.export.load("{to.name}").module()\n'
+        f"{given} = torch.rand(5, {', '.join(map(str, size))})\noutputs = model({given})\n```\n\n"
+        f"{what}; any N of at least 1. It returns a dict of {outputs}; reconstruction and logits are those of the mean of z. "
+        f"Classes in the order of the logits: {', '.join(run['class_names'])}."
+    )
+
+
+def _numbers(row: StepRecord) -> str:
+    lines = ["\n## Functionals\n", "| | training | standard error, of the draws of z alone | validation |", "|---|---|---|---|"]
+    for name, meaning, train, validation in FUNCTIONALS:
+        error = _value(getattr(row, f"{name}_se", None))
+        lines.append(f"| {name} ({meaning}) | {_value(getattr(row, train))} | {error} | {_value(getattr(row, validation))} |")
+    lines.append(f"| F = R + lam D + gamma C (nats) | {_value(row.F)} | | |")
+    return "\n".join(lines)
+
+
+def _certificates(store: Store, row: StepRecord) -> str:
+    off = None if row.drift is None else 100.0 * row.drift
+    error = "" if row.drift_se is None else f" ± {100 * row.drift_se:.2f}"
+    view, lines = view_of(store), ["\n## Certificates\n"]
+    lines.append(f"- This step: C / C0 - 1 is {'not measured' if off is None else f'{off:+.2f}{error} %'}; excess over the")
+    lines[-1] += f" trajectory's other models {_value(row.excess)} nats (a lower bound of the distance from equilibrium)."
+    lines.append(f"- This model's equilibrium: {_equilibrium(view, row)}.")
+    for found in verdicts(view):
+        state = "" if found.state == "not measured" else f"{WORDS[found.state]}. "
+        lines.append(f"- {found.name} (whole run): {state}{found.text}")
+    return "\n".join(lines)
+
+
+def _equilibrium(view: RunView, row: StepRecord) -> str:
+    """What certificates of this very model say."""
+    own = view.certificates[view.certificates["state_sha256"] == row.state_sha256]
+    rows = view.rows[view.rows["state_sha256"] == row.state_sha256]
+    found = findings(own, rows, step_epochs=view.config.equilibration.epochs)
+    if found:
+        return f"{WORDS[found[0].state]}: {found[0].text}"
+    return "; ".join([f"not measured: {NONE}", *map(str, missed_by(rows))])
+
+
+def _data(run: Mapping[str, Any]) -> str:
+    names = [name for name in (run["config"]["data.name"], run["config"].get("path.target")) if name]
+    lines = ["\n## Data\n", *(f"- {name}; licence: {licence_of(name)}" for name in names)]
+    return "\n".join([*lines, f"- SHA-256 of the examples: `{run['data_sha256']}`"])
+
+
+def _origin(run: Mapping[str, Any], row: StepRecord) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in run.get("versions", {}).items())
+    return (
+        f"\n## Origin\n\n- Command: `{run['command']}`\n- Made by rayfe {run['rayfe']} ({versions}); exported by rayfe {VERSION}\n"
+        f"- Weights: `{row.state}`, SHA-256 `{row.state_sha256}`\n- Training examples so far: {row.examples:.4g}\n"
+    )
+
+
+def _value(value: float | None) -> str:
+    return "not measured" if value is None else f"{value:.5g}"

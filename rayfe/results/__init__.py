@@ -1,0 +1,1 @@
+"""What stored rows say: tables, error bars, summaries, certificates, stored models."""

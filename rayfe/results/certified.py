@@ -1,0 +1,229 @@
+"""What certificates say of stored models: how far they are from new ones, in words, and whether that is near enough.
+
+A model is near equilibrium if models that were trained at the same multipliers in another way have the same R, D and C, and
+end no higher in F. Where they end higher they are further from equilibrium than the stored model, and prove nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from rayfe.records import ON, CertificateRecord
+from rayfe.results.frames import counted_steps, numbers
+from rayfe.results.walk_summary import envelope_excess
+from rayfe.surface.equivalence import over_seeds
+from rayfe.surface.water_filling import is_worth_it
+
+State = Literal["holds", "look", "not measured"]
+WORDS: Mapping[State, str] = MappingProxyType({"holds": "holds", "look": "look closer", "not measured": "not measured"})
+LIMITS: Mapping[str, float] = MappingProxyType({"C": 0.05, "D": 0.02, "R": 0.02, "gamma": 0.05})
+"""Distance from the new models, as a part of their value, its 95 % interval included, up to which a model is near equilibrium."""
+LEAST_SCALE: Mapping[str, float] = MappingProxyType({"R": 1.0})
+"""What a part is taken of at least: of a rate below one nat 0.02 nats are near."""
+ROUNDING = 1e-9
+"""Part of F by which new models are not higher."""
+NOTHING = 0.005
+"""Per cent of F below which a gap to the envelope is none."""
+METHODS: Mapping[str, str] = MappingProxyType({"on": "trained on", "anew": "trained anew"})
+NONE = "no model was trained on or anew at its multipliers (python -m rayfe certify)"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    """What the certificates of one stored model say."""
+
+    trajectory: str
+    step: int
+    state: State
+    text: str
+    """The distances in words, or why there are none."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Missed:
+    """That a dimension of z of an accepted row's model would be better used for what the reconstruction misses."""
+
+    trajectory: str
+    step: int
+    nats: float
+    percent: float
+    """Of F."""
+
+    def __str__(self) -> str:
+        size = f"{self.nats:.3g} nats ({self.percent:.2g} % of F)"
+        return f"J would fall by {size} if a dimension of z took up, linearly, what the reconstruction misses"
+
+    @property
+    def placed(self) -> str:
+        """The same with the row's name."""
+        return f"{self} ({self.trajectory}, step {self.step})"
+
+
+def missed_by(rows: pd.DataFrame) -> list[Missed]:
+    """The accepted rows whose column `uptake` is more than a walk leaves undone."""
+    if rows.empty:
+        return []
+    accepted = rows[rows["accepted"].astype(bool)]
+    found = zip(accepted["trajectory"], accepted["step"], numbers(accepted, "uptake"), numbers(accepted, "F"), strict=True)
+    return [
+        Missed(trajectory=name, step=int(step), nats=gain, percent=100.0 * gain / abs(F))
+        for name, step, gain, F in found
+        if is_worth_it(gain, F)
+    ]
+
+
+def largest_missed(rows: pd.DataFrame, found: Iterable[Finding]) -> Missed | None:
+    """The largest of the rows that count, as a part of F; those of the models that were found upon say it themselves."""
+    said = {(one.trajectory, one.step) for one in found}
+    counted = missed_by(rows if rows.empty else counted_steps(rows))
+    others = [one for one in counted if (one.trajectory, one.step) not in said]
+    return max(others, key=lambda one: one.percent, default=None)
+
+
+def findings(certificates: pd.DataFrame, rows: pd.DataFrame, *, step_epochs: float) -> list[Finding]:
+    """One for each certified model, by trajectory and step: of several methods by the one whose models end lowest.
+
+    `certificates` has the columns of CertificateRecord, `rows` those of StepRecord; `step_epochs` are the epochs of one step of
+    the run. New models may miss the directions that the stored one misses, so what `rows` say of these counts, too.
+    """
+    found, missed = [], {(one.trajectory, one.step): one for one in missed_by(rows)}
+    for _, same in certificates.groupby(["trajectory", "step"], sort=True):
+        lines = [_plain(line) for line in same.to_dict("records")]
+        line = max(lines, key=lambda one: (one["outcome"] == "OK", one["dF"] if one["outcome"] == "OK" else 0.0))
+        state, text = judged(line, step_epochs=step_epochs)
+        if left := missed.get((line["trajectory"], int(line["step"]))):
+            state, text = "look" if line["outcome"] == "OK" else state, f"{text}; {left}"
+        found.append(Finding(trajectory=line["trajectory"], step=int(line["step"]), state=state, text=text))
+    return found
+
+
+def judged(line: Mapping[str, Any], *, step_epochs: float) -> tuple[State, str]:
+    """The verdict of one certificate, by column, and its words."""
+    text = sentence(line)
+    if line["outcome"] != "OK":
+        return "not measured", text
+    if line["dF"] < -ROUNDING * abs(line["F"]):
+        return "not measured", f"{text}: the new models end above it in F, which proves nothing"
+    parts = distances(line)
+    if far := [name for name, (part, _) in parts.items() if not abs(part) <= LIMITS[name]]:
+        return "look", f"{text}: further than {_limits(far)}"
+    wide = over_seeds(int(line["seeds"]))
+    if vague := [name for name, (part, error) in parts.items() if not abs(part) + wide * error <= LIMITS[name]]:
+        return "look", f"{text}: the intervals do not exclude more than {_limits(vague)}"
+    if line["gamma"] > 0 and "gamma" not in parts:
+        return "look", f"{text}: the 95 % interval of C_gamma of the new models is not below 0, so gamma is not compared"
+    if line["method"] == ON and line["epochs"] < step_epochs:
+        short = f"shorter than a step of the walk, {step_epochs:g} epochs, which says too little"
+        return "not measured", f"{text}: {short} (python -m rayfe certify trains longer)"
+    return "holds", text
+
+
+def distances(line: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+    """C, D, R and gamma of the stored model minus those of the new ones, as parts of the latter, each with its standard error.
+
+    C is that of the split on which it is held; gamma, a part of the row's own, is left out where it was not compared. At gamma = 0
+    nothing trains the classifier, and C is left out, too.
+    """
+    held = "control_" if line["held_on"] == "control" else ""
+    names = {"C": (f"{held}dC", f"{held}C"), "D": ("dD", "D"), "R": ("dR", "R"), "gamma": ("dgamma", "gamma")}
+    if not line["gamma"]:
+        names = {name: names[name] for name in ("D", "R")}
+    found = {}
+    for name, (difference, value) in names.items():
+        if line[difference] is not None and line[value]:
+            scale = max(abs(line[value]), LEAST_SCALE.get(name, 0.0))
+            found[name] = (line[difference] / scale, line[f"{difference}_se"] / scale)
+    return found
+
+
+def sentence(line: Mapping[str, Any]) -> str:
+    """One certificate in words: how the new models were trained, and the distances from them, each ± half its 95 % interval.
+
+    The standard errors are taken to be of seeds altogether; the part of the draws of z, mostly small, is in them.
+    """
+    how = f"{line['seeds']} seeds {METHODS[line['method']]} for {line['epochs']:.3g} epochs each"
+    if line["outcome"] == "TOO_SHORT":
+        return "not certified: the examples that this may cost pay for no training (python -m rayfe certify)"
+    if line["outcome"] != "OK":
+        return f"not certified: a training diverged ({how})"
+    parts = distances(line) | {"F": (line["dF"] / abs(line["F"]), line["dF_se"] / abs(line["F"]))}
+    wide = over_seeds(int(line["seeds"]))
+    off = ", ".join(f"{name} {100 * part:+.2f} ± {100 * wide * error:.2f} %" for name, (part, error) in parts.items())
+    return f"off by {off} (95 % intervals over seeds; {how})"
+
+
+def certificate_line(record: CertificateRecord, examples: float) -> str:
+    """A certificate that was just made, on one line, with its cost beside the `examples` of its trajectory up to its model."""
+    price = f"{record.examples / 1e6:.3g} M examples, {100 * record.examples / examples:.1f} % of the trajectory's"
+    return f"certificate of step {record.step}: {sentence(dataclasses.asdict(record))}; {price}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Gap:
+    """How far F of a row is at least above equilibrium: above the envelope of the models that happen to be there."""
+
+    percent: float
+    """Of F."""
+    trajectory: str
+    step: int
+    nats: float
+
+    def __str__(self) -> str:
+        if self.percent < NOTHING:
+            return "no model that happens to be there is lower in F, which proves nothing"
+        size = f"{self.percent:.2f} % ({self.nats:.3g} nats)"
+        where = f"{self.trajectory}, step {self.step}"
+        return f"F is at least {size} above equilibrium, by the models that happen to be there ({where})"
+
+
+def largest_gap(rows: pd.DataFrame, models: pd.DataFrame | None = None) -> Gap | None:
+    """The largest `envelope_excess` of the rows that count; None where no two models are at one t.
+
+    `models` are all that bound F, those of the rows among them (`pooling.models_of`); None: those of the rows alone.
+    """
+    if rows.empty:
+        return None
+    accepted = rows[rows["accepted"].astype(bool)]
+    at_its_t = rows["t"].map((accepted if models is None else models)["t"].value_counts())
+    nats = envelope_excess(rows, models)
+    counts = rows.index.isin(counted_steps(rows).index) & (at_its_t > 1)
+    percent = (100.0 * nats / rows["F"].astype(float).abs()).where(counts)
+    if percent.isna().all():
+        return None
+    place = int(np.nanargmax(percent.to_numpy()))
+    row, size = rows.iloc[place], float(percent.iloc[place])
+    return Gap(percent=size, trajectory=row["trajectory"], step=int(row["step"]), nats=float(nats.iloc[place]))
+
+
+def equilibrium_lines(rows: pd.DataFrame, certificates: pd.DataFrame, models: pd.DataFrame, *, step_epochs: float) -> list[str]:
+    """For each trajectory with an accepted step, what its last certificate says, and its gap to the envelope of all `models`."""
+    last, lines = last_findings(findings(certificates, rows, step_epochs=step_epochs)), []
+    for name, walk in rows.groupby("trajectory", sort=True):
+        if not walk["accepted"].any():
+            continue
+        found, gap = last.get(str(name)), largest_gap(walk, models)
+        text = f"not measured: {NONE}" if found is None else f"{WORDS[found.state]}: step {found.step} is {found.text}"
+        left = largest_missed(walk, [] if found is None else [found])
+        more = [*([] if left is None else [left.placed]), *([] if gap is None else [str(gap)])]
+        lines.append("; ".join([f"{name}: equilibrium: {text}", *more]))
+    return lines
+
+
+def last_findings(found: Iterable[Finding]) -> dict[str, Finding]:
+    """The last certified model of each trajectory."""
+    return {one.trajectory: one for one in sorted(found, key=lambda one: one.step)}
+
+
+def _limits(names: Iterable[str]) -> str:
+    return ", ".join(f"{name} {100 * LIMITS[name]:g} %" for name in names)
+
+
+def _plain(line: Mapping[Hashable, Any]) -> dict[str, Any]:
+    return {str(name): None if pd.isna(value) else value for name, value in line.items()}

@@ -1,0 +1,279 @@
+"""Steps rows -> one line per trajectory: how far it went, whether C was held, how near to equilibrium it stayed."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from rayfe.config import UNHELD
+from rayfe.results.frames import accepted_steps, counted_steps, drift, held_loss, numbers
+from rayfe.results.learnt import at_chance, start_columns, worsened
+from rayfe.surface.envelope import lowest
+from rayfe.surface.equivalence import is_equivalent, relative_tolerance, simultaneous
+from rayfe.surface.step_control import STOPS
+
+NO_STOP = "no named stop"
+"""`end` of a trajectory without a found stop: it has more to do, or its steps or time were used up."""
+
+BASELINES = ("finetune", "scratch", "joint")
+NOT_C = ("seek", "iso-functional")
+"""Processes that do not hold C at the start's value."""
+OVERFIT_RATIO = 1.5
+EXCESS_PERCENT = 1.0
+
+
+def found_stop(walk: pd.DataFrame) -> pd.Series | None:
+    """The row of the named stop that ended this trajectory, or None: the last row, not accepted, its reason in STOPS."""
+    if walk.empty:
+        return None
+    last = walk.sort_values(["step", "attempt"], kind="stable").iloc[-1]
+    return last if not last["accepted"] and last["reason"] in STOPS else None
+
+
+def envelope_excess(rows: pd.DataFrame, models: pd.DataFrame | None = None) -> pd.Series:
+    """F of each accepted row above the lower envelope of all accepted rows and `models`, nats; NaN for the other rows.
+
+    Every stored model bounds the surface from above, F(lam, gamma) <= R_j + lam D_j + gamma C_j, so this is a lower bound of the
+    row's distance from equilibrium, by the models that happen to be there. Rows of all trajectories are pooled: give rows of one
+    data set and model only, and further models of the same, such as `rayfe.Run.models` finds (columns t, R, D, C). Rows at
+    different t lie on different surfaces and are not compared.
+    """
+    excess = pd.Series(np.nan, index=rows.index, name="excess")
+    if rows.empty:
+        return excess
+    accepted = rows[rows["accepted"].astype(bool)]
+    for t, shared in accepted.groupby("t"):
+        more = shared[:0] if models is None else models[models["t"] == t]
+        R, D, C = (np.append(numbers(shared, name), numbers(more, name)) for name in ("R", "D", "C"))
+        lam, gamma = numbers(shared, "lam"), numbers(shared, "gamma")
+        bound = lowest(lam, gamma, R=R, D=D, C=C)
+        R, D, C = (values[: len(shared)] for values in (R, D, C))
+        excess[shared.index] = R + lam * D + gamma * C - bound
+    return excess
+
+
+def summarize(rows: pd.DataFrame, tolerance: float, floor: float = 0.0, models: pd.DataFrame | None = None) -> pd.DataFrame:
+    """One line per trajectory of steps rows (columns of StepRecord, any order).
+
+    Names ending in `_start` and `_end` are of the first and last accepted step, `D_se_end` is the standard error of the last D from
+    the draws of z alone. `drift_percent` is C/C0 - 1 at the step where it is largest in size, signed, with its standard error;
+    `drift_ok` the equivalence test over all accepted steps after the start (None if there is none, or C is not held) with
+    `tolerance`, or with `floor` nats where they are more; `attainable_percent` is the smallest tolerance at which steps without
+    drift would pass. `excess_percent` is the largest `envelope_excess` (with `models`) of the steps that count in per cent of F,
+    a lower bound. A walk that came back has its end where it turned. Trajectories without an accepted row have null numbers.
+    """
+    if rows.empty:
+        return pd.DataFrame()
+    pooled = rows.reset_index(drop=True)
+    above = envelope_excess(pooled, models).loc[counted_steps(pooled).index]
+    pooled["excess_percent"] = 100.0 * above / pooled["F"].astype(float).abs()
+    lines = [_line(name, walk, tolerance, floor) for name, walk in pooled.groupby("trajectory", sort=True)]
+    return pd.DataFrame(lines)
+
+
+def _line(name: Hashable, walk: pd.DataFrame, tolerance: float, floor: float) -> dict[str, Any]:
+    steps, stop = accepted_steps(walk), found_stop(walk)
+    if len(steps):
+        tolerance = relative_tolerance(tolerance, floor, float(held_loss(steps)[0]))
+    line: dict[str, Any] = {
+        "trajectory": name,
+        "process": walk["process"].iloc[0],
+        "seed": int(walk["seed"].iloc[0]),
+        "accepted_steps": int((steps["step"] > 0).sum()),
+        "rejected_attempts": len(walk) - len(steps) - (stop is not None),
+        "end": NO_STOP if stop is None else stop["reason"],
+        "end_lam": float("nan") if stop is None else float(stop["lam"]),
+        "tolerance": tolerance,
+        "examples": float(walk["examples"].max()),
+        "seconds": float(walk["seconds"].max()),
+    }
+    there = way_there(steps)
+    for column in ("lam", "gamma", "R", "D", "C", "control_C", "val_C", "val_C_se", "val_accuracy"):
+        values = numbers(there, column)
+        line[f"{column}_start"], line[f"{column}_end"] = (values[0], values[-1]) if len(values) else (np.nan, np.nan)
+    line["D_se_end"] = float(numbers(there, "D_se")[-1]) if len(there) else np.nan
+    line |= start_columns(steps)
+    line["holds"] = line["process"] not in UNHELD
+    line["holds_C"] = line["process"] not in NOT_C and len(steps) > 0 and not np.isnan(numbers(steps, "C_target")[-1])
+    line["excess_percent"] = float(steps["excess_percent"].max())
+    drifted = _drift_columns(steps if line["holds"] else steps.iloc[:0], tolerance)
+    return line | drifted | _held_columns(steps) | ({} if line["holds_C"] else {"drift_ok": None})
+
+
+def way_there(steps: pd.DataFrame) -> pd.DataFrame:
+    """The steps of a walk in lam up to where it turned first, renewals there included; of others all."""
+    if steps.empty or steps["process"].iloc[0] != "iso-classification":
+        return steps
+    gone = np.abs(np.log(numbers(steps, "lam") / steps["lam"].iloc[0]))
+    at_end = gone == gone.max()
+    first = int(at_end.argmax())
+    return steps.iloc[: first + int(np.append(at_end[first:], False).argmin())]
+
+
+def _held_columns(steps: pd.DataFrame) -> dict[str, float]:
+    """The largest and the last `held_drift` in per cent, with their standard errors; NaN where not measured."""
+    held, error = numbers(steps, "held_drift"), numbers(steps, "held_drift_se")
+    if not np.isfinite(held).any():
+        names = ("held_percent", "held_se_percent", "held_end_percent", "held_end_se_percent")
+        return dict.fromkeys(names, np.nan)
+    worst = int(np.nanargmax(np.abs(held)))
+    return {
+        "held_percent": 100.0 * float(held[worst]),
+        "held_se_percent": 100.0 * float(error[worst]),
+        "held_end_percent": 100.0 * float(held[-1]),
+        "held_end_se_percent": 100.0 * float(error[-1]),
+    }
+
+
+def _drift_columns(steps: pd.DataFrame, tolerance: float) -> dict[str, Any]:
+    if len(steps) < 2:
+        return dict.fromkeys(("drift_percent", "drift_se_percent", "attainable_percent"), np.nan) | {"drift_ok": None}
+    after = drift(steps, float(held_loss(steps)[0])).iloc[1:]
+    worst = after.iloc[int(after["drift"].abs().to_numpy().argmax())]
+    return {
+        "drift_percent": 100.0 * float(worst["drift"]),
+        "drift_se_percent": 100.0 * float(worst["drift_se"]),
+        "attainable_percent": 100.0 * simultaneous(len(after)) * float(after["drift_se"].max()),
+        "drift_ok": passes(after, tolerance),
+    }
+
+
+def passes(drifts: pd.DataFrame, tolerance: float) -> bool:
+    """The equivalence test of all steps of a walk at once, from rows of `frames.drift`."""
+    off, error = drifts["drift"].to_numpy(), drifts["drift_se"].to_numpy()
+    return is_equivalent(off, error, tolerance, z=simultaneous(len(drifts)))
+
+
+def verdict(line: Mapping[str, Any]) -> str:
+    """One sentence on one line of a summary, by column."""
+    if line["end"] == "at_chance":
+        return at_chance(line)
+    if line["accepted_steps"] == 0:
+        held = "the start is not there yet" if np.isnan(line["C0"]) else f"only the start so far, C0 = {line['C0']:.4g} nats"
+        return held + _ending(line)
+    if not line["holds_C"]:
+        return _held_verdict(line)
+    size, error = abs(line["drift_percent"]), line["drift_se_percent"]
+    limit = f"tolerance {100 * line['tolerance']:.3g} %, equivalence test"
+    C = "C" if np.isnan(line["control_C_end"]) else "C of the control split"
+    held = (
+        f"{C} held within {size:.2f} % ({limit} passed)"
+        if line["drift_ok"]
+        else f"{C} off by up to {_drift(line)} % ({limit} failed)"
+    )
+    if np.isnan(error):
+        held = f"{C} off by up to {size:.2f} % (no standard error, not tested)"
+    D, R = (_course(name, line[f"{name}_start"], line[f"{name}_end"]) for name in ("D", "R"))
+    if not np.isnan(line["D_se_end"]):
+        D += f" (± {line['D_se_end']:.1g} by the draws of z alone)"
+    return f"{worsened(line)}{held}; {D} while {R}{_ending(line)}"
+
+
+def _held_verdict(line: Mapping[str, Any]) -> str:
+    """What is sought, or held instead of C: how far off it is; of a process that holds nothing, where it went."""
+    miss = f"{line['held_percent']:+z.2f} ± {line['held_se_percent']:.2f} %"
+    course = "; ".join(_course(name, line[f"{name}_start"], line[f"{name}_end"]) for name in ("R", "D"))
+    C = f"C {line['C_start']:.4g} -> {line['C_end']:.4g}"
+    if not line["holds"]:
+        return f"nothing is held; {course}{_ending(line)}"
+    if line["process"] == "seek":
+        miss, error = line["held_end_percent"] / 100, line["held_end_se_percent"] / 100
+        there = "reached" if is_equivalent(miss, error, line["tolerance"]) else "not reached yet"
+        return f"{there}: off what is sought by {line['held_end_percent']:+z.2f} %; {course}; {C}{_ending(line)}"
+    return f"what is held is off by up to {miss}; {course}; {C}{_ending(line)}"
+
+
+def warnings(line: Mapping[str, Any]) -> list[str]:
+    """What a reader of this line must not overlook."""
+    found = []
+    if line["val_C_end"] > OVERFIT_RATIO * line["C_end"]:
+        found.append(
+            f"over-fitting: validation C {line['val_C_end']:.3g} is {line['val_C_end'] / line['C_end']:.1f} times training C"
+            + ("" if np.isnan(control := line["control_C_end"]) else f"; held is that of the control split, {control:.3g}")
+        )
+    if line["accepted_steps"] > 0 and line["process"] == "iso-classification":  # a transfer may well lower R
+        up = line["lam_end"] > line["lam_start"]
+        for name, rises in (("R", up), ("D", not up)):
+            start, end = line[f"{name}_start"], line[f"{name}_end"]
+            if not (end > start if rises else end < start):
+                did = f"{name} did not {'rise' if rises else 'fall'} ({start:.4g} -> {end:.4g})"
+                found.append(f"{did}: not an iso-classification course")
+    if line["attainable_percent"] > 100.0 * line["tolerance"]:
+        found.append(
+            f"the tolerance is below the noise: {line['accepted_steps']} steps without drift would need "
+            f"{line['attainable_percent']:.2g} %; the error falls as the root of --measure.head-draws"
+        )
+    if line["excess_percent"] > EXCESS_PERCENT:
+        found.append(
+            f"off equilibrium: F is at least {line['excess_percent']:.1f} % too high: other models are lower at the same point"
+        )
+    return found
+
+
+def _ending(line: Mapping[str, Any]) -> str:
+    return "" if line["end"] == NO_STOP else f"; ended: {line['end']} at lam {line['end_lam']:.3g}"
+
+
+def _course(name: str, start: float, end: float) -> str:
+    word = "rose" if end > start else "fell" if end < start else "stayed"
+    return f"{name} {word} {start:.1f} -> {end:.1f}"
+
+
+def _drift(line: Mapping[str, Any]) -> str:
+    return f"{line['drift_percent']:+z.2f} ± {line['drift_se_percent']:.2f}"
+
+
+def _value(value: float, form: str) -> str:
+    return "-" if pd.isna(value) else format(value, form)
+
+
+def print_summary(summary: pd.DataFrame, console: Console) -> None:
+    """Print a verdict and the warnings of each trajectory, and below them a table of `summarize`'s lines (100 columns)."""
+    if summary.empty:
+        console.print("no steps yet")
+        return
+    lines = [{str(name): value for name, value in line.items()} for line in summary.to_dict("records")]
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 0), pad_edge=False)
+    table.add_column("trajectory", overflow="fold")
+    for name in ("steps", "lam", "gamma", "R", "D", "C", "C/C0-1 %", "val C", "val acc", "excess", "min"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for line in lines:
+        table.add_row(*_cells(line))
+    for line in lines:
+        console.print(Text.assemble((f"{line['trajectory']}: ", "bold"), verdict(line)))
+        for warning in warnings(line):
+            console.print(Text(f"  warning: {warning}", style="yellow"))
+    console.print(table)
+    console.print(
+        Text(
+            "at the last accepted step, or where the walk turned; C/C0-1: largest on the way ± error of the draws; excess: at least so "
+            "many % of F above equilibrium, by the models that happen to be there"
+        ),
+        style="dim",
+    )
+
+
+def _cells(line: Mapping[str, Any]) -> list[str | Text]:
+    steps = f"{line['accepted_steps']}" + (f" (-{line['rejected_attempts']})" if line["rejected_attempts"] else "")
+    style = {True: "green", False: "red"}.get(line["drift_ok"], "")
+    return [
+        Text(str(line["trajectory"])),
+        steps,
+        _value(line["lam_end"], ".3g"),
+        _value(line["gamma_end"], ".3g"),
+        _value(line["R_end"], ".1f"),
+        _value(line["D_end"], ".1f"),
+        _value(line["C_end"], ".4f"),
+        Text("-" if pd.isna(line["drift_se_percent"]) else _drift(line).replace(" ", ""), style=style),
+        _value(line["val_C_end"], ".4f"),
+        _value(line["val_accuracy_end"], ".1%"),
+        _value(line["excess_percent"], ".1f"),
+        _value(line["seconds"] / 60, ".1f"),
+    ]

@@ -1,0 +1,189 @@
+"""Walks and transfers from Python: the words of a command line, made of arguments, and then the same job."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from rayfe.cli.options import parse
+from rayfe.config import THREADING, DataConfig, ModelConfig, RunConfig, flat, require
+from rayfe.config.presets import PRESETS
+from rayfe.config.resolve import absolute, split_preset, words_of
+from rayfe.config.user_code import name_of
+from rayfe.data.examples import Dataset
+from rayfe.data.paths import load_path
+from rayfe.exceptions import UsageError
+from rayfe.run.job import Job, carry_out, console_of
+from rayfe.run.stored_run import Run
+from rayfe.storage.manifest import digest_of, manifest_of
+from rayfe.surface.process import Process
+from rayfe.trajectory.driver import tries_again
+
+
+def walk(
+    preset: str | RunConfig | None = None,
+    *,
+    model: str | type[nn.Module] | ModelConfig | None = None,
+    data: str | Dataset | DataConfig | None = None,
+    lam: float | Sequence[float] | None = None,
+    gamma: float | Sequence[float] | None = None,
+    seed: int | Sequence[int] | None = None,
+    process: str | type[Process] | None = None,
+    steps: int | None = None,
+    out: str | Path | None = None,
+    quiet: bool = False,
+    **settings: Any,
+) -> Run:
+    """Walk along the equilibrium surface at constant classification loss: what `python jobs/isoc.py` does, in this process.
+
+    Whatever is not given is as `preset` has it: the name of one (mnist-quick without it), or a RunConfig.
+
+    - `model`: mlp, resnet, `package.module:Class`, a ModelConfig, or a torch.nn.Module class that meets
+      `rayfe.model.protocol.Representation`; it is checked before anything is trained.
+    - `data`: a name such as `digits` or `mnist:0-4`, a DataConfig, or a data set made by `rayfe.dataset`.
+    - `lam`, `gamma`, `seed`: where walks start; several values of each make one trajectory for each combination.
+    - `process`: what is kept, by name, or a subclass of `rayfe.surface.process.Process`.
+    - `steps`: at most this many accepted steps after the start.
+    - `out`: the run's folder or URI; without it `runs/PRESET-DIGEST`, where the digest is that of everything that defines
+      the rows, so that an equal call finds its run and any other call makes a new one.
+    - `quiet`: print nothing.
+    - `settings`: every other field of `rayfe.config.RunConfig`, e.g. `tolerance=0.02` or
+      `equilibration=EquilibrationConfig(epochs=5, batch=64)`, which stands for the whole part of that name.
+
+    The backend is inline, without Ray, unless `backend="ray"` is given. The same call again continues a run that stopped,
+    and so does the same command line. Ctrl-C (a notebook's stop) loses at most the step in flight. A trajectory that fails
+    is warned of and named in `Run.failed`; its traceback goes to the log (`logging.basicConfig(level="INFO")`).
+
+    A class that is defined in a notebook or script is remembered as `__main__:Class`. `Run.model` of the run that is returned
+    knows it; later `rayfe.load_model(..., model=Class)` does. Ray's workers cannot import it: put it in a file of its own.
+    Data that were given as arrays are kept in the run, as `data/NAME.npz`.
+
+    Raises:
+        UsageError: a ValueError; an argument that is wrong, before any work.
+    """
+    named = {"lam": lam, "gamma": gamma, "seed": seed, "process": process, "steps": steps, "out": out}
+    return _run("isoc", preset, model, {"data.name": data}, named, settings, quiet=quiet)
+
+
+def transfer(
+    preset: str | RunConfig | None = None,
+    *,
+    data: str | Dataset | DataConfig | None = None,
+    target: str | Dataset | None = None,
+    model: str | type[nn.Module] | ModelConfig | None = None,
+    lam: float | Sequence[float] | None = None,
+    gamma: float | Sequence[float] | None = None,
+    seed: int | Sequence[int] | None = None,
+    process: str | None = None,
+    steps: int | None = None,
+    out: str | Path | None = None,
+    quiet: bool = False,
+    **settings: Any,
+) -> Run:
+    """Move a model from `data` to `target` at constant classification loss: what `python jobs/transfer.py` does, in this process.
+
+    `preset` is fig5-quick without it. `path=PathConfig(kind="displacement", pairing="cost")` says along which path; everything
+    else is as in `rayfe.walk`.
+
+    Raises:
+        UsageError: a ValueError; an argument that is wrong, before any work.
+    """
+    named = {"lam": lam, "gamma": gamma, "seed": seed, "process": process, "steps": steps, "out": out}
+    return _run("transfer", preset, model, {"data.name": data, "path.target": target}, named, settings, quiet=quiet)
+
+
+def _run(
+    name: str,
+    preset: str | RunConfig | None,
+    model: str | type[nn.Module] | ModelConfig | None,
+    data: Mapping[str, str | Dataset | DataConfig | None],
+    named: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    *,
+    quiet: bool,
+) -> Run:
+    for variable, value in THREADING.items():
+        os.environ.setdefault(variable, value)
+    fields = {"backend": "inline"} | _flat(settings)
+    fields |= {field: _plain(value) for field, value in named.items() if value is not None}
+    fields |= _model_fields(model)
+    own: dict[str, Dataset] = {}
+    for field, examples in data.items():
+        fields |= _data_fields(field, examples, own)
+    job = _job(name, preset, fields, own)
+    failed = carry_out(job, console_of(quiet=quiet))
+    for trajectory, reason in failed.items():
+        advice = "; the same call tries again" if tries_again(reason) else ""
+        warnings.warn(f"{trajectory} failed: {reason}{advice}", RuntimeWarning, stacklevel=3)
+    assert job.config.out is not None
+    return Run(job.config.out, failed=failed, model_class=model if isinstance(model, type) else None)
+
+
+def _job(name: str, preset: str | RunConfig | None, fields: dict[str, Any], own: Mapping[str, Dataset]) -> Job:
+    """The job of a command line that says what the arguments say."""
+    given = [preset] if isinstance(preset, str) else []
+    chosen, _ = split_preset(name, given)
+    default = PRESETS[name][chosen]()
+    if isinstance(preset, RunConfig):
+        fields = flat(preset) | fields
+    require(
+        preset is None or isinstance(preset, str | RunConfig), "preset", repr(preset), "give the name of one, or a RunConfig"
+    )
+    arguments = words_of(fields, default)
+    config = parse(name, chosen, arguments)
+    config = absolute(config, chosen, own=own)
+    if fields.get("out") is None:
+        manifest = manifest_of(name, chosen, [], config, load_path(config, own))
+        out = absolute(dataclasses.replace(config, out=f"runs/{chosen}-{digest_of(manifest)}"), chosen, own=own).out
+        config = dataclasses.replace(config, out=out)
+    return Job(name=name, preset=chosen, arguments=(*given, *arguments), config=config, again="the same call", own=own)
+
+
+def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by dotted name; a part of the configuration stands for all of its fields."""
+    fields: dict[str, Any] = {}
+    for name, value in settings.items():
+        if dataclasses.is_dataclass(value):
+            fields |= flat(value, f"{name}.")
+        else:
+            fields[name] = value
+    return fields
+
+
+def _plain(value: Any) -> Any:
+    """A class by its name, a path as text."""
+    if isinstance(value, type):
+        return name_of(value, "process")
+    return str(value) if isinstance(value, Path) else value
+
+
+def _model_fields(model: Any) -> dict[str, Any]:
+    if model is None:
+        return {}
+    if isinstance(model, ModelConfig):
+        return flat(model, "model.")
+    return {"model.name": model if isinstance(model, str) else name_of(model, "model.name")}
+
+
+def _data_fields(field: str, data: Any, own: dict[str, Dataset]) -> dict[str, Any]:
+    """Fields that say which data; a data set that no file holds is put into `own`, under the name of its copy."""
+    if data is None:
+        return {}
+    if isinstance(data, DataConfig) and field == "data.name":
+        return flat(data, "data.")
+    if isinstance(data, Dataset):
+        name = f"npz:{data.name}.npz"
+        fix = "is the name of the other data set, too; give one of them another: rayfe.dataset(..., name=...)"
+        require(name not in own or own[name] is data, field, data.name, fix)
+        own[name] = data
+        return {field: name}
+    if not isinstance(data, str):
+        fix = "give a name such as mnist, or what rayfe.dataset(x, y) makes of arrays, tensors or frames"
+        raise UsageError(field, type(data).__name__, fix)
+    return {field: data}

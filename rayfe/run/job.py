@@ -1,0 +1,248 @@
+"""A job once it is known what is wanted: checks everything, then runs, draws and sums up. For command lines and for Python."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from rayfe.config import TRANSFERS, RunConfig, require
+from rayfe.config.user_code import NOTEBOOK
+from rayfe.data.coupling import Coupling, decode, encode
+from rayfe.data.examples import Dataset
+from rayfe.data.npz import npz_bytes
+from rayfe.data.paths import PathData, coupled, coupled_splits, examples_of, load_path
+from rayfe.exceptions import CorruptFile, RunBroken, UsageError
+from rayfe.figures import draw_all
+from rayfe.records import Split, StepRecord
+from rayfe.report import REPORT, report_of
+from rayfe.results.pooling import models_of
+from rayfe.results.transfer_summary import print_run
+from rayfe.run.logs import JsonLog
+from rayfe.run.progress import Progress
+from rayfe.storage.files import Files
+from rayfe.storage.layout import CONFIG, data_path
+from rayfe.storage.lease import LOCK
+from rayfe.storage.manifest import grown, manifest_of, stored_manifest, stored_replicas
+from rayfe.storage.store import Store, load_certificates, load_readings, load_rows
+from rayfe.training.compiler import compiler
+from rayfe.trajectory.process_registry import OWN, check_own_process
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A run as it was asked for."""
+
+    name: str
+    """isoc, transfer or baseline: what in jobs/ does the same."""
+    preset: str
+    arguments: tuple[str, ...]
+    """The words of its command line."""
+    config: RunConfig
+    again: str
+    """For people: what goes on with it, such as `the same command: python jobs/isoc.py`."""
+    own: Mapping[str, Dataset] = field(default_factory=dict)
+    """Data sets that no file holds, by the name that the configuration has for them; the run keeps a copy."""
+
+
+def carry_out(job: Job, console: Console) -> dict[str, str]:
+    """Run the job to its end and leave rows, figures and the page; returns the trajectories that failed, with one line why.
+
+    A run that is there is continued.
+
+    Raises:
+        UsageError: bad input; nothing is left then.
+        RunBroken: the backend died.
+        OSError: storage is full, or away.
+    """
+    data = load_path(job.config, job.own)
+    store, config, manifest = prepared(job, data)
+    assert config.out is not None
+    say, undo = _speaker(console), _undo(config.out, job.own)
+    with store.lock(say=say) as store:
+        stored = stored_manifest(store, manifest, config)  # again: another process may have made it since
+        store.create(grown(manifest, stored))
+        _keep_data(job.own, store)
+        say(f"run {_shown(store.url())}; if interrupted, go on with {job.again}")
+        try:
+            data = with_couplings(data, config, store, say)
+            failed = _run(config, data, store, console)
+        except UsageError:  # only a backend knows what its machine can hold
+            if stored is None and not store.trajectories():
+                undo()
+            raise
+        except RuntimeError as error:  # Ray died or refused; what is stored stays
+            raise RunBroken(str(error) or type(error).__name__) from error
+        _report(config, store, data, console)
+    return failed
+
+
+def prepared(job: Job, data: PathData) -> tuple[Store, RunConfig, dict[str, Any]]:
+    """The run's store, its configuration with nothing left to this machine, and its manifest; nothing is written.
+
+    Raises:
+        UsageError: whatever can be known to be wrong before any work.
+    """
+    assert job.config.out is not None
+    store = Store(job.config.out, keep_states=job.config.keep_states)
+    store.writable()
+    check_model(job.config, data)
+    config = _with_replicas(job.config, store)
+    manifest = manifest_of(job.name, job.preset, list(job.arguments), config, data)
+    stored_manifest(store, manifest, config)
+    return store, config, manifest
+
+
+def console_of(*, quiet: bool = False) -> Console:
+    """Where a job tells how it goes: the terminal, the notebook, or 100 columns of plain text; nowhere if `quiet`."""
+    console = Console(quiet=quiet, force_terminal=False if quiet else None)
+    return console if console.is_terminal or console.is_jupyter else Console(width=100, quiet=quiet)
+
+
+def check_model(config: RunConfig, data: PathData) -> None:
+    """What can only be checked with the data and the user's code at hand: batches, the process, the model.
+
+    Raises:
+        UsageError: they do not go together, or a method of the user's own does not do what it should.
+    """
+    if config.method is None and config.process not in TRANSFERS and config.process not in OWN:
+        check_own_process(config)
+    for name, value in (("model.name", config.model.name), ("process", config.process)):
+        here = config.backend == "inline" or not value.startswith(NOTEBOOK)
+        fix = (
+            "Ray's workers cannot import what is defined in a notebook or script; put it in a .py file, or use --backend inline"
+        )
+        require(here, name, value, fix)
+    ends = [dataset for dataset in (data.source, data.target) if dataset is not None]
+    examples = min(len(examples_of(dataset, Split.TRAIN, config).y) for dataset in ends)
+    for name in ("batch", "first_batch"):
+        batch = getattr(config.equilibration, name)
+        fix = f"there are {examples} training examples, give at most that many"
+        require(batch is None or batch <= examples, f"equilibration.{name}", batch, fix)
+    _check_own_model(config, data.source)
+    _check_compiler(config)
+
+
+def _check_own_model(config: RunConfig, dataset: Dataset) -> None:
+    import torch
+
+    from rayfe.model.protocol import build_checked, some_examples
+    from rayfe.training.replicas import check_stacked, stacks
+
+    model = build_checked(config.model, dataset)
+    cuda = config.device != "cpu" and torch.cuda.is_available()
+    if ":" in config.model.name and config.per_part != 1 and stacks(model, torch.device("cuda" if cuda else "cpu")):
+        models = [model, build_checked(config.model, dataset)]
+        check_stacked(models, config.model.name, *some_examples(config.model, dataset))
+
+
+def _check_compiler(config: RunConfig) -> None:
+    import torch
+
+    on_cpu = config.device == "cpu" or not torch.cuda.is_available()
+    fix = "on a CPU this needs a C++ compiler, install g++, or leave --equilibration.compile away"
+    require(compiler() is not None or not (config.equilibration.compile and on_cpu), "equilibration.compile", True, fix)
+
+
+def _with_replicas(config: RunConfig, store: Store) -> RunConfig:
+    """The configuration with the replicas of an evaluator settled: as the run began, or by the GPUs that there are."""
+    if config.replicas_per_evaluator != "auto":
+        return config
+    replicas = stored_replicas(store)
+    if replicas is None:
+        from rayfe.run.runner import gpus
+
+        replicas = 1 if gpus(config) >= 2 else "all"
+    return dataclasses.replace(config, replicas_per_evaluator=replicas)
+
+
+def _run(config: RunConfig, data: PathData, store: Store, console: Console) -> dict[str, str]:
+    from rayfe.run.runner import run  # imports torch and Ray: not for --help
+    from rayfe.signals import handle_sigterm
+
+    rows = {name: _readable_rows(store, name) for name in config.trajectories()}
+    listener = JsonLog() if config.log_format == "json" else Progress(config, rows, console=console)
+    with handle_sigterm(), listener as told:
+        return run(config, data, store, told)
+
+
+def _readable_rows(store: Store, name: str) -> list[StepRecord]:
+    try:
+        return store.rows(name)
+    except CorruptFile:
+        return []  # the runner repairs it
+
+
+def _keep_data(own: Mapping[str, Dataset], store: Store) -> None:
+    """Copies of data that are in no file, for whoever opens the run later."""
+    for dataset in own.values():
+        if not store.has_data(dataset.name):
+            store.keep_data(dataset.name, npz_bytes(dataset))
+
+
+def with_couplings(data: PathData, config: RunConfig, store: Store, say: Say) -> PathData:
+    """The data with its couplings: those that the run has stored, and the others computed and stored."""
+    known: dict[Split, Coupling] = {}
+    for split in coupled_splits(data, config):
+        found = store.read_coupling(str(split))
+        try:
+            known |= {} if found is None else {split: decode(found)}
+        except ValueError as error:
+            aside = store.set_coupling_aside(str(split))
+            say(f"coupling of {split}: {error}; set aside as {aside}, computing it again")
+    data = coupled(data, config, say, known=known)
+    for split, coupling in (data.couplings or {}).items():
+        if split not in known:
+            store.write_coupling(str(split), encode(coupling))
+    return data
+
+
+def _speaker(console: Console) -> Say:
+    def say(text: str) -> None:
+        console.print(Text(text), soft_wrap=True)
+        console.file.flush()
+
+    return say
+
+
+def _undo(out: str, own: Mapping[str, Dataset]) -> Callable[[], None]:
+    """What takes a run folder that is made from now on away again, if nothing was stored in it."""
+    folder = Path(out)
+    places = (folder / "data", folder, *folder.parents)
+    missing = [path for path in places if not path.exists()] if "://" not in out else []
+
+    def undo() -> None:
+        for name in (CONFIG, LOCK, *(data_path(dataset.name) for dataset in own.values())):
+            Files(out).remove(name)
+        for path in missing:
+            with contextlib.suppress(OSError):
+                path.rmdir()
+
+    return undo
+
+
+def _report(config: RunConfig, store: Store, data: PathData, console: Console) -> None:
+    """Draw the figures, write the page, and print the summary and where everything is."""
+    rows = load_rows(store.url())
+    drawn = draw_all(rows, load_readings(store.url()), tolerance=config.tolerance)
+    paths = [store.write_figure(name, image) for name, image in drawn.items()]
+    page = store.write_text(REPORT, report_of(store, data))
+    print_run(rows, config, console, load_certificates(store.url()), models_of(store))
+    places = [("rows", "steps"), *(("figure", path) for path in paths), ("report", page)]
+    say = _speaker(console)
+    for what, place in places:
+        say(f"{what}: {_shown(store.url(place))}")
+
+
+def _shown(place: str) -> str:
+    """A local path relative to the working directory where it lies below it."""
+    path = Path(place)
+    return str(path.relative_to(Path.cwd())) if "://" not in place and path.is_relative_to(Path.cwd()) else place

@@ -1,0 +1,123 @@
+"""Progress of a run: a live table on a terminal, a plain line per attempted step elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Self
+
+from rich import box
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from rayfe.config import RunConfig
+from rayfe.records import StepRecord
+from rayfe.surface.step_control import STOPS
+from rayfe.trajectory.standing import seconds_left, standing
+
+COLUMNS = ("step", "lam", "gamma", "R", "D", "C/C0-1 %", "val acc %", "elapsed", "left", "now")
+
+
+def drift_percent(record: StepRecord) -> float | None:
+    """C / C_target - 1 of a row, in per cent, or the drift of what is held instead; None where not measured."""
+    drift = record.held_drift if record.drift is None else record.drift
+    return None if drift is None else 100 * drift
+
+
+def line(record: StepRecord) -> str:
+    """One attempted step on one line."""
+    numbers = [f"lam {record.lam:.4g} gamma {record.gamma:.4g}"]
+    numbers += [f"{name} {value:.4g}" for name, value in (("R", record.R), ("D", record.D)) if value is not None]
+    drift = drift_percent(record)
+    name = "C/C0-1" if record.C_target else "miss" if record.process == "seek" else "drift"
+    numbers += [] if drift is None else [f"{name} {drift:+z.2f} %"]
+    numbers += [] if record.val_accuracy is None else [f"val acc {100 * record.val_accuracy:.1f} %"]
+    numbers += [duration(record.seconds)]
+    return f"{record.trajectory} step {record.step}{_verdict(record)}: {' '.join(numbers)}"
+
+
+def _verdict(record: StepRecord) -> str:
+    if record.accepted:
+        return ""
+    if record.reason in STOPS:
+        return f" stopped ({record.reason})"
+    return f" attempt {record.attempt} rejected ({record.reason or record.outcome})"
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people: `41 s`, `12 min`, `3.4 h`."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+class Progress:
+    """What the runner tells about a run, as shown to people. A context manager; rows may come from another thread.
+
+    `rows` are those stored before, by trajectory.
+    """
+
+    def __init__(
+        self, config: RunConfig, rows: Mapping[str, Sequence[StepRecord]] | None = None, *, console: Console | None = None
+    ) -> None:
+        self._config = config
+        self._rows = {name: list((rows or {}).get(name, ())) for name in config.trajectories()}
+        self._console = console or Console()
+        self._live = Live(console=self._console, get_renderable=self._table, refresh_per_second=1)
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._live.start()
+            return self
+        for name, rows in self._rows.items():
+            if rows:
+                self._print(f"{name}: {standing(rows, self._config)}, {duration(rows[-1].seconds)} so far")
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        if self._console.is_terminal:
+            self._live.stop()
+
+    def row(self, record: StepRecord) -> None:
+        """A row was committed."""
+        self._rows.setdefault(record.trajectory, []).append(record)
+        if not self._console.is_terminal:
+            self._print(line(record))
+        else:
+            if not record.accepted:
+                self._print(line(record))
+            self._live.refresh()
+
+    def event(self, text: str) -> None:
+        """Something happened that leaves no row, such as a lost worker."""
+        self._print(text)
+
+    def _print(self, text: str) -> None:
+        self._console.print(Text(text), soft_wrap=True)
+        self._console.file.flush()
+
+    def _table(self) -> Table:
+        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+        table.add_column("trajectory", overflow="fold")
+        for name in COLUMNS:
+            table.add_column(name, justify="left" if name == "now" else "right", no_wrap=True)
+        for name, rows in list(self._rows.items()):
+            table.add_row(Text(name), *_cells(list(rows), self._config))
+        return table
+
+
+def _cells(rows: list[StepRecord], config: RunConfig) -> list[str]:
+    accepted = [row for row in rows if row.accepted]
+    now = standing(rows, config)
+    if not accepted:
+        return ["-"] * (len(COLUMNS) - 1) + [now]
+    last, left = accepted[-1], seconds_left(rows, config)
+    accuracy = None if last.val_accuracy is None else 100 * last.val_accuracy
+    values = [(last.lam, ".4g"), (last.gamma, ".4g"), (last.R, ".2f"), (last.D, ".2f"), (drift_percent(last), "+z.2f")]
+    numbers = ["-" if value is None else format(value, form) for value, form in [*values, (accuracy, ".1f")]]
+    ended = now.startswith("ended")
+    left_text = "-" if ended or left is None else duration(left)
+    state = now.removeprefix("ended: ") if ended else "walking" if rows[-1].accepted else f"retry {rows[-1].attempt + 1}"
+    return [f"{last.step}/{config.steps}", *numbers, duration(rows[-1].seconds), left_text, state]

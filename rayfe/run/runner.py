@@ -1,0 +1,94 @@
+"""Runs all trajectories of a configuration on the backend it names."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from rayfe.config import RunConfig
+from rayfe.data.paths import PathData, epoch_of
+from rayfe.exceptions import StorageFull
+from rayfe.records import StepRecord
+from rayfe.records.backend import Backend
+from rayfe.results.certified import certificate_line
+from rayfe.storage.store import Store
+from rayfe.trajectory import driver
+from rayfe.trajectory.base import Trajectory
+
+
+class Listener(Protocol):
+    """Who is told what happens, e.g. `progress.Progress`."""
+
+    def row(self, record: StepRecord) -> None: ...
+
+    def event(self, text: str) -> None: ...
+
+
+def run(config: RunConfig, data: PathData, store: Store, progress: Listener) -> dict[str, str]:
+    """Walk every trajectory to its end; returns those that failed, with one line why.
+
+    Raises:
+        UsageError: the machine or cluster cannot hold the evaluators asked for.
+        KeyboardInterrupt, signals.Terminated: the step in flight is abandoned.
+        RuntimeError: the embedded Ray died.
+        StorageFull: there is no room for a file; what is stored stays.
+    """
+    if config.backend == "ray":
+        from rayfe.on_ray.sweep import run_on_ray  # imports Ray
+
+        return run_on_ray(config, data, store.url(), config.keep_states, progress.row, progress.event, owner=store.owner)
+    from rayfe.backend.inline import InlineBackend  # imports torch
+
+    return run_inline(config, InlineBackend(config, data), store, progress, epoch=epoch_of(data, config))
+
+
+def gpus(config: RunConfig) -> int:
+    """GPUs that a run of this configuration could use side by side, on this machine or in the cluster of RAY_ADDRESS."""
+    if config.backend == "inline" or config.device == "cpu":
+        return 0
+    from rayfe.on_ray.session import cluster_gpus  # imports Ray
+
+    return cluster_gpus()
+
+
+def run_inline(
+    config: RunConfig, backend: Backend, store: Store, progress: Listener, *, epoch: int | None = None
+) -> dict[str, str]:
+    """Walk every trajectory in this process, one attempted step of each in turn, and certify its last model; returns as `run` does.
+
+    `epoch`: training examples in an epoch; None, where the backend has no data: there are no certificates.
+    """
+    failed: dict[str, str] = {}
+    walking = {}
+    for name, start in config.trajectories().items():
+        try:
+            walking[name] = driver.open_trajectory(config, start, store)
+        except StorageFull:
+            raise
+        except Exception as error:
+            failed[name] = driver.failure(name, error)
+    while walking:
+        for name, trajectory in list(walking.items()):
+            try:
+                if trajectory.finished is not None:
+                    del walking[name]
+                    _certify_last(config, trajectory, backend, store, progress, epoch=epoch)
+                    continue
+                record = driver.advance(trajectory, backend, store)
+            except StorageFull:  # the others have no room either
+                raise
+            except Exception as error:  # the others go on
+                failed[name] = driver.failure(name, error)
+                walking.pop(name, None)
+                continue
+            progress.row(record)
+    return failed
+
+
+def _certify_last(
+    config: RunConfig, trajectory: Trajectory, backend: Backend, store: Store, progress: Listener, *, epoch: int | None
+) -> None:
+    """Train the last model of a trajectory that has ended on, unless that was done."""
+    if epoch is not None and driver.last_certificate_is_due(config, trajectory, store):
+        progress.event(f"{trajectory.start.name}: {driver.CERTIFYING}")
+        record = driver.certify_last(config, trajectory, backend, store, epoch=epoch)
+        progress.event(f"{trajectory.start.name}: {certificate_line(record, trajectory.accepted[-1].examples)}")

@@ -1,0 +1,135 @@
+"""A run as Python sees it: its rows, models, figures and page."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rayfe.figures import PictureBook, figures_of
+from rayfe.records import StepRecord
+from rayfe.report import REPORT, report_of
+from rayfe.results.pooling import models_of
+from rayfe.storage.manifest import stored_config
+from rayfe.storage.store import Store, load_certificates, load_readings, load_rows
+from rayfe.trajectory.standing import standing
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from torch import nn
+
+COLUMNS = ("step", "lam", "gamma", "t", "R", "D", "C", "val_C", "val_accuracy")
+"""Of the rows that a notebook shows."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A stored run: what `rayfe.walk` and `rayfe.transfer` return, and `rayfe.Run("runs/mnist-quick")` opens.
+
+    Nothing is held but the place: every question is answered from what is stored at that moment, also while the run goes
+    on elsewhere.
+    """
+
+    location: str | Path
+    """The run's folder, or its URI."""
+    failed: Mapping[str, str] = field(default_factory=dict, kw_only=True)
+    """Trajectories that failed in the call that returned this, with one line why; the same call tries them again."""
+    model_class: type[nn.Module] | None = field(default=None, kw_only=True)
+    """The class of its models, where it is not to be imported by the name in run.json."""
+
+    @property
+    def rows(self) -> pd.DataFrame:
+        """All attempted steps (`rayfe.load_run`)."""
+        return load_rows(self.location)
+
+    @property
+    def accepted(self) -> pd.DataFrame:
+        """The accepted steps: points of the walk, each with a stored model."""
+        rows = self.rows
+        return rows[rows["accepted"]].reset_index(drop=True)
+
+    @property
+    def certificates(self) -> pd.DataFrame:
+        """How far models are from others that were trained at the same multipliers (`rayfe.load_certificates`)."""
+        return load_certificates(self.location)
+
+    def models(self, *others: str) -> pd.DataFrame:
+        """t, R, D and C of every model that bounds the run's free energy, for `rayfe.envelope_excess`: accepted steps and certificates
+        of the run, and of `others`, folders or URIs of runs.
+
+        Raises:
+            UsageError: one of the others has other data or another model.
+        """
+        return models_of(Store(self.location), others)
+
+    @property
+    def trajectories(self) -> list[str]:
+        """Names of the trajectories, e.g. `lam0.25-gamma4-seed0`."""
+        return Store(self.location).trajectories()
+
+    def step(
+        self, step: int | None = None, *, at: Mapping[str, float] | None = None, trajectory: str | None = None
+    ) -> StepRecord:
+        """The row of an accepted step: number `step`, or the one nearest to `at` such as {"C": 0.1}; the last without either.
+
+        `trajectory` may be left out where there is one.
+
+        Raises:
+            ValueError: there is no such step, or several trajectories to choose from.
+        """
+        from rayfe.results.stored_model import find_row  # imports torch
+
+        store = Store(self.location)
+        names = store.trajectories()
+        if trajectory is None and len(names) != 1:
+            raise ValueError(f"give a trajectory: one of {', '.join(names) or '(none stored so far)'}")
+        name = names[0] if trajectory is None else trajectory
+        if step is None and at is None:
+            accepted = [row.step for row in store.rows(name) if row.accepted] if name in names else []
+            step = accepted[-1] if accepted else 0
+        return find_row(store, name, step, at)
+
+    def model(
+        self, step: int | None = None, *, at: Mapping[str, float] | None = None, trajectory: str | None = None
+    ) -> nn.Module:
+        """The model of the step that `step` finds with the same arguments, in evaluation mode on the CPU (`rayfe.load_model`)."""
+        from rayfe.results.stored_model import model_of
+
+        store = Store(self.location)
+        row = self.step(step, at=at, trajectory=trajectory)
+        return model_of(store, store.read_config(), row, cls=self.model_class)
+
+    def figures(self) -> PictureBook:
+        """The figures that fit the run, as matplotlib figures by file name; a notebook shows them."""
+        _, config = stored_config(Store(self.location))
+        return figures_of(self.rows, load_readings(self.location), tolerance=config.tolerance)
+
+    def report(self, to: str | Path | None = None) -> str:
+        """Write the run's page, a file for a browser, and return where it is: `to`, or report.html in the run."""
+        store = Store(self.location)
+        text = report_of(store)
+        if to is None:
+            return store.url(store.write_text(REPORT, text))
+        Path(to).write_text(text, encoding="utf-8")
+        return str(to)
+
+    def __repr__(self) -> str:
+        return "\n".join([f"Run({str(self.location)!r})", *(f"  {name}: {now}" for name, now in self._standing().items())])
+
+    def _repr_html_(self) -> str:
+        lines = "".join(f"<li>{html.escape(name)}: {html.escape(now)}</li>" for name, now in self._standing().items())
+        rows = self.accepted
+        shown = rows[["trajectory", *(name for name in COLUMNS if rows[name].notna().any())]]
+        table = shown.to_html(index=False, max_rows=20, float_format="{:.4g}".format, border=0)
+        return f"<p>rayfe run <code>{html.escape(str(self.location))}</code></p><ul>{lines}</ul>{table}"
+
+    def _standing(self) -> dict[str, str]:
+        store = Store(self.location)
+        try:
+            _, config = stored_config(store)
+        except (FileNotFoundError, RuntimeError) as error:
+            return {"nothing to show": str(error)}
+        found = {name: standing(store.rows(name), config) for name in store.trajectories()}
+        return found | {name: f"failed: {reason}" for name, reason in self.failed.items()}

@@ -1,0 +1,1 @@
+"""A run directory: the only code that knows its layout."""

@@ -1,0 +1,254 @@
+"""One driver at a time on a run: an operating system's lock where the folder has such, a heartbeat where it has not.
+
+The lock dies with its holder, so the same command goes on at once. A heartbeat cannot: `.lease/<n>` is written again
+every `PERIOD` seconds by its holder, and who comes next waits until it has stood still for `PATIENCE` periods, then
+creates `.lease/<n + 1>`. Only one can create it, and the one before sees that it has been succeeded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+
+from rayfe.exceptions import LeaseLost, UsageError
+from rayfe.signals import end_at_once
+from rayfe.storage.files import Files, room_for
+
+log = logging.getLogger(__name__)
+
+LOCK = ".lock"
+LEASES = ".lease"
+PERIOD = 10.0
+"""Seconds between two beats."""
+PATIENCE = 4
+"""Periods without a beat after which a holder is taken to be gone."""
+NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK})
+"""What flock answers on filesystems that are mounted without locks (some Lustre and FUSE mounts)."""
+LOST = 1
+Say = Callable[[str], None]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Lease:
+    """What a holder writes at each beat; `machine` and `process` tell those on the same machine whether it lives."""
+
+    token: str
+    holder: str
+    machine: str
+    process: str
+    period: float
+    beat: int
+
+    @property
+    def is_of_a_dead_process(self) -> bool:
+        """Whether its process is known to be gone, which only its own machine can tell."""
+        pid = self.process.partition(":")[0]
+        return pid.isdecimal() and self.machine == _machine() != "" and _started(int(pid)) != self.process
+
+
+@contextlib.contextmanager
+def hold(files: Files, *, say: Say, on_loss: Callable[[], None] | None = None) -> Iterator[str]:
+    """Hold the run's folder (made if missing) for this process; yields a token that names this holding.
+
+    `say` is told how long a wait takes. `on_loss` is called, in a thread, when another has taken the run over, as
+    after a machine that slept for minutes; by default the process ends there with code 1.
+
+    Raises:
+        UsageError: another process holds the folder.
+    """
+    if files.local:
+        os.makedirs(files.url(), exist_ok=True)
+        # never removed: a lock file that is deleted can be held by two processes, one of them by a name that is gone
+        descriptor = os.open(f"{files.url()}/{LOCK}", os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            token = _take(descriptor, files)
+            if token is not None:
+                yield token
+                return
+        finally:
+            os.close(descriptor)
+    with _heartbeat(files, say, on_loss or _end(files)) as token:
+        yield token
+
+
+def check(files: Files, token: str) -> None:
+    """Raises LeaseLost if the folder is not held under `token` now, as a worker sees that outlives its driver."""
+    newest = _newest(files)
+    held = newest[1].token if newest is not None else _locked(files)
+    if held != token:
+        raise LeaseLost(
+            f"{files.url()} is not held by the driver of this worker; it is another's by now, or not this machine's"
+        )
+
+
+# --- the operating system's lock ------------------------------------------------------------------------------------
+
+
+def _take(descriptor: int, files: Files) -> str | None:
+    """Lock the open lock file and write who holds it; returns the token, None where there are no locks."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(descriptor, 300, 0).decode(errors="replace").partition("\n")[0]
+        raise _refusal(files, holder) from None
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        return None
+    for name in files.names(LEASES):  # of a time when it was mounted without locks
+        files.remove(f"{LEASES}/{name}")
+    token = uuid.uuid4().hex
+    with room_for(files.url(LOCK)):
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{_holder()}\n{token}\n".encode(), 0)
+    return token
+
+
+def _locked(files: Files) -> str | None:
+    try:
+        lines = files.read(LOCK).decode(errors="replace").splitlines()
+    except FileNotFoundError:
+        return None
+    return lines[1] if len(lines) > 1 else None
+
+
+def _refusal(files: Files, holder: str) -> UsageError:
+    who = f"another process ({holder})" if holder else "another process"
+    return UsageError("out", files.url(), f"{who} is working on this run; wait until it ends, stop it, or give another folder")
+
+
+def _holder() -> str:
+    return f"pid {os.getpid()} on {socket.gethostname()}"
+
+
+# --- the heartbeat --------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _heartbeat(files: Files, say: Say, on_loss: Callable[[], None]) -> Iterator[str]:
+    number = _wait_for_the_one_before(files, say) + 1
+    mine = Lease(
+        token=uuid.uuid4().hex,
+        holder=_holder(),
+        machine=_machine(),
+        process=_started(os.getpid()),
+        period=PERIOD,
+        beat=0,
+    )
+    path = f"{LEASES}/{number}"
+    files.create(path, _bytes(mine))
+    newest = _newest(files)
+    if newest is None or newest[1] != mine:
+        raise _refusal(files, newest[1].holder if newest else "")
+    for name in files.names(LEASES):
+        if name.isdecimal() and int(name) < number:
+            files.remove(f"{LEASES}/{name}")
+    ended = threading.Event()
+    beats = threading.Thread(target=_beat, args=(files, path, mine, ended, on_loss), name="lease", daemon=True)
+    beats.start()
+    try:
+        yield mine.token
+    finally:
+        ended.set()
+        beats.join()
+        files.remove(path)
+
+
+def _beat(files: Files, path: str, lease: Lease, ended: threading.Event, on_loss: Callable[[], None]) -> None:
+    while not ended.wait(lease.period):
+        try:
+            newest = _newest(files)
+            if newest is None or newest[1].token != lease.token:
+                on_loss()
+                return
+            lease = dataclasses.replace(lease, beat=lease.beat + 1)
+            files.write(path, _bytes(lease))
+        except Exception as error:  # a network that is away for a while; clients raise their own kinds
+            log.warning("%s: cannot renew the lease (%s), trying again", files.url(), error)
+
+
+def _wait_for_the_one_before(files: Files, say: Say) -> int:
+    """Returns the number of the last holder when it is gone, 0 if there was none.
+
+    Raises:
+        UsageError: it lives: its heart beats, or another has come in between.
+    """
+    found = _newest(files)
+    if found is None:
+        return 0
+    number, lease = found
+    if lease.is_of_a_dead_process:
+        return number
+    seconds = PATIENCE * lease.period
+    say(
+        f"{lease.holder} has worked on this run and has not said goodbye: waiting {seconds:.0f} s to see whether it still lives"
+    )
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        time.sleep(min(1.0, lease.period / 4.0))
+        now = _newest(files)
+        if now is None:
+            return number
+        if now != found:
+            raise _refusal(files, now[1].holder)
+    say(f"no sign of {lease.holder}: going on")
+    return number
+
+
+def _newest(files: Files) -> tuple[int, Lease] | None:
+    """Number and content of the last lease; None if nobody holds one."""
+    numbers = sorted((int(name) for name in files.names(LEASES) if name.isdecimal()), reverse=True)
+    for number in numbers:
+        with contextlib.suppress(FileNotFoundError):  # given up since
+            return number, _parsed(files.read(f"{LEASES}/{number}"))
+    return None
+
+
+def _bytes(lease: Lease) -> bytes:
+    return json.dumps(dataclasses.asdict(lease)).encode()
+
+
+def _parsed(data: bytes) -> Lease:
+    try:
+        return Lease(**json.loads(data))
+    except (ValueError, TypeError):  # torn, or by another version: it still may live
+        digest = hashlib.sha256(data).hexdigest()
+        return Lease(token=digest, holder="another process", machine="", process="", period=PERIOD, beat=0)
+
+
+def _machine() -> str:
+    """Names what process numbers are unique in: this boot and its namespace of processes. Empty if that cannot be told."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id") as file:
+            boot = file.read()
+        return hashlib.sha256(f"{boot}{os.readlink('/proc/self/ns/pid')}".encode()).hexdigest()[:16]
+    except OSError:
+        return ""
+
+
+def _started(pid: int) -> str:
+    """`<pid>:<when it started>`, since numbers are used again; empty if there is no such process, or it is a zombie."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            fields = file.read().rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return "" if fields[0] in "ZX" else f"{pid}:{fields[19]}"
+
+
+def _end(files: Files) -> Callable[[], None]:
+    def end() -> None:
+        end_at_once(LOST, f"another driver has taken {files.url()} over, as after a sleep of this machine; this one ends")
+
+    return end

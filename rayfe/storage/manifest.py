@@ -1,0 +1,175 @@
+"""run.json: what a run was asked for, and whether a stored run is the same one."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import shlex
+from collections.abc import Mapping
+from typing import Any, Literal, NoReturn
+
+from rayfe.config import READINGS, VERSION, RunConfig, flat, from_flat, identity, require, stored_identity
+from rayfe.config.resolve import option_of
+from rayfe.config.user_code import code_digest, named
+from rayfe.data.fingerprint import fingerprint
+from rayfe.data.paths import PathData
+from rayfe.exceptions import CorruptFile, UsageError, dashed
+from rayfe.results.known_models import known_digest
+from rayfe.storage.layout import CONFIG
+from rayfe.storage.store import Store
+
+ALL: Literal["all"] = "all"
+"""All replicas on one evaluator; older runs say it by null."""
+SETS = ("lam", "gamma", "seed")
+"""Fields that may grow when a run is continued; `steps` may, too."""
+PLACES = ("out", "data.root", "tensorboard", "mlflow", "known_runs", "polish")
+"""Options that say where things are, perhaps with a password: run.json leaves them out."""
+
+
+def manifest_of(job: str, preset: str, argv: list[str], config: RunConfig, data: PathData) -> dict[str, Any]:
+    """The content of run.json: what was asked for, with nothing of this machine in it."""
+    fields = {name: value for name, value in flat(config).items() if name not in PLACES}
+    same = identity(config)
+    fields["data.name"] = same["data.name"] = _portable(config.data.name)
+    if config.path.target is not None:
+        fields["path.target"] = same["path.target"] = _portable(config.path.target)
+    manifest = {
+        "rayfe": VERSION,
+        "readings": READINGS,
+        "job": job,
+        "preset": preset,
+        "command": shlex.join(["python", f"jobs/{job}.py", *_without_places(argv)]),
+        "config": fields,
+        "identity": same,
+        "input_shape": data.input_shape,
+        "classes": data.classes,
+        "class_names": data.source.class_names,
+        "data_sha256": fingerprint(data),
+        "code_sha256": own_code(config),
+        "versions": {"python": platform.python_version()}
+        | {name: importlib.metadata.version(name) for name in ("torch", "ray", "numpy")},
+    }
+    manifest["known_sha256"] = known_digest(config, manifest)
+    return json.loads(json.dumps(manifest))
+
+
+def digest_of(manifest: Mapping[str, Any]) -> str:
+    """Eight letters that tell runs with other rows apart: by configuration, data and code of the user's own.
+
+    Fields that have their defaults do not count, so that a later version with more of them finds the same run.
+    """
+    usual = stored_identity({"identity": {}})
+    changed = {name: value for name, value in manifest["identity"].items() if usual[name] != value}
+    defining = [manifest["job"], changed, manifest["data_sha256"], manifest["code_sha256"]]
+    if manifest["known_sha256"] is not None:
+        defining.append(manifest["known_sha256"])
+    if manifest["readings"] != 1:
+        defining.append(manifest["readings"])
+    return hashlib.sha256(json.dumps(defining, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def own_code(config: RunConfig) -> dict[str, str]:
+    """Digests of the classes and functions of the user's own, by the field that names them, where their source can be read."""
+    names = {"model.name": config.model.name, "process": config.process, "path.cost": config.path.cost}
+    digests = {}
+    for field, name in names.items():
+        with contextlib.suppress(UsageError):  # what cannot be imported is refused by whoever needs it
+            digests[field] = code_digest(named(name, field, known="")) if ":" in name else None
+    return {field: digest for field, digest in digests.items() if digest is not None}
+
+
+def _portable(name: str) -> str:
+    """A data set's name without the folder of a file of the user's own."""
+    return "npz:" + os.path.basename(name.removeprefix("npz:")) if name.startswith("npz:") else name
+
+
+def _without_places(argv: list[str]) -> list[str]:
+    words: list[str] = []
+    inside = False
+    for word in argv:
+        if word.startswith("--"):
+            inside = option_of(word)[2:] in PLACES
+        if not inside:
+            option, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
+            words.append(option + equals + _portable(value))
+    return words
+
+
+def stored_config(store: Store) -> tuple[dict[str, Any], RunConfig]:
+    """run.json and the configuration in it, as far as it can be read by this version.
+
+    Raises:
+        FileNotFoundError: there is no run.
+        CorruptFile: run.json is not that of a run.
+    """
+    run = store.read_config()
+    try:
+        return run, from_flat({name: run["config"][name] for name in (*SETS, "steps", "tolerance")} | run["config"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise CorruptFile(store.url(CONFIG), f"is not the configuration of a run ({error})") from error
+
+
+def stored_manifest(store: Store, manifest: Mapping[str, Any], config: RunConfig) -> dict[str, Any] | None:
+    """run.json of the run that is there, None if there is none.
+
+    Raises:
+        UsageError: its rows would not be those of this configuration.
+    """
+    if not store.exists():
+        require(not store.trajectories(), "out", store.url(), f"has steps but no {CONFIG}; use another --out")
+        return None
+    try:
+        stored = store.read_config()
+        before, job, sha256 = stored_identity(stored), stored["job"], stored["data_sha256"]
+        _ = {name: stored["config"][name] for name in (*SETS, "steps")}
+    except (CorruptFile, KeyError, TypeError, ValueError) as error:
+        raise UsageError("out", store.url(), f"its {CONFIG} cannot be read ({error}); use another --out") from error
+    require(job == manifest["job"], "out", store.url(), f"holds a run of jobs/{job}.py; use another --out")
+    fix = "its readings are defined otherwise than this version's; it can be read and drawn, but to go on use another --out"
+    require(stored.get("readings", 1) == manifest["readings"], "out", store.url(), fix)
+    before["replicas_per_evaluator"] = before["replicas_per_evaluator"] or ALL
+    for name, value in manifest["identity"].items():
+        if name not in before or before[name] != value:
+            _refuse_change(name, value, before.get(name))
+    if stored["config"].get("both_ways", False) and not config.both_ways:
+        _refuse_change("both_ways", False, True)  # it may be on its way back
+    other_data = "its examples are not those of the stored run; use another --out, or the data of that run"
+    require(sha256 == manifest["data_sha256"], "data.name", config.data.name, other_data)
+    for field, digest in manifest["code_sha256"].items():
+        same_code = stored.get("code_sha256", {}).get(field, digest) == digest
+        fix = "its code is not that of the stored run; use another --out, or the code of that run"
+        require(same_code, field, manifest["config"][field], fix)
+    fix = "their models are not those that the stored run knew; use another --out, or give the same runs as they were"
+    same_known = stored.get("known_sha256") == manifest["known_sha256"]
+    require(same_known, "known_runs", " ".join(config.known_runs or ["(nothing)"]), fix)
+    return stored
+
+
+def stored_replicas(store: Store) -> int | Literal["all"] | None:
+    """How many replicas the stored run trains together; None if there is no run, or none that can be read."""
+    try:
+        found = store.read_config()["identity"]["replicas_per_evaluator"] if store.exists() else None
+    except (CorruptFile, KeyError, TypeError, ValueError):
+        return None  # `stored_manifest` says so
+    return ALL if found is None and store.exists() else found
+
+
+def _refuse_change(name: str, value: object, before: object) -> NoReturn:
+    option = f"--{dashed(name)} {before}"
+    if isinstance(before, bool):
+        group, dot, leaf = dashed(name).rpartition(".")
+        option = f"--{group}{dot}{'' if before else 'no-'}{leaf}"
+    raise UsageError(name, value, f"the stored run has {before}; use another --out, or give {option}")
+
+
+def grown(manifest: dict[str, Any], stored: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The manifest with the starts and steps of both."""
+    if stored is None:
+        return manifest
+    before, now = stored["config"], manifest["config"]
+    union = {name: list(dict.fromkeys([*before[name], *now[name]])) for name in SETS}
+    return manifest | {"config": now | union | {"steps": max(before["steps"], now["steps"])}}

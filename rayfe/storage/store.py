@@ -1,0 +1,306 @@
+"""A run as stored: rows, readings, weights, figures. The layout is in `layout`, crash recovery in `recovery`.
+
+One driver at a time works on a run (`Store.lock`), one process on a trajectory; any number may read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import dataclasses
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from safetensors.numpy import load, save
+
+from rayfe.exceptions import CorruptFile
+from rayfe.records import CertificateRecord, Commit, ReadingRecord, StepRecord, Weights
+from rayfe.storage import lease, parquet, recovery
+from rayfe.storage.certificates import read_certificates, write_certificate
+from rayfe.storage.files import Files
+from rayfe.storage.layout import (
+    CONFIG,
+    carry_path,
+    coupling_path,
+    data_path,
+    key,
+    previous_path,
+    read_checked,
+    read_table,
+    readings_path,
+    state_path,
+    steps_path,
+    with_row,
+)
+
+log = logging.getLogger(__name__)
+
+__all__ = ["CorruptFile", "Store", "load_certificates", "load_readings", "load_rows"]
+
+ALWAYS_KEPT = 2
+"""Accepted steps whose files stay whatever `keep_states` says: a torn last one leaves one to go on from."""
+
+
+class Store:
+    """One run, at a local path or any fsspec URI. Building a Store touches no disk and holds no state of the run.
+
+    `keep_states` ("all", "last" or a number) says how many accepted steps keep their weights, at least two.
+    `owner` names the holding of the run under which this process writes (`lock`); None writes unasked.
+    """
+
+    def __init__(self, location: str | Path, *, keep_states: str = "all", owner: str | None = None) -> None:
+        self._files = Files(location)
+        self.owner = owner
+        self._keep = None if keep_states == "all" else max(ALWAYS_KEPT, 0 if keep_states == "last" else int(keep_states))
+
+    def url(self, relative: str = "") -> str:
+        """Absolute path or URI of a file of the run (of the run itself without one), for people to read."""
+        return self._files.url(relative)
+
+    # --- the run ----------------------------------------------------------------------------------------------------
+
+    def exists(self) -> bool:
+        return self._files.exists(CONFIG)
+
+    def writable(self) -> None:
+        """Check that the run can be written here, leaving nothing behind; UsageError naming `out` if not."""
+        self._files.check_writable()
+
+    @contextlib.contextmanager
+    def lock(self, *, say: Callable[[str], None] = log.warning, on_loss: Callable[[], None] | None = None) -> Iterator[Store]:
+        """Hold the run for this process (`lease.hold`); yields this store with the `owner` that its workers need.
+
+        Raises:
+            UsageError: another process holds it.
+        """
+        with lease.hold(self._files, say=say, on_loss=on_loss) as token:
+            held = copy.copy(self)
+            held.owner = token
+            yield held
+
+    def check_owner(self) -> None:
+        """Raises LeaseLost if the run is not, or not any more, held under `owner`."""
+        if self.owner is not None:
+            lease.check(self._files, self.owner)
+
+    def create(self, config: dict[str, Any]) -> None:
+        """Write run.json, replacing one that is there."""
+        self.write_text(CONFIG, json.dumps(config, indent=2, sort_keys=True) + "\n")
+
+    def read_config(self) -> dict[str, Any]:
+        """run.json. Raises FileNotFoundError if there is no run here, CorruptFile if it is no JSON object."""
+        if not self.exists():
+            raise FileNotFoundError(f"no run at {self.url()}: it has no {CONFIG}")
+        try:
+            config = json.loads(self._files.read(CONFIG))
+        except ValueError as error:
+            raise CorruptFile(self.url(CONFIG), f"is not JSON ({error})") from error
+        if not isinstance(config, dict):
+            raise CorruptFile(self.url(CONFIG), "is not a JSON object")
+        return config
+
+    def write_figure(self, name: str, data: bytes) -> str:
+        """Write figures/NAME; returns its path relative to the run."""
+        self._files.write(f"figures/{name}", data)
+        return f"figures/{name}"
+
+    def keep_data(self, name: str, data: bytes) -> None:
+        """Write data/NAME.npz, a copy of examples that are in no file of the user's."""
+        self._files.write(data_path(name), data)
+
+    def has_data(self, name: str) -> bool:
+        """Whether `keep_data` wrote it."""
+        return self._files.exists(data_path(name))
+
+    def data_folder(self) -> str | None:
+        """Where copies of data are, as a path of this machine; None if the run is not on it."""
+        return self.url("data") if self._files.local else None
+
+    def write_coupling(self, split: str, data: bytes) -> None:
+        """Write couplings/SPLIT.parquet: how source and target of a run are coupled."""
+        self._files.write(coupling_path(split), data)
+
+    def read_coupling(self, split: str) -> bytes | None:
+        """What `write_coupling` wrote; None if it did not."""
+        path = coupling_path(split)
+        return self._files.read(path) if self._files.exists(path) else None
+
+    def set_coupling_aside(self, split: str) -> str:
+        """Rename a damaged coupling out of the way; returns its new path."""
+        return self._files.set_aside(coupling_path(split))
+
+    def write_text(self, relative: str, text: str) -> str:
+        """Write a text file, e.g. report.html; returns its path relative to the run."""
+        self._files.write(relative, text.encode())
+        return relative
+
+    # --- reading ----------------------------------------------------------------------------------------------------
+
+    def trajectories(self) -> list[str]:
+        """Names of the trajectories that have a file of steps, in order."""
+        names = self._files.names("steps")
+        return [name.removesuffix(".parquet") for name in names if name.endswith(".parquet") and not name.startswith(".")]
+
+    def stamp(self) -> str:
+        """Changes when run.json, rows or certificates are written, without reading them."""
+        return self._files.stamp((CONFIG, "steps", "certificates"))
+
+    def rows(self, trajectory: str) -> list[StepRecord]:
+        """Attempted steps in order; none if there are none. Raises CorruptFile if they cannot be read."""
+        return read_table(self._files, steps_path(trajectory), StepRecord)
+
+    def readings(self, trajectory: str) -> list[ReadingRecord]:
+        """Readings of the attempted steps that have a row, in the order of the rows."""
+        return with_row(read_table(self._files, readings_path(trajectory), ReadingRecord), self.rows(trajectory))
+
+    def certificates(self, trajectory: str) -> list[CertificateRecord]:
+        """Certificates of the trajectory's models, by step and method. Raises CorruptFile if they cannot be read."""
+        return read_certificates(self._files, trajectory, self.rows(trajectory))
+
+    def state(self, record: StepRecord) -> Weights:
+        """Weights of an accepted step, checked against the SHA-256 in its row.
+
+        Raises:
+            ValueError: the row has no weights (a rejected attempt).
+            FileNotFoundError: the file is gone, e.g. by `keep_states`.
+            CorruptFile: the file is not the one that the row describes.
+        """
+        if record.state is None or record.state_sha256 is None:
+            name = f"{record.trajectory}, step {record.step}, attempt {record.attempt}"
+            raise ValueError(f"{name}: has no weights; only accepted steps have")
+        return load(read_checked(self._files, record.state, record.state_sha256))
+
+    def has_state(self, record: StepRecord) -> bool:
+        """Whether the weights of a row are stored; what is in the file is not looked at."""
+        return record.state is not None and self._files.exists(record.state)
+
+    def carry(self, record: StepRecord) -> Weights:
+        """What the step after `record` needs besides its weights; empty if nothing. Raises as `state` does."""
+        return {} if record.carry_sha256 is None else load(read_checked(self._files, carry_path(record), record.carry_sha256))
+
+    # --- writing ----------------------------------------------------------------------------------------------------
+
+    def commit(self, trajectory: str, commit: Commit) -> StepRecord:
+        """Store one attempted step and return its row, with paths and hashes filled in.
+
+        The row is written last, so a crash leaves the step stored or not stored. `state` None (a rejected
+        attempt) leaves no weight files. Files of older steps are pruned when the row is safe.
+
+        Raises:
+            RuntimeError: this attempt, or a later one, is stored already, or this process's driver has been succeeded.
+            StorageFull: there is no room; nothing is half-written.
+        """
+        rows = self._rows_before(commit.record)
+        record = commit.record
+        assert record.trajectory == trajectory, (record.trajectory, trajectory)
+        if commit.state is not None:
+            record = self._write_weights(record, commit.state, commit.carry)
+        readings = self.readings(trajectory)  # without those of a step that was cut short
+        self._write_table(readings_path(trajectory), [*readings, *commit.readings], ReadingRecord)
+        # once more: a worker that was cut off from its driver may come back in the midst of its commit
+        rows = [*self._rows_before(record), record]
+        self._write_table(steps_path(trajectory), rows, StepRecord)
+        if record.accepted:
+            self._prune(trajectory, [row.step for row in rows if row.accepted])
+        return record
+
+    def keep_certificate(self, record: CertificateRecord) -> None:
+        """Store one certificate, in the place of one of the same model and method.
+
+        Raises:
+            RuntimeError: this process's driver has been succeeded.
+            StorageFull: there is no room; the others stay.
+        """
+        self.check_owner()
+        write_certificate(self._files, record, self.certificates(record.trajectory))
+
+    def _rows_before(self, record: StepRecord) -> list[StepRecord]:
+        """Rows of the record's trajectory so far; RuntimeError if the record, or a later one, is among them."""
+        self.check_owner()
+        rows = self.rows(record.trajectory)
+        if rows and key(record) <= key(rows[-1]):
+            at = f"{record.trajectory}: step {record.step}, attempt {record.attempt}"
+            raise RuntimeError(f"{at} is stored already in {self.url()}; is a second process working on this run?")
+        return rows
+
+    def _write_table(self, path: str, records: list[parquet.Record], record_class: type[parquet.Record]) -> None:
+        """Replace a table, and keep what it was: `recover` goes back to that if this one is damaged."""
+        self._files.keep(path, previous_path(path))
+        self._files.write(path, parquet.encode(records, record_class))
+
+    def _write_weights(self, record: StepRecord, state: Weights, carry: Weights | None) -> StepRecord:
+        path = state_path(record)
+        record = dataclasses.replace(record, state=path, state_sha256=self._write_arrays(path, state))
+        if carry is None:
+            return record
+        return dataclasses.replace(record, carry_sha256=self._write_arrays(carry_path(record), carry))
+
+    def _write_arrays(self, path: str, arrays: Weights) -> str:
+        # asarray, not ascontiguousarray: that one makes a scalar buffer one-dimensional. No metadata: its order is random
+        data = save({name: np.asarray(array, order="C") for name, array in arrays.items()})
+        self._files.write(path, data)
+        return hashlib.sha256(data).hexdigest()
+
+    def _prune(self, trajectory: str, accepted: list[int]) -> None:
+        self._remove_before(f"carry/{trajectory}", accepted[-ALWAYS_KEPT:][0])
+        if self._keep is not None:
+            self._remove_before(f"states/{trajectory}", accepted[-self._keep :][0])
+
+    def _remove_before(self, folder: str, first_kept: int) -> None:
+        for name in self._files.names(folder):
+            step = name.removesuffix(".safetensors")
+            if step.isdecimal() and int(step) < first_kept:
+                self._files.remove(f"{folder}/{name}")
+
+    def recover(self, trajectory: str) -> list[StepRecord]:
+        """Rows from which the trajectory can go on; call it before the first `commit` of a process.
+
+        Rows end where weights end: they are cut back to the last accepted step whose weights and carry are as
+        written. A table that cannot be read is replaced by what it was one commit earlier, or by none (rows are a
+        function of the configuration, so they come again). Damaged files are set aside as `.bad-<n>-<name>`,
+        readings without a row are dropped. Raises as `check_owner` does.
+        """
+        self.check_owner()
+        return recovery.recover(self._files, trajectory)
+
+
+def load_rows(location: str | Path) -> pd.DataFrame:
+    """All attempted steps of a run (`rayfe.load_run`), by trajectory, step and attempt.
+
+    Raises:
+        FileNotFoundError: there is no run at `location`.
+        CorruptFile: a trajectory's rows cannot be read.
+    """
+    store = _existing(location)
+    return _frame([row for name in store.trajectories() for row in store.rows(name)], StepRecord)
+
+
+def load_readings(location: str | Path) -> pd.DataFrame:
+    """All readings of a run, by trajectory, step and attempt. Raises as `load_rows` does."""
+    store = _existing(location)
+    return _frame([reading for name in store.trajectories() for reading in store.readings(name)], ReadingRecord)
+
+
+def load_certificates(location: str | Path) -> pd.DataFrame:
+    """All certificates of a run, by trajectory, step and method. Raises as `load_rows` does."""
+    store = _existing(location)
+    found = [record for name in store.trajectories() for record in store.certificates(name)]
+    return parquet.table_of(found, CertificateRecord).to_pandas()
+
+
+def _existing(location: str | Path) -> Store:
+    store = Store(location)
+    if not store.exists() and not store.trajectories():
+        raise FileNotFoundError(f"no run at {store.url()}: it has no {CONFIG}")
+    return store
+
+
+def _frame(records: list[parquet.Record], record_class: type[parquet.Record]) -> pd.DataFrame:
+    frame = parquet.table_of(records, record_class).to_pandas()
+    return frame.sort_values(["trajectory", "step", "attempt"], kind="stable", ignore_index=True)

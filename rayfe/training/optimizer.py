@@ -1,0 +1,114 @@
+"""The optimizer of a training, what it takes over from the last one, and the average of its late iterates."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rayfe.config import EquilibrationConfig
+from rayfe.records import Weights
+from rayfe.records.weights import pack, unpack
+from rayfe.training.replicas import Replicas
+from rayfe.training.soap import BETA, Soap
+
+CARRIED_STEP = 1e6
+"""Adam's step counter with carried second moments: large, so that they are not bias-corrected again."""
+AVERAGED = 0.75
+"""Part of a training's updates, the last ones, whose iterates are averaged."""
+
+
+def make_optimizer(
+    replicas: Replicas, preconditioner: Weights | None, config: EquilibrationConfig, *, renews: bool = False
+) -> torch.optim.Optimizer:
+    """Adam or SOAP over the replicas, with what an earlier training left (`left_by`); SOAP's bases are renewed if it `renews`."""
+    parameters = replicas.parameters()
+    kept, beta = preconditioner or {}, config.second_moment_decay
+    moments = unpack(kept, "second_moment")
+    covariances, vectors = _tensors(kept, "covariance"), _tensors(kept, "vectors")
+    optimizer: torch.optim.Optimizer
+    if config.optimizer == "soap":
+        names = {key: replicas.name(key) for key in parameters}
+        optimizer = soap = Soap(parameters, names, stacked=replicas.stacked, beta=beta, renews=renews)
+        if vectors:
+            soap.begin(covariances, vectors)
+        adam, updated = soap.adam, soap.copies
+    else:
+        optimizer = adam = torch.optim.Adam(list(parameters.values()), lr=0.0, betas=(BETA, beta), fused=True)
+        updated = dict(parameters)
+        moments = {**moments, **{name: unrotated(moments[name], Q.numpy()) for name, Q in vectors.items()}}
+    for key, moment in replicas.spread(moments, updated).items():
+        step = torch.tensor(CARRIED_STEP, device=moment.device if moment.is_cuda else None)
+        adam.state[updated[key]] = {"step": step, "exp_avg": torch.zeros_like(moment), "exp_avg_sq": moment}
+    return optimizer
+
+
+def unrotated(moment: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    """Second moments (rows, columns) in a matrix's own coordinates, from those in a basis in which they are uncorrelated."""
+    return vectors**2 @ moment if len(moment) == len(vectors) <= moment.shape[1] else moment @ (vectors**2).T
+
+
+def _tensors(kept: Weights, group: str) -> dict[str, Tensor]:
+    return {name: torch.from_numpy(np.array(value)) for name, value in unpack(kept, group).items()}
+
+
+def left_by(optimizer: torch.optim.Optimizer, replicas: Replicas) -> Weights:
+    """What the next training begins with: the first replica's second moments, and SOAP's bases, renewed."""
+    if isinstance(optimizer, Soap):
+        optimizer.renew()
+        covariances = {name: _array(basis.covariance) for name, basis in optimizer.bases.items()}
+        vectors = {name: _array(basis.vectors) for name, basis in optimizer.bases.items()}
+        moments = _second_moments(optimizer.adam, optimizer.copies)
+        return pack(second_moment=replicas.first(moments), covariance=covariances, vectors=vectors)
+    return pack(second_moment=replicas.first(_second_moments(optimizer, replicas.parameters())))
+
+
+def _second_moments(adam: torch.optim.Optimizer, updated: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Bias-corrected, by the keys of `updated`; a parameter that nothing depends on, or that is kept as it is, has none."""
+    _, beta = adam.param_groups[0]["betas"]
+    states = {key: adam.state[value] for key, value in updated.items() if adam.state[value]}
+    return {key: state["exp_avg_sq"] / (1.0 - beta ** float(state["step"])) for key, state in states.items()}
+
+
+def _array(value: Tensor) -> np.ndarray:
+    return value.cpu().numpy().copy()
+
+
+class Average:
+    """The mean of the iterates of a training's late updates, and how far the last iterate is ahead of it.
+
+    An iterate at a constant rate goes on faster than one that is annealed, and its mean has as little noise. The next
+    training begins where the last one's iterate was: from its mean plus `ahead` (MNIST, six steps of two
+    epochs: F is 0.4 % lower so than from the mean).
+    """
+
+    def __init__(self, replicas: Replicas, updates: int) -> None:
+        self._replicas = replicas
+        self._begin = updates - math.ceil(AVERAGED * updates)
+        self._mean = [parameter.detach().clone() for parameter in replicas.parameters().values()]
+
+    @torch.no_grad()
+    def start(self, preconditioner: Weights | None) -> None:
+        """Go to where the last training's iterate was, ahead of its mean."""
+        parameters = self._replicas.parameters()
+        for key, ahead in self._replicas.spread(unpack(preconditioner or {}, "ahead"), parameters).items():
+            parameters[key].add_(ahead)
+
+    @torch.no_grad()
+    def see(self, update: int) -> None:
+        """Take in the iterate after `update`."""
+        if update >= self._begin:
+            parameters = [parameter.detach() for parameter in self._replicas.parameters().values()]
+            torch._foreach_lerp_(self._mean, parameters, 1.0 / (update + 1 - self._begin))
+
+    @torch.no_grad()
+    def finish(self) -> Weights:
+        """Make the means the weights of the replicas; the first one's `ahead`, packed for the next training."""
+        ahead = {}
+        for (key, parameter), mean in zip(self._replicas.parameters().items(), self._mean, strict=True):
+            ahead[key] = parameter.detach() - mean
+            parameter.copy_(mean)
+        return pack(ahead=self._replicas.first(ahead))

@@ -1,0 +1,215 @@
+"""Several models of one architecture, trained on the same batches: stacked by vmap, or one after the other."""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+import copy
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, stack_module_state
+
+from rayfe.exceptions import UsageError
+from rayfe.model.objective import Noise, Objective, PerExample, draw_noise
+from rayfe.records import Weights
+
+
+def weights_of(model: nn.Module) -> Weights:
+    """Parameters and floating-point buffers as numpy arrays, by state-dict name."""
+    return {
+        name: value.detach().cpu().numpy().copy() for name, value in model.state_dict().items() if value.is_floating_point()
+    }
+
+
+def load_weights(model: nn.Module, weights: Weights) -> None:
+    """Set the model's parameters and floating-point buffers; integer buffers stay.
+
+    Raises:
+        ValueError: names or shapes are not the model's.
+    """
+    state = {name: value for name, value in model.state_dict().items() if value.is_floating_point()}
+    if state.keys() != weights.keys():
+        raise ValueError(f"weights do not fit the model: {sorted(state.keys() ^ weights.keys())[:3]} differ")
+    with torch.no_grad():
+        for name, value in state.items():
+            value.copy_(torch.from_numpy(np.array(weights[name])))
+
+
+@contextlib.contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """torch's global generators of the CPU and of `device` start from `seed`, and get their old state back at the end."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.default_generator.manual_seed(seed)
+        if device.type == "cuda":  # not torch.manual_seed, which reseeds the process's other GPUs as well
+            torch.cuda.default_generators[device.index].manual_seed(seed)
+        yield
+
+
+def _like(tensor: Tensor, value: np.ndarray, stacked: bool) -> Tensor:
+    """`value`, for each of `stacked` replicas, laid out in memory as `tensor` is: a fused optimizer goes by addresses."""
+    with torch.no_grad():
+        return torch.empty_like(tensor).copy_(torch.from_numpy(np.array(value)).reshape(tensor.shape[stacked:]))
+
+
+class Replicas(abc.ABC):
+    """Models that share batches and noise, and the masks of stochastic layers; their number is `count`."""
+
+    count: int
+    stacked: bool
+    """Whether a first dimension of each of `parameters()` counts the replicas."""
+
+    @abc.abstractmethod
+    def parameters(self) -> Mapping[str, Tensor]:
+        """Leaf tensors to be optimised."""
+
+    @abc.abstractmethod
+    def tensors(self) -> Mapping[str, Tensor]:
+        """Parameters and buffers: all that training changes."""
+
+    @abc.abstractmethod
+    def functionals(self, x: Tensor, y: Tensor, noise: Noise, *, seed: int = 0, predict: bool = True) -> PerExample:
+        """R, D, C and, with `predict`, correctness of every replica in training mode, (count, N) each.
+
+        What stochastic layers (dropout) draw is a function of `seed` alone, and the same for all replicas.
+        """
+
+    @abc.abstractmethod
+    def weights(self) -> tuple[Weights, ...]:
+        """Parameters and buffers of each replica."""
+
+    @abc.abstractmethod
+    def name(self, key: str) -> str:
+        """The name in a model's state dict of the parameter that has this key in `parameters()`."""
+
+    @abc.abstractmethod
+    def first(self, tensors: Mapping[str, Tensor]) -> Weights:
+        """From tensors by the keys of `parameters()`, those of the first replica, by state-dict name."""
+
+    def spread(self, values: Weights, like: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """The opposite of `first`: values of one replica for all, those that there are, by key and laid out as in `like`."""
+        return {
+            key: _like(tensor, values[self.name(key)], self.stacked) for key, tensor in like.items() if self.name(key) in values
+        }
+
+
+class Looped(Replicas):
+    """One module a replica; also the fastest way for a single replica."""
+
+    stacked = False
+
+    def __init__(self, models: Sequence[nn.Module], *, compiled: bool = False) -> None:
+        """With `compiled` functionals that have gradients come from compiled code, one for all models of an architecture."""
+        self.count, self._compiled = len(models), compiled
+        self._objectives = [Objective(model.train()) for model in models]
+
+    def parameters(self) -> Mapping[str, Tensor]:
+        return {f"{i}/{name}": value for i, o in enumerate(self._objectives) for name, value in o.model.named_parameters()}
+
+    def tensors(self) -> Mapping[str, Tensor]:
+        return {f"{i}/{name}": value for i, o in enumerate(self._objectives) for name, value in o.model.state_dict().items()}
+
+    def functionals(self, x: Tensor, y: Tensor, noise: Noise, *, seed: int = 0, predict: bool = True) -> PerExample:
+        each = []
+        call = _compiled() if self._compiled and torch.is_grad_enabled() and not predict else _plain
+        for objective in self._objectives:
+            with seeded(seed, x.device):
+                each.append(call(objective, x, y, noise, predict))
+        return PerExample(*map(torch.stack, zip(*each, strict=True)))
+
+    def weights(self) -> tuple[Weights, ...]:
+        return tuple(weights_of(objective.model) for objective in self._objectives)
+
+    def name(self, key: str) -> str:
+        return key.partition("/")[2]
+
+    def first(self, tensors: Mapping[str, Tensor]) -> Weights:
+        return {self.name(key): value.cpu().numpy().copy() for key, value in tensors.items() if key.startswith("0/")}
+
+
+def _plain(objective: Objective, x: Tensor, y: Tensor, noise: Noise, predict: bool) -> PerExample:
+    return objective(x, y, noise, predict)
+
+
+@functools.cache
+def _compiled() -> Callable[..., PerExample]:
+    """One for the process, so that every model of an architecture finds the code of the first; made late, since it imports much."""
+    return torch.compile(_plain, dynamic=False)
+
+
+class Stacked(Replicas):
+    """All replicas in one batched module (torch.func.vmap over stacked parameters and buffers)."""
+
+    stacked = True
+
+    def __init__(self, models: Sequence[nn.Module]) -> None:
+        self.count = len(models)
+        self._models = [model.train() for model in models]
+        self._skeleton = Objective(copy.deepcopy(models[0]).to("meta").train())
+        self._parameters, self._buffers = stack_module_state([Objective(model) for model in self._models])
+
+        def one(
+            parameters: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor, y: Tensor, noise: Noise, predict: bool
+        ) -> PerExample:
+            return functional_call(self._skeleton, (parameters, buffers), (x, y, noise, predict))
+
+        self._all = torch.func.vmap(one, in_dims=(0, 0, None, None, None, None), randomness="same")
+
+    def parameters(self) -> Mapping[str, Tensor]:
+        return self._parameters
+
+    def tensors(self) -> Mapping[str, Tensor]:
+        return {**self._parameters, **self._buffers}
+
+    def functionals(self, x: Tensor, y: Tensor, noise: Noise, *, seed: int = 0, predict: bool = True) -> PerExample:
+        with seeded(seed, x.device):
+            return self._all(self._parameters, self._buffers, x, y, noise, predict)
+
+    def weights(self) -> tuple[Weights, ...]:
+        stacked = {**self._parameters, **self._buffers}
+        return tuple(
+            {
+                name.removeprefix("model."): value[i].detach().cpu().numpy().copy()
+                for name, value in stacked.items()
+                if value.is_floating_point()
+            }
+            for i in range(self.count)
+        )
+
+    def name(self, key: str) -> str:
+        return key.removeprefix("model.")
+
+    def first(self, tensors: Mapping[str, Tensor]) -> Weights:
+        return {self.name(key): value[0].cpu().numpy().copy() for key, value in tensors.items()}
+
+
+def make_replicas(models: Sequence[nn.Module], device: torch.device, *, compiled: bool = False) -> Replicas:
+    """Stacked where that is faster: more than one replica, and no convolutions on a CPU.
+
+    `compiled`: those that are not stacked. Stacked ones are products of batches of matrices, and gain nothing by it.
+    """
+    return Looped(models, compiled=compiled) if len(models) == 1 or not stacks(models[0], device) else Stacked(models)
+
+
+def stacks(model: nn.Module, device: torch.device) -> bool:
+    """Whether several replicas of this model are stacked on the device."""
+    return device.type != "cpu" or not any(isinstance(module, nn.modules.conv._ConvNd) for module in model.modules())
+
+
+def check_stacked(models: Sequence[Any], name: str, x: Tensor, y: Tensor) -> None:
+    """Try on x (N, *input_shape) and y (N,) what a stencil will do with models of a user's own, before anything is trained.
+
+    Raises:
+        UsageError: model.name; they cannot be stacked.
+    """
+    noise = draw_noise(torch.Generator(), n=len(x), latent=models[0].latent, decoder_draws=1, head_draws=2, dtype=torch.float32)
+    try:
+        Stacked(models).functionals(x, y, noise, predict=False).D.sum().backward()
+    except Exception as error:  # a model of the user's own may raise anything
+        reason = f"{type(error).__name__}: {error}".partition("\n")[0]
+        fix = f"fails where replicas are stacked by torch.func.vmap ({reason}); --replicas-per-evaluator 1 trains them in turn"
+        raise UsageError("model.name", name, fix) from error

@@ -1,0 +1,191 @@
+"""The training loop of an equilibration: replicas at their points, one learning rate, common batches and noise."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from rayfe.config import EquilibrationConfig
+from rayfe.data.device_path import DeviceExamples
+from rayfe.data.randomness import derived_seed
+from rayfe.model.objective import Noise, PerExample, draw_noise
+from rayfe.records import Point, Reading, Split, Weights
+from rayfe.training.optimizer import Average, left_by, make_optimizer
+from rayfe.training.replicas import Replicas
+
+FINITE_CHECK = 50
+"""Updates between looks at whether the loss is finite."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Probe:
+    """Examples and noise on which J is read during an equilibration, the same at every reading."""
+
+    examples: DeviceExamples
+    noise: Noise
+    updates: frozenset[int]
+    """Numbers of updates before which a reading is taken; the number of all updates: at the end."""
+    names: tuple[str, ...]
+    """Names of the replicas."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trained:
+    finite: bool
+    preconditioner: Weights | None
+    readings: tuple[Reading, ...]
+    updates: int
+    """Updates done; fewer than asked for if the loss became non-finite."""
+
+
+class Keeper(Protocol):
+    """Keeps the state of a long training, so that a later process can go on in the middle of it."""
+
+    def load(self) -> dict[str, Any] | None:
+        """The state that was kept last; None if the training begins."""
+
+    def due(self, update: int, updates: int) -> bool:
+        """Whether the state before `update` is to be kept."""
+
+    def save(self, state: dict[str, Any]) -> None: ...
+
+
+def train(
+    replicas: Replicas,
+    points: Sequence[Point],
+    batches: Iterable[DeviceExamples],
+    *,
+    updates: int,
+    learning_rate: Callable[[float], float],
+    config: EquilibrationConfig,
+    latent: int,
+    noise: torch.Generator,
+    preconditioner: Weights | None,
+    probe: Probe,
+    annealed: bool = False,
+    keeper: Keeper | None = None,
+) -> Trained:
+    """Minimise J = R + lam D + gamma C of every replica over `batches`, of which there are `updates`.
+
+    `learning_rate(u)` is the rate at u = (update + 1/2) / updates. Unless it ends at 0 (`annealed`, a long training),
+    schedule `average` makes the mean of the late iterates the result. `preconditioner` is what the last training left.
+
+    Stochastic layers draw from the seed of `noise` and the number of the update, without advancing `noise`. With what
+    `keeper` has kept the training goes on there, and ends with the same bytes.
+    """
+    like = probe.examples.x
+    lam = torch.tensor([point.lam for point in points], dtype=like.dtype, device=like.device)
+    gamma = torch.tensor([point.gamma for point in points], dtype=like.dtype, device=like.device)
+    readings = read_probe(replicas, points, probe, update=0) if 0 in probe.updates else []
+    average = Average(replicas, updates) if config.schedule == "average" and not annealed else None
+    if average:
+        average.start(preconditioner)
+    optimizer = make_optimizer(replicas, preconditioner, config, renews=annealed)
+    kept = keeper.load() if keeper else None
+    begin, readings = _restore(kept, replicas, optimizer, noise) if kept else (0, readings)
+    for update, batch in enumerate(batches):
+        if update < begin:
+            continue
+        if keeper and update > begin and keeper.due(update, updates):
+            keeper.save(_state(update, replicas, optimizer, noise, readings))
+        if update > 0 and update in probe.updates:
+            readings += read_probe(replicas, points, probe, update=update)
+        set_rate(optimizer, learning_rate((update + 0.5) / updates))
+        draws = _draws(noise, config, len(batch), latent, like.dtype)
+        masks = derived_seed(noise.initial_seed(), "masks", update)
+        J = free_energy(replicas.functionals(batch.x, batch.y, draws, seed=masks, predict=False), lam, gamma)
+        # The replicas share no parameters, so the gradient of the sum is each one's own gradient.
+        total = J.sum()
+        if update % FINITE_CHECK == 0 and not torch.isfinite(total):
+            return Trained(finite=False, preconditioner=None, readings=tuple(readings), updates=update)
+        optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        optimizer.step()
+        if average:
+            average.see(update)
+    left = {**left_by(optimizer, replicas), **(average.finish() if average else {})}
+    last = read_probe(replicas, points, probe, update=updates)
+    return Trained(
+        finite=all(torch.isfinite(torch.tensor(reading.F)) for reading in last),
+        preconditioner=left,
+        readings=(*readings, *last),
+        updates=updates,
+    )
+
+
+def _draws(noise: torch.Generator, config: EquilibrationConfig, n: int, latent: int, dtype: torch.dtype) -> Noise:
+    decoder, head = config.decoder_draws, config.head_draws
+    return draw_noise(noise, n=n, latent=latent, decoder_draws=decoder, head_draws=head, dtype=dtype)
+
+
+def _state(
+    update: int, replicas: Replicas, optimizer: torch.optim.Optimizer, noise: torch.Generator, readings: list[Reading]
+) -> dict[str, Any]:
+    """Everything that the rest of a training depends on, as tensors and plain values."""
+    return {
+        "update": update,
+        "tensors": {name: value.detach() for name, value in replicas.tensors().items()},
+        "optimizer": optimizer.state_dict(),
+        "noise": noise.get_state(),
+        "readings": [dataclasses.asdict(reading) | {"split": str(reading.split)} for reading in readings],
+    }
+
+
+@torch.no_grad()
+def _restore(
+    state: dict[str, Any], replicas: Replicas, optimizer: torch.optim.Optimizer, noise: torch.Generator
+) -> tuple[int, list[Reading]]:
+    """The opposite of `_state`: sets weights, optimizer and noise; returns the next update and the readings."""
+    for name, value in replicas.tensors().items():
+        value.copy_(state["tensors"][name])
+    optimizer.load_state_dict(state["optimizer"])
+    noise.set_state(state["noise"].cpu())
+    readings = [
+        Reading(**{**fields, "split": Split(fields["split"]), "point": Point(**fields["point"])})
+        for fields in state["readings"]
+    ]
+    return state["update"], readings
+
+
+def free_energy(functionals: PerExample, lam: Tensor, gamma: Tensor) -> Tensor:
+    """J = R + lam D + gamma C (8) of each replica over the batch, (count,)."""
+    return functionals.R.mean(-1) + lam * functionals.D.mean(-1) + gamma * functionals.C.mean(-1)
+
+
+@torch.no_grad()
+def read_probe(replicas: Replicas, points: Sequence[Point], probe: Probe, *, update: int) -> list[Reading]:
+    """R, D, C of every replica on the probe in training mode: batch-norm statistics of the probe itself, dropout on.
+
+    What dropout draws is the same at every reading, like the noise.
+    """
+    functionals = replicas.functionals(probe.examples.x, probe.examples.y, probe.noise)
+    means, errors = (
+        [value.double() for value in functionals],
+        [value.double().std(-1) / len(probe.examples) ** 0.5 for value in functionals],
+    )
+    return [
+        Reading(
+            replica=name,
+            split=Split.PROBE,
+            point=point,
+            update=update,
+            R=float(means[0][i].mean()),
+            D=float(means[1][i].mean()),
+            C=float(means[2][i].mean()),
+            accuracy=float(means[3][i].mean()),
+            R_se=float(errors[0][i]),
+            D_se=float(errors[1][i]),
+            C_se=float(errors[2][i]),
+        )
+        for i, (name, point) in enumerate(zip(probe.names, points, strict=True))
+    ]
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = rate

@@ -1,0 +1,142 @@
+"""One attempted step, or one certificate, from question to stored row: the only loop between a trajectory, a backend and the store."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import time
+from collections.abc import Generator, Sequence
+from typing import TypeVar
+
+from rayfe.config import RunConfig, Start
+from rayfe.data.truths import truth_of
+from rayfe.exceptions import WalkFailed
+from rayfe.records import ON, Answer, CertificateRecord, Commit, Outcome, Request, StepRecord
+from rayfe.records.backend import Backend
+from rayfe.results.known_models import known_models
+from rayfe.storage.store import Store
+from rayfe.trajectory.base import Trajectory
+from rayfe.trajectory.baseline import Baseline
+from rayfe.trajectory.certification import CertificateEffort, certificate
+from rayfe.trajectory.free_walk import FreeWalk
+from rayfe.trajectory.process_registry import process_class
+from rayfe.trajectory.seek import Seek
+from rayfe.trajectory.walk import Walk
+
+Result = TypeVar("Result")
+log = logging.getLogger(__name__)
+
+CERTIFYING = "training its last model on, for its certificate"
+"""What a trajectory that has ended does then, for people."""
+
+
+def open_trajectory(config: RunConfig, start: Start, store: Store) -> Trajectory:
+    """The trajectory as far as its rows go, ready for its next step; damage in the store is repaired first."""
+    rows = store.recover(start.name)
+    accepted = [row for row in rows if row.accepted]
+    return _kind(config)(
+        config,
+        start,
+        rows,
+        state=store.state(accepted[-1]) if accepted else None,
+        carry=store.carry(accepted[-1]) if accepted else {},
+        stored=store.state,
+        known=known_models(config),
+        truth=truth_of(config),
+    )
+
+
+def _kind(config: RunConfig) -> type[Trajectory]:
+    if config.method is not None:
+        return Baseline
+    if config.seek:
+        return Seek
+    return Walk if process_class(config.process).moved_by else FreeWalk
+
+
+def advance(trajectory: Trajectory, backend: Backend, store: Store) -> StepRecord:
+    """Attempt one step: answer every request of the trajectory, commit what it leaves, return the row.
+
+    A failure of the backend's or trajectory's own code is raised; nothing is stored then.
+    """
+    began = time.monotonic()
+    commit = attempted(trajectory, backend)
+    seconds = trajectory.seconds + time.monotonic() - began
+    commit = dataclasses.replace(commit, record=dataclasses.replace(commit.record, seconds=seconds))
+    record = store.commit(trajectory.start.name, commit)
+    trajectory.committed(record, commit)
+    return record
+
+
+def attempted(trajectory: Trajectory, backend: Backend) -> Commit:
+    """What the next attempted step leaves behind; nothing is stored, and the trajectory does not know yet."""
+    return answered(trajectory.attempt(), backend)
+
+
+def answered(asking: Generator[Request, Answer | None, Result], backend: Backend) -> Result:
+    """What a generator of requests returns when `backend` has answered all of them."""
+    answer: Answer | None = None  # what starts a generator
+    while True:
+        try:
+            request = asking.send(answer)
+        except StopIteration as finished:
+            return finished.value
+        answer = backend.answer(request)
+
+
+def last_certificate_is_due(config: RunConfig, trajectory: Trajectory, store: Store) -> bool:
+    """Whether the trajectory has ended, and its last model is yet to be trained on (`config.certificate_share`); again if that failed
+    or was too short, and more may be spent now."""
+    if not config.certificate_share or config.method is not None or trajectory.finished is None or not trajectory.accepted:
+        return False
+    last, found = trajectory.accepted[-1], _trained_on(store, trajectory)
+    tried = [one for one in found if one.state_sha256 == last.state_sha256]
+    return all(one.outcome != Outcome.OK and _left(config, last, found) > _used(one) for one in tried)
+
+
+def _trained_on(store: Store, trajectory: Trajectory) -> list[CertificateRecord]:
+    return [one for one in store.certificates(trajectory.start.name) if one.method == ON]
+
+
+def _left(config: RunConfig, last: StepRecord, found: Sequence[CertificateRecord]) -> float:
+    """Training examples that the ends of jobs may still spend on certificates: all together the share of the trajectory's examples."""
+    spent = sum(one.examples for one in found if one.budget is not None)
+    return max(0.0, config.certificate_share * last.examples - spent)
+
+
+def _used(one: CertificateRecord) -> float:
+    return one.examples if one.budget is None else one.budget
+
+
+def certify_last(config: RunConfig, trajectory: Trajectory, backend: Backend, store: Store, *, epoch: int) -> CertificateRecord:
+    """Train the last accepted model on, as far as `config.certificate_share` of its examples go, less what was spent on that at earlier
+    ends of the trajectory; an epoch has `epoch` examples."""
+    last = trajectory.accepted[-1]
+    budget = _left(config, last, _trained_on(store, trajectory))
+    return certify(config, last, backend, store, CertificateEffort(method=ON, budget=budget, epoch=epoch))
+
+
+def certify(config: RunConfig, row: StepRecord, backend: Backend, store: Store, effort: CertificateEffort) -> CertificateRecord:
+    """Certify the model of an accepted row, store the certificate and return it. Training starts cold: it is the same whenever it is done.
+
+    Raises:
+        FileNotFoundError: the model's weights are not stored any more.
+        CorruptFile: they are not the ones that the row describes.
+    """
+    began = time.monotonic()
+    record = answered(certificate(config, row, store.state(row), effort), backend)
+    record = dataclasses.replace(record, seconds=time.monotonic() - began)
+    store.keep_certificate(record)
+    return record
+
+
+def tries_again(reason: str) -> bool:
+    """Whether the same command may do better than what this line says of a failure. What a walk failed by follows from its rows, and the
+    same requests have the same answers."""
+    return not reason.startswith(f"{WalkFailed.__name__}: ")
+
+
+def failure(name: str, error: Exception) -> str:
+    """One line for people; the traceback goes to the log."""
+    log.info("%s failed", name, exc_info=error)
+    return " ".join(f"{type(error).__name__}: {error}".split())

@@ -1,0 +1,131 @@
+"""Step 0: the start's own equilibrium, brought about by the walk's settings, with the response around it."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any
+
+from rayfe.config import RunConfig
+from rayfe.exceptions import WalkFailed
+from rayfe.records import Annealing, Answer, EquilibrateRequest, Outcome, Point, Reading, Replica, Request, Split, Weights
+from rayfe.records.columns import Work, held_readings, probe_ends
+from rayfe.surface.response import response_of
+from rayfe.surface.stencil import centre_only, neighbours
+from rayfe.trajectory.chart import tangents_from, tangents_of
+from rayfe.trajectory.draws import Sets, columns_of
+from rayfe.trajectory.step import Chart, certificate, differentiated, judging_request, measure_request
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Started:
+    """The model of step 0 with the chart around it, before it is read with the draws that judge.
+
+    `centre` is its reading with the first set of the settle's draws: of the training split, with C of the split on which it is held.
+    """
+
+    chart: Chart
+    centre: Reading
+    columns: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tested:
+    """The model of step 0, read with the draws that judge; `held` is as `Started.centre`."""
+
+    held: Reading
+    state: Weights
+    columns: dict[str, Any]
+
+
+def start_equilibrium(
+    config: RunConfig, work: Work, point: Point, *, moved_by: tuple[str, ...]
+) -> Generator[Request, Answer | None, Started]:
+    """Train a new model at `point`, then a stencil from it; tangents in the multipliers `moved_by`.
+
+    Raises:
+        WalkFailed: a training diverged, or a model has no finite F in evaluation mode.
+    """
+    new = Replica(name="centre", point=point, weights=None)
+    whole = Annealing(epochs=config.equilibration.first_epochs, begin=0.0, end=config.equilibration.first_epochs)
+    first = work.equilibrated((yield EquilibrateRequest(key=work.key, replicas=(new,), annealing=whole)), first=True)
+    if first.outcome is not Outcome.OK:
+        raise WalkFailed("the first equilibrium diverged; lower --equilibration.first-learning-rate")
+    implicit = config.derivatives == "implicit"
+    stencil = centre_only(point) if implicit else neighbours(point, config.stencil, config.neighbours)
+    replicas = tuple(Replica(name=name, point=at, weights=first.weights[0]) for name, at in stencil.items())
+    walk = work.equilibrated((yield EquilibrateRequest(key=work.key, replicas=replicas, preconditioner=first.preconditioner)))
+    if walk.outcome is not Outcome.OK:
+        raise WalkFailed("the walk's equilibration diverged at the start; lower --equilibration.learning-rate")
+    splits_read, moves = config.steering, config.moves_data
+    measure = measure_request(work, replicas, walk.weights, "settle", splits=splits_read, slope_in_t=moves)
+    read = held_readings(work.measured((yield measure)).readings)
+    if implicit:
+        exact = yield from differentiated(work, point, walk.weights[0])
+        response, tangents, certified = exact.response, tangents_from(exact, moved_by), certificate(exact)
+    else:
+        response, tangents, certified = response_of(read), tangents_of(moved_by, replicas, walk.weights), {}
+    _require_finite(read["centre"].F, response.C_gamma, response.C_lam)
+    columns = certified | {
+        "response": response,
+        "response_age": 0,
+        "C_settle_target": read["centre"].C,
+        "first_updates": max((reading.update for reading in first.readings), default=None),
+        "F_start": probe_ends(first.readings)["F_start"],
+        "F_end": probe_ends(walk.readings)["F_end"],
+    }
+    chart = Chart(
+        weights=walk.weights[0],
+        tangents=tangents,
+        response=response,
+        response_age=0,
+        preconditioner=walk.preconditioner,
+    )
+    return Started(chart=chart, centre=read["centre"], columns=columns)
+
+
+def read_start(
+    config: RunConfig, work: Work, point: Point, started: Started, *, sets: Sets, splits: tuple[Split, ...], again: bool = False
+) -> Generator[Request, Answer | None, Tested]:
+    """Read the start with the draws that judge, as many of them as steps may have at most; `again`: it was read with fewer.
+
+    Raises:
+        WalkFailed: it has no finite F.
+    """
+    settled = Replica(name="settled", point=point, weights=started.chart.weights)
+    tested = work.measured((yield judging_request(work, settled, splits, sets)), again=again)
+    held = held_readings(tested.readings)["settled"]
+    _require_finite(held.F)
+    columns = {
+        "tested": tested.readings,
+        **columns_of(sets),
+        "held_on": str(config.held_on),
+        "C_target": held.C,
+        "drift_se": 0.0,
+        "excess": 0.0,
+    }
+    return Tested(held=held, state=tested.weights[0], columns=columns)
+
+
+def settle_targets(
+    config: RunConfig, work: Work, point: Point, started: Started, *, usual: Sets, most: Sets
+) -> Generator[Request, Answer | None, dict[Sets, Reading]]:
+    """The start on the draws of settles, by every number of sets that a settle may have: only what was read with the same draws can be
+    compared where few of them are read."""
+    centre = Replica(name="centre", point=point, weights=started.chart.weights)
+    read = {Sets(): started.centre}
+    for sets in usual.up_to(most):
+        if sets not in read:
+            measure = measure_request(work, (centre,), (centre.weights,), "settle", splits=config.steering)
+            measure = dataclasses.replace(measure, draw_sets=sets.head, decoder_sets=sets.decoder)
+            read[sets] = held_readings(work.measured((yield measure), again=True).readings)["centre"]
+    return read
+
+
+def _require_finite(*values: float) -> None:
+    if not all(map(math.isfinite, values)):
+        raise WalkFailed(
+            "the start or a neighbour has no finite F in evaluation mode; lower --equilibration.first-learning-rate"
+        )

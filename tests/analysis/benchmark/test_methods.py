@@ -1,0 +1,101 @@
+"""Searching for gamma, and what a method's configuration becomes."""
+
+import dataclasses
+
+import pytest
+
+from rayfe.benchmark import settings as settings_of
+from rayfe.benchmark.figure import STYLES
+from rayfe.benchmark.job import SHORT_ADAM, short_form
+from rayfe.benchmark.methods import LARGEST_FACTOR, next_gamma
+from rayfe.benchmark.running import plain, step_length
+from rayfe.benchmark.search import restored, stages
+from rayfe.benchmark.settings import ANNEALED_ADAM, LABELS, SCRATCH, WALKS, Settings, configured
+from rayfe.config import RunConfig
+from rayfe.exceptions import UsageError
+from rayfe.records import Point, Velocity
+from rayfe.surface.process import IsoClassification
+from rayfe.surface.step_control import propose
+
+
+def defaults(base: RunConfig) -> dict[str, Settings]:
+    return settings_of.defaults(base, SHORT_ADAM)
+
+
+@pytest.mark.parametrize("elasticity", [0.35, 0.7, 1.5])
+def test_gamma_is_found_on_a_power_law_within_the_trainings_that_a_point_has(elasticity):
+    def loss(gamma):
+        return 0.08 * (gamma / 9.0) ** -elasticity
+
+    tried: list[tuple[float, float]] = []
+    for _ in range(6):
+        gamma = next_gamma(tried, first=4.0, C0=0.08)
+        tried.append((gamma, loss(gamma)))
+    assert min(abs(C / 0.08 - 1.0) for _, C in tried) < 0.05
+
+
+def test_gamma_stays_within_the_bracket_and_one_try_moves_it_by_a_factor_at_most():
+    assert next_gamma([(4.0, 1e6)], first=4.0, C0=0.08) == pytest.approx(4.0 * LARGEST_FACTOR)
+    steep = [(4.0, 0.0801), (5.0, 0.02), (4.1, 0.079)]
+    assert 4.0 < next_gamma(steep, first=4.0, C0=0.08) < 4.1
+
+
+def test_every_method_has_settings_and_a_configuration():
+    base = dataclasses.replace(short_form(), both_ways=True)
+    settings = defaults(base)
+    assert list(settings) == list(LABELS)
+    assert set(STYLES) == set(LABELS)
+    for name, found in settings.items():
+        config = configured(base, found)
+        assert found.method == name
+        assert (config.renewal.every is None) == (name not in ("rayfe", "rayfe-leap", "rayfe-there", *SCRATCH))
+        assert config.both_ways == (name in ("rayfe", "rayfe-leap", *SCRATCH))
+        assert (config.renewal.leap > 0) == (name == "rayfe-leap")
+        own = name in WALKS and name not in ("paper", "paper-settle", "variant-e", *ANNEALED_ADAM)
+        assert config.equilibration.optimizer == ("soap" if own or name in (*SCRATCH, "nupi-soap") else "adam")
+        assert (config.equilibration.schedule == "average") == (own or name in (*SCRATCH, "variant-e"))
+
+
+def test_the_papers_recipe_is_a_configuration_of_the_walk():
+    config = configured(short_form(), defaults(short_form())["paper"])
+    assert (config.stencil, config.refresh, config.settle, config.predictor) == ("paper", 1, False, False)
+
+
+def test_a_budget_scales_epochs_of_walks_and_of_models_from_scratch_but_not_of_renewals():
+    base = short_form()
+    for name in ("rayfe", "grid"):
+        settings = defaults(base)[name]
+        once, twice = configured(base, settings), configured(base, settings.scaled(2.0))
+        key = "first_epochs" if name in SCRATCH else "epochs"
+        assert getattr(twice.equilibration, key) == 2.0 * getattr(once.equilibration, key)
+        assert twice.renewal.epochs == once.renewal.epochs == base.renewal.epochs
+
+
+def test_unknown_methods_are_refused():
+    with pytest.raises(UsageError, match="--method magic: known are rayfe"):
+        configured(short_form(), dataclasses.replace(defaults(short_form())["geco"], method="magic"))
+
+
+def test_settings_survive_their_file():
+    for settings in defaults(short_form()).values():
+        assert restored(plain(settings)) == settings
+
+
+def test_a_search_varies_one_thing_after_the_other():
+    settings = defaults(short_form())["augmented"]
+    first = [candidate.learning_rate for candidate in stages(settings)[0](settings)]
+    assert first == [factor * settings.learning_rate for factor in (0.25, 0.5, 1.0, 2.0)]
+    assert {candidate.batch for candidate in stages(settings)[1](settings)} == {128, 256, 512}
+    gains = {candidate.rule.gain for candidate in stages(settings)[2](settings)}
+    penalties = {candidate.rule.penalty for candidate in stages(settings)[3](settings)}
+    assert gains == {1.0, 3.0, 10.0} and penalties == {0.3, 1.0, 3.0}
+    assert len(stages(defaults(short_form())["warm-grid"])) == 2
+
+
+@pytest.mark.parametrize("points", [3, 4, 7, 20])
+def test_steps_of_the_given_length_arrive_after_as_many_points(points):
+    at, length, ways = Point(lam=0.25, gamma=4.0), step_length(0.25, 0.7, points), IsoClassification(0.7)
+    for _ in range(points):
+        assert at.lam < 0.7
+        at = propose(ways, at, Velocity(lam=at.lam, gamma=0.0), length=length).point
+    assert at.lam == 0.7

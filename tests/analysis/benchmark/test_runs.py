@@ -1,0 +1,145 @@
+"""Every method on scikit-learn's digits: from the same start, resumable, with honest counts."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from rayfe import load_model
+from rayfe.benchmark.backend import BenchmarkBackend
+from rayfe.benchmark.report import report
+from rayfe.benchmark.running import Bench, common_start, run_method
+from rayfe.benchmark.settings import SCRATCH, WALKS, defaults
+from rayfe.config import DataConfig, EquilibrationConfig, MeasureConfig, ModelConfig, RunConfig
+from rayfe.data.datasets import load
+from rayfe.data.paths import PathData
+from rayfe.exceptions import UsageError
+from rayfe.storage.manifest import manifest_of, stored_config
+from rayfe.storage.store import Store, load_rows
+
+BASE = RunConfig(
+    lam=(1.0,),
+    lam_end=1.5,
+    step_length=float(np.log(1.5) / 2),
+    tolerance=0.05,
+    threads=1,
+    data=DataConfig(name="digits"),
+    model=ModelConfig(hidden=32, latent=6),
+    measure=MeasureConfig(head_draws=64, probe_size=200),
+    equilibration=EquilibrationConfig(
+        first_epochs=15, first_schedule="linear", first_learning_rate=1e-2, epochs=4, learning_rate=5e-3, batch=128
+    ),
+)
+POINTS = ["warm-grid", "heuristic", "nupi", "augmented", "geco"]
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory):
+    """A folder with the common start, and what all runs share."""
+    folder = tmp_path_factory.mktemp("bench")
+    data = load(BASE.data)
+
+    def describe(config):
+        return manifest_of("benchmark", "short", ["--no-ray"], config, PathData(kind="still", source=data))
+
+    shared = Bench(make=lambda config: BenchmarkBackend(config, data), describe=describe)
+    return folder, common_start(BASE, str(folder / "start"), shared, lambda row: None), shared
+
+
+def run(bench, method, where, **options):
+    folder, begin, shared = bench
+    settings = defaults(BASE, BASE.equilibration)[method]
+    options = {"budget": 1.0, "limit": None, "on_row": lambda row: None, **options}
+    run_method(BASE, settings, begin, str(folder / where), shared, **options)
+    return load_rows(folder / where)
+
+
+@pytest.mark.parametrize("method", POINTS)
+def test_methods_go_from_the_common_start_to_the_end_and_each_point_is_settled(bench, method):
+    rows = run(bench, method, f"{method}-x1")
+    start = bench[1].row
+    assert (rows.C[0], rows.examples[0], rows.state_sha256[0]) == (start.C, start.examples, start.state_sha256)
+    assert len(rows) == 3 and rows.accepted.all() and rows.lam.iloc[-1] == pytest.approx(1.5)
+    assert (rows.process[1:] == method).all()
+    off = np.abs(rows.C / start.C - 1.0)[1:]
+    unsettled = np.abs(rows.C_before_settle / start.C_settle_target - 1.0)[1:]
+    assert (off < np.maximum(unsettled, 0.02)).all()
+
+
+@pytest.mark.parametrize("method", SCRATCH)
+def test_each_lam_of_a_method_from_scratch_is_a_trajectory(bench, method):
+    rows = run(bench, method, f"{method}-x1")
+    last = rows[rows.accepted & (rows.step == 1)]
+    assert sorted(last.lam) == pytest.approx([np.sqrt(1.5), 1.5])
+    n = len(load(BASE.data).train.y)
+    trainings = rows[rows.step == 1].groupby("trajectory").size()
+    used = rows.groupby("trajectory").examples.max() - bench[1].row.examples
+    assert (used > 0.9 * 15 * n * trainings).all()
+
+
+@pytest.mark.parametrize("method", WALKS)
+def test_walks_start_there_as_well(bench, method):
+    rows = run(bench, method, f"{method}-x1", limit=1.0)
+    assert rows.state_sha256[0] == bench[1].row.state_sha256 and len(rows) == 2
+
+
+@pytest.mark.parametrize("method", ["nupi", "warm-grid"])
+def test_an_interrupted_run_goes_on_to_the_same_rows(bench, method):
+    once = run(bench, method, f"{method}-once")
+    assert len(run(bench, method, f"{method}-twice", limit=1.0)) == 2
+    twice = run(bench, method, f"{method}-twice")
+    timeless = [name for name in once if "second" not in name]
+    assert once[timeless].equals(twice[timeless])
+
+
+def test_a_folder_with_other_settings_is_refused(bench):
+    run(bench, "geco", "other-settings", limit=1.0)
+    with pytest.raises(UsageError, match="holds a run of another budget"):
+        run(bench, "geco", "other-settings", budget=2.0)
+    folder, begin, shared = bench
+    settings = defaults(BASE, BASE.equilibration)["geco"]
+    longer = dataclasses.replace(BASE, tolerance=0.04)
+    with pytest.raises(UsageError, match="holds a run of another configuration"):
+        where = str(folder / "other-settings")
+        run_method(longer, settings, begin, where, shared, budget=1.0, limit=None, on_row=lambda row: None)
+
+
+def test_what_a_method_leaves_is_a_run_like_any_other(bench):
+    """Its models can be loaded, and the commands know its configuration and its data."""
+    rows = run(bench, "warm-grid", "warm-grid-run")
+    where, last = bench[0] / "warm-grid-run", rows.iloc[-1]
+    mean, _ = load_model(where, last.trajectory, last.step).encode(torch.zeros(3, 64))
+    assert mean.shape == (3, BASE.model.latent)
+    stored, config = stored_config(Store(where))
+    assert (stored["method"], config.tolerance) == ("warm-grid", BASE.tolerance)
+    assert stored["command"] == "python jobs/benchmark.py --no-ray" and np.prod(stored["input_shape"]) == 64
+
+
+def test_the_constrained_training_counts_its_measurements(bench):
+    rows = run(bench, "geco", "geco-counted", limit=1.0)
+    n = len(load(BASE.data).train.y)
+    trained = (round(4 * n / 128)) * 128
+    more = rows.examples[1] - rows.examples[0] - trained
+    assert more > 2 * n / 3  # two looks at C: an encoding and its statistics each, and what every point is read with
+
+
+def test_a_report_has_every_method_that_was_run(bench, tmp_path):
+    for method in ("nupi", "rayfe"):
+        run(bench, method, f"{method}-x1", limit=None if method == "nupi" else 1.0)
+    text = report(bench[0], out=tmp_path)
+    assert "| rayfe | 1 |" in text and "| Cooper, nuPI | 1 | 2 | 1.5 |" in text
+    first = report(bench[0], out=tmp_path / "to-1.3", lam_end=1.3)
+    assert "| Cooper, nuPI | 1 | 1 | 1.22 |" in first and "1.5 |" not in first
+    assert (tmp_path / "table.csv").exists() and (tmp_path / "frontier.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_diverging_training_is_named(bench):
+    from rayfe.exceptions import WalkFailed
+
+    folder, begin, shared = bench
+    settings = dataclasses.replace(defaults(BASE, BASE.equilibration)["nupi"], learning_rate=1e9)
+    with pytest.raises(WalkFailed, match="lower the method's learning rate"):
+        run_method(BASE, settings, begin, str(folder / "diverging"), shared, budget=1.0, limit=None, on_row=lambda row: None)
+    (name,) = Store(folder / "diverging").trajectories()
+    assert len(Store(folder / "diverging").rows(name)) == 1

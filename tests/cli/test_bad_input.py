@@ -1,0 +1,175 @@
+"""Bad input to a job: one line that names the option and what to do, exit code 2, and nothing is made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rayfe.cli.job_command import main
+from rayfe.config import RunConfig, flat
+from untrained_job import DIGITS, arrays
+
+pytestmark = pytest.mark.usefixtures("signals", "runner", "cwd")
+
+
+def refused(capsys: pytest.CaptureFixture[str], argv: list[str], field: str, out: str = "new/run") -> str:
+    """Run isoc on bad input; returns its one line, after checking that nothing else happened."""
+    assert main("isoc", argv if "--out" in argv else [*argv, "--out", out]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1, captured.err
+    assert field in captured.err.partition(": ")[0], captured.err
+    assert "Traceback" not in captured.err
+    assert not Path("new").exists()
+    assert not Path("runs").exists()
+    return captured.err
+
+
+@pytest.mark.parametrize(
+    ("argv", "field"),
+    [
+        (["--lam", "0"], "--lam 0"),
+        (["--lam=-0.25"], "--lam -0.25"),
+        (["--lam", "nan"], "--lam nan"),
+        (["--lam", "inf"], "--lam inf"),
+        (["--lam", "many"], "--lam many"),
+        (["--lam", "3.5"], "--lam 3.5"),
+        (["--gamma", "0"], "--gamma 0"),
+        (["--gamma", "-4"], "--gamma -4"),
+        (["--gamma", "4", "nan"], "--gamma nan"),
+        (["--gamma", "4", "x"], "--gamma 4 x"),
+        (["--gamma", "4,6"], "--gamma 4,6"),
+        (["--gamma", "4", "4"], "--gamma 4.0 4.0"),
+        (["--steps", "0"], "--steps 0"),
+        (["--steps", "1.5"], "--steps 1.5"),
+        (["--seed", "-1"], "--seed -1"),
+        (["--seed", "0.5"], "--seed 0.5"),
+        (["--step_length", "nan"], "--step-length nan"),
+        (["--time-budget", "nan"], "--time-budget nan"),
+        (["--time-budget", "soon"], "--time-budget soon"),
+        (["--keep-states", "0"], "--keep-states 0"),
+        (["--tolerance", "2"], "--tolerance 2"),
+        (["--line-tolerance", "0"], "--line-tolerance 0"),
+        (["--line-tolerance", "0.2"], "--line-tolerance 0.2"),
+        (["--equilibration.epochs", "0"], "--equilibration.epochs 0"),
+        (["--equilibration.learning-rate", "nan"], "--equilibration.learning-rate nan"),
+        (["--measure.head-draws", "7"], "--measure.head-draws 7"),
+        (["--model.hidden", "0"], "--model.hidden 0"),
+        (["--gamma"], "--gamma (nothing)"),
+        (["--lam", "--gamma", "4"], "--lam (nothing)"),
+        (["--steps"], "--steps (nothing)"),
+        (["--model.name"], "--model.name (nothing)"),
+        (["--backend", "spark"], "--backend spark"),
+        (["--process", "isothermal"], "--process isothermal"),
+        (["--stencil=cubic"], "--stencil cubic"),
+        (["--k", "-0.4"], "--k -0.4"),
+        (["--steps", "2", "fig2"], "--steps fig2"),
+        (["--no-settle", "1"], "--no-settle 1"),
+    ],
+)
+def test_bad_values_are_refused_by_name(capsys: pytest.CaptureFixture[str], argv: list[str], field: str) -> None:
+    refused(capsys, ["--out", "new/run", *argv], field)
+
+
+@pytest.mark.parametrize(
+    ("argv", "field"),
+    [
+        (["--gamma", "0"], "--gamma 0"),
+        (["--process", "fixed-gamma", "--gamma", "-1"], "--gamma -1"),
+        (["--process", "fixed-gamma", "--gamma", "nan"], "--gamma nan"),
+        (["--process", "fixed-gamma", "--stencil", "paper"], "--stencil paper"),
+        (["--process", "fixed-gamma", "--derivatives", "implicit"], "--derivatives implicit"),
+        (["--process", "fixed-gamma", "--restart", "0.1"], "--restart 0.1"),
+        (["--process", "fixed-gamma", "--both-ways"], "--both-ways"),
+        (["--process", "fixed-gamma", "--lam", "25"], "--lam 25"),
+        (["--data.train-size", "24001"], "--data.train-size 24001"),
+        (["--data.root", "here"], "--data.root"),
+        (["--data.name", "gausian"], "--data.name gausian"),
+    ],
+)
+def test_what_the_known_surface_does_not_go_with_is_refused(
+    capsys: pytest.CaptureFixture[str], argv: list[str], field: str
+) -> None:
+    refused(capsys, ["gaussian-exact", *argv], field)
+
+
+@pytest.mark.parametrize(
+    ("argv", "field", "hint"),
+    [
+        (["--gama", "3"], "--gama", "did you mean --gamma?"),
+        (["--batch", "3"], "--batch", "did you mean --equilibration.batch?"),
+        (["--data.roto=x"], "--data.roto", "did you mean --data.root?"),
+        (["--xyzzy"], "--xyzzy", "--help"),
+        (["--backend", "spark"], "--backend", "inline or ray"),
+        (["--seed", "0.5"], "--seed", "whole number"),
+        (["digits-smok"], "PRESET digits-smok", "did you mean digits-smoke?"),
+        (["xyzzy"], "PRESET xyzzy", "mnist-quick, mnist-walk, digits-smoke, gaussian-exact, fig2"),
+        (["fig5"], "PRESET fig5", "jobs/transfer.py fig5"),
+        (["fig6-quick"], "PRESET fig6-quick", "jobs/transfer.py"),
+        (["--data.name", "mnits"], "--data.name mnits", "did you mean mnist?"),
+        (["--data.name", "mnist:0-12"], "--data.name", "unknown class '10'"),
+        (["--data.name", "mnist:"], "--data.name", "a class is missing"),
+        (["--data.name", "mnist:3"], "--data.name", "at least two classes"),
+        (["--data.name", "npz:"], "--data.name npz:", "give a file"),
+        (["--data.name", "npz:none.npz"], "--data.name", "no such file"),
+        (["--data.name", "fashion-mnist", "--data.root", "none"], "--data.root", "no such folder"),
+        (["digits-smoke", "--model.name", "alexnet"], "--model.name alexnet", "package.module:Class"),
+        (["digits-smoke", "--model.name", "no.such:Model"], "--model.name no.such:Model", "cannot be imported"),
+        (["digits-smoke", "--model.name", "pathlib:Path"], "--model.name pathlib:Path", "torch.nn.Module"),
+        (["digits-smoke", "--model.name", ":Net"], "--model.name :Net", "package.module:Class"),
+        (["digits-smoke", "--equilibration.batch", "2000"], "--equilibration.batch 2000", "training examples"),
+    ],
+)
+def test_messages_say_what_to_do(capsys: pytest.CaptureFixture[str], argv: list[str], field: str, hint: str) -> None:
+    assert hint in refused(capsys, argv, field)
+
+
+def test_every_option_that_help_names_is_checked_for_a_missing_value(capsys: pytest.CaptureFixture[str]) -> None:
+    for name, value in flat(RunConfig()).items():
+        if not isinstance(value, bool) and name != "out":
+            refused(capsys, ["--out", "new/run", "--" + name], "--" + name.replace("_", "-"))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"y_test": None},
+        {"x_test": np.zeros((40, 7), np.float32)},
+        {"y_train": np.arange(39) % 2},
+        {"y_test": np.arange(40)},
+        {"y_train": np.arange(40) % 2 - 1},
+        {"x_train": np.full((40, 6), np.nan, np.float32)},
+        {"x_train": np.full((40, 6), 255.0, np.float32)},
+    ],
+    ids=["missing", "shapes", "lengths", "label too large", "label negative", "NaN", "range"],
+)
+def test_a_bad_npz_is_refused(capsys: pytest.CaptureFixture[str], changes: Mapping[str, Any]) -> None:
+    np.savez("own.npz", **arrays(**changes))
+    refused(capsys, ["--data.name", "npz:own.npz", "--equilibration.batch", "8"], "--data.name npz:")
+
+
+def test_an_unreadable_data_root_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("empty").mkdir()
+    refused(capsys, ["--data.name", "fashion-mnist", "--data.root", "empty"], "--data.root")
+
+
+def test_out_that_is_a_file_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("file").write_text("mine")
+    assert "is a file" in refused(capsys, ["--out", "file"], "--out")
+    assert Path("file").read_text() == "mine"
+
+
+@pytest.mark.parametrize("out", ["/proc/none/run", "xyzzy://bucket/run", ""])
+def test_out_that_cannot_be_written_is_refused(capsys: pytest.CaptureFixture[str], out: str) -> None:
+    refused(capsys, ["--out", out], "--out")
+
+
+def test_a_damaged_run_json_is_refused_not_replaced(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("r").mkdir()
+    Path("r/run.json").write_text("{")
+    assert "cannot be read" in refused(capsys, [*DIGITS, "--out", "r"], "--out")
+    assert Path("r/run.json").read_text() == "{"

@@ -1,0 +1,195 @@
+"""A job from its command line: a run ends with rows, figures, a summary and its exit code, and goes on as it began."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import pytest
+
+import rayfe
+from rayfe.cli.job_command import main
+from rayfe.config import EquilibrationConfig, RunConfig, flat
+from rayfe.exceptions import UsageError, WalkFailed
+from rayfe.storage.store import Store
+from rayfe.trajectory.driver import failure
+from untrained_job import DIGITS, NAME, arrays, walk
+
+pytestmark = pytest.mark.usefixtures("signals", "runner", "cwd")
+CROWD = 50
+
+
+def stored(out: str | Path) -> dict[str, Any]:
+    return json.loads(Path(out, "run.json").read_text())
+
+
+def test_a_run_leaves_rows_figures_and_a_summary(capsys: pytest.CaptureFixture[str], runner: Any) -> None:
+    runner(walk)
+    assert main("isoc", [*DIGITS, "--out", "new/run"]) == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    assert f"{NAME} step 2: lam 1.21" in captured.out
+    assert "C held within 0.00 %" in captured.out
+    assert "go on with the same command" in captured.out
+    figures = sorted(path.name for path in Path("new/run/figures").iterdir())
+    assert figures
+    assert all(f"new/run/figures/{name}" in captured.out for name in figures)
+    assert len(rayfe.load_run("new/run")) == 3
+
+
+def test_run_json_is_complete_and_names_nothing_of_this_machine(runner: Any, cwd: Path) -> None:
+    runner(walk)
+    np.savez("own.npz", **arrays())
+    argv = ["digits-smoke", "--steps", "1", "--data.name", f"npz:{cwd}/own.npz", "--equilibration.batch=8", "--out", f"{cwd}/r"]
+    assert main("isoc", argv) == 0
+    run = stored("r")
+    assert str(cwd) not in json.dumps(run)
+    assert run["command"] == ("python jobs/isoc.py digits-smoke --steps 1 --data.name npz:own.npz --equilibration.batch=8")
+    assert (run["job"], run["preset"], run["classes"], run["input_shape"]) == ("isoc", "digits-smoke", 2, [6])
+    assert run["config"]["lam"] == [1.0]
+    assert run["config"]["equilibration.batch"] == 8
+    assert {"python", "torch", "ray", "numpy"} == set(run["versions"])
+
+
+def test_without_out_the_run_is_in_runs(runner: Any) -> None:
+    runner(walk)
+    assert main("isoc", DIGITS) == 0
+    assert Path("runs/digits-smoke/run.json").exists()
+
+
+def test_both_spellings_of_options_and_switches_reach_the_run(runner: Any) -> None:
+    seen: list[RunConfig] = []
+    runner(lambda config, *_: seen.append(config) or {})
+    argv = ["--lam_end", "2", "--step-length", "0.2", "--no-settle", "--no-predictor", "--gamma", "4", "6", "--backend=inline"]
+    assert main("isoc", ["digits-smoke", *argv, "--equilibration.second_moment_decay", "0.9", "--out", "r"]) == 0
+    (config,) = seen
+    assert (config.lam_end, config.step_length, config.settle, config.predictor) == (2, 0.2, False, False)
+    assert (config.gamma, config.backend, config.equilibration.second_moment_decay) == ((4, 6), "inline", 0.9)
+    assert config.out == os.path.abspath("r")
+
+
+def test_the_same_command_again_finishes_at_once_and_more_of_it_grows_the_run(runner: Any) -> None:
+    runner(walk)
+    assert main("isoc", [*DIGITS, "--out", "r"]) == 0
+    rows = Path(f"r/steps/{NAME}.parquet").read_bytes()
+    assert main("isoc", [*DIGITS, "--out", "r"]) == 0
+    assert Path(f"r/steps/{NAME}.parquet").read_bytes() == rows
+    assert main("isoc", ["digits-smoke", "--steps", "3", "--gamma", "6", "--seed", "1", "--out", "r"]) == 0
+    config = stored("r")["config"]
+    assert (config["steps"], config["gamma"], config["seed"], config["lam"]) == (3, [4.0, 6.0], [0, 1], [1.0])
+    assert main("isoc", ["digits-smoke", "--steps", "1", "--out", "r"]) == 0
+    assert stored("r")["config"]["steps"] == 3
+    assert sorted(set(rayfe.load_run("r")["trajectory"])) == [NAME, "lam1-gamma6-seed1"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "line"),
+    [
+        (["--lam-end", "2"], "--lam-end 2.0: the stored run has 3.5; use another --out, or give --lam-end 3.5"),
+        (["--no-settle"], "--settle False: the stored run has True; use another --out, or give --settle"),
+        (
+            ["--equilibration.no-carry-preconditioner"],
+            "--equilibration.carry-preconditioner False: the stored run has True; "
+            "use another --out, or give --equilibration.carry-preconditioner",
+        ),
+        (["--data.name", "digits:0-4"], "--data.name digits:0-4: the stored run has digits; "),
+    ],
+)
+def test_another_configuration_is_refused_by_field(
+    capsys: pytest.CaptureFixture[str], runner: Any, argv: list[str], line: str
+) -> None:
+    runner(walk)
+    assert main("isoc", [*DIGITS, "--out", "r"]) == 0
+    before = Path("r/run.json").read_bytes()
+    capsys.readouterr()
+    assert main("isoc", [*DIGITS, *argv, "--out", "r"]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith(line)
+    assert captured.err.count("\n") == 1
+    assert captured.out == ""
+    assert Path("r/run.json").read_bytes() == before
+
+
+def test_backend_and_budgets_may_change(runner: Any) -> None:
+    runner(walk)
+    assert main("isoc", [*DIGITS, "--out", "r"]) == 0
+    changes = ["--backend", "inline", "--time-budget", "60", "--keep-states", "last", "--evaluators", "1"]
+    assert main("isoc", [*DIGITS, *changes, "--out", "r"]) == 0
+
+
+def test_a_data_file_that_changed_is_refused(capsys: pytest.CaptureFixture[str], runner: Any) -> None:
+    runner(walk)
+    argv = ["digits-smoke", "--steps", "1", "--data.name", "npz:own.npz", "--equilibration.batch", "8", "--out", "r"]
+    np.savez("own.npz", **arrays())
+    assert main("isoc", argv) == 0
+    np.savez("own.npz", **arrays(x_train=np.ones((40, 6), np.float32)))
+    capsys.readouterr()
+    assert main("isoc", argv) == 2
+    assert capsys.readouterr().err.startswith("--data.name npz:")
+
+
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        (OSError("the network\nis away"), "OSError: the network is away; the same command tries again"),
+        (WalkFailed("step 3: rejected\ndown to 0.005"), "WalkFailed: step 3: rejected down to 0.005"),
+    ],
+)
+def test_a_failed_trajectory_is_named_with_what_helps_and_exits_1(
+    error: Exception, advice: str, capsys: pytest.CaptureFixture[str], runner: Any
+) -> None:
+    """What a walk failed by follows from its rows: the same command fails in the same way."""
+
+    def fails(config: RunConfig, dataset: object, store: Store, progress: Any) -> dict[str, str]:
+        walk(config, dataset, store, progress)
+        return {NAME: failure(NAME, error)}
+
+    runner(fails)
+    assert main("isoc", [*DIGITS, "--out", "r"]) == 1
+    captured = capsys.readouterr()
+    assert captured.err == f"failed: {NAME}: {advice}\n"
+    assert "figure: r/figures/" in captured.out
+
+
+@pytest.mark.parametrize("interrupt", [True, False])
+def test_interrupts_have_their_exit_codes_and_say_how_to_go_on(
+    capsys: pytest.CaptureFixture[str], runner: Any, signals: type[BaseException], interrupt: bool
+) -> None:
+    def stops(*_: object) -> NoReturn:
+        raise KeyboardInterrupt if interrupt else signals()
+
+    runner(stops)
+    assert main("isoc", [*DIGITS, "--out", "r s"]) == (130 if interrupt else 143)
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert error.endswith("to go on: python jobs/isoc.py digits-smoke --steps 2 --out 'r s'\n")
+    assert Path("r s/run.json").exists()
+
+
+def test_what_only_the_backend_can_refuse_leaves_no_folder(capsys: pytest.CaptureFixture[str], runner: Any) -> None:
+    def too_many(*_: object) -> dict[str, str]:
+        raise UsageError("evaluators", CROWD, "this machine holds 1")
+
+    runner(too_many)
+    assert main("isoc", [*DIGITS, "--out", "new/run"]) == 2
+    assert capsys.readouterr().err == "--evaluators 50: this machine holds 1\n"
+    assert not Path("new").exists()
+    runner(walk)
+    assert main("isoc", [*DIGITS, "--out", "new/run"]) == 0
+    runner(too_many)
+    assert main("isoc", [*DIGITS, "--out", "new/run"]) == 2
+    assert len(rayfe.load_run("new/run")) == 3
+
+
+def test_help_explains_fields_and_names_presets(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main("isoc", ["--help"]) == 0
+    text = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "mnist-quick (default), mnist-walk, digits-smoke, gaussian-exact, fig2" in text
+    for name in flat(RunConfig()):
+        assert "--" + name.replace("_", "-") in text
+    assert "Seeds of initial weights" in text
+    assert main("isoc", ["fig2", "-h"]) == 0
+    assert f"default: {EquilibrationConfig().first_epochs:g}" in capsys.readouterr().out.replace("120.0", "120")

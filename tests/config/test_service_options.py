@@ -1,0 +1,124 @@
+"""Options of the service: what a run keeps, what may change, and what is refused before any work."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rayfe.cli.job_command import main
+from rayfe.run import runner
+
+WORDS = ["digits-smoke", "--backend", "inline", "--steps", "1", "--equilibration.first-epochs", "5", "--tolerance", "0.9"]
+
+
+def stored(out: Path) -> dict[str, Any]:
+    return json.loads((out / "run.json").read_text())
+
+
+def change(out: Path, replicas: object) -> None:
+    manifest = stored(out)
+    for part in ("config", "identity"):
+        manifest[part]["replicas_per_evaluator"] = replicas
+    (out / "run.json").write_text(json.dumps(manifest))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("run") / "run"
+    assert main("isoc", [*WORDS, "--out", str(out)]) == 0
+    return out
+
+
+@pytest.fixture
+def run(made: Path, tmp_path: Path) -> Path:
+    """A copy of a finished run."""
+    import shutil
+
+    return Path(shutil.copytree(made, tmp_path / "run"))
+
+
+def test_a_run_on_one_device_stacks_all_replicas_and_says_so(made: Path) -> None:
+    assert stored(made)["identity"]["replicas_per_evaluator"] == "all"
+
+
+def test_two_gpus_put_neighbours_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "gpus", lambda config: 2)
+    assert main("isoc", [*WORDS, "--out", str(tmp_path / "run")]) == 0
+    assert stored(tmp_path / "run")["identity"]["replicas_per_evaluator"] == 1
+
+
+def test_a_run_goes_on_as_it_began_whatever_the_machine_has(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "gpus", lambda config: 8)
+    assert main("isoc", [*WORDS, "--out", str(run)]) == 0
+    assert stored(run)["identity"]["replicas_per_evaluator"] == "all"
+
+
+def test_a_run_of_an_older_version_has_null_for_all(run: Path) -> None:
+    change(run, None)
+    assert main("isoc", [*WORDS, "--out", str(run)]) == 0
+    assert stored(run)["identity"]["replicas_per_evaluator"] == "all"
+
+
+def test_what_only_baselines_read_may_change(run: Path) -> None:
+    assert main("isoc", [*WORDS, "--method-epochs", "99", "--out", str(run)]) == 0
+
+
+def test_replicas_of_an_evaluator_may_not_change(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main("isoc", [*WORDS, "--replicas-per-evaluator", "1", "--out", str(run)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("--replicas-per-evaluator 1: the stored run has all;")
+    assert "--replicas-per-evaluator all" in error
+
+
+def test_how_a_run_is_watched_and_placed_may_change(run: Path) -> None:
+    assert main("isoc", [*WORDS, "--log-format", "json", "--placement", "isolated", "--out", str(run)]) == 0
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["--replicas-per-evaluator", "0"], "--replicas-per-evaluator 0: must be at least 1"),
+        (["--gpus-per-evaluator", "2"], "--gpus-per-evaluator 2.0: must be positive and at most 1"),
+        (["--gpus-per-evaluator", "0"], "--gpus-per-evaluator 0.0: must be positive and at most 1"),
+        (["--train-workers", "2"], "--train-workers 2: needs --backend ray"),
+        (["--train-workers", "3", "--backend", "ray"], "--train-workers 3: must divide --equilibration.batch 128"),
+        (
+            ["--train-workers", "3", "--backend", "ray", "--equilibration.first-batch", "64"],
+            "--train-workers 3: must divide --equilibration.first-batch 64",
+        ),
+        (["--train-workers", "2", "--backend", "ray", "--placement", "isolated"], "--train-workers 2: borrows from the shared"),
+        (["--tensorboard", "board"], "--tensorboard board: needs --backend ray"),
+        (["--placement", "spread"], "--placement spread: give shared or isolated"),
+    ],
+)
+def test_what_cannot_be_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str) -> None:
+    assert main("isoc", [*WORDS, *words, "--out", str(tmp_path / "run")]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(message) and error.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_logger_whose_package_is_missing_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    words = [*WORDS, "--backend", "ray", "--mlflow", "http://user:word@host", "--out", str(tmp_path / "run")]
+    assert main("isoc", words) == 2
+    assert "its package is missing; pip install mlflow" in capsys.readouterr().err
+
+
+def test_run_json_has_no_address_of_a_logger(tmp_path: Path) -> None:
+    from rayfe.config import RunConfig
+    from rayfe.data.datasets import load
+    from rayfe.data.paths import PathData
+    from rayfe.storage.manifest import manifest_of
+
+    config = RunConfig(mlflow="http://user:secret@host", tensorboard="/here")
+    data = PathData(kind="still", source=load(config.data))
+    argv = ["mnist-quick", "--mlflow", "http://user:secret@host", "--steps", "1"]
+    text = json.dumps(manifest_of("isoc", "mnist-quick", argv, config, data))
+    assert "secret" not in text and "/here" not in text and "--steps 1" in text

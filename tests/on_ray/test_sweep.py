@@ -1,0 +1,136 @@
+"""A sweep on Ray gives the rows of the inline path, refuses what does not fit, and stops at once on signals."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from rayfe.backend.analytic import AnalyticBackend
+from rayfe.config import RunConfig
+from rayfe.records import Equilibrated, EquilibrateRequest, StepRecord
+from rayfe.records.backend import Backend
+from rayfe.run.runner import run_inline
+from rayfe.storage.store import Store
+from rayfe.surface.closed_form import PowerSurface
+
+ray = pytest.importorskip("ray")
+ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import tests
+pytestmark = pytest.mark.ray
+SURFACE = PowerSurface(kappa=20.0, a=1 / 3, b=1 / 3)
+CONFIG = RunConfig(gamma=(4.0, 5.0, 6.0), steps=3)
+
+
+def make_analytic(config: RunConfig, dataset: object) -> Backend:
+    return AnalyticBackend(SURFACE, noise=1e-4)
+
+
+def make_slow(config: RunConfig, dataset: object) -> Backend:
+    return AnalyticBackend(SURFACE, delay=1.0)
+
+
+class Broken(AnalyticBackend):
+    """Has a bug where gamma is 5."""
+
+    def equilibrate(self, request: EquilibrateRequest) -> Equilibrated:
+        if request.key.trajectory.startswith("lam0.25-gamma5"):
+            raise ZeroDivisionError("a bug")
+        return super().equilibrate(request)
+
+
+def make_broken(config: RunConfig, dataset: object) -> Backend:
+    return Broken(SURFACE)
+
+
+@dataclass
+class Listener:
+    rows: list[StepRecord] = field(default_factory=list)
+    events: list[str] = field(default_factory=list)
+
+    def row(self, record: StepRecord) -> None:
+        self.rows.append(record)
+
+    def event(self, text: str) -> None:
+        self.events.append(text)
+
+
+def timeless(rows: list[StepRecord]) -> list[dict]:
+    return [{name: value for name, value in dataclasses.asdict(row).items() if "second" not in name} for row in rows]
+
+
+def by_trajectory(rows: list[StepRecord]) -> list[dict]:
+    return timeless(sorted(rows, key=lambda row: (row.trajectory, row.step, row.attempt)))
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_rows_on_ray_are_those_of_the_inline_path(tmp_path: Path) -> None:
+    from rayfe.on_ray.sweep import run_on_ray
+
+    heard, on_ray = Listener(), tmp_path / "ray"
+    failed = run_on_ray(CONFIG, None, str(on_ray), "all", heard.row, heard.event, backend_factory=make_analytic)
+    assert failed == {} == run_inline(CONFIG, make_analytic(CONFIG, None), Store(tmp_path / "inline"), Listener())
+    stored = [row for name in CONFIG.trajectories() for row in Store(on_ray).rows(name)]
+    inline = [row for name in CONFIG.trajectories() for row in Store(tmp_path / "inline").rows(name)]
+    assert len(inline) >= 12
+    assert timeless(stored) == timeless(inline)
+    assert by_trajectory(heard.rows) == by_trajectory(stored)
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_a_bug_fails_its_trajectory_only(tmp_path: Path) -> None:
+    from rayfe.on_ray.sweep import run_on_ray
+    from rayfe.on_ray.trial import FAILURES
+
+    heard = Listener()
+    config = dataclasses.replace(CONFIG, gamma=(4.0, 5.0), steps=1)
+    failed = run_on_ray(config, None, str(tmp_path), "all", heard.row, heard.event, backend_factory=make_broken)
+    assert failed == {"lam0.25-gamma5-seed0": "ZeroDivisionError: a bug"}
+    assert len([text for text in heard.events if "a bug" in text]) == FAILURES
+    assert len(Store(tmp_path).rows("lam0.25-gamma4-seed0")) == 2
+
+
+SCRIPT = """
+import sys
+from rayfe.signals import Terminated, handle_sigterm
+from rayfe.on_ray.sweep import run_on_ray
+from test_sweep import CONFIG, make_slow
+try:
+    with handle_sigterm():
+        run_on_ray(CONFIG, None, sys.argv[1], "all", lambda row: print(row.step, flush=True), print, backend_factory=make_slow)
+except (KeyboardInterrupt, Terminated) as error:
+    print(type(error).__name__)
+    sys.exit(143 if isinstance(error, Terminated) else 130)
+"""
+
+
+@pytest.mark.parametrize(
+    "number, code, seconds, word", [(signal.SIGTERM, 143, 2.0, "Terminated"), (signal.SIGINT, 130, 30.0, "KeyboardInterrupt")]
+)
+def test_a_signal_ends_the_run_and_its_ray_at_once(
+    tmp_path: Path, number: signal.Signals, code: int, seconds: float, word: str
+) -> None:
+    psutil = pytest.importorskip("psutil")  # comes inside Ray, once that is imported
+    here = Path(__file__).resolve().parent
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    environment |= {"PYTHONPATH": f"{here.parents[1]}{os.pathsep}{here}", "RAY_AUTH_MODE": "disabled"}
+    command = [sys.executable, "-c", SCRIPT, str(tmp_path)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "0\n"  # the first row: everything is up
+    below = psutil.Process(process.pid).children(recursive=True)
+    assert len(below) > 5
+    began = time.monotonic()
+    process.send_signal(number)
+    rest, _ = process.communicate(timeout=60)
+    assert time.monotonic() - began < seconds
+    assert process.returncode == code, rest
+    assert rest.splitlines()[-1] == word
+    time.sleep(0.5)
+    assert [child for child in below if child.is_running() and child.status() != psutil.STATUS_ZOMBIE] == []

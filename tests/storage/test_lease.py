@@ -1,0 +1,212 @@
+"""Where there are no locks a heartbeat says who works on a run: who comes next waits, and one driver writes at a time."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import os
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from rayfe.exceptions import LeaseLost, UsageError
+from rayfe.storage import lease
+from rayfe.storage.files import Files
+from rayfe.storage.lease import Lease, hold
+
+PERIOD = 0.25
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "PERIOD", PERIOD)
+
+
+@pytest.fixture
+def files() -> Files:
+    return Files(f"memory://{uuid.uuid4().hex}/run")
+
+
+def left_behind(files: Files, number: int = 1, **fields: object) -> Lease:
+    """The lease of a driver elsewhere that was killed."""
+    dead = Lease(token="t", holder="pid 7 on elsewhere", machine="m", process="7:7", period=PERIOD, beat=3)
+    dead = dataclasses.replace(dead, **fields)
+    files.write(f".lease/{number}", lease._bytes(dead))
+    return dead
+
+
+def silent(text: str) -> None:
+    raise AssertionError(text)
+
+
+def test_a_holder_leaves_nothing_behind_and_the_next_does_not_wait(files: Files) -> None:
+    for _ in range(2):
+        with hold(files, say=silent) as token:
+            lease.check(files, token)
+        assert files.names(".lease") == []
+
+
+def test_a_holder_that_lives_is_seen_by_its_heartbeat_and_the_newcomer_gives_up(files: Files) -> None:
+    said: list[str] = []
+    with hold(files, say=silent) as token:
+        began = time.monotonic()
+        with (
+            pytest.raises(UsageError, match=rf"--out memory://.*another process \(pid {os.getpid()} on .*\) is working"),
+            hold(files, say=said.append),
+        ):
+            pass
+        assert time.monotonic() - began < lease.PATIENCE * PERIOD
+        lease.check(files, token)
+    assert len(said) == 1
+
+
+def test_the_successor_of_a_dead_holder_waits_says_how_long_and_goes_on(files: Files) -> None:
+    left_behind(files, 6, period=0.5)  # the holder's period counts, not that of the newcomer
+    said: list[str] = []
+    began = time.monotonic()
+    with hold(files, say=said.append) as token:
+        waited = time.monotonic() - began
+        assert files.names(".lease") == ["7"]
+        lease.check(files, token)
+    assert 2.0 <= waited < 5.0
+    assert said[0].startswith("pid 7 on elsewhere has worked on this run")
+    assert "waiting 2 s" in said[0]
+    assert "going on" in said[1]
+
+
+def test_of_two_successors_one_goes_on(files: Files) -> None:
+    left_behind(files)
+    outcomes: list[str] = []
+    both = threading.Barrier(2)
+
+    def succeed() -> None:
+        both.wait()
+        try:
+            with hold(files, say=lambda text: None):
+                outcomes.append("held")
+                time.sleep(1.0)
+        except UsageError:
+            outcomes.append("refused")
+
+    threads = [threading.Thread(target=succeed) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(outcomes) == ["held", "refused"]
+
+
+def test_a_process_of_this_machine_that_is_gone_needs_no_wait(files: Files) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    started = lease._started(ended.pid)
+    ended.wait()
+    assert started
+    left_behind(files, machine=lease._machine(), process=started)
+    with hold(files, say=silent):
+        pass
+
+
+def test_a_number_that_another_process_has_by_now_is_not_the_holder() -> None:
+    me = Lease(token="", holder="", machine=lease._machine(), process=f"{os.getpid()}:1", period=1.0, beat=0)
+    assert me.is_of_a_dead_process
+    assert not dataclasses.replace(me, process=lease._started(os.getpid())).is_of_a_dead_process
+    assert not dataclasses.replace(me, machine="another").is_of_a_dead_process
+
+
+def test_a_torn_lease_is_waited_for_like_any_other(files: Files) -> None:
+    files.write(".lease/1", b'{"token": "t", "hol')
+    said: list[str] = []
+    with hold(files, say=said.append):
+        pass
+    assert said[0].startswith("another process has worked on this run")
+
+
+def test_a_holder_that_was_succeeded_is_told_and_its_workers_are_refused(files: Files) -> None:
+    lost = threading.Event()
+    with hold(files, say=silent, on_loss=lost.set) as token:
+        left_behind(files, 2, token="another")  # as after a sleep of this machine
+        with pytest.raises(LeaseLost, match="not held by the driver of this worker"):
+            lease.check(files, token)
+        assert lost.wait(10 * PERIOD)
+
+
+def test_a_store_that_is_away_for_a_while_costs_no_lease(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    write, failures = Files.write, []
+
+    def fails_twice(self: Files, relative: str, data: bytes) -> None:
+        if len(failures) < 2:
+            failures.append(relative)
+            raise ConnectionError("away")
+        write(self, relative, data)
+
+    with hold(files, say=silent, on_loss=lambda: silent("lost")) as token:
+        before = lease._newest(files)
+        monkeypatch.setattr(Files, "write", fails_twice)
+        deadline = time.monotonic() + 10
+        while lease._newest(files) == before and time.monotonic() < deadline:
+            time.sleep(PERIOD / 5)
+        assert lease._newest(files) != before
+        assert len(failures) == 2
+        lease.check(files, token)
+
+
+@pytest.fixture
+def without_locks(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "no locks")
+
+    monkeypatch.setattr(lease.fcntl, "flock", refuse)
+    return monkeypatch.undo
+
+
+def test_a_folder_mounted_without_locks_has_a_heartbeat(tmp_path: Path, without_locks: Callable[[], None]) -> None:
+    files = Files(tmp_path)
+    with hold(files, say=silent) as token:
+        assert files.names(".lease") == ["1"]
+        lease.check(files, token)
+        with pytest.raises(UsageError), hold(files, say=lambda text: None):
+            pass
+    left_behind(files, 4)
+    without_locks()
+    with hold(files, say=silent) as token:  # mounted anew, with locks
+        lease.check(files, token)
+    with hold(files, say=silent) as other:
+        assert other != token
+        with pytest.raises(LeaseLost):
+            lease.check(files, token)
+
+
+def test_a_folder_that_is_not_the_drivers_is_noticed(tmp_path: Path) -> None:
+    with hold(Files(tmp_path / "shared"), say=silent) as token, pytest.raises(LeaseLost):
+        lease.check(Files(tmp_path / "elsewhere"), token)
+
+
+HOLDER = """
+import sys, time
+from rayfe.storage import lease
+from rayfe.storage.files import Files
+lease.PERIOD = 0.1
+with lease.hold(Files(sys.argv[1]), say=print):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_driver_that_was_succeeded_ends_with_code_1_and_one_line(tmp_path: Path) -> None:
+    script = f"import errno, fcntl, os\ndef flock(*_): raise OSError(errno.ENOLCK, '')\nfcntl.flock = flock\n{HOLDER}"
+    root = Path(lease.__file__).parents[2]
+    holder = subprocess.Popen(
+        [sys.executable, "-c", script, tmp_path], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=root
+    )
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+    left_behind(Files(tmp_path), 2, token="another")
+    _, errors = holder.communicate(timeout=30)
+    assert holder.returncode == 1
+    assert errors == f"another driver has taken {tmp_path} over, as after a sleep of this machine; this one ends\n"
