@@ -19,7 +19,7 @@ from typing import Annotated
 import pandas as pd
 import tyro
 
-from rayfe.config import ImplicitConfig, RunConfig, StencilConfig, from_flat
+from rayfe.config import ImplicitConfig, RunConfig, StencilConfig, configure, from_flat
 from rayfe.records import (
     DifferentiateRequest,
     EquilibrateRequest,
@@ -96,7 +96,7 @@ def main(options: Options) -> None:
     from rayfe.data.datasets import load
 
     store = Store(options.run)
-    config = dataclasses.replace(from_flat(store.read_config()["config"]), threads=options.threads)
+    config = configure(from_flat(store.read_config()["config"]), threads=options.threads)
     names = store.trajectories()
     if options.trajectory is None and len(names) != 1:
         raise ValueError(f"{options.run} has {len(names)} trajectories; name one with --trajectory")
@@ -126,13 +126,13 @@ def main(options: Options) -> None:
 
     for epochs in options.epochs:
         if not known("epochs", epochs):
-            changed = dataclasses.replace(config, equilibration=dataclasses.replace(config.equilibration, epochs=epochs))
+            changed = configure(config, equilibration=dataclasses.replace(config.equilibration, epochs=epochs))
             response, examples = by_neighbours(backend(changed), key, point, weights)
             add("epochs", epochs, line(response) | {"examples": examples})
     for damping in options.damping:
         if not known("damping", damping):
             solve = ImplicitConfig(examples=options.examples, iterations=options.iterations, damping=damping)
-            changed = dataclasses.replace(config, derivatives="implicit", implicit=solve)
+            changed = configure(config, derivatives="implicit", implicit=solve)
             exact = backend(changed).differentiate(DifferentiateRequest(key=key, point=point, weights=weights))
             more = {"decrement": exact.decrement, "C_lag": exact.C_lag, "residual": exact.residual}
             add("damping", damping, line(exact.response) | more | {"examples": exact.examples})

@@ -28,7 +28,7 @@ import pandas as pd
 import tyro
 
 from rayfe import error_bars
-from rayfe.config import RenewalConfig, RunConfig, Start
+from rayfe.config import RenewalConfig, RunConfig, Start, configure
 from rayfe.exceptions import WalkFailed
 from rayfe.records import StepRecord, Weights
 from rayfe.records.backend import Backend
@@ -74,8 +74,8 @@ def retrace(
     been = [rows[0], dataclasses.replace(way[-1], step_length=0.0, next_step_length=None)]
     found = []
     for target in reversed(way[:-1]):
-        once = dataclasses.replace(config, both_ways=False, renewal=RenewalConfig(), time_budget=None, steps=10**6)
-        leg = dataclasses.replace(once, lam_end=target.lam)
+        once = configure(config, both_ways=False, renewal=RenewalConfig(), time_budget=None, steps=10**6)
+        leg = configure(once, lam_end=target.lam)
         walk = Walk(leg, start, been, state=state, carry=carry)
         while walk.finished is None:
             commit = attempted(walk, backend)
@@ -119,7 +119,7 @@ def main(options: Options) -> None:
 
     store = Store(options.run)
     _, config = stored_config(store)
-    config = dataclasses.replace(config, backend="inline")
+    config = configure(config, backend="inline")
     starts = config.trajectories()
     backend = InlineBackend(config, load_path(config))
     for name in options.trajectory or store.trajectories():

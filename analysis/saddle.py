@@ -13,7 +13,7 @@ import pandas as pd
 import tyro
 
 from rayfe.backend.inline import InlineBackend
-from rayfe.config import EquilibrationConfig, RunConfig
+from rayfe.config import EquilibrationConfig, RunConfig, configure
 from rayfe.config.presets import gaussian_exact
 from rayfe.data.datasets import load
 from rayfe.data.examples import Dataset
@@ -71,7 +71,7 @@ def main(scale: tyro.conf.Positional[float]) -> int:
     if not (np.isfinite(scale) and scale > 0):
         print(f"saddle: scale {scale:g}: give a positive number, such as 0.1", file=sys.stderr)
         return 2
-    config = dataclasses.replace(gaussian_exact(), backend="inline", equilibration=SHORT)
+    config = configure(gaussian_exact(), backend="inline", equilibration=SHORT)
     data = load(config.data)
     scaled = dataclasses.replace(data.train, x=(scale * data.train.x).astype(np.float32))
     for takes_up in (False, True):

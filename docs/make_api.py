@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import inspect
 import re
@@ -13,6 +12,7 @@ from typing import Any
 
 import rayfe
 from rayfe import config, records
+from rayfe.config.fields import field_docs
 from rayfe.data.examples import Dataset, Examples
 from rayfe.model.protocol import Representation
 from rayfe.surface.process import Conditions, Process
@@ -25,14 +25,20 @@ Written from the docstrings by `python docs/make_api.py`. `docs/guide.md` says w
 READING = ("load_run", "load_model", "find_step", "load_certificates", "error_bars", "envelope_excess")
 PARTS = (
     config.RunConfig,
-    config.DataConfig,
+    config.Walk,
+    config.FreeWalk,
+    config.Seek,
+    config.Transfer,
+    config.Baseline,
+    config.RenewalConfig,
     config.PathConfig,
+    config.DataConfig,
     config.ModelConfig,
     config.EquilibrationConfig,
-    config.RenewalConfig,
     config.MeasureConfig,
     config.StencilConfig,
     config.ImplicitConfig,
+    config.Service,
 )
 
 
@@ -49,7 +55,8 @@ def page() -> str:
     parts += [fields("rayfe.records.Velocity", records.Velocity)]
     parts += [fields(f"rayfe.data.examples.{cls.__name__}", cls) for cls in (Dataset, Examples)]
     parts += [
-        "## Settings\n\nOf `rayfe.config`: arguments of `walk` and `transfer` by these names, options of the jobs by dotted ones.\n"
+        "## Settings\n\nOf `rayfe.config`: arguments of `walk` and `transfer` by these names, options of the jobs by dotted ones; what is "
+        "asked for and Service have no prefix.\n"
     ]
     parts += [fields(f"rayfe.config.{cls.__name__}", cls) for cls in PARTS]
     parts += [
@@ -106,7 +113,7 @@ def members(name: str, *classes: type) -> Iterator[str]:
 
 def fields(name: str, cls: Any) -> str:
     """A dataclass as a table of its fields."""
-    docs = field_docs(cls)
+    docs = docs_of(cls)
     if not docs:
         names = ", ".join(f"`{field.name}`" for field in dataclasses.fields(cls))
         return f"### {name}\n\n{prose(cls)}\n\nFields: {names}.\n"
@@ -114,6 +121,11 @@ def fields(name: str, cls: Any) -> str:
     for field in dataclasses.fields(cls):
         lines.append(f"| `{field.name}` | {default(field)} | {cell(docs.get(field.name, ''))} |")
     return "\n".join(lines) + "\n"
+
+
+def docs_of(cls: type) -> dict[str, str]:
+    """The same of a class and those it takes fields from."""
+    return {name: text for one in reversed(cls.__mro__[:-1]) for name, text in field_docs(one).items()}
 
 
 def default(field: dataclasses.Field[Any]) -> str:
@@ -129,19 +141,6 @@ def columns(record: type) -> str:
     lines = ["| column | meaning |", "|---|---|"]
     described = {field.name: field.metadata["description"] for field in dataclasses.fields(record)}
     return "\n".join(lines + [f"| `{name}` | {cell(text)} |" for name, text in described.items()]) + "\n"
-
-
-def field_docs(cls: type) -> dict[str, str]:
-    """The strings that stand below the fields of a class."""
-    (body,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
-    assert isinstance(body, ast.ClassDef)
-    docs = {}
-    for statement, after in zip(body.body, body.body[1:], strict=False):
-        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
-            value = after.value if isinstance(after, ast.Expr) else None
-            if isinstance(value, ast.Constant) and isinstance(value.value, str):
-                docs[statement.target.id] = inspect.cleandoc(value.value)
-    return docs
 
 
 def prose(thing: Any) -> str:

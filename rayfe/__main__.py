@@ -45,9 +45,9 @@ def main(argv: list[str]) -> int:
 
 def _one_line(error: Exception) -> str:
     if isinstance(error, UsageError):
-        from rayfe.exceptions import one_line
+        from rayfe.exceptions import in_shell_words
 
-        return one_line(error)
+        return in_shell_words(error)
     return " ".join(str(error).splitlines())
 
 

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import ast
 import errno
+import re
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 
 class UsageError(ValueError):
-    """Bad input from a user: one line that names the field, the value and the fix."""
+    """Bad input from a user: one line that names the field, the value and the fix.
+
+    `name` is the field's flat name, such as `lam_end` or `equilibration.epochs`. A fix names fields and values in double backticks:
+    ``settle=False`` is `--no-settle` on a command line and `settle=False` in Python, which `in_shell_words` and `str` write.
+    """
 
     def __init__(self, name: str, value: object, fix: str) -> None:
         super().__init__(name, value, fix)  # all three, so that it survives pickling between processes
         self.name, self.value, self.fix = name, value, fix
 
     def __str__(self) -> str:
-        return f"--{self.name} {self.value}: {self.fix}".replace("\n", " ")
+        return _one_line(f"{_argument(self.name, self.value)}: {_named(self.fix, _argument)}")
 
 
 class CorruptFile(RuntimeError):
@@ -63,8 +71,61 @@ def dashed(name: str) -> str:
     return name.replace("_", "-")
 
 
-def one_line(error: UsageError) -> str:
-    """The error as one line that names the option as it is typed."""
-    name = error.name if error.name == "PRESET" else "--" + dashed(error.name)
-    given = f"{name} {error.value}".rstrip()
-    return " ".join(f"{given}: {error.fix}".splitlines())
+def in_shell_words(error: UsageError) -> str:
+    """The error as one line that names options as they are typed."""
+    return _one_line(f"{_option(error.name, error.value)}: {_named(error.fix, _option)}")
+
+
+def shown(value: object) -> str:
+    """A value as it is typed on a command line."""
+    if value is None or value == ():
+        return "(nothing)"
+    if isinstance(value, tuple | list):
+        return " ".join(map(shown, value))
+    return f"{value:.12g}" if isinstance(value, float) else str(value)
+
+
+UNSAID = object()
+"""The value of a field that is only named."""
+DIRECT: Mapping[str, str] = MappingProxyType(
+    {"PRESET": "preset", "data.name": "data", "path.target": "target", "model.name": "model"}
+)
+"""Arguments of Python's functions that have names of their own."""
+
+
+def _named(text: str, word: Callable[[str, object], str]) -> str:
+    """A text with the fields in double backticks as `word` says them."""
+
+    def said(found: re.Match[str]) -> str:
+        name, equals, value = found[1], found[2], found[3]
+        return word(name, _literal(value) if equals else UNSAID)
+
+    return re.sub(r"``([a-z][a-z_.]*)(=?)(.*?)``", said, text)
+
+
+def _literal(text: str) -> object:
+    try:
+        return ast.literal_eval(text)
+    except (SyntaxError, ValueError):
+        return text
+
+
+def _option(name: str, value: object) -> str:
+    """A field as on a command line: `--lam-end 2`, `--no-settle`."""
+    group, dot, leaf = dashed(name).rpartition(".")
+    if isinstance(value, bool):
+        return f"--{group}{dot}{leaf if value else f'no-{leaf}'}"
+    option = name if name == "PRESET" else f"--{group}{dot}{leaf}"
+    return option if value is UNSAID else f"{option} {shown(value)}".rstrip()
+
+
+def _argument(name: str, value: object) -> str:
+    """A field as an argument in Python: `lam_end=2.0`, `equilibration={"epochs": 2}`."""
+    group, dot, leaf = DIRECT.get(name, name).partition(".")
+    if not dot:
+        return group if value is UNSAID else f"{group}={value!r}"
+    return f'{group}={{"{leaf}": {"..." if value is UNSAID else repr(value)}}}'
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.splitlines())

@@ -25,7 +25,7 @@ from rayfe.__main__ import main as rayfe_main
 from rayfe.cli.commands import COMMANDS
 from rayfe.cli.commands.parser import Refused
 from rayfe.cli.options import parse
-from rayfe.config import DataConfig, MeasureConfig, RunConfig, flat
+from rayfe.config import DataConfig, MeasureConfig, RunConfig, configure, flat
 from rayfe.config.presets import PRESETS
 from rayfe.config.resolve import split_preset
 from rayfe.exceptions import UsageError, dashed
@@ -182,7 +182,7 @@ def test_a_wrong_command_would_be_noticed(line: str) -> None:
 def test_options_named_in_sentences_exist() -> None:
     sources = [*(ROOT / "rayfe").rglob("*.py"), *(ROOT / "analysis").rglob("*.py")]
     written = {option for path in sources for option in re.findall(r'"(--[a-z][\w.-]*)"', path.read_text())}
-    known = written | {"--" + dashed(name) for name in flat(RunConfig())} | {"--help", "--transport", "--form", "--budget"}
+    known = written | {"--" + dashed(name) for name in flat(configure())} | {"--help", "--transport", "--form", "--budget"}
     known |= {re.sub(r"^--([\w.-]*\.)?", r"--\1no-", option) for option in known}
     for page in PAGES:
         for span in re.findall(r"`(--[^`]+)`", BLOCK.sub("", page.read_text())):
@@ -218,7 +218,7 @@ def small_runs(patch: pytest.MonkeyPatch) -> None:
             batch=32,
             first_batch=None,
         )
-        small = dataclasses.replace(
+        small = configure(
             config,
             steps=min(config.steps, 3),
             settle=False,

@@ -79,8 +79,8 @@ class InlineBackend(Backend):
         make_replicas: Callable[[Sequence[nn.Module], torch.device], Replicas] | None = None,
         keeper: Keeper | None = None,
     ) -> None:
-        torch.set_num_threads(config.threads)
-        cuda = config.device == "cuda" or (config.device == "auto" and torch.cuda.is_available())
+        torch.set_num_threads(config.service.threads)
+        cuda = config.service.device == "cuda" or (config.service.device == "auto" and torch.cuda.is_available())
         self._device = torch.device("cuda" if cuda else "cpu")
         self._config = config
         self._dtype = dtype

@@ -17,7 +17,17 @@ import tyro
 from rayfe.benchmark import running
 from rayfe.benchmark.settings import LABELS, Settings, defaults
 from rayfe.benchmark.variants import VARIANTS
-from rayfe.config import THREADING, DataConfig, EquilibrationConfig, MeasureConfig, RenewalConfig, RunConfig, Start, require
+from rayfe.config import (
+    THREADING,
+    DataConfig,
+    EquilibrationConfig,
+    MeasureConfig,
+    RenewalConfig,
+    RunConfig,
+    Start,
+    configure,
+    require,
+)
 from rayfe.config.presets import mnist_walk
 from rayfe.data.examples import Dataset
 from rayfe.data.paths import PathData
@@ -95,12 +105,12 @@ def base_config(options: Options) -> RunConfig:
     """The walk of rayfe from which every method's configuration is derived."""
     base = {"short": short_form, "long": long_form, "variants": long_form}[options.form]()
     points = options.points or {"short": 4, "long": 20, "variants": 13}[options.form]
-    lam_end = options.lam_end or base.lam_end
+    lam_end = options.lam_end or base.asked.lam_end
     data = dataclasses.replace(base.data, train_size=options.train_size or base.data.train_size)
     first = options.first_epochs or base.equilibration.first_epochs
     equilibration = dataclasses.replace(base.equilibration, first_epochs=first)
     length = running.step_length(base.lam[0], lam_end, points)
-    return dataclasses.replace(
+    return configure(
         base,
         gamma=base.gamma if options.gamma is None else (options.gamma,),
         seed=(options.seed,),
@@ -122,15 +132,15 @@ SHORT_ADAM = EquilibrationConfig(batch=256, learning_rate=6e-3)
 def long_form() -> RunConfig:
     """One start of the preset mnist-walk, on all images, with fewer epochs a point and in steps: budgets multiply epochs, but not
     those of renewals."""
-    base = dataclasses.replace(mnist_walk(), gamma=(4.0,), lam_end=3.5, renewal=RenewalConfig(every=0.6))
+    base = configure(mnist_walk(), gamma=(4.0,), lam_end=3.5, renewal=RenewalConfig(every=0.6))
     equilibration = dataclasses.replace(base.equilibration, first_epochs=40.0, epochs=2.0)
     measure = dataclasses.replace(base.measure, head_draws=64)
-    return dataclasses.replace(base, equilibration=equilibration, measure=measure, steps=200)
+    return configure(base, equilibration=equilibration, measure=measure, steps=200)
 
 
 def short_form() -> RunConfig:
     """The same on a tenth of the images, not as far."""
-    return RunConfig(
+    return configure(
         lam_end=0.7,
         data=DataConfig(train_size=6_000),
         measure=MeasureConfig(head_draws=128, probe_size=1000),

@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 import tyro
 
-from rayfe.config import THREADING, RunConfig, require
+from rayfe.config import THREADING, RunConfig, configure, require
 from rayfe.exceptions import UsageError
 
 
@@ -158,12 +158,12 @@ def _walk(options: Options) -> RunConfig:
     from rayfe.benchmark.job import long_form, short_form
 
     base = short_form() if options.form == "short" else long_form()
-    return dataclasses.replace(
+    return configure(
         base,
         steps=options.steps,
         threads=options.threads,
         tolerance=0.1,
         certificate_share=0.0,
         equilibration=dataclasses.replace(base.equilibration, first_epochs=3.0),
-        renewal=dataclasses.replace(base.renewal, every=None),
+        renewal=dataclasses.replace(base.asked.renewal, every=None),
     )

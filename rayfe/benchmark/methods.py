@@ -46,7 +46,7 @@ class Heuristic(PointByPoint):
 
     @property
     def lams(self) -> np.ndarray:
-        return np.linspace(self.start.lam, self._config.lam_end, len(super().lams) + 1)[1:]
+        return np.linspace(self.start.lam, self._config.asked.lam_end, len(super().lams) + 1)[1:]
 
     def _reach(self, work: Work, at: Point, weights: Weights, preconditioner: Weights | None) -> Parts:
         for attempt in range(RAISES + 1):

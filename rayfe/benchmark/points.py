@@ -94,8 +94,8 @@ class PointByPoint(Trajectory):
     @property
     def lams(self) -> np.ndarray:
         """The lam of steps 1, 2, ...: equal steps in log lam, as the walk's."""
-        start, end = self.start.lam, self._config.lam_end
-        count = max(1, round(math.log(end / start) / self._config.step_length))
+        start, end = self.start.lam, self._config.asked.lam_end
+        count = max(1, round(math.log(end / start) / self._config.asked.step_length))
         return np.geomspace(start, end, count + 1)[1:]
 
     @property
@@ -115,7 +115,7 @@ class PointByPoint(Trajectory):
         reached = yield from self._reach(work, Point(lam=lam, gamma=gamma), path, moments)
         age = (last.response_age or 0) + 1
         chart = Chart(tangent=unpack(self._carry, "tangent"), response=response_in(last), age=age)
-        if age >= self._config.refresh:
+        if age >= self._config.asked.refresh:
             reached, chart = yield from stencil(self._config, work, reached, chart.tangent)
         return (yield from self._settled(work, reached, chart))
 
@@ -141,7 +141,7 @@ class PointByPoint(Trajectory):
         last = self.accepted[-1]
         columns: dict[str, Any] = {"C_target": last.C_target, "C_settle_target": last.C_settle_target}
         reach = REACH * abs(reached.point.gamma)
-        allowed = self._config.tolerance * self.C0
+        allowed = self._config.asked.tolerance * self.C0
         settle = settle_loss(
             work.key, reached.weights, chart.tangent, reached.point, chart.response, C=self.C0, allowed=allowed, reach=reach
         )
@@ -163,7 +163,7 @@ class PointByPoint(Trajectory):
         replica = Replica(name="settled", point=point, weights=weights)
         splits = (Split.TRAIN, Split.VALIDATION)
         tested = work.measured((yield measure_request(work, (replica,), (weights,), "test", splits=splits)))
-        process, kept = IsoClassification(self._config.lam_end), unpack(self._carry, "start")
+        process, kept = IsoClassification(self._config.asked.lam_end), unpack(self._carry, "start")
         holding = Holding(config=self._config, process=process, start=self.accepted[0], kept=kept)
         columns |= {
             "process": self._settings.method,

@@ -39,7 +39,7 @@ def sweep(
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # Ctrl-C is the job's
     with cluster(), tempfile.TemporaryDirectory() as temporary:
         parameters = {"config": config, "settings": settings, "begin": begin, "folder": folder, "data": data, "limit": limit}
-        cpus = min(config.threads, int(ray.cluster_resources().get("CPU", 1)))
+        cpus = min(config.service.threads, int(ray.cluster_resources().get("CPU", 1)))
         tuner = tune.Tuner(
             tune.with_resources(tune.with_parameters(train_point, **parameters), {"cpu": cpus}),
             param_space={"start": tune.grid_search(starts)},

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rayfe.config import RunConfig
+from rayfe.config import RunConfig, configure
 from rayfe.data.datasets import load
 from rayfe.data.paths import PathData
 from rayfe.on_ray.sweep import run_on_ray
@@ -61,7 +60,7 @@ def measure_scaling(
     found: list[Sweep] = []
     for count in trajectories:
         for pool in evaluators:
-            config = dataclasses.replace(base, seed=tuple(range(count)), evaluators=pool, backend="ray", threads=1)
+            config = configure(base, seed=tuple(range(count)), evaluators=pool, backend="ray", threads=1)
             came, _ = walk_on_ray(config)
             sweep = Sweep(trajectories=count, evaluators=pool, rows=len(came) - 1, seconds=came[-1] - came[0])
             found.append(sweep)

@@ -15,7 +15,7 @@ from rayfe.benchmark.requests import Rule
 from rayfe.benchmark.running import Bench, CommonStart, plain, run_method
 from rayfe.benchmark.settings import Settings
 from rayfe.benchmark.table import points
-from rayfe.config import RunConfig
+from rayfe.config import RunConfig, configure
 from rayfe.exceptions import WalkFailed
 from rayfe.results.frames import numbers
 from rayfe.storage.store import load_rows
@@ -75,8 +75,8 @@ def search(
     tell: Callable[[str], None],
 ) -> Settings:
     """The best candidate for a curve of five points; stored, so that a search goes on where it stopped."""
-    lam_end = base.lam[0] * float(np.exp(POINTS * base.step_length))
-    short = dataclasses.replace(base, lam_end=lam_end)
+    lam_end = base.lam[0] * float(np.exp(POINTS * base.asked.step_length))
+    short = configure(base, lam_end=lam_end)
     best, tried = settings, list[tuple[float, Settings]]()
     for stage in stages(settings):
         for candidate in stage(best):

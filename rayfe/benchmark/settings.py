@@ -11,7 +11,7 @@ from typing import Literal
 
 from rayfe.benchmark.requests import Rule
 from rayfe.benchmark.variants import VARIANT_LABELS, VARIANTS
-from rayfe.config import EquilibrationConfig, RenewalConfig, RunConfig
+from rayfe.config import EquilibrationConfig, RenewalConfig, RunConfig, configure
 from rayfe.exceptions import UsageError
 
 
@@ -128,24 +128,24 @@ def configured(base: RunConfig, settings: Settings) -> RunConfig:
             first_learning_rate=settings.learning_rate,
             first_schedule="linear",
         )
-        return dataclasses.replace(base, equilibration=changed)
+        return configure(base, equilibration=changed)
     changed = dataclasses.replace(
         equilibration, batch=settings.batch, epochs=settings.epochs, learning_rate=settings.learning_rate
     )
-    config = dataclasses.replace(base, equilibration=changed)
+    config = configure(base, equilibration=changed)
     if method in VARIANTS:
-        return VARIANTS[method](dataclasses.replace(config, both_ways=False))
-    if method in ("rayfe", "rayfe-leap") and not config.both_ways:
+        return VARIANTS[method](configure(config, both_ways=False))
+    if method in ("rayfe", "rayfe-leap") and not config.asked.both_ways:
         return config
     if method in ("rayfe", "rayfe-leap"):
         leaps = method == "rayfe-leap"
-        further = config.lam_end * math.exp((LEAPT_BEYOND if leaps else BEYOND) * config.step_length)
-        renewal = dataclasses.replace(config.renewal, every=LEAP.every, leap=LEAP.leap) if leaps else config.renewal
-        return dataclasses.replace(config, lam_end=further, renewal=renewal)
-    config = dataclasses.replace(config, both_ways=False)
+        further = config.asked.lam_end * math.exp((LEAPT_BEYOND if leaps else BEYOND) * config.asked.step_length)
+        renewal = dataclasses.replace(config.asked.renewal, every=LEAP.every, leap=LEAP.leap) if leaps else config.asked.renewal
+        return configure(config, lam_end=further, renewal=renewal)
+    config = configure(config, both_ways=False)
     if method == "rayfe-there":
         return config
-    config = dataclasses.replace(config, renewal=dataclasses.replace(config.renewal, every=None))
+    config = configure(config, renewal=dataclasses.replace(config.asked.renewal, every=None))
     if method in ("paper", "paper-settle"):
-        return dataclasses.replace(config, stencil="paper", refresh=1, predictor=False, settle=method == "paper-settle")
+        return configure(config, stencil="paper", refresh=1, predictor=False, settle=method == "paper-settle")
     return config

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from rayfe.config import ImplicitConfig, RunConfig
+from rayfe.config import ImplicitConfig, RunConfig, configure
 
 GAP = 0.003
 """Tolerance of equilibrium of the adaptive budget: a round that lowers F by less ends the step's training."""
@@ -23,17 +23,15 @@ def _bare(base: RunConfig) -> RunConfig:
         carry_preconditioner=False,
         gap=None,
     )
-    renewal = dataclasses.replace(base.renewal, every=None)
-    return dataclasses.replace(base, equilibration=equilibration, renewal=renewal)
+    renewal = dataclasses.replace(base.asked.renewal, every=None)
+    return configure(base, equilibration=equilibration, renewal=renewal)
 
 
 def paper_scheme(base: RunConfig) -> RunConfig:
     """(a) Four neighbours at every step, central differences, Euler, fixed T."""
     bare = _bare(base)
     equilibration = dataclasses.replace(bare.equilibration, epochs=0.4 * bare.equilibration.epochs)
-    return dataclasses.replace(
-        bare, equilibration=equilibration, stencil="paper", refresh=1, predictor=False, settle=False, order=1
-    )
+    return configure(bare, equilibration=equilibration, stencil="paper", refresh=1, predictor=False, settle=False, order=1)
 
 
 def one_replica(base: RunConfig) -> RunConfig:
@@ -44,38 +42,38 @@ def one_replica(base: RunConfig) -> RunConfig:
 def head_draws(base: RunConfig) -> RunConfig:
     """(c) And eight draws of z through the classifier."""
     bare = one_replica(base)
-    return dataclasses.replace(bare, equilibration=dataclasses.replace(bare.equilibration, head_draws=8))
+    return configure(bare, equilibration=dataclasses.replace(bare.equilibration, head_draws=8))
 
 
 def antithetic(base: RunConfig) -> RunConfig:
     """(c') And an antithetic pair through the decoder."""
     before = head_draws(base)
-    return dataclasses.replace(before, equilibration=dataclasses.replace(before.equilibration, decoder_draws=2))
+    return configure(before, equilibration=dataclasses.replace(before.equilibration, decoder_draws=2))
 
 
 def carried(base: RunConfig) -> RunConfig:
     """(d) As (c), and Adam's second moments carried along the walk, with a shorter memory."""
     before = head_draws(base)
     equilibration = dataclasses.replace(before.equilibration, carry_preconditioner=True, second_moment_decay=0.99)
-    return dataclasses.replace(before, equilibration=equilibration)
+    return configure(before, equilibration=equilibration)
 
 
 def soap(base: RunConfig) -> RunConfig:
     """(f) And SOAP; (e), averages of late iterates at a constant rate, is `carried` with the schedule of its settings."""
     before = carried(base)
-    return dataclasses.replace(before, equilibration=dataclasses.replace(before.equilibration, optimizer="soap"))
+    return configure(before, equilibration=dataclasses.replace(before.equilibration, optimizer="soap"))
 
 
 def adaptive(base: RunConfig) -> RunConfig:
     """(g) And as many rounds of training as the tolerance of equilibrium needs."""
     before = soap(base)
-    return dataclasses.replace(before, equilibration=dataclasses.replace(before.equilibration, gap=GAP))
+    return configure(before, equilibration=dataclasses.replace(before.equilibration, gap=GAP))
 
 
 def implicit(base: RunConfig) -> RunConfig:
     """(h) As (f), and tangents and response from Hessian-vector products instead of neighbours."""
     solve = ImplicitConfig(examples=6000, iterations=20)
-    return dataclasses.replace(soap(base), derivatives="implicit", implicit=solve)
+    return configure(soap(base), derivatives="implicit", implicit=solve)
 
 
 VARIANTS: Mapping[str, Callable[[RunConfig], RunConfig]] = MappingProxyType(

@@ -8,11 +8,12 @@ import shlex
 import sys
 from collections.abc import Sequence
 
+from rayfe.cli.help import asks_for_help, help_text
 from rayfe.cli.options import parse
 from rayfe.cli.pipes import closed_pipe_is_fine
 from rayfe.config import THREADING, RunConfig
 from rayfe.config.resolve import absolute, split_preset
-from rayfe.exceptions import RunBroken, UsageError, one_line
+from rayfe.exceptions import RunBroken, UsageError, in_shell_words
 from rayfe.run.job import Job, carry_out, console_of
 from rayfe.trajectory.driver import tries_again
 
@@ -35,10 +36,13 @@ def main(job: str, argv: Sequence[str]) -> int:
     try:
         with closed_pipe_is_fine():
             preset, arguments = split_preset(job, argv)
+            if asks_for_help(arguments):
+                print(help_text(job, preset, everything="--help-all" in arguments))
+                return DONE
             config = absolute(parse(job, preset, arguments), preset)
         return DONE if config is None else _drive(job, preset, argv, config)  # None: `--help | head`
     except UsageError as error:
-        print(one_line(error), file=sys.stderr)
+        print(in_shell_words(error), file=sys.stderr)
         return BAD_INPUT
     except (KeyboardInterrupt, Terminated) as error:
         interrupted = isinstance(error, KeyboardInterrupt)
@@ -46,10 +50,6 @@ def main(job: str, argv: Sequence[str]) -> int:
         return INTERRUPTED if interrupted else TERMINATED
     except (OSError, RunBroken) as error:  # storage is full, or away; Ray died; what is stored stays
         return _failed(error)
-    except SystemExit as help_printed:
-        if help_printed.code:
-            raise
-        return DONE
 
 
 def _failed(error: Exception) -> int:

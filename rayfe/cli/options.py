@@ -3,103 +3,101 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
-import io
-import re
+import types
+from typing import Any, Literal, Union, get_args, get_origin
 
-import tyro
-
-from rayfe.config import RunConfig, flat
+from rayfe.config import RunConfig, configure
+from rayfe.config.asked import kind_of
+from rayfe.config.configure import CHOOSING, unknown
+from rayfe.config.fields import hints_of
 from rayfe.config.presets import PRESETS
-from rayfe.config.resolve import check_job, check_packages, option_of
-from rayfe.exceptions import UsageError, dashed
+from rayfe.config.resolve import check_job, check_packages
+from rayfe.exceptions import UsageError
 
 
 def parse(job: str, preset: str, arguments: list[str]) -> RunConfig:
-    """The preset with the options of the command line; tyro's boxes of errors become one UsageError."""
+    """The preset with the options of the command line: `--name VALUE ...`, `--name=VALUE`, and `--name` or `--no-name` for True
+    and False.
+
+    Raises:
+        UsageError: there is no such option, or its value is none.
+    """
     default = PRESETS[job][preset]()
-    _check_options(arguments, default)
-    first, *others = PRESETS[job]
-    description = (
-        f"python jobs/{job}.py [PRESET] [OPTIONS]. PRESET comes first: {first} (default), {', '.join(others)}. "
-        f"Defaults below are those of {preset}. The same command again goes on where a run stopped."
-    )
-    box = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(box):
-            config = tyro.cli(
-                RunConfig,
-                prog=f"jobs/{job}.py [PRESET]",
-                description=description,
-                default=default,
-                args=arguments,
-                config=(tyro.conf.AvoidSubcommands,),
-            )
-        check_job(job, config)
-        check_packages(config)
-        return config
-    except SystemExit as stopped:
-        if not stopped.code:
-            raise
-        error = _usage_error(stopped) or _read_box(box.getvalue(), arguments)
-    raise error
+    words = _by_option(arguments)
+    chosen = {name: words[name] or [""] if name in words else getattr(default.asked, name) for name in CHOOSING}
+    chosen = {name: value[0] if isinstance(value, list) else value for name, value in chosen.items()}
+    kind = kind_of(**chosen)
+    hints = hints_of(kind)
+    fields: dict[str, Any] = {}
+    for name, values in words.items():
+        group, dot, leaf = name.rpartition(".")
+        positive = f"{group}{dot}{leaf.removeprefix('no_')}"
+        if hints.get(positive) is bool and positive not in words:
+            _nothing_after(name, values)
+            fields[positive] = False
+        elif name not in hints:
+            error = unknown(name, " ".join(values), kind)
+            raise UsageError(name, error.value, f"{error.fix}; --help-all lists all")
+        elif hints[name] is bool:
+            _nothing_after(name, values)
+            fields[name] = True
+        else:
+            fields[name] = _read(name, values, hints[name])
+    config = configure(default, **fields)
+    check_job(job, config)
+    check_packages(config)
+    return config
 
 
-def _check_options(arguments: list[str], default: RunConfig) -> None:
-    """Refuse unknown options by name; tyro's message names everything behind them, too."""
-    known = ["--help"]
-    for name, value in flat(default).items():
-        group, dot, leaf = dashed(name).rpartition(".")
-        known += [f"--{group}{dot}{leaf}"] + ([f"--{group}{dot}no-{leaf}"] if isinstance(value, bool) else [])
-    for option in (option_of(word) for word in arguments):
-        if option.startswith("--") and option not in known and not option.startswith("--tyro-"):
-            leaves = {name.rpartition(".")[2]: name for name in known if "." in name}
-            near = [leaves.get(option[2:])] if option[2:] in leaves else difflib.get_close_matches(option, known, n=1)
-            fix = f"unknown option; {f'did you mean {near[0]}? ' if near else ''}--help lists all"
-            raise UsageError(option[2:], "", fix)
-
-
-def _usage_error(stopped: BaseException) -> UsageError | None:
-    """The error of a configuration's own check for which tyro stopped; tyro prints only its first argument."""
-    cause: BaseException | None = stopped
-    while cause is not None and not isinstance(cause, UsageError):
-        cause = cause.__cause__ or cause.__context__
-    return cause
-
-
-def _read_box(box: str, arguments: list[str]) -> UsageError:
-    """The error that tyro printed, as a UsageError."""
-    lines = [line.strip(" │|╭╰─-") for line in box.splitlines()]
-    text = " ".join(line for line in lines if line)
-    if found := re.search(r"Error parsing --([\w.-]+):", text):
-        kind = "a whole number" if re.search(r"\bINT\b", text) else "a number" if "FLOAT" in text else "a valid value"
-        several = ", several with spaces between them" if "..." in text else ""
-        return UsageError(found[1], _values(found[1], arguments), f"give {kind}{several}")
-    if found := re.search(r"Missing value for argument '--([\w.-]+)'", text):
-        return UsageError(found[1], "(nothing)", "give a value after it")
-    if found := re.search(r"for argument '--([\w.-]+)'. Expected one of \((.*?)\)", text):
-        choices = re.findall(r"[^\s,']+", found[2])
-        return UsageError(found[1], _values(found[1], arguments), f"give {' or '.join(choices)}")
-    if found := re.search(r"Unrecognized options: (.*?) For full", text):
-        return UsageError(*_before(found[1].split(", ")[0], arguments), "not expected there; PRESET comes first")
-    return UsageError("help", "", text)
-
-
-def _values(name: str, arguments: list[str]) -> str:
-    """What the command line gives to an option, as typed."""
-    values: list[str] = []
-    inside = False
+def _by_option(arguments: list[str]) -> dict[str, list[str]]:
+    """The words after each option, by its name with underscores; the last one counts where one is given twice."""
+    words: dict[str, list[str]] = {}
+    name = None
     for word in arguments:
         if word.startswith("--"):
-            inside = option_of(word) == f"--{name}"
-            values = ([word.partition("=")[2]] if "=" in word else []) if inside else values
-        elif inside:
-            values.append(word)
-    return " ".join(values)
+            option, equals, value = word[2:].partition("=")
+            name = option.replace("-", "_")
+            words[name] = [value] if equals else []
+        elif name is None:
+            raise UsageError("PRESET", word, "not expected there; PRESET comes first")
+        else:
+            words[name].append(word)
+    return words
 
 
-def _before(stray: str, arguments: list[str]) -> tuple[str, str]:
-    """The option before a stray word, and the word; `PRESET` where there is none."""
-    before = arguments[: arguments.index(stray)] if stray in arguments else []
-    options = [option_of(word)[2:] for word in before if word.startswith("--")]
-    return (options[-1] if options else "PRESET"), stray
+def _nothing_after(name: str, values: list[str]) -> None:
+    if values:
+        raise UsageError(name, " ".join(values), "not expected there; PRESET comes first")
+
+
+def _read(name: str, words: list[str], hint: Any) -> Any:
+    """The value that the words are; a word that cannot be read stays, for `configure` to refuse."""
+    if not words:
+        raise UsageError(name, "(nothing)", "give a value after it")
+    if get_origin(_needed(hint)) is tuple:
+        return tuple(_value(word, get_args(_needed(hint))[0]) for word in words)
+    if len(words) > 1:
+        raise UsageError(name, words[1], "not expected there; PRESET comes first")
+    return _value(words[0], hint)
+
+
+def _needed(hint: Any) -> Any:
+    """The type without None."""
+    choices = [choice for choice in get_args(hint) if choice is not type(None)]
+    return choices[0] if get_origin(hint) in (Union, types.UnionType) and len(choices) == 1 else hint
+
+
+def _value(word: str, hint: Any) -> Any:
+    """The word as the first of the hint's types that it can be read as."""
+    choices = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+    for choice in choices:
+        if choice is type(None) and word == "None":
+            return None
+        if get_origin(choice) is Literal:
+            by_word = {str(value): value for value in get_args(choice)}
+            if word in by_word:
+                return by_word[word]
+        if choice in (int, float):
+            with contextlib.suppress(ValueError):
+                return choice(word)
+    return word

@@ -1,7 +1,10 @@
 """Run configuration: frozen, keyword-only, checked when built."""
 
+from rayfe.config.asked import Asked, Baseline, FreeWalk, Seek, Transfer, Walk
 from rayfe.config.checks import require
-from rayfe.config.identity import FREE, READINGS, VERSION, digest, flat, from_flat, identity, stored_identity
+from rayfe.config.configure import configure, from_flat
+from rayfe.config.fields import flat
+from rayfe.config.identity import FREE, READINGS, VERSION, digest, identity, stored_identity
 from rayfe.config.run import THREADING, RunConfig, Start
 from rayfe.config.sections import (
     PROCESSES,
@@ -16,12 +19,16 @@ from rayfe.config.sections import (
     RenewalConfig,
     StencilConfig,
 )
+from rayfe.config.service import Service
 from rayfe.exceptions import UsageError
 
 __all__ = [
+    "Asked",
+    "Baseline",
     "DataConfig",
     "EquilibrationConfig",
     "FREE",
+    "FreeWalk",
     "ImplicitConfig",
     "MeasureConfig",
     "ModelConfig",
@@ -30,13 +37,18 @@ __all__ = [
     "READINGS",
     "RenewalConfig",
     "RunConfig",
+    "Seek",
+    "Service",
     "Start",
     "StencilConfig",
     "THREADING",
     "TRANSFERS",
+    "Transfer",
     "UNHELD",
     "UsageError",
     "VERSION",
+    "Walk",
+    "configure",
     "digest",
     "flat",
     "from_flat",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
 
+from rayfe.config.asked import Baseline, FreeWalk, Seek, Transfer, Walk
+from rayfe.config.fields import flat
 from rayfe.config.run import RunConfig
 
 VERSION = "0.1.0"
@@ -37,52 +38,12 @@ READINGS = 2
 """How R, D and C are read; rows of one run have one definition. 1: batch-norm statistics of consecutive chunks, noise and parts by the
 place of an example; 2: statistics of the population, noise and parts by its number."""
 
-OF_BASELINES = frozenset({"method_epochs", "method_interval"})
-"""Fields that only baselines read."""
-OF_TRANSFERS = frozenset({"path.last_epochs"})
-"""Fields that baselines have, but do not read."""
-
-
-def flat(config: object, prefix: str = "") -> dict[str, Any]:
-    """Fields of a nested config by dotted name."""
-    fields: dict[str, Any] = {}
-    for item in dataclasses.fields(config):  # type: ignore[arg-type]
-        value = getattr(config, item.name)
-        if dataclasses.is_dataclass(value):
-            fields |= flat(value, f"{prefix}{item.name}.")
-        else:
-            fields[prefix + item.name] = value
-    return fields
-
-
-def from_flat(fields: Mapping[str, Any]) -> RunConfig:
-    """The configuration whose `flat` fields these are; what is missing has its default, lists become tuples.
-
-    Raises:
-        ValueError, TypeError: the fields are not those of a configuration.
-    """
-
-    def build(cls: Any, prefix: str) -> Any:
-        values = {}
-        for item in dataclasses.fields(cls):
-            name = prefix + item.name
-            if isinstance(item.default_factory, type) and dataclasses.is_dataclass(item.default_factory):
-                values[item.name] = build(item.default_factory, f"{name}.")
-            elif name in fields:
-                value = fields[name]
-                values[item.name] = tuple(value) if isinstance(value, list) else value
-        return cls(**values)
-
-    return build(RunConfig, "")
-
 
 def identity(config: RunConfig) -> dict[str, Any]:
-    """The fields that define a trajectory's rows, by dotted name."""
-    unread = FREE | BY_CONTENT | (OF_BASELINES if config.method is None else OF_TRANSFERS)
-    still = config.path.target is None  # reads nothing else of the path
-    return {
-        name: value for name, value in flat(config).items() if name not in unread and not (still and name.startswith("path."))
-    }
+    """The fields that define a trajectory's rows, by flat name; `method` and `seek` also of those that have none."""
+    kind = {"method": config.method, "seek": config.asked.seek}
+    unread = FREE | BY_CONTENT | (set() if config.method is None else {"path.last_epochs"})
+    return {name: value for name, value in (kind | flat(config)).items() if name not in unread}
 
 
 def stored_identity(run: Mapping[str, Any]) -> dict[str, Any]:
@@ -91,7 +52,13 @@ def stored_identity(run: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         KeyError, TypeError, ValueError: it is not that of a run.
     """
-    return json.loads(json.dumps(flat(RunConfig()))) | dict(run["identity"])
+    return json.loads(json.dumps(_usual())) | dict(run["identity"])
+
+
+def _usual() -> dict[str, Any]:
+    """The defaults of all fields that any kind has."""
+    kinds = (Seek(seek=("R=1", "C=1")), Baseline(), FreeWalk(), Transfer(process="constant-rate"), Walk())
+    return {name: value for asked in kinds for name, value in identity(RunConfig(asked=asked)).items()}
 
 
 def digest(config: RunConfig) -> str:

@@ -15,12 +15,13 @@ from rayfe.config import (
     RenewalConfig,
     RunConfig,
     StencilConfig,
+    configure,
 )
 
 
 def mnist_quick() -> RunConfig:
     """The first start of Fig. 2 on all of MNIST, within minutes on a laptop: fewer epochs at larger learning rates."""
-    return RunConfig(
+    return configure(
         steps=12,
         measure=dataclasses.replace(READ, head_draws=64),
         equilibration=dataclasses.replace(NEAR, first_epochs=12, epochs=1.5),
@@ -33,7 +34,7 @@ def mnist_walk() -> RunConfig:
     The leap lands with too little rate, which the first steps back make good: they are beyond Fig. 2. 2e-4 nats of C are 0.02 % of F
     at gamma = 15, where the start's C is so small that the draws of z are 0.2 % of it.
     """
-    return RunConfig(
+    return configure(
         gamma=(4.0, 15.0),
         lam_end=7.7,
         both_ways=True,
@@ -46,7 +47,7 @@ def mnist_walk() -> RunConfig:
 
 def digits_smoke() -> RunConfig:
     """Scikit-learn's digits: a walk of six steps within a minute. So little data is over-fitted, and says so."""
-    return RunConfig(
+    return configure(
         lam=(1.0,),
         steps=6,
         tolerance=0.02,
@@ -62,7 +63,7 @@ def digits_smoke() -> RunConfig:
 
 def gaussian_exact() -> RunConfig:
     """Gaussian classes and a linear model, whose surface is known: from 1.3 nats to all 16 dimensions of z (docs/exact.md)."""
-    return RunConfig(
+    return configure(
         lam=(0.6,),
         gamma=(3.0,),
         lam_end=25.0,
@@ -85,7 +86,7 @@ def gaussian_exact() -> RunConfig:
 
 def fig2() -> RunConfig:
     """Fig. 2: five starts on MNIST, with the paper's model and epochs (sec. 5.1)."""
-    return RunConfig(
+    return configure(
         gamma=(4.0, 6.0, 8.0, 10.0, 15.0),
         equilibration=EquilibrationConfig(
             first_epochs=120,
@@ -100,7 +101,7 @@ def fig2() -> RunConfig:
 
 def fig3() -> RunConfig:
     """Fig. 3: four starts on CIFAR-10 with a ResNet-18 encoder (App. A)."""
-    return RunConfig(
+    return configure(
         lam=(0.5,),
         gamma=(5.0, 10.0, 15.0, 20.0),
         lam_end=1.25,
@@ -113,7 +114,7 @@ def fig3() -> RunConfig:
 
 def fig3_quick() -> RunConfig:
     """Fig. 3 in small: one start, a narrow network, a tenth of CIFAR-10."""
-    return RunConfig(
+    return configure(
         lam=(0.5,),
         gamma=(10.0,),
         lam_end=1.25,
@@ -128,7 +129,7 @@ def fig3_quick() -> RunConfig:
 
 def fig5() -> RunConfig:
     """Fig. 5: MNIST 0-4 to 5-9 along a geodesic, with the paper's model and epochs (App. A)."""
-    return RunConfig(
+    return configure(
         lam=(2.0,),
         gamma=(8.0,),
         process="geodesic",
@@ -141,8 +142,6 @@ def fig5() -> RunConfig:
         data=DataConfig(name="mnist:0-4"),
         path=PathConfig(target="mnist:5-9"),
         model=TRANSFER_MLP,
-        method_epochs=300.0,
-        method_interval=10.0,
         equilibration=dataclasses.replace(PAPER, first_epochs=300.0),
     )
 
@@ -152,7 +151,7 @@ def fig5_quick() -> RunConfig:
 
     After 12 epochs the ends still move by 0.5 nats of a line of 0.7, which leaves k open; after 40 by 0.07 of 1.1.
     """
-    return dataclasses.replace(
+    return configure(
         fig5(),
         path=PathConfig(target="mnist:5-9", last_epochs=20),
         step_length=0.15,
@@ -160,8 +159,6 @@ def fig5_quick() -> RunConfig:
         tolerance=0.02,
         refresh=5,
         neighbours=StencilConfig(gamma_delta=0.3, lam_delta=0.15, reach=1.0),
-        method_epochs=20.0,
-        method_interval=4.0,
         measure=MeasureConfig(head_draws=32, settle_size=6000, slope_size=4000),
         equilibration=EquilibrationConfig(
             first_epochs=40, first_schedule="linear", first_learning_rate=1e-2, epochs=4, learning_rate=6e-3, batch=512
@@ -171,7 +168,7 @@ def fig5_quick() -> RunConfig:
 
 def fig6() -> RunConfig:
     """Fig. 6: CIFAR-10 vehicles to four animals at constant lam_dot, with the paper's model and epochs (App. G)."""
-    return RunConfig(
+    return configure(
         lam=(4.0,),
         gamma=(100.0,),
         process="constant-rate",
@@ -184,8 +181,6 @@ def fig6() -> RunConfig:
         data=DataConfig(name="cifar10:airplane,automobile,ship,truck"),
         path=PathConfig(target="cifar10:bird,cat,deer,dog", kind="displacement", pairing="order", within_pairs=True),
         model=RESNET,
-        method_epochs=300.0,
-        method_interval=10.0,
         equilibration=dataclasses.replace(PAPER, first_epochs=300.0),
         measure=MeasureConfig(chunk=1000),
     )
@@ -193,26 +188,24 @@ def fig6() -> RunConfig:
 
 def fig6_quick() -> RunConfig:
     """Fig. 6 in small: a narrow network, 1,000 images a class, and a gamma at which so few are not learnt by heart."""
-    return dataclasses.replace(
+    return configure(
         fig6(),
         gamma=(30.0,),
         step_length=0.15,
         tolerance=0.03,
         data=DataConfig(name="cifar10:airplane,automobile,ship,truck", train_size=4000),
         model=NARROW_RESNET,
-        method_epochs=60.0,
-        method_interval=4.0,
         neighbours=StencilConfig(gamma_delta=0.3, reach=1.0),
         equilibration=dataclasses.replace(SMALL, first_epochs=40, epochs=4, batch=64),
         measure=MeasureConfig(chunk=1000, probe_size=1000),
     )
 
 
-def baseline(preset: Callable[[], RunConfig]) -> Callable[[], RunConfig]:
+def baseline(preset: Callable[[], RunConfig], epochs: float, interval: float) -> Callable[[], RunConfig]:
     """A transfer preset as the baseline's: the same data, model and start, trained on the target instead."""
 
     def build() -> RunConfig:
-        return dataclasses.replace(preset(), method="finetune")
+        return configure(preset(), method="finetune", method_epochs=epochs, method_interval=interval)
 
     return build
 
@@ -239,6 +232,10 @@ SMALL = EquilibrationConfig(
 """Epochs and rates for a few thousand images."""
 
 TRANSFERS = MappingProxyType({"fig5-quick": fig5_quick, "fig5": fig5, "fig6": fig6, "fig6-quick": fig6_quick})
+BASELINES = MappingProxyType(
+    {"fig5-quick": (20.0, 4.0), "fig5": (300.0, 10.0), "fig6": (300.0, 10.0), "fig6-quick": (60.0, 4.0)}
+)
+"""Epochs of a transfer's baseline, and between two of its rows."""
 PRESETS: Mapping[str, Mapping[str, Callable[[], RunConfig]]] = MappingProxyType(
     {
         "isoc": MappingProxyType(
@@ -253,7 +250,7 @@ PRESETS: Mapping[str, Mapping[str, Callable[[], RunConfig]]] = MappingProxyType(
             }
         ),
         "transfer": TRANSFERS,
-        "baseline": MappingProxyType({name: baseline(preset) for name, preset in TRANSFERS.items()}),
+        "baseline": MappingProxyType({name: baseline(TRANSFERS[name], *lengths) for name, lengths in BASELINES.items()}),
     }
 )
 """Presets by job; the first one is the job's default."""

@@ -2,39 +2,41 @@
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
 import importlib.util
 import os
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+from rayfe.config.asked import Asked, Baseline, FreeWalk, Seek, Transfer, Walk
 from rayfe.config.checks import require
-from rayfe.config.identity import flat
+from rayfe.config.configure import CHOOSING, configure
+from rayfe.config.fields import flat
 from rayfe.config.presets import OTHER_JOB, PRESETS
 from rayfe.config.run import RunConfig
-from rayfe.config.sections import TRANSFERS
 from rayfe.exceptions import UsageError, dashed
 
 JOBS = {
-    "isoc": "walks on fixed data: --process iso-classification, iso-functional, fixed-gamma or your own, no --path.target and no --method",
-    "transfer": "from --data.name to --path.target: --process geodesic or constant-rate, and no --method",
-    "baseline": "from --data.name to --path.target by --method finetune, scratch or joint",
+    "isoc": "walks on data that stay: process iso-classification, iso-functional, fixed-gamma or your own, or seek",
+    "transfer": "goes from ``data.name`` to ``path.target`` by process geodesic or constant-rate",
+    "baseline": "trains from ``data.name`` to ``path.target`` by method finetune, scratch or joint",
 }
-"""What each job is for."""
+"""What each job does."""
+KINDS_OF: Mapping[str, tuple[type[Asked], ...]] = MappingProxyType(
+    {"isoc": (Walk, FreeWalk, Seek), "transfer": (Transfer,), "baseline": (Baseline,)}
+)
+"""What each job can be asked for."""
 
 
 def check_job(job: str, config: RunConfig) -> None:
     """Refuse a configuration that is another job's."""
-    fix = f"jobs/{job}.py does {JOBS[job]}"
-    target = config.path.target is not None
-    require(target == (job != "isoc"), "path.target", config.path.target or "(nothing)", fix)
-    require((config.method is not None) == (job == "baseline"), "method", config.method or "(nothing)", fix)
-    if job != "baseline":
-        require((config.process not in TRANSFERS) == (job == "isoc"), "process", config.process, fix)
-    last = config.path.last_epochs
-    require(job != "isoc" or not last, "path.last_epochs", last, "is for jobs/transfer.py, leave it away")
+    fix = f"is not for jobs/{job}.py, which {JOBS[job]}"
+    asked = config.asked
+    name = "method" if isinstance(asked, Baseline) else "seek" if isinstance(asked, Seek) else "process"
+    require(isinstance(asked, KINDS_OF[job]), name, getattr(asked, name), fix)
+    require(job == "isoc" or config.path.target is not None, "path.target", config.path.target, fix)
 
 
 def split_preset(job: str, argv: list[str]) -> tuple[str, list[str]]:
@@ -52,14 +54,13 @@ def split_preset(job: str, argv: list[str]) -> tuple[str, list[str]]:
     return name, argv[1:]
 
 
-def words_of(fields: Mapping[str, Any], default: RunConfig) -> list[str]:
-    """Fields by dotted name, as `flat` gives them, in the words of a command line; without what is `default`'s already.
-
-    `parse` makes the configuration of them, or says what is wrong with them.
-    """
-    words, usual = [], flat(default)
+def words_of(config: RunConfig, default: RunConfig) -> list[str]:
+    """The words of the command line that makes `config` of the preset `default`."""
+    fields = flat(config)
+    usual = flat(configure(default, **{name: getattr(config.asked, name) for name in CHOOSING if name in fields}))
+    words: list[str] = []
     for name, value in fields.items():
-        if name in usual and type(value) is type(usual[name]) and value == usual[name]:
+        if value == usual[name]:
             continue
         group, dot, leaf = dashed(name).rpartition(".")
         if isinstance(value, bool):
@@ -85,17 +86,17 @@ def absolute(config: RunConfig, preset: str, *, own: Collection[str] = ()) -> Ru
         out = _path(out)
     root = None if config.data.root is None else _path(config.data.root)
     target = None if config.path.target is None else _data(config.path.target, own)
-    data = dataclasses.replace(config.data, root=root, name=_data(config.data.name, own))
-    path = dataclasses.replace(config.path, target=target)
-    board = None if config.tensorboard is None else _path(config.tensorboard)
-    known = config.known_runs and tuple(run if "://" in run else _path(run) for run in config.known_runs)
-    return dataclasses.replace(config, out=out, data=data, path=path, tensorboard=board, known_runs=known)
+    board = None if config.service.tensorboard is None else _path(config.service.tensorboard)
+    known = config.asked.known_runs and tuple(run if "://" in run else _path(run) for run in config.asked.known_runs)
+    places: dict[str, Any] = {"out": out, "data.root": root, "data.name": _data(config.data.name, own), "path.target": target}
+    places |= {"tensorboard": board, "known_runs": known}
+    return configure(config, **{name: place for name, place in places.items() if place is not None})
 
 
 def check_packages(config: RunConfig) -> None:
     """Refuse what needs a package that is missing, before any work."""
     for name, module in (("tensorboard", "tensorboardX"), ("mlflow", "mlflow")):
-        value = getattr(config, name)
+        value = getattr(config.service, name)
         missing = bool(value) and importlib.util.find_spec(module) is None
         require(not missing, name, value, f"its package is missing; pip install {module}")
 

@@ -1,23 +1,25 @@
-"""The configuration of a run: fields are command-line options (`--help` explains each)."""
+"""The configuration of a run: what is asked for, how models are trained and read, and where it works."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Generic
 
+from typing_extensions import TypeVar
+
+from rayfe.config.asked import Asked, Transfer, Walk
+from rayfe.config.checks import at_least, positive, require
 from rayfe.config.sections import (
-    TRANSFERS,
     DataConfig,
     EquilibrationConfig,
     ImplicitConfig,
     MeasureConfig,
     ModelConfig,
     PathConfig,
-    RenewalConfig,
     StencilConfig,
 )
-from rayfe.config.validation import check
+from rayfe.config.service import Service
 from rayfe.records import Split
 
 THREADING = MappingProxyType({"OMP_WAIT_POLICY": "PASSIVE"})
@@ -25,11 +27,18 @@ THREADING = MappingProxyType({"OMP_WAIT_POLICY": "PASSIVE"})
 
 Spinning ones made a convolutional update 12 times as slow where another process wanted the same cores.
 """
+EXAMPLES = MappingProxyType({"lam": 0.25, "gamma": 4.0, "seed": 0})
+"""A value of each field that takes several, to show how it is given."""
+
+Kind = TypeVar("Kind", bound=Asked, covariant=True, default=Any)
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunConfig:
-    """One run: the trajectories (product of lam, gamma and seed) and everything that defines their rows."""
+class RunConfig(Generic[Kind]):
+    """One run: the trajectories (product of lam, gamma and seed) and everything that defines their rows.
+
+    `RunConfig[Walk]` is one that asks for a walk. `rayfe.config.configure` makes configurations from fields by name.
+    """
 
     lam: tuple[float, ...] = (0.25,)
     """Starts: multipliers of the distortion D."""
@@ -41,129 +50,56 @@ class RunConfig:
     """At most this many accepted steps after the start."""
     out: str | None = None
     """Run directory, a local path or any fsspec URI; runs/PRESET without it."""
-    backend: Literal["inline", "ray"] = "ray"
-    """ray: Ray Tune trials and a pool of evaluator actors; inline: the same requests in this process, without Ray."""
-    evaluators: int | None = None
-    """Evaluator actors (backend ray) at most; without it as many as are of use, and as the cluster can hold at the time."""
-    placement: Literal["shared", "isolated"] = "shared"
-    """shared: all trajectories send their work to one pool of evaluators, which is never idle while there is work;
-    isolated: each trajectory has evaluators of its own in a placement group (backend ray)."""
-    gpus_per_evaluator: float = 1.0
-    """Share of a GPU that an evaluator asks for where there are GPUs: 0.5 puts two of them on each."""
-    autoscale: bool = False
-    """Ask the cluster's autoscaler for machines for the evaluators, and wait for them (backend ray)."""
-    train_workers: int = 0
-    """Workers that share each mini-batch of first equilibria and baselines (Ray Train); 0: an evaluator trains them."""
-    log_format: Literal["text", "json"] = "text"
-    """text: a table or a line a step for people; json: one JSON object a line on stderr for each event, instead."""
-    tensorboard: str | None = None
-    """Folder for TensorBoard's files, one subfolder a trajectory (backend ray)."""
-    mlflow: str | None = None
-    """Tracking URI of an MLflow server, which gets a run a trajectory (backend ray; needs pip install mlflow)."""
-    process: str = "iso-classification"
-    """What is kept constant: iso-classification keeps C while lam goes to lam_end (31), iso-functional a R + b D + c C
-    (Remark 8), fixed-gamma nothing while lam goes to lam_end, and its gamma may be 0; transfers keep C while the data
-    change, geodesic with D - D0 = k (R - R0) (30), constant-rate with the given lam_dot (38); package.module:Class is a
-    process of your own (rayfe/surface/process.py)."""
-    functional: tuple[float, float, float] = (0.0, 0.0, 1.0)
-    """a, b, c of iso-functional: 0 0 1 is C itself, 1 0 0 the rate, 1 0 2 is C + R/2 (Remark 8)."""
-    direction: Literal["forward", "backward"] = "forward"
-    """Which way iso-functional goes along its level set: forward raises lam where the functional is C."""
-    seek: tuple[str, ...] | None = None
-    """Wanted values of two of R, D and C, such as C=0.1 R=12: instead of walking, go to the point that has them."""
-    method: Literal["finetune", "scratch", "joint"] | None = None
-    """Baseline in place of a process (jobs/baseline.py): train on the target from the source's model or from scratch, or
-    on both data sets together."""
-    method_epochs: float = 20.0
-    """Epochs that a baseline trains, by the schedule of the first equilibrium (`equilibration.epochs` says what an epoch is)."""
-    method_interval: float = 4.0
-    """Epochs between two rows of a baseline, each of which is fully measured."""
-    lam_end: float = 3.5
-    """Iso-classification ends when lam arrives here, from below or from above."""
-    both_ways: bool = False
-    """Whether iso-classification turns round at lam_end and goes back over the same lam, to where the way there has lower F twice
-    in succession, or to the start's, and from there up again as long as that is lower still: of all models at one lam the lowest
-    one counts. Near lam_end there is only the way there: go three steps further than you need, six after a
-    leap. A run that arrived may be sent back."""
-    k: float | None = None
-    """Slope dD/dR of the geodesic; without it, from a model of the target alone at the same C."""
-    lam_dot: float = 0.0
-    """Rate of lam per unit of t of process constant-rate."""
-    step_length: float = 0.13
-    """Largest step, in log lam (iso-classification) or in t (transfers)."""
-    step_length_first: float | None = None
-    """First step; the largest without it. Where the target has new classes F_t is steep at t = 0: start with 0.001."""
-    step_length_min: float = 0.005
-    """A walk whose steps would have to be smaller than this has failed."""
-    step_growth: float = 1.3
-    """Largest growth of the step length from one step to the next."""
-    stencil: Literal["iso", "paper"] = "iso"
-    """iso: gamma neighbours only (C_lam from D_gamma); paper: lam and gamma neighbours."""
-    derivatives: Literal["stencil", "implicit"] = "stencil"
-    """stencil: differences between neighbours that are trained, too; implicit: Lemma 5, with exact Hessian-vector products
-    at the centre, which also say how far from equilibrium it is (columns decrement and C_lag)."""
-    refresh: int = 5
-    """Accepted steps between stencils; in between the tangent is carried. 1: a stencil at every step."""
-    hold: Literal["training", "control"] = "training"
-    """Whose C is held: that of the training images, or that of control images which are set apart from training and on which C is
-    not over-fitted (--data.control-share of the training images; validation images are never used)."""
-    settle: bool = True
-    """Move along the stencil's tangent to the measured C = C0 after each equilibration; without it C may drift."""
-    predictor: bool = True
-    """Start each step from weights extrapolated along the walk."""
-    restart: float | None = None
-    """Start a step from the trajectory's earlier model whose F at the step's multipliers is lowest, where that is lower than the
-    last model's by more than this part (the envelope's certificate); None: always from the last. Needs --keep-states all."""
-    known_runs: tuple[str, ...] | None = None
-    """Other runs of the same data and model: their stored models bound F as well (column excess), and --restart may start
-    from them. Their rows must not change any more."""
-    order: Literal[1, 2] = 1
-    """Order of the prediction of the multipliers without settles: 1, the paper's Euler steps; 2, with the response of the step
-    before as well. A settled walk goes by the way that its last steps went."""
-    tolerance: float = 0.005
-    """Largest |C / C0 - 1| of an accepted step, four standard errors of the draws of z included. The draws are repeated until eight of
-    them fit, 64 times at most; a tolerance that is too small for that ends the walk at its start. Only with settle."""
-    line_tolerance: float = 0.05
-    """Largest distance of an accepted step of process geodesic from its line, as a part of the line's length from start to end (in
-    the plane of R and lam D), errors as above. With --k the length is not known, and D may be off by tolerance of D0."""
-    tolerance_floor: float = 1e-5
-    """The same in nats for a small C0: |C - C0| may be this large whatever C0 is."""
-    certificate_share: float = 0.1
-    """Part of the examples of a trajectory that may be spent at its end, besides them, on training its last model on: that says how
-    far it is from equilibrium (certificates/). 0: it is not trained on. Baselines have no certificates."""
-    time_budget: float | None = None
-    """Seconds after which a trajectory starts no further step."""
-    threads: int = 2
-    """Threads of one evaluator."""
-    replicas_per_evaluator: int | Literal["all", "auto"] = "auto"
-    """Neighbours trained together on one evaluator, 1 to all. auto: as the run began, which is 1 where there were two or
-    more GPUs (neighbours side by side) and all elsewhere (stacked on one device). Rows differ by rounding."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where models are trained; auto: the GPU if there is one."""
-    keep_states: str = "all"
-    """Weight files to keep: all, last, or a number."""
+    asked: Kind = field(default_factory=Walk)  # type: ignore[assignment]
     data: DataConfig = field(default_factory=DataConfig)
-    path: PathConfig = field(default_factory=PathConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     equilibration: EquilibrationConfig = field(default_factory=EquilibrationConfig)
-    renewal: RenewalConfig = field(default_factory=RenewalConfig)
     measure: MeasureConfig = field(default_factory=MeasureConfig)
     neighbours: StencilConfig = field(default_factory=StencilConfig)
     implicit: ImplicitConfig = field(default_factory=ImplicitConfig)
+    service: Service = field(default_factory=Service)
 
     def __post_init__(self) -> None:
-        check(self)
+        for name in ("lam", "gamma", "seed"):
+            values = getattr(self, name)
+            require(len(values) > 0, name, values, f"give at least one value, e.g. ``{name}={EXAMPLES[name]}``")
+            require(len(set(values)) == len(values), name, values, "give each value once")
+        for seed in self.seed:
+            require(0 <= seed < 2**63, "seed", seed, "must be at least 0 and below 2^63")
+        at_least("steps", self.steps, 1)
+        for lam in self.lam:
+            positive("lam", lam)
+            for gamma in self.gamma:
+                self.asked.check_start(lam, gamma)
+        workers, batch = self.service.train_workers, self.equilibration.batch_of(annealed=True)
+        name = "batch" if self.equilibration.first_batch is None else "first_batch"
+        divides = not workers or batch % workers == 0
+        require(divides, "train_workers", workers, f"must divide ``equilibration.{name}={batch}``, which they share")
 
     @property
-    def wanted(self) -> tuple[tuple[str, float], ...]:
-        """The functionals of `seek` with their wanted values, in the order R, D, C."""
-        pairs = [text.partition("=") for text in self.seek or ()]
-        return tuple(sorted(((name, float(value)) for name, _, value in pairs), key=lambda pair: "RDC".index(pair[0])))
+    def process(self) -> str:
+        """What is kept, by name; `baseline` of a baseline."""
+        return self.asked.process
+
+    @property
+    def method(self) -> str | None:
+        """Of a baseline."""
+        return self.asked.method
+
+    @property
+    def path(self) -> PathConfig:
+        """The data path; without a target where the data stay."""
+        return self.asked.path
+
+    @property
+    def moves_data(self) -> bool:
+        """Whether the data change along the way: a transfer process."""
+        return isinstance(self.asked, Transfer)
 
     @property
     def held_on(self) -> Split:
         """The split whose C steers a walk: settles, the judging of steps and C_gamma are of it."""
-        return Split.CONTROL if self.hold == "control" else Split.TRAIN
+        return Split.CONTROL if self.asked.hold == "control" else Split.TRAIN
 
     @property
     def steering(self) -> tuple[Split, ...]:
@@ -178,12 +114,8 @@ class RunConfig:
     @property
     def per_part(self) -> int | None:
         """Replicas that are trained together; None: all."""
-        return self.replicas_per_evaluator if isinstance(self.replicas_per_evaluator, int) else None
-
-    @property
-    def moves_data(self) -> bool:
-        """Whether the data change along the way: a transfer process."""
-        return self.method is None and self.process in TRANSFERS
+        replicas = self.service.replicas_per_evaluator
+        return replicas if isinstance(replicas, int) else None
 
     def trajectories(self) -> dict[str, Start]:
         """Starts by trajectory name, e.g. `lam0.25-gamma4-seed0`."""

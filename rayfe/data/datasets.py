@@ -147,7 +147,7 @@ def _fashion_mnist(config: DataConfig) -> Dataset:
         _torchvision("FashionMNIST", cache, train=True, download=True)
         return _read_fashion_mnist(config, cache / FASHION_RAW)
     except DOWNLOAD_ERRORS as error:
-        fix = "allow network access, give --data.root FOLDER, or install the Debian package dataset-fashion-mnist"
+        fix = "allow network access, give ``data.root=FOLDER``, or install the Debian package dataset-fashion-mnist"
         raise UsageError("data.name", config.name, f"download failed{_reason(error)}; {fix}") from error
 
 
@@ -169,7 +169,7 @@ def _cifar10(config: DataConfig) -> Dataset:
     try:
         return _read_cifar10(config, cache_folder(), download=True)
     except DOWNLOAD_ERRORS as error:
-        fix = f"download failed{_reason(error)}; allow network access, or give --data.root FOLDER with {CIFAR10_FOLDER} in it"
+        fix = f"download failed{_reason(error)}; allow network access, or give ``data.root=FOLDER`` with {CIFAR10_FOLDER} in it"
         raise UsageError("data.name", config.name, fix) from error
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from rayfe.config import RunConfig
+from rayfe.config import RunConfig, configure
 from rayfe.data.datasets import FASHION_DEBIAN, FROM_FOLDER, cache_folder
 from rayfe.data.paths import PathData, load_path
 from rayfe.exceptions import UsageError
@@ -24,18 +24,18 @@ def load_here(config: RunConfig, root: str | None = None, *, kept: str | None = 
     """
     root = config.data.root if root is None else root
     for folder in (root, kept):
-        config = replace(config, data=replace(config.data, name=_within(config.data.name, folder)))
+        config = configure(config, data=replace(config.data, name=_within(config.data.name, folder)))
         if config.path.target is not None:
-            config = replace(config, path=replace(config.path, target=_within(config.path.target, folder)))
+            config = configure(config, path=replace(config.path, target=_within(config.path.target, folder)))
     if _kind(config.data.name) not in FROM_FOLDER:
-        return load_path(replace(config, data=replace(config.data, root=None)))
+        return load_path(configure(config, data=replace(config.data, root=None)))
     failed = None
     for folder in [root] if root is not None else known_folders(_kind(config.data.name)):
         try:
-            return load_path(replace(config, data=replace(config.data, root=folder)))  # never downloads with a root
+            return load_path(configure(config, data=replace(config.data, root=folder)))  # never downloads with a root
         except UsageError as error:
             failed = error
-    raise failed or UsageError("data.name", config.data.name, "its files are not on this machine, give --data.root FOLDER")
+    raise failed or UsageError("data.name", config.data.name, "its files are not on this machine, give ``data.root=FOLDER``")
 
 
 def known_folders(kind: str) -> list[str]:

@@ -47,7 +47,7 @@ def pair_classes(source: Dataset, target: Dataset, pairing: str) -> Outputs:
         names = tuple(dict.fromkeys((*source.class_names, *target.class_names)))
         return Outputs(names=names, source=_places(names, source.class_names), target=_places(names, target.class_names))
     if source.classes != target.classes:
-        fix = f"the source has {source.classes} classes and the target {target.classes}; give as many, or --path.pairing none"
+        fix = f"the source has {source.classes} classes and the target {target.classes}; give as many, or ``path.pairing=none``"
         raise UsageError("path.pairing", pairing, fix)
     cost = None
     if pairing == "order":
@@ -60,7 +60,7 @@ def pair_classes(source: Dataset, target: Dataset, pairing: str) -> Outputs:
         name, other = source.class_names[label], target.class_names[partner]
         apart = name == other or (name not in target.class_names and other not in source.class_names)
         fix = f"{name} is paired with {other}, but a class of both data sets must be paired with itself"
-        require(apart, "path.pairing", pairing, f"{fix}; give a map, or --path.pairing none")
+        require(apart, "path.pairing", pairing, f"{fix}; give a map, or ``path.pairing=none``")
     names = tuple(f"{source.class_names[k]}->{target.class_names[partner]}" for k, partner in enumerate(partners))
     outputs = [0] * target.classes
     for output, partner in enumerate(partners):

@@ -44,7 +44,7 @@ def load_path(config: RunConfig, own: Mapping[str, Dataset] = MappingProxyType({
         UsageError: there is no such data, or source and target do not go together.
     """
     source = _named(config.data, own)
-    if config.hold == "control":
+    if config.asked.hold == "control":
         set_apart(source.train, config.data.control_share)  # refused here rather than by an evaluator
     if config.path.target is None:
         return PathData(kind="still", source=source)
@@ -72,7 +72,7 @@ def examples_of(data: Dataset, split: Split, config: RunConfig) -> Examples:
     """The examples of a split: of the training images a part is set apart where control images are held."""
     if split is Split.VALIDATION:
         return data.validation
-    if config.hold == "training":
+    if config.asked.hold == "training":
         return data.train
     kept, control = set_apart(data.train, config.data.control_share)
     return control if split is Split.CONTROL else kept

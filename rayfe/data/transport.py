@@ -158,7 +158,7 @@ def _solve(
     try:
         entropic = sinkhorn(cost, a / a.sum(), b / b.sum(), epsilon=epsilon)
     except NotConverged as error:
-        fix = f"{error}; give a larger one, or --path.solver exact"
+        fix = f"{error}; give a larger one, or ``path.solver=exact``"
         raise UsageError("path.regularization", config.regularization, fix) from error
     if not dense:
         tell(f"entropic plan after {entropic.iterations} iterations; drawing pairs from it")

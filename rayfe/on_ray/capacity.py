@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import ray
 
-from rayfe.config import RunConfig, require
+from rayfe.config import RunConfig, configure, require
 from rayfe.exceptions import UsageError
 from rayfe.on_ray.evaluator import Unit
 from rayfe.records import Point
@@ -34,14 +33,16 @@ class Plan:
 
 def parts_of(config: RunConfig) -> int:
     """Into how many parts a stencil's replicas are split: what one trajectory can keep busy."""
-    replicas = len(neighbours(Point(lam=1.0, gamma=1.0), config.stencil, config.neighbours))
+    replicas = len(neighbours(Point(lam=1.0, gamma=1.0), config.asked.stencil, config.neighbours))
     return 1 if config.per_part is None else -(-replicas // config.per_part)
 
 
 def unit_of(config: RunConfig, nodes: Sequence[Resources]) -> Unit:
     """What an evaluator asks for: a CPU, or half a CPU and (a share of) a GPU where there are GPUs."""
-    gpus = config.device == "cuda" or (config.device == "auto" and any(node.get("GPU", 0) >= 1 for node in nodes))
-    return Unit(cpus=GPU_CPUS, gpus=config.gpus_per_evaluator) if gpus else Unit()
+    gpus = config.service.device == "cuda" or (
+        config.service.device == "auto" and any(node.get("GPU", 0) >= 1 for node in nodes)
+    )
+    return Unit(cpus=GPU_CPUS, gpus=config.service.gpus_per_evaluator) if gpus else Unit()
 
 
 def slots(node: Resources, unit: Unit) -> int:
@@ -67,22 +68,22 @@ def preflight(config: RunConfig, *, trajectories: int, nodes: Sequence[Resources
         return int((cpus - evaluators * unit.cpus) / SLIVER + 1e-9)
 
     def trials(evaluators: int) -> int:
-        return min(trajectories, evaluators // parts) if config.placement == "isolated" else 1
+        return min(trajectories, evaluators // parts) if config.service.placement == "isolated" else 1
 
     # One sliver is enough for work to go on, but evaluators without trials to ask them are of no use.
     most = max((n for n in range(1, places + 1) if slivers(n) >= max(1, min(-(-n // parts), trajectories))), default=0)
     gpus = sum(node.get("GPU", 0) for node in nodes)
     has = f"{cpus:g} CPU" + (f" and {gpus:g} GPU" if unit.gpus else "")
     room = f"beside {SLIVER:g} CPU a trajectory the machine can hold {most} ({unit} each; it has {has})"
-    asked, workers = config.evaluators, config.train_workers
+    asked, workers = config.service.evaluators, config.service.train_workers
     if asked is not None and asked > most:
-        raise UsageError("evaluators", asked, f"{room}; ask for fewer, add machines, or give --autoscale")
-    require(most > 0, "evaluators", asked or 1, f"{room}; add CPUs, give --autoscale, or use --backend inline")
+        raise UsageError("evaluators", asked, f"{room}; ask for fewer, add machines, or give ``autoscale=True``")
+    require(most > 0, "evaluators", asked or 1, f"{room}; add CPUs, give ``autoscale=True``, or use ``backend=inline``")
     require(workers <= most, "train_workers", workers, f"{room}; give at most {most}, or add machines")
     useful = min(asked or most, trajectories * parts)
-    if config.placement == "isolated":
+    if config.service.placement == "isolated":
         fix = f"a trajectory needs {parts} evaluators of its own and there are {useful}: {room}; "
-        fix += "raise --replicas-per-evaluator, or give --placement shared"
+        fix += "raise ``replicas_per_evaluator``, or give ``placement=shared``"
         require(useful >= parts, "placement", "isolated", fix)
         return Plan(unit=unit, evaluators=useful, trials=trials(useful), room=most)
     at_once = min(trajectories, 2 * useful + 2, slivers(useful))
@@ -109,7 +110,7 @@ class Room:
         """
         total = {node["NodeID"]: node["Resources"] for node in ray.nodes() if node["Alive"]}
         unit = self._unit or unit_of(self._config, [*total.values()])
-        if self._config.autoscale:
+        if self._config.service.autoscale:
             self._ask_autoscaler(unit)
         elif self._unit is None:
             preflight(self._config, trajectories=self._trajectories, nodes=[*total.values()], unit=unit)
@@ -124,7 +125,7 @@ class Room:
         if self._asked:
             return
         self._asked = True
-        wanted = self._config.evaluators or self._trajectories * parts_of(self._config)
+        wanted = self._config.service.evaluators or self._trajectories * parts_of(self._config)
         _request_resources([unit.resources] * wanted + [{"CPU": 1.0}])
 
     def give_up(self) -> None:
@@ -136,9 +137,9 @@ class Room:
 
 def _at_most(config: RunConfig, trajectories: int, nodes: Sequence[Resources], unit: Unit) -> Plan | None:
     """The plan with as many evaluators as there are, up to those asked for; None where that is nothing."""
-    for evaluators in (config.evaluators, None):
+    for evaluators in (config.service.evaluators, None):
         with contextlib.suppress(UsageError):
-            asked = dataclasses.replace(config, evaluators=evaluators)
+            asked = configure(config, evaluators=evaluators)
             return preflight(asked, trajectories=trajectories, nodes=nodes, unit=unit)
     return None
 

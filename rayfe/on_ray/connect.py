@@ -56,7 +56,7 @@ class Shared(Connect):
 
     def __call__(self, store: Store) -> TrialBackend:
         pool = PoolBackend(self.pool)
-        if not self.config.train_workers:
+        if not self.config.service.train_workers:
             return TrialBackend(pool)
         from rayfe.on_ray.distributed_training import TrainBackend  # imports ray.train
 

@@ -47,7 +47,7 @@ class TrainBackend(Relay):
         if not (isinstance(request, EquilibrateRequest) and is_long(request, self._config)):
             return self._pool.answer(request)
         who = request.key.trajectory
-        self._pool.lend(who, self._config.train_workers)
+        self._pool.lend(who, self._config.service.train_workers)
         try:
             return fit(self._config, self._data, request, self._unit, self._store.url(FOLDER))
         finally:
@@ -89,7 +89,7 @@ def fit(config: RunConfig, data: bytes, request: EquilibrateRequest, unit: Unit,
         train_loop_config={"config": config, "data": data, "request": cloudpickle.dumps(request)},
         torch_config=TorchConfig(backend="nccl" if unit.gpus else "gloo"),
         scaling_config=train.ScalingConfig(
-            num_workers=config.train_workers,
+            num_workers=config.service.train_workers,
             use_gpu=bool(unit.gpus),
             resources_per_worker=Unit(cpus=unit.cpus, gpus=1.0 if unit.gpus else 0.0).resources,
         ),

@@ -31,13 +31,13 @@ def numbers(record: StepRecord) -> dict[str, float]:
 def loggers(config: RunConfig) -> list[tune.Callback]:
     """The callbacks that the configuration asks for."""
     found: list[tune.Callback] = []
-    if config.tensorboard:
-        found.append(TensorBoard(config.tensorboard))
-    if config.mlflow:
+    if config.service.tensorboard:
+        found.append(TensorBoard(config.service.tensorboard))
+    if config.service.mlflow:
         from ray.tune.logger.mlflow import MLflowLoggerCallback
 
         name = posixpath.basename((config.out or "rayfe").rstrip("/"))
-        found.append(MLflowLoggerCallback(tracking_uri=config.mlflow, experiment_name=name))
+        found.append(MLflowLoggerCallback(tracking_uri=config.service.mlflow, experiment_name=name))
     return found
 
 

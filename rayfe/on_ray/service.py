@@ -49,7 +49,7 @@ class Service:
         self.pool: Any = None
         self.bundles: list[dict[str, float]] = [{"CPU": SLIVER}]
         self.connect: Connect
-        if config.placement == "isolated":
+        if config.service.placement == "isolated":
             self.bundles += [plan.unit.resources] * parts_of(config)
             self.connect = Bundles(make_backend, config, data, plan.unit)
         else:

@@ -217,7 +217,7 @@ def _tuner(
     epoch: int | None,
 ) -> tune.Tuner:
     """One trial a trajectory; workers that are lost are replaced, and workers that are done take the next trajectory."""
-    parameters = {"run": config, "location": store.url(), "keep_states": config.keep_states, "owner": store.owner}
+    parameters = {"run": config, "location": store.url(), "keep_states": config.service.keep_states, "owner": store.owner}
     parameters |= {"connect": service.connect, "epoch": epoch}
     # max_concurrent_trials of TuneConfig cannot be changed on the way; this is the same limit by Tune's own hand
     service.limit = BasicVariantGenerator(max_concurrent=service.plan.trials)

@@ -11,7 +11,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from rayfe.config import UNHELD, RunConfig, flat
+from rayfe.config import UNHELD, configure, flat
 from rayfe.data.local_files import licence_of
 from rayfe.report.charts import baseline_charts, walk_charts
 from rayfe.report.charts_transfer import transfer_charts
@@ -38,7 +38,7 @@ class Page:
 def page_of(view: RunView, gallery: Gallery) -> Page:
     """The page of a run with the images of its models."""
     more = (view.models,) if view.kind == "walk" else ()
-    charts = CHARTS[view.kind](view.rows, view.readings, view.config.tolerance, *more) if len(view.rows) else []
+    charts = CHARTS[view.kind](view.rows, view.readings, view.config.asked.tolerance, *more) if len(view.rows) else []
     return Page(
         title=f"rayfe: {view.title}",
         main=_main(view, gallery, charts),
@@ -78,7 +78,7 @@ def embedded(value: object) -> str:
 
 def _main(view: RunView, gallery: Gallery, charts: list[Chart]) -> str:
     every = {name: _shown(value) for name, value in flat(view.config).items() if name not in ("out", "data.root")}
-    usual = {name: _shown(value) for name, value in flat(RunConfig(process="iso-classification")).items()}
+    usual = {name: _shown(value) for name, value in flat(configure(process="iso-classification")).items()}
     return _template("main.html").render(
         view=view,
         lead=_lead(view),

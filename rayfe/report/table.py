@@ -58,7 +58,7 @@ def lines_of(view: RunView) -> list[Line]:
     styles = {one.trajectory: one for one in series_of(view.rows)}
     lines = []
     more = (view.models,) if walk else ()
-    for found in make(view.rows, view.config.tolerance, view.config.tolerance_floor, *more).to_dict("records"):
+    for found in make(view.rows, view.config.asked.tolerance, view.config.asked.tolerance_floor, *more).to_dict("records"):
         line = {str(name): value for name, value in found.items()}
         name = str(line["trajectory"])
         lines.append(

@@ -82,7 +82,7 @@ the tolerance at all steps together."
     worst = tested.iloc[int(np.argmax(np.abs(numbers(tested, "drift_percent"))))]
     passed = int(tested["drift_ok"].astype(bool).sum())
     text = (
-        f"{passed} of {len(tested)} trajectories pass at a tolerance of {100 * view.config.tolerance:.3g} %; largest drift "
+        f"{passed} of {len(tested)} trajectories pass at a tolerance of {100 * view.config.asked.tolerance:.3g} %; largest drift "
         f"{worst['drift_percent']:+.2f} ± {worst['drift_se_percent']:.2f} % ({worst['trajectory']})."
     )
     close = bool((tested["drift_percent"].abs() <= 100 * tested["tolerance"]).all())
@@ -92,12 +92,12 @@ the tolerance at all steps together."
 
 def _held_instead(view: RunView, lines: pd.DataFrame) -> Verdict:
     meaning = "The process holds or seeks something else than C; how far off it is counts in parts of its scale at the start."
-    name, which = ("What is sought", "held_end") if view.config.seek else ("What is held", "held")
+    name, which = ("What is sought", "held_end") if view.config.asked.seek else ("What is held", "held")
     known = lines[lines[f"{which}_percent"].notna()]
     if not len(known):
         return Verdict(name=name, state="not measured", text="No step after the start yet.", meaning=meaning)
     off, error = np.abs(numbers(known, f"{which}_percent")), numbers(known, f"{which}_se_percent")
-    limit = 100 * view.config.tolerance
+    limit = 100 * view.config.asked.tolerance
     passed = sum(is_equivalent(*one, limit) for one in zip(off, error, strict=True))
     worst = known.iloc[int(off.argmax())]
     text = (
@@ -139,7 +139,7 @@ def equilibrium(view: RunView) -> Verdict:
 
 def there_and_back(view: RunView) -> Verdict | None:
     """How much lower later ways were than those before them, and whether the last one is no longer lower."""
-    if not view.config.both_ways:
+    if not view.config.asked.both_ways:
         return None
     meaning = (
         "Branches of the surface cross and are entered from one side, and a lag has the opposite sign on the way back. Of all models "
@@ -201,8 +201,8 @@ equilibrium, too."
     rows = _measured(view.rows, "maxwell_gap")
     if not len(rows):
         why = (
-            f"the stencil {view.config.stencil} trains no neighbours in lam and takes C_lam from D_gamma; --stencil paper measures both"
-            if view.config.stencil == "iso"
+            "the stencil iso trains no neighbours in lam and takes C_lam from D_gamma; --stencil paper measures both"
+            if view.config.asked.stencil == "iso"
             else "no step has measured its neighbours yet"
         )
         return Verdict(name="Maxwell relation", state="not measured", text=f"Not measured: {why}.", meaning=meaning)
@@ -338,7 +338,7 @@ def _pairs(rows: pd.DataFrame) -> tuple[int, int, float]:
 
 def _summary(view: RunView) -> pd.DataFrame:
     summary = summarize if view.kind == "walk" else summarize_transfers
-    return summary(view.rows, view.config.tolerance, view.config.tolerance_floor)
+    return summary(view.rows, view.config.asked.tolerance, view.config.asked.tolerance_floor)
 
 
 def _records(lines: pd.DataFrame) -> list[dict[str, Any]]:

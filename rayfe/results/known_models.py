@@ -22,7 +22,7 @@ def known_models(config: RunConfig) -> tuple[Bounding, ...]:
         FileNotFoundError, CorruptFile: a run is not there (any more), or cannot be read.
     """
     found = []
-    for location in config.known_runs or ():
+    for location in config.asked.known_runs or ():
         store = Store(location)
         store.read_config()  # a run that is gone must not read as one without rows
         for name in store.trajectories():
@@ -39,9 +39,9 @@ def known_digest(config: RunConfig, manifest: Mapping[str, Any]) -> str | None:
     Raises:
         UsageError: one of them is no run of the same data, model and split.
     """
-    if not config.known_runs:
+    if not config.asked.known_runs:
         return None
-    require_alike(manifest, config.known_runs, "known_runs")
+    require_alike(manifest, config.asked.known_runs, "known_runs")
     weights = [model.row.state_sha256 for model in known_models(config)]
     return hashlib.sha256(json.dumps(weights).encode()).hexdigest()
 

@@ -219,9 +219,9 @@ def print_run(
 ) -> None:
     """Print the summary that fits what a run does, and how near its trajectories are to equilibrium; `models` bound its F."""
     if config.method is not None or config.moves_data:
-        print_transfers(summarize_transfers(rows, config.tolerance, config.tolerance_floor), console)
+        print_transfers(summarize_transfers(rows, config.asked.tolerance, config.asked.tolerance_floor), console)
     else:
-        print_summary(summarize(rows, config.tolerance, config.tolerance_floor, models), console)
+        print_summary(summarize(rows, config.asked.tolerance, config.asked.tolerance_floor, models), console)
     if config.method is None and len(rows):
         for line in equilibrium_lines(rows, certificates, models, step_epochs=config.equilibration.epochs):
             console.print(Text(line))

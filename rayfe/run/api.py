@@ -1,8 +1,7 @@
-"""Walks and transfers from Python: the words of a command line, made of arguments, and then the same job."""
+"""Walks and transfers from Python: a configuration made of arguments, and the same job as a command line's."""
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import warnings
 from collections.abc import Mapping, Sequence
@@ -11,10 +10,9 @@ from typing import Any
 
 from torch import nn
 
-from rayfe.cli.options import parse
-from rayfe.config import THREADING, DataConfig, ModelConfig, RunConfig, flat, require
+from rayfe.config import THREADING, DataConfig, ModelConfig, RunConfig, configure, require
 from rayfe.config.presets import PRESETS
-from rayfe.config.resolve import absolute, split_preset, words_of
+from rayfe.config.resolve import absolute, check_job, check_packages, split_preset, words_of
 from rayfe.config.user_code import name_of
 from rayfe.data.examples import Dataset
 from rayfe.data.paths import load_path
@@ -110,8 +108,10 @@ def _run(
 ) -> Run:
     for variable, value in THREADING.items():
         os.environ.setdefault(variable, value)
-    fields = {"backend": "inline"} | _flat(settings)
-    fields |= {field: _plain(value) for field, value in named.items() if value is not None}
+    fields = {"backend": "inline"} | dict(settings)
+    fields |= {field: value for field, value in named.items() if value is not None}
+    if isinstance(fields.get("process"), type):
+        fields["process"] = name_of(fields["process"], "process")
     fields |= _model_fields(model)
     own: dict[str, Dataset] = {}
     for field, examples in data.items():
@@ -125,49 +125,29 @@ def _run(
     return Run(job.config.out, failed=failed, model_class=model if isinstance(model, type) else None)
 
 
-def _job(name: str, preset: str | RunConfig | None, fields: dict[str, Any], own: Mapping[str, Dataset]) -> Job:
-    """The job of a command line that says what the arguments say."""
+def _job(name: str, preset: str | RunConfig | None, fields: Mapping[str, Any], own: Mapping[str, Dataset]) -> Job:
+    """The job of these fields, on top of a preset, with the words of the command line that does the same."""
+    fix = "give the name of one, or a RunConfig"
+    require(preset is None or isinstance(preset, str | RunConfig), "PRESET", preset, fix)
     given = [preset] if isinstance(preset, str) else []
     chosen, _ = split_preset(name, given)
     default = PRESETS[name][chosen]()
-    if isinstance(preset, RunConfig):
-        fields = flat(preset) | fields
-    require(
-        preset is None or isinstance(preset, str | RunConfig), "preset", repr(preset), "give the name of one, or a RunConfig"
-    )
-    arguments = words_of(fields, default)
-    config = parse(name, chosen, arguments)
+    config = configure(preset if isinstance(preset, RunConfig) else default, **fields)
+    check_job(name, config)
+    check_packages(config)
+    arguments = words_of(config, default)
     config = absolute(config, chosen, own=own)
     if fields.get("out") is None:
         manifest = manifest_of(name, chosen, [], config, load_path(config, own))
-        out = absolute(dataclasses.replace(config, out=f"runs/{chosen}-{digest_of(manifest)}"), chosen, own=own).out
-        config = dataclasses.replace(config, out=out)
+        config = absolute(configure(config, out=f"runs/{chosen}-{digest_of(manifest)}"), chosen, own=own)
     return Job(name=name, preset=chosen, arguments=(*given, *arguments), config=config, again="the same call", own=own)
-
-
-def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings by dotted name; a part of the configuration stands for all of its fields."""
-    fields: dict[str, Any] = {}
-    for name, value in settings.items():
-        if dataclasses.is_dataclass(value):
-            fields |= flat(value, f"{name}.")
-        else:
-            fields[name] = value
-    return fields
-
-
-def _plain(value: Any) -> Any:
-    """A class by its name, a path as text."""
-    if isinstance(value, type):
-        return name_of(value, "process")
-    return str(value) if isinstance(value, Path) else value
 
 
 def _model_fields(model: Any) -> dict[str, Any]:
     if model is None:
         return {}
-    if isinstance(model, ModelConfig):
-        return flat(model, "model.")
+    if isinstance(model, ModelConfig | Mapping):
+        return {"model": model}
     return {"model.name": model if isinstance(model, str) else name_of(model, "model.name")}
 
 
@@ -175,8 +155,8 @@ def _data_fields(field: str, data: Any, own: dict[str, Dataset]) -> dict[str, An
     """Fields that say which data; a data set that no file holds is put into `own`, under the name of its copy."""
     if data is None:
         return {}
-    if isinstance(data, DataConfig) and field == "data.name":
-        return flat(data, "data.")
+    if isinstance(data, DataConfig | Mapping) and field == "data.name":
+        return {"data": data}
     if isinstance(data, Dataset):
         name = f"npz:{data.name}.npz"
         fix = "is the name of the other data set, too; give one of them another: rayfe.dataset(..., name=...)"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from rayfe.config import TRANSFERS, RunConfig, require
+from rayfe.config import TRANSFERS, RunConfig, configure, require
 from rayfe.config.user_code import NOTEBOOK
 from rayfe.data.coupling import Coupling, decode, encode
 from rayfe.data.examples import Dataset
@@ -92,7 +91,7 @@ def prepared(job: Job, data: PathData) -> tuple[Store, RunConfig, dict[str, Any]
         UsageError: whatever can be known to be wrong before any work.
     """
     assert job.config.out is not None
-    store = Store(job.config.out, keep_states=job.config.keep_states)
+    store = Store(job.config.out, keep_states=job.config.service.keep_states)
     store.writable()
     check_model(job.config, data)
     config = _with_replicas(job.config, store)
@@ -116,10 +115,8 @@ def check_model(config: RunConfig, data: PathData) -> None:
     if config.method is None and config.process not in TRANSFERS and config.process not in OWN:
         check_own_process(config)
     for name, value in (("model.name", config.model.name), ("process", config.process)):
-        here = config.backend == "inline" or not value.startswith(NOTEBOOK)
-        fix = (
-            "Ray's workers cannot import what is defined in a notebook or script; put it in a .py file, or use --backend inline"
-        )
+        here = config.service.backend == "inline" or not value.startswith(NOTEBOOK)
+        fix = "Ray's workers cannot import what is defined in a notebook or script; put it in a .py file, or use ``backend=inline``"
         require(here, name, value, fix)
     ends = [dataset for dataset in (data.source, data.target) if dataset is not None]
     examples = min(len(examples_of(dataset, Split.TRAIN, config).y) for dataset in ends)
@@ -138,7 +135,7 @@ def _check_own_model(config: RunConfig, dataset: Dataset) -> None:
     from rayfe.training.replicas import check_stacked, stacks
 
     model = build_checked(config.model, dataset)
-    cuda = config.device != "cpu" and torch.cuda.is_available()
+    cuda = config.service.device != "cpu" and torch.cuda.is_available()
     if ":" in config.model.name and config.per_part != 1 and stacks(model, torch.device("cuda" if cuda else "cpu")):
         models = [model, build_checked(config.model, dataset)]
         check_stacked(models, config.model.name, *some_examples(config.model, dataset))
@@ -147,21 +144,21 @@ def _check_own_model(config: RunConfig, dataset: Dataset) -> None:
 def _check_compiler(config: RunConfig) -> None:
     import torch
 
-    on_cpu = config.device == "cpu" or not torch.cuda.is_available()
-    fix = "on a CPU this needs a C++ compiler, install g++, or leave --equilibration.compile away"
+    on_cpu = config.service.device == "cpu" or not torch.cuda.is_available()
+    fix = "on a CPU this needs a C++ compiler, install g++, or leave ``equilibration.compile`` away"
     require(compiler() is not None or not (config.equilibration.compile and on_cpu), "equilibration.compile", True, fix)
 
 
 def _with_replicas(config: RunConfig, store: Store) -> RunConfig:
     """The configuration with the replicas of an evaluator settled: as the run began, or by the GPUs that there are."""
-    if config.replicas_per_evaluator != "auto":
+    if config.service.replicas_per_evaluator != "auto":
         return config
     replicas = stored_replicas(store)
     if replicas is None:
         from rayfe.run.runner import gpus
 
         replicas = 1 if gpus(config) >= 2 else "all"
-    return dataclasses.replace(config, replicas_per_evaluator=replicas)
+    return configure(config, replicas_per_evaluator=replicas)
 
 
 def _run(config: RunConfig, data: PathData, store: Store, console: Console) -> dict[str, str]:
@@ -169,7 +166,7 @@ def _run(config: RunConfig, data: PathData, store: Store, console: Console) -> d
     from rayfe.signals import handle_sigterm
 
     rows = {name: _readable_rows(store, name) for name in config.trajectories()}
-    listener = JsonLog() if config.log_format == "json" else Progress(config, rows, console=console)
+    listener = JsonLog() if config.service.log_format == "json" else Progress(config, rows, console=console)
     with handle_sigterm(), listener as told:
         return run(config, data, store, told)
 
@@ -232,7 +229,7 @@ def _undo(out: str, own: Mapping[str, Dataset]) -> Callable[[], None]:
 def _report(config: RunConfig, store: Store, data: PathData, console: Console) -> None:
     """Draw the figures, write the page, and print the summary and where everything is."""
     rows = load_rows(store.url())
-    drawn = draw_all(rows, load_readings(store.url()), tolerance=config.tolerance)
+    drawn = draw_all(rows, load_readings(store.url()), tolerance=config.asked.tolerance)
     paths = [store.write_figure(name, image) for name, image in drawn.items()]
     page = store.write_text(REPORT, report_of(store, data))
     print_run(rows, config, console, load_certificates(store.url()), models_of(store))

@@ -5,7 +5,6 @@ Estimates follow the walk as `walk`, `endpoint` and `baseline` drive it, without
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from dataclasses import dataclass
 
@@ -89,42 +88,43 @@ class Plan:
 def plan_of(config: RunConfig, start: Start, sizes: Sizes) -> Plan:
     """The plan of the trajectory from `start`."""
     at = Point(lam=start.lam, gamma=start.gamma, t=0.5 if config.moves_data else 0.0)
-    stencil = len(neighbours(at, "paper" if config.seek else config.stencil, config.neighbours))
-    if config.process in UNHELD:
-        config, stencil = dataclasses.replace(config, settle=False, refresh=config.steps + 1), 1
+    stencil = len(neighbours(at, config.asked.stencil, config.neighbours))
+    free = config.process in UNHELD
+    if free:
+        stencil = 1
     if config.method is not None:
-        steps = min(config.steps, math.ceil((1.0 - ROUNDING) * config.method_epochs / config.method_interval))
+        steps = min(config.steps, math.ceil((1.0 - ROUNDING) * config.asked.method_epochs / config.asked.method_interval))
         first = 0.0 if config.method == "scratch" else config.equilibration.first_epochs + config.equilibration.epochs
-        epochs, trainings, refreshes = first + config.method_epochs, steps + 2, 0
+        epochs, trainings, refreshes = first + config.asked.method_epochs, steps + 2, 0
     else:
         renewals = _renewals(config, start)
         steps = min(config.steps, walk_steps(config, start) + renewals)
-        refreshes = steps if config.seek else steps // config.refresh
+        refreshes = 0 if free else steps // config.asked.refresh
         rounds = 1 if config.equilibration.gap is None else ROUNDS
         trained = stencil + rounds * max(0, steps - renewals) + refreshes * (stencil - 1)
         trainings, epochs = 1 + trained, config.equilibration.first_epochs + config.equilibration.epochs * trained
-        if config.process == "geodesic" and config.k is None:
+        if config.process == "geodesic" and config.asked.k is None:
             epochs += config.equilibration.first_epochs + ARRIVAL * config.equilibration.epochs
             trainings += 1 + ARRIVAL
-        if config.moves_data and config.settle:
+        if config.moves_data and config.asked.settle:
             epochs, trainings = epochs + MOVED * steps * config.equilibration.epochs, trainings + round(MOVED * steps)
         if config.moves_data and config.path.last_epochs and steps < config.steps:
             steps, trainings, refreshes = steps + 1, trainings + 1 + stencil, refreshes + 1
             epochs += config.path.last_epochs + stencil * config.equilibration.epochs
-        cycles = max(1, config.renewal.leap)
-        epochs += renewals * ((cycles + 0.5) * config.renewal.epochs + RENEWED * config.equilibration.epochs)
+        cycles = max(1, config.asked.renewal.leap)
+        epochs += renewals * ((cycles + 0.5) * config.asked.renewal.epochs + RENEWED * config.equilibration.epochs)
         trainings += renewals * (2 + cycles + RENEWED)
     measured = _measured(config, sizes, steps=steps, refreshes=refreshes, stencil=stencil)
     replicas = config.per_part or stencil
     held = COPIES * replicas * sizes.parameters + sizes.examples * sizes.features
     working = config.measure.chunk * sizes.features * 8 + config.equilibration.largest_batch * sizes.features * 8 * replicas
     training = epochs * sizes.train * 0.5 * (1 + config.equilibration.decoder_draws)
-    certificate = config.certificate_share if config.method is None else 0.0
+    certificate = config.asked.certificate_share if config.method is None else 0.0
     return Plan(
         steps=steps,
         trainings=trainings,
         first_updates=first_updates(config, sizes.train),
-        requests=4 + steps * (3 if config.settle else 2) + refreshes,
+        requests=4 + steps * (3 if config.asked.settle else 2) + refreshes,
         training_examples=training,
         measuring_examples=FORWARD * measured,
         memory=FLOAT * (held + working),
@@ -140,8 +140,8 @@ def _measured(config: RunConfig, sizes: Sizes, *, steps: int, refreshes: int, st
         min(size or sizes.read, sizes.read) for size in (config.measure.response_size, config.measure.statistics_size)
     )
     measured = (steps + 1) * (statistics + _reading(config, sizes, usual) * (sizes.read + sizes.validation))
-    settles = steps * SETTLES if config.settle and config.method is None else 0.0
-    if config.process == "geodesic" or config.seek:  # D is settled, too
+    settles = steps * SETTLES if config.asked.settle and config.method is None else 0.0
+    if config.process == "geodesic" or config.asked.seek:  # D is settled, too
         measured += settles * (statistics + _reading(config, sizes, usual) * sizes.read)
     else:
         head = sizes.head * config.measure.head_draws * usual.head
@@ -159,21 +159,23 @@ def _reading(config: RunConfig, sizes: Sizes, sets: Sets) -> float:
 
 def sets_of(config: RunConfig, sizes: Sizes) -> Sets:
     """Sets of draws that steps are read with, about: by what is held, and by how large C and D of MNIST scatter over z."""
-    if not config.settle or config.method is not None:
+    if not config.asked.settle or config.method is not None:
         return Sets()
-    sought = {name for name, _ in config.wanted}
-    holds_C = "C" in sought if sought else config.process != "iso-functional" or bool(config.functional[2])
+    sought = {name for name, _ in config.asked.wanted}
+    holds_C = "C" in sought if sought else config.process != "iso-functional" or bool(config.asked.functional[2])
     holds_D = (
-        "D" in sought or config.process == "geodesic" or (config.process == "iso-functional" and bool(config.functional[1]))
+        "D" in sought
+        or config.process == "geodesic"
+        or (config.process == "iso-functional" and bool(config.asked.functional[1]))
     )
-    of_line = config.process == "geodesic" and config.k is None
-    allowed = LINE * config.line_tolerance if of_line else config.tolerance
+    of_line = config.process == "geodesic" and config.asked.k is None
+    allowed = LINE * config.asked.line_tolerance if of_line else config.asked.tolerance
     C, D = (
         PART * scatter / math.sqrt(sizes.read * draws)
         for scatter, draws in ((SCATTER_C, config.measure.head_draws), (SCATTER_D, config.measure.decoder_draws))
     )
     return Sets(
-        head=sets_for(C / config.tolerance, BOUND.head) if holds_C else 1,
+        head=sets_for(C / config.asked.tolerance, BOUND.head) if holds_C else 1,
         decoder=sets_for(D / allowed, BOUND.decoder) if holds_D else 1,
     )
 
@@ -188,26 +190,26 @@ def walk_steps(config: RunConfig, start: Start) -> int:
     """Steps from the start to the end at the lengths that the stepper may use, all of them once more on the way back and AGAIN of
     them there again; with a leap only those before it on the way there."""
     there = steps_of(config, way_of(config, start))
-    if not config.both_ways:
+    if not config.asked.both_ways:
         return there
-    leaps = config.renewal.leap and config.renewal.every is not None
-    first = steps_of(config, min(number(config.renewal.every), way_of(config, start))) if leaps else there
+    leaps = config.asked.renewal.leap and config.asked.renewal.every is not None
+    first = steps_of(config, min(number(config.asked.renewal.every), way_of(config, start))) if leaps else there
     return min(config.steps, first + there + math.ceil(AGAIN * there))
 
 
 def steps_of(config: RunConfig, way: float) -> int:
     """Steps that `way` takes at the lengths that the stepper may use, `config.steps` at most."""
-    length = config.step_length_first or config.step_length
+    length = config.asked.step_length_first or config.asked.step_length
     steps = 0
-    while way > ROUNDING * config.step_length and steps < config.steps:
+    while way > ROUNDING * config.asked.step_length and steps < config.steps:
         way, steps = way - length, steps + 1
-        length = min(config.step_length, length * config.step_growth)
+        length = min(config.asked.step_length, length * config.asked.step_growth)
     return steps
 
 
 def way_of(config: RunConfig, start: Start) -> float:
     """Progress from the start to the end; infinite where only the steps end it."""
-    if config.seek:
+    if config.asked.seek:
         return math.inf
     if config.moves_data:
         return 1.0
@@ -216,14 +218,14 @@ def way_of(config: RunConfig, start: Start) -> float:
 
 def kept_states(config: RunConfig, steps: int) -> int:
     """Weight files that stay."""
-    if config.keep_states == "all":
+    if config.service.keep_states == "all":
         return steps + 1
-    return 2 if config.keep_states == "last" else max(2, min(steps + 1, int(config.keep_states)))
+    return 2 if config.service.keep_states == "last" else max(2, min(steps + 1, int(config.service.keep_states)))
 
 
 def _renewals(config: RunConfig, start: Start) -> int:
-    if config.renewal.every is None or config.process != "iso-classification":
+    if config.asked.renewal.every is None or config.process != "iso-classification":
         return 0
-    if config.renewal.leap:
+    if config.asked.renewal.leap:
         return 1
-    return int(abs(math.log(config.lam_end / start.lam)) / config.renewal.every)
+    return int(abs(math.log(config.asked.lam_end / start.lam)) / config.asked.renewal.every)

@@ -32,10 +32,12 @@ def run(config: RunConfig, data: PathData, store: Store, progress: Listener) -> 
         RuntimeError: the embedded Ray died.
         StorageFull: there is no room for a file; what is stored stays.
     """
-    if config.backend == "ray":
+    if config.service.backend == "ray":
         from rayfe.on_ray.sweep import run_on_ray  # imports Ray
 
-        return run_on_ray(config, data, store.url(), config.keep_states, progress.row, progress.event, owner=store.owner)
+        return run_on_ray(
+            config, data, store.url(), config.service.keep_states, progress.row, progress.event, owner=store.owner
+        )
     from rayfe.backend.inline import InlineBackend  # imports torch
 
     return run_inline(config, InlineBackend(config, data), store, progress, epoch=epoch_of(data, config))
@@ -43,7 +45,7 @@ def run(config: RunConfig, data: PathData, store: Store, progress: Listener) -> 
 
 def gpus(config: RunConfig) -> int:
     """GPUs that a run of this configuration could use side by side, on this machine or in the cluster of RAY_ADDRESS."""
-    if config.backend == "inline" or config.device == "cpu":
+    if config.service.backend == "inline" or config.service.device == "cpu":
         return 0
     from rayfe.on_ray.session import cluster_gpus  # imports Ray
 

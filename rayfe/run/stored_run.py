@@ -104,7 +104,7 @@ class Run:
     def figures(self) -> PictureBook:
         """The figures that fit the run, as matplotlib figures by file name; a notebook shows them."""
         _, config = stored_config(Store(self.location))
-        return figures_of(self.rows, load_readings(self.location), tolerance=config.tolerance)
+        return figures_of(self.rows, load_readings(self.location), tolerance=config.asked.tolerance)
 
     def report(self, to: str | Path | None = None) -> str:
         """Write the run's page, a file for a browser, and return where it is: `to`, or report.html in the run."""

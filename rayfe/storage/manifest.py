@@ -17,7 +17,7 @@ from rayfe.config.resolve import option_of
 from rayfe.config.user_code import code_digest, named
 from rayfe.data.fingerprint import fingerprint
 from rayfe.data.paths import PathData
-from rayfe.exceptions import CorruptFile, UsageError, dashed
+from rayfe.exceptions import CorruptFile, UsageError, shown
 from rayfe.results.known_models import known_digest
 from rayfe.storage.layout import CONFIG
 from rayfe.storage.store import Store
@@ -120,32 +120,32 @@ def stored_manifest(store: Store, manifest: Mapping[str, Any], config: RunConfig
         UsageError: its rows would not be those of this configuration.
     """
     if not store.exists():
-        require(not store.trajectories(), "out", store.url(), f"has steps but no {CONFIG}; use another --out")
+        require(not store.trajectories(), "out", store.url(), f"has steps but no {CONFIG}; use another ``out``")
         return None
     try:
         stored = store.read_config()
         before, job, sha256 = stored_identity(stored), stored["job"], stored["data_sha256"]
         _ = {name: stored["config"][name] for name in (*SETS, "steps")}
     except (CorruptFile, KeyError, TypeError, ValueError) as error:
-        raise UsageError("out", store.url(), f"its {CONFIG} cannot be read ({error}); use another --out") from error
-    require(job == manifest["job"], "out", store.url(), f"holds a run of jobs/{job}.py; use another --out")
-    fix = "its readings are defined otherwise than this version's; it can be read and drawn, but to go on use another --out"
+        raise UsageError("out", store.url(), f"its {CONFIG} cannot be read ({error}); use another ``out``") from error
+    require(job == manifest["job"], "out", store.url(), f"holds a run of jobs/{job}.py; use another ``out``")
+    fix = "its readings are defined otherwise than this version's; it can be read and drawn, but to go on use another ``out``"
     require(stored.get("readings", 1) == manifest["readings"], "out", store.url(), fix)
     before["replicas_per_evaluator"] = before["replicas_per_evaluator"] or ALL
     for name, value in manifest["identity"].items():
         if name not in before or before[name] != value:
             _refuse_change(name, value, before.get(name))
-    if stored["config"].get("both_ways", False) and not config.both_ways:
+    if stored["config"].get("both_ways", False) and not config.asked.both_ways:
         _refuse_change("both_ways", False, True)  # it may be on its way back
-    other_data = "its examples are not those of the stored run; use another --out, or the data of that run"
+    other_data = "its examples are not those of the stored run; use another ``out``, or the data of that run"
     require(sha256 == manifest["data_sha256"], "data.name", config.data.name, other_data)
     for field, digest in manifest["code_sha256"].items():
         same_code = stored.get("code_sha256", {}).get(field, digest) == digest
-        fix = "its code is not that of the stored run; use another --out, or the code of that run"
+        fix = "its code is not that of the stored run; use another ``out``, or the code of that run"
         require(same_code, field, manifest["config"][field], fix)
-    fix = "their models are not those that the stored run knew; use another --out, or give the same runs as they were"
+    fix = "their models are not those that the stored run knew; use another ``out``, or give the same runs as they were"
     same_known = stored.get("known_sha256") == manifest["known_sha256"]
-    require(same_known, "known_runs", " ".join(config.known_runs or ["(nothing)"]), fix)
+    require(same_known, "known_runs", " ".join(config.asked.known_runs or ["(nothing)"]), fix)
     return stored
 
 
@@ -159,11 +159,9 @@ def stored_replicas(store: Store) -> int | Literal["all"] | None:
 
 
 def _refuse_change(name: str, value: object, before: object) -> NoReturn:
-    option = f"--{dashed(name)} {before}"
-    if isinstance(before, bool):
-        group, dot, leaf = dashed(name).rpartition(".")
-        option = f"--{group}{dot}{'' if before else 'no-'}{leaf}"
-    raise UsageError(name, value, f"the stored run has {before}; use another --out, or give {option}")
+    raise UsageError(
+        name, value, f"the stored run has {shown(before)}; use another ``out``, or give ``{name}={shown(before)}``"
+    )
 
 
 def grown(manifest: dict[str, Any], stored: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -211,5 +211,7 @@ def check_stacked(models: Sequence[Any], name: str, x: Tensor, y: Tensor) -> Non
         Stacked(models).functionals(x, y, noise, predict=False).D.sum().backward()
     except Exception as error:  # a model of the user's own may raise anything
         reason = f"{type(error).__name__}: {error}".partition("\n")[0]
-        fix = f"fails where replicas are stacked by torch.func.vmap ({reason}); --replicas-per-evaluator 1 trains them in turn"
+        fix = (
+            f"fails where replicas are stacked by torch.func.vmap ({reason}); ``replicas_per_evaluator=1`` trains them in turn"
+        )
         raise UsageError("model.name", name, fix) from error

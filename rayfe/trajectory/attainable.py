@@ -81,10 +81,10 @@ def _advice(config: RunConfig, held: Held, miss: Miss) -> str:
 
 def _named(config: RunConfig, held: Held) -> Named:
     if held == LOSS:
-        return Named("--tolerance", config.tolerance, "C")
-    if config.process == "geodesic" and config.k is None and not config.seek:
-        return Named("--line-tolerance", config.line_tolerance, "the distance from the line")
-    return Named("--tolerance", config.tolerance, "what is held or sought")
+        return Named("--tolerance", config.asked.tolerance, "C")
+    if config.process == "geodesic" and config.asked.k is None and not config.asked.seek:
+        return Named("--line-tolerance", config.asked.line_tolerance, "the distance from the line")
+    return Named("--tolerance", config.asked.tolerance, "what is held or sought")
 
 
 def _has_head_draws_alone(held: Held) -> bool:

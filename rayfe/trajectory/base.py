@@ -85,7 +85,7 @@ class Trajectory(abc.ABC):
             return end
         if len(self.accepted) > self._config.steps:
             return "steps"
-        if self._config.time_budget is not None and self.seconds >= self._config.time_budget:
+        if self._config.service.time_budget is not None and self.seconds >= self._config.service.time_budget:
             return "time"
         return None
 

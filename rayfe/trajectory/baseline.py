@@ -36,8 +36,8 @@ class Baseline(Trajectory):
     """
 
     def _end(self, accepted: Sequence[StepRecord]) -> str | None:
-        done = accepted[-1].step * self._config.method_interval
-        return "trained" if done >= (1.0 - ROUNDING) * self._config.method_epochs else None
+        done = accepted[-1].step * self._config.asked.method_interval
+        return "trained" if done >= (1.0 - ROUNDING) * self._config.asked.method_epochs else None
 
     def attempt(self) -> Steps:
         return self._first_step() if not self.accepted else self._next_step()
@@ -72,14 +72,14 @@ class Baseline(Trajectory):
 
     def _next_step(self) -> Steps:
         last, config = self.accepted[-1], self._config
-        work, interval = Work(self._key(last.step + 1)), config.method_interval
-        end = min((last.step + 1) * interval, config.method_epochs)
+        work, interval = Work(self._key(last.step + 1)), config.asked.method_interval
+        end = min((last.step + 1) * interval, config.asked.method_epochs)
         assert self._state is not None
         request = EquilibrateRequest(
             key=work.key,
             replicas=(Replica(name="centre", point=self._point, weights=self._state),),
             preconditioner=unpack(self._carry, "preconditioner") or None,
-            annealing=Annealing(epochs=config.method_epochs, begin=last.step * interval, end=end),
+            annealing=Annealing(epochs=config.asked.method_epochs, begin=last.step * interval, end=end),
         )
         trained = work.equilibrated((yield request))
         self._require(trained.outcome, "first-learning-rate")

@@ -62,7 +62,7 @@ class Holding(Goal):
         held, start = limit.held, held_reading_in(self.start)
         if held == LOSS:
             C0 = start.C
-            tolerance = relative_tolerance(self.config.tolerance, self.config.tolerance_floor, C0)
+            tolerance = relative_tolerance(self.config.asked.tolerance, self.config.asked.tolerance_floor, C0)
             return Miss(value=reading.C / C0 - 1.0, error=self.drift_se(reading), tolerance=tolerance)
         noise = held.D * (np.asarray(reading.D_noise) - self.kept["D_noise"])
         noise += held.C * (np.asarray(reading.C_noise) - self.kept["C_noise"])
@@ -118,8 +118,8 @@ def limits_of(config: RunConfig, held: Sequence[Held], start: Reading, line: Lin
 
 def _allowed(config: RunConfig, held: Held, start: Reading, line: Line) -> float:
     if held == LOSS:
-        return max(config.tolerance * start.C, config.tolerance_floor)
-    return config.tolerance * held.scale(start) if line.k is None else allowed_off_line(config, start, line)
+        return max(config.asked.tolerance * start.C, config.asked.tolerance_floor)
+    return config.asked.tolerance * held.scale(start) if line.k is None else allowed_off_line(config, start, line)
 
 
 def wanted_loss(holding: Holding, sets: Sets) -> WantedLoss:

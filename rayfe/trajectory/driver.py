@@ -49,7 +49,7 @@ def open_trajectory(config: RunConfig, start: Start, store: Store) -> Trajectory
 def _kind(config: RunConfig) -> type[Trajectory]:
     if config.method is not None:
         return Baseline
-    if config.seek:
+    if config.asked.seek:
         return Seek
     return Walk if process_class(config.process).moved_by else FreeWalk
 
@@ -87,7 +87,12 @@ def answered(asking: Generator[Request, Answer | None, Result], backend: Backend
 def last_certificate_is_due(config: RunConfig, trajectory: Trajectory, store: Store) -> bool:
     """Whether the trajectory has ended, and its last model is yet to be trained on (`config.certificate_share`); again if that failed
     or was too short, and more may be spent now."""
-    if not config.certificate_share or config.method is not None or trajectory.finished is None or not trajectory.accepted:
+    if (
+        not config.asked.certificate_share
+        or config.method is not None
+        or trajectory.finished is None
+        or not trajectory.accepted
+    ):
         return False
     last, found = trajectory.accepted[-1], _trained_on(store, trajectory)
     tried = [one for one in found if one.state_sha256 == last.state_sha256]
@@ -101,7 +106,7 @@ def _trained_on(store: Store, trajectory: Trajectory) -> list[CertificateRecord]
 def _left(config: RunConfig, last: StepRecord, found: Sequence[CertificateRecord]) -> float:
     """Training examples that the ends of jobs may still spend on certificates: all together the share of the trajectory's examples."""
     spent = sum(one.examples for one in found if one.budget is not None)
-    return max(0.0, config.certificate_share * last.examples - spent)
+    return max(0.0, config.asked.certificate_share * last.examples - spent)
 
 
 def _used(one: CertificateRecord) -> float:

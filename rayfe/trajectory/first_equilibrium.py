@@ -53,8 +53,8 @@ def start_equilibrium(
     first = work.equilibrated((yield EquilibrateRequest(key=work.key, replicas=(new,), annealing=whole)), first=True)
     if first.outcome is not Outcome.OK:
         raise WalkFailed("the first equilibrium diverged; lower --equilibration.first-learning-rate")
-    implicit = config.derivatives == "implicit"
-    stencil = centre_only(point) if implicit else neighbours(point, config.stencil, config.neighbours)
+    implicit = config.asked.derivatives == "implicit"
+    stencil = centre_only(point) if implicit else neighbours(point, config.asked.stencil, config.neighbours)
     replicas = tuple(Replica(name=name, point=at, weights=first.weights[0]) for name, at in stencil.items())
     walk = work.equilibrated((yield EquilibrateRequest(key=work.key, replicas=replicas, preconditioner=first.preconditioner)))
     if walk.outcome is not Outcome.OK:

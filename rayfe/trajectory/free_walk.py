@@ -57,9 +57,9 @@ class FreeWalk(Trajectory):
 
     def _next_step(self) -> Steps:
         last, config = self.accepted[-1], self._config
-        key, length = self._key(last.step + 1), self._rows[-1].next_step_length or config.step_length
+        key, length = self._key(last.step + 1), self._rows[-1].next_step_length or config.asked.step_length
         proposal = propose(self._process, self._here, self._process.velocity(self._here), length=length)
-        if history.rejections(self._rows) and length < min(config.step_length_min, self._process.left(self._here)):
+        if history.rejections(self._rows) and length < min(config.asked.step_length_min, self._process.left(self._here)):
             raise WalkFailed(f"step {key.step}: rejected down to a step of {length:.2g} ({self._rows[-1].reason})")
         return (yield from self._step(Work(key), proposal))
 
@@ -75,7 +75,7 @@ class FreeWalk(Trajectory):
         assert self._state is not None
         left, previous, last = unpack(self._carry, "preconditioner"), unpack(self._carry, "previous"), self.accepted[-1]
         weights = self._state
-        if self._config.predictor and previous and last.step_length:
+        if self._config.asked.predictor and previous and last.step_length:
             weights = ahead(weights, previous, length / last.step_length)
         if history.diverged(self._rows[-1]):
             left = without(left, "ahead")
@@ -106,8 +106,8 @@ class FreeWalk(Trajectory):
             outcome=outcome,
             misses=(),
             shift_used=0.0,
-            length=length or config.step_length_first or config.step_length,
-            longest=config.step_length,
-            growth=config.step_growth if length else 1.0,
+            length=length or config.asked.step_length_first or config.asked.step_length,
+            longest=config.asked.step_length,
+            growth=config.asked.step_growth if length else 1.0,
         )
         return self._commit(work, point, outcome, verdict, columns, accepted_state=None, carry=None)

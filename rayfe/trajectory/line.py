@@ -58,10 +58,10 @@ def allowed_off_line(config: RunConfig, start: Reading, line: Line) -> float:
     `tolerance` of D0, as C may of C0.
     """
     if line.R is None or line.D is None:
-        return config.tolerance * start.D
+        return config.asked.tolerance * start.D
     lam = start.point.lam
     length = line_length(lam, line.R - start.R, line.D - start.D)
-    return config.line_tolerance * length * math.hypot(1.0, lam * number(line.k)) / lam
+    return config.asked.line_tolerance * length * math.hypot(1.0, lam * number(line.k)) / lam
 
 
 def require_line(start: StepRecord) -> None:

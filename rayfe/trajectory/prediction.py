@@ -30,11 +30,11 @@ def predicted_velocity(process: Process, rows: Sequence[StepRecord], config: Run
     branch = _branch(rows)
     here = _point(branch[-1])
     length = min(length, process.left(here))
-    if len(branch) > 1 and config.settle and config.moves_data:
-        return _secant_velocity(process, branch[-2:], config.step_length_first or config.step_length, length)
-    if len(branch) > 1 and config.settle and isinstance(process, IsoClassification):
+    if len(branch) > 1 and config.asked.settle and config.moves_data:
+        return _secant_velocity(process, branch[-2:], config.asked.step_length_first or config.asked.step_length, length)
+    if len(branch) > 1 and config.asked.settle and isinstance(process, IsoClassification):
         return _mean_velocity(process, branch, length)
-    if len(branch) > 1 and config.order == 2:
+    if len(branch) > 1 and config.asked.order == 2:
         before, last = (process.velocity(_point(row), response_in(row)) for row in branch[-2:])
         return extrapolated(before, last, ratio=length / number(branch[-1].step_length))
     return _velocity(process, branch[-2:])

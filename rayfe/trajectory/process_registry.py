@@ -50,18 +50,18 @@ def process_of(config: RunConfig, *, k: float | None) -> Process:
     """
     match config.process:
         case "iso-classification":
-            return IsoClassification(config.lam_end)
+            return IsoClassification(config.asked.lam_end)
         case "iso-functional":
-            R, D, C = config.functional
-            return IsoFunctional(functional=Held(R=R, D=D, C=C), forward=config.direction == "forward")
+            R, D, C = config.asked.functional
+            return IsoFunctional(functional=Held(R=R, D=D, C=C), forward=config.asked.direction == "forward")
         case "fixed-gamma":
-            return FixedGamma(config.lam_end)
+            return FixedGamma(config.asked.lam_end)
         case "constant-rate":
-            return ConstantRate(config.lam_dot)
+            return ConstantRate(config.asked.lam_dot)
         case "geodesic":
             if k is None:
-                raise UsageError("k", "(none)", "the end points did not fix it; give --k")
-            return Geodesic(k, layer=BOUNDARY_LAYER if config.step_length_first is not None else 0.0)
+                raise UsageError("k", "(none)", "the end points did not fix it; give ``k``")
+            return Geodesic(k, layer=BOUNDARY_LAYER if config.asked.step_length_first is not None else 0.0)
     try:
         return process_class(config.process)()
     except TypeError as error:
@@ -84,8 +84,13 @@ def check_own_process(config: RunConfig) -> None:
     moved_by = tuple(process.moved_by) if isinstance(getattr(process, "moved_by", None), tuple | list) else ()
     fix = 'must have moved_by = ("gamma",) or ("gamma", "lam"): the multipliers that settle what is held'
     require("gamma" in moved_by and set(moved_by) <= set(MULTIPLIERS), "process", name, fix)
-    needs_lam = "lam" in moved_by and config.stencil != "paper" and config.derivatives != "implicit"
-    require(not needs_lam, "stencil", config.stencil, f"{name} settles lam, which needs lam neighbours; give --stencil paper")
+    needs_lam = "lam" in moved_by and config.asked.stencil != "paper" and config.asked.derivatives != "implicit"
+    require(
+        not needs_lam,
+        "stencil",
+        config.asked.stencil,
+        f"{name} settles lam, which needs lam neighbours; give ``stencil=paper``",
+    )
     held = _asked(name, "held", "a tuple of rayfe.records.Held", lambda: process.held)
     conditions = isinstance(held, tuple) and bool(held) and all(isinstance(condition, Held) for condition in held)
     require(conditions, "process", name, f"held is {held!r}, expected a tuple of rayfe.records.Held")

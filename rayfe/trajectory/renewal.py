@@ -52,7 +52,7 @@ def renew(
     came before.
     `rounds`: settles in which gamma may move.
     """
-    epochs = config.renewal.epochs
+    epochs = config.asked.renewal.epochs
     alone = Annealing(epochs=epochs, begin=0.0, end=ALONE * epochs)
     trained = yield from _trained(config, work, here, state, alone, share=share, round=before)
     now = probe_ends(trained.readings)["F_end"]
@@ -73,11 +73,11 @@ def leap(
     gamma follows C in between. New weights become fewer: as many each time would land with too much rate, and walks lag long on the way
     back; none, after the first time, with too little.
     """
-    count, epochs, gamma = config.renewal.leap, config.renewal.epochs, here.gamma
-    shares = [config.renewal.share * FADING**index for index in range(count)]
+    count, epochs, gamma = config.asked.renewal.leap, config.asked.renewal.epochs, here.gamma
+    shares = [config.asked.renewal.share * FADING**index for index in range(count)]
     if count > 1:
         shares[-1] = 0.0
-    ratio = (config.lam_end / here.lam) ** (1.0 / count)
+    ratio = (config.asked.lam_end / here.lam) ** (1.0 / count)
     whole = Annealing(epochs=epochs, begin=0.0, end=epochs)
     for index in range(count - 1):
         at = dataclasses.replace(here, lam=here.lam * ratio ** (index + 1), gamma=gamma)
@@ -88,7 +88,7 @@ def leap(
         reading = measure_request(work, (replica,), trained.weights, "settle", splits=config.steering)
         found = held_readings(work.measured((yield reading)).readings)["renewed"]
         gamma *= min(max((found.C / wanted.C) ** (1.0 / ELASTICITY), 1.0 / LARGEST_FACTOR), LARGEST_FACTOR)
-    there = dataclasses.replace(here, lam=config.lam_end, gamma=gamma)
+    there = dataclasses.replace(here, lam=config.asked.lam_end, gamma=gamma)
     landing = renew(config, work, there, state, wanted=wanted, F=None, share=shares[-1], before=count - 1, rounds=LANDING)
     return (yield from landing)
 

@@ -81,13 +81,13 @@ def current_way(config: RunConfig, accepted: Sequence[StepRecord]) -> Way:
         UsageError: the process cannot be made.
     """
     there = Way(process=process_of(config, k=accepted[0].k), rows=accepted)
-    turned = next((place for place, row in enumerate(accepted) if row.lam == config.lam_end), None)
-    if not config.both_ways or turned is None:
+    turned = next((place for place, row in enumerate(accepted) if row.lam == config.asked.lam_end), None)
+    if not config.asked.both_ways or turned is None:
         return there
     for place in range(turned + 1, len(accepted)):
         back = _over_again(accepted[: place + 1], turned, end=accepted[0].lam, number=BACK)
         if back.ended:
-            return _over_again(accepted, place, end=config.lam_end, number=AGAIN)
+            return _over_again(accepted, place, end=config.asked.lam_end, number=AGAIN)
     return _over_again(accepted, turned, end=accepted[0].lam, number=BACK)
 
 
@@ -106,7 +106,7 @@ def part_done(config: RunConfig, accepted: Sequence[StepRecord]) -> float | None
     whole, left = (process.left(Point(lam=row.lam, gamma=row.gamma, t=row.t)) for row in (accepted[0], accepted[-1]))
     if not math.isfinite(whole):
         return None
-    if not config.both_ways:
+    if not config.asked.both_ways:
         return 1.0 - left / whole
     way = current_way(config, accepted)
     if way.number == AGAIN and way.ended:

@@ -117,11 +117,6 @@ class Seek(Trajectory):
     def _wanted(self) -> Wanted:
         return self._goal.wanted
 
-    @property
-    def _paper(self) -> RunConfig:
-        """Both multipliers move, so the stencil has neighbours in both."""
-        return dataclasses.replace(self._config, stencil="paper")
-
     def _end(self, accepted: Sequence[StepRecord]) -> str | None:
         return reached(self._config, accepted[-1])
 
@@ -130,11 +125,11 @@ class Seek(Trajectory):
 
     def _first_step(self) -> Steps:
         work, point = Work(self._key(0)), Point(lam=self.start.lam, gamma=self.start.gamma)
-        started = yield from start_equilibrium(self._paper, work, point, moved_by=self._wanted.moved_by)
+        started = yield from start_equilibrium(self._config, work, point, moved_by=self._wanted.moved_by)
         sets = needed(self._goal.limits_at(started.centre), started.centre, Sets())
-        tested = yield from read_start(self._paper, work, point, started, sets=sets, splits=self._judged)
+        tested = yield from read_start(self._config, work, point, started, sets=sets, splits=self._judged)
         columns = started.columns | tested.columns | {"process": "seek"} | self._miss_columns(tested.held)
-        verdict = Verdict(accepted=True, reason=None, next_length=self._config.step_length)
+        verdict = Verdict(accepted=True, reason=None, next_length=self._config.asked.step_length)
         carry = pack(**started.chart.tangents, preconditioner=started.chart.preconditioner)
         return self._commit(work, point, Outcome.OK, verdict, columns, accepted_state=tested.state, carry=carry)
 
@@ -143,14 +138,14 @@ class Seek(Trajectory):
         if len(self.accepted) == 1:
             require_attainable(config, self._goal.limits_at(reading_in(last)), reading_in(last), sets_of(last))
         work, here = Work(self._key(last.step + 1)), Point(lam=last.lam, gamma=last.gamma)
-        radius = self._rows[-1].next_step_length or config.step_length
+        radius = self._rows[-1].next_step_length or config.asked.step_length
         aim = self._wanted.towards(here, response_in(last), self._wanted.misses(reading_in(last)), radius)
         if aim is None:
             return self._stop(work, here, "singular", Outcome.SINGULAR)
         away = max(abs(math.log(aim.lam / self.start.lam)), abs(math.log(aim.gamma / self.start.gamma)))
-        if radius < config.step_length_min and (told := self._told_by_draws()):
+        if radius < config.asked.step_length_min and (told := self._told_by_draws()):
             raise WalkFailed(f"step {work.key.step}: {told}")
-        if radius < config.step_length_min or away > math.log(FARTHEST):
+        if radius < config.asked.step_length_min or away > math.log(FARTHEST):
             return self._stop(work, aim, "unreachable", Outcome.OK)
         assert self._state is not None
         left = unpack(self._carry, "preconditioner")
@@ -165,11 +160,13 @@ class Seek(Trajectory):
             rate=history.rate(self._rows),
         )
         sets, splits = self._sets(), self._judged
-        found = yield from take_step(self._paper, work, aim, chart, self._goal, sets=sets, refresh=True, moves=0, splits=splits)
+        found = yield from take_step(
+            self._config, work, aim, chart, self._goal, sets=sets, refresh=True, moves=0, splits=splits
+        )
         return self._judged_commit(work, found, radius)
 
     def _judged_commit(self, work: Work, found: Candidate, radius: float) -> Commit:
-        last, growth = self.accepted[-1], self._config.step_growth
+        last, growth = self.accepted[-1], self._config.asked.step_growth
         columns = found.columns | {"process": "seek", "step_length": radius}
         shorter = Verdict(accepted=False, reason=str(found.outcome).lower(), next_length=0.5 * radius)
         if found.train is None or found.chart is None:
@@ -193,7 +190,7 @@ class Seek(Trajectory):
         """The larger miss, as a row has it; None where it was not read."""
         if row.held_drift is None or row.held_drift_se is None:
             return None
-        return Miss(value=row.held_drift, error=row.held_drift_se, tolerance=self._config.tolerance)
+        return Miss(value=row.held_drift, error=row.held_drift_se, tolerance=self._config.asked.tolerance)
 
     def _told_by_draws(self) -> str | None:
         """What to do if the last attempt may have arrived."""
@@ -231,4 +228,4 @@ def reached(config: RunConfig, row: StepRecord) -> str | None:
 
 def sought(config: RunConfig) -> Sought:
     """What a configuration seeks."""
-    return Sought(wanted=Wanted(config.wanted), tolerance=config.tolerance)
+    return Sought(wanted=Wanted(config.asked.wanted), tolerance=config.asked.tolerance)

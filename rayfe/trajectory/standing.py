@@ -53,8 +53,8 @@ def way_done(accepted: Sequence[StepRecord], config: RunConfig) -> float:
     """
     start, last = accepted[0], accepted[-1]
     if config.method is not None:
-        return last.step * config.method_interval / config.method_epochs
-    if config.seek:
+        return last.step * config.asked.method_interval / config.asked.method_epochs
+    if config.asked.seek:
         return 1.0 if reached(config, last) else 0.0
     return (part_done(config, accepted) if _has_process(config, start) else None) or 0.0
 
@@ -62,17 +62,17 @@ def way_done(accepted: Sequence[StepRecord], config: RunConfig) -> float:
 def _end(accepted: Sequence[StepRecord], config: RunConfig) -> str | None:
     """What a trajectory arrived at, None before it."""
     if config.method is not None:
-        return f"{config.method_epochs:g} epochs" if way_done(accepted, config) >= 1.0 - ROUNDING else None
-    if config.seek:
+        return f"{config.asked.method_epochs:g} epochs" if way_done(accepted, config) >= 1.0 - ROUNDING else None
+    if config.asked.seek:
         return reached(config, accepted[-1])
     if not _has_process(config, accepted[0]):
         return None
     end, last = current_way(config, accepted).ended, accepted[-1]
     names = {
-        "lam_end": f"lam_end {config.lam_end:g}",
+        "lam_end": f"lam_end {config.asked.lam_end:g}",
         "t_end": "t 1",
         MET: f"no longer lower at lam {last.lam:.3g}, the third time",
-        RETURNED: f"lam_end {config.lam_end:g}, the second time",
+        RETURNED: f"lam_end {config.asked.lam_end:g}, the second time",
     }
     return names.get(end, end) if end else None
 

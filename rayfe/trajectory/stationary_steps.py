@@ -28,7 +28,7 @@ class InPlace(Judged):
     # --- renewals -----------------------------------------------------------------------------------------------------
 
     def _renewal_is_due(self) -> bool:
-        every, start = self._config.renewal.every, self.accepted[0]
+        every, start = self._config.asked.renewal.every, self.accepted[0]
         if every is None or self._config.process != "iso-classification" or self._way.over_again:
             return False
         tried = history.renewals(self._rows)
@@ -43,13 +43,15 @@ class InPlace(Judged):
         holding = self._holding
         sets = self._sets(holding)
         wanted = wanted_loss(holding, sets)
-        if config.renewal.leap and not history.renewals(self._rows):
-            ahead = dataclasses.replace(here, lam=config.lam_end)
+        if config.asked.renewal.leap and not history.renewals(self._rows):
+            ahead = dataclasses.replace(here, lam=config.asked.lam_end)
             found = yield from leap(config, work, here, self._state, wanted=wanted)
         else:
             ahead = self._half_way(here)
-            found = yield from renew(config, work, here, self._state, wanted=wanted, F=last.F_end, share=config.renewal.share)
-        length = last.next_step_length or config.step_length
+            found = yield from renew(
+                config, work, here, self._state, wanted=wanted, F=last.F_end, share=config.asked.renewal.share
+            )
+        length = last.next_step_length or config.asked.step_length
         rejected = Verdict(accepted=False, reason="renewal", next_length=length)
         columns = self._kept_columns | {"step_length": 0.0}
         if found is None:
@@ -67,7 +69,7 @@ class InPlace(Judged):
 
     def _half_way(self, here: Point) -> Point:
         """Where the walk will be half-way to the next renewal, at the same gamma."""
-        every, lam_end = self._config.renewal.every, self._config.lam_end
+        every, lam_end = self._config.asked.renewal.every, self._config.asked.lam_end
         assert every is not None
         length = min(0.5 * every, self._process.left(here))
         return dataclasses.replace(here, lam=here.lam * math.exp(math.copysign(length, lam_end - here.lam)))

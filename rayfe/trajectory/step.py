@@ -122,7 +122,7 @@ def take_step(
             columns |= measured
             if not all(map(math.isfinite, (chart.response.C_gamma, chart.response.C_lam))):
                 return Candidate(outcome=Outcome.NONFINITE, point=point, columns=columns)
-        if not config.settle:
+        if not config.asked.settle:
             used = 0.0
             break
         settled, at, used = yield from _settled(config, work, point, chart, aims)
@@ -172,7 +172,7 @@ def _charted(
 ) -> Generator[Request, Answer | None, tuple[Chart, Reading | None, dict[str, Any]]]:
     """The chart with response and tangents measured at its model, the centre's reading, and columns of certificates."""
     moved_by = aims.process.moved_by
-    if config.derivatives == "implicit":
+    if config.asked.derivatives == "implicit":
         exact = yield from differentiated(work, point, chart.weights)
         tangents = tangents_from(exact, moved_by)
         return dataclasses.replace(chart, response=exact.response, response_age=0, tangents=tangents), None, certificate(exact)
@@ -192,8 +192,8 @@ def train_in_rounds(
     tolerance, most = config.equilibration.gap, config.equilibration.rounds
     weights, moments, columns = start.weights, start.preconditioner, dict[str, Any]()
     for index in range(most if tolerance is not None else 1):
-        stencil = refresh and config.derivatives == "stencil" and (tolerance is None or index > 0)
-        points = neighbours(point, config.stencil, config.neighbours) if stencil else centre_only(point)
+        stencil = refresh and config.asked.derivatives == "stencil" and (tolerance is None or index > 0)
+        points = neighbours(point, config.asked.stencil, config.neighbours) if stencil else centre_only(point)
         replicas = tuple(
             Replica(name=name, point=at, weights=moved(weights, start.tangents, point, at)) for name, at in points.items()
         )

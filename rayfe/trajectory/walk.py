@@ -77,7 +77,7 @@ class Walk(InPlace):
         columns = started.columns | tested.columns | line_columns(line) | {"process": config.process}
         start = remembered(held, tested.held, targets)
         carry = pack(**started.chart.tangents, preconditioner=started.chart.preconditioner, start=start)
-        first = Verdict(accepted=True, reason=None, next_length=config.step_length_first or config.step_length)
+        first = Verdict(accepted=True, reason=None, next_length=config.asked.step_length_first or config.asked.step_length)
         return self._commit(work, point, Outcome.OK, first, columns, accepted_state=tested.state, carry=carry)
 
     def _read_first(
@@ -85,10 +85,10 @@ class Walk(InPlace):
     ) -> Generator[Request, Answer | None, tuple[Tested, Line, Sets]]:
         """The start's reading, the line of a geodesic from there, and the most draws that a step may have, with which it was read."""
         config = self._config
-        line = Line(k=config.k if config.process == "geodesic" else None)
+        line = Line(k=config.asked.k if config.process == "geodesic" else None)
         sets = self._most_sets(started.centre, line)
         tested = yield from read_start(config, work, point, started, sets=sets, splits=self._judged)
-        if config.process != "geodesic" or config.k is not None or at_chance(tested.held):
+        if config.process != "geodesic" or config.asked.k is not None or at_chance(tested.held):
             return tested, line, sets
         allowed = limits_of(config, (LOSS,), tested.held, line)[0].allowed
         line = yield from find_line(config, work, point, started.centre, allowed=allowed)
@@ -98,7 +98,7 @@ class Walk(InPlace):
         return tested, line, more
 
     def _most_sets(self, centre: Reading, line: Line) -> Sets:
-        if not self._config.settle:
+        if not self._config.asked.settle:
             return Sets()  # nothing is judged
         return most_sets(limits_of(self._config, self._held(line), centre, line), centre)
 
@@ -119,7 +119,7 @@ class Walk(InPlace):
             return self._stop(self._key(1), self._here, "at_chance", Outcome.OK)
         if config.process == "geodesic":
             require_line(start)
-        if config.settle:
+        if config.asked.settle:
             require_attainable(config, self._holding.limits, held_reading_in(start), self._holding.most)
         return (yield from self._next_step())
 
@@ -136,7 +136,7 @@ class Walk(InPlace):
         proposal = propose(self._process, here, velocity, length=length)
         if gamma_vanishes(proposal.point, start_gamma=self.start.gamma):
             return self._stop(key, proposal.point, "gamma_zero", Outcome.OK)
-        if history.rejections(self._rows) and length < config.step_length_min and length < self._process.left(here):
+        if history.rejections(self._rows) and length < config.asked.step_length_min and length < self._process.left(here):
             if stop := self._process.singular_near(here):
                 return self._stop(key, here, stop, Outcome.SINGULAR)
             told = told_by_draws(config, self._rows[-1], self._process.held, self._holding.misses_in(self._rows[-1]))
@@ -148,14 +148,14 @@ class Walk(InPlace):
     def _length(self) -> float:
         """Of the next step: what the last attempt found; back and there again, at first, as far as the next lam of the ways before."""
         if self._way.over_again and self._rows[-1].accepted:
-            return self._config.step_length
-        return self._rows[-1].next_step_length or self._config.step_length
+            return self._config.asked.step_length
+        return self._rows[-1].next_step_length or self._config.asked.step_length
 
     def _walk(self, key: StepKey, proposal: Proposal, velocity: Velocity) -> Steps:
         last, config = self.accepted[-1], self._config
         work, other = Work(key), self._better_start(proposal.point)
         before = self._chart_ahead(proposal.length, other)
-        refresh = history.rejections(self._rows) > 0 or other is not None or before.response_age + 1 >= config.refresh
+        refresh = history.rejections(self._rows) > 0 or other is not None or before.response_age + 1 >= config.asked.refresh
         holding = self._holding
         sets, splits = self._sets(holding), self._judged
         trained = last if other is None else other.row
@@ -178,7 +178,7 @@ class Walk(InPlace):
     # --- parts --------------------------------------------------------------------------------------------------------
 
     def _better_start(self, point: Point) -> Bounding | None:
-        gain = self._config.restart
+        gain = self._config.asked.restart
         return None if gain is None else better_start(self._models, self.accepted[-1], point, gain)
 
     def _chart_ahead(self, length: float, other: Bounding | None) -> Chart:
@@ -194,7 +194,7 @@ class Walk(InPlace):
         assert self._state is not None
         previous, last = unpack(self._carry, "previous"), self.accepted[-1].step_length
         turned = self._way.over_again and len(self._way.rows) == 1  # the last step led the other way
-        if not (self._config.predictor and previous and last) or turned:
+        if not (self._config.asked.predictor and previous and last) or turned:
             return self._state
         return ahead(self._state, previous, length / last)
 

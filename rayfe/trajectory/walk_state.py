@@ -115,9 +115,9 @@ class Judged(Trajectory):
         config = self._config
         return judge(
             outcome=outcome,
-            misses=self._holding.misses(read) if read is not None and config.settle else (),
+            misses=self._holding.misses(read) if read is not None and config.asked.settle else (),
             shift_used=used,
             length=length,
-            longest=config.step_length,
-            growth=config.step_growth,
+            longest=config.asked.step_length,
+            growth=config.asked.step_growth,
         )

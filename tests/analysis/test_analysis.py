@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from rayfe import figures
 from rayfe.backend.analytic import AnalyticBackend
-from rayfe.config import RunConfig
+from rayfe.config import configure
 from rayfe.figures import transfer
 from rayfe.records import StepRecord
 from rayfe.storage.store import Store, load_rows
@@ -23,15 +23,15 @@ from rayfe.surface.closed_form import MovingPowerSurface
 from rayfe.trajectory.driver import advance, open_trajectory
 
 SURFACE = MovingPowerSurface(kappa=10.0, a=0.3, b=1 / 3, kappa_t=3.0, a_t=0.1)
-CONFIG = RunConfig(lam=(2.0,), gamma=(8.0,), stencil="paper", process="geodesic", step_length=0.25, method_epochs=6.0)
+CONFIG = configure(lam=(2.0,), gamma=(8.0,), stencil="paper", process="geodesic", step_length=0.25)
 RUNS = {
     "geodesic": CONFIG,
-    "pole": dataclasses.replace(CONFIG, k=-0.2, step_length=0.02),
-    "constant-rate": dataclasses.replace(CONFIG, process="constant-rate", lam_dot=-1.0, stencil="iso"),
-    "finetune": dataclasses.replace(CONFIG, method="finetune"),
-    "scratch": dataclasses.replace(CONFIG, method="scratch"),
-    "joint": dataclasses.replace(CONFIG, method="joint"),
-    "walk": RunConfig(lam=(0.25,), gamma=(4.0,), steps=2),
+    "pole": configure(CONFIG, k=-0.2, step_length=0.02),
+    "constant-rate": configure(CONFIG, process="constant-rate", lam_dot=-1.0, stencil="iso"),
+    "finetune": configure(CONFIG, method="finetune", method_epochs=6.0),
+    "scratch": configure(CONFIG, method="scratch", method_epochs=6.0),
+    "joint": configure(CONFIG, method="joint", method_epochs=6.0),
+    "walk": configure(lam=(0.25,), gamma=(4.0,), steps=2),
 }
 IN_T = {"constraint_in_t.png", "multipliers_in_t.png", "fig4a_equilibration.png"}
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from rayfe.backend.analytic import AnalyticBackend
-from rayfe.config import RunConfig
+from rayfe.config import configure
 from rayfe.storage.store import Store
 from rayfe.surface.closed_form import HyperbolicSurface, PowerSurface
 from rayfe.trajectory.driver import advance, open_trajectory
@@ -23,7 +23,7 @@ spec.loader.exec_module(script)
 
 SURFACES = [PowerSurface(kappa=10.0, a=1 / 3, b=1 / 3), HyperbolicSurface(c=0.3, R0=1.0)]
 # no predictor: it takes the steady lag away
-CONFIG = RunConfig(steps=12, predictor=False, tolerance=1e-3, refresh=1)
+CONFIG = configure(steps=12, predictor=False, tolerance=1e-3, refresh=1)
 
 
 def retraced(folder, backend, config=CONFIG, back=3):
@@ -65,10 +65,10 @@ def test_a_walk_without_lag_comes_back_the_way_it_went(tmp_path):
 
 
 def test_training_noise_alone_is_within_the_error_of_the_half_width(tmp_path):
-    config = dataclasses.replace(CONFIG, tolerance=0.05)
+    config = configure(CONFIG, tolerance=0.05)
     off = []
     for seed in range(20):
-        own = dataclasses.replace(config, seed=(seed,))
+        own = configure(config, seed=(seed,))
         found, _ = retraced(tmp_path / str(seed), AnalyticBackend(SURFACES[0], training_noise=0.01), own, back=2)
         off += (found["D_half"] / found["D_half_se"]).tolist()
     within = sum(abs(value) <= 2.0 for value in off) / len(off)

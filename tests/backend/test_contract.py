@@ -9,7 +9,7 @@ import pytest
 
 from rayfe.backend.analytic import AnalyticBackend
 from rayfe.backend.inline import InlineBackend
-from rayfe.config import DataConfig, EquilibrationConfig, MeasureConfig, ModelConfig, RunConfig
+from rayfe.config import DataConfig, EquilibrationConfig, MeasureConfig, ModelConfig, configure
 from rayfe.data.datasets import load
 from rayfe.records import (
     Annealing,
@@ -28,7 +28,7 @@ from rayfe.surface.closed_form import PowerSurface
 WHOLE = Annealing(epochs=4.0, begin=0.0, end=4.0)
 KEY = StepKey(trajectory="lam0.25-gamma4-seed0", seed=0, step=1, attempt=0)
 POINTS = {name: Point(lam=0.25, gamma=gamma) for name, gamma in (("centre", 4.0), ("gamma+", 4.4), ("gamma-", 3.6))}
-CONFIG = RunConfig(
+CONFIG = configure(
     threads=1,
     replicas_per_evaluator=2,
     data=DataConfig(name="digits"),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from rayfe.cli.job_command import main
-from rayfe.config import RunConfig, flat
+from rayfe.config import configure, flat
 from untrained_job import DIGITS, arrays
 
 pytestmark = pytest.mark.usefixtures("signals", "runner", "cwd")
@@ -43,7 +43,7 @@ def refused(capsys: pytest.CaptureFixture[str], argv: list[str], field: str, out
         (["--gamma", "4", "nan"], "--gamma nan"),
         (["--gamma", "4", "x"], "--gamma 4 x"),
         (["--gamma", "4,6"], "--gamma 4,6"),
-        (["--gamma", "4", "4"], "--gamma 4.0 4.0"),
+        (["--gamma", "4", "4"], "--gamma 4 4"),
         (["--steps", "0"], "--steps 0"),
         (["--steps", "1.5"], "--steps 1.5"),
         (["--seed", "-1"], "--seed -1"),
@@ -129,7 +129,7 @@ def test_messages_say_what_to_do(capsys: pytest.CaptureFixture[str], argv: list[
 
 
 def test_every_option_that_help_names_is_checked_for_a_missing_value(capsys: pytest.CaptureFixture[str]) -> None:
-    for name, value in flat(RunConfig()).items():
+    for name, value in flat(configure()).items():
         if not isinstance(value, bool) and name != "out":
             refused(capsys, ["--out", "new/run", "--" + name], "--" + name.replace("_", "-"))
 

@@ -58,7 +58,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> str:
         (["check", "walk"], "walk: unknown job"),
         (["check", "isoc", "digits-smok"], "did you mean digits-smoke"),
         (["check", "isoc", "fig5"], "use jobs/transfer.py fig5"),
-        (["check", "isoc", "digits-smoke", "--gamma", "-1"], "--gamma -1.0: must be a positive number"),
+        (["check", "isoc", "digits-smoke", "--gamma", "-1"], "--gamma -1: must be a positive number"),
         (["doctor", "--nothing"], "unrecognized arguments: --nothing"),
         (["nothing"], "nothing: unknown command"),
     ],

@@ -12,7 +12,10 @@ import pytest
 
 import rayfe
 from rayfe.cli.job_command import main
-from rayfe.config import EquilibrationConfig, RunConfig, flat
+from rayfe.config import RunConfig
+from rayfe.config.fields import hints_of
+from rayfe.config.presets import PRESETS
+from rayfe.config.resolve import KINDS_OF
 from rayfe.exceptions import UsageError, WalkFailed
 from rayfe.storage.store import Store
 from rayfe.trajectory.driver import failure
@@ -20,6 +23,8 @@ from untrained_job import DIGITS, NAME, arrays, walk
 
 pytestmark = pytest.mark.usefixtures("signals", "runner", "cwd")
 CROWD = 50
+SCREEN, WIDTH = 40, 110
+"""Lines and columns of a terminal."""
 
 
 def stored(out: str | Path) -> dict[str, Any]:
@@ -66,8 +71,13 @@ def test_both_spellings_of_options_and_switches_reach_the_run(runner: Any) -> No
     argv = ["--lam_end", "2", "--step-length", "0.2", "--no-settle", "--no-predictor", "--gamma", "4", "6", "--backend=inline"]
     assert main("isoc", ["digits-smoke", *argv, "--equilibration.second_moment_decay", "0.9", "--out", "r"]) == 0
     (config,) = seen
-    assert (config.lam_end, config.step_length, config.settle, config.predictor) == (2, 0.2, False, False)
-    assert (config.gamma, config.backend, config.equilibration.second_moment_decay) == ((4, 6), "inline", 0.9)
+    assert (config.asked.lam_end, config.asked.step_length, config.asked.settle, config.asked.predictor) == (
+        2,
+        0.2,
+        False,
+        False,
+    )
+    assert (config.gamma, config.service.backend, config.equilibration.second_moment_decay) == ((4, 6), "inline", 0.9)
     assert config.out == os.path.abspath("r")
 
 
@@ -88,11 +98,11 @@ def test_the_same_command_again_finishes_at_once_and_more_of_it_grows_the_run(ru
 @pytest.mark.parametrize(
     ("argv", "line"),
     [
-        (["--lam-end", "2"], "--lam-end 2.0: the stored run has 3.5; use another --out, or give --lam-end 3.5"),
-        (["--no-settle"], "--settle False: the stored run has True; use another --out, or give --settle"),
+        (["--lam-end", "2"], "--lam-end 2: the stored run has 3.5; use another --out, or give --lam-end 3.5"),
+        (["--no-settle"], "--no-settle: the stored run has True; use another --out, or give --settle"),
         (
             ["--equilibration.no-carry-preconditioner"],
-            "--equilibration.carry-preconditioner False: the stored run has True; "
+            "--equilibration.no-carry-preconditioner: the stored run has True; "
             "use another --out, or give --equilibration.carry-preconditioner",
         ),
         (["--data.name", "digits:0-4"], "--data.name digits:0-4: the stored run has digits; "),
@@ -184,12 +194,25 @@ def test_what_only_the_backend_can_refuse_leaves_no_folder(capsys: pytest.Captur
     assert len(rayfe.load_run("new/run")) == 3
 
 
-def test_help_explains_fields_and_names_presets(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_is_one_screen_and_help_all_explains_every_option(capsys: pytest.CaptureFixture[str]) -> None:
     assert main("isoc", ["--help"]) == 0
-    text = " ".join(capsys.readouterr().out.replace("│", " ").split())
-    assert "mnist-quick (default), mnist-walk, digits-smoke, gaussian-exact, fig2" in text
-    for name in flat(RunConfig()):
-        assert "--" + name.replace("_", "-") in text
-    assert "Seeds of initial weights" in text
+    text = capsys.readouterr().out
+    assert text.count("\n") <= SCREEN and max(map(len, text.splitlines())) <= WIDTH
+    words = " ".join(text.split())
+    assert "mnist-quick (default), mnist-walk, digits-smoke, gaussian-exact, fig2" in words
+    assert "Seeds of initial weights" in words and "--stencil" not in words
     assert main("isoc", ["fig2", "-h"]) == 0
-    assert f"default: {EquilibrationConfig().first_epochs:g}" in capsys.readouterr().out.replace("120.0", "120")
+    assert "--equilibration.first-epochs (120)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("job", PRESETS)
+def test_help_all_explains_every_option(job: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(job, ["--help-all"]) == 0
+    text = capsys.readouterr().out.replace("[no-]", "")
+    for kind in KINDS_OF[job]:
+        for name in hints_of(kind):
+            (line,) = (
+                line for line in text.splitlines() if line.strip().split() and line.split()[0] == "--" + name.replace("_", "-")
+            )
+            index = text.splitlines().index(line)
+            assert len(" ".join(text.splitlines()[index : index + 2]).split()) > 3, name

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from rayfe.backend.analytic import AnalyticBackend
-from rayfe.config import RunConfig
+from rayfe.config import RunConfig, configure
 from rayfe.records.backend import Backend
 from rayfe.surface.closed_form import PowerSurface
 
@@ -27,7 +27,7 @@ pytest.importorskip("ray")
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 HERE = Path(__file__).resolve().parent
 PORT = 6379
-CONFIG = RunConfig(gamma=(4.0, 5.0), steps=3, evaluators=3, autoscale=True)
+CONFIG = configure(gamma=(4.0, 5.0), steps=3, evaluators=3, autoscale=True)
 FAKE = """
 cluster_name: fake
 max_workers: 2

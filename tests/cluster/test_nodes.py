@@ -16,7 +16,7 @@ from typing import IO, Any
 import pytest
 
 from rayfe.backend.analytic import AnalyticBackend
-from rayfe.config import RunConfig
+from rayfe.config import RunConfig, configure
 from rayfe.records import Equilibrated, EquilibrateRequest, StepRecord
 from rayfe.records.backend import Backend
 from rayfe.run.runner import run_inline
@@ -26,7 +26,7 @@ from rayfe.surface.closed_form import PowerSurface
 pytest.importorskip("ray")
 pytestmark = pytest.mark.cluster
 HERE = Path(__file__).resolve().parent
-CONFIG = RunConfig(gamma=(4.0, 5.0, 6.0), steps=20, replicas_per_evaluator=1, refresh=1)
+CONFIG = configure(gamma=(4.0, 5.0, 6.0), steps=20, replicas_per_evaluator=1, refresh=1)
 SURFACE = PowerSurface(kappa=20.0, a=1 / 3, b=1 / 3)
 QUICK = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 3}
 SCRIPT = """

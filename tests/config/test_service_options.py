@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from rayfe.cli.job_command import main
+from rayfe.config import configure
 from rayfe.run import runner
 
 WORDS = ["digits-smoke", "--backend", "inline", "--steps", "1", "--equilibration.first-epochs", "5", "--tolerance", "0.9"]
@@ -63,8 +64,9 @@ def test_a_run_of_an_older_version_has_null_for_all(run: Path) -> None:
     assert stored(run)["identity"]["replicas_per_evaluator"] == "all"
 
 
-def test_what_only_baselines_read_may_change(run: Path) -> None:
-    assert main("isoc", [*WORDS, "--method-epochs", "99", "--out", str(run)]) == 0
+def test_what_only_baselines_read_is_refused_by_others(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main("isoc", [*WORDS, "--method-epochs", "99", "--out", str(run)]) == 2
+    assert capsys.readouterr().err.startswith("--method-epochs 99: is for baselines, not for walks; leave it away")
 
 
 def test_replicas_of_an_evaluator_may_not_change(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -82,8 +84,8 @@ def test_how_a_run_is_watched_and_placed_may_change(run: Path) -> None:
     "words, message",
     [
         (["--replicas-per-evaluator", "0"], "--replicas-per-evaluator 0: must be at least 1"),
-        (["--gpus-per-evaluator", "2"], "--gpus-per-evaluator 2.0: must be positive and at most 1"),
-        (["--gpus-per-evaluator", "0"], "--gpus-per-evaluator 0.0: must be positive and at most 1"),
+        (["--gpus-per-evaluator", "2"], "--gpus-per-evaluator 2: must be positive and at most 1"),
+        (["--gpus-per-evaluator", "0"], "--gpus-per-evaluator 0: must be positive and at most 1"),
         (["--train-workers", "2"], "--train-workers 2: needs --backend ray"),
         (["--train-workers", "3", "--backend", "ray"], "--train-workers 3: must divide --equilibration.batch 128"),
         (
@@ -112,12 +114,11 @@ def test_a_logger_whose_package_is_missing_is_refused(
 
 
 def test_run_json_has_no_address_of_a_logger(tmp_path: Path) -> None:
-    from rayfe.config import RunConfig
     from rayfe.data.datasets import load
     from rayfe.data.paths import PathData
     from rayfe.storage.manifest import manifest_of
 
-    config = RunConfig(mlflow="http://user:secret@host", tensorboard="/here")
+    config = configure(mlflow="http://user:secret@host", tensorboard="/here")
     data = PathData(kind="still", source=load(config.data))
     argv = ["mnist-quick", "--mlflow", "http://user:secret@host", "--steps", "1"]
     text = json.dumps(manifest_of("isoc", "mnist-quick", argv, config, data))

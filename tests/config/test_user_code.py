@@ -48,7 +48,7 @@ def test_names_lead_back_to_their_classes(monkeypatch: pytest.MonkeyPatch) -> No
     cell = in_a_notebook(CELL, 0, monkeypatch)
     assert name_of(cell, "model.name") == "__main__:Net"
     again = in_a_notebook(CELL, 1, monkeypatch)
-    with pytest.raises(UsageError, match="__main__:Net: is another class by now, or none; run the cell or import"):
+    with pytest.raises(UsageError, match="__main__:Net': is another class by now, or none; run the cell or import"):
         name_of(cell, "model.name")
     assert name_of(again, "model.name") == "__main__:Net"
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rayfe.backend.inline import InlineBackend
-from rayfe.config import DataConfig, EquilibrationConfig, MeasureConfig, ModelConfig, PathConfig, RunConfig
+from rayfe.config import DataConfig, EquilibrationConfig, MeasureConfig, ModelConfig, PathConfig, configure
 from rayfe.data.datasets import load
 from rayfe.data.examples import Examples, set_apart
 from rayfe.data.paths import coupled, load_path
@@ -19,7 +17,7 @@ from rayfe.records import Split
 from rayfe.trajectory.driver import attempted
 from rayfe.trajectory.walk import Walk
 
-CONFIG = RunConfig(
+CONFIG = configure(
     lam=(1.0,),
     steps=2,
     tolerance=0.05,
@@ -37,7 +35,7 @@ def test_control_images_are_a_part_of_each_class_and_no_training_image(classes: 
     y = np.tile(np.arange(classes), each)
     examples = Examples(x=np.arange(len(y), dtype=np.float32)[:, None], y=y)
     if int(each * share) == 0:
-        with pytest.raises(UsageError, match="--data.control_share"):
+        with pytest.raises(UsageError, match="control_share"):
             set_apart(examples, share)
         return
     train, control = set_apart(examples, share)
@@ -53,12 +51,12 @@ def test_the_backend_trains_on_what_is_left_and_validates_on_the_same_images_as_
     assert len(paths[Split.TRAIN]) + len(paths[Split.CONTROL]) == n
     assert len(paths[Split.CONTROL]) == pytest.approx(0.2 * n, abs=10)
     assert len(paths[Split.VALIDATION]) == len(data.validation.y)
-    assert Split.CONTROL not in InlineBackend(dataclasses.replace(CONFIG, hold="training"), data)._paths
+    assert Split.CONTROL not in InlineBackend(configure(CONFIG, hold="training"), data)._paths
 
 
 def test_a_part_without_an_image_is_refused_before_anything_runs() -> None:
-    few = dataclasses.replace(CONFIG, data=DataConfig(name="digits", train_size=20, control_share=0.1))
-    with pytest.raises(UsageError, match="--data.control_share 0.1"):
+    few = configure(CONFIG, data=DataConfig(name="digits", train_size=20, control_share=0.1))
+    with pytest.raises(UsageError, match="control_share.: 0.1"):
         load_path(few)
 
 
@@ -79,7 +77,7 @@ def test_a_walk_on_digits_holds_the_loss_of_the_control_images() -> None:
 
 
 def test_a_transfer_by_displacement_couples_the_control_images_apart_and_holds_their_loss() -> None:
-    config = dataclasses.replace(
+    config = configure(
         CONFIG,
         process="constant-rate",
         lam_dot=-0.5,

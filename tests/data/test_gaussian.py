@@ -8,7 +8,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from rayfe.config import DataConfig, ModelConfig, PathConfig
+from rayfe.config import DataConfig, ModelConfig, PathConfig, configure
 from rayfe.config.presets import gaussian_exact
 from rayfe.data.datasets import load
 from rayfe.data.truths import truth_of
@@ -66,11 +66,11 @@ def test_fewer_training_examples_and_classes_are_drawn_from_all() -> None:
 )
 def test_there_is_a_truth_of_linear_models_on_these_data_alone(other: dict) -> None:
     assert truth_of(gaussian_exact()) is not None
-    assert truth_of(dataclasses.replace(gaussian_exact(), **other)) is None
+    assert truth_of(configure(gaussian_exact(), **other)) is None
 
 
 def test_the_truth_is_of_the_run_s_own_training_examples() -> None:
-    config = dataclasses.replace(gaussian_exact(), data=dataclasses.replace(GAUSSIAN, train_size=600))
+    config = configure(gaussian_exact(), data=dataclasses.replace(GAUSSIAN, train_size=600))
     truth, train = truth_of(config), load(config.data).train
     assert truth is not None
     found = truth.columns(2.0, 3.0, 0.4)
@@ -82,7 +82,7 @@ def test_the_truth_is_of_the_run_s_own_training_examples() -> None:
 
 
 def test_what_is_not_on_the_surface_is_left_out() -> None:
-    config = dataclasses.replace(gaussian_exact(), data=dataclasses.replace(GAUSSIAN, train_size=400))
+    config = configure(gaussian_exact(), data=dataclasses.replace(GAUSSIAN, train_size=400))
     truth = truth_of(config)
     assert truth is not None
     assert set(truth.columns(2.0, 0.0, None)) == {"exact_F", "exact_R", "exact_D"}
@@ -91,4 +91,4 @@ def test_what_is_not_on_the_surface_is_left_out() -> None:
 
 
 def test_so_few_examples_that_their_covariance_is_hardly_regular_have_no_truth() -> None:
-    assert truth_of(dataclasses.replace(gaussian_exact(), data=dataclasses.replace(GAUSSIAN, train_size=300))) is None
+    assert truth_of(configure(gaussian_exact(), data=dataclasses.replace(GAUSSIAN, train_size=300))) is None

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from rayfe.backend.analytic import AnalyticBackend
-from rayfe.config import RunConfig
+from rayfe.config import configure
 from rayfe.records import EquilibrateRequest, StepRecord
 from rayfe.storage.store import Store
 from rayfe.surface.closed_form import HyperbolicSurface, LogSurface, MovingPowerSurface, PowerSurface
@@ -30,11 +30,12 @@ def walk(folder: Path, backend: AnalyticBackend, **options: Any) -> tuple[list[S
 def transfer(folder: Path, backend: AnalyticBackend, **options: Any) -> tuple[list[StepRecord], str]:
     """Rows of one transfer from (2, 8), driven to its end, and what that was."""
     defaults = {"lam": (2.0,), "gamma": (8.0,), "steps": 200, "step_length": 0.05, "stencil": "paper", "refresh": 3}
-    return _driven(folder, backend, defaults | options)
+    kept = {name: defaults[name] for name in ("lam", "gamma", "steps")} if "method" in options else defaults
+    return _driven(folder, backend, kept | options)
 
 
 def _driven(folder: Path, backend: AnalyticBackend, options: dict[str, Any]) -> tuple[list[StepRecord], str]:
-    config = RunConfig(**options)
+    config = configure(**options)
     (start,) = config.trajectories().values()
     store = Store(str(folder))
     trajectory = open_trajectory(config, start, store)

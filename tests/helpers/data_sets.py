@@ -12,14 +12,14 @@ import pytest
 from rayfe.config import DataConfig
 from rayfe.data.datasets import load
 from rayfe.data.idx import TRAIN, VALIDATION
-from rayfe.exceptions import UsageError
+from rayfe.exceptions import UsageError, in_shell_words
 
 
 def refusal(config: DataConfig, field: str) -> str:
     """The one line with which `load` refuses `config` because of `field`."""
     with pytest.raises(UsageError) as caught:
         load(config)
-    message = str(caught.value)
+    message = in_shell_words(caught.value)
     assert caught.value.name == field
     assert message.startswith(f"--{field} ") and "\n" not in message
     return message

@@ -60,12 +60,12 @@ def run(make: Make) -> Any:
     """What `rayfe.run.runner.run` is, with the backend that `make` makes."""
 
     def run_with(config: RunConfig, data: Any, store: Any, progress: Any) -> dict[str, str]:
-        if config.backend == "inline":
+        if config.service.backend == "inline":
             return rayfe.run.runner.run_inline(config, make(config, data), store, progress, epoch=epoch_of(data, config))
         from rayfe.on_ray.sweep import run_on_ray
 
         options = {"owner": store.owner, "backend_factory": make}
-        return run_on_ray(config, data, store.url(), config.keep_states, progress.row, progress.event, **options)
+        return run_on_ray(config, data, store.url(), config.service.keep_states, progress.row, progress.event, **options)
 
     return run_with
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from rayfe.cli.job_command import main
-from rayfe.config import EquilibrationConfig, ModelConfig, RunConfig
+from rayfe.config import EquilibrationConfig, ModelConfig, configure
 from rayfe.config.user_code import name_of
 from rayfe.data.examples import Dataset, Examples
 from rayfe.data.paths import PathData
@@ -171,13 +171,13 @@ class Branches(Sound):
 
 def test_a_model_that_vmap_cannot_take_is_told_how_to_train_without_it() -> None:
     check_trainable(Branches(), "own:Model", X, Y, CLASSES)
-    with pytest.raises(UsageError, match=r"stacked by torch.func.vmap \(RuntimeError: .*--replicas-per-evaluator 1"):
+    with pytest.raises(UsageError, match=r"stacked by torch.func.vmap \(RuntimeError: .*replicas_per_evaluator=1"):
         check_stacked([Branches(), Branches()], "own:Model", X, Y)
     check_stacked([Sound(), Sound()], "own:Model", X, Y)
-    replicas = RunConfig(model=ModelConfig(name=name_of(Branches, "model.name")), equilibration=EquilibrationConfig(batch=4))
+    replicas = configure(model=ModelConfig(name=name_of(Branches, "model.name")), equilibration=EquilibrationConfig(batch=4))
     examples = Examples(x=X.numpy(), y=Y.numpy())
     data = PathData(kind="still", source=Dataset(name="x", train=examples, validation=examples, class_names=("a", "b")))
-    with pytest.raises(UsageError, match="--replicas-per-evaluator 1"):
+    with pytest.raises(UsageError, match="replicas_per_evaluator=1"):
         check_model(replicas, data)
     check_model(dataclasses.replace(replicas, replicas_per_evaluator=1), data)
 

@@ -55,7 +55,7 @@ def test_images_come_back_in_their_own_shape(shape):
 
 @pytest.mark.parametrize("shape", [(784,), (1, 28, 28), (3, 32, 20), (32, 32)])
 def test_shapes_it_cannot_take_are_refused_with_what_it_takes(shape):
-    with pytest.raises(UsageError, match=r"--model.name resnet: .*divisible by 8") as refused:
+    with pytest.raises(UsageError, match=r"model='resnet': .*divisible by 8") as refused:
         resnet(shape)
     assert str(shape) in str(refused.value)
     assert "\n" not in str(refused.value)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import pytest
 
-from rayfe.config import RunConfig
+from rayfe.config import RunConfig, configure
 from rayfe.exceptions import UsageError
 
 pytest.importorskip("ray")
-CONFIG = RunConfig(gamma=(4.0, 5.0, 6.0), steps=3)
+CONFIG = configure(gamma=(4.0, 5.0, 6.0), steps=3)
 
 
 def plan(config: RunConfig, *nodes: dict[str, float], trajectories: int = 3) -> Any:
@@ -21,7 +20,7 @@ def plan(config: RunConfig, *nodes: dict[str, float], trajectories: int = 3) -> 
 
 
 def configured(**fields: Any) -> RunConfig:
-    return dataclasses.replace(CONFIG, **fields)
+    return configure(CONFIG, **fields)
 
 
 def test_two_cpus_hold_one_evaluator_beside_the_slivers() -> None:
@@ -63,17 +62,17 @@ def test_isolated_trajectories_run_as_many_at_a_time_as_have_bundles() -> None:
 
 def test_isolation_without_room_for_one_trajectory_is_refused() -> None:
     config = configured(placement="isolated", replicas_per_evaluator=1)
-    with pytest.raises(UsageError, match=r"--placement isolated: a trajectory needs 3 evaluators of its own and there are 2"):
+    with pytest.raises(UsageError, match=r"placement='isolated': a trajectory needs 3 evaluators of its own and there are 2"):
         plan(config, {"CPU": 3})
 
 
 def test_more_evaluators_than_fit_are_refused_with_what_fits() -> None:
-    with pytest.raises(UsageError, match=r"--evaluators 2: .*machine can hold 1 "):
+    with pytest.raises(UsageError, match=r"evaluators=2: .*machine can hold 1 "):
         plan(configured(evaluators=2), {"CPU": 2}, trajectories=1)
 
 
 def test_more_train_workers_than_fit_are_refused() -> None:
-    with pytest.raises(UsageError, match=r"--train_workers 4: .*give at most 3"):
+    with pytest.raises(UsageError, match=r"train_workers=4: .*give at most 3"):
         plan(configured(train_workers=4), {"CPU": 4}, trajectories=1)
 
 

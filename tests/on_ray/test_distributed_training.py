@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 
 from rayfe.backend.inline import InlineBackend
-from rayfe.config import DataConfig, EquilibrationConfig, MeasureConfig, ModelConfig, PathConfig, RunConfig
+from rayfe.config import DataConfig, EquilibrationConfig, MeasureConfig, ModelConfig, PathConfig, configure
 from rayfe.data.datasets import load
 from rayfe.data.paths import PathData
 from rayfe.records import Annealing, EquilibrateRequest, Point, Replica, StepKey, StepRecord
 from rayfe.storage.store import Store
 
 pytest.importorskip("ray")
-CONFIG = RunConfig(
+CONFIG = configure(
     lam=(1.0,),
     gamma=(4.0,),
     steps=1,
@@ -46,10 +46,10 @@ def test_first_equilibria_baselines_and_last_trainings_are_long_and_nothing_else
 
     trained = dataclasses.replace(NEW, weights={"w": np.zeros(1)})
     stretch = dataclasses.replace(FIRST, replicas=(trained,))
-    baseline = dataclasses.replace(CONFIG, method="finetune", path=PathConfig(target="digits"))
+    baseline = configure(CONFIG, method="finetune", path=PathConfig(target="digits"))
     assert is_long(FIRST, CONFIG)
     assert is_long(stretch, baseline)
-    assert is_long(stretch, dataclasses.replace(baseline, method=None, process="constant-rate"))  # a transfer's last training
+    assert is_long(stretch, configure(baseline, method=None, process="constant-rate"))  # a transfer's last training
     assert not is_long(stretch, CONFIG)  # of a renewal
     assert not is_long(dataclasses.replace(FIRST, annealing=None), CONFIG)
     assert not is_long(dataclasses.replace(FIRST, replicas=(NEW, NEW)), CONFIG)
@@ -108,7 +108,7 @@ def test_a_killed_worker_changes_nothing(tmp_path: Path) -> None:
 
     epochs = 60.0
     equilibration = dataclasses.replace(CONFIG.equilibration, first_epochs=epochs)
-    config = dataclasses.replace(CONFIG, equilibration=equilibration)
+    config = configure(CONFIG, equilibration=equilibration)
     killed: list[int] = []
 
     def kill_one() -> None:

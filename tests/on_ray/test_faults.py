@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import subprocess
 import sys
@@ -13,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from rayfe.backend.analytic import AnalyticBackend
-from rayfe.config import RunConfig
+from rayfe.config import RunConfig, configure
 from rayfe.exceptions import StorageFull, UsageError
 from rayfe.records import StepRecord
 from rayfe.records.backend import Backend
@@ -23,7 +22,7 @@ from rayfe.surface.closed_form import PowerSurface
 ray = pytest.importorskip("ray")
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import tests
 pytestmark = pytest.mark.ray
-CONFIG = RunConfig(gamma=(4.0, 6.0), steps=1)
+CONFIG = configure(gamma=(4.0, 6.0), steps=1)
 JOB = Path(__file__).parents[1] / "helpers" / "instrumented_job.py"
 
 
@@ -71,9 +70,7 @@ def test_a_place_that_workers_do_not_see_is_refused_before_any_work() -> None:
     from rayfe.on_ray.sweep import run_on_ray
 
     place = f"memory://{uuid.uuid4().hex}"  # of this process alone, as a local folder is of its node
-    with pytest.raises(
-        UsageError, match=r"--out memory://.*: node [0-9.]+ does not see it; give a folder that all nodes share"
-    ):
+    with pytest.raises(UsageError, match=r"out='memory://.*: node [0-9.]+ does not see it; give a folder that all nodes share"):
         run_on_ray(CONFIG, None, place, "all", ignore, ignore, backend_factory=make_analytic)
     assert Store(place)._files.names("") == []
 
@@ -86,7 +83,7 @@ def test_a_driver_that_was_succeeded_writes_nothing(tmp_path: Path) -> None:
         owner = held.owner
         assert run_on_ray(CONFIG, None, str(tmp_path), "all", ignore, ignore, owner=owner, backend_factory=make_analytic) == {}
     rows = [len(held.rows(name)) for name in CONFIG.trajectories()]
-    longer = dataclasses.replace(CONFIG, steps=2)
+    longer = configure(CONFIG, steps=2)
     with Store(tmp_path).lock():  # of a driver that came after
         failed = run_on_ray(longer, None, str(tmp_path), "all", ignore, ignore, owner=owner, backend_factory=make_analytic)
     assert set(failed) == set(CONFIG.trajectories())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import pytest
 
 from rayfe.backend.analytic import AnalyticBackend
-from rayfe.config import RunConfig
+from rayfe.config import RunConfig, configure
 from rayfe.records import StepRecord
 from rayfe.records.backend import Backend
 from rayfe.surface.closed_form import PowerSurface
@@ -18,7 +17,7 @@ from rayfe.surface.closed_form import PowerSurface
 ray = pytest.importorskip("ray")
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import tests
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_session")]
-CONFIG = RunConfig(gamma=(4.0, 5.0), steps=2)
+CONFIG = configure(gamma=(4.0, 5.0), steps=2)
 
 
 def make_analytic(config: RunConfig, data: object) -> Backend:
@@ -34,7 +33,7 @@ def run(config: RunConfig, folder: Path) -> list[StepRecord]:
 
 
 def test_tensorboard_has_a_folder_a_trajectory(tmp_path: Path) -> None:
-    run(dataclasses.replace(CONFIG, tensorboard=str(tmp_path / "board")), tmp_path / "run")
+    run(configure(CONFIG, tensorboard=str(tmp_path / "board")), tmp_path / "run")
     folders = sorted(path.name for path in (tmp_path / "board").iterdir())
     assert folders == sorted(CONFIG.trajectories())
     for folder in (tmp_path / "board").iterdir():
@@ -44,14 +43,14 @@ def test_tensorboard_has_a_folder_a_trajectory(tmp_path: Path) -> None:
 
 
 def test_nothing_of_it_is_in_the_run(tmp_path: Path) -> None:
-    run(dataclasses.replace(CONFIG, tensorboard=str(tmp_path / "board")), tmp_path / "run")
+    run(configure(CONFIG, tensorboard=str(tmp_path / "board")), tmp_path / "run")
     assert not list((tmp_path / "run").rglob("*tfevents*"))
 
 
 def test_mlflow_has_a_run_a_trajectory(tmp_path: Path) -> None:
     mlflow = pytest.importorskip("mlflow")
     uri = f"sqlite:///{tmp_path}/mlflow.db"
-    rows = run(dataclasses.replace(CONFIG, out="/somewhere/walks", mlflow=uri), tmp_path / "run")
+    rows = run(configure(CONFIG, out="/somewhere/walks", mlflow=uri), tmp_path / "run")
     mlflow.set_tracking_uri(uri)
     found: Any = mlflow.search_runs(experiment_names=["walks"], output_format="list")
     assert sorted(one.data.params["trajectory"] for one in found) == sorted(CONFIG.trajectories())

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from rayfe.backend.inline import InlineBackend
-from rayfe.config import DataConfig, EquilibrationConfig, MeasureConfig, ModelConfig, RunConfig
+from rayfe.config import DataConfig, EquilibrationConfig, MeasureConfig, ModelConfig, configure
 from rayfe.data.datasets import load
 from rayfe.data.paths import PathData, epoch_of
 from rayfe.records import StepRecord
@@ -19,7 +19,7 @@ from rayfe.storage.store import Store
 
 pytest.importorskip("ray")
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_session")]
-CONFIG = RunConfig(
+CONFIG = configure(
     lam=(1.0,),
     gamma=(4.0, 5.0),
     steps=2,
@@ -62,7 +62,7 @@ def on_ray(folder: Path, **fields: Any) -> list[dict[str, Any]]:
     from rayfe.on_ray.sweep import run_on_ray
 
     heard = Silent()
-    config = dataclasses.replace(CONFIG, **fields)
+    config = configure(CONFIG, **fields)
     assert run_on_ray(config, data(), str(folder), "all", heard.row, heard.event) == {}
     told = [text for text in heard.events if "waiting for room" not in text]
     assert sum("certificate of step 2" in text for text in told) == len(CONFIG.gamma) == len(told) / 2
@@ -99,5 +99,5 @@ def test_each_neighbour_has_a_gpu_of_its_own_where_a_bundle_has_one() -> None:
     """Bundles of an isolated trial, as they are asked of Ray."""
     from rayfe.on_ray.capacity import parts_of, unit_of
 
-    config = dataclasses.replace(CONFIG, placement="isolated", gpus_per_evaluator=0.5)
+    config = configure(CONFIG, placement="isolated", gpus_per_evaluator=0.5)
     assert [unit_of(config, [{"CPU": 8, "GPU": 2}]).resources] * parts_of(config) == [{"CPU": 0.5, "GPU": 0.5}] * 3

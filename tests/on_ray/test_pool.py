@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from rayfe.config import RunConfig
+from rayfe.config import RunConfig, configure
 from rayfe.records import (
     Differentiated,
     DifferentiateRequest,
@@ -104,7 +104,7 @@ def pool(tmp_path: Path) -> Iterator[Any]:
     made: list[Pooled] = []
 
     def make(evaluators: int, **fields: Any) -> Pooled:
-        made.append(Pooled(tmp_path, evaluators, RunConfig(**fields)))
+        made.append(Pooled(tmp_path, evaluators, configure(**fields)))
         return made[-1]
 
     yield make

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import subprocess
@@ -14,7 +13,7 @@ from typing import Any
 import pytest
 
 from rayfe.backend.analytic import AnalyticBackend
-from rayfe.config import RunConfig
+from rayfe.config import RunConfig, configure
 from rayfe.records import StepRecord
 from rayfe.records.backend import Backend
 from rayfe.storage.store import Store
@@ -67,7 +66,7 @@ def run(config: RunConfig, folder: str, make: Any, on_row: Any) -> dict[str, str
 
 def utilisation(folder: str) -> None:
     """16 evaluators, 32 trajectories: their work against what they could have done while all trajectories were walking."""
-    config = RunConfig(gamma=tuple(4.0 + 0.1 * i for i in range(32)), steps=60, evaluators=16, step_length=0.03)
+    config = configure(gamma=tuple(4.0 + 0.1 * i for i in range(32)), steps=60, evaluators=16, step_length=0.03)
     rows: list[tuple[float, str]] = []
     began = time.monotonic()
     assert run(config, folder, make_slow, lambda row: rows.append((time.monotonic(), row.trajectory))) == {}
@@ -86,7 +85,7 @@ def test_evaluators_are_busy(tmp_path: Path) -> None:
 
 
 def thousand(folder: str, stop_after: str) -> None:
-    config = RunConfig(gamma=tuple(4.0 + 0.01 * i for i in range(1000)), steps=2, evaluators=3)
+    config = configure(gamma=tuple(4.0 + 0.01 * i for i in range(1000)), steps=2, evaluators=3)
     count, began = 0, time.monotonic()
 
     def row(record: StepRecord) -> None:
@@ -112,7 +111,7 @@ def memory(folder: str) -> None:
     """Resident memory of the driver over 5,000 steps of 50 trajectories, after each 500 rows."""
     import psutil
 
-    config = RunConfig(gamma=tuple(4.0 + 0.1 * i for i in range(50)), steps=99, evaluators=3, step_length=0.02)
+    config = configure(gamma=tuple(4.0 + 0.1 * i for i in range(50)), steps=99, evaluators=3, step_length=0.02)
     process, seen, count = psutil.Process(), [], 0
 
     def row(record: StepRecord) -> None:
@@ -164,5 +163,5 @@ def test_rows_do_not_depend_on_how_many_trials_run_at_a_time() -> None:
     """The configurations above differ in free fields only from those of a laptop."""
     from rayfe.config import identity
 
-    config = RunConfig(evaluators=16)
-    assert identity(config) == identity(dataclasses.replace(config, evaluators=1))
+    config = configure(evaluators=16)
+    assert identity(config) == identity(configure(config, evaluators=1))

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from rayfe.backend.analytic import AnalyticBackend
-from rayfe.config import RunConfig
+from rayfe.config import RunConfig, configure
 from rayfe.records import Equilibrated, EquilibrateRequest, StepRecord
 from rayfe.records.backend import Backend
 from rayfe.run.runner import run_inline
@@ -25,7 +25,7 @@ ray = pytest.importorskip("ray")
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import tests
 pytestmark = pytest.mark.ray
 SURFACE = PowerSurface(kappa=20.0, a=1 / 3, b=1 / 3)
-CONFIG = RunConfig(gamma=(4.0, 5.0, 6.0), steps=3)
+CONFIG = configure(gamma=(4.0, 5.0, 6.0), steps=3)
 
 
 def make_analytic(config: RunConfig, dataset: object) -> Backend:
@@ -89,7 +89,7 @@ def test_a_bug_fails_its_trajectory_only(tmp_path: Path) -> None:
     from rayfe.on_ray.trial import FAILURES
 
     heard = Listener()
-    config = dataclasses.replace(CONFIG, gamma=(4.0, 5.0), steps=1)
+    config = configure(CONFIG, gamma=(4.0, 5.0), steps=1)
     failed = run_on_ray(config, None, str(tmp_path), "all", heard.row, heard.event, backend_factory=make_broken)
     assert failed == {"lam0.25-gamma5-seed0": "ZeroDivisionError: a bug"}
     assert len([text for text in heard.events if "a bug" in text]) == FAILURES

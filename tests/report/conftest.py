@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from rayfe.config import DataConfig, ModelConfig, PathConfig, RunConfig
+from rayfe.config import DataConfig, ModelConfig, PathConfig, configure
 from rayfe.records import Commit, StepRecord
 from rayfe.storage.store import Store
 
@@ -87,7 +87,7 @@ def stored_run(tmp_path: Path) -> Callable[..., Store]:
         from rayfe.storage.manifest import manifest_of
         from rayfe.training.replicas import weights_of
 
-        config = RunConfig(
+        config = configure(
             lam=(0.25,),
             gamma=gammas,
             steps=steps,

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from rayfe.config import DataConfig, RunConfig
+from rayfe.config import DataConfig, configure
 from rayfe.data.datasets import load as load_data
 from rayfe.records import Commit, StepRecord
 from rayfe.report import report_of
@@ -162,7 +162,7 @@ def large_page(exact: Callable[..., StepRecord], tmp_path: Path) -> str:
     view = RunView(
         store=Store(tmp_path / "none"),
         manifest={"rayfe": "0", "command": "python jobs/isoc.py", "job": "isoc", "preset": "large"},
-        config=RunConfig(gamma=gammas),
+        config=configure(gamma=gammas),
         rows=pd.DataFrame([dataclasses.asdict(row) for row in rows]),
         readings=pd.DataFrame(),
         standing=dict.fromkeys(names, "ended: 60 steps"),

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from rayfe.config import RunConfig
+from rayfe.config import configure
 from rayfe.records import StepRecord
 from rayfe.report.verdicts import Verdict, verdicts
 from rayfe.report.view import RunView
@@ -28,7 +28,7 @@ def judged(exact: Callable[..., StepRecord], tmp_path: Path) -> Callable[..., di
         view = RunView(
             store=Store(tmp_path),
             manifest={},
-            config=RunConfig(**config),
+            config=configure(**config),
             rows=pd.DataFrame([dataclasses.asdict(row) for row in rows]),
             readings=pd.DataFrame(),
             standing={},

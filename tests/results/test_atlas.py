@@ -7,7 +7,7 @@ import pytest
 
 from rayfe.__main__ import main
 from rayfe.backend.analytic import AnalyticBackend
-from rayfe.config import RunConfig
+from rayfe.config import configure
 from rayfe.results.atlas import locate, nearest, stored_models
 from rayfe.storage.store import Store, load_rows
 from rayfe.surface.closed_form import PowerSurface
@@ -19,7 +19,7 @@ SURFACE = PowerSurface(kappa=10.0, a=1 / 3, b=1 / 3)
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> str:
     """Walks from five gammas, as `jobs/isoc.py` would leave them."""
-    config = RunConfig(lam=(0.25,), gamma=(2.0, 3.0, 4.0, 6.0, 8.0))
+    config = configure(lam=(0.25,), gamma=(2.0, 3.0, 4.0, 6.0, 8.0))
     store = Store(str(tmp_path_factory.mktemp("atlas")))
     for start in config.trajectories().values():
         trajectory = open_trajectory(config, start, store)

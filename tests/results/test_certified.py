@@ -11,7 +11,7 @@ import pytest
 
 import rayfe
 from rayfe.__main__ import main
-from rayfe.config import DataConfig, ModelConfig, PathConfig, RunConfig
+from rayfe.config import DataConfig, ModelConfig, PathConfig, configure
 from rayfe.data.paths import load_path
 from rayfe.exceptions import UsageError
 from rayfe.records import CertificateRecord
@@ -148,7 +148,7 @@ def verdict(rows: pd.DataFrame, *certificates: CertificateRecord, models: pd.Dat
     view = RunView(
         store=Store("nowhere"),
         manifest={},
-        config=RunConfig(),
+        config=configure(),
         rows=rows,
         readings=pd.DataFrame(),
         standing={},
@@ -219,10 +219,10 @@ def test_models_from_elsewhere_count_at_their_own_t_only() -> None:
 
 def stored(folder: Path, R: float, *, latent: int = 4, t: float = 0.0, target: str | None = None) -> Store:
     """A run of the digits with two accepted rows."""
-    config = RunConfig(
+    config = configure(
         data=DataConfig(name="digits:0-4" if target else "digits"),
         model=ModelConfig(hidden=8, latent=latent),
-        path=PathConfig(target=target),
+        **({"process": "constant-rate", "path": PathConfig(target=target)} if target else {}),
         **({"process": "constant-rate"} if target else {}),
     )
     store = Store(folder)

@@ -11,7 +11,7 @@ import pytest
 
 from rayfe import error_bars
 from rayfe.backend.analytic import AnalyticBackend
-from rayfe.config import RunConfig, StencilConfig
+from rayfe.config import RunConfig, StencilConfig, configure
 from rayfe.results.error_bars import NORMAL
 from rayfe.results.walk_summary import summarize, verdict
 from rayfe.surface.closed_form import PowerSurface
@@ -20,7 +20,7 @@ from rayfe.trajectory.driver import attempted
 from rayfe.trajectory.walk import Walk
 
 SURFACE = PowerSurface(kappa=10.0, a=1 / 3, b=1 / 3)
-CONFIG = RunConfig(
+CONFIG = configure(
     step_length=0.25,
     refresh=1,
     tolerance=0.05,
@@ -43,7 +43,7 @@ def walk(backend: AnalyticBackend, config: RunConfig, seed: int) -> pd.DataFrame
 def noisy_walks() -> tuple[pd.DataFrame, pd.DataFrame]:
     """The steps after the start of 500 walks with training noise, and their bars."""
     backend = AnalyticBackend(SURFACE, training_noise=NOISE)
-    walks = [walk(backend, dataclasses.replace(CONFIG, seed=(seed,)), seed) for seed in range(500)]
+    walks = [walk(backend, configure(CONFIG, seed=(seed,)), seed) for seed in range(500)]
     rows = pd.concat(walks, ignore_index=True)
     after = rows[rows["accepted"] & (rows["step"] > 0)]
     return after, error_bars(rows).loc[after.index]
@@ -87,13 +87,13 @@ def test_the_scatter_of_noise_on_a_quadratic_is_unbiased(n: int) -> None:
 
 def test_too_few_values_have_no_bar() -> None:
     assert np.isnan(scatter(np.arange(4.0), np.zeros(4)).sd)
-    rows = walk(AnalyticBackend(SURFACE), dataclasses.replace(CONFIG, steps=2, seed=(0,)), 0)
+    rows = walk(AnalyticBackend(SURFACE), configure(CONFIG, steps=2, seed=(0,)), 0)
     assert error_bars(rows).isna().all(axis=None)
 
 
 def test_the_curve_of_an_exact_walk_is_hardly_noise() -> None:
     """What bends beyond a quadratic within seven steps of 0.25 in log lam is a few thousandths of the value at most."""
-    rows = walk(AnalyticBackend(SURFACE), dataclasses.replace(CONFIG, seed=(0,), tolerance=1e-3), 0)
+    rows = walk(AnalyticBackend(SURFACE), configure(CONFIG, seed=(0,), tolerance=1e-3), 0)
     bars = error_bars(rows)
     for name in ("gamma", "D", "R"):
         assert (bars[f"{name}_training_se"].dropna() < 2e-3 * rows[name].max()).all()
@@ -101,7 +101,7 @@ def test_the_curve_of_an_exact_walk_is_hardly_noise() -> None:
 
 @pytest.mark.parametrize("sign", [{"step_length": 0.0}, {"restarted_from": 2}])
 def test_a_renewal_or_a_restart_begins_another_curve_and_does_not_widen_the_bars(sign: dict[str, float]) -> None:
-    rows = walk(AnalyticBackend(SURFACE), dataclasses.replace(CONFIG, seed=(0,)), 0)
+    rows = walk(AnalyticBackend(SURFACE), configure(CONFIG, seed=(0,)), 0)
     half = len(rows) // 2
     jumped = rows.copy()
     jumped.loc[half:, ["D", "gamma"]] += [-5.0, 3.0]
@@ -111,7 +111,7 @@ def test_a_renewal_or_a_restart_begins_another_curve_and_does_not_widen_the_bars
 
 
 def test_bars_add_the_draws_and_leave_out_what_was_rejected() -> None:
-    rows = walk(AnalyticBackend(SURFACE, training_noise=NOISE, noise=1e-3), dataclasses.replace(CONFIG, seed=(3,)), 3)
+    rows = walk(AnalyticBackend(SURFACE, training_noise=NOISE, noise=1e-3), configure(CONFIG, seed=(3,)), 3)
     rejected = pd.DataFrame([rows.iloc[-1].to_dict() | {"accepted": False, "D": 1e6, "step": 99}])
     bars = error_bars(pd.concat([rows, rejected], ignore_index=True))
     both = np.hypot(bars["D_training_se"], rows["D_se"])
@@ -121,7 +121,7 @@ def test_bars_add_the_draws_and_leave_out_what_was_rejected() -> None:
 
 
 def test_a_summary_says_the_error_of_the_draws_and_that_it_is_no_more() -> None:
-    rows = walk(AnalyticBackend(SURFACE, training_noise=NOISE, noise=1e-3), dataclasses.replace(CONFIG, seed=(3,)), 3)
+    rows = walk(AnalyticBackend(SURFACE, training_noise=NOISE, noise=1e-3), configure(CONFIG, seed=(3,)), 3)
     line = summarize(rows, 0.05).iloc[0]
     assert line["D_se_end"] == rows["D_se"].iloc[-1] > 0.0
     assert f"-> {line['D_end']:.1f} (± {line['D_se_end']:.1g} by the draws of z alone) while R" in verdict(line)
@@ -129,7 +129,7 @@ def test_a_summary_says_the_error_of_the_draws_and_that_it_is_no_more() -> None:
 
 def test_the_noise_of_steps_does_not_hold_what_a_branch_does() -> None:
     """Why it is no error of D: every other model of a second way is 10 % lower, and its noise is what it was."""
-    rows = walk(AnalyticBackend(SURFACE, training_noise=NOISE), dataclasses.replace(CONFIG, seed=(0,)), 0)
+    rows = walk(AnalyticBackend(SURFACE, training_noise=NOISE), configure(CONFIG, seed=(0,)), 0)
     moved = rows.assign(D=0.9 * rows["D"])
     noise = error_bars(moved)["D_noise_se"]
     np.testing.assert_allclose(noise, 0.9 * error_bars(rows)["D_noise_se"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib.util
 from pathlib import Path
 from types import ModuleType
@@ -14,7 +13,7 @@ from rich.console import Console
 
 from rayfe import figures
 from rayfe.backend.analytic import AnalyticBackend
-from rayfe.config import RunConfig
+from rayfe.config import RunConfig, configure
 from rayfe.figures import transfer as transfer_figures
 from rayfe.results.transfer_summary import print_transfers, summarize_transfers, verdict, warnings
 from rayfe.storage.store import Store, load_rows
@@ -22,9 +21,7 @@ from rayfe.surface.closed_form import MovingPowerSurface
 from rayfe.trajectory.driver import advance, open_trajectory
 
 SURFACE = MovingPowerSurface(kappa=10.0, a=0.3, b=1 / 3, kappa_t=3.0, a_t=0.1)
-CONFIG = RunConfig(
-    lam=(2.0,), gamma=(8.0,), stencil="paper", process="geodesic", step_length=0.1, refresh=2, seed=(0, 1), method_epochs=6.0
-)
+CONFIG = configure(lam=(2.0,), gamma=(8.0,), stencil="paper", process="geodesic", step_length=0.1, refresh=2, seed=(0, 1))
 
 
 def rows_of(folder: Path, config: RunConfig) -> pd.DataFrame:
@@ -43,7 +40,7 @@ def transfer(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def finetune(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
-    return rows_of(tmp_path_factory.mktemp("finetune"), dataclasses.replace(CONFIG, method="finetune"))
+    return rows_of(tmp_path_factory.mktemp("finetune"), configure(CONFIG, method="finetune", method_epochs=6.0))
 
 
 def test_a_transfer_that_arrived_is_summed_up_by_its_numbers(transfer: pd.DataFrame) -> None:
@@ -190,6 +187,6 @@ def test_scripts_refuse_what_is_no_run_in_one_line(name: str, tmp_path: Path, ca
 
 @pytest.mark.parametrize("name", ["fig3", "fig5", "fig6"])
 def test_scripts_write_their_figures(name: str, tmp_path: Path) -> None:
-    rows_of(tmp_path / "run", dataclasses.replace(CONFIG, seed=(0,)))
+    rows_of(tmp_path / "run", configure(CONFIG, seed=(0,)))
     assert script(name).main((str(tmp_path / "run"),), tmp_path / "out") == 0
     assert len(list((tmp_path / "out").glob(f"{name}*.png"))) >= 2

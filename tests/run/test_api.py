@@ -20,7 +20,7 @@ import rayfe
 from rayfe.__main__ import main as rayfe_main
 from rayfe.cli.job_command import main
 from rayfe.cli.options import parse
-from rayfe.config import EquilibrationConfig, MeasureConfig, ModelConfig, PathConfig, RenewalConfig, RunConfig, flat
+from rayfe.config import EquilibrationConfig, MeasureConfig, ModelConfig, PathConfig, RenewalConfig, configure, flat
 from rayfe.config.presets import PRESETS
 from rayfe.config.resolve import words_of
 from rayfe.config.user_code import name_of
@@ -116,7 +116,7 @@ def digits(part: slice = slice(0, 300)) -> Any:
 def test_words_of_a_configuration_make_it_again(name: str) -> None:
     first, *others = PRESETS[name].items()
     default = first[1]()
-    changed = dataclasses.replace(
+    changed = configure(
         default, lam=(0.5, 1.0), tolerance=0.031, settle=False, time_budget=7.5, renewal=RenewalConfig(every=None), model=Large
     )
     for config in (changed, *(preset() for _, preset in others)):
@@ -139,10 +139,10 @@ def test_arguments_are_what_the_command_line_would_have_said(asked: list[job.Job
 
 
 def test_a_whole_configuration_can_be_given(asked: list[job.Job]) -> None:
-    config = RunConfig(lam=(0.5,), equilibration=QUICK, path=PathConfig())
+    config = configure(lam=(0.5,), equilibration=QUICK, path=PathConfig())
     rayfe.walk(config, steps=4, out="r")
     (made,) = asked
-    assert made.config == dataclasses.replace(config, steps=4, backend="inline", out=made.config.out)
+    assert made.config == configure(config, steps=4, backend="inline", out=made.config.out)
 
 
 def test_without_out_equal_calls_share_a_folder_and_others_do_not(asked: list[job.Job]) -> None:

@@ -18,7 +18,7 @@ import pytest
 
 from rayfe.backend.analytic import AnalyticBackend
 from rayfe.cli.job_command import main
-from rayfe.config import RunConfig
+from rayfe.config import RunConfig, configure
 from rayfe.exceptions import StorageFull
 from rayfe.records import Answer, Equilibrated, EquilibrateRequest, Outcome, Request, StepRecord
 from rayfe.run.runner import run_inline
@@ -27,7 +27,7 @@ from rayfe.storage.store import Store
 from rayfe.surface.closed_form import PowerSurface
 
 SURFACE = PowerSurface(kappa=20.0, a=1 / 3, b=1 / 3)
-CONFIG = RunConfig(gamma=(4.0, 6.0), steps=3)
+CONFIG = configure(gamma=(4.0, 6.0), steps=3)
 NAMES = list(CONFIG.trajectories())
 JOB = Path(__file__).parents[1] / "helpers" / "instrumented_job.py"
 
@@ -114,8 +114,8 @@ def test_a_trajectory_that_fails_for_good_stops_no_other_and_is_the_only_one_tri
 
 
 def test_a_finished_run_takes_more_steps_and_more_starts(tmp_path: Path, undisturbed: dict[str, object]) -> None:
-    assert walk(tmp_path, dataclasses.replace(CONFIG, gamma=(6.0,), steps=1)) == {}
-    assert walk(tmp_path, dataclasses.replace(CONFIG, gamma=(6.0,))) == {}
+    assert walk(tmp_path, configure(CONFIG, gamma=(6.0,), steps=1)) == {}
+    assert walk(tmp_path, configure(CONFIG, gamma=(6.0,))) == {}
     assert walk(tmp_path) == {}
     assert content(tmp_path) == undisturbed
 
@@ -144,9 +144,9 @@ def test_any_one_damaged_file_costs_one_step_and_is_kept_aside(
     assert content(tmp_path) == undisturbed
     assert path.with_name(f".bad-1-{path.name}").read_bytes() == bad
     once = Asked(SURFACE, noise=1e-4)
-    assert walk(tmp_path / "again", dataclasses.replace(CONFIG, gamma=(4.0,), steps=2), once) == {}
+    assert walk(tmp_path / "again", configure(CONFIG, gamma=(4.0,), steps=2), once) == {}
     whole = len(once.asked)
-    assert walk(tmp_path / "again", dataclasses.replace(CONFIG, gamma=(4.0,)), once) == {}
+    assert walk(tmp_path / "again", configure(CONFIG, gamma=(4.0,)), once) == {}
     assert backend.asked == [NAMES[0]] * (len(once.asked) - whole)  # the requests of one step
 
 
@@ -225,7 +225,7 @@ def test_a_full_disk_is_one_line_and_exit_1_and_the_same_command_goes_on(small_d
     code, errors = ended(job(small_disk / "run", *words))
     assert (code, errors) == (0, "")
     assert ended(job(small_disk.parent / "whole", *words)) == (0, "")
-    config = dataclasses.replace(CONFIG, lam=(0.25,))
+    config = configure(CONFIG, lam=(0.25,))
     assert content(small_disk / "run", config) == content(small_disk.parent / "whole", config)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 import rayfe
 from rayfe.backend.inline import InlineBackend
-from rayfe.config import DataConfig, MeasureConfig, RunConfig
+from rayfe.config import DataConfig, MeasureConfig, RunConfig, configure
 from rayfe.config.presets import gaussian_exact
 from rayfe.data.datasets import load
 from rayfe.figures import rate_distortion
@@ -32,12 +32,12 @@ def small(**options: object) -> RunConfig:
         "lam": (1.5,),
         "backend": "inline",
     }
-    return dataclasses.replace(preset, **(few | options))
+    return configure(preset, **(few | options))
 
 
 def shorter(config: RunConfig) -> RunConfig:
     """With hardly any training, where equilibrium does not matter."""
-    return dataclasses.replace(config, equilibration=dataclasses.replace(config.equilibration, first_epochs=4, epochs=1))
+    return configure(config, equilibration=dataclasses.replace(config.equilibration, first_epochs=4, epochs=1))
 
 
 def driven(config: RunConfig, folder: Path, *, begin_again: bool = False) -> list[StepRecord]:

@@ -10,14 +10,14 @@ import pytest
 
 from analytic_walks import A
 from rayfe.backend.analytic import AnalyticBackend
-from rayfe.config import MeasureConfig, RunConfig
+from rayfe.config import MeasureConfig, RunConfig, configure
 from rayfe.records import ON, TOO_SHORT, CertificateRecord, Equilibrated, EquilibrateRequest
 from rayfe.storage.store import Store
 from rayfe.trajectory import driver
 from rayfe.trajectory.base import Trajectory
 from rayfe.trajectory.certification import CertificateEffort
 
-CONFIG = RunConfig(lam=(0.25,), gamma=(4.0,), steps=3, certificate_share=0.5, measure=MeasureConfig(probe_size=10))
+CONFIG = configure(lam=(0.25,), gamma=(4.0,), steps=3, certificate_share=0.5, measure=MeasureConfig(probe_size=10))
 EPOCH = 100
 
 
@@ -46,18 +46,18 @@ def certified(folder: Path, config: RunConfig) -> CertificateRecord:
 
 
 def test_one_that_was_too_short_is_due_again_when_more_may_be_spent(tmp_path: Path) -> None:
-    short = dataclasses.replace(CONFIG, certificate_share=1e-6)
+    short = configure(CONFIG, certificate_share=1e-6)
     found = certified(tmp_path, short)
     assert found.outcome == TOO_SHORT
     again = certified(tmp_path, CONFIG)
     assert (again.outcome, again.step) == ("OK", found.step)
-    more = dataclasses.replace(CONFIG, certificate_share=1.0)
+    more = configure(CONFIG, certificate_share=1.0)
     assert not driver.last_certificate_is_due(more, *ended(tmp_path, more, AnalyticBackend(A)))
 
 
 def test_the_ends_of_a_trajectory_that_is_extended_cost_the_share_together(tmp_path: Path) -> None:
     for steps in (3, 4, 6):
-        certified(tmp_path, dataclasses.replace(CONFIG, steps=steps))
+        certified(tmp_path, configure(CONFIG, steps=steps))
     (start,), store = CONFIG.trajectories().values(), Store(str(tmp_path))
     found, last = store.certificates(start.name), store.rows(start.name)[-1]
     assert [one.step for one in found] == [3, 4, 6]

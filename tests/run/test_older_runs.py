@@ -11,7 +11,7 @@ import pytest
 
 import rayfe
 from rayfe.benchmark.running import _describe
-from rayfe.config import READINGS, PathConfig, RunConfig, identity
+from rayfe.config import READINGS, PathConfig, RunConfig, configure, identity
 from rayfe.exceptions import UsageError
 from rayfe.results.known_models import known_digest
 from rayfe.storage.manifest import digest_of, stored_config, stored_manifest
@@ -33,10 +33,10 @@ def test_a_stored_run_is_continued_by_this_version_and_refused_with_other_option
     store = Store(place)
     run, config = stored_config(store)
     assert "path.last_epochs" not in run["identity"]
-    config = dataclasses.replace(config, both_ways=run["config"].get("both_ways", False))
+    assert config.asked.both_ways == run["config"].get("both_ways", False)
     assert stored_manifest(store, manifest(config, run), config) is not None
-    other = dataclasses.replace(config, refresh=config.refresh + 1)
-    with pytest.raises(UsageError, match="--refresh"):
+    other = configure(config, refresh=config.asked.refresh + 1)
+    with pytest.raises(UsageError, match="refresh="):
         stored_manifest(store, manifest(other, run), other)
 
 
@@ -45,9 +45,9 @@ def test_a_run_whose_readings_are_defined_otherwise_is_read_but_not_continued(pl
     store = Store(place)
     run, config = stored_config(store)
     now = manifest(config, run) | {"readings": READINGS}
-    with pytest.raises(UsageError, match="readings are defined otherwise .* use another --out"):
+    with pytest.raises(UsageError, match="readings are defined otherwise .* use another out"):
         stored_manifest(store, now, config)
-    told = dataclasses.replace(config, known_runs=(str(place),))
+    told = configure(config, known_runs=(str(place),))
     with pytest.raises(UsageError, match="readings that are defined otherwise"):
         known_digest(told, now)
     assert rayfe.load_run(place)["accepted"].any()
@@ -56,32 +56,31 @@ def test_a_run_whose_readings_are_defined_otherwise_is_read_but_not_continued(pl
 @pytest.mark.parametrize("place", [WALK, TRANSFER], ids=["walk", "transfer"])
 def test_a_stored_run_may_be_known_to_one_of_this_version(place: Path) -> None:
     run, config = stored_config(Store(place))
-    told = dataclasses.replace(config, known_runs=(str(place),))
+    told = configure(config, known_runs=(str(place),))
     assert known_digest(told, manifest(told, run)) is not None
-    other = dataclasses.replace(told, model=dataclasses.replace(told.model, latent=told.model.latent + 1))
+    other = configure(told, model=dataclasses.replace(told.model, latent=told.model.latent + 1))
     with pytest.raises(UsageError, match="another model"):
         known_digest(other, manifest(other, run))
 
 
 def test_the_path_of_walks_that_have_none_is_no_part_of_them() -> None:
-    usual, other = RunConfig(), RunConfig(path=PathConfig(solver="sinkhorn"))
-    assert identity(usual) == identity(other)
+    assert not any(name.startswith("path.") for name in identity(configure()))
     target = PathConfig(target="mnist:5-9")
-    moving = RunConfig(process="constant-rate", path=target)
-    assert identity(moving) != identity(dataclasses.replace(moving, path=dataclasses.replace(target, solver="sinkhorn")))
+    moving = configure(process="constant-rate", path=target)
+    assert identity(moving) != identity(configure(moving, path=dataclasses.replace(target, solver="sinkhorn")))
 
 
 def test_options_of_a_later_version_do_not_rename_a_run() -> None:
     run: dict[str, Any] = {"job": "isoc", "data_sha256": "d", "code_sha256": {}, "known_sha256": None, "readings": 2}
-    config = RunConfig(refresh=3)
+    config = configure(refresh=3)
     fields = identity(config)
     fewer = {name: value for name, value in fields.items() if name not in ("implicit.damping", "predictor")}
     assert digest_of(run | {"identity": fields}) == digest_of(run | {"identity": fewer})
-    assert digest_of(run | {"identity": fields}) != digest_of(run | {"identity": identity(RunConfig())})
+    assert digest_of(run | {"identity": fields}) != digest_of(run | {"identity": identity(configure())})
 
 
 def test_a_benchmarks_folder_without_an_identity_is_refused_in_one_line(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.create({"method": "nupi", "data_sha256": "d"})
     with pytest.raises(UsageError, match="another configuration"):
-        _describe(store, {"method": "nupi"}, {"identity": identity(RunConfig()), "data_sha256": "d"})
+        _describe(store, {"method": "nupi"}, {"identity": identity(configure()), "data_sha256": "d"})

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rayfe.config import RenewalConfig
+from rayfe.config import RenewalConfig, configure
 from rayfe.config.presets import PRESETS
 from rayfe.run.plan import Sizes, kept_states, plan_of, walk_steps
 from rayfe.storage.manifest import stored_config
@@ -39,34 +39,34 @@ def test_planned_examples_are_within_a_fifth_of_those_that_a_run_took(name: str,
     rows = load_rows(RESULTS / name)
     for trajectory, start in config.trajectories().items():
         took = rows[rows["trajectory"] == trajectory]
-        plan = plan_of(dataclasses.replace(config, steps=int(took["step"].max())), start, sizes)
+        plan = plan_of(configure(config, steps=int(took["step"].max())), start, sizes)
         assert plan.examples == pytest.approx(float(took["examples"].max()), rel=0.2), trajectory
 
 
 def test_steps_follow_the_lengths_of_the_stepper() -> None:
     leaps = PRESETS["isoc"]["mnist-walk"]()
-    walk = dataclasses.replace(leaps, renewal=RenewalConfig(every=0.6))
+    walk = configure(leaps, renewal=RenewalConfig(every=0.6))
     start = next(iter(walk.trajectories().values()))
-    assert walk_steps(dataclasses.replace(walk, both_ways=False), start) == 27  # log(7.7 / 0.25) / 0.13 = 26.4
+    assert walk_steps(configure(walk, both_ways=False), start) == 27  # log(7.7 / 0.25) / 0.13 = 26.4
     assert walk_steps(walk, start) == 27 + 27 + 11
     assert walk_steps(leaps, start) == 7 + 27 + 11  # the steps before the leap, the way back and part of it there again
     transfer = PRESETS["transfer"]["fig5-quick"]()
     start = next(iter(transfer.trajectories().values()))
     assert walk_steps(transfer, start) == 13  # 0.001 doubled up to 0.128, then 0.15
-    assert walk_steps(dataclasses.replace(transfer, steps=3), start) == 3
+    assert walk_steps(configure(transfer, steps=3), start) == 3
 
 
 def test_the_last_training_of_a_transfer_is_one_more_step() -> None:
     config = PRESETS["transfer"]["fig5-quick"]()
     start = next(iter(config.trajectories().values()))
-    none, some = (dataclasses.replace(config, path=dataclasses.replace(config.path, last_epochs=n)) for n in (0.0, 20.0))
+    none, some = (configure(config, path=dataclasses.replace(config.path, last_epochs=n)) for n in (0.0, 20.0))
     without, with_it = plan_of(none, start, FIVES), plan_of(some, start, FIVES)
     assert with_it.steps == without.steps + 1
     assert with_it.training_examples - without.training_examples == (20 + 5 * config.equilibration.epochs) * FIVES.train
 
 
 def test_paper_stencil_at_every_step_trains_five_models_a_step() -> None:
-    config = dataclasses.replace(PRESETS["isoc"]["mnist-quick"](), stencil="paper", refresh=1)
+    config = configure(PRESETS["isoc"]["mnist-quick"](), stencil="paper", refresh=1)
     start = next(iter(config.trajectories().values()))
     assert plan_of(config, start, MNIST).trainings == 1 + 5 * 13
 
@@ -74,7 +74,7 @@ def test_paper_stencil_at_every_step_trains_five_models_a_step() -> None:
 def test_a_tolerance_of_equilibrium_is_planned_with_a_second_round_of_every_step() -> None:
     config = PRESETS["isoc"]["mnist-quick"]()
     start = next(iter(config.trajectories().values()))
-    rounds = dataclasses.replace(config, equilibration=dataclasses.replace(config.equilibration, gap=0.003))
+    rounds = configure(config, equilibration=dataclasses.replace(config.equilibration, gap=0.003))
     once, twice = plan_of(config, start, MNIST), plan_of(rounds, start, MNIST)
     assert twice.trainings - once.trainings == once.steps
     more = once.steps * config.equilibration.epochs * MNIST.train
@@ -84,6 +84,6 @@ def test_a_tolerance_of_equilibrium_is_planned_with_a_second_round_of_every_step
 def test_kept_states_are_at_least_two() -> None:
     config = PRESETS["isoc"]["mnist-quick"]()
     assert kept_states(config, 12) == 13
-    assert kept_states(dataclasses.replace(config, keep_states="last"), 12) == 2
-    assert kept_states(dataclasses.replace(config, keep_states="1"), 12) == 2
-    assert kept_states(dataclasses.replace(config, keep_states="5"), 12) == 5
+    assert kept_states(configure(config, keep_states="last"), 12) == 2
+    assert kept_states(configure(config, keep_states="1"), 12) == 2
+    assert kept_states(configure(config, keep_states="5"), 12) == 5

@@ -9,7 +9,7 @@ import math
 import pytest
 from rich.console import Console
 
-from rayfe.config import RunConfig
+from rayfe.config import configure
 from rayfe.records import StepRecord
 from rayfe.run.progress import Progress, duration, line
 from rayfe.trajectory.standing import seconds_left, standing
@@ -33,7 +33,7 @@ RECORD = StepRecord(
     seconds=41.2,
     seed=0,
 )
-CONFIG = RunConfig(steps=10, lam_end=4.0)
+CONFIG = configure(steps=10, lam_end=4.0)
 
 
 def row(step: int, **changes: object) -> StepRecord:

@@ -111,5 +111,5 @@ def test_a_file_or_a_path_below_one_or_an_impossible_name_is_refused(tmp_path: P
 
 
 def test_an_unknown_protocol_is_refused() -> None:
-    with pytest.raises(UsageError, match="--out nowhere://run"):
+    with pytest.raises(UsageError, match="out='nowhere://run'"):
         Store("nowhere://run")

@@ -57,7 +57,7 @@ def test_a_holder_that_lives_is_seen_by_its_heartbeat_and_the_newcomer_gives_up(
     with hold(files, say=silent) as token:
         began = time.monotonic()
         with (
-            pytest.raises(UsageError, match=rf"--out memory://.*another process \(pid {os.getpid()} on .*\) is working"),
+            pytest.raises(UsageError, match=rf"out='memory://.*another process \(pid {os.getpid()} on .*\) is working"),
             hold(files, say=said.append),
         ):
             pass

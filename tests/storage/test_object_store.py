@@ -17,7 +17,7 @@ import pytest
 
 import rayfe
 from rayfe.backend.analytic import AnalyticBackend
-from rayfe.config import RunConfig
+from rayfe.config import configure
 from rayfe.exceptions import UsageError
 from rayfe.records import StepRecord
 from rayfe.run.runner import run_inline
@@ -29,7 +29,7 @@ from rayfe.surface.closed_form import PowerSurface
 
 pytest.importorskip("moto", reason="no S3-compatible server: pip install 'moto[server]'")
 s3fs = pytest.importorskip("s3fs", reason="no S3 client: pip install s3fs")
-CONFIG = RunConfig(gamma=(4.0, 6.0), steps=3)
+CONFIG = configure(gamma=(4.0, 6.0), steps=3)
 NAMES = list(CONFIG.trajectories())
 
 
@@ -156,6 +156,6 @@ def test_one_driver_at_a_time_by_a_conditional_put(
 
 
 def test_a_bucket_that_is_not_there_is_refused_by_name(bucket: str) -> None:
-    with pytest.raises(UsageError, match=r"--out .*cannot be written"):
+    with pytest.raises(UsageError, match=r"out=.*cannot be written"):
         Store(f"{bucket}-none/run").writable()
     assert not s3fs.S3FileSystem().exists(f"{bucket}-none")

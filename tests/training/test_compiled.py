@@ -9,7 +9,7 @@ import torch
 
 from rayfe.backend.inline import InlineBackend
 from rayfe.cli.job_command import main
-from rayfe.config import DataConfig, EquilibrationConfig, MeasureConfig, ModelConfig, RunConfig
+from rayfe.config import DataConfig, EquilibrationConfig, MeasureConfig, ModelConfig, configure
 from rayfe.data.datasets import load
 from rayfe.data.randomness import generator
 from rayfe.model.objective import draw_noise
@@ -46,7 +46,7 @@ def test_a_training_by_the_option_ends_where_the_plain_one_does() -> None:
     ends = []
     for compiled in (False, True):
         equilibration = EquilibrationConfig(epochs=1, batch=64, compile=compiled)
-        config = RunConfig(
+        config = configure(
             threads=1,
             data=DataConfig(name="digits"),
             model=ModelConfig(hidden=8, latent=4),

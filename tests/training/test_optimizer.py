@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from rayfe.backend.inline import InlineBackend
-from rayfe.config import DataConfig, EquilibrationConfig, MeasureConfig, ModelConfig, RunConfig
+from rayfe.config import DataConfig, EquilibrationConfig, MeasureConfig, ModelConfig, RunConfig, configure
 from rayfe.data.datasets import load
 from rayfe.data.randomness import generator
 from rayfe.exceptions import UsageError
@@ -120,7 +120,7 @@ def test_renewing_without_a_gradient_changes_nothing() -> None:
 def small(**equilibration: object) -> RunConfig:
     options = {"epochs": 2, "batch": 64, "first_schedule": "linear", "first_learning_rate": 1e-2, "learning_rate": 5e-3}
     training = EquilibrationConfig(**(options | {"optimizer": "soap", "schedule": "average"} | equilibration))  # type: ignore[arg-type]
-    return RunConfig(
+    return configure(
         threads=1,
         data=DataConfig(name="digits"),
         model=ModelConfig(hidden=24, latent=4),

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from rayfe.backend.inline import InlineBackend
-from rayfe.config import DataConfig, EquilibrationConfig, MeasureConfig, ModelConfig, PathConfig, RunConfig
+from rayfe.config import DataConfig, EquilibrationConfig, MeasureConfig, ModelConfig, PathConfig, RunConfig, configure
 from rayfe.data.paths import PathData, coupled, load_path
 from rayfe.data.randomness import derived_seed
 from rayfe.records import Annealing, EquilibrateRequest, MeasureRequest, Point, Reading, Replica, Split, StepKey, Weights
@@ -42,7 +42,7 @@ class Plain(nn.Module):
 
 
 def configuration(kind: str = "mixture", *, batch_norm: bool = True) -> RunConfig:
-    return RunConfig(
+    return configure(
         threads=1,
         process="constant-rate",
         data=DataConfig(name="digits:0-4"),

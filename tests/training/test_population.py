@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from rayfe.backend.inline import InlineBackend
-from rayfe.config import DataConfig, MeasureConfig, ModelConfig, RunConfig
+from rayfe.config import DataConfig, MeasureConfig, ModelConfig, configure
 from rayfe.data.coupling import Coupling
 from rayfe.data.datasets import load
 from rayfe.data.device_path import DeviceExamples, DevicePath, Displacement, Mixture, Still
@@ -327,7 +327,7 @@ def test_a_part_has_each_class_in_proportion_whatever_the_order() -> None:
 def test_a_file_stored_class_by_class_reads_as_one_that_is_shuffled(chunk: int) -> None:
     """Numbers follow the file, so the draws are others: R is the same, the rest within three errors of the draws."""
     digits = load(DataConfig(name="digits"))
-    config = RunConfig(
+    config = configure(
         threads=1,
         data=DataConfig(name="digits"),
         model=ModelConfig(hidden=24, latent=4),

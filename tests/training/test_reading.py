@@ -11,7 +11,7 @@ import torch
 from analytic_walks import A, walk
 from rayfe.backend.analytic import AnalyticBackend
 from rayfe.backend.inline import InlineBackend
-from rayfe.config import DataConfig, MeasureConfig, ModelConfig, RunConfig
+from rayfe.config import DataConfig, MeasureConfig, ModelConfig, configure
 from rayfe.data.datasets import load
 from rayfe.data.device_path import DeviceExamples, Still
 from rayfe.data.examples import Dataset
@@ -32,7 +32,7 @@ def digits() -> Dataset:
 
 
 def backend(digits: Dataset, **options: int) -> InlineBackend:
-    config = RunConfig(
+    config = configure(
         threads=1,
         data=DataConfig(name="digits"),
         model=ModelConfig(hidden=24, latent=4),

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from rayfe.backend.inline import InlineBackend
-from rayfe.config import DataConfig, EquilibrationConfig, MeasureConfig, ModelConfig, RunConfig
+from rayfe.config import DataConfig, EquilibrationConfig, MeasureConfig, ModelConfig, RunConfig, configure
 from rayfe.data.datasets import load
 from rayfe.records import Annealing, Equilibrated, EquilibrateRequest, Point, Replica, StepKey
 
@@ -31,7 +31,7 @@ OPTIMIZERS: Any = pytest.mark.parametrize("optimizer", ["adam", "soap"])
 
 
 def config(model: ModelConfig = MLP, optimizer: Literal["adam", "soap"] = "adam") -> RunConfig:
-    return RunConfig(
+    return configure(
         threads=1,
         data=DataConfig(name="digits"),
         model=model,

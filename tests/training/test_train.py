@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from rayfe.backend.inline import InlineBackend
-from rayfe.config import DataConfig, EquilibrationConfig, MeasureConfig, ModelConfig, RunConfig
+from rayfe.config import DataConfig, EquilibrationConfig, MeasureConfig, ModelConfig, configure
 from rayfe.data.datasets import load
 from rayfe.data.randomness import generator
 from rayfe.model.objective import draw_noise
@@ -34,7 +34,7 @@ POINT = Point(lam=0.25, gamma=4.0)
 
 def small_config(**equilibration):
     options = {"first_epochs": 5, "epochs": 2, "batch": 64, "first_schedule": "linear", "first_learning_rate": 1e-2}
-    return RunConfig(
+    return configure(
         threads=1,
         data=DataConfig(name="digits"),
         model=ModelConfig(hidden=24, latent=4),

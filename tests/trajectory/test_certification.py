@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from rayfe.backend.analytic import EXAMPLES, MULTIPLIERS, AnalyticBackend
-from rayfe.config import MeasureConfig, RunConfig
+from rayfe.config import MeasureConfig, RunConfig, configure
 from rayfe.records import (
     ANEW,
     ON,
@@ -31,7 +31,7 @@ from rayfe.trajectory.certification import SEEDS, CertificateEffort, certificate
 from rayfe.trajectory.driver import answered
 
 A = PowerSurface(kappa=10.0, a=1 / 3, b=1 / 3)
-CONFIG = RunConfig(measure=MeasureConfig(probe_size=10))
+CONFIG = configure(measure=MeasureConfig(probe_size=10))
 LONG = CertificateEffort(method=ON, epochs=5.0)
 
 
@@ -116,7 +116,7 @@ def test_a_certificate_at_t_is_one_of_the_surface_at_t() -> None:
 
 
 def test_where_control_images_are_held_gamma_is_of_their_loss_and_F_of_the_training_images() -> None:
-    config = dataclasses.replace(CONFIG, hold="control")
+    config = configure(CONFIG, hold="control")
     found = certified(AnalyticBackend(A, unseen=0.1), (1.0, 4.3), config=config)
     plain = certified(AnalyticBackend(A, unseen=0.1), (1.0, 4.3))
     assert (found.held_on, plain.held_on) == ("control", "train")

@@ -8,7 +8,7 @@ import scipy.optimize
 
 from analytic_walks import A, walk
 from rayfe.backend.analytic import AnalyticBackend
-from rayfe.config import MeasureConfig, RunConfig
+from rayfe.config import MeasureConfig, configure
 from rayfe.exceptions import UsageError, WalkFailed
 from rayfe.results.walk_summary import summarize, verdict
 from rayfe.storage.store import Store
@@ -62,7 +62,7 @@ def test_a_walk_that_fails_by_its_draws_says_how_many_would_do(tmp_path, reason,
     rejected = dataclasses.replace(
         step, accepted=False, reason=reason, held_drift=miss, held_drift_se=0.007, step_length=1e-9, next_step_length=1e-9
     )
-    config, store = RunConfig(tolerance=0.02, measure=MeasureConfig(head_draws=64)), Store(str(tmp_path))
+    config, store = configure(tolerance=0.02, measure=MeasureConfig(head_draws=64)), Store(str(tmp_path))
     (place,) = config.trajectories().values()
     stuck = Walk(config, place, [start, rejected], state=store.state(start), carry=store.carry(start))
     with pytest.raises(WalkFailed, match=f"rejected down to a step of 1e-09 .*{told}"):
@@ -117,5 +117,5 @@ def test_where_nothing_is_over_fitted_control_images_say_the_same(tmp_path):
     [{"process": "geodesic", "stencil": "paper"}, {"settle": False}, {"derivatives": "implicit"}, {"seek": ("C=0.1", "R=1")}],
 )
 def test_what_control_images_cannot_hold_is_refused(options):
-    with pytest.raises(UsageError, match="--hold control"):
-        RunConfig(hold="control", **options)
+    with pytest.raises(UsageError, match="hold='control'"):
+        configure(hold="control", **options)

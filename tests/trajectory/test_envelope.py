@@ -8,8 +8,6 @@ import pytest
 
 from analytic_walks import A, Branches, walk
 from rayfe.backend.analytic import AnalyticBackend
-from rayfe.config import RunConfig
-from rayfe.exceptions import UsageError
 from rayfe.records import EquilibrateRequest
 from rayfe.storage.store import Store
 from rayfe.surface.closed_form import PowerSurface
@@ -115,5 +113,3 @@ def test_models_of_other_runs_bound_F_and_are_started_from(tmp_path):
 def test_on_one_branch_nothing_is_better_than_the_last_model_by_much(tmp_path):
     rows, _ = walk(tmp_path, AnalyticBackend(A, lag=0.2), restart=0.01)
     assert {row.restarted_from for row in rows} == {None}
-    with pytest.raises(UsageError, match="--restart 0.01"):
-        RunConfig(restart=0.01, keep_states="last")

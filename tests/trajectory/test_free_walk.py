@@ -9,7 +9,7 @@ import pytest
 
 from analytic_walks import A, walk
 from rayfe.backend.analytic import AnalyticBackend
-from rayfe.config import RunConfig
+from rayfe.config import configure
 from rayfe.exceptions import UsageError
 from rayfe.figures import draw_all
 from rayfe.records import Equilibrated, EquilibrateRequest, MeasureRequest, Outcome
@@ -66,7 +66,7 @@ def test_a_step_that_diverges_is_halved_and_a_walk_goes_on_from_its_store(tmp_pa
     whole, _ = walk(tmp_path / "whole", Once(A), process="fixed-gamma", step_length=0.5)
     assert [(row.step, row.accepted, row.reason) for row in whole[2:4]] == [(2, False, "nonfinite"), (2, True, None)]
     assert whole[3].step_length == pytest.approx(0.25)
-    config = RunConfig(process="fixed-gamma", step_length=0.5, lam=(0.25,), gamma=(4.0,))
+    config = configure(process="fixed-gamma", step_length=0.5, lam=(0.25,), gamma=(4.0,))
     (start,), store = config.trajectories().values(), Store(str(tmp_path / "parts"))
     while (trajectory := open_trajectory(config, start, store)).finished is None:
         advance(trajectory, Once(A), store)
@@ -93,8 +93,8 @@ def test_a_model_that_cannot_be_read_is_not_accepted(tmp_path):
 
 def test_summary_figures_and_standing_speak_of_nothing_held(tmp_path):
     rows, _ = walk(tmp_path, AnalyticBackend(A), process="fixed-gamma", step_length=0.5)
-    config, frame = RunConfig(process="fixed-gamma", step_length=0.5), load_rows(tmp_path)
-    (line,) = summarize(frame, config.tolerance).to_dict("records")
+    config, frame = configure(process="fixed-gamma", step_length=0.5), load_rows(tmp_path)
+    (line,) = summarize(frame, config.asked.tolerance).to_dict("records")
     assert verdict(line).startswith("nothing is held; R rose")
     assert "nan" not in verdict(line)
     assert warnings(line) == []
@@ -106,7 +106,7 @@ def test_summary_figures_and_standing_speak_of_nothing_held(tmp_path):
 
 def test_the_plan_counts_no_stencil_and_no_settle():
     sizes = Sizes(train=1000, read=1000, validation=100, features=10, examples=1100, parameters=100, head=0.0)
-    config = RunConfig(process="fixed-gamma", step_length=0.5)
+    config = configure(process="fixed-gamma", step_length=0.5)
     plan = plan_of(config, next(iter(config.trajectories().values())), sizes)
     assert plan.steps == 6
     assert plan.trainings == 1 + 1 + 6
@@ -120,22 +120,22 @@ def test_the_plan_counts_no_stencil_and_no_settle():
         ({"gamma": (math.nan,)}, "gamma"),
         ({"stencil": "paper"}, "stencil"),
         ({"derivatives": "implicit"}, "derivatives"),
-        ({"settle": False, "refresh": 1, "order": 2}, "order"),
+        ({"settle": False}, "settle"),
         ({"restart": 0.01}, "restart"),
         ({"both_ways": True}, "both_ways"),
         ({"hold": "control"}, "hold"),
-        ({"seek": ("C=0.1", "R=12")}, "seek"),
+        ({"seek": ("C=0.1", "R=12")}, "process"),
         ({"lam": (3.5,)}, "lam"),
     ],
 )
 def test_what_does_not_go_with_it_is_refused(options, field):
     with pytest.raises(UsageError) as refused:
-        RunConfig(process="fixed-gamma", **options)
+        configure(process="fixed-gamma", **options)
     assert refused.value.name == field
 
 
 @pytest.mark.parametrize("process", ["iso-classification", "iso-functional", "constant-rate"])
 def test_gamma_may_be_0_nowhere_else(process):
-    assert RunConfig(process="fixed-gamma", gamma=(0.0,)).gamma == (0.0,)
-    with pytest.raises(UsageError, match="fixed-gamma goes without labels"):
-        RunConfig(process=process, gamma=(0.0,), stencil="paper")
+    assert configure(process="fixed-gamma", gamma=(0.0,)).gamma == (0.0,)
+    with pytest.raises(UsageError, match="give process='fixed-gamma' to go without labels"):
+        configure(process=process, gamma=(0.0,), stencil="paper")

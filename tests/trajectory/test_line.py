@@ -8,7 +8,7 @@ import pytest
 
 from analytic_walks import SURFACE, transfer
 from rayfe.backend.analytic import AnalyticBackend
-from rayfe.config import RunConfig
+from rayfe.config import configure
 from rayfe.exceptions import WalkFailed
 from rayfe.records import EquilibrateRequest, Point, Reading, Split
 from rayfe.storage.store import Store
@@ -18,7 +18,7 @@ from rayfe.surface.equivalence import is_equivalent
 from rayfe.trajectory.line import Line, allowed_off_line, line_between, line_columns, require_line
 from stored_steps import step_record
 
-GEODESIC = RunConfig(process="geodesic", stencil="paper", lam=(2.0,), gamma=(8.0,), tolerance=0.01, line_tolerance=0.05)
+GEODESIC = configure(process="geodesic", stencil="paper", lam=(2.0,), gamma=(8.0,), tolerance=0.01, line_tolerance=0.05)
 
 
 def reading(R, D, lam=2.0):

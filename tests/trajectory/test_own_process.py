@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from rayfe.cli.job_command import main
-from rayfe.config import RunConfig
+from rayfe.config import RunConfig, configure
 from rayfe.config.user_code import name_of
 from rayfe.exceptions import UsageError
 from rayfe.records import Held, Point, Response, Velocity
@@ -92,7 +92,7 @@ class Singular(Sound):
 
 
 def config(cls: type) -> RunConfig:
-    return RunConfig(process=name_of(cls, "process"))
+    return configure(process=name_of(cls, "process"))
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def config(cls: type) -> RunConfig:
         (NoMethods, "must be made without arguments .*abstract"),
         (Arguments, "must be made without arguments .*rate"),
         (MovesNothing, "must have moved_by"),
-        (MovesLam, "stencil iso.*--stencil paper"),
+        (MovesLam, "stencil=.iso.*stencil=.paper"),
         (HoldsOne, r"held is Held\(.*expected a tuple of rayfe.records.Held"),
         (HoldsTwo, "2 conditions for 1 multipliers"),
         (Tuple, r"velocity\(point, response\) returns \(0.25, 0.0\), expected rayfe.records.Velocity"),

@@ -9,7 +9,7 @@ import pytest
 
 from analytic_walks import A, walk
 from rayfe.backend.analytic import AnalyticBackend
-from rayfe.config import RunConfig, StencilConfig
+from rayfe.config import StencilConfig, configure
 from rayfe.exceptions import UsageError
 from rayfe.storage.store import Store
 from rayfe.surface.process import IsoClassification
@@ -50,8 +50,8 @@ def test_with_the_response_of_the_step_before_it_is_of_second_order_at_the_same_
 
 
 def test_order_two_is_refused_where_settles_give_it_anyway():
-    with pytest.raises(UsageError, match="--order 2"):
-        RunConfig(order=2, refresh=1)
+    with pytest.raises(UsageError, match="order=2"):
+        configure(order=2, refresh=1)
 
 
 class Blurred(AnalyticBackend):
@@ -88,7 +88,7 @@ def test_on_stored_walks_the_way_of_two_steps_predicts_better_than_the_response(
             for first, _, last, wanted in zip(rows, rows[1:], rows[2:], rows[3:], strict=False):
                 way = rows[rows.index(first) : rows.index(last) + 1]
                 if all(row.step_length for row in (*way[1:], wanted)):
-                    found = prediction.predicted_velocity(process, way, RunConfig(), wanted.step_length)
+                    found = prediction.predicted_velocity(process, way, configure(), wanted.step_length)
                     response = prediction._velocity(process, way[-2:])
                     gammas = [last.gamma + velocity.gamma * wanted.step_length for velocity in (response, found)]
                     misses.append([gamma / wanted.gamma - 1.0 for gamma in gammas])

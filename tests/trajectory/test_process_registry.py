@@ -82,5 +82,5 @@ def test_a_process_of_ones_own_is_named_by_its_path(tmp_path):
 
 @pytest.mark.parametrize("name", ["nowhere:Process", f"{__name__}:walk", "isoclassification"])
 def test_a_process_that_is_none_is_refused(name):
-    with pytest.raises(UsageError, match="--process"):
+    with pytest.raises(UsageError, match="process="):
         process_class(name)

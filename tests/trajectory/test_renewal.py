@@ -8,7 +8,7 @@ import pytest
 
 from analytic_walks import A, Branches, walk
 from rayfe.backend.analytic import AnalyticBackend
-from rayfe.config import RenewalConfig, RunConfig
+from rayfe.config import RenewalConfig, configure
 from rayfe.exceptions import UsageError
 from rayfe.records import EquilibrateRequest, Outcome
 
@@ -181,6 +181,6 @@ def test_a_leap_that_fails_is_given_up_once_and_the_walk_goes_there_with_renewal
 
 @pytest.mark.parametrize("options", [{}, {"both_ways": True, "renewal": RenewalConfig(leap=2)}])
 def test_a_leap_needs_a_way_back_and_a_distance_to_it(options):
-    with pytest.raises(UsageError, match="needs --both-ways and --renewal.every; 0 goes there") as refused:
-        RunConfig(**({"renewal": LEAP} | options))
+    with pytest.raises(UsageError, match="needs both_ways=True and renewal=.*; 0 goes there") as refused:
+        configure(**({"renewal": LEAP} | options))
     assert refused.value.name == "renewal.leap"

@@ -9,7 +9,7 @@ import pytest
 
 from analytic_walks import A, Branches, walk
 from rayfe.backend.analytic import AnalyticBackend
-from rayfe.config import RenewalConfig, RunConfig
+from rayfe.config import RenewalConfig, configure
 from rayfe.exceptions import UsageError
 from rayfe.records import EquilibrateRequest, Outcome
 from rayfe.results.error_bars import error_bars
@@ -182,7 +182,7 @@ def test_rejected_full_steps_do_not_keep_a_way_from_ending(tmp_path):
 
 def test_progress_counts_all_ways(tmp_path):
     rows, _ = walk(tmp_path, AnalyticBackend(A), both_ways=True)
-    config = RunConfig(lam=(0.25,), gamma=(4.0,), steps=100, both_ways=True)
+    config = configure(lam=(0.25,), gamma=(4.0,), steps=100, both_ways=True)
     accepted = [row for row in rows if row.accepted]
     done = [way_done(accepted[: count + 1], config) for count in range(len(accepted))]
     assert done[0] == 0.0 and done[-1] == 1.0 and (np.diff(done) > 0).all()
@@ -202,14 +202,14 @@ def test_renewals_are_for_the_way_there(tmp_path):
 
 def test_a_walk_that_was_interrupted_on_its_way_back_knows_where_it_was(tmp_path):
     rows, _ = walk(tmp_path, AnalyticBackend(A), both_ways=True)
-    config = RunConfig(lam=(0.25,), gamma=(4.0,), both_ways=True)
+    config = configure(lam=(0.25,), gamma=(4.0,), both_ways=True)
     accepted = [row for row in rows if row.accepted]
     for count in range(1, len(accepted)):
         way = current_way(config, accepted[:count])
-        assert way.process.lam_end == (accepted[count].lam if way.over_again else config.lam_end)
+        assert way.process.lam_end == (accepted[count].lam if way.over_again else config.asked.lam_end)
 
 
 def test_other_processes_do_not_return():
-    with pytest.raises(UsageError, match="iso-classification") as refused:
-        RunConfig(seek=("C=0.1", "R=12"), both_ways=True)
+    with pytest.raises(UsageError, match="is for walks, not for") as refused:
+        configure(seek=("C=0.1", "R=12"), both_ways=True)
     assert refused.value.name == "both_ways"

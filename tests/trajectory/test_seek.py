@@ -4,7 +4,7 @@ import pytest
 
 from analytic_walks import A, B, C, walk
 from rayfe.backend.analytic import AnalyticBackend
-from rayfe.config import RunConfig, StencilConfig
+from rayfe.config import StencilConfig, configure
 from rayfe.exceptions import UsageError
 
 
@@ -35,7 +35,6 @@ def test_near_the_end_seek_converges_quadratically(tmp_path):
         tolerance=1e-9,
         step_length=0.5,
         neighbours=small,
-        refresh=1,
         lam=(1.2,),
         gamma=(2.2,),
     )
@@ -54,5 +53,5 @@ def test_a_point_beyond_the_surface_is_called_unreachable(tmp_path):
 
 @pytest.mark.parametrize("seek", [("C=0.1",), ("C=0.1", "C=0.2"), ("C=0", "R=1"), ("C=x", "R=1"), ("F=1", "R=1"), ("C", "R=1")])
 def test_what_cannot_be_sought_is_refused(seek):
-    with pytest.raises(UsageError, match="--seek"):
-        RunConfig(seek=seek)
+    with pytest.raises(UsageError, match="seek="):
+        configure(seek=seek)

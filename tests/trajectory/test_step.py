@@ -7,7 +7,7 @@ import pytest
 
 from analytic_walks import A, B, walk
 from rayfe.backend.analytic import AnalyticBackend
-from rayfe.config import EquilibrationConfig, RunConfig, StencilConfig
+from rayfe.config import EquilibrationConfig, StencilConfig, configure
 from rayfe.exceptions import UsageError, WalkFailed
 from rayfe.records import EquilibrateRequest, Outcome
 
@@ -102,5 +102,5 @@ def test_exact_derivatives_walk_without_neighbours_and_say_how_far_from_equilibr
 
 
 def test_exact_derivatives_in_t_do_not_exist_and_are_refused():
-    with pytest.raises(UsageError, match="--derivatives"):
-        RunConfig(process="constant-rate", derivatives="implicit")
+    with pytest.raises(UsageError, match="derivatives='implicit': is for walks"):
+        configure(process="constant-rate", derivatives="implicit")

@@ -5,7 +5,7 @@ import pytest
 
 from analytic_walks import A
 from rayfe.backend.analytic import AnalyticBackend
-from rayfe.config import RunConfig
+from rayfe.config import configure
 from rayfe.records import EquilibrateRequest, Point, StepKey
 from rayfe.records.columns import Work
 from rayfe.trajectory.target_loss import WantedLoss, arrive
@@ -19,7 +19,7 @@ def arrival(gamma, *, rounds=8):
     weights = {"multipliers": np.array([HERE.lam, HERE.gamma])}
     work = Work(StepKey(trajectory="arrival", seed=0, step=1, attempt=0))
     C = A.C(HERE.lam, gamma)
-    steps = arrive(RunConfig(), work, HERE, weights, None, wanted=WantedLoss(C=C, allowed=0.005 * C), rounds=rounds)
+    steps = arrive(configure(), work, HERE, weights, None, wanted=WantedLoss(C=C, allowed=0.005 * C), rounds=rounds)
     answer = None
     while True:
         try:

@@ -10,7 +10,7 @@ import pytest
 
 from analytic_walks import SURFACE, A, transfer, walk
 from rayfe.backend.analytic import AnalyticBackend
-from rayfe.config import MeasureConfig, RunConfig
+from rayfe.config import MeasureConfig, RunConfig, configure
 from rayfe.exceptions import WalkFailed
 from rayfe.records import Held
 from rayfe.storage.store import Store
@@ -24,7 +24,7 @@ from rayfe.trajectory.walk import Walk
 from stored_steps import step_record
 
 REJECTED = step_record(1, accepted=False, reason="drift")
-CONFIG = RunConfig(tolerance=0.02, measure=MeasureConfig(head_draws=100))
+CONFIG = configure(tolerance=0.02, measure=MeasureConfig(head_draws=100))
 
 
 def told(held: Held, value: float, error: float, tolerance: float = 0.02, config: RunConfig = CONFIG) -> str | None:
@@ -61,7 +61,7 @@ def test_a_geodesic_off_its_line_is_told_of_the_line(tmp_path: Path) -> None:
     nats = length * math.hypot(1.0, start.lam * start.k) / start.lam
     values = {"held_drift": 0.001, "held_drift_se": 0.0001, "line_miss": 0.04 * nats, "line_miss_se": 0.01 * nats}
     rejected = dataclasses.replace(step, accepted=False, reason="drift", step_length=1e-9, next_step_length=1e-9, **values)
-    config, store = RunConfig(lam=(2.0,), gamma=(8.0,), stencil="paper", **options), Store(str(tmp_path))
+    config, store = configure(lam=(2.0,), gamma=(8.0,), stencil="paper", **options), Store(str(tmp_path))
     (place,) = config.trajectories().values()
     stuck = Walk(config, place, [start, rejected], state=store.state(start), carry=store.carry(start))
     with pytest.raises(WalkFailed, match=r"\(the distance from the line is off by \+4 \+- 1 %, .*") as failed:
@@ -83,7 +83,7 @@ def test_a_seek_without_C_is_not_told_of_head_draws(tmp_path: Path) -> None:
         "held_drift_se": 0.01,
     }
     rejected = dataclasses.replace(step, accepted=False, reason="not_nearer", next_step_length=1e-9, **values)
-    config, store = RunConfig(**options), Store(str(tmp_path))
+    config, store = configure(**options), Store(str(tmp_path))
     (place,) = config.trajectories().values()
     stuck = Seek(config, place, [start, rejected], state=store.state(start), carry=store.carry(start))
     with pytest.raises(WalkFailed, match=r"off by \+1 \+- 1 %, .* give --tolerance 0.05\d? or more, and another --out"):

@@ -7,7 +7,7 @@ import pytest
 
 from analytic_walks import SURFACE, transfer
 from rayfe.backend.analytic import AnalyticBackend
-from rayfe.config import PathConfig, RunConfig
+from rayfe.config import PathConfig, configure
 from rayfe.records import EquilibrateRequest, Outcome, Point
 from rayfe.results.frames import counted_steps
 from rayfe.results.walk_summary import envelope_excess
@@ -166,7 +166,7 @@ def test_a_last_training_makes_good_what_steps_lag(tmp_path, way):
     assert (end, also) == ("t_end", "t_end")
     assert [row.F for row in more[:-1]] == [row.F for row in rows]
     arrived, last = more[-2:]
-    config = RunConfig(lam=(2.0,), gamma=(8.0,), steps=200, path=LAST, **way)
+    config = configure(lam=(2.0,), gamma=(8.0,), steps=200, path=LAST, **way)
     assert standing(more[:-1], config) == f"at step {arrived.step} of at most 200"
     assert standing(more, config) == "ended: t 1"
     assert (last.accepted, last.t, last.step_length, last.step) == (True, 1.0, 0.0, arrived.step + 1)

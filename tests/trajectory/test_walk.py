@@ -8,7 +8,7 @@ import pytest
 
 from analytic_walks import A, B, C, walk
 from rayfe.backend.analytic import AnalyticBackend
-from rayfe.config import RunConfig
+from rayfe.config import configure
 from rayfe.records import Outcome
 from rayfe.storage.store import load_rows
 from rayfe.surface.closed_form import PowerSurface
@@ -46,7 +46,7 @@ def test_iso_classification_walks_down_as_well_as_up(tmp_path):
 
 
 def test_gamma_reaches_zero_by_name_where_it_should(tmp_path):
-    start = RunConfig().trajectories().popitem()[1]
+    start = configure().trajectories().popitem()[1]
     C0 = C.C(start.lam, start.gamma)
     rows, end = walk(tmp_path, AnalyticBackend(C), lam_end=50.0)
     assert end == "gamma_zero"

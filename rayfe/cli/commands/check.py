@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rayfe.cli.commands.parser import Refused
 from rayfe.cli.options import parse
-from rayfe.config import RunConfig
+from rayfe.config import RunConfig, configure
 from rayfe.config.presets import PRESETS
 from rayfe.config.resolve import absolute, split_preset
 from rayfe.data.local_files import load_here
@@ -49,7 +49,7 @@ def main(arguments: list[str]) -> int:
     rate = examples_per_second(config, data)
     seconds = sum(plan.examples + plan.certificate_examples for plan in plans.values()) / rate
     print(
-        f"time: about {duration(seconds)}, at {rate:,.0f} training examples a second of one evaluator with {config.threads} threads"
+        f"time: about {duration(seconds)}, at {rate:,.0f} training examples a second of one evaluator with {config.service.threads} threads"
     )
     print("estimates are without rejected attempts; with n evaluators divide by up to n, at most the number of trajectories")
     return 0
@@ -73,9 +73,9 @@ def lines(job: str, preset: str, config: RunConfig, sizes: Sizes, plans: dict[st
         f"examples: {sizes.train:,} training and {sizes.validation:,} validation; about {total / 1e6:.3g} million training "
         f"examples in all ({100 * sum(p.training_examples for p in plans.values()) / total:.0f} % training, the rest measuring)",
         f"certificates: at most {certified / 1e6:.3g} million more, of training the last models on (--certificate-share "
-        f"{config.certificate_share:g})",
+        f"{config.asked.certificate_share:g})",
         f"memory: about {_size(first.memory)} an evaluator, besides 0.5 GiB of torch",
-        f"disk: about {_size(disk)} of weights (--keep-states {config.keep_states}) in {config.out}",
+        f"disk: about {_size(disk)} of weights (--keep-states {config.service.keep_states}) in {config.out}",
     ]
 
 
@@ -114,7 +114,7 @@ def examples_per_second(config: RunConfig, data: PathData) -> float:
     from rayfe.data.paths import PathData
     from rayfe.records import Annealing, EquilibrateRequest, Point, Replica, StepKey
 
-    small = dataclasses.replace(
+    small = configure(
         config,
         measure=dataclasses.replace(config.measure, probe_size=2),
         equilibration=dataclasses.replace(config.equilibration, first_batch=None),

@@ -7,7 +7,7 @@ import pytest
 
 from rayfe.benchmark.loop import CLASSES, FEATURES, training_bytes, update_flops
 from rayfe.benchmark.machine import main
-from rayfe.config import EquilibrationConfig, ModelConfig
+from rayfe.config import EquilibrationConfig, ModelConfig, configure
 from rayfe.config.presets import digits_smoke
 from rayfe.data.memory import peak_bytes
 from rayfe.exceptions import UsageError
@@ -72,7 +72,7 @@ def test_a_sweep_on_ray_is_timed_from_its_first_row(ray_session, capsys):
 
     base = digits_smoke()
     quick = dataclasses.replace(base.equilibration, first_epochs=3, epochs=2)
-    config = dataclasses.replace(base, steps=1, tolerance=0.5, equilibration=quick)
+    config = configure(base, steps=1, tolerance=0.5, equilibration=quick)
     (sweep,) = measure_scaling(config, [2], [1], print)
     assert (sweep.trajectories, sweep.evaluators, sweep.rows) == (2, 1, 3)
     assert sweep.rows_per_second == 3 / sweep.seconds > 0

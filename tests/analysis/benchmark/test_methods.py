@@ -11,7 +11,7 @@ from rayfe.benchmark.methods import LARGEST_FACTOR, next_gamma
 from rayfe.benchmark.running import plain, step_length
 from rayfe.benchmark.search import restored, stages
 from rayfe.benchmark.settings import ANNEALED_ADAM, LABELS, SCRATCH, WALKS, Settings, configured
-from rayfe.config import RunConfig
+from rayfe.config import RunConfig, configure
 from rayfe.exceptions import UsageError
 from rayfe.records import Point, Velocity
 from rayfe.surface.process import IsoClassification
@@ -41,16 +41,16 @@ def test_gamma_stays_within_the_bracket_and_one_try_moves_it_by_a_factor_at_most
 
 
 def test_every_method_has_settings_and_a_configuration():
-    base = dataclasses.replace(short_form(), both_ways=True)
+    base = configure(short_form(), both_ways=True)
     settings = defaults(base)
     assert list(settings) == list(LABELS)
     assert set(STYLES) == set(LABELS)
     for name, found in settings.items():
         config = configured(base, found)
         assert found.method == name
-        assert (config.renewal.every is None) == (name not in ("rayfe", "rayfe-leap", "rayfe-there", *SCRATCH))
-        assert config.both_ways == (name in ("rayfe", "rayfe-leap", *SCRATCH))
-        assert (config.renewal.leap > 0) == (name == "rayfe-leap")
+        assert (config.asked.renewal.every is None) == (name not in ("rayfe", "rayfe-leap", "rayfe-there", *SCRATCH))
+        assert config.asked.both_ways == (name in ("rayfe", "rayfe-leap", *SCRATCH))
+        assert (config.asked.renewal.leap > 0) == (name == "rayfe-leap")
         own = name in WALKS and name not in ("paper", "paper-settle", "variant-e", *ANNEALED_ADAM)
         assert config.equilibration.optimizer == ("soap" if own or name in (*SCRATCH, "nupi-soap") else "adam")
         assert (config.equilibration.schedule == "average") == (own or name in (*SCRATCH, "variant-e"))
@@ -58,7 +58,12 @@ def test_every_method_has_settings_and_a_configuration():
 
 def test_the_papers_recipe_is_a_configuration_of_the_walk():
     config = configured(short_form(), defaults(short_form())["paper"])
-    assert (config.stencil, config.refresh, config.settle, config.predictor) == ("paper", 1, False, False)
+    assert (config.asked.stencil, config.asked.refresh, config.asked.settle, config.asked.predictor) == (
+        "paper",
+        1,
+        False,
+        False,
+    )
 
 
 def test_a_budget_scales_epochs_of_walks_and_of_models_from_scratch_but_not_of_renewals():
@@ -68,11 +73,11 @@ def test_a_budget_scales_epochs_of_walks_and_of_models_from_scratch_but_not_of_r
         once, twice = configured(base, settings), configured(base, settings.scaled(2.0))
         key = "first_epochs" if name in SCRATCH else "epochs"
         assert getattr(twice.equilibration, key) == 2.0 * getattr(once.equilibration, key)
-        assert twice.renewal.epochs == once.renewal.epochs == base.renewal.epochs
+        assert twice.renewal.epochs == once.renewal.epochs == base.asked.renewal.epochs
 
 
 def test_unknown_methods_are_refused():
-    with pytest.raises(UsageError, match="--method magic: known are rayfe"):
+    with pytest.raises(UsageError, match="method='magic': known are rayfe"):
         configured(short_form(), dataclasses.replace(defaults(short_form())["geco"], method="magic"))
 
 

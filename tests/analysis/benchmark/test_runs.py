@@ -11,14 +11,14 @@ from rayfe.benchmark.backend import BenchmarkBackend
 from rayfe.benchmark.report import report
 from rayfe.benchmark.running import Bench, common_start, run_method
 from rayfe.benchmark.settings import SCRATCH, WALKS, defaults
-from rayfe.config import DataConfig, EquilibrationConfig, MeasureConfig, ModelConfig, RunConfig
+from rayfe.config import DataConfig, EquilibrationConfig, MeasureConfig, ModelConfig, configure
 from rayfe.data.datasets import load
 from rayfe.data.paths import PathData
 from rayfe.exceptions import UsageError
 from rayfe.storage.manifest import manifest_of, stored_config
 from rayfe.storage.store import Store, load_rows
 
-BASE = RunConfig(
+BASE = configure(
     lam=(1.0,),
     lam_end=1.5,
     step_length=float(np.log(1.5) / 2),
@@ -99,7 +99,7 @@ def test_a_folder_with_other_settings_is_refused(bench):
         run(bench, "geco", "other-settings", budget=2.0)
     folder, begin, shared = bench
     settings = defaults(BASE, BASE.equilibration)["geco"]
-    longer = dataclasses.replace(BASE, tolerance=0.04)
+    longer = configure(BASE, tolerance=0.04)
     with pytest.raises(UsageError, match="holds a run of another configuration"):
         where = str(folder / "other-settings")
         run_method(longer, settings, begin, where, shared, budget=1.0, limit=None, on_row=lambda row: None)
@@ -112,7 +112,7 @@ def test_what_a_method_leaves_is_a_run_like_any_other(bench):
     mean, _ = load_model(where, last.trajectory, last.step).encode(torch.zeros(3, 64))
     assert mean.shape == (3, BASE.model.latent)
     stored, config = stored_config(Store(where))
-    assert (stored["method"], config.tolerance) == ("warm-grid", BASE.tolerance)
+    assert (stored["method"], config.asked.tolerance) == ("warm-grid", BASE.asked.tolerance)
     assert stored["command"] == "python jobs/benchmark.py --no-ray" and np.prod(stored["input_shape"]) == 64
 
 

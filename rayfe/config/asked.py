@@ -1,0 +1,307 @@
+"""What a run can be asked for: each kind has the fields that it reads, and no others."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+from rayfe.config.checks import at_least, fraction, positive, require
+from rayfe.config.sections import PROCESSES, TRANSFERS, UNHELD, PathConfig, RenewalConfig
+
+
+class Asked:
+    """What every kind answers: where a kind has no field of this name, nothing is to choose, and the value is this one or its own."""
+
+    called: ClassVar[str]
+    """What it is, in messages."""
+    process: str = ""
+    method: str | None = None
+    seek: tuple[str, ...] | None = None
+    path: PathConfig = PathConfig()
+    k: float | None = None
+    lam_end: float = math.inf
+    both_ways: bool = False
+    renewal: RenewalConfig = RenewalConfig()
+    stencil: Literal["iso", "paper"] = "iso"
+    derivatives: Literal["stencil", "implicit"] = "stencil"
+    hold: Literal["training", "control"] = "training"
+    settle: bool = False
+    predictor: bool = False
+    step_length_first: float | None = None
+    restart: float | None = None
+    known_runs: tuple[str, ...] | None = None
+    order: Literal[1, 2] = 1
+    tolerance: float = 0.005
+    tolerance_floor: float = 1e-5
+    certificate_share: float = 0.0
+
+    @property
+    def wanted(self) -> tuple[tuple[str, float], ...]:
+        """The functionals that `seek` names with their wanted values, in the order R, D, C."""
+        return ()
+
+    def check_start(self, lam: float, gamma: float) -> None:
+        """Refuse multipliers from which it cannot start."""
+        unheld = "; give ``process=fixed-gamma`` to go without labels" if gamma == 0 else ""
+        require(math.isfinite(gamma) and gamma > 0, "gamma", gamma, f"must be a positive number{unheld}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moving(Asked):
+    """What goes over the surface in steps."""
+
+    step_length: float = 0.13
+    """Largest step, in log lam (iso-classification) or in t (transfers)."""
+    step_length_min: float = 0.005
+    """A walk whose steps would have to be smaller than this has failed."""
+    step_growth: float = 1.3
+    """Largest growth of the step length from one step to the next."""
+    certificate_share: float = 0.1
+    """Part of the examples of a trajectory that may be spent at its end, besides them, on training its last model on: that says how
+    far it is from equilibrium (certificates/). 0: it is not trained on."""
+
+    def __post_init__(self) -> None:
+        for name in ("step_length", "step_length_min"):
+            positive(name, getattr(self, name), " (a length in log lam, or in t)")
+        first = self.step_length_first
+        if first is not None:
+            positive("step_length_first", first, " (a length in log lam, or in t)")
+            require(first <= self.step_length, "step_length_first", first, "must not exceed ``step_length``")
+        shortest = self.step_length if first is None else first
+        fix = "must not exceed ``step_length``" + ("" if first is None else " and ``step_length_first``")
+        require(self.step_length_min <= shortest, "step_length_min", self.step_length_min, fix)
+        require(
+            math.isfinite(self.step_growth) and self.step_growth >= 1, "step_growth", self.step_growth, "must be at least 1"
+        )
+        fraction("tolerance", self.tolerance)
+        floor, share = self.tolerance_floor, self.certificate_share
+        require(math.isfinite(floor) and floor >= 0, "tolerance_floor", floor, "must be at least 0 (nats)")
+        require(0 <= share <= 1, "certificate_share", share, "must be at least 0 and at most 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stepping(Moving):
+    """What holds something while it goes: by a stencil's response, and by settles."""
+
+    step_length_first: float | None = None
+    """First step; the largest without it. Where the target has new classes F_t is steep at t = 0: start with 0.001."""
+    stencil: Literal["iso", "paper"] = "iso"
+    """iso: gamma neighbours only (C_lam from D_gamma); paper: lam and gamma neighbours."""
+    refresh: int = 5
+    """Accepted steps between stencils; in between the tangent is carried. 1: a stencil at every step."""
+    settle: bool = True
+    """Move along the stencil's tangent to the measured C = C0 after each equilibration; without it C may drift."""
+    predictor: bool = True
+    """Start each step from weights extrapolated along the walk."""
+    tolerance: float = 0.005
+    """Largest |C / C0 - 1| of an accepted step, four standard errors of the draws of z included. The draws are repeated until eight of
+    them fit, 64 times at most; a tolerance that is too small for that ends the walk at its start. Only with settle."""
+    tolerance_floor: float = 1e-5
+    """The same in nats for a small C0: |C - C0| may be this large whatever C0 is."""
+    hold: Literal["training", "control"] = "training"
+    """Whose C is held: that of the training images, or that of control images which are set apart from training and on which C is
+    not over-fitted (a tenth of the training images; validation images are never used)."""
+
+    def __post_init__(self) -> None:
+        Moving.__post_init__(self)
+        at_least("refresh", self.refresh, 1)
+        fits = self.process not in ("geodesic", "iso-functional") or self.stencil == "paper" or self.derivatives == "implicit"
+        require(fits, "stencil", self.stencil, f"{self.process} needs lam neighbours, give ``stencil=paper``")
+        for possible, fix in (
+            (self.process in ("iso-classification", "constant-rate"), "needs a process that holds C alone, iso-classification"),
+            (self.settle, "needs settles, leave ``settle=False`` away"),
+            (self.derivatives == "stencil", "has no exact derivatives, give ``derivatives=stencil``"),
+        ):
+            require(self.hold == "training" or possible, "hold", self.hold, fix)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Walk(Stepping):
+    """A walk on data that stay, which holds C, a functional, or what a process of the user's own holds."""
+
+    called: ClassVar[str] = "walks"
+    process: str = "iso-classification"
+    """What is kept constant: iso-classification keeps C while lam goes to lam_end (31), iso-functional a R + b D + c C
+    (Remark 8), fixed-gamma nothing while lam goes to lam_end, and its gamma may be 0; package.module:Class is a process of your
+    own (rayfe/surface/process.py)."""
+    functional: tuple[float, float, float] = (0.0, 0.0, 1.0)
+    """a, b, c of iso-functional: 0 0 1 is C itself, 1 0 0 the rate, 1 0 2 is C + R/2 (Remark 8)."""
+    direction: Literal["forward", "backward"] = "forward"
+    """Which way iso-functional goes along its level set: forward raises lam where the functional is C."""
+    lam_end: float = 3.5
+    """Iso-classification ends when lam arrives here, from below or from above."""
+    both_ways: bool = False
+    """Whether iso-classification turns round at lam_end and goes back over the same lam, to where the way there has lower F twice
+    in succession, or to the start's, and from there up again as long as that is lower still: of all models at one lam the lowest
+    one counts. Near lam_end there is only the way there: go three steps further than you need, six after a
+    leap. A run that arrived may be sent back."""
+    renewal: RenewalConfig = field(default_factory=RenewalConfig)
+    derivatives: Literal["stencil", "implicit"] = "stencil"
+    """stencil: differences between neighbours that are trained, too; implicit: Lemma 5, with exact Hessian-vector products
+    at the centre, which also say how far from equilibrium it is (columns decrement and C_lag)."""
+    restart: float | None = None
+    """Start a step from the trajectory's earlier model whose F at the step's multipliers is lowest, where that is lower than the
+    last model's by more than this part (the envelope's certificate); None: always from the last. Needs --keep-states all."""
+    known_runs: tuple[str, ...] | None = None
+    """Other runs of the same data and model: their stored models bound F as well (column excess), and --restart may start
+    from them. Their rows must not change any more."""
+    order: Literal[1, 2] = 1
+    """Order of the prediction of the multipliers without settles: 1, the paper's Euler steps; 2, with the response of the step
+    before as well. A settled walk goes by the way that its last steps went."""
+
+    def __post_init__(self) -> None:
+        known = f"unknown process; give {', '.join(PROCESSES)}, or package.module:Class of your own"
+        require(self.process in PROCESSES or ":" in self.process, "process", self.process, known)
+        Stepping.__post_init__(self)
+        positive("lam_end", self.lam_end)
+        require(all(map(math.isfinite, self.functional)), "functional", self.functional, "give three finite numbers a b c")
+        require(any(self.functional), "functional", self.functional, "is zero everywhere, give a b c of which one is not 0")
+        self._check_returns()
+        unsettled = not self.settle and self.refresh == 1
+        require(self.order == 1 or unsettled, "order", self.order, "is for walks without settles, give --no-settle --refresh 1")
+        require(self.known_runs is None or bool(self.known_runs), "known_runs", self.known_runs, "give folders of runs")
+        if self.restart is not None:
+            fraction("restart", self.restart)
+
+    def _check_returns(self) -> None:
+        """Turning round and renewals are for walks in lam at constant C."""
+        in_lam, every = self.process == "iso-classification", self.renewal.every
+        require(in_lam or not self.both_ways, "both_ways", self.both_ways, "is for process iso-classification, leave it away")
+        require(every is None or in_lam, "renewal.every", every, "is for walks in lam at constant C, give None")
+        returns = self.both_ways and every is not None
+        fix = "needs ``both_ways=True`` and ``renewal.every``; 0 goes there in steps"
+        require(not self.renewal.leap or returns, "renewal.leap", self.renewal.leap, fix)
+
+    def check_start(self, lam: float, gamma: float) -> None:
+        Asked.check_start(self, lam, gamma)
+        require(lam != self.lam_end, "lam", lam, "is ``lam_end`` already, give another of the two")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FreeWalk(Moving):
+    """A walk at constant gamma, which holds nothing: no stencil, no settle, and its gamma may be 0."""
+
+    called: ClassVar[str] = "walks at constant gamma"
+    process: Literal["fixed-gamma"] = "fixed-gamma"
+    """Gamma stays while lam goes to lam_end."""
+    lam_end: float = 3.5
+    """The walk ends when lam arrives here, from below or from above."""
+    step_length_first: float | None = None
+    """First step; the largest without it."""
+    predictor: bool = True
+    """Start each step from weights extrapolated along the walk."""
+
+    def __post_init__(self) -> None:
+        Moving.__post_init__(self)
+        positive("lam_end", self.lam_end)
+
+    def check_start(self, lam: float, gamma: float) -> None:
+        require(math.isfinite(gamma) and gamma >= 0, "gamma", gamma, "must be 0 or a positive number")
+        require(lam != self.lam_end, "lam", lam, "is ``lam_end`` already, give another of the two")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seek(Moving):
+    """The way to the point that has wanted values of two of R, D and C; a stencil in both multipliers at every step."""
+
+    called: ClassVar[str] = "the way to a wanted point (seek)"
+    process = "iso-classification"
+    stencil = "paper"
+    refresh = 1
+    settle = True
+    seek: tuple[str, ...]
+    """Wanted values of two of R, D and C, such as C=0.1 R=12: instead of walking, go to the point that has them."""
+    derivatives: Literal["stencil", "implicit"] = "stencil"
+    """stencil: differences between neighbours that are trained, too; implicit: Lemma 5, with exact Hessian-vector products."""
+    tolerance: float = 0.005
+    """Largest miss of either wanted value, relative to it, four standard errors of the draws of z included."""
+
+    def __post_init__(self) -> None:
+        Moving.__post_init__(self)
+        fix = "give wanted values of two of R, D and C, e.g. ``seek=C=0.1 R=12``"
+        for text in self.seek:
+            name, _, value = text.partition("=")
+            try:
+                number = float(value)
+            except ValueError:
+                number = math.nan
+            require(name in ("R", "D", "C"), "seek", text, fix)
+            require(math.isfinite(number) and number > 0, "seek", text, f"{name} must be a positive number; {fix}")
+        require(len(self.seek) == len(dict(self.wanted)) == 2, "seek", self.seek, fix)
+
+    @property
+    def wanted(self) -> tuple[tuple[str, float], ...]:
+        pairs: Iterable[tuple[str, str, str]] = (text.partition("=") for text in self.seek)
+        return tuple(sorted(((name, float(value)) for name, _, value in pairs), key=lambda pair: "RDC".index(pair[0])))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transfer(Stepping):
+    """A walk along a data path, from t = 0 to t = 1."""
+
+    called: ClassVar[str] = "transfers"
+    process: Literal["geodesic", "constant-rate"] = "geodesic"
+    """What is kept while the data change: C, with D - D0 = k (R - R0) (geodesic, (30)), or with the given lam_dot
+    (constant-rate, (38))."""
+    k: float | None = None
+    """Slope dD/dR of the geodesic; without it, from a model of the target alone at the same C."""
+    lam_dot: float = 0.0
+    """Rate of lam per unit of t of process constant-rate."""
+    line_tolerance: float = 0.05
+    """Largest distance of an accepted step of process geodesic from its line, as a part of the line's length from start to end (in
+    the plane of R and lam D), errors as above. With --k the length is not known, and D may be off by tolerance of D0."""
+    path: PathConfig = field(default_factory=PathConfig)
+
+    def __post_init__(self) -> None:
+        Stepping.__post_init__(self)
+        require(self.k is None or self.process == "geodesic", "k", self.k, "is for process geodesic, leave it away")
+        require(self.step_length <= 1, "step_length", self.step_length, "must be at most 1 in t")
+        fraction("line_tolerance", self.line_tolerance)
+
+    def check_start(self, lam: float, gamma: float) -> None:
+        Asked.check_start(self, lam, gamma)
+        if self.process == "constant-rate":
+            end = lam + self.lam_dot
+            require(end > 0, "lam_dot", self.lam_dot, f"lam would be {end:g} at t = 1, which must be positive")
+        elif self.k is not None:
+            pole = 1.0 + self.k * lam
+            fix = f"1 + k lam is {pole:.3g} at lam {lam:g}, where the geodesic has its pole; give another k or lam"
+            require(abs(pole) >= 0.05, "k", self.k, fix)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Baseline(Asked):
+    """Plain training on the target at fixed multipliers, to compare a transfer with."""
+
+    called: ClassVar[str] = "baselines"
+    process = "baseline"
+    method: Literal["finetune", "scratch", "joint"] = "finetune"
+    """Train on the target from the source's model or from scratch, or on both data sets together."""
+    method_epochs: float = 20.0
+    """Epochs that a baseline trains, by the schedule of the first equilibrium (`equilibration.epochs` says what an epoch is)."""
+    method_interval: float = 4.0
+    """Epochs between two rows of a baseline, each of which is fully measured."""
+    tolerance: float = 0.005
+    """How far C may be from the transfer's for its figures and tables to call it held; nothing is judged by it."""
+    path: PathConfig = field(default_factory=PathConfig)
+
+    def __post_init__(self) -> None:
+        positive("method_epochs", self.method_epochs)
+        positive("method_interval", self.method_interval)
+        fraction("tolerance", self.tolerance)
+
+
+KINDS: tuple[type[Asked], ...] = (Walk, FreeWalk, Seek, Transfer, Baseline)
+
+
+def kind_of(*, process: object, method: object, seek: object) -> type[Asked]:
+    """The kind that these three fields ask for; None is what is not asked for."""
+    if method is not None:
+        return Baseline
+    if seek is not None:
+        return Seek
+    if process in TRANSFERS:
+        return Transfer
+    return FreeWalk if process in UNHELD else Walk

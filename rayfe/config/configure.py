@@ -1,0 +1,107 @@
+"""A configuration from its fields by flat name, on top of another one."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+from rayfe.config.asked import Asked, kind_of
+from rayfe.config.fields import INLINE, flat, hints_of, kinds_with, parts_of, taken
+from rayfe.config.run import RunConfig
+from rayfe.exceptions import UsageError
+
+CHOOSING = ("process", "method", "seek")
+"""Fields that say which kind is asked for; None is taken of every kind."""
+
+
+def configure(base: RunConfig | None = None, /, **fields: Any) -> RunConfig:
+    """`base` (the defaults without it) with these fields: `configure(base, lam_end=2.0, equilibration={"epochs": 5})`.
+
+    A field has its flat name, such as `lam_end`, `threads` or `equilibration.epochs`; a part is given as a whole, or as a dict of
+    those of its fields that change. `process`, `method` and `seek` choose the kind of run; of another kind than `base` it has the
+    fields that both have.
+
+    Raises:
+        UsageError: there is no such field, it is another kind's, or its value is none of its type.
+    """
+    base = RunConfig() if base is None else base
+    given = spread(fields)
+    before = flat(base)
+    chosen = {name: given[name] if name in given else getattr(base.asked, name) for name in CHOOSING}
+    kind = kind_of(**chosen)
+    hints = hints_of(kind)
+    values = {name: value for name, value in before.items() if name in hints}
+    for name, value in given.items():
+        if name not in hints:
+            if name in CHOOSING and value is None:
+                continue
+            raise unknown(name, value, kind)
+        try:
+            values[name] = taken(value, hints[name])
+        except TypeError as error:
+            raise UsageError(name, value, str(error)) from None
+    return built(kind, values)
+
+
+def spread(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields by flat name, where parts are given as dataclasses or dicts."""
+    given: dict[str, Any] = {}
+    for name, value in fields.items():
+        prefix = "" if name in INLINE else f"{name}."
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            given |= flat(value, prefix)
+        elif isinstance(value, Mapping):
+            given |= {f"{prefix}{field}": one for field, one in value.items()}
+        else:
+            given[name] = value
+    return given
+
+
+def built(kind: type[Asked], values: Mapping[str, Any]) -> RunConfig:
+    """The configuration of a kind whose fields these are; what is missing has its default."""
+    parts = parts_of(kind)
+    made: dict[str, Any] = {}
+    for part in sorted(parts, key=lambda name: ("", "asked").index(name) if name in ("", "asked") else 2, reverse=True):
+        cls = parts[part]
+        prefix = "" if part in ("", *INLINE) else f"{part}."
+        own = {}
+        for item in dataclasses.fields(cls):
+            if item.name in made:
+                own[item.name] = made[item.name]
+            elif prefix + item.name in values:
+                own[item.name] = values[prefix + item.name]
+        made[part] = cls(**own)
+    return made[""]
+
+
+def from_flat(fields: Mapping[str, Any]) -> RunConfig:
+    """The configuration that was stored as these `flat` fields; what is missing has its default, lists become tuples.
+
+    Fields that no kind has, or another one than is asked for, are left out.
+
+    Raises:
+        ValueError, TypeError: the fields are not those of a configuration.
+    """
+    process = fields.get("process", "iso-classification")
+    kind = kind_of(process=process, method=fields.get("method"), seek=fields.get("seek"))
+    values = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in fields.items() if name in hints_of(kind)
+    }
+    return built(kind, values)
+
+
+def unknown(name: str, value: object, kind: type[Asked]) -> UsageError:
+    """The error of a field that this kind does not have."""
+    others = [other.called for other in kinds_with(name)]
+    if name in parts_of(kind):
+        example = next(field for field in hints_of(kind) if field.startswith(f"{name}."))
+        return UsageError(name, value, f"give a dict of its fields, such as ``{example}``")
+    if others:
+        return UsageError(name, value, f"is for {', '.join(others)}, not for {kind.called}; leave it away")
+    known = hints_of(kind)
+    leaves = {field.rpartition(".")[2]: field for field in known if "." in field}
+    near = [leaves[name]] if name in leaves else difflib.get_close_matches(name, [*known, *leaves], n=1)
+    hint = f"; did you mean ``{leaves.get(near[0], near[0])}``?" if near else ""
+    return UsageError(name, value, f"is unknown{hint}")
