@@ -80,6 +80,8 @@ def shown(value: object) -> str:
     """A value as it is typed on a command line."""
     if value is None or value == ():
         return "(nothing)"
+    if value == "":
+        return "''"
     if isinstance(value, tuple | list):
         return " ".join(map(shown, value))
     return f"{value:.12g}" if isinstance(value, float) else str(value)
@@ -116,7 +118,7 @@ def _option(name: str, value: object) -> str:
     if isinstance(value, bool):
         return f"--{group}{dot}{leaf if value else f'no-{leaf}'}"
     option = name if name == "PRESET" else f"--{group}{dot}{leaf}"
-    return option if value is UNSAID else f"{option} {shown(value)}".rstrip()
+    return option if value is UNSAID else f"{option} {shown(value)}"
 
 
 def _argument(name: str, value: object) -> str:

@@ -12,7 +12,7 @@ from rayfe.config.configure import CHOOSING, unknown
 from rayfe.config.fields import hints_of
 from rayfe.config.presets import PRESETS
 from rayfe.config.resolve import check_job, check_packages
-from rayfe.exceptions import UsageError
+from rayfe.exceptions import UNSAID, UsageError
 
 
 def parse(job: str, preset: str, arguments: list[str]) -> RunConfig:
@@ -36,7 +36,7 @@ def parse(job: str, preset: str, arguments: list[str]) -> RunConfig:
             _nothing_after(name, values)
             fields[positive] = False
         elif name not in hints:
-            error = unknown(name, " ".join(values), kind)
+            error = unknown(name, " ".join(values) if values else UNSAID, kind)
             raise UsageError(name, error.value, f"{error.fix}; --help-all lists all")
         elif hints[name] is bool:
             _nothing_after(name, values)

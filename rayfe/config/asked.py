@@ -100,6 +100,9 @@ class Stepping(Moving):
     them fit, 64 times at most; a tolerance that is too small for that ends the walk at its start. Only with settle."""
     tolerance_floor: float = 1e-5
     """The same in nats for a small C0: |C - C0| may be this large whatever C0 is."""
+    known_runs: tuple[str, ...] | None = None
+    """Other runs of the same data and model: their stored models bound F as well (column excess), and --restart may start
+    from them. Their rows must not change any more."""
     hold: Literal["training", "control"] = "training"
     """Whose C is held: that of the training images, or that of control images which are set apart from training and on which C is
     not over-fitted (a tenth of the training images; validation images are never used)."""
@@ -107,6 +110,7 @@ class Stepping(Moving):
     def __post_init__(self) -> None:
         Moving.__post_init__(self)
         at_least("refresh", self.refresh, 1)
+        require(self.known_runs is None or bool(self.known_runs), "known_runs", self.known_runs, "give folders of runs")
         fits = self.process not in ("geodesic", "iso-functional") or self.stencil == "paper" or self.derivatives == "implicit"
         require(fits, "stencil", self.stencil, f"{self.process} needs lam neighbours, give ``stencil=paper``")
         for possible, fix in (
@@ -144,9 +148,6 @@ class Walk(Stepping):
     restart: float | None = None
     """Start a step from the trajectory's earlier model whose F at the step's multipliers is lowest, where that is lower than the
     last model's by more than this part (the envelope's certificate); None: always from the last. Needs --keep-states all."""
-    known_runs: tuple[str, ...] | None = None
-    """Other runs of the same data and model: their stored models bound F as well (column excess), and --restart may start
-    from them. Their rows must not change any more."""
     order: Literal[1, 2] = 1
     """Order of the prediction of the multipliers without settles: 1, the paper's Euler steps; 2, with the response of the step
     before as well. A settled walk goes by the way that its last steps went."""
@@ -161,7 +162,6 @@ class Walk(Stepping):
         self._check_returns()
         unsettled = not self.settle and self.refresh == 1
         require(self.order == 1 or unsettled, "order", self.order, "is for walks without settles, give --no-settle --refresh 1")
-        require(self.known_runs is None or bool(self.known_runs), "known_runs", self.known_runs, "give folders of runs")
         if self.restart is not None:
             fraction("restart", self.restart)
 

@@ -100,8 +100,8 @@ def unknown(name: str, value: object, kind: type[Asked]) -> UsageError:
         return UsageError(name, value, f"give a dict of its fields, such as ``{example}``")
     if others:
         return UsageError(name, value, f"is for {', '.join(others)}, not for {kind.called}; leave it away")
-    known = hints_of(kind)
-    leaves = {field.rpartition(".")[2]: field for field in known if "." in field}
+    known = list(hints_of(kind))
+    leaves = {field.rpartition(".")[2]: field for field in reversed(known) if "." in field}
     near = [leaves[name]] if name in leaves else difflib.get_close_matches(name, [*known, *leaves], n=1)
     hint = f"; did you mean ``{leaves.get(near[0], near[0])}``?" if near else ""
     return UsageError(name, value, f"is unknown{hint}")

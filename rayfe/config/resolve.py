@@ -81,7 +81,7 @@ def absolute(config: RunConfig, preset: str, *, own: Collection[str] = ()) -> Ru
     `own` are names of data that are no files.
     """
     out = f"runs/{preset}" if config.out is None else config.out
-    require(bool(out.strip()), "out", repr(out), "give a folder or a URI")
+    require(bool(out.strip()), "out", out, "give a folder or a URI")
     if "://" not in out:
         out = _path(out)
     root = None if config.data.root is None else _path(config.data.root)

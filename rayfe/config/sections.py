@@ -30,7 +30,7 @@ class DataConfig:
     """Part of the training images of each class that --hold control sets apart."""
 
     def __post_init__(self) -> None:
-        require(bool(self.name), "data.name", repr(self.name), "name a data set, e.g. mnist")
+        require(bool(self.name), "data.name", self.name, "name a data set, e.g. mnist")
         if self.train_size is not None:
             at_least("data.train_size", self.train_size, 2)
         share = self.control_share
@@ -65,7 +65,7 @@ class PathConfig:
 
     def __post_init__(self) -> None:
         if self.target is not None:
-            require(bool(self.target), "path.target", repr(self.target), "name a data set, e.g. mnist:5-9")
+            require(bool(self.target), "path.target", self.target, "name a data set, e.g. mnist:5-9")
         positive("path.regularization", self.regularization)
         at_least("path.components", self.components, 1)
         epochs = self.last_epochs

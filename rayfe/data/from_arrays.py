@@ -33,7 +33,7 @@ def dataset(
     Raises:
         UsageError: `data`; the arrays are not so.
     """
-    require(bool(re.fullmatch(r"[A-Za-z0-9_-]+", name)), "data", repr(name), "name it with letters, digits, - and _")
+    require(bool(re.fullmatch(r"[A-Za-z0-9_-]+", name)), "data", name, "name it with letters, digits, - and _")
     images, labels = _array(x, "x"), _array(y, "y")
     fix = f"x has {len(images)} examples and y {len(labels)}, give equally many"
     require(images.ndim > 0 and labels.ndim > 0 and len(images) == len(labels), "data", name, fix)

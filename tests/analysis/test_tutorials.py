@@ -26,7 +26,7 @@ def test_own_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyte
     found = run("own_model", tmp_path / "run", monkeypatch)
     assert found.accepted.val_accuracy.iloc[-1] > 0.9
     assert "step 1 has R" in capsys.readouterr().out
-    with pytest.raises(ValueError, match="__main__:ConvNet: was defined in a notebook or script"):
+    with pytest.raises(ValueError, match="__main__:ConvNet': was defined in a notebook or script"):
         found.model()
 
 

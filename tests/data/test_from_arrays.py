@@ -82,10 +82,10 @@ def test_the_runs_copy_is_the_same_data_set(tmp_path: Any, shape: tuple[int, ...
         ((X, Y * 2), {}, "only 2 of these classes; number them from 0"),
         ((X, Y), {"validation": 1.0}, "validation 1.0: give a share between 0 and 1"),
         ((X, Y), {"validation": (X, Y[:3])}, "x_test has 20 examples and y_test 3"),
-        ((X, Y), {"name": "my data"}, "'my data': name it with letters"),
+        ((X, Y), {"name": "my data"}, "data='my data': name it with letters"),
         ((X, Y), {"class_names": ["one"]}, "class_names has 1 names, but the labels go up to 1"),
         ((X, ["a", "b"] * 10), {"validation": (X[:1], ["c"])}, "validation has the label 'c', which training has not"),
-        ((torch.ones(20, 3, requires_grad=True), Y), {}, r"x: is no array .*give x.detach\(\).cpu\(\).numpy\(\)"),
+        ((torch.ones(20, 3, requires_grad=True), Y), {}, r"is no array .*give x.detach\(\).cpu\(\).numpy\(\)"),
     ],
     ids=lambda value: "",
 )

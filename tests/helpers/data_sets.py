@@ -12,7 +12,7 @@ import pytest
 from rayfe.config import DataConfig
 from rayfe.data.datasets import load
 from rayfe.data.idx import TRAIN, VALIDATION
-from rayfe.exceptions import UsageError, in_shell_words
+from rayfe.exceptions import UsageError, dashed, in_shell_words
 
 
 def refusal(config: DataConfig, field: str) -> str:
@@ -21,7 +21,7 @@ def refusal(config: DataConfig, field: str) -> str:
         load(config)
     message = in_shell_words(caught.value)
     assert caught.value.name == field
-    assert message.startswith(f"--{field} ") and "\n" not in message
+    assert message.startswith(f"--{dashed(field)}") and "\n" not in message
     return message
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -179,7 +178,7 @@ def test_a_model_that_vmap_cannot_take_is_told_how_to_train_without_it() -> None
     data = PathData(kind="still", source=Dataset(name="x", train=examples, validation=examples, class_names=("a", "b")))
     with pytest.raises(UsageError, match="replicas_per_evaluator=1"):
         check_model(replicas, data)
-    check_model(dataclasses.replace(replicas, replicas_per_evaluator=1), data)
+    check_model(configure(replicas, replicas_per_evaluator=1), data)
 
 
 def test_a_sound_model_passes_and_keeps_its_weights() -> None:

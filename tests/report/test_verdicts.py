@@ -188,7 +188,7 @@ def test_validation_that_got_worse_counts_where_C_is_held(judged: Callable[..., 
     [
         ("seek", {"seek": ("C=1.0", "R=6")}),
         ("iso-functional", {"process": "iso-functional", "stencil": "paper"}),
-        ("fixed-gamma", {"process": "fixed-gamma", "settle": False}),
+        ("fixed-gamma", {"process": "fixed-gamma"}),
     ],
 )
 def test_no_held_C_is_spoken_of_where_none_is_held(
@@ -202,4 +202,4 @@ def test_no_held_C_is_spoken_of_where_none_is_held(
 
 def test_without_labels_nothing_is_said_of_new_data(judged: Callable[..., dict[str, Verdict]]) -> None:
     changes = {step: {"process": "fixed-gamma", "C_target": None, "gamma": 0.0} for step in range(9)}
-    assert "New data" not in judged(changes, process="fixed-gamma", settle=False)
+    assert "New data" not in judged(changes, process="fixed-gamma")

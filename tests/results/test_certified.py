@@ -223,7 +223,6 @@ def stored(folder: Path, R: float, *, latent: int = 4, t: float = 0.0, target: s
         data=DataConfig(name="digits:0-4" if target else "digits"),
         model=ModelConfig(hidden=8, latent=latent),
         **({"process": "constant-rate", "path": PathConfig(target=target)} if target else {}),
-        **({"process": "constant-rate"} if target else {}),
     )
     store = Store(folder)
     store.create(manifest_of("transfer" if target else "isoc", "digits-smoke", [], config, load_path(config)))

@@ -20,7 +20,7 @@ import rayfe
 from rayfe.__main__ import main as rayfe_main
 from rayfe.cli.job_command import main
 from rayfe.cli.options import parse
-from rayfe.config import EquilibrationConfig, MeasureConfig, ModelConfig, PathConfig, RenewalConfig, configure, flat
+from rayfe.config import EquilibrationConfig, MeasureConfig, ModelConfig, PathConfig, RenewalConfig, configure
 from rayfe.config.presets import PRESETS
 from rayfe.config.resolve import words_of
 from rayfe.config.user_code import name_of
@@ -116,13 +116,12 @@ def digits(part: slice = slice(0, 300)) -> Any:
 def test_words_of_a_configuration_make_it_again(name: str) -> None:
     first, *others = PRESETS[name].items()
     default = first[1]()
-    changed = configure(
-        default, lam=(0.5, 1.0), tolerance=0.031, settle=False, time_budget=7.5, renewal=RenewalConfig(every=None), model=Large
-    )
+    own = {"isoc": {"settle": False, "renewal": RenewalConfig(every=None)}, "transfer": {"settle": False}, "baseline": {}}[name]
+    changed = configure(default, lam=(0.5, 1.0), tolerance=0.031, time_budget=7.5, model=Large, **own)
     for config in (changed, *(preset() for _, preset in others)):
-        words = words_of(flat(config), default)
+        words = words_of(config, default)
         assert parse(name, first[0], words) == config
-    assert words_of(flat(default), default) == []
+    assert words_of(default, default) == []
 
 
 Large = ModelConfig(hidden=300, dropout=0.25)
@@ -131,15 +130,15 @@ Large = ModelConfig(hidden=300, dropout=0.25)
 def test_arguments_are_what_the_command_line_would_have_said(asked: list[job.Job]) -> None:
     rayfe.walk("fig2", gamma=[4, 6], seed=np.arange(2), steps=3, out=Path("r"), lam_end=2.0, model=Large)
     (made,) = asked
-    expected = ["fig2", "--backend", "inline", "--lam-end", "2.0", "--gamma", "4", "6", "--seed", "0", "1", "--steps", "3"]
-    expected += ["--out", "r", "--model.hidden", "300", "--model.dropout", "0.25"]
+    expected = ["fig2", "--gamma", "4.0", "6.0", "--seed", "0", "1", "--steps", "3", "--out", "r", "--lam-end", "2.0"]
+    expected += ["--model.hidden", "300", "--model.dropout", "0.25", "--backend", "inline"]
     assert list(made.arguments) == expected
     assert (made.name, made.preset, made.config.gamma, made.config.seed) == ("isoc", "fig2", (4.0, 6.0), (0, 1))
     assert made.config.out == str(Path("r").absolute())
 
 
 def test_a_whole_configuration_can_be_given(asked: list[job.Job]) -> None:
-    config = configure(lam=(0.5,), equilibration=QUICK, path=PathConfig())
+    config = configure(lam=(0.5,), equilibration=QUICK)
     rayfe.walk(config, steps=4, out="r")
     (made,) = asked
     assert made.config == configure(config, steps=4, backend="inline", out=made.config.out)
@@ -166,26 +165,44 @@ def test_without_out_equal_calls_share_a_folder_and_others_do_not(asked: list[jo
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ({"gamma": 0}, r"gamma 0.0: must be a positive number"),
-        ({"lam": "many"}, r"lam many: give a number"),
-        ({"steps": 1.5}, r"steps 1.5: give a whole number"),
-        ({"steps": 0}, r"steps 0: must be at least 1"),
-        ({"gama": 4}, r"gama : unknown option; did you mean --gamma"),
-        ({"batch": 32}, r"did you mean --equilibration.batch"),
-        ({"backend": "spark"}, r"backend spark: give inline or ray"),
-        ({"data": "mnits"}, r"data.name mnits: .*did you mean mnist"),
-        ({"data": pd.DataFrame({"a": [1.0]})}, r"data.name DataFrame: .*rayfe.dataset"),
-        ({"model": "alexnet"}, r"model.name alexnet: give mlp, linear, resnet"),
-        ({"model": nn.Linear(2, 2)}, r"model.name Linear.*the class itself"),
-        ({"model": nn.Linear}, r"model.name torch.nn.modules.linear:Linear: lacks the method encode"),
-        ({"process": Net}, r"process .*:Net: is not a subclass"),
-        ({"process": "constant-rate"}, r"process constant-rate: jobs/isoc.py does"),
-        ({"out": ""}, r"out '': give a folder"),
-        ({"preset": "fig5"}, r"PRESET fig5: belongs to another job"),
-        ({"preset": 3}, r"preset 3: give the name"),
-        ({"equilibration": EquilibrationConfig(batch=5000)}, r"equilibration.batch 5000: there are 1442 training examples"),
-        ({"equilibration": EquilibrationConfig(first_batch=5000)}, r"equilibration.first_batch 5000: there are 1442 training"),
-        ({"method": "scratch"}, r"method scratch"),
+        ({"gamma": 0}, r"gamma=0.0: must be a positive number"),
+        ({"lam": "many"}, r"lam='many': give a number"),
+        ({"steps": 1.5}, r"steps=1.5: give a whole number"),
+        ({"steps": 0}, r"steps=0: must be at least 1"),
+        ({"gama": 4}, r"^gama=4: is unknown; did you mean gamma\?$"),
+        ({"batch": 32}, r'^batch=32: is unknown; did you mean equilibration={"batch": ...}\?$'),
+        ({"epochs": 5}, r'^epochs=5: is unknown; did you mean equilibration={"epochs": ...}\?$'),
+        ({"lr": 0.1}, r"^lr=0.1: is unknown"),
+        ({"settle": 1}, r"^settle=1: give True or False$"),
+        ({"restart": True}, r"^restart=True: give a number or None$"),
+        ({"tolerance": "0.1"}, r"^tolerance='0.1': give a number$"),
+        ({"lam": [0.1, "x"]}, r"^lam=\[0.1, 'x'\]: give a number, or several$"),
+        ({"equilibration": 5}, r'^equilibration=5: give a dict of its fields, such as equilibration={"first_epochs": ...}$'),
+        (
+            {"equilibration": {"epoch": 5}},
+            r'^equilibration={"epoch": 5}: is unknown; did you mean equilibration={"epochs": ...}\?$',
+        ),
+        ({"k": 0.5}, r"^k=0.5: is for transfers, not for walks; leave it away$"),
+        ({"backend": "spark"}, r"backend='spark': give inline or ray"),
+        ({"data": "mnits"}, r"data='mnits': .*did you mean mnist"),
+        ({"data": pd.DataFrame({"a": [1.0]})}, r"data='DataFrame': .*rayfe.dataset"),
+        ({"model": "alexnet"}, r"model='alexnet': give mlp, linear, resnet"),
+        ({"model": nn.Linear(2, 2)}, r"model='Linear.*the class itself"),
+        ({"model": nn.Linear}, r"model='torch.nn.modules.linear:Linear': lacks the method encode"),
+        ({"process": Net}, r"process='.*:Net': is not a subclass"),
+        ({"process": "constant-rate"}, r"process='constant-rate': is not for jobs/isoc.py, which walks"),
+        ({"out": ""}, r"out='': give a folder"),
+        ({"preset": "fig5"}, r"preset='fig5': belongs to another job"),
+        ({"preset": 3}, r"preset=3: give the name"),
+        (
+            {"equilibration": EquilibrationConfig(batch=5000)},
+            r'equilibration={"batch": 5000}: there are 1442 training examples',
+        ),
+        (
+            {"equilibration": EquilibrationConfig(first_batch=5000)},
+            r'equilibration={"first_batch": 5000}: there are 1442 training',
+        ),
+        ({"method": "scratch"}, r"method='scratch'"),
     ],
     ids=lambda value: str(value)[:40],
 )
@@ -209,14 +226,14 @@ def test_classes_without_a_name_are_refused() -> None:
 
 
 def test_two_data_sets_of_one_name_are_refused() -> None:
-    with pytest.raises(UsageError, match="path.target own-digits: is the name of the other data set"):
+    with pytest.raises(UsageError, match="target='own-digits': is the name of the other data set"):
         rayfe.transfer(data=digits(), target=digits(slice(300, 600)))
 
 
 def test_rays_workers_cannot_import_a_notebook(notebook: object) -> None:
-    with pytest.raises(UsageError, match="model.name __main__:Net: .*put it in a .py file, or use --backend inline"):
+    with pytest.raises(UsageError, match="model='__main__:Net': .*put it in a .py file, or use backend='inline'"):
         rayfe.walk("digits-smoke", model=Net, backend="ray", out="r")
-    with pytest.raises(UsageError, match="process __main__:Constant"):
+    with pytest.raises(UsageError, match="process='__main__:Constant'"):
         rayfe.walk("digits-smoke", process=Constant, backend="ray", out="r")
 
 
@@ -235,7 +252,7 @@ def test_a_walk_is_the_run_of_its_command_line(capsys: pytest.CaptureFixture[str
     rows = [rows.drop(columns="seconds") for rows in (run.rows, rayfe.load_run("fresh"))]
     pd.testing.assert_frame_equal(*rows, check_exact=True)
     assert rayfe.walk("digits-smoke", steps=2, out="r", **SMALL).accepted.step.tolist() == [0, 1, 2]
-    with pytest.raises(UsageError, match="settle True: the stored run has False"):
+    with pytest.raises(UsageError, match="settle=True: the stored run has False"):
         rayfe.walk("digits-smoke", steps=2, out="r", **SMALL | {"settle": True})
 
 
@@ -261,7 +278,7 @@ def test_a_notebooks_model_data_and_process(notebook: Callable[[], None], capsys
     notebook()
     assert rayfe_main(["status", run.location]) == 0
     assert "ended: 1 steps" in capsys.readouterr().out
-    with pytest.raises(UsageError, match=r"__main__:Net: was defined in a notebook .* load_model\(..., model=Class\)"):
+    with pytest.raises(UsageError, match=r"__main__:Net': was defined in a notebook .* load_model\(..., model=Class\)"):
         rayfe.load_model(run.location, NAME, 1)
     assert isinstance(rayfe.load_model(run.location, NAME, 1, model=Net), Net)
     assert isinstance(rayfe.Run(run.location, model_class=Net).model(), Net)
@@ -303,7 +320,7 @@ def test_a_class_that_was_edited_is_not_the_stored_runs(tmp_path: Path, monkeypa
         sys.modules.pop("mine")
         mine = importlib.import_module("mine")
         if refused:
-            with pytest.raises(UsageError, match="model.name mine:Net: its code is not that of the stored run"):
+            with pytest.raises(UsageError, match="model='mine:Net': its code is not that of the stored run"):
                 rayfe.walk("digits-smoke", model=mine.Net, steps=1, out="r", **SMALL)
         else:
             assert rayfe.walk("digits-smoke", model=mine.Net, steps=1, out="r", **SMALL).accepted.step.tolist() == [0, 1]
