@@ -57,7 +57,8 @@ def split_preset(job: str, argv: list[str]) -> tuple[str, list[str]]:
 def words_of(config: RunConfig, default: RunConfig) -> list[str]:
     """The words of the command line that makes `config` of the preset `default`."""
     fields = flat(config)
-    usual = flat(configure(default, **{name: getattr(config.asked, name) for name in CHOOSING if name in fields}))
+    chosen = {name: fields[name] for name in CHOOSING if name in fields}
+    usual = flat(configure(default, **chosen)) | {name: getattr(default.asked, name) for name in chosen}
     words: list[str] = []
     for name, value in fields.items():
         if value == usual[name]:
