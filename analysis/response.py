@@ -19,7 +19,7 @@ from typing import Annotated
 import pandas as pd
 import tyro
 
-from rayfe.config import ImplicitConfig, RunConfig, StencilConfig, configure, from_flat
+from rayfe.config import RunConfig, StencilConfig, configure, from_flat
 from rayfe.records import (
     DifferentiateRequest,
     EquilibrateRequest,
@@ -94,6 +94,7 @@ def line(response: Response) -> dict[str, float | None]:
 def main(options: Options) -> None:
     from rayfe.backend.inline import InlineBackend
     from rayfe.data.datasets import load
+    from rayfe.training.exact_derivatives import SOLVE, Solve
 
     store = Store(options.run)
     config = configure(from_flat(store.read_config()["config"]), threads=options.threads)
@@ -109,8 +110,8 @@ def main(options: Options) -> None:
     key = StepKey(trajectory=f"response {name} {row.step}", seed=row.seed, step=0, attempt=0)
     done = pd.read_csv(options.out) if options.out.exists() else pd.DataFrame()
 
-    def backend(changed: RunConfig) -> InlineBackend:
-        return InlineBackend(changed, data)
+    def backend(changed: RunConfig, solve: Solve = SOLVE) -> InlineBackend:
+        return InlineBackend(changed, data, solve=solve)
 
     def add(kind: str, value: float, found: dict[str, float | None]) -> None:
         nonlocal done
@@ -131,9 +132,8 @@ def main(options: Options) -> None:
             add("epochs", epochs, line(response) | {"examples": examples})
     for damping in options.damping:
         if not known("damping", damping):
-            solve = ImplicitConfig(examples=options.examples, iterations=options.iterations, damping=damping)
-            changed = configure(config, derivatives="implicit", implicit=solve)
-            exact = backend(changed).differentiate(DifferentiateRequest(key=key, point=point, weights=weights))
+            solve = Solve(examples=options.examples, iterations=options.iterations, damping=damping)
+            exact = backend(config, solve).differentiate(DifferentiateRequest(key=key, point=point, weights=weights))
             more = {"decrement": exact.decrement, "C_lag": exact.C_lag, "residual": exact.residual}
             add("damping", damping, line(exact.response) | more | {"examples": exact.examples})
 

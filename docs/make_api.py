@@ -37,7 +37,6 @@ PARTS = (
     config.EquilibrationConfig,
     config.MeasureConfig,
     config.StencilConfig,
-    config.ImplicitConfig,
     config.Service,
 )
 

@@ -16,12 +16,11 @@ from rayfe.config import RunConfig, configure
 from rayfe.data.device_path import Still, to_device
 from rayfe.data.examples import Dataset
 from rayfe.data.randomness import derived_seed, generator
-from rayfe.model.objective import training_cost
 from rayfe.model.protocol import build, input_shape
 from rayfe.records import Outcome, Request, StepKey, Weights
 from rayfe.records.backend import Relay
 from rayfe.training.batch_norm import recompute_statistics
-from rayfe.training.measure import FORWARD, Effort, head_share, read_draws
+from rayfe.training.measure import FORWARD, Effort, drawing_of, head_share, read_draws
 from rayfe.training.optimizer import left_by, make_optimizer
 from rayfe.training.replicas import load_weights, make_replicas
 from rayfe.training.schedule import constant_rate, walk_rate
@@ -39,7 +38,9 @@ class BenchmarkBackend(Relay):
         self._inner = InlineBackend(configure(config, device="cpu"), data)
         self._shape = input_shape(config.model, data.input_shape)
         self._path = Still(to_device(data.train, self._device, DTYPE, self._shape))
-        self._head = head_share(self._model(None).eval(), self._path.strata[0].examples(slice(0, 1), 0.0).x)
+        model, example = self._model(None).eval(), self._path.strata[0].examples(slice(0, 1), 0.0).x
+        self._head = head_share(model, example)
+        self._drawing = drawing_of(config.measure, model, example, images=len(self._path))
 
     def answer(self, request: Request) -> Any:
         return self._constrain(request) if isinstance(request, ConstrainRequest) else self._inner.answer(request)
@@ -77,26 +78,25 @@ class BenchmarkBackend(Relay):
             decay=request.rule.average,
             looks=Looks(count=request.evaluations, measure=look),
         )
-        keep = ended.finite and config.carry_preconditioner
         return Constrained(
             outcome=Outcome.OK if ended.finite else Outcome.NONFINITE,
             weights=replicas.weights() if ended.finite else (),
-            preconditioner=left_by(optimizer, replicas) if keep else None,
+            preconditioner=left_by(optimizer, replicas) if ended.finite else None,
             readings=(),
-            examples=ended.updates * config.batch * training_cost(config.decoder_draws) + sum(looked),
+            examples=ended.updates * config.batch + sum(looked),
             gamma=rule.gamma,
             ratio=ended.ratio,
         )
 
     def _evaluated_C(self, weights: Weights, key: StepKey) -> tuple[float, float]:
         """C over the training examples in evaluation mode, with nothing decoded, and the cost in training examples."""
-        config, effort = dataclasses.replace(self._config.measure, head_draws=HEAD_DRAWS), Effort(decode=False)
+        drawing, effort = dataclasses.replace(self._drawing, head_draws=HEAD_DRAWS), Effort(decode=False)
         model, path, (all_of_it,) = self._model(weights), self._path, self._path.strata
         names = partial(derived_seed, key.seed, "statistics", "settle")
-        cost = FORWARD * recompute_statistics(model, path, 0.0, chunk=config.chunk, key=names, decode=False)
+        cost = FORWARD * recompute_statistics(model, path, 0.0, chunk=drawing.chunk, key=names, decode=False)
         draws = derived_seed(key.seed, key.step, "look", all_of_it.name)
-        C = read_draws(model, all_of_it, 0.0, config=config, key=draws, effort=effort).mean.C
-        return float(C.double().mean()), cost + effort.cost(len(path), config, self._head)
+        C = read_draws(model, all_of_it, 0.0, drawing=drawing, key=draws, effort=effort).mean.C
+        return float(C.double().mean()), cost + effort.cost(len(path), drawing, self._head)
 
     def _model(self, weights: Weights | None) -> Any:
         model = build(self._config.model, input_shape=self._shape, classes=self._classes).to(self._device, DTYPE)

@@ -14,7 +14,7 @@ from rayfe.data.device_path import DeviceExamples
 from rayfe.data.randomness import derived_seed
 from rayfe.model.objective import draw_noise
 from rayfe.training.replicas import Replicas
-from rayfe.training.train import FINITE_CHECK, set_rate
+from rayfe.training.train import FINITE_CHECK, HEAD_DRAWS, set_rate
 
 LAST_LOOK = 0.6
 """Part of a training at which C is measured for the last time; later the schedule moves nothing much any more."""
@@ -71,8 +71,8 @@ def constrain(
             noise,
             n=len(batch),
             latent=latent,
-            decoder_draws=config.decoder_draws,
-            head_draws=config.head_draws,
+            decoder_draws=1,
+            head_draws=HEAD_DRAWS,
             dtype=batch.x.dtype,
         )
         masks = derived_seed(noise.initial_seed(), "masks", update)

@@ -123,7 +123,7 @@ def short_form() -> RunConfig:
     return configure(
         lam_end=0.7,
         data=DataConfig(train_size=6_000),
-        measure=MeasureConfig(head_draws=128, probe_size=1000),
+        measure=MeasureConfig(head_draws=128),
         renewal=RenewalConfig(every=0.6),
         equilibration=EquilibrationConfig(
             first_epochs=40,

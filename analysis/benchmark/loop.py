@@ -19,7 +19,7 @@ from rayfe.model.objective import Noise, draw_noise
 from rayfe.model.protocol import build
 from rayfe.records import Point
 from rayfe.training.replicas import Looped, Replicas, make_replicas
-from rayfe.training.train import Probe, train
+from rayfe.training.train import HEAD_DRAWS, Probe, train
 
 SIZE = 2048
 """Rows and columns of the matrices whose product is the peak."""
@@ -133,8 +133,8 @@ def _noise(n: int, *, config: EquilibrationConfig) -> Noise:
         generator(CPU, "noise"),
         n=n,
         latent=ModelConfig().latent,
-        decoder_draws=config.decoder_draws,
-        head_draws=config.head_draws,
+        decoder_draws=1,
+        head_draws=HEAD_DRAWS,
         dtype=torch.float32,
     )
 

@@ -72,7 +72,7 @@ def main() -> None:
     if options.small:
         data, steps = DataConfig(name="mnist:0,1", train_size=400), 1
         training = dataclasses.replace(training, first_epochs=4, epochs=1, batch=100)
-        measure = MeasureConfig(head_draws=8, probe_size=100)
+        measure = MeasureConfig(head_draws=8)
     run = rayfe.walk(
         model=ConvNet,
         data=data,

@@ -28,7 +28,8 @@ from rayfe.records import (
 )
 from rayfe.records.backend import Backend
 from rayfe.training.cost import Costs
-from rayfe.training.settle import find_shift, settled_weights
+from rayfe.training.exact_derivatives import SOLVE
+from rayfe.training.settle import find_shift, searches_by_part, settled_weights
 
 SOLVES = 5
 """Linear systems of exact derivatives."""
@@ -94,7 +95,8 @@ class CountingBackend(Backend):
 
             return functionals
 
-        root = find_shift(request, counted(False), None if self._config.measure.settle_size is None else counted(True))
+        by_part = self._config.measure.response_size is not None and searches_by_part(request)
+        root = find_shift(request, counted(False), counted(True) if by_part else None)
         return Settled(
             shift=dict(zip(request.tangents, root.shift.tolist(), strict=True)),
             before=root.before,
@@ -107,7 +109,7 @@ class CountingBackend(Backend):
         return dataclasses.replace(self._models_now.measure(request), examples=self._costs.measured(request))
 
     def differentiate(self, request: DifferentiateRequest) -> Differentiated:
-        products = SOLVES * (self._config.implicit.iterations + 1)  # and one each for the residual
+        products = SOLVES * (SOLVE.iterations + 1)  # and one each for the residual
         return dataclasses.replace(self._models_now.differentiate(request), examples=self._costs.differentiated(products))
 
     def take_up(self, request: TakeUpRequest) -> TakenUp:

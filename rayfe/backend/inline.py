@@ -21,6 +21,7 @@ from rayfe.data.randomness import derived_seed, generator
 from rayfe.model.objective import draw_noise
 from rayfe.model.protocol import Representation, build, input_shape
 from rayfe.records import (
+    PROBE,
     Annealing,
     Differentiated,
     DifferentiateRequest,
@@ -48,12 +49,12 @@ from rayfe.training.batch_norm import BatchNorm, recompute_statistics
 from rayfe.training.certificate import certify
 from rayfe.training.cost import FITTED, Costs, Training
 from rayfe.training.dimensions import missed, rates_by_dimension
-from rayfe.training.exact_derivatives import Curvature, derivatives, draw_parts
+from rayfe.training.exact_derivatives import SOLVE, Curvature, Solve, derivatives, draw_parts
 from rayfe.training.measure import Effort, read, read_draws, slope_in_t
 from rayfe.training.replicas import Replicas, load_weights, weights_of
 from rayfe.training.replicas import make_replicas as make_here
 from rayfe.training.schedule import constant_rate, first_rate, walk_rate
-from rayfe.training.settle import find_shift, settled_weights
+from rayfe.training.settle import find_shift, searches_by_part, settled_weights
 from rayfe.training.take_up import take_up
 from rayfe.training.train import Keeper, Probe, train
 
@@ -75,6 +76,7 @@ class InlineBackend(Backend):
         dtype: torch.dtype = torch.float32,
         make_replicas: Callable[[Sequence[nn.Module], torch.device], Replicas] | None = None,
         keeper: Keeper | None = None,
+        solve: Solve = SOLVE,
     ) -> None:
         torch.set_num_threads(config.service.threads)
         cuda = config.service.device == "cuda" or (config.service.device == "auto" and torch.cuda.is_available())
@@ -82,17 +84,18 @@ class InlineBackend(Backend):
         self._config = config
         self._dtype = dtype
         self._make_replicas = make_replicas or partial(make_here, compiled=config.equilibration.compile)
-        self._keeper = keeper
+        self._keeper, self._solve = keeper, solve
         path = PathData(kind="still", source=data) if isinstance(data, Dataset) else data
         self._shape = input_shape(config.model, path.input_shape)
         self._classes = path.classes
         self._paths = {split: self._path(path, split) for split in config.splits}
-        self._quick = self._part(config.measure.settle_size)
-        self._response = self._part(config.measure.response_size) or self._paths
+        self._part_of = self._part(config.measure.response_size)
         whole, size = self._paths[Split.TRAIN], config.measure.statistics_size
         self._statistics = whole if size is None else whole.thinned(size)
         example = whole.present(0.0)[0].examples(slice(0, 1), 0.0).x
-        self._costs = Costs(config, self._paths, self._model(None, seed=0).eval(), example)
+        model = self._model(None, seed=0).eval()
+        self._costs = Costs(config, self._paths, model, example, solve=solve)
+        self._drawing = self._costs.drawing
 
     def _part(self, size: int | None) -> dict[Split, DevicePath] | None:
         """Fixed parts of the splits that steer; None for all of them."""
@@ -135,7 +138,7 @@ class InlineBackend(Backend):
             config=config,
             latent=models[0].latent,
             noise=generator(self._device, key.seed, key.trajectory, key.step, key.attempt, phase, "noise"),
-            preconditioner=request.preconditioner if config.carry_preconditioner else None,
+            preconditioner=request.preconditioner,
             probe=probe,
             annealed=annealing is not None,
             keeper=self._keeper,
@@ -146,7 +149,7 @@ class InlineBackend(Backend):
         return Equilibrated(
             outcome=Outcome.OK if trained.finite else Outcome.NONFINITE,
             weights=replicas.weights() if trained.finite else (),
-            preconditioner=trained.preconditioner if config.carry_preconditioner else None,
+            preconditioner=trained.preconditioner,
             readings=trained.readings,
             examples=examples,
         )
@@ -162,7 +165,7 @@ class InlineBackend(Backend):
     def _probe(self, request: EquilibrateRequest, t: float, training: Training) -> Probe:
         """A fixed part of p(x, t): the first draws of a path's batches, from random numbers that every step shares."""
         path, seed = self._paths[Split.TRAIN], request.key.seed
-        n = min(self._config.measure.probe_size, len(path))
+        n = min(PROBE, len(path))
         examples = next(path.batches(t, n, updates=1, rng=generator(self._device, seed, "probe examples")))
         noise = draw_noise(
             generator(self._device, seed, "probe"),
@@ -182,25 +185,25 @@ class InlineBackend(Backend):
     # --- settle and measure -------------------------------------------------------------------------------------------
 
     def settle(self, request: SettleRequest) -> Settled:
-        config, t, keys = self._config.measure, request.point.t, self._keys(request.key.seed, request.split, "settle")
+        t, keys = request.point.t, self._keys(request.key.seed, request.split, "settle")
         decode = any(held.D for held in request.held)
         effort = Effort(draw_sets=request.draw_sets, decoder_sets=request.decoder_sets, decode=decode)
         cost = 0.0
 
         def functionals(paths: Mapping[Split, DevicePath], shift: np.ndarray) -> Functionals:
             nonlocal cost
-            cost += self._costs.evaluated(request, quick=paths is self._quick)
+            cost += self._costs.evaluated(request, quick=paths is self._part_of)
             model = self._model(settled_weights(request, shift), seed=0)
             statistics = self._statistics if paths is self._paths else paths[Split.TRAIN]
             self._recompute(model, statistics, request.key.seed, "settle", t, decode=decode)
             R = D = C = 0.0
             for stratum in paths[request.split].present(t):
-                mean = read_draws(model, stratum, t, config=config, key=keys(stratum.name), effort=effort).mean
+                mean = read_draws(model, stratum, t, drawing=self._drawing, key=keys(stratum.name), effort=effort).mean
                 weights = stratum.weights(slice(None), t)
                 R, D, C = (old + float(new.double() @ weights) for old, new in zip((R, D, C), mean[:3], strict=True))
             return Functionals(R=R, D=D, C=C)
 
-        quick = None if self._quick is None else partial(functionals, self._quick)
+        quick = partial(functionals, self._part_of) if self._part_of and searches_by_part(request) else None
         root = find_shift(request, partial(functionals, self._paths), quick)
         return Settled(
             shift=dict(zip(request.tangents, root.shift.tolist(), strict=True)),
@@ -225,7 +228,7 @@ class InlineBackend(Backend):
     # --- differentiate ------------------------------------------------------------------------------------------------
 
     def differentiate(self, request: DifferentiateRequest) -> Differentiated:
-        config, model = self._config.implicit, self._model(request.weights, seed=0)
+        config, model = self._solve, self._model(request.weights, seed=0)
         path, t = self._paths[Split.TRAIN], request.point.t
         # The same examples and noise for every model of a seed.
         order, noise = (generator(self._device, request.key.seed, "implicit", name) for name in ("order", "noise"))
@@ -255,14 +258,16 @@ class InlineBackend(Backend):
 
     def _read(self, model: Representation, replica: Replica, split: Split, request: MeasureRequest) -> Reading:
         """One reading. `TARGET`: the end of the validation path, batch-norm as it is at the model's own t."""
-        path = (self._response if request.part else self._paths)[Split.VALIDATION if split is Split.TARGET else split]
+        path = (self._part_of if request.part and self._part_of else self._paths)[
+            Split.VALIDATION if split is Split.TARGET else split
+        ]
         t = 1.0 if split is Split.TARGET else replica.point.t
         seed, purpose = request.key.seed, request.purpose
 
         def rng(purpose_of_it: str) -> torch.Generator:
             return generator(self._device, seed, split, purpose, purpose_of_it)
 
-        config, keys = self._config.measure, self._keys(seed, split, purpose)
+        keys = self._keys(seed, split, purpose)
         effort = Effort(draw_sets=request.draw_sets, decoder_sets=request.decoder_sets)
         reading = read(
             model,
@@ -271,18 +276,20 @@ class InlineBackend(Backend):
             split=split,
             point=replica.point,
             t=t,
-            config=config,
+            drawing=self._drawing,
             key=keys,
             effort=effort,
         )
         reading = dataclasses.replace(reading, statistics_size=self._statistics_size(model, replica.point.t))
         if request.slope_in_t and split is Split.TRAIN:
-            part = path if config.slope_size is None else path.thinned(config.slope_size)
-            slope = slope_in_t(model, part, replica.point, config=config, key=keys)
+            part = self._part_of[split] if self._part_of else path
+            slope = slope_in_t(model, part, replica.point, drawing=self._drawing, key=keys)
             reading = dataclasses.replace(reading, F_t=slope, slope_size=part.size(replica.point.t))
         if request.certify and split is Split.TRAIN:
             trained = self._config.equilibration.epochs * len(path)
-            found = certify(model, path, reading, config=config, trained=trained, key=self._keys(seed, split, "bound"), rng=rng)
+            found = certify(
+                model, path, reading, chunk=self._drawing.chunk, trained=trained, key=self._keys(seed, split, "bound"), rng=rng
+            )
             entropy = label_entropy(path, t, classes=self._classes)
             reading = dataclasses.replace(reading, certificate=found, label_entropy=entropy)
             reading = self._by_dimension(model, path, reading, key=self._keys(seed, split, "missed"))
@@ -290,10 +297,10 @@ class InlineBackend(Backend):
 
     def _by_dimension(self, model: Representation, path: DevicePath, reading: Reading, *, key: Callable[[str], int]) -> Reading:
         """The reading with the rate of each dimension of z and what one of them could take up."""
-        config, point = self._config.measure, reading.point
-        rates = rates_by_dimension(model, path, point.t, chunk=config.chunk)
-        part = path.thinned(config.probe_size)
-        found = missed(model, part, point.t, count=SOME_DIRECTIONS, chunk=config.chunk, key=key)
+        point, chunk = reading.point, self._drawing.chunk
+        rates = rates_by_dimension(model, path, point.t, chunk=chunk)
+        part = path.thinned(PROBE)
+        found = missed(model, part, point.t, count=SOME_DIRECTIONS, chunk=chunk, key=key)
         assert reading.certificate is not None
         most = float(found.variance[0])
         gain = uptake(min(rates), most, point.lam)
@@ -301,12 +308,12 @@ class InlineBackend(Backend):
         return dataclasses.replace(reading, R_dims=rates, certificate=certificate)
 
     def take_up(self, request: TakeUpRequest) -> TakenUp:
-        step, point, config = request.key, request.point, self._config.measure
+        step, point = request.key, request.point
         model, path = self._model(request.weights, seed=0), self._paths[Split.TRAIN]
         self._recompute(model, self._statistics, step.seed, "take up", point.t)
         key = self._keys(step.seed, step.trajectory, step.step, step.attempt, "take up")
-        part = path.thinned(config.probe_size)
-        found = take_up(model.eval(), part, point, size=FITTED, chunk=config.chunk, key=key)
+        part = path.thinned(PROBE)
+        found = take_up(model.eval(), part, point, size=FITTED, chunk=self._drawing.chunk, key=key)
         examples = self._costs.taken_up(point.t, fitted=found.fitted)
         return TakenUp(weights=weights_of(found.model) if found.dims else request.weights, dims=found.dims, examples=examples)
 
@@ -314,7 +321,7 @@ class InlineBackend(Backend):
         self, model: Representation, path: DevicePath, seed: int, purpose: str, t: float, *, decode: bool = True
     ) -> None:
         keys = self._keys(seed, "statistics", purpose)
-        recompute_statistics(model, path, t, chunk=self._config.measure.chunk, key=keys, decode=decode)
+        recompute_statistics(model, path, t, chunk=self._drawing.chunk, key=keys, decode=decode)
 
     def _statistics_size(self, model: Representation, t: float) -> int | None:
         """Examples whose statistics the model's batch-norm layers have; None without such layers."""

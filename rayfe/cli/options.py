@@ -11,7 +11,7 @@ from rayfe.config.asked import kind_of
 from rayfe.config.configure import CHOOSING, unknown
 from rayfe.config.fields import hints_of
 from rayfe.config.presets import PRESETS
-from rayfe.config.resolve import check_job, check_packages
+from rayfe.config.resolve import check_job
 from rayfe.exceptions import UNSAID, UsageError
 
 
@@ -45,7 +45,6 @@ def parse(job: str, preset: str, arguments: list[str]) -> RunConfig:
             fields[name] = _read(name, values, hints[name])
     config = configure(default, **fields)
     check_job(job, config)
-    check_packages(config)
     return config
 
 

@@ -24,8 +24,6 @@ FREE = frozenset(
             "autoscale",
             "train_workers",
             "log_format",
-            "tensorboard",
-            "mlflow",
         ),
     }
 )

@@ -108,7 +108,6 @@ def fig3() -> RunConfig:
         data=DataConfig(name="cifar10"),
         model=RESNET,
         equilibration=PAPER,
-        measure=MeasureConfig(chunk=1000),
     )
 
 
@@ -123,7 +122,6 @@ def fig3_quick() -> RunConfig:
         data=DataConfig(name="cifar10", train_size=5000),
         model=NARROW_RESNET,
         equilibration=SMALL,
-        measure=MeasureConfig(chunk=1000, probe_size=1000),
     )
 
 
@@ -158,8 +156,8 @@ def fig5_quick() -> RunConfig:
         step_growth=2.0,
         tolerance=0.02,
         refresh=5,
-        neighbours=StencilConfig(gamma_delta=0.3, lam_delta=0.15, reach=1.0),
-        measure=MeasureConfig(head_draws=32, settle_size=6000, slope_size=4000),
+        neighbours=StencilConfig(gamma_delta=0.3),
+        measure=MeasureConfig(head_draws=32, response_size=6000),
         equilibration=EquilibrationConfig(
             first_epochs=40, first_schedule="linear", first_learning_rate=1e-2, epochs=4, learning_rate=6e-3, batch=512
         ),
@@ -182,7 +180,6 @@ def fig6() -> RunConfig:
         path=PathConfig(target="cifar10:bird,cat,deer,dog", kind="displacement", pairing="order", within_pairs=True),
         model=RESNET,
         equilibration=dataclasses.replace(PAPER, first_epochs=300.0),
-        measure=MeasureConfig(chunk=1000),
     )
 
 
@@ -195,9 +192,8 @@ def fig6_quick() -> RunConfig:
         tolerance=0.03,
         data=DataConfig(name="cifar10:airplane,automobile,ship,truck", train_size=4000),
         model=NARROW_RESNET,
-        neighbours=StencilConfig(gamma_delta=0.3, reach=1.0),
+        neighbours=StencilConfig(gamma_delta=0.3),
         equilibration=dataclasses.replace(SMALL, first_epochs=40, epochs=4, batch=64),
-        measure=MeasureConfig(chunk=1000, probe_size=1000),
     )
 
 
@@ -219,8 +215,8 @@ NEAR = EquilibrationConfig(
     batch=512,
 )
 """What is nearest to equilibrium for its examples on all of MNIST (docs/notebook.md)."""
-READ = MeasureConfig(decoder_draws=1, statistics_size=20_000, response_size=10_000)
-"""Of 60,000 images D needs no second draw, batch-norm's statistics a third (F is 0.02 % higher so) and a response a sixth."""
+READ = MeasureConfig(statistics_size=20_000, response_size=10_000)
+"""Of 60,000 images batch-norm's statistics need a third (F is 0.02 % higher so) and a response a sixth."""
 PAPER = EquilibrationConfig(first_epochs=120, first_schedule="step", second_moment_decay=0.999)
 """The paper's first equilibrium and walk (sec. 5.1)."""
 RESNET = ModelConfig(name="resnet", width=64, latent=64, classifier_hidden=0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import importlib.util
 import os
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
@@ -87,19 +86,10 @@ def absolute(config: RunConfig, preset: str, *, own: Collection[str] = ()) -> Ru
         out = _path(out)
     root = None if config.data.root is None else _path(config.data.root)
     target = None if config.path.target is None else _data(config.path.target, own)
-    board = None if config.service.tensorboard is None else _path(config.service.tensorboard)
     known = config.asked.known_runs and tuple(run if "://" in run else _path(run) for run in config.asked.known_runs)
     places: dict[str, Any] = {"out": out, "data.root": root, "data.name": _data(config.data.name, own), "path.target": target}
-    places |= {"tensorboard": board, "known_runs": known}
+    places["known_runs"] = known
     return configure(config, **{name: place for name, place in places.items() if place is not None})
-
-
-def check_packages(config: RunConfig) -> None:
-    """Refuse what needs a package that is missing, before any work."""
-    for name, module in (("tensorboard", "tensorboardX"), ("mlflow", "mlflow")):
-        value = getattr(config.service, name)
-        missing = bool(value) and importlib.util.find_spec(module) is None
-        require(not missing, name, value, f"its package is missing; pip install {module}")
 
 
 def _data(name: str, own: Collection[str]) -> str:

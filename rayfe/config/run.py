@@ -13,7 +13,6 @@ from rayfe.config.checks import at_least, positive, require
 from rayfe.config.sections import (
     DataConfig,
     EquilibrationConfig,
-    ImplicitConfig,
     MeasureConfig,
     ModelConfig,
     PathConfig,
@@ -56,7 +55,6 @@ class RunConfig(Generic[Kind]):
     equilibration: EquilibrationConfig = field(default_factory=EquilibrationConfig)
     measure: MeasureConfig = field(default_factory=MeasureConfig)
     neighbours: StencilConfig = field(default_factory=StencilConfig)
-    implicit: ImplicitConfig = field(default_factory=ImplicitConfig)
     service: Service = field(default_factory=Service)
 
     def __post_init__(self) -> None:

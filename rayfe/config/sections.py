@@ -26,15 +26,11 @@ class DataConfig:
     """Folder that holds the files of fashion-mnist or cifar10; without it they are downloaded."""
     train_size: int | None = None
     """Use only this many training images, drawn at random, equally many of each class (for trials); all without it."""
-    control_share: float = 0.1
-    """Part of the training images of each class that --hold control sets apart."""
 
     def __post_init__(self) -> None:
         require(bool(self.name), "data.name", self.name, "name a data set, e.g. mnist")
         if self.train_size is not None:
             at_least("data.train_size", self.train_size, 2)
-        share = self.control_share
-        require(0 < share <= 0.5, "data.control_share", share, "must be positive and at most 0.5")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,14 +44,11 @@ class PathConfig:
     pairing: str = "none"
     """Outputs of the classifier: none (one per class name of both data sets), order, cost (least transport cost between
     classes), or a map of class names such as airplane:bird,ship:cat."""
-    solver: Literal["exact", "sinkhorn"] = "exact"
-    """How displacement couples source and target: at least cost, or by pairs drawn from an entropic plan (the paper's)."""
     cost: str = "squared-l2"
     """squared-l2 between pixels, or package.module:function of two arrays (n, features), (m, features) -> (n, m)."""
-    regularization: float = 0.05
-    """Entropic regularisation of solver sinkhorn, as a fraction of the mean cost."""
-    components: int = 64
-    """Principal components in which solver sinkhorn measures distance where the cost matrix would not fit into memory."""
+    regularization: float | None = None
+    """Entropic regularisation of a displacement's coupling (36), as a fraction of the mean cost, e.g. 0.05: pairs are drawn from the
+    entropic plan, as in the paper. None: the coupling of least cost."""
     within_pairs: bool = False
     """Couple only examples of paired classes: their labels stay hard along a displacement. Soft labels between two outputs
     have an entropy of up to log 2, below which C cannot be held."""
@@ -66,8 +59,8 @@ class PathConfig:
     def __post_init__(self) -> None:
         if self.target is not None:
             require(bool(self.target), "path.target", self.target, "name a data set, e.g. mnist:5-9")
-        positive("path.regularization", self.regularization)
-        at_least("path.components", self.components, 1)
+        if self.regularization is not None:
+            positive("path.regularization", self.regularization)
         epochs = self.last_epochs
         require(math.isfinite(epochs) and epochs >= 0, "path.last_epochs", epochs, "must be a number of epochs, 0 for none")
         require(
@@ -110,8 +103,8 @@ class EquilibrationConfig:
 
     first_epochs: float = 120.0
     """Epochs of the first equilibrium, from newly initialised weights."""
-    first_schedule: Literal["step", "cosine", "linear"] = "step"
-    """Decay of the first equilibrium's learning rate: /10 after every 5/12 of the epochs (sec. 5.1), cosine, linear to 0."""
+    first_schedule: Literal["step", "linear"] = "step"
+    """Decay of the first equilibrium's learning rate: /10 after every 5/12 of the epochs (sec. 5.1), or linear to 0."""
     first_learning_rate: float = 1e-3
     """Initial learning rate of the first equilibrium."""
     epochs: float = 2.0
@@ -134,17 +127,11 @@ class EquilibrationConfig:
     first_batch: int | None = None
     """The same in trainings that are annealed to 0, of first equilibria, renewals and baselines: far from equilibrium many
     noisy updates are worth more than few exact ones. None: as `batch`."""
-    head_draws: int = 8
-    """Draws of z per example through the classifier."""
-    decoder_draws: Literal[1, 2] = 1
-    """Draws of z per example through the decoder; 2: an antithetic pair of one encoding."""
     second_moment_decay: float = 0.99
     """beta_2 of the optimizer; the paper's Adam has 0.999."""
     compile: bool = False
     """Compile the free energy of a single replica and its gradient with torch.compile: on a CPU 1.2 to 1.3 times as fast an
     update, after some 15 s for the first training on a machine. On a CPU it needs a C++ compiler."""
-    carry_preconditioner: bool = True
-    """Start each equilibration with what the last one's optimizer learnt (second moments, bases) instead of with nothing."""
 
     def __post_init__(self) -> None:
         positive("equilibration.first_epochs", self.first_epochs)
@@ -158,13 +145,6 @@ class EquilibrationConfig:
         if self.first_batch is not None:
             at_least("equilibration.first_batch", self.first_batch, 2)
         fraction("equilibration.second_moment_decay", self.second_moment_decay)
-        at_least("equilibration.head_draws", self.head_draws, 1)
-        require(
-            self.optimizer == "adam" or self.carry_preconditioner,
-            "equilibration.optimizer",
-            self.optimizer,
-            "needs bases from the last equilibration, leave --equilibration.no-carry-preconditioner away",
-        )
 
     @property
     def largest_batch(self) -> int:
@@ -209,26 +189,11 @@ class MeasureConfig:
 
     head_draws: int = 128
     """Draws of z per example through the classifier in antithetic pairs, half of them per independent set."""
-    decoder_draws: Literal[1, 2] = 2
-    """Draws of z per example through the decoder. 1: only every eighth example has the second one, which the error of D needs."""
     statistics_size: int | None = None
     """Training images of each data set whose statistics batch-norm layers have when read, drawn at random by class; all without it."""
     response_size: int | None = None
-    """Training images of each data set on which neighbours are read for the response, drawn at random by class; all without it."""
-    settle_size: int | None = None
-    """Training images of each data set by which a settle searches between its readings of all, drawn at random by class; all without it."""
-    slope_size: int | None = None
-    """Training images of each data set over which F_t is read, drawn at random by class; all without it."""
-    probe_size: int = 5000
-    """Training images on which J is read during an equilibration."""
-    chunk: int = 4000
-    """Examples per forward pass: memory against speed, no number depends on it but by rounding."""
-    bound_share: float = 0.005
-    """Cost of reading J_K (10) with each step's model, as a part of the step's training examples; 0: it is not read."""
-    bound_draws: int = 8
-    """K of the bound J_K: draws of z per image."""
-    gradient_share: float = 0.04
-    """Cost of reading the norm of J's gradient with each step's model, as a part of the step's training examples; 0: it is not read."""
+    """Training images of each data set, drawn at random by class, on which neighbours are read for the response and F_t, and by which a
+    settle searches between its readings of all; all without it."""
 
     def __post_init__(self) -> None:
         require(
@@ -237,15 +202,9 @@ class MeasureConfig:
             self.head_draws,
             "must be a multiple of 4, at least 8",
         )
-        for name in ("settle_size", "slope_size", "statistics_size", "response_size"):
+        for name in ("statistics_size", "response_size"):
             if getattr(self, name) is not None:
                 at_least(f"measure.{name}", getattr(self, name), 2)
-        at_least("measure.probe_size", self.probe_size, 2)
-        at_least("measure.chunk", self.chunk, 2)
-        for name in ("bound_share", "gradient_share"):
-            share = getattr(self, name)
-            require(0 <= share <= 1, f"measure.{name}", share, "must be at least 0 and at most 1")
-        at_least("measure.bound_draws", self.bound_draws, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -254,34 +213,16 @@ class StencilConfig:
 
     gamma_delta: float = 0.1
     """Distance of the gamma neighbours, as a fraction of gamma."""
-    lam_delta: float = 0.1
-    """Distance of the lam neighbours of stencil paper, as a fraction of lam."""
-    reach: float = 2.0
-    """How far a settle may move along the neighbours' tangents, in their distances; beyond it the model is trained again."""
 
     def __post_init__(self) -> None:
         fraction("neighbours.gamma_delta", self.gamma_delta)
-        fraction("neighbours.lam_delta", self.lam_delta)
-        widest = max(self.gamma_delta, self.lam_delta)
-        fix = f"must be positive and below {1 / widest:.3g}: a settle may not take a multiplier to 0"
-        require(0 < self.reach < 1 / widest, "neighbours.reach", self.reach, fix)
 
+    @property
+    def lam_delta(self) -> float:
+        """Distance of the lam neighbours of stencil paper, as a fraction of lam."""
+        return min(self.gamma_delta, 0.15)
 
-@dataclass(frozen=True, kw_only=True)
-class ImplicitConfig:
-    """Exact derivatives: linear systems with the Hessian of J over the weights, on a fixed batch."""
-
-    examples: int = 10000
-    """Training images in each of three independent batches: of the Hessian, and of the two gradients that it is between."""
-    damping: float = 0.01
-    """Added to the Hessian, nats per squared unit of the weights: directions flatter than this do not respond."""
-    iterations: int = 40
-    """Largest number of Hessian-vector products for each of five systems."""
-    accuracy: float = 1e-3
-    """Relative residual at which a solve ends."""
-
-    def __post_init__(self) -> None:
-        at_least("implicit.examples", self.examples, 4)
-        positive("implicit.damping", self.damping)
-        at_least("implicit.iterations", self.iterations, 1)
-        fraction("implicit.accuracy", self.accuracy)
+    @property
+    def reach(self) -> float:
+        """How far a settle may move along the neighbours' tangents, in their distances; beyond it the model is trained again."""
+        return min(2.0, 0.3 / self.gamma_delta)

@@ -27,10 +27,6 @@ class Service:
     """Workers that share each mini-batch of first equilibria and baselines (Ray Train); 0: an evaluator trains them."""
     log_format: Literal["text", "json"] = "text"
     """text: a table or a line a step for people; json: one JSON object a line on stderr for each event, instead."""
-    tensorboard: str | None = None
-    """Folder for TensorBoard's files, one subfolder a trajectory (backend ray)."""
-    mlflow: str | None = None
-    """Tracking URI of an MLflow server, which gets a run a trajectory (backend ray; needs pip install mlflow)."""
     time_budget: float | None = None
     """Seconds after which a trajectory starts no further step."""
     threads: int = 2
@@ -53,7 +49,7 @@ class Service:
         share = self.gpus_per_evaluator
         require(0 < share <= 1, "gpus_per_evaluator", share, "must be positive and at most 1: an evaluator uses one GPU")
         at_least("train_workers", self.train_workers, 0)
-        for name in ("train_workers", "tensorboard", "mlflow", "autoscale"):
+        for name in ("train_workers", "autoscale"):
             value = getattr(self, name)
             require(not value or self.backend == "ray", name, value, "needs ``backend=ray``")
         shared = self.placement == "shared" or not self.train_workers

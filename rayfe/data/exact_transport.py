@@ -91,8 +91,8 @@ def optimal(
         above = cost - float(a @ (f + short) + b @ g) / total
         if above <= gap * abs(cost) + ROUNDING * usual or np.isin(more, pairs, assume_unique=True).all():
             return Optimal(source=i, target=j, units=units, f=f, g=g, gap=max(0.0, above) / (abs(cost) or 1.0), rounds=rounds)
-    fix = f"is not optimal after {ROUNDS} rounds of further pairs; give ``path.solver=sinkhorn``"
-    raise UsageError("path.solver", "exact", fix)
+    fix = f"is not optimal after {ROUNDS} rounds of further pairs; give ``path.regularization=0.05`` for an entropic plan"
+    raise UsageError("path.regularization", None, fix)
 
 
 def _simplex(
@@ -104,7 +104,7 @@ def _simplex(
     masses = a.astype(np.float64), b.astype(np.float64)
     plan, log = ot.emd(*masses, cost, numItermax=1_000_000_000, log=True, potentials_init=potentials)
     fix = f"the solver stopped early ({log['warning']}); give fewer examples by ``data.train_size``"
-    require(log["warning"] is None, "path.solver", "exact", fix)
+    require(log["warning"] is None, "path.regularization", None, fix)
     if sparse.issparse(plan):
         plan = plan.tocoo()
         plan.data = np.rint(plan.data).astype(np.int64)

@@ -14,6 +14,9 @@ from rayfe.data.examples import Dataset, Examples, set_apart
 from rayfe.data.pairing import Outputs, pair_classes, relabelled
 from rayfe.records import Split
 
+CONTROL_SHARE = 0.1
+"""Part of the training images of each class that is set apart where their C is held."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PathData:
@@ -47,7 +50,7 @@ def load_path(config: RunConfig, own: Mapping[str, Dataset] = MappingProxyType({
     """
     source = _named(config.data, own)
     if config.asked.hold == "control":
-        set_apart(source.train, config.data.control_share)  # refused here rather than by an evaluator
+        set_apart(source.train, CONTROL_SHARE)  # refused here rather than by an evaluator
     if config.path.target is None:
         return PathData(kind="still", source=source)
     target = _named(replace(config.data, name=config.path.target), own)
@@ -76,7 +79,7 @@ def examples_of(data: Dataset, split: Split, config: RunConfig) -> Examples:
         return data.validation
     if config.asked.hold == "training":
         return data.train
-    kept, control = set_apart(data.train, config.data.control_share)
+    kept, control = set_apart(data.train, CONTROL_SHARE)
     return control if split is Split.CONTROL else kept
 
 

@@ -21,6 +21,8 @@ from rayfe.exceptions import UsageError
 
 DENSE_LIMIT = 5000 * 5000
 """Largest cost matrix that Sinkhorn keeps; beyond it, rows are computed again in every iteration."""
+COMPONENTS = 64
+"""Principal components in which an entropic plan measures distance where the cost matrix would not fit into memory."""
 PCA_SAMPLE = 10_000
 """Examples of each end from which principal components are fitted."""
 NEAREST_SAMPLE = 500
@@ -85,7 +87,7 @@ def _coupled(
     costs = costs_between(source, target, config.cost)
     n, m = len(source.y), len(target.y)
     unit = 1.0 / math.lcm(n, m)  # of mass: a row of the source and one of the target are whole numbers of it
-    tell(f"coupling {n} source and {m} target examples by {config.solver} transport")
+    tell(f"coupling {n} source and {m} target examples by {solver_of(config)} transport")
     a, b = np.full(n, math.lcm(n, m) // n), np.full(m, math.lcm(n, m) // m)
     problems = [(np.arange(n), np.arange(m), a, b)]
     if pairs is not None:
@@ -106,14 +108,19 @@ def _coupled(
     return Coupling(source=i, target=j, weight=weight, report=report)
 
 
+def solver_of(config: PathConfig) -> str:
+    """How the coupling is found, as its report says it."""
+    return "exact" if config.regularization is None else "sinkhorn"
+
+
 def _of_solver(solved: Sequence[Solved], config: PathConfig) -> dict[str, Any]:
     """What is to report of the solver, over all its problems the worst."""
     return {
-        "solver": config.solver,
-        "regularization": config.regularization if config.solver == "sinkhorn" else None,
+        "solver": solver_of(config),
+        "regularization": config.regularization,
         "components": max((part.components or 0 for part in solved), default=0) or None,
         "iterations": max(part.iterations for part in solved),
-        "gap": max(part.gap or 0.0 for part in solved) if config.solver == "exact" else None,
+        "gap": max(part.gap or 0.0 for part in solved) if config.regularization is None else None,
         "plan_marginal_error": max(part.marginal_error for part in solved),
     }
 
@@ -143,12 +150,12 @@ def _solve(
     tell: Callable[[str], None],
 ) -> Solved:
     within, rng = costs.restricted(rows, columns), np.random.default_rng(seed)
-    if config.solver == "exact":
+    if config.regularization is None:
         best = optimal(within, a, b, rng=rng, tell=tell)
         i, j = rows[best.source], columns[best.target]
         return Solved(source=i, target=j, units=best.units, iterations=best.rounds, gap=best.gap)
-    features, components = _features(within, config, seed)
-    epsilon = _epsilon(features, config, seed)
+    features, components = _features(within, seed)
+    epsilon = _epsilon(features, config.cost, config.regularization, seed)
     dense = len(rows) * len(columns) <= DENSE_LIMIT
     everything = features.between(np.arange(len(rows))).astype(np.float32) if dense else None
 
@@ -158,7 +165,7 @@ def _solve(
     try:
         entropic = sinkhorn(cost, a / a.sum(), b / b.sum(), epsilon=epsilon)
     except NotConverged as error:
-        fix = f"{error}; give a larger one, or ``path.solver=exact``"
+        fix = f"{error}; give a larger one, or ``path.regularization=None`` for the coupling of least cost"
         raise UsageError("path.regularization", config.regularization, fix) from error
     if not dense:
         tell(f"entropic plan after {entropic.iterations} iterations; drawing pairs from it")
@@ -173,31 +180,31 @@ def _solve(
     )
 
 
-def _features(costs: Costs, config: PathConfig, seed: int) -> tuple[Costs, int | None]:
+def _features(costs: Costs, seed: int) -> tuple[Costs, int | None]:
     """What the entropic solver measures cost in: pixels, or principal components where the cost matrix would not fit."""
     source, target = costs.source, costs.target
     small = len(source) * len(target) <= DENSE_LIMIT
-    if small or costs.function is not None or source.shape[1] <= config.components:
+    if small or costs.function is not None or source.shape[1] <= COMPONENTS:
         return costs, None
     from sklearn.decomposition import PCA
 
-    pca, rng = PCA(n_components=config.components, svd_solver="randomized", random_state=seed), np.random.default_rng(seed)
+    pca, rng = PCA(n_components=COMPONENTS, svd_solver="randomized", random_state=seed), np.random.default_rng(seed)
     pca.fit(np.concatenate([x[_drawn(len(x), PCA_SAMPLE, rng)] for x in (source, target)]))
-    return Costs(pca.transform(source), pca.transform(target), None), config.components
+    return Costs(pca.transform(source), pca.transform(target), None), COMPONENTS
 
 
-def _epsilon(costs: Costs, config: PathConfig, seed: int) -> float:
+def _epsilon(costs: Costs, cost: str, regularization: float, seed: int) -> float:
     """Regularisation in units of the cost."""
     rng = np.random.default_rng(seed)
     sample = [rng.integers(len(x), size=min(1000, len(x))) for x in (costs.source, costs.target)]
     mean = float(costs.between(*sample).mean())
-    require(mean >= 0, "path.cost", config.cost, f"has the negative mean {mean:.3g}, add a constant to it")
+    require(mean >= 0, "path.cost", cost, f"has the negative mean {mean:.3g}, add a constant to it")
     if mean == 0.0:
         return 1.0  # all examples are the same, every coupling will do
-    epsilon = config.regularization * mean
+    epsilon = regularization * mean
     nearest = float(costs.between(_drawn(len(costs.source), NEAREST_SAMPLE, rng)).min(-1).max())
     fix = "underflows: for some example even the nearest partner has no weight; give a larger one, e.g. 0.05"
-    require(nearest / epsilon < LARGEST_EXPONENT, "path.regularization", config.regularization, fix)
+    require(nearest / epsilon < LARGEST_EXPONENT, "path.regularization", regularization, fix)
     return epsilon
 
 

@@ -97,11 +97,6 @@ class Objective(nn.Module):
         return PerExample(R=rate(mean, log_variance), D=D, C=classification_loss(logits, y).mean(0), correct=correct)
 
 
-def training_cost(decoder_draws: int) -> float:
-    """Training examples that one example with this many decoded draws counts as: half encoder, half decoder."""
-    return 0.5 * (1 + decoder_draws)
-
-
 @torch.no_grad()
 def draw_noise(
     generator: torch.Generator, *, n: int, latent: int, decoder_draws: int, head_draws: int, dtype: torch.dtype

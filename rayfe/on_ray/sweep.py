@@ -25,7 +25,6 @@ from rayfe.data.paths import PathData, epoch_of
 from rayfe.exceptions import StorageFull
 from rayfe.on_ray.capacity import Room
 from rayfe.on_ray.evaluator import BackendFactory, make_inline, share
-from rayfe.on_ray.loggers import loggers
 from rayfe.on_ray.metrics import StepMetrics
 from rayfe.on_ray.service import Service, first_plan
 from rayfe.on_ray.session import HINT, RayDied, cluster
@@ -177,8 +176,7 @@ def _attempt(config: RunConfig, watch: Watch, service: Service, names: list[str]
     """
     news: queue.SimpleQueue[tuple[str, str, Any]] = queue.SimpleQueue()
     folder = tempfile.mkdtemp(prefix="rayfe-tune-")
-    callbacks = [Report(news), *loggers(config)]
-    tuner = _tuner(config, watch.store, service, names, folder, callbacks, epoch)
+    tuner = _tuner(config, watch.store, service, names, folder, [Report(news)], epoch)
     ended: set[str] = set()
 
     def fit() -> None:

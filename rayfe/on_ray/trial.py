@@ -9,7 +9,6 @@ from ray import tune
 from rayfe.config import RunConfig
 from rayfe.exceptions import LeaseLost, StorageFull, WalkFailed
 from rayfe.on_ray.connect import Connect
-from rayfe.on_ray.loggers import numbers
 from rayfe.on_ray.pool import WorkersLost
 from rayfe.results.certified import certificate_line
 from rayfe.storage.store import Store
@@ -56,19 +55,18 @@ class TrajectoryTrial(tune.Trainable):
         return result | ({"events": "\n".join(events)} if events else {})
 
     def _step(self) -> dict[str, Any]:
-        row: dict[str, Any] = {}
         try:
             if self._trajectory is None:
                 self._trajectory = driver.open_trajectory(self._run, self._run.trajectories()[self._name], self._store)
             if self._trajectory.finished is None:
-                row = numbers(driver.advance(self._trajectory, self._backend, self._store))
+                driver.advance(self._trajectory, self._backend, self._store)
                 self._backend.committed(self._name)
             elif self._certificate_is_due(self._trajectory):
                 self._certify(self._trajectory)
             self._failures = 0
             due = self._certificate_is_due(self._trajectory)
             self._news += [f"{self._name}: {driver.CERTIFYING}"] if due else []
-            return row | {"done": self._trajectory.finished is not None and not due}
+            return {"done": self._trajectory.finished is not None and not due}
         except Exception as error:
             self._trajectory = None  # what it holds may be half-way through a step
             self._failures += 1

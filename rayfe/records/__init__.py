@@ -16,6 +16,8 @@ from rayfe.records.points import (
     Weights,
 )
 from rayfe.records.requests import (
+    BOUND_DRAWS,
+    PROBE,
     Annealing,
     Answer,
     Differentiated,
@@ -33,6 +35,8 @@ from rayfe.records.requests import (
 from rayfe.records.stored import Commit, ReadingRecord, StepRecord, column
 
 __all__ = [
+    "BOUND_DRAWS",
+    "PROBE",
     "ANEW",
     "ON",
     "TOO_SHORT",

@@ -7,6 +7,11 @@ from dataclasses import dataclass
 
 from rayfe.records.points import Functionals, Held, Outcome, Point, Reading, Replica, Response, Split, StepKey, Weights
 
+PROBE = 5000
+"""Training images at most on which J is read during an equilibration, and the rates of dimensions of z."""
+BOUND_DRAWS = 8
+"""K of the bound J_K (10): draws of z per image."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Annealing:

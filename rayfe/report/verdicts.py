@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from rayfe.config import UNHELD
-from rayfe.records import Split
+from rayfe.records import BOUND_DRAWS, Split
 from rayfe.report.view import RunView
 from rayfe.results.certified import NONE, findings, largest_gap, largest_missed, last_findings
 from rayfe.results.frames import accepted_steps, counted_steps, numbers
@@ -181,7 +181,7 @@ def variational(view: RunView) -> Verdict | None:
     rows = _measured(view.rows, "J_K")
     if not len(rows):
         return None
-    K, ess = view.config.measure.bound_draws, float(numbers(rows, "J_K_ess").min())
+    K, ess = BOUND_DRAWS, float(numbers(rows, "J_K_ess").min())
     gap = 100.0 * (numbers(rows, "F") - numbers(rows, "J_K")) / np.abs(numbers(rows, "F"))
     text = (
         f"J_K with K = {K} is {gap.min():.2g} to {gap.max():.2g} % of F below F; at least {K * ess:.1f} of the {K} draws count "
@@ -189,7 +189,7 @@ def variational(view: RunView) -> Verdict | None:
     )
     meaning = (
         "J_K lies between -log Z and F. The gap is the encoder's, not the training's: it says how far e(z|x) is from the posterior, \
-and enters no tolerance. Where fewer than two draws count, more of them (--measure.bound-draws) would show a larger gap."
+and enters no tolerance. Where fewer than two draws count, more of them would show a larger gap."
     )
     return Verdict(name="Variational gap", state="holds" if K * ess >= 2.0 else "look", text=text, meaning=meaning)
 

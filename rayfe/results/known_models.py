@@ -72,6 +72,6 @@ def _same_code(run: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 def _defining(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """What makes F the same function: model, data path and training images."""
     fields = stored_identity(manifest)
-    held_out = {"data.control_share": fields["data.control_share"]} if fields.get("hold") == "control" else {}
+    held_out = {"hold": "control"} if fields.get("hold") == "control" else {}
     of = ("model.",) if fields["path.target"] is None else ("model.", "path.")
     return held_out | {name: value for name, value in fields.items() if name.startswith(of) and name != "path.last_epochs"}

@@ -12,7 +12,7 @@ from torch import nn
 
 from rayfe.config import THREADING, DataConfig, ModelConfig, RunConfig, configure, require
 from rayfe.config.presets import PRESETS
-from rayfe.config.resolve import absolute, check_job, check_packages, split_preset, words_of
+from rayfe.config.resolve import absolute, check_job, split_preset, words_of
 from rayfe.config.user_code import name_of
 from rayfe.data.examples import Dataset
 from rayfe.data.paths import load_path
@@ -134,7 +134,6 @@ def _job(name: str, preset: str | RunConfig | None, fields: Mapping[str, Any], o
     default = PRESETS[name][chosen]()
     config = configure(preset if isinstance(preset, RunConfig) else default, **fields)
     check_job(name, config)
-    check_packages(config)
     arguments = words_of(config, default)
     config = absolute(config, chosen, own=own)
     if fields.get("out") is None:

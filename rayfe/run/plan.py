@@ -21,6 +21,7 @@ from rayfe.records import ON, Point, Split, StepRecord, Weights
 from rayfe.surface.closed_form import MovingPowerSurface
 from rayfe.surface.stencil import neighbours
 from rayfe.training.cost import Costs, Sized
+from rayfe.training.measure import Drawing
 from rayfe.trajectory.certification import CertificateEffort, certificate
 from rayfe.trajectory.driver import answered, attempted, new_trajectory
 from rayfe.trajectory.round_trip import AGAIN, BACK, current_way
@@ -117,7 +118,7 @@ def plan_of(config: RunConfig, start: Start, sizes: Sizes, costs: Costs, scatter
     """The plan of the trajectory from `start`."""
     start = dataclasses.replace(start, gamma=start.gamma or 1.0)  # where gamma is 0 nothing depends on it
     surface = _surface(start)
-    backend = CountingBackend(config, costs, _models(config, surface, sizes.paths, scatter))
+    backend = CountingBackend(config, costs, _models(config, surface, sizes.paths, scatter, costs.drawing))
     walked = _walk(_on_surface(config, start, surface), start, backend)
     count = dataclasses.replace(backend.count)
     steps = max(0, len(walked.accepted) - 1)
@@ -125,7 +126,7 @@ def plan_of(config: RunConfig, start: Start, sizes: Sizes, costs: Costs, scatter
         steps=steps,
         ended=walked.ended,
         count=count,
-        memory=_memory(config, start, sizes),
+        memory=_memory(config, start, sizes, chunk=costs.drawing.chunk),
         disk=FLOAT * sizes.parameters * (kept_states(config, steps) + 4),
         certificate_examples=_certificate(config, walked, backend, len(sizes.paths[Split.TRAIN])),
     )
@@ -187,13 +188,15 @@ def _surface(start: Start) -> MovingPowerSurface:
     return MovingPowerSurface(kappa=kappa, a=RISES, b=HIGH, kappa_t=MOVES * kappa)
 
 
-def _models(config: RunConfig, surface: MovingPowerSurface, paths: Mapping[Split, Ends], scatter: Scatter) -> AnalyticBackend:
-    measure, read = config.measure, paths[config.held_on].size(0.0)
+def _models(
+    config: RunConfig, surface: MovingPowerSurface, paths: Mapping[Split, Ends], scatter: Scatter, drawing: Drawing
+) -> AnalyticBackend:
+    read = paths[config.held_on].size(0.0)
     C = scatter.control_C if config.held_on is Split.CONTROL else scatter.C
     return AnalyticBackend(
         surface,
-        noise=C / math.sqrt(read * measure.head_draws),
-        noise_of_D=scatter.D / math.sqrt(paths[Split.TRAIN].size(0.0) * measure.decoder_draws),
+        noise=C / math.sqrt(read * drawing.head_draws),
+        noise_of_D=scatter.D / math.sqrt(paths[Split.TRAIN].size(0.0) * drawing.decoder_draws),
         training_noise=TRAINING_NOISE,
     )
 
@@ -212,12 +215,12 @@ def _on_surface(config: RunConfig, start: Start, surface: MovingPowerSurface) ->
 # --- memory and disk ----------------------------------------------------------------------------------------------------
 
 
-def _memory(config: RunConfig, start: Start, sizes: Sizes) -> float:
+def _memory(config: RunConfig, start: Start, sizes: Sizes, *, chunk: int) -> float:
     at = Point(lam=start.lam, gamma=start.gamma, t=0.0)
     stencil = len(neighbours(at, config.asked.stencil, config.neighbours))
     replicas = 1 if config.process in UNHELD or config.method is not None else config.per_part or stencil
     held = COPIES * replicas * sizes.parameters + sizes.examples * sizes.features
-    working = config.measure.chunk * sizes.features * 8 + config.equilibration.largest_batch * sizes.features * 8 * replicas
+    working = chunk * sizes.features * 8 + config.equilibration.largest_batch * sizes.features * 8 * replicas
     return FLOAT * (held + working)
 
 

@@ -26,7 +26,7 @@ ALL: Literal["all"] = "all"
 """All replicas on one evaluator; older runs say it by null."""
 SETS = ("lam", "gamma", "seed")
 """Fields that may grow when a run is continued; `steps` may, too."""
-PLACES = ("out", "data.root", "tensorboard", "mlflow", "known_runs", "polish")
+PLACES = ("out", "data.root", "known_runs", "polish")
 """Options that say where things are, perhaps with a password: run.json leaves them out."""
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -12,15 +11,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rayfe.config import MeasureConfig
 from rayfe.data.device_path import DeviceExamples, DevicePath, chunks
 from rayfe.data.randomness import derived_seed, normal_of
 from rayfe.model.objective import classification_loss, distortion, sample
 from rayfe.model.protocol import Representation
-from rayfe.records import Certificate, Point, Reading
+from rayfe.records import BOUND_DRAWS, Certificate, Point, Reading
 from rayfe.training.exact_derivatives import Curvature, draw_parts
 from rayfe.training.measure import FORWARD
 
+BOUND_SHARE = 0.005
+"""Cost of reading J_K (10) with each step's model, as a part of the step's training examples."""
+GRADIENT_SHARE = 0.04
+"""The same cost of reading the norm of J's gradient."""
 PARTS = 8
 """Independent parts of the training split whose gradients of J are compared."""
 
@@ -125,14 +127,14 @@ def read_gradient(model: Any, path: DevicePath, point: Point, *, n: int, rng: Ca
     return gradient_norm(gradients())
 
 
-def bound_size(config: MeasureConfig, trained: float) -> int:
+def bound_size(trained: float) -> int:
     """Images on which J_K is read beside a step that trains so many examples."""
-    return max(2, int(config.bound_share * trained / bound_cost(config.bound_draws)))
+    return max(2, int(BOUND_SHARE * trained / bound_cost(BOUND_DRAWS)))
 
 
-def gradient_size(config: MeasureConfig, trained: float, epoch: int) -> int:
+def gradient_size(trained: float, epoch: int) -> int:
     """Images in each of PARTS parts whose gradients are compared beside such a step; an epoch has `epoch`."""
-    return max(2, min(int(config.gradient_share * trained) // PARTS, epoch))
+    return max(2, min(int(GRADIENT_SHARE * trained) // PARTS, epoch))
 
 
 def bound_cost(draws: int) -> float:
@@ -145,7 +147,7 @@ def certify(
     path: DevicePath,
     reading: Reading,
     *,
-    config: MeasureConfig,
+    chunk: int,
     trained: float,
     key: Callable[[str], int],
     rng: Callable[[str], torch.Generator],
@@ -155,13 +157,8 @@ def certify(
     `trained` are the examples that a step trains, of which it may cost a part. Examples and draws follow from `key` and `rng`, so
     steps differ by their models and multipliers only.
     """
-    point, found = reading.point, Certificate()
-    if config.bound_share:
-        part = path.thinned(bound_size(config, trained))
-        gap = read_gap(model, part, point, draws=config.bound_draws, chunk=config.chunk, key=key)
-        error = math.hypot(gap.se, point.lam * reading.D_se, point.gamma * reading.C_se)
-        found = Certificate(J_K=reading.F - gap.mean, J_K_se=error, J_K_ess=gap.ess)
-    if config.gradient_share:
-        norm = read_gradient(model, path, point, n=gradient_size(config, trained, len(path)), rng=rng)
-        found = dataclasses.replace(found, grad_norm=norm)
-    return found
+    point = reading.point
+    gap = read_gap(model, path.thinned(bound_size(trained)), point, draws=BOUND_DRAWS, chunk=chunk, key=key)
+    error = math.hypot(gap.se, point.lam * reading.D_se, point.gamma * reading.C_se)
+    norm = read_gradient(model, path, point, n=gradient_size(trained, len(path)), rng=rng)
+    return Certificate(J_K=reading.F - gap.mean, J_K_se=error, J_K_ess=gap.ess, grad_norm=norm)

@@ -15,12 +15,11 @@ from torch import Tensor
 
 from rayfe.config import RunConfig
 from rayfe.data.device_path import DeviceExamples, Still
-from rayfe.model.objective import training_cost
-from rayfe.records import Annealing, MeasureRequest, SettleRequest, Split
+from rayfe.records import BOUND_DRAWS, PROBE, Annealing, MeasureRequest, SettleRequest, Split
 from rayfe.training.batch_norm import WHOLE_BYTES, recompute_statistics
 from rayfe.training.certificate import PARTS, bound_cost, bound_size, gradient_size
-from rayfe.training.exact_derivatives import GRADIENTS, PRODUCT_COST
-from rayfe.training.measure import FORWARD, SLOPE_STEP, Effort, difference, head_share, slope_config
+from rayfe.training.exact_derivatives import GRADIENTS, PRODUCT_COST, SOLVE, Solve
+from rayfe.training.measure import FORWARD, SLOPE_STEP, Effort, difference, drawing_of, head_share, slope_drawing
 from rayfe.training.take_up import FIT_PASSES
 
 FIRST_READINGS = 50
@@ -59,14 +58,18 @@ class Costs:
     on the architecture, not on weights.
     """
 
-    def __init__(self, config: RunConfig, paths: Mapping[Split, Sized], model: Any, example: Tensor) -> None:
-        self._config, self._paths, self._model = config, paths, model
+    def __init__(
+        self, config: RunConfig, paths: Mapping[Split, Sized], model: Any, example: Tensor, *, solve: Solve = SOLVE
+    ) -> None:
+        self._config, self._paths, self._model, self._solve = config, paths, model, solve
         self._train, measure = paths[Split.TRAIN], config.measure
         self._head = head_share(model, example)
         self._one = Still(DeviceExamples(x=example, y=torch.zeros(1, dtype=torch.long, device=example.device)))
         self._passes: dict[tuple[int, bool], float] = {}
         self._statistics = _part(self._train, measure.statistics_size)
-        self._probe = min(measure.probe_size, len(self._train))
+        self._probe = min(PROBE, len(self._train))
+        self.drawing = drawing_of(measure, model, example, images=len(self._train))
+        """How the backend reads."""
 
     def training(self, annealing: Annealing | None) -> Training:
         """The equilibration by the walk's own schedule, or a part of an annealed one."""
@@ -80,8 +83,7 @@ class Costs:
 
     def equilibrated(self, training: Training, *, replicas: int, updates: int, readings: int) -> float:
         """So many updates of `replicas` models, and so many readings of a model on the probe."""
-        per_update = training.batch * training_cost(self._config.equilibration.decoder_draws) * replicas
-        return updates * per_update + readings * self._probe * FORWARD
+        return updates * training.batch * replicas + readings * self._probe * FORWARD
 
     def measured(self, request: MeasureRequest) -> float:
         """The statistics of every replica, and its readings."""
@@ -97,42 +99,39 @@ class Costs:
         path = _part(
             self._paths[Split.VALIDATION if split is Split.TARGET else split], measure.response_size if request.part else None
         )
-        cost = effort.cost(path.size(1.0 if split is Split.TARGET else t), measure, self._head)
+        cost = effort.cost(path.size(1.0 if split is Split.TARGET else t), self.drawing, self._head)
         if request.slope_in_t and split is Split.TRAIN:
-            cost += self._slope(_part(path, measure.slope_size), t)
+            cost += self._slope(_part(path, measure.response_size), t)
         if request.certify and split is Split.TRAIN:
             cost += self._certified(path, t) + 0.5 * FORWARD * path.size(t) + self._missed(path, t)
         return cost
 
     def _slope(self, path: Sized, t: float) -> float:
-        measure = slope_config(self._config.measure)
+        drawing = slope_drawing(self.drawing)
         return sum(
-            self._recomputed(path, at) + Effort().cost(path.size(at), measure, self._head)
+            self._recomputed(path, at) + Effort().cost(path.size(at), drawing, self._head)
             for at, _ in difference(t, SLOPE_STEP)
         )
 
     def _certified(self, path: Sized, t: float) -> float:
         """The bound J_K and the gradient of J."""
-        measure, trained, cost = self._config.measure, self._config.equilibration.epochs * len(path), 0.0
-        if measure.bound_share:
-            cost += bound_cost(measure.bound_draws) * path.thinned(bound_size(measure, trained)).size(t)
-        if measure.gradient_share:
-            cost += training_cost(1) * PARTS * gradient_size(measure, trained, len(path))
-        return cost
+        trained = self._config.equilibration.epochs * len(path)
+        bound = bound_cost(BOUND_DRAWS) * path.thinned(bound_size(trained)).size(t)
+        return bound + PARTS * gradient_size(trained, len(path))
 
     def _missed(self, path: Sized, t: float) -> float:
         """One encoding and two reconstructions of a part of the examples."""
-        return 0.5 * 3.0 * FORWARD * path.thinned(self._config.measure.probe_size).size(t)
+        return 0.5 * 3.0 * FORWARD * path.thinned(PROBE).size(t)
 
     def evaluated(self, request: SettleRequest, *, quick: bool = False) -> float:
         """One evaluation of a settle; a `quick` one reads a part of the examples."""
-        measure, t = self._config.measure, request.point.t
+        t = request.point.t
         effort = Effort(
             draw_sets=request.draw_sets, decoder_sets=request.decoder_sets, decode=any(held.D for held in request.held)
         )
-        most = measure.settle_size if quick else None
+        most = self._config.measure.response_size if quick else None
         statistics = _part(self._train, most) if quick else self._statistics
-        read = effort.cost(_part(self._paths[request.split], most).size(t), measure, self._head)
+        read = effort.cost(_part(self._paths[request.split], most).size(t), self.drawing, self._head)
         return self._recomputed(statistics, t, decode=effort.decode) + read
 
     def differentiated(self, products: int) -> float:
@@ -141,13 +140,13 @@ class Costs:
 
     def derivative_examples(self) -> int:
         """Examples in each of the batches of exact derivatives."""
-        return min(self._config.implicit.examples, len(self._train))
+        return min(self._solve.examples, len(self._train))
 
     def taken_up(self, t: float, *, fitted: bool) -> float:
         """A look at what dimensions of z could take up; `fitted`: some were fitted to it."""
-        part = self._train.thinned(self._config.measure.probe_size)
+        part = self._train.thinned(PROBE)
         cost = self._recomputed(self._statistics, t) + 0.5 * FORWARD * part.size(t) + self._missed(part, t)
-        return cost + (FIT_PASSES * training_cost(1) * min(FITTED, len(part)) if fitted else 0.0)
+        return cost + (FIT_PASSES * min(FITTED, len(part)) if fitted else 0.0)
 
     def _recomputed(self, path: Sized, t: float, *, decode: bool = True) -> float:
         """Statistics of batch-norm layers: of one example they take as many passes as of each of n, in chunks if n of them need chunks."""

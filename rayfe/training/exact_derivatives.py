@@ -23,6 +23,23 @@ GRADIENTS = 6.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Solve:
+    """Linear systems with the Hessian of J over the weights, on a fixed batch."""
+
+    examples: int = 10_000
+    """Training images in each of three independent batches: of the Hessian, and of the two gradients that it is between."""
+    damping: float = 0.01
+    """Added to the Hessian, nats per squared unit of the weights: directions flatter than this do not respond."""
+    iterations: int = 40
+    """Largest number of Hessian-vector products for each of five systems."""
+    accuracy: float = 1e-3
+    """Relative residual at which a solve ends."""
+
+
+SOLVE = Solve()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Half:
     """A part of a batch that is small enough to be differentiated at once: examples, their noise and probabilities (sum 1)."""
 

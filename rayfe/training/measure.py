@@ -6,11 +6,11 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rayfe.config import MeasureConfig
 from rayfe.data.device_path import DevicePath, Stratum, chunks
@@ -39,6 +39,10 @@ SLOPE_STEP = 0.001
 same; where a new class is rare, batch-norm changes faster."""
 FORWARD = 1.0 / 3.0
 """Training examples that a forward pass over one example counts as."""
+CHUNK, FEWER, CHUNK_NUMBERS = 4000, 1000, 1 << 24
+"""Examples that are passed at once: usually, through convolutions, and numbers in all of them at most."""
+ENOUGH = 57_600
+"""Images of which D needs one draw each."""
 SECOND = 8
 """With one draw through the decoder one in so many examples has a second one, for the error of D."""
 
@@ -53,20 +57,44 @@ class Draws:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Drawing:
+    """How each example is read: draws of z, and how many examples are passed at once."""
+
+    head_draws: int
+    """Through the classifier in antithetic pairs, half of them per independent set."""
+    decoder_draws: Literal[1, 2]
+    """Through the decoder. 1: only every eighth example has the second one, which the error of D needs."""
+    chunk: int
+    """Memory against speed; no number depends on it but by rounding."""
+
+
+def drawing_of(config: MeasureConfig, model: Any, example: Tensor, *, images: int) -> Drawing:
+    """How readings of `images` training images are drawn by models like `model`; `example` is one input, (1, ...)."""
+    convolves = any(isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d) for layer in model.modules())
+    chunk = max(1, min(FEWER if convolves else CHUNK, CHUNK_NUMBERS // example.numel()))
+    return Drawing(head_draws=config.head_draws, decoder_draws=decoder_draws(images), chunk=chunk)
+
+
+def decoder_draws(images: int) -> Literal[1, 2]:
+    """1 where one draw of each image leaves less than 0.05 % of D uncertain (D of one image scatters by 12 % on MNIST)."""
+    return 1 if images >= ENOUGH else 2
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Effort:
-    """How many draws a reading takes: nested sets of `measure.head_draws` for C and of `measure.decoder_draws` for D."""
+    """How many draws a reading takes: nested sets of `Drawing.head_draws` for C and of `Drawing.decoder_draws` for D."""
 
     draw_sets: int = 1
     decoder_sets: int = 1
     decode: bool = True
     """Without it D is zero and costs nothing."""
 
-    def cost(self, n: int, config: MeasureConfig, head: float) -> float:
+    def cost(self, n: int, drawing: Drawing, head: float) -> float:
         """Training examples that reading n examples counts as: half a forward pass encodes, and half decodes for each draw;
         a draw through the classifier is the part `head` of a forward pass."""
-        decoded = 2.0 if config.decoder_draws == 2 else 1.0 + 1.0 / SECOND
+        decoded = 2.0 if drawing.decoder_draws == 2 else 1.0 + 1.0 / SECOND
         passes = 0.5 + (0.5 * decoded * self.decoder_sets if self.decode else 0.0)
-        return n * FORWARD * (passes + head * config.head_draws * self.draw_sets)
+        return n * FORWARD * (passes + head * drawing.head_draws * self.draw_sets)
 
 
 @torch.no_grad()
@@ -79,21 +107,19 @@ def head_share(model: Any, x: Tensor) -> float:
     return through / (rest + through) if rest else 0.0
 
 
-def slope_in_t(
-    model: Representation, path: DevicePath, point: Point, *, config: MeasureConfig, key: Callable[[str], int]
-) -> float:
+def slope_in_t(model: Representation, path: DevicePath, point: Point, *, drawing: Drawing, key: Callable[[str], int]) -> float:
     """F_t = dJ/dt at fixed weights.
 
     A difference of second order over SLOPE_STEP, central or at the ends one-sided, of J(t) with the noise of each example the same and
     batch-norm statistics recomputed at each t. The model's own statistics are left as they were.
     """
-    effort, config = Effort(), slope_config(config)
+    effort, drawing = Effort(), slope_drawing(drawing)
     kept = [(layer, layer.running_mean, layer.running_var) for layer in model.modules() if isinstance(layer, BatchNorm)]
     slope = 0.0
     for t, factor in difference(point.t, SLOPE_STEP):
-        recompute_statistics(model, path, t, chunk=config.chunk, key=partial(_named, key, "statistics"))
+        recompute_statistics(model, path, t, chunk=drawing.chunk, key=partial(_named, key, "statistics"))
         for stratum in path.present(t):
-            mean = read_draws(model, stratum, t, config=config, key=key(stratum.name), effort=effort).mean
+            mean = read_draws(model, stratum, t, drawing=drawing, key=key(stratum.name), effort=effort).mean
             J = mean.R.double() + point.lam * mean.D.double() + point.gamma * mean.C.double()
             slope += factor * float(J @ stratum.weights(slice(None), t))
     for layer, mean_before, variance_before in kept:
@@ -101,9 +127,9 @@ def slope_in_t(
     return slope
 
 
-def slope_config(config: MeasureConfig) -> MeasureConfig:
+def slope_drawing(drawing: Drawing) -> Drawing:
     """How J is read for F_t."""
-    return dataclasses.replace(config, head_draws=SLOPE_DRAWS, decoder_draws=2)
+    return dataclasses.replace(drawing, head_draws=SLOPE_DRAWS, decoder_draws=2)
 
 
 def _named(key: Callable[[str], int], purpose: str, stratum: str) -> int:
@@ -120,14 +146,16 @@ def difference(t: float, step: float) -> tuple[tuple[float, float], ...]:
 
 
 @torch.no_grad()
-def read_draws(model: Representation, stratum: Stratum, t: float, *, config: MeasureConfig, key: int, effort: Effort) -> Draws:
+def read_draws(model: Representation, stratum: Stratum, t: float, *, drawing: Drawing, key: int, effort: Effort) -> Draws:
     """R, D, C of each example in evaluation mode, by draws that `key` and the examples' numbers determine."""
     latent = model.latent
-    heads = [_sobol(latent, config.head_draws // 4, derived_seed(key, "head", i)) for i in range(2 * effort.draw_sets)]
+    heads = [_sobol(latent, drawing.head_draws // 4, derived_seed(key, "head", i)) for i in range(2 * effort.draw_sets)]
     parts = []
-    for rows in chunks(len(stratum), config.chunk):
+    for rows in chunks(len(stratum), drawing.chunk):
         examples = stratum.examples(rows, t)
-        parts.append(_read_chunk(model, examples.x, examples.y, examples.number, heads, config=config, key=key, effort=effort))
+        parts.append(
+            _read_chunk(model, examples.x, examples.y, examples.number, heads, drawing=drawing, key=key, effort=effort)
+        )
     return Draws(
         mean=PerExample(*(torch.cat(values) for values in zip(*(part.mean for part in parts), strict=True))),
         D_noise=torch.cat([part.D_noise for part in parts]),
@@ -142,14 +170,14 @@ def _read_chunk(
     number: Tensor,
     heads: list[Tensor],
     *,
-    config: MeasureConfig,
+    drawing: Drawing,
     key: int,
     effort: Effort,
 ) -> Draws:
     mean, log_variance = model.encode(x)
     D, D_noise = mean.new_zeros(len(x)), mean.new_zeros(len(x))
     if effort.decode:
-        every = 1 if config.decoder_draws == 2 else SECOND
+        every = 1 if drawing.decoder_draws == 2 else SECOND
         for i in range(effort.decoder_sets):
             one, noise = _read_distortion(
                 model, x, mean, log_variance, number, key=derived_seed(key, "decoder", i), every=every
@@ -218,7 +246,7 @@ def read(
     split: Split,
     point: Point,
     t: float,
-    config: MeasureConfig,
+    drawing: Drawing,
     key: Callable[[str], int],
     effort: Effort,
 ) -> Reading:
@@ -233,7 +261,7 @@ def read(
         if not stratum.share(t) > 0:
             noises.append((np.zeros(NOISE_BLOCKS), np.zeros(NOISE_BLOCKS)))
             continue
-        draws = read_draws(model, stratum, t, config=config, key=key(stratum.name), effort=effort)
+        draws = read_draws(model, stratum, t, drawing=drawing, key=key(stratum.name), effort=effort)
         weights, number = stratum.weights(slice(None), t), stratum.number
         values = torch.stack(list(draws.mean)).double()
         mean = values @ weights

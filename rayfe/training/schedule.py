@@ -21,15 +21,13 @@ def constant_rate(u: float, *, maximum: float) -> float:
     return maximum * min(u / WARM_UP, 1.0)
 
 
-def first_rate(u: float, *, initial: float, schedule: Literal["step", "cosine", "linear"]) -> float:
+def first_rate(u: float, *, initial: float, schedule: Literal["step", "linear"]) -> float:
     """Learning rate of the first equilibrium at the fraction u of its updates.
 
-    `step` drops by 10 after every 5/12 (the paper's 50 of 120 epochs), `cosine` and `linear` end at 0.
+    `step` drops by 10 after every 5/12 (the paper's 50 of 120 epochs), `linear` ends at 0.
     """
     match schedule:
         case "step":
             return initial * 0.1 ** math.floor(u * 12 / 5)
-        case "cosine":
-            return initial * 0.5 * (1.0 + math.cos(math.pi * u))
         case "linear":
             return initial * (1.0 - u)

@@ -29,6 +29,11 @@ class Root:
     evaluations: int
 
 
+def searches_by_part(request: SettleRequest) -> bool:
+    """Whether the search goes by a part of the examples between its readings of all: two conditions take several evaluations."""
+    return len(request.held) > 1
+
+
 def settled_weights(request: SettleRequest, shift: np.ndarray) -> dict[str, np.ndarray]:
     """theta(a), the weights of the chart at the shifts `shift`, one for each tangent of the request."""
     weights = request.weights

@@ -18,6 +18,8 @@ from rayfe.records import Point, Reading, Split, Weights
 from rayfe.training.optimizer import Average, left_by, make_optimizer
 from rayfe.training.replicas import Replicas
 
+HEAD_DRAWS = 8
+"""Draws of z per example through the classifier."""
 FINITE_CHECK = 50
 """Updates between looks at whether the loss is finite."""
 
@@ -96,7 +98,7 @@ def train(
         if update > 0 and update in probe.updates:
             readings += read_probe(replicas, points, probe, update=update)
         set_rate(optimizer, learning_rate((update + 0.5) / updates))
-        draws = _draws(noise, config, len(batch), latent, like.dtype)
+        draws = _draws(noise, len(batch), latent, like.dtype)
         masks = derived_seed(noise.initial_seed(), "masks", update)
         J = free_energy(replicas.functionals(batch.x, batch.y, draws, seed=masks, predict=False), lam, gamma)
         # The replicas share no parameters, so the gradient of the sum is each one's own gradient.
@@ -118,9 +120,8 @@ def train(
     )
 
 
-def _draws(noise: torch.Generator, config: EquilibrationConfig, n: int, latent: int, dtype: torch.dtype) -> Noise:
-    decoder, head = config.decoder_draws, config.head_draws
-    return draw_noise(noise, n=n, latent=latent, decoder_draws=decoder, head_draws=head, dtype=dtype)
+def _draws(noise: torch.Generator, n: int, latent: int, dtype: torch.dtype) -> Noise:
+    return draw_noise(noise, n=n, latent=latent, decoder_draws=1, head_draws=HEAD_DRAWS, dtype=dtype)
 
 
 def _state(

@@ -16,6 +16,7 @@ from rayfe.config import RunConfig
 from rayfe.records import (
     ANEW,
     ON,
+    PROBE,
     TOO_SHORT,
     Annealing,
     Answer,
@@ -71,10 +72,10 @@ class CertificateEffort:
         if self.epochs is not None:
             return self.epochs
         rates, models = config.equilibration, self.seeds * replicas
-        probes = PROBES * models * min(config.measure.probe_size, self.epoch) * FORWARD
+        probes = PROBES * models * min(PROBE, self.epoch) * FORWARD
         left = self.budget - (1 + models) * reading - probes
         batch = rates.batch_of(annealed=True)
-        updates = math.floor(left / (models * 0.5 * (1 + rates.decoder_draws) * batch))
+        updates = math.floor(left / (models * batch))
         return max(0, updates) * batch / self.epoch
 
 

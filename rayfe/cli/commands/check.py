@@ -120,17 +120,12 @@ def _ends(data: PathData, split: Split, config: RunConfig) -> Ends:
 
 def examples_per_second(config: RunConfig, data: PathData) -> float:
     """Training examples that one evaluator works through in a second, from a few updates of a step's size on the source."""
-    import dataclasses
 
     from rayfe.backend.inline import InlineBackend
     from rayfe.data.paths import PathData
     from rayfe.records import Annealing, EquilibrateRequest, Point, Replica, StepKey
 
-    small = configure(
-        config,
-        measure=dataclasses.replace(config.measure, probe_size=2),
-        equilibration=dataclasses.replace(config.equilibration, first_batch=None),
-    )
+    small = configure(config, equilibration={"first_batch": None})
     backend = InlineBackend(small, PathData(kind="still", source=data.source))
     start = next(iter(config.trajectories().values()))
     epochs = config.equilibration.first_epochs
