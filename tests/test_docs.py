@@ -225,7 +225,7 @@ def small_runs(patch: pytest.MonkeyPatch) -> None:
             threads=1,
             data=DataConfig(name=config.data.name.replace("mnist", "mnist:0,1"), train_size=200),
             equilibration=training,
-            measure=MeasureConfig(head_draws=8, probe_size=50),
+            measure=MeasureConfig(head_draws=8),
         )
         return real(dataclasses.replace(asked, config=small), console)
 

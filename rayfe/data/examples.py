@@ -132,10 +132,11 @@ def set_apart(examples: Examples, share: float) -> tuple[Examples, Examples]:
     """Training images without the control split, and the control split: drawn at random, the same share of every class.
 
     Raises:
-        UsageError: data.control_share; there is no such image.
+        UsageError: data.train_size; there is no such image.
     """
     control = share_of_class(examples.y, share, chance(examples.number, "control"))
-    require(bool(control.any()), "data.control_share", share, "leaves no control image, give a larger part")
+    fix = f"leave no control image, of which each class has {share:g} of them; give more"
+    require(bool(control.any()), "data.train_size", len(examples.y), fix)
     return examples.take(~control), examples.take(control)
 
 

@@ -108,7 +108,7 @@ def stored_config(store: Store) -> tuple[dict[str, Any], RunConfig]:
     """
     run = store.read_config()
     try:
-        return run, from_flat({name: run["config"][name] for name in (*SETS, "steps", "tolerance")} | run["config"])
+        return run, from_flat({name: run["config"][name] for name in (*SETS, "steps")} | run["config"])
     except (KeyError, TypeError, ValueError) as error:
         raise CorruptFile(store.url(CONFIG), f"is not the configuration of a run ({error})") from error
 

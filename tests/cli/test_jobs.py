@@ -42,7 +42,7 @@ def test_a_transfer_arrives_at_the_target_and_holds_C(tmp_path: Path, kind: str)
 
 
 def test_couplings_are_computed_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    options = [*TRANSFER, "--path.kind", "displacement", "--path.pairing", "order", "--path.solver", "exact"]
+    options = [*TRANSFER, "--path.kind", "displacement", "--path.pairing", "order"]
     assert run("transfer", "fig5-quick", *options, "--steps", "1", out=tmp_path) == 0
     stored = {split: (tmp_path / "couplings" / f"{split}.parquet").read_bytes() for split in ("train", "validation")}
     assert capsys.readouterr().out.count("coupled:") == 2
@@ -114,7 +114,7 @@ def test_a_stopped_baseline_goes_on_to_the_same_rows(tmp_path: Path) -> None:
         ),
         (
             "transfer",
-            ["fig5-quick", *SMALL, "--path.kind", "displacement", "--path.solver", "sinkhorn", "--path.regularization", "1e-9"],
+            ["fig5-quick", *SMALL, "--path.kind", "displacement", "--path.regularization", "1e-9"],
             "--path.regularization 1e-09: underflows",
         ),
         ("baseline", ["fig5-quick", "--method", "wait"], "--method wait"),

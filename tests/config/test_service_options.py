@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 import pytest
 
 from rayfe.cli.job_command import main
-from rayfe.config import configure
 from rayfe.run import runner
 
 WORDS = ["digits-smoke", "--backend", "inline", "--steps", "1", "--equilibration.first-epochs", "5", "--tolerance", "0.9"]
@@ -93,7 +91,6 @@ def test_how_a_run_is_watched_and_placed_may_change(run: Path) -> None:
             "--train-workers 3: must divide --equilibration.first-batch 64",
         ),
         (["--train-workers", "2", "--backend", "ray", "--placement", "isolated"], "--train-workers 2: borrows from the shared"),
-        (["--tensorboard", "board"], "--tensorboard board: needs --backend ray"),
         (["--placement", "spread"], "--placement spread: give shared or isolated"),
     ],
 )
@@ -102,24 +99,3 @@ def test_what_cannot_be_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture
     error = capsys.readouterr().err
     assert error.startswith(message) and error.count("\n") == 1
     assert not (tmp_path / "run").exists()
-
-
-def test_a_logger_whose_package_is_missing_is_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    words = [*WORDS, "--backend", "ray", "--mlflow", "http://user:word@host", "--out", str(tmp_path / "run")]
-    assert main("isoc", words) == 2
-    assert "its package is missing; pip install mlflow" in capsys.readouterr().err
-
-
-def test_run_json_has_no_address_of_a_logger(tmp_path: Path) -> None:
-    from rayfe.data.datasets import load
-    from rayfe.data.paths import PathData
-    from rayfe.storage.manifest import manifest_of
-
-    config = configure(mlflow="http://user:secret@host", tensorboard="/here")
-    data = PathData(kind="still", source=load(config.data))
-    argv = ["mnist-quick", "--mlflow", "http://user:secret@host", "--steps", "1"]
-    text = json.dumps(manifest_of("isoc", "mnist-quick", argv, config, data))
-    assert "secret" not in text and "/here" not in text and "--steps 1" in text

@@ -11,7 +11,7 @@ from rayfe.backend.inline import InlineBackend
 from rayfe.config import DataConfig, EquilibrationConfig, MeasureConfig, ModelConfig, PathConfig, configure
 from rayfe.data.datasets import load
 from rayfe.data.examples import Examples, set_apart
-from rayfe.data.paths import coupled, load_path
+from rayfe.data.paths import CONTROL_SHARE, coupled, load_path
 from rayfe.exceptions import UsageError
 from rayfe.records import Split
 from rayfe.trajectory.driver import attempted
@@ -23,7 +23,7 @@ CONFIG = configure(
     tolerance=0.05,
     threads=1,
     hold="control",
-    data=DataConfig(name="digits", control_share=0.2),
+    data=DataConfig(name="digits"),
     model=ModelConfig(hidden=32, latent=4),
     measure=MeasureConfig(head_draws=64),
     equilibration=EquilibrationConfig(first_epochs=30, first_learning_rate=1e-2, epochs=5, learning_rate=5e-3, batch=64),
@@ -35,7 +35,7 @@ def test_control_images_are_a_part_of_each_class_and_no_training_image(classes: 
     y = np.tile(np.arange(classes), each)
     examples = Examples(x=np.arange(len(y), dtype=np.float32)[:, None], y=y)
     if int(each * share) == 0:
-        with pytest.raises(UsageError, match="control_share"):
+        with pytest.raises(UsageError, match="leave no control image"):
             set_apart(examples, share)
         return
     train, control = set_apart(examples, share)
@@ -49,14 +49,14 @@ def test_the_backend_trains_on_what_is_left_and_validates_on_the_same_images_as_
     paths = InlineBackend(CONFIG, data)._paths
     n = len(data.train.y)
     assert len(paths[Split.TRAIN]) + len(paths[Split.CONTROL]) == n
-    assert len(paths[Split.CONTROL]) == pytest.approx(0.2 * n, abs=10)
+    assert len(paths[Split.CONTROL]) == pytest.approx(0.1 * n, abs=10)
     assert len(paths[Split.VALIDATION]) == len(data.validation.y)
     assert Split.CONTROL not in InlineBackend(configure(CONFIG, hold="training"), data)._paths
 
 
 def test_a_part_without_an_image_is_refused_before_anything_runs() -> None:
-    few = configure(CONFIG, data=DataConfig(name="digits", train_size=20, control_share=0.1))
-    with pytest.raises(UsageError, match="control_share.: 0.1"):
+    few = configure(CONFIG, data=DataConfig(name="digits", train_size=20))
+    with pytest.raises(UsageError, match="train_size.: 20}: leave no control image"):
         load_path(few)
 
 
@@ -83,8 +83,8 @@ def test_a_transfer_by_displacement_couples_the_control_images_apart_and_holds_t
         lam_dot=-0.5,
         step_length=0.1,
         step_length_first=0.05,
-        data=DataConfig(name="digits:0-4", control_share=0.2),
-        path=PathConfig(target="digits:5-9", kind="displacement", pairing="order", within_pairs=True, solver="exact"),
+        data=DataConfig(name="digits:0-4"),
+        path=PathConfig(target="digits:5-9", kind="displacement", pairing="order", within_pairs=True),
     )
     data = load_path(config)
     assert data.target is not None
@@ -92,7 +92,7 @@ def test_a_transfer_by_displacement_couples_the_control_images_apart_and_holds_t
     assert data.couplings is not None
     parts = {split: coupling.source for split, coupling in data.couplings.items()}
     assert set(parts) == {Split.TRAIN, Split.CONTROL, Split.VALIDATION}
-    kept, control = set_apart(data.source.train, 0.2)
+    kept, control = set_apart(data.source.train, CONTROL_SHARE)
     assert set(parts[Split.TRAIN]) == set(range(len(kept.y)))
     assert set(parts[Split.CONTROL]) == set(range(len(control.y)))
 

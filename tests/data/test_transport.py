@@ -19,6 +19,8 @@ from rayfe.data.transport import couple
 from rayfe.exceptions import UsageError
 
 RNG = np.random.default_rng(0)
+SOLVERS = {"exact": None, "sinkhorn": 0.05}
+"""Regularisation by the solver that a coupling then has."""
 
 
 def examples(x: np.ndarray, y: np.ndarray | None = None) -> Examples:
@@ -42,7 +44,7 @@ def assert_marginals(coupling: Coupling, n: int, m: int) -> None:
 @settings(max_examples=25)
 @given(st.integers(1, 40), st.integers(1, 40), st.sampled_from(["exact", "sinkhorn"]), st.integers(0, 5))
 def test_marginals_are_exact_and_atoms_few(n: int, m: int, solver: str, seed: int) -> None:
-    coupling = couple(cloud(n, seed=seed), cloud(m, seed=seed + 1), config(solver=solver), seed=seed)
+    coupling = couple(cloud(n, seed=seed), cloud(m, seed=seed + 1), config(regularization=SOLVERS[solver]), seed=seed)
     assert_marginals(coupling, n, m)
     assert len(coupling.weight) <= 2 * (n + m)
 
@@ -58,7 +60,8 @@ def test_pairs_are_of_examples_whatever_their_order(solver: str, dense: bool, mo
     rng = np.random.default_rng(1)
     ends = [examples(rng.random((n, 6)), y=rng.integers(0, 2, n)) for n in (60, 45)]
     orders = [rng.permutation(len(end.y)) for end in ends]
-    options = config(solver=solver, components=3)
+    monkeypatch.setattr(transport, "COMPONENTS", 3)
+    options = config(regularization=SOLVERS[solver])
     found = []
     for source, target in (ends, [end.take(order) for end, order in zip(ends, orders, strict=True)]):
         coupling = couple(source, target, options, pairs={0: 0, 1: 1}, seed=0)
@@ -71,16 +74,16 @@ def test_pairs_are_of_examples_whatever_their_order(solver: str, dense: bool, mo
 @pytest.mark.parametrize(("n", "m"), [(1201, 1200), (1200, 1201), (1501, 750)])
 def test_marginals_are_exact_where_the_smallest_shares_are_tiny(n: int, m: int, solver: str) -> None:
     """A row of one side is 1/m of a row longer than one of the other, and these slivers must not be dropped."""
-    coupling = couple(cloud(n), cloud(m, seed=1), config(solver=solver), seed=0)
+    coupling = couple(cloud(n), cloud(m, seed=1), config(regularization=SOLVERS[solver]), seed=0)
     assert_marginals(coupling, n, m)
     assert len(coupling.weight) <= n + m
 
 
 def test_what_the_plan_leaves_over_is_coupled_block_by_block_where_it_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
     source, target = cloud(300, 5), cloud(300, 5, shift=0.3, seed=1)
-    whole = couple(source, target, config(solver="sinkhorn"), seed=0)
+    whole = couple(source, target, config(regularization=0.05), seed=0)
     monkeypatch.setattr(exact_transport, "DENSE_LIMIT", 500)
-    parts = couple(source, target, config(solver="sinkhorn"), seed=0)
+    parts = couple(source, target, config(regularization=0.05), seed=0)
     assert_marginals(parts, 300, 300)
     assert parts.report["cost"] == pytest.approx(whole.report["cost"], rel=1e-3)
 
@@ -89,7 +92,10 @@ def test_what_the_plan_leaves_over_is_coupled_block_by_block_where_it_is_too_lar
 def test_the_order_of_examples_does_not_matter(solver: str) -> None:
     source, target = cloud(80), cloud(80, shift=0.2, seed=1)
     shuffled = source.take(RNG.permutation(80)), target.take(RNG.permutation(80))
-    one, two = couple(source, target, config(solver=solver), seed=0), couple(*shuffled, config(solver=solver), seed=0)
+    one, two = (
+        couple(source, target, config(regularization=SOLVERS[solver]), seed=0),
+        couple(*shuffled, config(regularization=SOLVERS[solver]), seed=0),
+    )
     assert two.report["cost"] == pytest.approx(one.report["cost"], rel=1e-5 if solver == "exact" else 0.05)
 
 
@@ -105,14 +111,14 @@ def test_the_entropic_plan_is_that_of_pot() -> None:
 
 @pytest.mark.parametrize("solver", ["exact", "sinkhorn"])
 def test_examples_that_are_all_the_same_are_coupled_for_nothing(solver: str) -> None:
-    coupling = couple(examples(np.ones((20, 3))), examples(np.ones((30, 3))), config(solver=solver), seed=0)
+    coupling = couple(examples(np.ones((20, 3))), examples(np.ones((30, 3))), config(regularization=SOLVERS[solver]), seed=0)
     assert_marginals(coupling, 20, 30)
     assert coupling.report["cost"] == 0.0
 
 
 def test_in_one_dimension_the_exact_coupling_sorts() -> None:
     x, y = RNG.random((50, 1)), RNG.random((50, 1))
-    coupling = couple(examples(x), examples(y), config(solver="exact"), seed=0)
+    coupling = couple(examples(x), examples(y), config(), seed=0)
     order = np.argsort(x[coupling.source, 0])
     assert (np.diff(y[coupling.target[order], 0]) >= 0).all()
     assert coupling.report["cost"] == pytest.approx(np.mean((np.sort(x[:, 0]) - np.sort(y[:, 0])) ** 2), rel=1e-4)
@@ -120,7 +126,7 @@ def test_in_one_dimension_the_exact_coupling_sorts() -> None:
 
 def test_a_set_is_coupled_with_itself_for_nothing() -> None:
     here = cloud(40)
-    coupling = couple(here, here, config(solver="exact"), seed=0)
+    coupling = couple(here, here, config(), seed=0)
     np.testing.assert_array_equal(coupling.source, coupling.target)
     assert coupling.report["cost"] == 0.0
 
@@ -128,8 +134,8 @@ def test_a_set_is_coupled_with_itself_for_nothing() -> None:
 @pytest.mark.parametrize("regularization", [0.2, 0.05, 0.01])
 def test_the_stored_coupling_costs_little_more_than_the_entropic_plan(regularization: float) -> None:
     source, target = cloud(200, 5), cloud(250, 5, shift=0.3, seed=1)
-    coupling = couple(source, target, config(solver="sinkhorn", regularization=regularization), seed=0)
-    exact = couple(source, target, config(solver="exact"), seed=0)
+    coupling = couple(source, target, config(regularization=regularization), seed=0)
+    exact = couple(source, target, config(), seed=0)
     cost = np.square(source.x[:, None] - target.x[None]).sum(-1)
     plan = sinkhorn.sinkhorn(
         lambda rows: cost[rows], np.full(200, 1 / 200), np.full(250, 1 / 250), epsilon=regularization * float(cost.mean())
@@ -141,10 +147,10 @@ def test_the_stored_coupling_costs_little_more_than_the_entropic_plan(regulariza
 
 def test_block_by_block_agrees_with_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     source, target = cloud(120, 4), cloud(90, 4, seed=1)
-    whole = couple(source, target, config(solver="sinkhorn"), seed=0)
+    whole = couple(source, target, config(regularization=0.05), seed=0)
     monkeypatch.setattr(transport, "DENSE_LIMIT", 1)
     monkeypatch.setattr(costs_module, "BLOCK", 1000)
-    parts = couple(source, target, config(solver="sinkhorn"), seed=0)
+    parts = couple(source, target, config(regularization=0.05), seed=0)
     assert parts.report["cost"] == pytest.approx(whole.report["cost"], rel=0.05)
     assert parts.report["components"] is None  # fewer features than components
     assert_marginals(parts, 120, 90)
@@ -152,8 +158,9 @@ def test_block_by_block_agrees_with_all_at_once(monkeypatch: pytest.MonkeyPatch)
 
 def test_large_problems_are_solved_in_principal_components_and_reported_in_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transport, "DENSE_LIMIT", 1)
+    monkeypatch.setattr(transport, "COMPONENTS", 5)
     source, target = cloud(150, 30), cloud(150, 30, seed=1)
-    coupling = couple(source, target, config(solver="sinkhorn", components=5), seed=0)
+    coupling = couple(source, target, config(regularization=0.05), seed=0)
     pixels = np.square(source.x[coupling.source] - target.x[coupling.target]).sum(-1)
     assert coupling.report["components"] == 5
     assert coupling.report["cost"] == pytest.approx(float(coupling.weight @ pixels), rel=1e-5)
@@ -170,7 +177,9 @@ def test_the_same_seed_gives_the_same_coupling() -> None:
 def test_within_pairs_only_what_the_shares_leave_over_crosses(solver: str) -> None:
     source = examples(RNG.random((60, 2)), np.repeat([0, 1], [30, 30]))
     target = examples(RNG.random((60, 2)), np.repeat([0, 1], [36, 24]))
-    coupling = couple(source, target, config(solver=solver, pairing="order", within_pairs=True), pairs={0: 1, 1: 0}, seed=0)
+    coupling = couple(
+        source, target, config(regularization=SOLVERS[solver], pairing="order", within_pairs=True), pairs={0: 1, 1: 0}, seed=0
+    )
     assert_marginals(coupling, 60, 60)
     pairs = np.array([1, 0])
     crossing = coupling.weight[pairs[source.y[coupling.source]] != target.y[coupling.target]].sum()
@@ -182,7 +191,9 @@ def test_within_pairs_only_what_the_shares_leave_over_crosses(solver: str) -> No
 def test_a_class_whose_partner_has_no_examples_crosses(solver: str) -> None:
     source = examples(RNG.random((30, 2)), np.repeat([0, 1], 15))
     target = examples(RNG.random((30, 2)))
-    coupling = couple(source, target, config(solver=solver, pairing="order", within_pairs=True), pairs={0: 0, 1: 1}, seed=0)
+    coupling = couple(
+        source, target, config(regularization=SOLVERS[solver], pairing="order", within_pairs=True), pairs={0: 0, 1: 1}, seed=0
+    )
     assert_marginals(coupling, 30, 30)
     assert coupling.report["crossing_share"] == pytest.approx(0.5)
 
@@ -200,7 +211,7 @@ def costs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_cost_of_the_users_own_is_minimised(costs: None) -> None:
     source, target = cloud(30), cloud(30, seed=1)
-    coupling = couple(source, target, config(solver="exact", cost="own_costs:l1"), seed=0)
+    coupling = couple(source, target, config(cost="own_costs:l1"), seed=0)
     each = np.abs(source.x[coupling.source] - target.x[coupling.target]).sum(-1)
     assert coupling.report["cost"] == pytest.approx(float(each.mean()), rel=1e-5)
 
@@ -214,8 +225,8 @@ def test_a_cost_of_the_users_own_is_minimised(costs: None) -> None:
         ({"cost": "own_costs:missing"}, "path.cost", "cannot be imported"),
         ({"cost": "l2"}, "path.cost", "squared-l2"),
         ({"cost": ".own:l1"}, "path.cost", "cannot be imported"),
-        ({"cost": "own_costs:gain", "solver": "sinkhorn"}, "path.cost", "negative"),
-        ({"solver": "sinkhorn", "regularization": 1e-9}, "path.regularization", "underflows"),
+        ({"cost": "own_costs:gain", "regularization": 0.05}, "path.cost", "negative"),
+        ({"regularization": 1e-9}, "path.regularization", "underflows"),
     ],
 )
 def test_what_cannot_be_coupled_is_refused(costs: None, options: dict[str, object], field: str, hint: str) -> None:
@@ -230,7 +241,7 @@ def test_a_distance_that_is_not_finite_is_refused(solver: str, value: float) -> 
     x = cloud(20).x.copy()
     x[3, 1] = value
     with np.errstate(over="ignore"), pytest.raises(UsageError, match="not finite") as refused:
-        couple(examples(x), cloud(20), config(solver=solver), seed=0)
+        couple(examples(x), cloud(20), config(regularization=SOLVERS[solver]), seed=0)
     assert refused.value.name == "path.cost"
 
 
@@ -246,10 +257,10 @@ def test_an_exact_solver_that_stops_early_is_refused(monkeypatch: pytest.MonkeyP
     given_up = {"warning": "numItermax reached", "u": np.zeros(20), "v": np.zeros(20)}
     monkeypatch.setattr(ot, "emd", lambda a, b, cost, **options: (np.zeros(cost.shape), given_up))
     with pytest.raises(UsageError, match="numItermax"):
-        couple(cloud(20), cloud(20), config(solver="exact"), seed=0)
+        couple(cloud(20), cloud(20), config(), seed=0)
 
 
 def test_an_iteration_that_does_not_converge_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sinkhorn, "ITERATIONS", 1)
     with pytest.raises(UsageError, match="still off"):
-        couple(cloud(40), cloud(40, shift=1.0, seed=1), config(solver="sinkhorn", regularization=0.01), seed=0)
+        couple(cloud(40), cloud(40, shift=1.0, seed=1), config(regularization=0.01), seed=0)

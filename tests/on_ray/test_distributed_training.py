@@ -29,7 +29,7 @@ CONFIG = configure(
     data=DataConfig(name="digits"),
     model=ModelConfig(hidden=16, latent=4),
     equilibration=EquilibrationConfig(first_epochs=6, first_learning_rate=5e-3, epochs=3, batch=64),
-    measure=MeasureConfig(head_draws=16, probe_size=100, chunk=400),
+    measure=MeasureConfig(head_draws=16),
 )
 KEY = StepKey(trajectory="lam1-gamma4-seed0", seed=0, step=0, attempt=0)
 NEW = Replica(name="centre", point=Point(lam=1.0, gamma=4.0), weights=None)

@@ -31,7 +31,7 @@ CONFIG = configure(
     data=DataConfig(name="digits"),
     model=ModelConfig(hidden=16, latent=4),
     equilibration=EquilibrationConfig(first_epochs=20, first_learning_rate=1e-2, epochs=3, batch=64),
-    measure=MeasureConfig(head_draws=16, probe_size=100, chunk=400),
+    measure=MeasureConfig(head_draws=16),
 )
 
 

@@ -24,7 +24,7 @@ CONFIG = configure(
     step_length=0.25,
     refresh=1,
     tolerance=0.05,
-    neighbours=StencilConfig(gamma_delta=0.1, lam_delta=0.1),
+    neighbours=StencilConfig(gamma_delta=0.1),
     seed=tuple(range(500)),
 )
 NOISE = 0.01

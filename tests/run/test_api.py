@@ -351,7 +351,7 @@ def test_a_transfer_between_two_data_sets_of_ones_own() -> None:
         step_length=0.5,
         step_length_first=0.25,
         steps=1,
-        path=PathConfig(kind="displacement", pairing="order", within_pairs=True, solver="exact"),
+        path=PathConfig(kind="displacement", pairing="order", within_pairs=True),
         **SMALL,
     )
     assert run.accepted.t.tolist() == [0.0, 0.25]

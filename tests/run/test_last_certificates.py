@@ -10,14 +10,22 @@ import pytest
 
 from analytic_walks import A
 from rayfe.backend.analytic import AnalyticBackend
-from rayfe.config import MeasureConfig, RunConfig, configure
+from rayfe.config import RunConfig, configure
 from rayfe.records import ON, TOO_SHORT, CertificateRecord, Equilibrated, EquilibrateRequest
 from rayfe.storage.store import Store
-from rayfe.trajectory import driver
+from rayfe.trajectory import certification, driver
 from rayfe.trajectory.base import Trajectory
 from rayfe.trajectory.certification import CertificateEffort
 
-CONFIG = configure(lam=(0.25,), gamma=(4.0,), steps=3, certificate_share=0.5, measure=MeasureConfig(probe_size=10))
+CONFIG = configure(lam=(0.25,), gamma=(4.0,), steps=3, certificate_share=0.5)
+
+
+@pytest.fixture(autouse=True)
+def probe(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So small that it costs nearly nothing."""
+    monkeypatch.setattr(certification, "PROBE", 10)
+
+
 EPOCH = 100
 
 

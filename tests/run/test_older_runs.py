@@ -66,7 +66,7 @@ def test_the_path_of_walks_that_have_none_is_no_part_of_them() -> None:
     assert not any(name.startswith("path.") for name in identity(configure()))
     target = PathConfig(target="mnist:5-9")
     moving = configure(process="constant-rate", path=target)
-    assert identity(moving) != identity(configure(moving, path=dataclasses.replace(target, solver="sinkhorn")))
+    assert identity(moving) != identity(configure(moving, path=dataclasses.replace(target, regularization=0.05)))
 
 
 def test_options_of_a_later_version_do_not_rename_a_run() -> None:

@@ -11,13 +11,14 @@ import torch
 from threadpoolctl import threadpool_limits
 from torch import nn
 
-from rayfe.config import MeasureConfig
 from rayfe.data.coupling import Coupling
 from rayfe.data.device_path import DeviceExamples, Displacement, Mixture, Still
 from rayfe.data.randomness import derived_seed, generator
 from rayfe.model.objective import rate
-from rayfe.records import Certificate, Point, Reading, Split
+from rayfe.records import BOUND_DRAWS, Point, Reading, Split
 from rayfe.training.certificate import (
+    BOUND_SHARE,
+    GRADIENT_SHARE,
     PARTS,
     bound,
     bound_cost,
@@ -160,24 +161,15 @@ def test_soft_labels_of_a_displacement_are_certified_too() -> None:
         D_se=0.1,
         C_se=0.0,
     )
-    config, trained = MeasureConfig(bound_share=0.1, gradient_share=0.0534), 600.0
+    trained = 60_000.0
     found = certify(
-        model, path, reading, config=config, trained=trained, key=derived_seed, rng=lambda name: generator("cpu", 7, name)
+        model, path, reading, chunk=4000, trained=trained, key=derived_seed, rng=lambda name: generator("cpu", 7, name)
     )
     assert found.J_K < reading.F and found.J_K_se > 0.08
     assert found.grad_norm >= 0.0 and 0.0 < found.J_K_ess < 1.0
-    cost = bound_size(config, trained) * bound_cost(config.bound_draws) + PARTS * gradient_size(config, trained, 600)
-    assert 0.9 * (0.1 + 0.0534) * trained < cost <= (0.1 + 0.0534) * trained
-    nothing = certify(
-        model,
-        path,
-        reading,
-        config=MeasureConfig(bound_share=0.0, gradient_share=0.0),
-        trained=trained,
-        key=derived_seed,
-        rng=lambda name: generator("cpu", 7, name),
-    )
-    assert nothing == Certificate()
+    bound, gradient = bound_size(trained) * bound_cost(BOUND_DRAWS), PARTS * gradient_size(trained, 600)
+    assert 0.9 * BOUND_SHARE * trained < bound <= BOUND_SHARE * trained
+    assert 0.9 * GRADIENT_SHARE * trained < gradient <= GRADIENT_SHARE * trained
 
 
 def test_the_square_of_a_norm_is_unbiased_where_each_gradient_is_mostly_noise() -> None:

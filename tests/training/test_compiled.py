@@ -9,7 +9,7 @@ import torch
 
 from rayfe.backend.inline import InlineBackend
 from rayfe.cli.job_command import main
-from rayfe.config import DataConfig, EquilibrationConfig, MeasureConfig, ModelConfig, configure
+from rayfe.config import DataConfig, EquilibrationConfig, ModelConfig, configure
 from rayfe.data.datasets import load
 from rayfe.data.randomness import generator
 from rayfe.model.objective import draw_noise
@@ -50,7 +50,6 @@ def test_a_training_by_the_option_ends_where_the_plain_one_does() -> None:
             threads=1,
             data=DataConfig(name="digits"),
             model=ModelConfig(hidden=8, latent=4),
-            measure=MeasureConfig(probe_size=200),
             equilibration=equilibration,
         )
         replica = Replica(name="centre", point=Point(lam=0.25, gamma=4.0), weights=None)

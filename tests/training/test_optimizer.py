@@ -14,7 +14,6 @@ from rayfe.backend.inline import InlineBackend
 from rayfe.config import DataConfig, EquilibrationConfig, MeasureConfig, ModelConfig, RunConfig, configure
 from rayfe.data.datasets import load
 from rayfe.data.randomness import generator
-from rayfe.exceptions import UsageError
 from rayfe.model.objective import draw_noise
 from rayfe.model.protocol import build
 from rayfe.records import Annealing, EquilibrateRequest, Point, Replica, StepKey
@@ -125,7 +124,7 @@ def small(**equilibration: object) -> RunConfig:
         data=DataConfig(name="digits"),
         model=ModelConfig(hidden=24, latent=4),
         equilibration=training,
-        measure=MeasureConfig(head_draws=32, probe_size=200, chunk=500),
+        measure=MeasureConfig(head_draws=32),
     )
 
 
@@ -234,8 +233,3 @@ def test_parameters_that_are_kept_as_they_are_have_nothing_to_hand_on(kind: Any)
 
 def test_rates() -> None:
     assert [constant_rate(u, maximum=2.0) for u in (0.0, 0.025, 0.05, 0.5, 1.0)] == pytest.approx([0.0, 1.0, 2.0, 2.0, 2.0])
-
-
-def test_soap_needs_what_trainings_hand_on() -> None:
-    with pytest.raises(UsageError, match="optimizer"):
-        EquilibrationConfig(optimizer="soap", carry_preconditioner=False)

@@ -51,7 +51,7 @@ def configuration(kind: str = "mixture", *, batch_norm: bool = True) -> RunConfi
         equilibration=EquilibrationConfig(
             first_epochs=5, epochs=2, batch=64, first_schedule="linear", first_learning_rate=1e-2
         ),
-        measure=MeasureConfig(head_draws=32, probe_size=200, chunk=300),
+        measure=MeasureConfig(head_draws=32),
     )
 
 
@@ -108,7 +108,7 @@ def test_with_batch_norm_F_t_is_the_slope_with_statistics_that_follow_t(kind: st
 def test_with_batch_norm_the_shortcut_target_minus_source_is_wrong() -> None:
     on, t = backend(), 0.5
     weights = trained(on, 0.0)
-    path, config = on._paths[Split.TRAIN], configuration().measure
+    path, drawing = on._paths[Split.TRAIN], on._drawing
     model = on._model(weights, seed=0)
     recompute_statistics(model, path, t, chunk=300, key=derived_seed)
 
@@ -122,7 +122,7 @@ def test_with_batch_norm_the_shortcut_target_minus_source_is_wrong() -> None:
             split=Split.TRAIN,
             point=point,
             t=at,
-            config=config,
+            drawing=drawing,
             key=derived_seed,
             effort=Effort(),
         )

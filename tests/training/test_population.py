@@ -20,10 +20,10 @@ from rayfe.data.examples import Examples, rank_in_class, stratified
 from rayfe.data.randomness import derived_seed, normal_of, uniform_of
 from rayfe.model.protocol import build
 from rayfe.records import Annealing, EquilibrateRequest, MeasureRequest, Point, Replica, Split, StepKey
-from rayfe.training import batch_norm
+from rayfe.training import batch_norm, measure
 from rayfe.training.batch_norm import recompute_statistics
 from rayfe.training.certificate import read_gap
-from rayfe.training.measure import Effort, head_share, read, read_draws, slope_in_t
+from rayfe.training.measure import Drawing, Effort, head_share, read, read_draws, slope_in_t
 from rayfe.training.replicas import weights_of
 
 CLASSES, N = 4, 240
@@ -107,13 +107,13 @@ class Numbers:
 
 
 def numbers(model: Any, path: DevicePath, *, chunk: int, most: int = 1 << 30, t: float = 0.3) -> Numbers:
-    config, point = MeasureConfig(head_draws=16, decoder_draws=1, chunk=chunk), Point(lam=2.0, gamma=5.0, t=t)
+    config, point = Drawing(head_draws=16, decoder_draws=1, chunk=chunk), Point(lam=2.0, gamma=5.0, t=t)
     recompute_statistics(model, path, t, chunk=chunk, key=KEY, most=most)
     reading = read(
-        model, path, replica="centre", split=Split.TRAIN, point=point, t=t, config=config, key=KEY, effort=Effort(draw_sets=2)
+        model, path, replica="centre", split=Split.TRAIN, point=point, t=t, drawing=config, key=KEY, effort=Effort(draw_sets=2)
     )
     gap = read_gap(model, path.thinned(100), point, draws=4, chunk=chunk, key=KEY)
-    slope = slope_in_t(model, path, point, config=config, key=KEY)
+    slope = slope_in_t(model, path, point, drawing=config, key=KEY)
     values = {"R": reading.R, "D": reading.D, "C": reading.C, "C_se": reading.C_se, "D_se": reading.D_se}
     values |= {"accuracy": reading.accuracy, "gap": gap.mean, "F_t": slope}
     return Numbers(values=values, size=reading.R + 2.0 * reading.D + 5.0 * reading.C)
@@ -219,14 +219,14 @@ def test_a_layer_that_is_never_called_ends_nothing() -> None:
 def test_F_t_is_the_derivative_of_J_with_statistics_that_follow_t(kind: str, t: float) -> None:
     """Against differences a hundred times finer, in float64; within 1 % of the larger of F_t and its parts."""
     model, point = model_of("four norms", torch.float64), Point(lam=2.0, gamma=5.0, t=t)
-    path, config = path_of(kind, (48,), torch.float64), MeasureConfig(chunk=90)
+    path, config = path_of(kind, (48,), torch.float64), Drawing(head_draws=128, decoder_draws=2, chunk=90)
 
     def parts(at: float) -> np.ndarray:
         recompute_statistics(model, path, at, chunk=1000, key=lambda name: KEY(f"statistics {name}"))
         total = np.zeros(3)
         for stratum in path.present(at):
-            wide = MeasureConfig(head_draws=32, decoder_draws=2)
-            mean = read_draws(model, stratum, at, config=wide, key=KEY(stratum.name), effort=Effort()).mean
+            wide = Drawing(head_draws=32, decoder_draws=2, chunk=4000)
+            mean = read_draws(model, stratum, at, drawing=wide, key=KEY(stratum.name), effort=Effort()).mean
             weights = stratum.weights(slice(None), at)
             total += [float(value @ weights) for value in (mean.R, 2.0 * mean.D, 5.0 * mean.C)]
         return total
@@ -237,7 +237,7 @@ def test_F_t_is_the_derivative_of_J_with_statistics_that_follow_t(kind: str, t: 
         twice = parts(abs(t - 2 * fine)) if t else parts(2 * fine)
         exact = 2.0 * exact - (twice - parts(t)) / (2 * fine) * (-1.0 if t else 1.0)
     before = weights_of(model)
-    found = slope_in_t(model, path, point, config=config, key=KEY)
+    found = slope_in_t(model, path, point, drawing=config, key=KEY)
     assert found == pytest.approx(exact.sum(), abs=0.01 * np.abs([*exact, exact.sum()]).max())
     for name, value in weights_of(model).items():
         np.testing.assert_array_equal(value, before[name], err_msg=name)
@@ -257,10 +257,10 @@ def test_batches_go_by_numbers_too(kind: str) -> None:
 def test_readings_by_fewer_sets_of_draws_are_part_of_those_by_more() -> None:
     model, path = model_of("mlp", torch.float64), path_of("still", (48,), torch.float64)
     recompute_statistics(model, path, 0.0, chunk=1000, key=KEY)
-    config, stratum = MeasureConfig(head_draws=16, decoder_draws=2), path.strata[0]
+    config, stratum = Drawing(head_draws=16, decoder_draws=2, chunk=4000), path.strata[0]
 
     def C(sets: int) -> Tensor:
-        return read_draws(model, stratum, 0.0, config=config, key=9, effort=Effort(draw_sets=sets, decoder_sets=sets)).mean.C
+        return read_draws(model, stratum, 0.0, drawing=config, key=9, effort=Effort(draw_sets=sets, decoder_sets=sets)).mean.C
 
     one, two, three = C(1), C(2), C(3)
     second, third = 2 * two - one, 3 * three - 2 * two
@@ -275,7 +275,7 @@ def test_readings_by_fewer_sets_of_draws_are_part_of_those_by_more() -> None:
             split=Split.TRAIN,
             point=Point(lam=2.0, gamma=5.0),
             t=0.0,
-            config=config,
+            drawing=config,
             key=KEY,
             effort=Effort(draw_sets=count, decoder_sets=count),
         )
@@ -286,7 +286,7 @@ def test_readings_by_fewer_sets_of_draws_are_part_of_those_by_more() -> None:
 
 
 def test_draws_through_the_classifier_are_counted() -> None:
-    model, config = model_of("mlp", torch.float32), MeasureConfig(head_draws=16, decoder_draws=2)
+    model, config = model_of("mlp", torch.float32), Drawing(head_draws=16, decoder_draws=2, chunk=4000)
     share = head_share(model, torch.zeros(1, 48))
     assert share == pytest.approx(4 * 4 / (48 * 16 + 16 * 8 + 4 * 16 + 16 * 48 + 4 * 4))
     more, one = (Effort(draw_sets=sets).cost(300, config, share) for sets in (3, 1))
@@ -323,14 +323,15 @@ def test_a_part_has_each_class_in_proportion_whatever_the_order() -> None:
 
 
 @pytest.mark.parametrize("chunk", [500, 4000])
-def test_a_file_stored_class_by_class_reads_as_one_that_is_shuffled(chunk: int) -> None:
+def test_a_file_stored_class_by_class_reads_as_one_that_is_shuffled(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Numbers follow the file, so the draws are others: R is the same, the rest within three errors of the draws."""
+    monkeypatch.setattr(measure, "CHUNK", chunk)
     digits = load(DataConfig(name="digits"))
     config = configure(
         threads=1,
         data=DataConfig(name="digits"),
         model=ModelConfig(hidden=24, latent=4),
-        measure=MeasureConfig(head_draws=64, chunk=chunk),
+        measure=MeasureConfig(head_draws=64),
     )
     order = np.argsort(digits.train.y, kind="stable")
     by_class = replace(digits, train=Examples(x=digits.train.x[order], y=digits.train.y[order]))

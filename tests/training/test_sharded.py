@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from rayfe.backend.inline import InlineBackend
-from rayfe.config import DataConfig, EquilibrationConfig, MeasureConfig, ModelConfig, RunConfig, configure
+from rayfe.config import DataConfig, EquilibrationConfig, ModelConfig, RunConfig, configure
 from rayfe.data.datasets import load
 from rayfe.records import Annealing, Equilibrated, EquilibrateRequest, Point, Replica, StepKey
 
@@ -40,10 +40,8 @@ def config(model: ModelConfig = MLP, optimizer: Literal["adam", "soap"] = "adam"
             batch=64,
             first_schedule="linear",
             first_learning_rate=1e-2,
-            decoder_draws=2,
             optimizer=optimizer,
         ),
-        measure=MeasureConfig(probe_size=200),
     )
 
 

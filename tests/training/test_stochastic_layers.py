@@ -16,7 +16,7 @@ from rayfe.records import Point
 from rayfe.training.replicas import Looped, Stacked
 from rayfe.training.train import Probe, read_probe, train
 
-CONFIG = EquilibrationConfig(batch=16, head_draws=4)
+CONFIG = EquilibrationConfig(batch=16)
 POINTS = [Point(lam=0.5, gamma=4.0), Point(lam=0.5, gamma=4.4), Point(lam=0.5, gamma=3.6)]
 UPDATES = 7
 
@@ -159,7 +159,7 @@ def test_without_stochastic_layers_the_bytes_are_those_of_a_plain_loop(dtype):
     optimizer = torch.optim.Adam(objective.parameters(), lr=1e-2, betas=(0.9, CONFIG.second_moment_decay), fused=True)
     lam, gamma = torch.tensor([POINTS[0].lam], dtype=dtype), torch.tensor([POINTS[0].gamma], dtype=dtype)
     for batch in batches(examples, 1):
-        draws = draw_noise(noise, n=CONFIG.batch, latent=4, decoder_draws=1, head_draws=4, dtype=dtype)
+        draws = draw_noise(noise, n=CONFIG.batch, latent=4, decoder_draws=1, head_draws=8, dtype=dtype)
         R, D, C, _ = objective(batch.x, batch.y, draws)
         optimizer.zero_grad()
         (R[None].mean(-1) + lam * D[None].mean(-1) + gamma * C[None].mean(-1)).sum().backward()

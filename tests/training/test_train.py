@@ -39,7 +39,7 @@ def small_config(**equilibration):
         data=DataConfig(name="digits"),
         model=ModelConfig(hidden=24, latent=4),
         equilibration=EquilibrationConfig(**(options | equilibration)),
-        measure=MeasureConfig(head_draws=32, probe_size=200, chunk=500),
+        measure=MeasureConfig(head_draws=32),
     )
 
 
@@ -155,14 +155,13 @@ def test_trainings_that_are_annealed_have_a_mini_batch_of_their_own(digits):
     assert step.readings[-1].update == round(2 * examples / 64)
 
 
-def test_examples_are_counted_by_replica_and_decoder_draw(digits, started):
+def test_examples_are_counted_by_replica(digits, started):
     request = EquilibrateRequest(key=KEY, replicas=stencil(started.weights[0])[:3])
     one = InlineBackend(small_config(), digits).equilibrate(request).examples
-    two = InlineBackend(small_config(decoder_draws=2), digits).equilibrate(request).examples
-    n, probe = len(digits.train.y), 2 * 3 * 200 / 3
+    n = len(digits.train.y)
+    probe = 2 * 3 * n / 3
     updates = round(2 * n / 64)
     assert one == pytest.approx(updates * 64 * 3 + probe)
-    assert two == pytest.approx(updates * 64 * 3 * 1.5 + probe)
 
 
 def measured(backend, replicas, weights, purpose="test"):

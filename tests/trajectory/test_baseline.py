@@ -42,7 +42,7 @@ def test_a_baseline_trains_on_the_same_examples_whatever_the_path_is(tmp_path, m
         data=DataConfig(name="digits:0-4"),
         path=PathConfig(target="digits:5-9", pairing="order"),
         model=ModelConfig(hidden=16, latent=4),
-        measure=MeasureConfig(head_draws=8, probe_size=50),
+        measure=MeasureConfig(head_draws=8),
         equilibration=EquilibrationConfig(first_epochs=2, epochs=1, batch=64),
     )
     rows = {}

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from rayfe.backend.analytic import EXAMPLES, MULTIPLIERS, AnalyticBackend
-from rayfe.config import MeasureConfig, RunConfig, configure
+from rayfe.config import RunConfig, configure
 from rayfe.records import (
     ANEW,
     ON,
@@ -27,11 +27,20 @@ from rayfe.records import (
 from rayfe.records.columns import number
 from rayfe.surface.closed_form import LogSurface, MovingPowerSurface, PowerSurface, Surface
 from rayfe.surface.equivalence import over_seeds
+from rayfe.trajectory import certification
 from rayfe.trajectory.certification import SEEDS, CertificateEffort, certificate
 from rayfe.trajectory.driver import answered
 
 A = PowerSurface(kappa=10.0, a=1 / 3, b=1 / 3)
-CONFIG = configure(measure=MeasureConfig(probe_size=10))
+CONFIG = configure()
+
+
+@pytest.fixture(autouse=True)
+def probe(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So small that it costs nearly nothing."""
+    monkeypatch.setattr(certification, "PROBE", 10)
+
+
 LONG = CertificateEffort(method=ON, epochs=5.0)
 
 

@@ -123,7 +123,7 @@ def test_sound_processes_pass(cls: type) -> None:
 
 
 SMALL = ["fig5-quick", "--data.name", "digits:0,1", "--path.target", "digits:2,3", "--path.kind", "displacement"]
-SMALL += ["--equilibration.batch", "64", "--backend", "inline", "--path.solver", "exact"]
+SMALL += ["--equilibration.batch", "64", "--backend", "inline"]
 
 
 def column(x: Any, y: Any) -> Any:

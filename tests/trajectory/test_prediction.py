@@ -28,7 +28,7 @@ def error_of_euler(folder, length, delta=1e-4, **options):
         predictor=False,
         refresh=1,
         step_length=length,
-        neighbours=StencilConfig(gamma_delta=delta, lam_delta=delta),
+        neighbours=StencilConfig(gamma_delta=delta),
         **options,
     )
     return rows[-1].gamma / A.gamma_on_iso_c(3.5, A.C(0.25, 4.0)) - 1.0

@@ -27,7 +27,7 @@ def test_seek_arrives_at_the_wanted_point_from_afar(tmp_path, surface, names):
 def test_near_the_end_seek_converges_quadratically(tmp_path):
     point = (1.4, 2.5)
     wanted = (f"D={A.D(*point)!r}", f"C={A.C(*point)!r}")
-    small = StencilConfig(gamma_delta=1e-4, lam_delta=1e-4)
+    small = StencilConfig(gamma_delta=1e-4)
     rows, _ = walk(
         tmp_path,
         AnalyticBackend(A),

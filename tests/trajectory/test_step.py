@@ -37,8 +37,8 @@ def test_a_numerical_failure_halves_the_step_and_restarts_from_the_last_accepted
 def test_where_C_lies_outside_the_chart_the_model_is_trained_on_from_its_bound(tmp_path):
     """A training or two more than a step whose chart reaches far enough, and no stencil or rejected attempt."""
     steps = {
-        reach: walk(tmp_path / str(reach), AnalyticBackend(B), step_length=0.4, neighbours=StencilConfig(reach=reach))[0]
-        for reach in (0.1, 5.0)
+        delta: walk(tmp_path / str(delta), AnalyticBackend(B), step_length=0.4, neighbours=StencilConfig(gamma_delta=delta))[0]
+        for delta in (0.005, 0.3)
     }
     narrow, wide = steps.values()
     assert all(row.accepted for row in narrow)

@@ -7,16 +7,17 @@ import pytest
 
 from analysis.benchmark.loop import CLASSES, FEATURES, training_bytes, update_flops
 from analysis.benchmark.machine import main
-from rayfe.config import EquilibrationConfig, ModelConfig, configure
+from rayfe.config import ModelConfig, configure
 from rayfe.config.presets import digits_smoke
 from rayfe.data.memory import peak_bytes
 from rayfe.exceptions import UsageError
+from rayfe.training.train import HEAD_DRAWS
 
 
 def test_operations_of_an_update_are_those_of_its_matrix_products():
     """Twice rows x inner x columns each; backward twice as many, but no gradient in the images and none through the mean of z."""
     model, n = ModelConfig(), 32
-    hidden, latent, draws = model.hidden, model.latent, EquilibrationConfig().head_draws
+    hidden, latent, draws = model.hidden, model.latent, HEAD_DRAWS
     head = latent * model.classifier_hidden + model.classifier_hidden * CLASSES
     first = 2 * n * FEATURES * hidden
     others = 2 * n * (hidden * 2 * latent + latent * hidden + hidden * FEATURES) + 2 * draws * n * head

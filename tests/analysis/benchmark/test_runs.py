@@ -26,7 +26,7 @@ BASE = configure(
     threads=1,
     data=DataConfig(name="digits"),
     model=ModelConfig(hidden=32, latent=6),
-    measure=MeasureConfig(head_draws=64, probe_size=200),
+    measure=MeasureConfig(head_draws=64),
     equilibration=EquilibrationConfig(
         first_epochs=15, first_schedule="linear", first_learning_rate=1e-2, epochs=4, learning_rate=5e-3, batch=128
     ),
