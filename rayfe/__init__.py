@@ -7,11 +7,13 @@ the commands in jobs/ do; `Run`, `load_run` and `load_model` read what both leav
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from rayfe.config import THREADING
 from rayfe.config import VERSION as __version__
 
 if TYPE_CHECKING:
@@ -38,6 +40,9 @@ __all__ = [
     "transfer",
     "walk",
 ]
+
+for _variable, _value in THREADING.items():  # here, before anything of rayfe imports torch, which reads it then
+    os.environ.setdefault(_variable, _value)
 
 _HOMES: Mapping[str, str] = MappingProxyType(
     {

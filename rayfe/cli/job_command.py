@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from rayfe.cli.help import asks_for_help, help_text
 from rayfe.cli.options import parse
 from rayfe.cli.pipes import closed_pipe_is_fine
-from rayfe.config import THREADING, RunConfig
+from rayfe.config import RunConfig
 from rayfe.config.resolve import absolute, split_preset
 from rayfe.exceptions import RunBroken, UsageError, in_shell_words
 from rayfe.run.job import Job, carry_out, console_of
@@ -29,8 +29,6 @@ def main(job: str, argv: Sequence[str]) -> int:
     """
     from rayfe.signals import Terminated
 
-    for name, value in THREADING.items():
-        os.environ.setdefault(name, value)
     argv = list(argv)
     config = None
     try:

@@ -4,7 +4,7 @@ from rayfe.config.asked import Asked, Baseline, FreeWalk, Seek, Transfer, Walk
 from rayfe.config.checks import require
 from rayfe.config.configure import configure, from_flat
 from rayfe.config.fields import flat
-from rayfe.config.identity import FREE, READINGS, VERSION, digest, identity, stored_identity
+from rayfe.config.identity import FREE, READINGS, VERSION, digest, identity, retired, stored_identity
 from rayfe.config.run import THREADING, RunConfig, Start
 from rayfe.config.sections import (
     PROCESSES,
@@ -52,5 +52,6 @@ __all__ = [
     "from_flat",
     "identity",
     "require",
+    "retired",
     "stored_identity",
 ]

@@ -84,12 +84,24 @@ def from_flat(fields: Mapping[str, Any]) -> RunConfig:
     Raises:
         ValueError, TypeError: the fields are not those of a configuration.
     """
+    fields = renamed(fields)
     process = fields.get("process", "iso-classification")
     kind = kind_of(process=process, method=fields.get("method"), seek=fields.get("seek"))
     values = {
         name: tuple(value) if isinstance(value, list) else value for name, value in fields.items() if name in hints_of(kind)
     }
     return built(kind, values)
+
+
+def renamed(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Stored fields as this version has them: the solver of couplings follows from their regularisation, and all partial readings have
+    one size."""
+    now = dict(fields)
+    if now.pop("path.solver", None) == "exact":
+        now["path.regularization"] = None
+    if now.get("measure.response_size") is None and now.get("measure.settle_size") is not None:
+        now["measure.response_size"] = now["measure.settle_size"]
+    return now
 
 
 def unknown(name: str, value: object, kind: type[Asked]) -> UsageError:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rayfe.config.asked import Baseline, FreeWalk, Seek, Transfer, Walk
+from rayfe.config.configure import renamed
 from rayfe.config.fields import flat
 from rayfe.config.run import RunConfig
 
@@ -50,13 +51,50 @@ def stored_identity(run: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         KeyError, TypeError, ValueError: it is not that of a run.
     """
-    return json.loads(json.dumps(_usual())) | dict(run["identity"])
+    return json.loads(json.dumps(_usual())) | renamed(run["identity"])
 
 
 def _usual() -> dict[str, Any]:
-    """The defaults of all fields that any kind has."""
+    """The defaults of all fields that any kind has, and two draws through the decoder."""
     kinds = (Seek(seek=("R=1", "C=1")), Baseline(), FreeWalk(), Transfer(process="constant-rate"), Walk())
-    return {name: value for asked in kinds for name, value in identity(RunConfig(asked=asked)).items()}
+    usual = {name: value for asked in kinds for name, value in identity(RunConfig(asked=asked)).items()}
+    return usual | {"measure.decoder_draws": 2}
+
+
+def retired(config: RunConfig) -> dict[str, tuple[Any, ...]]:
+    """What older versions had options for, by the names that run.json has them under, with the values with which a run goes on.
+
+    Only what matters to its rows: a walk without renewals may have had any. Several values: presets had others than the default,
+    and rows differ in what the probe of a training reads alone.
+    """
+    asked, values = config.asked, _of_all(config)
+    if asked.hold == "control":
+        values["data.control_share"] = (0.1,)
+    if asked.derivatives == "implicit":
+        solve = {"examples": 10_000, "damping": 0.01, "iterations": 40, "accuracy": 1e-3}
+        values |= {f"implicit.{name}": (value,) for name, value in solve.items()}
+    if config.path.regularization is not None:
+        values["path.components"] = (64,)
+    if asked.stencil == "paper":
+        values["neighbours.lam_delta"] = (config.neighbours.lam_delta,)
+    if asked.settle:
+        values["neighbours.reach"] = (config.neighbours.reach,)
+    return values
+
+
+def _of_all(config: RunConfig) -> dict[str, tuple[Any, ...]]:
+    """Of all kinds of runs."""
+    return {
+        "equilibration.head_draws": (8,),
+        "equilibration.decoder_draws": (1,),
+        "equilibration.carry_preconditioner": (True,),
+        "measure.bound_draws": (8,),
+        "measure.bound_share": (0.005,),
+        "measure.gradient_share": (0.04,),
+        "measure.probe_size": (5000, 1000),
+        "measure.settle_size": (None, config.measure.response_size),
+        "measure.slope_size": (None, 4000, config.measure.response_size),
+    }
 
 
 def digest(config: RunConfig) -> str:

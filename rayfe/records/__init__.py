@@ -31,12 +31,14 @@ from rayfe.records.requests import (
     SettleRequest,
     TakenUp,
     TakeUpRequest,
+    decoder_draws,
 )
 from rayfe.records.stored import Commit, ReadingRecord, StepRecord, column
 
 __all__ = [
     "BOUND_DRAWS",
     "PROBE",
+    "decoder_draws",
     "ANEW",
     "ON",
     "TOO_SHORT",

@@ -74,4 +74,6 @@ def _defining(manifest: Mapping[str, Any]) -> dict[str, Any]:
     fields = stored_identity(manifest)
     held_out = {"hold": "control"} if fields.get("hold") == "control" else {}
     of = ("model.",) if fields["path.target"] is None else ("model.", "path.")
-    return held_out | {name: value for name, value in fields.items() if name.startswith(of) and name != "path.last_epochs"}
+    known = stored_identity({"identity": {}})  # older runs have options that there are not any more
+    defining = {name: value for name, value in fields.items() if name in known and name.startswith(of)}
+    return held_out | {name: value for name, value in defining.items() if name != "path.last_epochs"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from rayfe.config import THREADING, DataConfig, ModelConfig, RunConfig, configure, require
+from rayfe.config import DataConfig, ModelConfig, RunConfig, configure, require
 from rayfe.config.presets import PRESETS
 from rayfe.config.resolve import absolute, check_job, split_preset, words_of
 from rayfe.config.user_code import name_of
@@ -106,8 +105,6 @@ def _run(
     *,
     quiet: bool,
 ) -> Run:
-    for variable, value in THREADING.items():
-        os.environ.setdefault(variable, value)
     fields = {"backend": "inline"} | dict(settings)
     fields |= {field: value for field, value in named.items() if value is not None}
     if isinstance(fields.get("process"), type):

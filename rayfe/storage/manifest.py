@@ -6,18 +6,20 @@ import contextlib
 import hashlib
 import importlib.metadata
 import json
+import math
 import os
 import platform
 import shlex
 from collections.abc import Mapping
 from typing import Any, Literal, NoReturn
 
-from rayfe.config import READINGS, VERSION, RunConfig, flat, from_flat, identity, require, stored_identity
+from rayfe.config import READINGS, VERSION, RunConfig, flat, from_flat, identity, require, retired, stored_identity
 from rayfe.config.resolve import option_of
 from rayfe.config.user_code import code_digest, named
 from rayfe.data.fingerprint import fingerprint
-from rayfe.data.paths import PathData
+from rayfe.data.paths import PathData, epoch_of
 from rayfe.exceptions import CorruptFile, UsageError, shown
+from rayfe.records import decoder_draws
 from rayfe.results.known_models import known_digest
 from rayfe.storage.layout import CONFIG
 from rayfe.storage.store import Store
@@ -33,7 +35,7 @@ PLACES = ("out", "data.root", "known_runs", "polish")
 def manifest_of(job: str, preset: str, argv: list[str], config: RunConfig, data: PathData) -> dict[str, Any]:
     """The content of run.json: what was asked for, with nothing of this machine in it."""
     fields = {name: value for name, value in flat(config).items() if name not in PLACES}
-    same = identity(config)
+    same = identity(config) | {"measure.decoder_draws": decoder_draws(epoch_of(data, config))}
     fields["data.name"] = same["data.name"] = _portable(config.data.name)
     if config.path.target is not None:
         fields["path.target"] = same["path.target"] = _portable(config.path.target)
@@ -63,7 +65,7 @@ def digest_of(manifest: Mapping[str, Any]) -> str:
     Fields that have their defaults do not count, so that a later version with more of them finds the same run.
     """
     usual = stored_identity({"identity": {}})
-    changed = {name: value for name, value in manifest["identity"].items() if usual[name] != value}
+    changed = {name: value for name, value in manifest["identity"].items() if usual.get(name) != value}
     defining = [manifest["job"], changed, manifest["data_sha256"], manifest["code_sha256"]]
     if manifest["known_sha256"] is not None:
         defining.append(manifest["known_sha256"])
@@ -133,8 +135,9 @@ def stored_manifest(store: Store, manifest: Mapping[str, Any], config: RunConfig
     require(stored.get("readings", 1) == manifest["readings"], "out", store.url(), fix)
     before["replicas_per_evaluator"] = before["replicas_per_evaluator"] or ALL
     for name, value in manifest["identity"].items():
-        if name not in before or before[name] != value:
-            _refuse_change(name, value, before.get(name))
+        if name in before and before[name] != value:
+            _refuse_change(name, value, before[name])
+    _refuse_retired(before, config)
     if stored["config"].get("both_ways", False) and not config.asked.both_ways:
         _refuse_change("both_ways", False, True)  # it may be on its way back
     other_data = "its examples are not those of the stored run; use another ``out``, or the data of that run"
@@ -156,6 +159,20 @@ def stored_replicas(store: Store) -> int | Literal["all"] | None:
     except (CorruptFile, KeyError, TypeError, ValueError):
         return None  # `stored_manifest` says so
     return ALL if found is None and store.exists() else found
+
+
+def _refuse_retired(before: Mapping[str, Any], config: RunConfig) -> None:
+    """Refuse to go on with a run whose rows follow an option that there is not any more; `before`: its identity."""
+    now = identity(config)
+    for name, values in retired(config).items():
+        if name in before and name not in now:
+            known = any(before[name] == value or _is_close(before[name], value) for value in values)
+            fix = "is what the stored run has, which this version does not offer; use another ``out``"
+            require(known, name, before[name], fix)
+
+
+def _is_close(value: object, other: object) -> bool:
+    return isinstance(value, float) and isinstance(other, float) and math.isclose(value, other)
 
 
 def _refuse_change(name: str, value: object, before: object) -> NoReturn:

@@ -25,7 +25,7 @@ from rayfe.model.objective import (
     sample,
 )
 from rayfe.model.protocol import Representation
-from rayfe.records import Point, Reading, Split
+from rayfe.records import Point, Reading, Split, decoder_draws
 from rayfe.training.batch_norm import BatchNorm, operations, recompute_statistics
 
 NOISE_BLOCKS = 64
@@ -41,8 +41,6 @@ FORWARD = 1.0 / 3.0
 """Training examples that a forward pass over one example counts as."""
 CHUNK, FEWER, CHUNK_NUMBERS = 4000, 1000, 1 << 24
 """Examples that are passed at once: usually, through convolutions, and numbers in all of them at most."""
-ENOUGH = 57_600
-"""Images of which D needs one draw each."""
 SECOND = 8
 """With one draw through the decoder one in so many examples has a second one, for the error of D."""
 
@@ -73,11 +71,6 @@ def drawing_of(config: MeasureConfig, model: Any, example: Tensor, *, images: in
     convolves = any(isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d) for layer in model.modules())
     chunk = max(1, min(FEWER if convolves else CHUNK, CHUNK_NUMBERS // example.numel()))
     return Drawing(head_draws=config.head_draws, decoder_draws=decoder_draws(images), chunk=chunk)
-
-
-def decoder_draws(images: int) -> Literal[1, 2]:
-    """1 where one draw of each image leaves less than 0.05 % of D uncertain (D of one image scatters by 12 % on MNIST)."""
-    return 1 if images >= ENOUGH else 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -372,3 +372,23 @@ def test_importing_rayfe_is_quick() -> None:
     code = "import sys, rayfe; assert not {'torch', 'pandas', 'ray', 'matplotlib'} & set(sys.modules)"
     environment = os.environ | {"PYTHONPATH": str(Path(rayfe.__file__).parents[1])}
     subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=60)
+
+
+def test_threads_that_wait_sleep_in_python_as_in_the_shell() -> None:
+    """The variable is read when torch is imported: whoever imports torch is asked what it saw."""
+    code = """
+import os, sys
+class Watch:
+    def find_spec(self, name, path=None, target=None):
+        if name == "torch":
+            print(os.environ.get("OMP_WAIT_POLICY"))
+            sys.meta_path.remove(self)
+sys.meta_path.insert(0, Watch())
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    environment |= {"PYTHONPATH": str(Path(rayfe.__file__).parents[1])}
+    for words in ("import rayfe\nrayfe.walk", "from rayfe import walk", "import rayfe, torch"):
+        seen = subprocess.run(
+            [sys.executable, "-c", code + words], env=environment, check=True, timeout=120, capture_output=True
+        )
+        assert seen.stdout.decode().split() == ["PASSIVE"], words

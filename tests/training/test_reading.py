@@ -18,7 +18,7 @@ from rayfe.data.device_path import DeviceExamples, Still
 from rayfe.data.examples import Dataset
 from rayfe.data.randomness import derived_seed
 from rayfe.model.protocol import build
-from rayfe.records import Measured, MeasureRequest, Point, Replica, Split, StepKey
+from rayfe.records import Measured, MeasureRequest, Point, Replica, Split, StepKey, requests
 from rayfe.training import measure
 from rayfe.training.batch_norm import recompute_statistics
 from rayfe.training.measure import Drawing
@@ -78,7 +78,7 @@ def test_D_scatters_by_its_error_and_its_noise_in_blocks_adds_up_to_that(digits:
 
 def test_one_draw_through_the_decoder_means_the_same_D_for_less(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     two = read(backend(digits))
-    monkeypatch.setattr(measure, "ENOUGH", len(digits.train.y))
+    monkeypatch.setattr(requests, "ENOUGH", len(digits.train.y))
     one = read(backend(digits))
     assert one.readings[0].D == pytest.approx(two.readings[0].D, abs=4 * one.readings[0].D_se)
     assert (one.readings[0].R, one.readings[0].C) == (two.readings[0].R, two.readings[0].C)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 from collections.abc import Sequence
 from typing import Any
 
 from rayfe.cli.commands.parser import Parser, Refused, wanted_columns
-from rayfe.config import THREADING, RunConfig
+from rayfe.config import RunConfig
 from rayfe.data.fingerprint import fingerprint
 from rayfe.data.local_files import load_here
 from rayfe.data.paths import PathData, epoch_of
@@ -31,8 +30,6 @@ trained again."""
 def main(arguments: list[str]) -> int:
     """Certify the chosen models one after the other."""
     chosen = parser().parse_args(arguments)
-    for name, value in THREADING.items():
-        os.environ.setdefault(name, value)
     store = Store(chosen.run)
     run, config = stored_config(store)
     efforts = _efforts(config, chosen)
