@@ -13,7 +13,8 @@ import jsonschema
 import pytest
 import yaml
 
-from rayfe.config import configure, flat
+from rayfe.config.asked import KINDS
+from rayfe.config.fields import hints_of
 from rayfe.config.presets import PRESETS
 from rayfe.exceptions import dashed
 
@@ -322,7 +323,7 @@ def test_readme_names_only_files_that_exist() -> None:
 
 
 def test_recipes_use_only_options_and_presets_that_the_job_knows() -> None:
-    known = {f"--{dashed(name)}" for name in flat(configure())} | {"--help"}
+    known = {f"--{dashed(name)}" for kind in KINDS for name in hints_of(kind)} | {"--help"}
     entrypoint = document("rayjob.yaml")["spec"]["entrypoint"]
     usage = re.findall(r"^#.*slurm\.sbatch (.*)$", read("slurm.sbatch"), re.M)
     lines = [entrypoint, *(f"jobs/isoc.py {line}" for line in usage), *commands()]
