@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ def as_numbers(values: Any, called: str) -> np.ndarray:
     Raises:
         UsageError: `called`; it is no array, or its examples differ in shape.
     """
+    require(values is not None, called, None, "is missing, give one entry for each example")
     values = _plain(values, called)
     if _is_frame(values):
         return _of_frame(values, called)
@@ -35,6 +36,7 @@ def as_labels(values: Any, called: str) -> np.ndarray:
     Raises:
         UsageError: `called`; it is no array.
     """
+    require(values is not None, called, None, "is missing, give one entry for each example")
     values = _plain(values, called)
     if _is_frame(values):
         return values.to_numpy()
@@ -84,7 +86,6 @@ def of_frames(values: Any) -> Any:
 
 def _plain(values: Any, called: str) -> Any:
     """Tensors, sparse, masked and lazily read values as numpy arrays; frames as those of pandas; the rest as it is."""
-    require(values is not None, called, None, "is missing, give one entry for each example")
     values = of_frames(values)
     if isinstance(values, np.ma.MaskedArray):
         masked = int(np.ma.count_masked(values))
@@ -145,9 +146,9 @@ def _example(item: Any, called: str, place: int) -> np.ndarray:
     if is_picture(item):
         return np.asarray(item.convert("RGB") if item.mode in ("P", "PA") else item)
     item = _plain(item, f"{called}[{place}]")
-    if isinstance(item, Iterable) and not hasattr(item, "__array__") and _is_sequence(item) and len(item) > 0:
-        return stacked(item, f"{called}[{place}]") if not np.isscalar(item[0]) else np.asarray(item)
     try:
         return np.asarray(item)
-    except Exception as error:  # an array type of somebody's own may raise anything
+    except Exception as error:  # ragged, or an array type of somebody's own, which may raise anything
+        if _is_sequence(item):
+            return stacked(item, f"{called}[{place}]")
         raise UsageError(called, f"number {place}", f"is no array ({error}); give numbers") from error

@@ -47,13 +47,13 @@ def labels_of(values: Any, called: str) -> np.ndarray:
         y = y[:, 0]
     require(y.size > 0, called, described(y), "is empty, give at least one example")
     require(y.ndim == 1, called, described(y), f"{_several(y)}; give one label for each example, shaped (N,)")
-    if y.dtype == object:
+    if y.dtype.kind in "OT":
         y = _of_items([item.item() if _holds_one(item) else item for item in y.tolist()], called)
     if y.dtype.kind == "S":
         y = np.char.decode(y, "utf-8")
-    if y.dtype.kind in "UT":
+    if y.dtype.kind == "U":
         _refuse_missing(np.isin(y, ["", "nan"]), called, y)
-        return y.astype(str)
+        return y
     if y.dtype.kind == "f":
         _refuse_missing(np.isnan(y), called, y)
         fraction = y[y != np.round(y)]

@@ -19,7 +19,7 @@ from rayfe.data.examples import Dataset, Examples, chance, listing, share_of_cla
 from rayfe.data.given import Given, given, has_labels
 from rayfe.data.image_folder import read_folder
 from rayfe.data.pixels import Channels, laid_out, ranged, refuse_dark
-from rayfe.data.scale import Rescale, Scale, scale_of
+from rayfe.data.scale import Rescale, scale_of
 from rayfe.data.stored_arrays import Stored, read_arrays, stored_of
 from rayfe.exceptions import UsageError
 
@@ -63,12 +63,8 @@ def dataset(
     require(bool(re.fullmatch(r"[A-Za-z0-9_-]+", name)), "name", repr(name), "name it with letters, digits, - and _")
     require(channels in (None, "first", "last"), "channels", repr(channels), "give first, last or None")
     stored = _read(x, y)
-    train = stored.train
-    held = _held(validation, y) if stored.held is None or not _is_share(validation) else stored.held
-    if held is None:
-        train, held = _apart(train, validation)
-    names = class_names if class_names is not None else stored.class_names
-    made = _made(train, held, name=name, names=names, channels=channels, rescale=rescale, scale=stored.scale)
+    held = stored.held if stored.held is not None and _is_share(validation) else _held(validation, y)
+    made = _made(replace(stored, held=held), validation, name=name, names=class_names, channels=channels, rescale=rescale)
     _warn(made)
     return made
 
@@ -80,44 +76,53 @@ def dataset_of(arrays: Mapping[str, Any], *, name: str) -> Dataset:
         UsageError: data.name; the arrays are not so.
     """
     try:
-        stored = stored_of(arrays, "the file")
-        assert stored.held is not None
-        return _made(stored.train, stored.held, name=name, names=stored.class_names, scale=stored.scale)
+        return _made(stored_of(arrays, "the file"), name=name)
     except UsageError as error:
         raise UsageError("data.name", name, f"{error.name} {error.fix}") from error
 
 
 def _made(
-    train: Given,
-    held: Given,
+    stored: Stored,
+    share: float = 0.0,
     *,
     name: str,
-    names: ClassNames | None,
+    names: ClassNames | None = None,
     channels: Channels | None = None,
     rescale: Rescale = None,
-    scale: Scale | None = None,
 ) -> Dataset:
-    x, x_held = (laid_out(split.x, split.x_called, channels or split.channels) for split in (train, held))
-    shapes = f"has examples of shape {x_held.shape[1:]}, but those of {train.x_called} are {x.shape[1:]}; both must agree"
-    require(x.shape[1:] == x_held.shape[1:], held.x_called, described(held.x), shapes)
-    rescaled = scale_of(x, rescale)
-    require(rescaled is None or scale is None, "rescale", rescale, "is one too many, x was rescaled before; leave it out")
-    if rescaled is None:
-        refuse_dark(x, train.x_called)
-    whole = [split.dtype.kind in "iu" for split in (x, x_held)]
-    x, x_held = ranged(x, train.x_called, rescaled), ranged(x_held, held.x_called, rescaled)
-    alike = x.dtype == x_held.dtype and (rescaled is None or whole[0] == whole[1])
+    """The data set of what was read; `share` of each class is kept apart where there is no validation split."""
+    train = _laid_out(stored.train, channels)
+    brought = stored.class_names if stored.class_names is not None else train.class_names
+    classes = classes_of(train.y, names if names is not None else brought, train.y_called)
+    if rescale is None or rescale is False:
+        refuse_dark(train.x, train.x_called)
+        train = replace(
+            train, x=ranged(train.x, train.x_called)
+        )  # before a part of it is kept apart: errors count all examples
+    else:
+        require(
+            stored.scale is None, "rescale", rescale, f"is one too many, {train.x_called} was rescaled before; leave it out"
+        )
+    train, held = (train, _laid_out(stored.held, channels)) if stored.held is not None else _apart(train, share)
+    shapes = f"has examples of shape {held.x.shape[1:]}, but those of {train.x_called} are {train.x.shape[1:]}; both must agree"
+    require(train.x.shape[1:] == held.x.shape[1:], held.x_called, described(held.x), shapes)
+    scale = scale_of(train.x, rescale)
+    x, x_held = (ranged(split.x, split.x_called, scale) for split in (train, held))
+    alike = x.dtype == x_held.dtype and (scale is None or (train.x.dtype.kind in "iu") == (held.x.dtype.kind in "iu"))
     fix = f"is {held.x.dtype}, but {train.x_called} is {train.x.dtype}; give both on one scale"
     require(alike, held.x_called, described(held.x), fix)
-    classes = classes_of(train.y, names if names is not None else train.class_names, train.y_called)
     y, y_held = (classes.numbered(split.y, split.y_called, train.y_called) for split in (train, held))
     return Dataset(
         name=name,
         train=Examples(x=x, y=y),
         validation=Examples(x=x_held, y=y_held),
         class_names=classes.names,
-        scale=rescaled or scale,
+        scale=scale or stored.scale,
     )
+
+
+def _laid_out(split: Given, channels: Channels | None) -> Given:
+    return replace(split, x=laid_out(split.x, split.x_called, channels or split.channels))
 
 
 def _read(x: Any, y: Any) -> Stored:
@@ -133,12 +138,10 @@ def _read(x: Any, y: Any) -> Stored:
     if not isinstance(x, Mapping) or (y is not None and not isinstance(y, str)):
         return Stored(train=given(x, y))
     splits = {str(key).lower(): value for key, value in x.items()}
-    held = next((split for split in HELD if split in splits), None)
     if "train" not in splits:
         return stored_of(x) if any("train" in split for split in splits) else Stored(train=given(x, y))
-    fix = f"has the splits {', '.join(splits)}, but none of {', '.join(HELD)}; give x['train'], validation=..."
-    require(held is not None, "x", type(x).__name__, fix)
-    return Stored(train=_split(splits["train"], y, "x['train']"), held=_split(splits[str(held)], y, f"x[{held!r}]"))
+    held = next((_split(splits[name], y, f"x[{name!r}]") for name in HELD if name in splits), None)
+    return Stored(train=_split(splits["train"], y, "x['train']"), held=held)
 
 
 def _split(values: Any, y: Any, called: str) -> Given:

@@ -20,7 +20,7 @@ from rayfe.exceptions import UsageError
 
 LABELS = ("label", "labels", "target", "targets", "class", "y")
 """Columns that are taken for labels where none is named."""
-MISSING = "are missing; give one for each example: rayfe.dataset(x, y)"
+MISSING = "is no list of labels; give one label for each example: rayfe.dataset(x, y)"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -43,20 +43,17 @@ def given(x: Any, y: Any, *, x_called: str = "x", y_called: str = "y") -> Given:
     Raises:
         UsageError: x or y; they cannot be read, or there are not as many of one as of the other.
     """
-    names, channels, pictures = None, None, x
+    names, pictures = None, x
     if not (y is None or isinstance(y, str)):
-        require(
-            isinstance(x, list | tuple) or not has_labels(x),
-            y_called,
-            type(y).__name__,
-            f"is one too many, {x_called} has labels of its own; leave it out",
-        )
+        twice = not isinstance(x, list | tuple) and has_labels(x)
+        require(not twice, y_called, type(y).__name__, f"is one too many, {x_called} has labels of its own; leave it out")
     elif isinstance(x, Mapping) or hasattr(x, "column_names") or hasattr(of_frames(x), "columns"):
         names = _feature_names(x, y)
         pictures, y = _of_columns(of_frames(x), y, x_called, y_called)
     else:
         names = _names(x)
-        pictures, y = _of_items(x, x_called, y_called)
+        pictures, y = _of_items(x, y, x_called, y_called)
+    channels: Channels | None = None
     if isinstance(pictures, list | tuple) and len(pictures) > 0 and is_picture(pictures[0]):
         channels = "last"
     made_x, made_y = as_numbers(pictures, x_called), labels_of(y, y_called)
@@ -72,7 +69,7 @@ def has_labels(x: Any) -> bool:
     sized = hasattr(x, "__len__") and hasattr(x, "__getitem__") and not hasattr(x, "shape")
     if not sized or isinstance(x, Mapping | str | bytes) or hasattr(of_frames(x), "columns") or hasattr(x, "column_names"):
         return False
-    return len(x) > 0 and _is_pair(x[0], x)
+    return len(x) > 0 and _is_pair(_item(x, 0, "x"), x)
 
 
 def _is_pair(item: Any, of: Any) -> bool:
@@ -80,29 +77,27 @@ def _is_pair(item: Any, of: Any) -> bool:
     return isinstance(item, tuple) or (isinstance(item, list) and not isinstance(of, list | tuple))
 
 
-def _of_items(x: Any, x_called: str, y_called: str) -> tuple[Any, Any]:
+def _of_items(x: Any, y: str | None, x_called: str, y_called: str) -> tuple[Any, Any]:
     """Examples and labels of a list or data set, item by item."""
     kind = type(x).__name__
+    require(x is not None, x_called, None, "is missing, give the examples")
     loader = hasattr(x, "dataset") and hasattr(x, "batch_size")
     require(not loader, x_called, kind, "serves batches, give its data set (loader.dataset)")
-    require(x is not None, x_called, None, "is missing, give the examples")
     require(not is_stream(x), x_called, kind, "can be read only once, give list(...) of it")
     tensors = getattr(x, "tensors", None)
     if isinstance(tensors, tuple):
-        fix = f"has {len(tensors)} tensors, give one of examples and one of labels"
-        require(len(tensors) == 2, x_called, kind, fix)
+        require(len(tensors) == 2, x_called, kind, f"has {len(tensors)} tensors, give one of examples and one of labels")
         return tensors
     pair = isinstance(x, tuple) and len(x) == 2
-    fix = "holds two things; give them apart: rayfe.dataset(x, y, validation=(x, y))"
-    require(not pair, x_called, kind, fix)
-    require(hasattr(x, "__len__") and hasattr(x, "__getitem__") and not hasattr(x, "shape"), y_called, None, MISSING)
+    require(not pair, x_called, kind, "holds two things; give them apart: rayfe.dataset(x, y, validation=(x, y))")
+    sized = hasattr(x, "__len__") and hasattr(x, "__getitem__") and not hasattr(x, "shape")
+    require(sized, y_called, y, MISSING)
     require(len(x) > 0, x_called, kind, "is empty, give at least one example")
     items = [_item(x, place, x_called) for place in range(len(x))]
-    if isinstance(items[0], Mapping):
-        columns = {name: [item.get(name) for item in items] for name in items[0]}
-        return _of_columns(columns, None, x_called, y_called)
-    require(_is_pair(items[0], x), y_called, None, MISSING)
-    other = next((place for place, item in enumerate(items) if len(item) != 2), None)
+    if all(isinstance(item, Mapping) for item in items):
+        return _of_columns({name: [item.get(name) for item in items] for name in items[0]}, y, x_called, y_called)
+    require(y is None and _is_pair(items[0], x), y_called, y, MISSING)
+    other = next((place for place, item in enumerate(items) if not _is_pair(item, x) or len(item) != 2), None)
     fix = f"has items that are no pairs of an example and its label (number {other}), give pairs"
     require(other is None, x_called, kind, fix)
     return [item[0] for item in items], [item[1] for item in items]
@@ -118,6 +113,7 @@ def _item(x: Any, place: int, called: str) -> Any:
 
 def _of_columns(x: Any, y: str | None, x_called: str, y_called: str) -> tuple[Any, Any]:
     """Examples and labels among columns: the labels by name, the others one column of images or several of numbers."""
+    require(hasattr(x, "__len__"), x_called, type(x).__name__, "can be read only once, load it without streaming")
     names = list(x.column_names if hasattr(x, "column_names") else x.columns if hasattr(x, "columns") else x)
     found = [name for name in names if (str(name).lower() in LABELS if y is None else name == y)]
     known = f"the columns are {', '.join(map(str, names[:12]))}"

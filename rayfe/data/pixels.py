@@ -50,7 +50,7 @@ def laid_out(x: np.ndarray, called: str, channels: Channels | None) -> np.ndarra
     return x
 
 
-def ranged(x: np.ndarray, called: str, scale: Scale | None) -> np.ndarray:
+def ranged(x: np.ndarray, called: str, scale: Scale | None = None) -> np.ndarray:
     """The same as uint8 in [0, 255] or float32 in [0, 1], contiguous.
 
     Raises:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from rayfe.config import require
-from rayfe.data.arrays import as_numbers
+from rayfe.data.arrays import as_numbers, described
 from rayfe.data.class_numbers import ClassNames, labels_of
 from rayfe.data.examples import listing
 from rayfe.data.given import Given
@@ -57,10 +57,9 @@ def stored_of(arrays: Mapping[str, Any], called: str = "x") -> Stored:
     missing = next((name for name in style if name not in keys), None)
     fix = f"lacks the array {missing}; it must hold {', '.join(ARRAYS)} (or train_images, train_labels, val_images, val_labels)"
     require(missing is None, called, listing(tuple(keys)), fix)
-    names = next((arrays[keys[name]] for name in NAMES if name in keys), None)
-    if names is not None:
-        names = np.asarray(names)
-        require(names.ndim == 1 and names.dtype.kind == "U", "class_names", names.dtype, "must be a vector of strings")
+    names = next((np.asarray(arrays[keys[name]]) for name in NAMES if name in keys), None)
+    sound = names is None or (names.ndim == 1 and names.dtype.kind == "U")
+    require(sound, "class_names", described(names), "must be a vector of strings")
     channels: Any = str(arrays[keys[CHANNELS]]) if CHANNELS in keys else None
     require(channels in (None, "first", "last"), CHANNELS, channels, "must be first or last")
     scale = None
@@ -79,7 +78,7 @@ def stored_of(arrays: Mapping[str, Any], called: str = "x") -> Stored:
     for split in (train, validation):
         fix = f"has {len(split.x)} examples and {split.y_called} {len(split.y)} labels, store equally many"
         require(len(split.x) == len(split.y), split.x_called, len(split.x), fix)
-    return Stored(train=train, held=validation, class_names=names, scale=scale)
+    return Stored(train=train, held=validation, class_names=None if names is None else names.tolist(), scale=scale)
 
 
 def read_arrays(path: str, field: str, given: str) -> dict[str, np.ndarray]:
