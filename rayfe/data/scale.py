@@ -22,6 +22,10 @@ class Scale:
     """A number (), or one for each feature of a table (features,)."""
     high: np.ndarray
 
+    def ends(self) -> dict[str, Any]:
+        """low and high as numbers and lists, for JSON."""
+        return {"low": self.low.tolist(), "high": self.high.tolist()}
+
     def applied(self, x: np.ndarray) -> np.ndarray:
         """Examples (N, ...) in [0, 1], float32. What lies outside of low and high is clipped; a feature without width is 0."""
         width = np.where(self.high > self.low, self.high - self.low, np.inf)
