@@ -99,7 +99,7 @@ class Run:
         from rayfe.results.stored_model import model_of
 
         store = Store(self.location)
-        run, row = store.read_config(), self.step(step, at=at, trajectory=trajectory)
+        row, run = self.step(step, at=at, trajectory=trajectory), store.read_config()
         return in_units(model_of(store, run, row, cls=self.model_class), run)
 
     def figures(self) -> PictureBook:
