@@ -21,12 +21,12 @@ from rayfe.exceptions import UsageError
 
 DENSE_LIMIT = 5000 * 5000
 """Largest cost matrix that Sinkhorn keeps; beyond it, rows are computed again in every iteration."""
+FORBIDDEN = 1e9
+"""Pairs of a user's cost that are so many times as dear as cheap ones (of which there are one in a hundred) are taken for forbidden."""
+LARGEST = 1e30
+"""Stands for an infinite cost where numbers must be finite."""
 PCA_SAMPLE = 10_000
 """Examples of each end from which principal components are fitted."""
-NEAREST_SAMPLE = 500
-"""Source examples whose nearest partner is looked at."""
-LARGEST_EXPONENT = 700.0
-"""exp of the negative underflows in double precision: a row's cheapest partner must be nearer than this."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -147,8 +147,9 @@ def _solve(
         best = optimal(within, a, b, rng=rng, tell=tell)
         i, j = rows[best.source], columns[best.target]
         return Solved(source=i, target=j, units=best.units, iterations=best.rounds, gap=best.gap)
-    features, components = _features(within, config, seed)
-    epsilon = _epsilon(features, config, seed)
+    features, components = _features(replace(within, most=LARGEST), config, seed)
+    mean, forbidden = _usual(features, seed)
+    epsilon = config.regularization * mean or 1.0  # where all costs are the same, every coupling will do
     dense = len(rows) * len(columns) <= DENSE_LIMIT
     everything = features.between(np.arange(len(rows))).astype(np.float32) if dense else None
 
@@ -158,11 +159,14 @@ def _solve(
     try:
         entropic = sinkhorn(cost, a / a.sum(), b / b.sum(), epsilon=epsilon)
     except NotConverged as error:
-        fix = f"{error}; give a larger one, or --path.solver exact"
+        fix = f"{error}; give a larger one, e.g. {4 * config.regularization:.2g}, or --path.solver exact"
         raise UsageError("path.regularization", config.regularization, fix) from error
     if not dense:
         tell(f"entropic plan after {entropic.iterations} iterations; drawing pairs from it")
     i, j, units = sparse_coupling(entropic, a, b, rng=rng, costs=features)
+    allowed = bool((features.of_pairs(i, j) < forbidden).all())
+    fix = f"couples pairs that cost {forbidden:.3g} or more, which are taken for forbidden; give --path.solver exact"
+    require(allowed, "path.solver", config.solver, fix)
     return Solved(
         source=rows[i],
         target=columns[j],
@@ -186,19 +190,19 @@ def _features(costs: Costs, config: PathConfig, seed: int) -> tuple[Costs, int |
     return Costs(pca.transform(source), pca.transform(target), None), config.components
 
 
-def _epsilon(costs: Costs, config: PathConfig, seed: int) -> float:
-    """Regularisation in units of the cost."""
+def _usual(costs: Costs, seed: int) -> tuple[float, float]:
+    """Mean cost, and what is dearer than any pair that is not forbidden. Negative costs are counted from the lowest."""
     rng = np.random.default_rng(seed)
     sample = [rng.integers(len(x), size=min(1000, len(x))) for x in (costs.source, costs.target)]
-    mean = float(costs.between(*sample).mean())
-    require(mean >= 0, "path.cost", config.cost, f"has the negative mean {mean:.3g}, add a constant to it")
-    if mean == 0.0:
-        return 1.0  # all examples are the same, every coupling will do
-    epsilon = config.regularization * mean
-    nearest = float(costs.between(_drawn(len(costs.source), NEAREST_SAMPLE, rng)).min(-1).max())
-    fix = "underflows: for some example even the nearest partner has no weight; give a larger one, e.g. 0.05"
-    require(nearest / epsilon < LARGEST_EXPONENT, "path.regularization", config.regularization, fix)
-    return epsilon
+    drawn = costs.between(*sample)
+    lowest = min(0.0, float(drawn.min()))
+    heights = drawn[drawn > lowest] - lowest
+    if not len(heights):
+        return 0.0, np.inf  # all pairs cost the same
+    forbidden = np.inf
+    if costs.function is not None:
+        forbidden = FORBIDDEN * float(np.quantile(heights, 0.01, method="lower")) + lowest
+    return float(drawn[drawn < forbidden].mean()) - lowest, forbidden
 
 
 def _drawn(n: int, most: int, rng: np.random.Generator) -> np.ndarray:
