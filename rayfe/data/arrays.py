@@ -87,6 +87,7 @@ def of_frames(values: Any) -> Any:
 def _plain(values: Any, called: str) -> Any:
     """Tensors, sparse, masked and lazily read values as numpy arrays; frames as those of pandas; the rest as it is."""
     values = of_frames(values)
+    require(not hasattr(values, "collect"), called, type(values).__name__, "is not computed yet, give what collect() returns")
     if isinstance(values, np.ma.MaskedArray):
         masked = int(np.ma.count_masked(values))
         require(masked == 0, called, described(values), f"has {masked} masked values, fill or remove them")
@@ -147,7 +148,10 @@ def _example(item: Any, called: str, place: int) -> np.ndarray:
         return np.asarray(item.convert("RGB") if item.mode in ("P", "PA") else item)
     item = _plain(item, f"{called}[{place}]")
     try:
-        return np.asarray(item)
+        array = np.asarray(item)
+        return stacked(list(array), called) if array.dtype == object and array.ndim == 1 else array
+    except UsageError:
+        raise
     except Exception as error:  # ragged, or an array type of somebody's own, which may raise anything
         if _is_sequence(item):
             return stacked(item, f"{called}[{place}]")

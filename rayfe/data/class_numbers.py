@@ -100,11 +100,12 @@ def _of_items(items: list[Any], called: str) -> np.ndarray:
     """Labels of Python's own types as an array of one type."""
     import pandas as pd
 
-    odd = next((item for item in items if not np.isscalar(item) and item is not None and item is not pd.NA), None)
+    odd = next((item for item in items if hasattr(item, "__len__") and not isinstance(item, str | bytes)), None)
     fix = f"has {type(odd).__name__} entries such as {str(odd)[:40]}; give one whole number or word for each example"
     require(odd is None, called, f"{len(items)} labels", fix)
     _refuse_missing(np.array([bool(pd.isna(item)) for item in items]), called, items)
     items = [item.decode() if isinstance(item, bytes) else item for item in items]
+    items = [item if isinstance(item, str | bool | int | float | np.generic) else str(item) for item in items]
     words = sum(isinstance(item, str) for item in items)
     mixed = f"mixes {words} words with {len(items) - words} numbers; give labels of one type"
     require(words in (0, len(items)), called, f"{len(items)} labels", mixed)
@@ -124,7 +125,7 @@ def _several(y: np.ndarray) -> str:
         numbers = y.astype(float)
     except (TypeError, ValueError):
         return f"has shape {y.shape}"
-    if y.ndim != 2 or (numbers < 0).any():
+    if y.ndim != 2 or len(y) == 1 or (numbers < 0).any():
         return f"has shape {y.shape}"
     if np.isin(numbers, (0, 1)).all():
         one = bool((numbers.sum(1) == 1).all())

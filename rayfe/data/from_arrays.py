@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import warnings
@@ -176,7 +177,9 @@ def _apart(split: Given, share: float) -> tuple[Given, Given]:
     """
     _, y, counts = np.unique(split.y, return_inverse=True, return_counts=True)
     held = share_of_class(y, share, chance(np.arange(len(y)), "validation"))
-    fix = f"leaves no example for validation, the largest class has {counts.max()}; give at least {1 / counts.max():.2g}, or a pair (x, y)"
+    most = int(counts.max())
+    enough = f"give at least {math.ceil(100 / most) / 100}" if most > 1 else "give labels that are classes"
+    fix = f"leaves no example for validation, since the largest class has {most}; {enough}, or a pair (x, y)"
     require(bool(held.any()), "validation", share, fix)
     train, validation = (replace(split, x=split.x[rows], y=split.y[rows]) for rows in (~held, held))
     return train, validation

@@ -53,6 +53,8 @@ def given(x: Any, y: Any, *, x_called: str = "x", y_called: str = "y") -> Given:
     else:
         names = _names(x)
         pictures, y = _of_items(x, y, x_called, y_called)
+    order = "has the rows of x in another order, by its index; give y.loc[x.index]"
+    require(not _reordered(pictures, y), y_called, type(y).__name__, order)
     channels: Channels | None = None
     if isinstance(pictures, list | tuple) and len(pictures) > 0 and is_picture(pictures[0]):
         channels = "last"
@@ -70,6 +72,14 @@ def has_labels(x: Any) -> bool:
     if not sized or isinstance(x, Mapping | str | bytes) or hasattr(of_frames(x), "columns") or hasattr(x, "column_names"):
         return False
     return len(x) > 0 and _is_pair(_item(x, 0, "x"), x)
+
+
+def _reordered(x: Any, y: Any) -> bool:
+    """Whether both are of pandas and have the same index in different orders."""
+    index, other = (getattr(end, "index", None) for end in (x, y))
+    if index is None or other is None or not (hasattr(index, "equals") and hasattr(other, "equals")):
+        return False
+    return len(index) == len(other) and not index.equals(other) and set(index) == set(other)
 
 
 def _is_pair(item: Any, of: Any) -> bool:

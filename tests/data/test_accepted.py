@@ -152,6 +152,7 @@ LABELS: dict[str, tuple[Any, Any, tuple[str, ...]]] = {
     "-1 and 1": (2 * Y - 1, None, ("-1", "1")),
     "very large": (Y * 10**12, None, ("0", "1000000000000")),
     "digits as words": (np.array(["2", "11"])[Y], None, ("2", "11")),
+    "intervals": (pd.cut(np.array([1.0, 9.0])[Y], [0, 5, 10]), None, ("(0, 5]", "(5, 10]")),
     "nullable truth": (pd.Series(Y, dtype="boolean"), None, ("False", "True")),
 }
 
