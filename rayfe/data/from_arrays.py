@@ -95,15 +95,12 @@ def _made(
     train = _laid_out(stored.train, channels)
     brought = stored.class_names if stored.class_names is not None else train.class_names
     classes = classes_of(train.y, names if names is not None else brought, train.y_called)
+    again = f"is one too many, {train.x_called} was rescaled before; leave it out"
+    require(rescale is None or rescale is False or stored.scale is None, "rescale", rescale, again)
     if rescale is None or rescale is False:
         refuse_dark(train.x, train.x_called)
-        train = replace(
-            train, x=ranged(train.x, train.x_called)
-        )  # before a part of it is kept apart: errors count all examples
-    else:
-        require(
-            stored.scale is None, "rescale", rescale, f"is one too many, {train.x_called} was rescaled before; leave it out"
-        )
+        x = ranged(train.x, train.x_called)  # before a part of it is kept apart: errors count all examples
+        train = replace(train, x=x)
     train, held = (train, _laid_out(stored.held, channels)) if stored.held is not None else _apart(train, share)
     shapes = f"has examples of shape {held.x.shape[1:]}, but those of {train.x_called} are {train.x.shape[1:]}; both must agree"
     require(train.x.shape[1:] == held.x.shape[1:], held.x_called, described(held.x), shapes)
@@ -192,8 +189,8 @@ def _warn(data: Dataset) -> None:
     if absent:
         text = f"data {data.name}: validation has no example of {listing(tuple(absent), 5)}; its C and accuracy say nothing of these"
         warnings.warn(text, stacklevel=3)
-    seen = {row.tobytes() for row in data.train.x}
-    twice = sum(row.tobytes() in seen for row in data.validation.x)
+    seen = {hash(row.tobytes()) for row in data.train.x}
+    twice = sum(hash(row.tobytes()) in seen for row in data.validation.x)
     if twice > SEEN * len(data.validation.y):
         text = f"data {data.name}: {twice} of {len(data.validation.y)} validation examples are training examples, too"
         warnings.warn(f"{text}; what is measured on them is too good", stacklevel=3)
