@@ -117,7 +117,8 @@ def load_model(
     """The model of an accepted step, in evaluation mode on the CPU: step number `step`, or the one nearest to `at`.
 
     It has `encode(x) -> (mean, log_variance)`, `decode(z) -> x_hat` shaped like x, and `classify(z) -> logits`; x is
-    float in [0, 1], (N, features) for an MLP and (N, *input_shape) for every other model. `at={"C": 0.1}` or
+    float in [0, 1], (N, features) for an MLP and (N, *input_shape) for every other model. Where the data were rescaled
+    (`rayfe.dataset(..., rescale=...)`), x and x_hat are in the units before. `at={"C": 0.1}` or
     `at={"lam": 1.0, "t": 0.5}` names columns of the rows; of the accepted steps whose weights are stored it takes the one
     where these columns are nearest, each measured in units of its range along the trajectory (`find_step` says which).
     `model` is the class of the run's models, where it cannot be imported by the name in run.json: it was defined in

@@ -3,9 +3,10 @@
     python analysis/tutorials/own_table.py
     python analysis/tutorials/own_table.py --small                # seconds
 
-`rayfe.dataset(x, y)` takes frames, arrays and tensors. Features must lie in [0, 1], as pixels do: D is the squared error summed over
-them, so the scale of a feature is its weight. Here each is scaled to the range that it has in the training rows. Labels may
-be words. With a few hundred rows the training set is over-fitted soon; the validation columns say how much.
+`rayfe.dataset(x, y)` takes frames, arrays and tensors. D is the squared error summed over features, so the scale of a feature
+is its weight. With `rescale=True` each feature is brought to [0, 1] by the range that it has in the training rows; stored models
+give features back in their own units. Labels may be words. With a few hundred rows the training set is over-fitted soon; the
+validation columns say how much.
 
 What the walk shows on a table: how many nats about the features the representation needs beyond those that tell the classes apart.
 """
@@ -16,7 +17,6 @@ import argparse
 
 from sklearn.datasets import load_breast_cancer
 from sklearn.model_selection import train_test_split
-from sklearn.preprocessing import MinMaxScaler
 
 import rayfe
 from rayfe.config import EquilibrationConfig, MeasureConfig, ModelConfig
@@ -27,10 +27,8 @@ def breast_cancer() -> Dataset:
     """569 rows of 30 measurements, malignant or benign; a fifth is for validation."""
     frame = load_breast_cancer(as_frame=True)
     diagnosis = frame.target.map(dict(enumerate(frame.target_names)))
-    train, test = train_test_split(frame.data.assign(diagnosis=diagnosis), test_size=0.2, random_state=0, stratify=diagnosis)
-    scaler = MinMaxScaler(clip=True).set_output(transform="pandas")  # clip: a validation row may lie outside the range
-    features = scaler.fit_transform(train[frame.feature_names]), scaler.transform(test[frame.feature_names])
-    return rayfe.dataset(features[0], train["diagnosis"], validation=(features[1], test["diagnosis"]), name="breast-cancer")
+    train, test, y_train, y_test = train_test_split(frame.data, diagnosis, test_size=0.2, random_state=0, stratify=diagnosis)
+    return rayfe.dataset(train, y_train, validation=(test, y_test), name="breast-cancer", rescale=True)
 
 
 def main() -> None:

@@ -13,7 +13,8 @@ from torch import nn
 
 from rayfe.backend.parts import join_measured, join_replicas, split_measure, split_replicas
 from rayfe.config import RunConfig
-from rayfe.data.device_path import DeviceExamples, DevicePath, Displacement, Mixture, Still, to_device
+from rayfe.data.device_path import DeviceExamples, DevicePath, Mixture, Still, to_device
+from rayfe.data.displacement import Displacement
 from rayfe.data.examples import Dataset
 from rayfe.data.labels import label_entropy
 from rayfe.data.paths import PathData, examples_of

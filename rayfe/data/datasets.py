@@ -15,7 +15,7 @@ import numpy as np
 from rayfe.config import DataConfig, require
 from rayfe.data.examples import Dataset, Examples, rank_in_class, with_classes, with_train_size
 from rayfe.data.gaussian import gaussian
-from rayfe.data.idx import TRAIN, VALIDATION, read_idx_split
+from rayfe.data.idx import TRAIN, VALIDATION, digest, read_idx_split
 from rayfe.data.npz import load_npz
 from rayfe.exceptions import UsageError
 
@@ -47,6 +47,12 @@ FASHION_NAMES = (
     "Bag",
     "Ankle boot",
 )
+
+FASHION_DIGESTS = (
+    "1f243a60b4b748a44c48b9a6f6907be2a08bee3e4e226f0e86fbde8e147b745a",
+    "9a494dc49efeb996f4076c469b31cd058152067b1594ba6ab85dd739fce3775e",
+)
+"""Of training and validation (`idx.digest`): MNIST, KMNIST and others have files of the same names and sizes."""
 
 CIFAR10_FOLDER = "cifar-10-batches-py"
 
@@ -87,6 +93,8 @@ def reduced(dataset: Dataset, config: DataConfig) -> Dataset:
 def _refuse_name(name: str, kind: str) -> NoReturn:
     if name.endswith(".npz"):
         raise UsageError("data.name", name, f"unknown data set; for a file of your own write npz:{name}")
+    if os.path.isdir(_expanded(name)):
+        raise UsageError("data.name", name, f"is a folder; in Python, rayfe.walk(data=rayfe.dataset({name!r})) reads images")
     near = difflib.get_close_matches(kind.lower(), NAMES, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]}? " if near else ""
     raise UsageError("data.name", name, f"unknown data set; {hint}Known: {', '.join(NAMES[:-1])}, npz:PATH")
@@ -153,6 +161,8 @@ def _fashion_mnist(config: DataConfig) -> Dataset:
 
 def _read_fashion_mnist(config: DataConfig, folder: Path) -> Dataset:
     train, validation = (read_idx_split(folder, names, classes=10) for names in (TRAIN, VALIDATION))
+    if (digest(train), digest(validation)) != FASHION_DIGESTS:
+        raise ValueError("holds other images than Fashion-MNIST's, such as those of MNIST, whose files have the same names")
     return Dataset(name=config.name, train=train, validation=validation, class_names=FASHION_NAMES)
 
 

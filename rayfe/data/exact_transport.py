@@ -9,14 +9,14 @@ both sides, solved in the same way.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from scipy import sparse
 
 from rayfe.config import require
-from rayfe.data.transport_costs import Costs, blocks
+from rayfe.data.transport_costs import Costs, Spread, blocks
 from rayfe.exceptions import UsageError
 
 DENSE_LIMIT = 2000 * 2000
@@ -34,6 +34,8 @@ ROUGH_GAP = 1e-2
 ROUNDING = 1e-6
 """Part of a usual cost that rounding to float32 may hide."""
 ROUNDS = 50
+FURTHER = 1000.0
+"""By this factor further pairs are let in."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,16 +49,19 @@ class Optimal:
     g: np.ndarray
     """Potentials of rows and columns: no pair costs less than f_i + g_j, but for what `gap` says."""
     gap: float
-    """The cost is at most by this part above the least possible."""
+    """The cost is at most by this part above the least possible (of its height above the cheapest pair, where that is negative)."""
     rounds: int
 
 
 def _all_pairs(costs: Costs, a: np.ndarray, b: np.ndarray) -> Optimal:
     """The coupling of least cost between masses a (n,) and b (m,) in whole units, by all pairs at once."""
-    cost = np.concatenate([costs.between(part) for part in blocks(np.arange(len(a)), len(b))])
-    plan, f, g = _simplex(cost.astype(np.float64), a, b)
+    cost = np.concatenate([costs.between(part) for part in blocks(np.arange(len(a)), len(b))]).astype(np.float64)
+    plan, f, g = _simplex(cost, a, b)
     i, j = np.nonzero(plan)
-    return Optimal(source=i, target=j, units=plan[i, j], f=f, g=g, gap=0.0, rounds=0)
+    short = np.minimum((cost - f[:, None] - g).min(1), 0.0)
+    found, total = float(cost[i, j] @ plan[i, j]) / a.sum(), float(a.sum())
+    above = found - float(a @ (f + short) + b @ g) / total
+    return Optimal(source=i, target=j, units=plan[i, j], f=f, g=g, gap=_part(above, found, cost.min()), rounds=0)
 
 
 def optimal(
@@ -70,9 +75,38 @@ def optimal(
 ) -> Optimal:
     """The coupling of least cost between masses a (n,) and b (m,) in whole units with the same sum, to the part `gap`.
 
+    Of a user's cost, pairs far dearer than any that is needed count as less dear: as long as the coupling does without them, it
+    is the same, and the bound holds. They are let in by and by where it does not.
+
     Raises:
-        UsageError: the network simplex stopped early, or ROUNDS did not suffice.
+        UsageError: the network simplex stopped early, ROUNDS did not suffice, or there is no coupling of finite cost.
     """
+    if costs.function is None:
+        return _bounded(costs, a, b, rng=rng, gap=gap, tell=tell)
+    spread = Spread.of(costs)
+    height = spread.height
+    enough = (len(a) + len(b)) * (spread.highest - spread.lowest)  # one forbidden pair is dearer than to exchange all others
+    while True:
+        within = replace(costs, most=spread.lowest + height)
+        found = _bounded(within, a, b, rng=rng, gap=gap, tell=tell)
+        dearest = float(costs.of_pairs(found.source, found.target).max())
+        if dearest <= within.most:
+            return found
+        fix = "is infinite for some pair of every coupling; forbid fewer pairs"
+        require(height <= enough, "path.cost", "(its result)", fix)
+        height *= FURTHER
+
+
+def _bounded(
+    costs: Costs,
+    a: np.ndarray,
+    b: np.ndarray,
+    *,
+    rng: np.random.Generator,
+    gap: float,
+    tell: Callable[[str], None],
+) -> Optimal:
+    """`optimal` of costs of one order of magnitude."""
     n, m, total = len(a), len(b), float(a.sum())
     if n * m <= DENSE_LIMIT:
         return _all_pairs(costs, a, b)
@@ -84,15 +118,21 @@ def optimal(
         pairs = np.union1d(pairs, more)
         i, j = np.divmod(pairs, m)
         plan, f, g = _simplex(sparse.coo_matrix((costs.of_pairs(i, j), (i, j)), shape=(n, m)), a, b, (f, g))
+        lowest = float(costs.of_pairs(i, j).min())
         i, j, units = plan.row, plan.col, plan.data
         cost = float(costs.of_pairs(i, j) @ units) / total
         tell(f"{n} x {m}: cost {cost:.6g} among {len(pairs) / (n * m):.2g} of all pairs")
         more, short = _underpriced(costs, f, g, -ROUNDING * usual)
         above = cost - float(a @ (f + short) + b @ g) / total
-        if above <= gap * abs(cost) + ROUNDING * usual or np.isin(more, pairs, assume_unique=True).all():
-            return Optimal(source=i, target=j, units=units, f=f, g=g, gap=max(0.0, above) / (abs(cost) or 1.0), rounds=rounds)
+        if above <= gap * (cost - min(lowest, 0.0)) + ROUNDING * usual or np.isin(more, pairs, assume_unique=True).all():
+            return Optimal(source=i, target=j, units=units, f=f, g=g, gap=_part(above, cost, lowest), rounds=rounds)
     fix = f"is not optimal after {ROUNDS} rounds of further pairs; give ``path.regularization=0.05`` for an entropic plan"
     raise UsageError("path.regularization", None, fix)
+
+
+def _part(above: float, cost: float, lowest: float) -> float:
+    """What a cost is above its lower bound, as a part of it, or of its height above the lowest where that is negative."""
+    return max(0.0, above) / ((cost - min(lowest, 0.0)) or 1.0)
 
 
 def _simplex(
@@ -102,6 +142,11 @@ def _simplex(
     import ot  # slow to import
 
     masses = a.astype(np.float64), b.astype(np.float64)
+    lowest = min(0.0, float(cost.min()))
+    if lowest < 0.0:  # POT takes the largest cost for a bound of all
+        cost = cost.copy()
+        entries: Any = cost.data if sparse.issparse(cost) else cost
+        entries -= lowest
     plan, log = ot.emd(*masses, cost, numItermax=1_000_000_000, log=True, potentials_init=potentials)
     fix = f"the solver stopped early ({log['warning']}); give fewer examples by ``data.train_size``"
     require(log["warning"] is None, "path.regularization", None, fix)
@@ -111,7 +156,7 @@ def _simplex(
         plan.eliminate_zeros()
     else:
         plan = np.rint(plan).astype(np.int64)
-    return plan, log["u"], log["v"]
+    return plan, log["u"] + lowest, log["v"]
 
 
 def _first_potentials(costs: Costs, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -119,7 +164,9 @@ def _first_potentials(costs: Costs, rng: np.random.Generator) -> tuple[np.ndarra
     n, m = len(costs.source), len(costs.target)
     rows, columns = (rng.choice(size, -(-size // REDUCTION), replace=False) for size in (n, m))
     part = costs.restricted(rows, columns)
-    of_part = optimal(part, np.full(len(rows), len(columns)), np.full(len(columns), len(rows)), rng=rng, gap=ROUGH_GAP)
+    of_part = _bounded(
+        part, np.full(len(rows), len(columns)), np.full(len(columns), len(rows)), rng=rng, gap=ROUGH_GAP, tell=lambda text: None
+    )
     f = np.concatenate([(costs.between(some, columns) - of_part.g).min(1) for some in blocks(np.arange(n), len(columns))])
     g = np.full(m, np.inf)
     for some in blocks(rows, m):

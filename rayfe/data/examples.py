@@ -11,6 +11,7 @@ from typing import NoReturn
 import numpy as np
 
 from rayfe.config import require
+from rayfe.data.scale import Scale
 from rayfe.exceptions import UsageError
 
 
@@ -44,6 +45,8 @@ class Dataset:
     train: Examples
     validation: Examples
     class_names: tuple[str, ...]
+    scale: Scale | None = None
+    """Where x was brought to [0, 1]: its units before."""
 
     @property
     def classes(self) -> int:

@@ -1,162 +1,196 @@
-"""Arrays of the user's own -> a data set: checked, brought into the layout of `Examples`, labels numbered."""
+"""Examples of the user's own -> a data set: read from what holds them, checked, in the layout of `Examples`, labels numbered."""
 
 from __future__ import annotations
 
+import math
+import os
 import re
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from rayfe.config import require
-from rayfe.data.examples import Dataset, Examples, chance, share_of_class
+from rayfe.data.arrays import described
+from rayfe.data.class_numbers import ClassNames, classes_of
+from rayfe.data.examples import Dataset, Examples, chance, listing, share_of_class
+from rayfe.data.given import Given, given, has_labels
+from rayfe.data.image_folder import read_folder
+from rayfe.data.pixels import Channels, laid_out, ranged, refuse_dark
+from rayfe.data.scale import Rescale, scale_of
+from rayfe.data.stored_arrays import Stored, read_arrays, stored_of
 from rayfe.exceptions import UsageError
 
-ARRAYS = ("x_train", "y_train", "x_test", "y_test")
+HELD = ("validation", "val", "valid", "test")
+"""Splits of a mapping that are taken for validation, the first that is there."""
+SEEN = 0.01
+"""Share of validation examples that are training examples, too, above which there is a warning."""
 
 
 def dataset(
     x: Any,
-    y: Any,
+    y: Any = None,
     *,
-    validation: float | tuple[Any, Any] = 0.2,
-    class_names: Sequence[str] | None = None,
+    validation: Any = 0.2,
+    class_names: ClassNames | None = None,
     name: str = "data",
+    channels: Channels | None = None,
+    rescale: Rescale = None,
 ) -> Dataset:
-    """A data set from arrays, tensors or pandas frames, for `rayfe.walk` and `rayfe.transfer`.
+    """A data set from what you have, for `rayfe.walk` and `rayfe.transfer`.
 
-    `x` holds N examples: uint8, or floating-point in [0, 1], shaped (N, features), (N, H, W), (N, C, H, W) or (N, H, W, C); a
-    frame's columns are features. `y` holds N labels: whole numbers from 0, or anything else that has an order, such as
-    strings, which then name the classes. `validation` is a pair of such arrays, or the share of each class's examples that
-    is kept apart for it, drawn at random (the same ones at every call). `name` names the run's copy of the data, `data/NAME.npz`.
+    - `x`: N examples as an array, a tensor, a frame whose columns are features, a sparse matrix or a list of images, shaped
+      (N, features), (N, H, W), (N, C, H, W) or (N, H, W, C). Values are uint8 in [0, 255], truth values, or numbers in [0, 1].
+    - `y`: N labels, shaped (N,) or (N, 1): whole numbers or words. Without it, x brings the labels: a data set of torch,
+      torchvision or Hugging Face, a list of pairs or of records, a mapping of columns, a mapping or .npz file of arrays x_train,
+      y_train, x_test and y_test (or train_images, train_labels, val_images, val_labels), or a folder with a folder of images for
+      each class. Where x has columns, y may name the one of the labels.
+    - `validation`: a pair (x, y) or anything that x may be, or the share of each class's examples that is kept apart for it,
+      drawn at random (the same ones at every call). A share is not used where x brings a validation split with it.
+    - `class_names`: a list in the order of the classes, or a mapping from labels to names. Where labels are words, a list gives
+      their order. Without names, classes are called by their labels, in order.
+    - `name`: of the run's copy of the data, `data/NAME.npz`.
+    - `channels`: first or last, for images of other than 1 or 3 channels.
+    - `rescale`: (low, high), the numbers that become 0 and 1; or True, for the range of the training examples (in tables, of each
+      feature). What lies outside is clipped. The scale is stored with the run: loaded and exported models take and give
+      examples in the units of x.
 
     Raises:
-        UsageError: `data`; the arrays are not so.
+        UsageError: a ValueError; one line that names the argument, its value and the fix.
     """
-    require(bool(re.fullmatch(r"[A-Za-z0-9_-]+", name)), "data", name, "name it with letters, digits, - and _")
-    images, labels = _array(x, "x"), _array(y, "y")
-    fix = f"x has {len(images)} examples and y {len(labels)}, give equally many"
-    require(images.ndim > 0 and labels.ndim > 0 and len(images) == len(labels), "data", name, fix)
-    if isinstance(validation, tuple):
-        x_test, y_test = _array(validation[0], "x of validation"), _array(validation[1], "y of validation")
-    else:
-        require(0 < validation < 1, "data", name, f"validation {validation}: give a share between 0 and 1, or arrays (x, y)")
-    labels, found = _numbered(labels, name)
-    if isinstance(validation, tuple):
-        y_test = _numbered(y_test, name, found)[0]
-    else:
-        apart = _apart(labels, validation)
-        images, labels, x_test, y_test = images[~apart], labels[~apart], images[apart], labels[apart]
-    arrays = {"x_train": images, "y_train": labels, "x_test": x_test, "y_test": y_test}
-    if class_names is not None or found is not None:
-        arrays["class_names"] = np.array([str(word) for word in (class_names if class_names is not None else found or ())])
-    return dataset_of(arrays, name=name, field="data")
+    require(bool(re.fullmatch(r"[A-Za-z0-9_-]+", name)), "name", repr(name), "name it with letters, digits, - and _")
+    require(channels in (None, "first", "last"), "channels", repr(channels), "give first, last or None")
+    stored = _read(x, y)
+    held = stored.held if stored.held is not None and _is_share(validation) else _held(validation, y)
+    made = _made(replace(stored, held=held), validation, name=name, names=class_names, channels=channels, rescale=rescale)
+    _warn(made)
+    return made
 
 
-def dataset_of(arrays: Mapping[str, np.ndarray], *, name: str, field: str = "data.name") -> Dataset:
-    """The data set of the arrays x_train, y_train, x_test, y_test and, if it is there, class_names (or classes).
-
-    `x_*` and `y_*` are as `dataset` says, labels whole numbers from 0. Four dimensions are taken for channels-last where
-    the last is 1 or 3 and the second is neither. Classes without names are named by their labels, and then none of
-    them may lack training examples.
+def dataset_of(arrays: Mapping[str, Any], *, name: str) -> Dataset:
+    """The data set of the arrays of an .npz file (`stored_arrays.stored_of`).
 
     Raises:
-        UsageError: `field`; the arrays are not so.
+        UsageError: data.name; the arrays are not so.
     """
     try:
-        return _dataset_of(arrays, name)
+        return _made(stored_of(arrays, "the file"), name=name)
     except UsageError as error:
-        raise UsageError(field, name, error.fix) from error.__cause__
+        raise UsageError("data.name", name, f"{error.name} {error.fix}") from error
 
 
-def _dataset_of(arrays: Mapping[str, np.ndarray], name: str) -> Dataset:
-    x_train, x_test = (_pixels(arrays[array], array, name) for array in ("x_train", "x_test"))
-    y_train, y_test = (_labels(arrays[array], array, name) for array in ("y_train", "y_test"))
-    for split, x, y in (("train", x_train, y_train), ("test", x_test, y_test)):
-        fix = f"x_{split} has {len(x)} examples and y_{split} {len(y)}, store equally many"
-        require(len(x) == len(y), "data.name", name, fix)
-    same_shape = f"x_train and x_test must agree, but their examples are shaped {x_train.shape[1:]} and {x_test.shape[1:]}"
-    require(x_train.shape[1:] == x_test.shape[1:], "data.name", name, same_shape)
-    same_type = f"x_train and x_test must agree, but they are {x_train.dtype} and {x_test.dtype}"
-    require(x_train.dtype == x_test.dtype, "data.name", name, same_type)
+def _made(
+    stored: Stored,
+    share: float = 0.0,
+    *,
+    name: str,
+    names: ClassNames | None = None,
+    channels: Channels | None = None,
+    rescale: Rescale = None,
+) -> Dataset:
+    """The data set of what was read; `share` of each class is kept apart where there is no validation split."""
+    train = _laid_out(stored.train, channels)
+    brought = stored.class_names if stored.class_names is not None else train.class_names
+    classes = classes_of(train.y, names if names is not None else brought, train.y_called)
+    again = f"is one too many, {train.x_called} was rescaled before; leave it out"
+    require(rescale is None or rescale is False or stored.scale is None, "rescale", rescale, again)
+    if rescale is None or rescale is False:
+        refuse_dark(train.x, train.x_called)
+        x = ranged(train.x, train.x_called)  # before a part of it is kept apart: errors count all examples
+        train = replace(train, x=x)
+    train, held = (train, _laid_out(stored.held, channels)) if stored.held is not None else _apart(train, share)
+    shapes = f"has examples of shape {held.x.shape[1:]}, but those of {train.x_called} are {train.x.shape[1:]}; both must agree"
+    require(train.x.shape[1:] == held.x.shape[1:], held.x_called, described(held.x), shapes)
+    scale = scale_of(train.x, rescale)
+    x, x_held = (ranged(split.x, split.x_called, scale) for split in (train, held))
+    alike = x.dtype == x_held.dtype and (scale is None or (train.x.dtype.kind in "iu") == (held.x.dtype.kind in "iu"))
+    fix = f"is {held.x.dtype}, but {train.x_called} is {train.x.dtype}; give both on one scale"
+    require(alike, held.x_called, described(held.x), fix)
+    y, y_held = (classes.numbered(split.y, split.y_called, train.y_called) for split in (train, held))
     return Dataset(
         name=name,
-        train=Examples(x=x_train, y=y_train),
-        validation=Examples(x=x_test, y=y_test),
-        class_names=_class_names(arrays, y_train, y_test, name),
+        train=Examples(x=x, y=y),
+        validation=Examples(x=x_held, y=y_held),
+        class_names=classes.names,
+        scale=scale or stored.scale,
     )
 
 
-def _array(values: Any, what: str) -> np.ndarray:
-    """An array of anything that numpy takes: lists, frames, tensors of the CPU."""
-    try:
-        return np.asarray(values)
-    except Exception as error:  # a tensor on a GPU, or one that needs a gradient
-        raise UsageError("data", what, f"is no array ({error}); give x.detach().cpu().numpy()") from error
+def _laid_out(split: Given, channels: Channels | None) -> Given:
+    return replace(split, x=laid_out(split.x, split.x_called, channels or split.channels))
 
 
-def _numbered(y: np.ndarray, name: str, known: Sequence[Any] | None = None) -> tuple[np.ndarray, list[Any] | None]:
-    """Labels as numbers, with the values that they stand for where they were none (`known`: those of the training split)."""
-    if y.ndim != 1 or y.dtype.kind in "iuf":
-        return y, None
-    values = sorted(set(y.tolist()), key=str) if known is None else list(known)
-    number = {value: i for i, value in enumerate(values)}
-    unknown = next((value for value in y.tolist() if value not in number), None)
-    require(unknown is None, "data", name, f"validation has the label {unknown!r}, which training has not")
-    return np.array([number[value] for value in y.tolist()], np.int64), values
+def _read(x: Any, y: Any) -> Stored:
+    """The splits that x holds."""
+    if isinstance(x, str | os.PathLike):
+        path = Path(x).expanduser()
+        if path.is_dir():
+            train, held = read_folder(path)
+            return Stored(train=train, held=held)
+        fix = "is no folder of images and no .npz file; give one, or arrays (numpy.load, pandas.read_csv)"
+        require(path.is_file() and path.suffix == ".npz", "x", str(x), fix)
+        return stored_of(read_arrays(str(path), "x", str(x)))
+    if not isinstance(x, Mapping) or (y is not None and not isinstance(y, str)):
+        return Stored(train=given(x, y))
+    splits = {str(key).lower(): value for key, value in x.items()}
+    if "train" not in splits:
+        return stored_of(x) if any("train" in split for split in splits) else Stored(train=given(x, y))
+    held = next((_split(splits[name], y, f"x[{name!r}]") for name in HELD if name in splits), None)
+    return Stored(train=_split(splits["train"], y, "x['train']"), held=held)
 
 
-def _apart(y: np.ndarray, share: float) -> np.ndarray:
-    """A mask of that share of each class, drawn at random."""
-    if y.ndim != 1:
-        return np.zeros(len(y), bool)  # refused later, with its shape
-    return share_of_class(y, share, chance(np.arange(len(y)), "validation"))
+def _split(values: Any, y: Any, called: str) -> Given:
+    """A split that is a pair (x, y), or that brings its labels."""
+    pair = isinstance(values, tuple | list) and len(values) == 2 and not has_labels(values)
+    x, labels = values if pair else (values, y if isinstance(y, str) else None)
+    return given(x, labels, x_called=f"x of {called}", y_called=f"y of {called}")
 
 
-def _pixels(x: np.ndarray, array: str, name: str) -> np.ndarray:
-    shaped = f"{array} has shape {x.shape}, but must be (N, features), (N, H, W), (N, C, H, W) or (N, H, W, C)"
-    require(2 <= x.ndim <= 4, "data.name", name, shaped)
-    require(x.size > 0, "data.name", name, f"{array} of shape {x.shape} is empty, store at least one example")
-    typed = f"{array} is {x.dtype}, but must be uint8, or floating-point in [0, 1]"
-    require(x.dtype == np.uint8 or x.dtype.kind == "f", "data.name", name, typed)
-    if x.dtype.kind == "f":
-        require(bool(np.isfinite(x).all()), "data.name", name, f"{array} has NaN or infinite values, remove them")
-        low, high = x.min(), x.max()
-        ranged = f"{array} ranges from {low:.4g} to {high:.4g}, rescale it to [0, 1] or store it as uint8"
-        require(bool(low >= 0 and high <= 1), "data.name", name, ranged)
-        x = x.astype(np.float32)
-    if x.ndim == 3:
-        x = x[:, None]
-    elif x.ndim == 4 and x.shape[3] in (1, 3) and x.shape[1] not in (1, 3):
-        x = x.transpose(0, 3, 1, 2)
-    return np.ascontiguousarray(x)
+def _held(validation: Any, y: Any) -> Given | None:
+    """The validation split that was given; None where it is a share."""
+    if _is_share(validation):
+        fix = "give a share between 0 and 1, or a pair (x, y)"
+        require(0 < validation < 1, "validation", validation, fix)
+        return None
+    plain = validation is None or isinstance(validation, bool | int)
+    require(not plain, "validation", validation, "give a share such as 0.2, or a pair (x, y)")
+    if isinstance(validation, str | os.PathLike):
+        return replace(_read(validation, None).train, x_called="validation", y_called="validation")
+    return _split(validation, y, "validation")
 
 
-def _labels(y: np.ndarray, array: str, name: str) -> np.ndarray:
-    vector = f"{array} is {y.dtype} of shape {y.shape}, but must be a vector of integers"
-    require(y.ndim == 1 and y.dtype.kind in "iu", "data.name", name, vector)
-    require(y.size > 0, "data.name", name, f"{array} is empty, store at least one example")
-    require(int(y.min()) >= 0, "data.name", name, f"{array} has the label {y.min()}, number the classes from 0")
-    require(int(y.max()) < 2**31, "data.name", name, f"{array} has the label {y.max()}, number the classes from 0 without gaps")
-    return y.astype(np.int64)
+def _is_share(validation: Any) -> bool:
+    return isinstance(validation, float | int | np.number) and not isinstance(validation, bool)
 
 
-def _class_names(arrays: Mapping[str, np.ndarray], y_train: np.ndarray, y_test: np.ndarray, name: str) -> tuple[str, ...]:
-    largest = int(y_train.max())
-    require(largest >= 1, "data.name", name, "y_train has one class only, store at least two")
-    above = f"y_test has the label {y_test.max()}, above the largest of y_train ({largest}); both must use the same classes"
-    require(int(y_test.max()) <= largest, "data.name", name, above)
-    key = "class_names" if "class_names" in arrays else "classes"
-    if key not in arrays:
-        found = np.unique(y_train)
-        fix = f"y_train has labels up to {largest} but only {len(found)} of these classes; number them from 0 without gaps"
-        require(len(found) == largest + 1, "data.name", name, fix)
-        return tuple(str(label) for label in found)
-    stored = arrays[key]
-    require(stored.ndim == 1 and stored.dtype.kind == "U", "data.name", name, f"{key} must be a vector of strings")
-    names = tuple(str(word) for word in stored)
-    sound = len(set(names)) == len(names) and all(word and word.isprintable() for word in names)
-    require(sound, "data.name", name, f"{key} must be different names on one line each")
-    few = f"{key} has {len(names)} names, but the labels go up to {largest}; name every class"
-    require(len(names) > largest, "data.name", name, few)
-    return names
+def _apart(split: Given, share: float) -> tuple[Given, Given]:
+    """Training and validation: that share of each class, drawn at random.
+
+    Raises:
+        UsageError: validation; no class has enough examples for one.
+    """
+    _, y, counts = np.unique(split.y, return_inverse=True, return_counts=True)
+    held = share_of_class(y, share, chance(np.arange(len(y)), "validation"))
+    most = int(counts.max())
+    enough = f"give at least {math.ceil(100 / most) / 100}" if most > 1 else "give labels that are classes"
+    fix = f"leaves no example for validation, since the largest class has {most}; {enough}, or a pair (x, y)"
+    require(bool(held.any()), "validation", share, fix)
+    train, validation = (replace(split, x=split.x[rows], y=split.y[rows]) for rows in (~held, held))
+    return train, validation
+
+
+def _warn(data: Dataset) -> None:
+    """What can be used, but may not be meant."""
+    present, counts = np.unique(data.validation.y), np.bincount(data.train.y, minlength=data.classes)
+    absent = [f"{data.class_names[k]} ({counts[k]} for training)" for k in range(data.classes) if k not in present]
+    if absent:
+        text = f"data {data.name}: validation has no example of {listing(tuple(absent), 5)}; its C and accuracy say nothing of these"
+        warnings.warn(text, stacklevel=3)
+    seen = {hash(row.tobytes()) for row in data.train.x}
+    twice = sum(hash(row.tobytes()) in seen for row in data.validation.x)
+    if twice > SEEN * len(data.validation.y):
+        text = f"data {data.name}: {twice} of {len(data.validation.y)} validation examples are training examples, too"
+        warnings.warn(f"{text}; what is measured on them is too good", stacklevel=3)

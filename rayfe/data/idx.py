@@ -49,6 +49,13 @@ def read_idx_split(folder: Path, names: tuple[str, str], *, classes: int, sha256
     return Examples(x=images[:, None], y=labels.astype(np.int64))
 
 
+def digest(examples: Examples) -> str:
+    """SHA-256 of the images and labels themselves, however their files are packed."""
+    found = hashlib.sha256(examples.x.tobytes())
+    found.update(examples.y.tobytes())
+    return found.hexdigest()
+
+
 def _read(folder: Path, name: str, sha256: Mapping[str, str] | None) -> np.ndarray:
     zipped = folder / f"{name}.gz"
     path = zipped if sha256 is not None or zipped.is_file() else folder / name

@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import io
 import os
-import zipfile
-import zlib
 
 import numpy as np
 
 from rayfe.config import require
 from rayfe.data.examples import Dataset
-from rayfe.data.from_arrays import ARRAYS, dataset_of
-from rayfe.exceptions import UsageError
+from rayfe.data.from_arrays import dataset_of
+from rayfe.data.stored_arrays import read_arrays
 
 
 def load_npz(path: str, *, name: str) -> Dataset:
-    """The data set in the .npz file at `path`, whose arrays are as `dataset_of` says; `name` is what the user wrote.
+    """The data set in the .npz file at `path`, whose arrays are as `stored_arrays.stored_of` says; `name` is what the user wrote.
 
     Raises:
         UsageError: data.name; the file or one of its arrays is not so.
     """
-    arrays = _read(path, name)
-    for array in ARRAYS:
-        require(array in arrays, "data.name", name, f"the file lacks the array {array}; it must hold {', '.join(ARRAYS)}")
-    return dataset_of(arrays, name=name)
+    require(os.path.exists(path), "data.name", name, "no such file, give the path of an .npz file after npz:")
+    return dataset_of(read_arrays(path, "data.name", name), name=name)
 
 
 def npz_bytes(dataset: Dataset) -> bytes:
@@ -32,28 +28,10 @@ def npz_bytes(dataset: Dataset) -> bytes:
     buffer = io.BytesIO()
     splits = {"train": dataset.train, "test": dataset.validation}
     arrays = {f"{axis}_{split}": getattr(examples, axis) for split, examples in splits.items() for axis in ("x", "y")}
-    np.savez_compressed(buffer, class_names=np.array(dataset.class_names), **arrays)
+    arrays["class_names"] = np.array(dataset.class_names)
+    if len(dataset.input_shape) == 3:
+        arrays["channels"] = np.array("first")
+    if dataset.scale is not None:
+        arrays |= {"scale_low": dataset.scale.low, "scale_high": dataset.scale.high}
+    np.savez_compressed(buffer, **arrays)
     return buffer.getvalue()
-
-
-def _read(path: str, name: str) -> dict[str, np.ndarray]:
-    require(os.path.exists(path), "data.name", name, "no such file, give the path of an .npz file after npz:")
-    wanted = {*ARRAYS, "class_names", "classes"}
-    array = "the archive"
-    try:
-        with open(path, "rb") as file:
-            require(zipfile.is_zipfile(file), "data.name", name, "not an .npz file, write one with numpy.savez")
-            file.seek(0)
-            with np.load(file, allow_pickle=False) as archive:
-                arrays = {}
-                for array in archive.files:
-                    if array in wanted:
-                        arrays[array] = np.asarray(archive[array])
-                return arrays
-    except UsageError:
-        raise
-    except OSError as error:
-        raise UsageError("data.name", name, f"cannot be read ({error.strerror or 'input error'}), give another file") from error
-    except (ValueError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        fix = f"{array} is damaged or holds Python objects; write it again with numpy.savez, as numbers or strings"
-        raise UsageError("data.name", name, fix) from error

@@ -60,6 +60,9 @@ def load_path(config: RunConfig, own: Mapping[str, Dataset] = MappingProxyType({
         config.path.target,
         f"has examples of shape {target.input_shape}, the source {source.input_shape}; both must be the same",
     )
+    ends = [end.scale and end.scale.ends() for end in (source, target)]
+    fix = "was rescaled otherwise than the source; give both the same rescale=(low, high)"
+    require(ends[0] == ends[1], "path.target", config.path.target, fix)
     outputs = pair_classes(source, target, config.path.pairing)
     return PathData(
         kind=config.path.kind if config.method is None else "mixture",

@@ -40,17 +40,21 @@ class Plan:
         return _softmax((self.g - self.cost(numbers)) / np.float32(self.epsilon) + np.log(self.b, dtype=np.float32))
 
 
-def sinkhorn(cost: Cost, a: np.ndarray, b: np.ndarray, *, epsilon: float, g: np.ndarray | None = None) -> Plan:
+def sinkhorn(cost: Cost, a: np.ndarray, b: np.ndarray, *, epsilon: float) -> Plan:
     """The entropic plan between weights a (n,) and b (m,) with the same sum, in the log domain, at block memory.
 
     One pass over the cost does a whole iteration: each block of rows is normalised, which is the update of the source's
-    potential, and adds to the column sums that update the target's. `g` is a start from a smaller problem.
+    potential, and adds to the column sums that update the target's. The start gives each column a row in which no other column
+    has a larger exponent: an example far from all others has its share of the plan at once.
 
     Raises:
         NotConverged: after ITERATIONS.
     """
     a, b = a.astype(np.float32), b.astype(np.float32)
-    g = np.zeros(len(b), np.float32) if g is None else g.astype(np.float32)
+    g = np.full(len(b), np.inf, np.float32)
+    for part in blocks(np.arange(len(a)), len(b)):
+        rows = cost(part)
+        g = np.minimum(g, (rows - rows.min(1, keepdims=True)).min(0))
     error = np.inf
     for iteration in range(1, ITERATIONS + 1):
         plan = Plan(cost=cost, a=a, b=b, g=g, epsilon=epsilon, iterations=iteration, marginal_error=error)

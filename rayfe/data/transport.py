@@ -19,16 +19,16 @@ from rayfe.data.sinkhorn import NotConverged, sinkhorn, sparse_coupling
 from rayfe.data.transport_costs import Costs, costs_between
 from rayfe.exceptions import UsageError
 
-DENSE_LIMIT = 5000 * 5000
-"""Largest cost matrix that Sinkhorn keeps; beyond it, rows are computed again in every iteration."""
 COMPONENTS = 64
 """Principal components in which an entropic plan measures distance where the cost matrix would not fit into memory."""
+DENSE_LIMIT = 5000 * 5000
+"""Largest cost matrix that Sinkhorn keeps; beyond it, rows are computed again in every iteration."""
+FORBIDDEN = 1e9
+"""Pairs of a user's cost that are so many times as dear as cheap ones (of which there are one in a hundred) are taken for forbidden."""
+LARGEST = 1e30
+"""Stands for an infinite cost where numbers must be finite."""
 PCA_SAMPLE = 10_000
 """Examples of each end from which principal components are fitted."""
-NEAREST_SAMPLE = 500
-"""Source examples whose nearest partner is looked at."""
-LARGEST_EXPONENT = 700.0
-"""exp of the negative underflows in double precision: a row's cheapest partner must be nearer than this."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -154,8 +154,9 @@ def _solve(
         best = optimal(within, a, b, rng=rng, tell=tell)
         i, j = rows[best.source], columns[best.target]
         return Solved(source=i, target=j, units=best.units, iterations=best.rounds, gap=best.gap)
-    features, components = _features(within, seed)
-    epsilon = _epsilon(features, config.cost, config.regularization, seed)
+    features, components = _features(replace(within, most=LARGEST), seed)
+    mean, forbidden = _usual(features, seed)
+    epsilon = config.regularization * mean or 1.0  # where all costs are the same, every coupling will do
     dense = len(rows) * len(columns) <= DENSE_LIMIT
     everything = features.between(np.arange(len(rows))).astype(np.float32) if dense else None
 
@@ -165,11 +166,15 @@ def _solve(
     try:
         entropic = sinkhorn(cost, a / a.sum(), b / b.sum(), epsilon=epsilon)
     except NotConverged as error:
-        fix = f"{error}; give a larger one, or ``path.regularization=None`` for the coupling of least cost"
+        larger = f"{4 * config.regularization:.2g}"
+        fix = f"{error}; give a larger one, e.g. {larger}, or ``path.regularization=None`` for the coupling of least cost"
         raise UsageError("path.regularization", config.regularization, fix) from error
     if not dense:
         tell(f"entropic plan after {entropic.iterations} iterations; drawing pairs from it")
     i, j, units = sparse_coupling(entropic, a, b, rng=rng, costs=features)
+    allowed = bool((features.of_pairs(i, j) < forbidden).all())
+    fix = f"couples pairs that cost {forbidden:.3g} or more, which are taken for forbidden; give ``path.regularization=None`` for least cost"
+    require(allowed, "path.regularization", config.regularization, fix)
     return Solved(
         source=rows[i],
         target=columns[j],
@@ -193,19 +198,19 @@ def _features(costs: Costs, seed: int) -> tuple[Costs, int | None]:
     return Costs(pca.transform(source), pca.transform(target), None), COMPONENTS
 
 
-def _epsilon(costs: Costs, cost: str, regularization: float, seed: int) -> float:
-    """Regularisation in units of the cost."""
+def _usual(costs: Costs, seed: int) -> tuple[float, float]:
+    """Mean cost, and what is dearer than any pair that is not forbidden. Negative costs are counted from the lowest."""
     rng = np.random.default_rng(seed)
     sample = [rng.integers(len(x), size=min(1000, len(x))) for x in (costs.source, costs.target)]
-    mean = float(costs.between(*sample).mean())
-    require(mean >= 0, "path.cost", cost, f"has the negative mean {mean:.3g}, add a constant to it")
-    if mean == 0.0:
-        return 1.0  # all examples are the same, every coupling will do
-    epsilon = regularization * mean
-    nearest = float(costs.between(_drawn(len(costs.source), NEAREST_SAMPLE, rng)).min(-1).max())
-    fix = "underflows: for some example even the nearest partner has no weight; give a larger one, e.g. 0.05"
-    require(nearest / epsilon < LARGEST_EXPONENT, "path.regularization", regularization, fix)
-    return epsilon
+    drawn = costs.between(*sample)
+    lowest = min(0.0, float(drawn.min()))
+    heights = drawn[drawn > lowest] - lowest
+    if not len(heights):
+        return 0.0, np.inf  # all pairs cost the same
+    forbidden = np.inf
+    if costs.function is not None:
+        forbidden = FORBIDDEN * float(np.quantile(heights, 0.01, method="lower")) + lowest
+    return float(drawn[drawn < forbidden].mean()) - lowest, forbidden
 
 
 def _drawn(n: int, most: int, rng: np.random.Generator) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from rayfe.exceptions import UsageError
 
 BLOCK = 1 << 25
 """Entries of a cost matrix that are held at a time (float32: 128 MiB)."""
+REACH = 10.0
+"""Pairs that are dearer than so many times what is surely needed are taken for forbidden, until a coupling needs them."""
 Function = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """(n, features), (m, features) -> (n, m)."""
 
@@ -26,6 +28,8 @@ class Costs:
     target: np.ndarray
     function: Function | None
     """A user's cost; None: squared Euclidean distance."""
+    most: float = np.inf
+    """Pairs of a user's cost that are dearer count as if they cost this: what forbids them would drown the others in rounding."""
 
     def between(self, rows: np.ndarray, columns: np.ndarray | slice = slice(None)) -> np.ndarray:
         """Costs of every one of `rows` with every one of `columns`, float32 (rows, columns)."""
@@ -47,8 +51,11 @@ class Costs:
             "(its result)",
             f"has shape {cost.shape} for {len(x)} and {len(y)} examples, return one cost for each pair",
         )
-        require(bool(np.isfinite(cost).all()), "path.cost", "(its result)", "is not finite for some pair, return finite costs")
-        return cost.astype(np.float32)
+        sound = bool((cost > -np.inf).all())
+        fix = "is NaN or -inf for some pair; return numbers, and inf for pairs that are forbidden"
+        require(sound, "path.cost", "(its result)", fix)
+        with np.errstate(over="ignore"):  # beyond float32 is as good as infinite
+            return np.minimum(cost, self.most).astype(np.float32)
 
     def of_pairs(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
         """Costs of pairs (rows[k], columns[k]), float64 (pairs,)."""
@@ -66,7 +73,45 @@ class Costs:
 
     def restricted(self, rows: np.ndarray, columns: np.ndarray) -> Costs:
         """The same between some of the examples."""
-        return Costs(self.source[rows], self.target[columns], self.function)
+        return replace(self, source=self.source[rows], target=self.target[columns])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Spread:
+    """How far a user's costs reach."""
+
+    lowest: float
+    reach: float
+    """No coupling does without a pair that costs so much: the dearest of the cheapest partners."""
+    above: float
+    """The lowest cost above `lowest`."""
+    highest: float
+    """The highest that is finite."""
+
+    @property
+    def height(self) -> float:
+        """Above the lowest cost: what is REACH times as dear as the dearest pair that is surely needed."""
+        return REACH * (self.reach - self.lowest) or self.above - self.lowest or 1.0
+
+    @classmethod
+    def of(cls, costs: Costs) -> Spread:
+        """By one pass over all pairs.
+
+        Raises:
+            UsageError: path.cost; an example has no partner at a finite cost, or a cost is NaN.
+        """
+        n, m = len(costs.source), len(costs.target)
+        columns, reach, above, highest = np.full(m, np.inf), -np.inf, np.inf, -np.inf
+        for rows in blocks(np.arange(n), m):
+            cost = costs.between(rows)
+            columns = np.minimum(columns, cost.min(0))
+            reach = max(reach, float(cost.min(1).max()))
+            highest = max(highest, float(cost.max(initial=-np.inf, where=np.isfinite(cost))))
+            above = min(above, float(cost.min(initial=np.inf, where=cost > columns.min())))
+        reach = max(reach, float(columns.max()))
+        fix = "is infinite between some example and all partners; allow it one"
+        require(np.isfinite(reach), "path.cost", "(its result)", fix)
+        return cls(lowest=float(columns.min()), reach=reach, above=min(above, highest), highest=highest)
 
 
 def blocks(rows: np.ndarray, columns: int) -> Iterator[np.ndarray]:

@@ -54,7 +54,8 @@ def _head(run: Mapping[str, Any], row: StepRecord) -> str:
 
 def _use(to: Path, part: Part, shape: tuple[int, ...], run: Mapping[str, Any]) -> str:
     given, size = ("z", (run["config"]["model.latent"],)) if part in ("decode", "classify") else ("x", shape)
-    what = f"`x`: float in [0, 1], (N, {', '.join(map(str, size))})" if given == "x" else f"`z`: float, (N, {size[0]})"
+    span = "in [0, 1]" if run.get("scale") is None else "in the units that the data came in"
+    what = f"`x`: float {span}, (N, {', '.join(map(str, size))})" if given == "x" else f"`z`: float, (N, {size[0]})"
     outputs = ", ".join(f"`{name}`" for name in OUTPUTS[part])
     return (
         "\n## How to use it\n\n```python\nimport torch\n\n"

@@ -12,6 +12,7 @@ from torch import nn
 from rayfe.config import ModelConfig
 from rayfe.exceptions import UsageError
 from rayfe.model.protocol import build, input_shape
+from rayfe.model.scaled import in_units
 from rayfe.records import Point, StepRecord
 from rayfe.storage.store import Store
 from rayfe.training.replicas import load_weights
@@ -33,7 +34,8 @@ def load_model(
 ) -> nn.Module:
     """The model of an accepted step, in evaluation mode on the CPU; documented at `rayfe.load_model`."""
     store = Store(location)
-    return model_of(store, store.read_config(), find_row(store, trajectory, step, at), cls=model)
+    run = store.read_config()
+    return in_units(model_of(store, run, find_row(store, trajectory, step, at), cls=model), run)
 
 
 def find_step(location: str | Path, trajectory: str, *, at: Mapping[str, float]) -> StepRecord:

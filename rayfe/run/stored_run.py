@@ -95,11 +95,12 @@ class Run:
         self, step: int | None = None, *, at: Mapping[str, float] | None = None, trajectory: str | None = None
     ) -> nn.Module:
         """The model of the step that `step` finds with the same arguments, in evaluation mode on the CPU (`rayfe.load_model`)."""
+        from rayfe.model.scaled import in_units
         from rayfe.results.stored_model import model_of
 
         store = Store(self.location)
-        row = self.step(step, at=at, trajectory=trajectory)
-        return model_of(store, store.read_config(), row, cls=self.model_class)
+        row, run = self.step(step, at=at, trajectory=trajectory), store.read_config()
+        return in_units(model_of(store, run, row, cls=self.model_class), run)
 
     def figures(self) -> PictureBook:
         """The figures that fit the run, as matplotlib figures by file name; a notebook shows them."""

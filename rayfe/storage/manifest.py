@@ -50,6 +50,7 @@ def manifest_of(job: str, preset: str, argv: list[str], config: RunConfig, data:
         "input_shape": data.input_shape,
         "classes": data.classes,
         "class_names": data.source.class_names,
+        "scale": data.source.scale and data.source.scale.ends(),
         "data_sha256": fingerprint(data),
         "code_sha256": own_code(config),
         "versions": {"python": platform.python_version()}

@@ -26,7 +26,7 @@ import rayfe
 from rayfe.storage.store import Store, load_readings
 
 ROOT = Path(__file__).resolve().parents[2]
-JOB = ROOT / "tests" / "instrumented_job.py"
+JOB = ROOT / "tests" / "helpers" / "instrumented_job.py"
 TRAINED = ["--model.hidden", "16", "--equilibration.first-epochs", "10", "--equilibration.epochs", "5"]
 TRAINED += ["--measure.head-draws", "32", "--tolerance", "0.3", "--threads", "1"]
 ACTORS = {"evaluator": {"Evaluator"}, "trial": {"TrajectoryTrial", "ResourceTrainable"}, "pool": {"EvaluatorPool"}}

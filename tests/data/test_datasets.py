@@ -17,6 +17,7 @@ from rayfe.config import DataConfig
 from rayfe.data import datasets
 from rayfe.data.datasets import Dataset, Examples, load
 from rayfe.data.examples import with_train_size
+from rayfe.data.idx import TRAIN, VALIDATION, digest, read_idx_split
 
 
 @pytest.fixture
@@ -32,6 +33,12 @@ def nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setattr(datasets, "FASHION_DEBIAN", tmp_path / "no-debian")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache" / "rayfe"
+
+
+def let_pass(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take the files in `folder` for the published ones of Fashion-MNIST."""
+    splits = (read_idx_split(folder, names, classes=10) for names in (TRAIN, VALIDATION))
+    monkeypatch.setattr(datasets, "FASHION_DIGESTS", tuple(digest(split) for split in splits))
 
 
 # --- mnist and digits
@@ -139,6 +146,7 @@ def test_train_size_beyond_the_data_or_below_the_classes_is_refused() -> None:
         ("fashion", "did you mean fashion-mnist?"),
         ("imagenet", "Known: mnist, fashion-mnist, cifar10, digits, gaussian, npz:PATH"),
         ("faces.npz", "write npz:faces.npz"),
+        ("tests", "is a folder; in Python, rayfe.walk(data=rayfe.dataset('tests')) reads images"),
         ("npz", "give a file"),
         ("npz:", "give a file"),
         ("npz:absent.npz", "no such file"),
@@ -165,15 +173,28 @@ def test_a_root_without_the_files_is_refused(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("zipped", [True, False])
 @pytest.mark.parametrize("below", ["", "FashionMNIST/raw"])
-def test_fashion_mnist_is_read_from_a_folder(zipped: bool, below: str, tmp_path: Path) -> None:
+def test_fashion_mnist_is_read_from_a_folder(zipped: bool, below: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images = write_idx_folder(tmp_path / below, zipped=zipped)
+    let_pass(tmp_path / below, monkeypatch)
     fashion = load(DataConfig(name="fashion-mnist:Sandal,T-shirt/top", root=str(tmp_path)))
     assert fashion.class_names == ("Sandal", "T-shirt/top")
     assert np.array_equal(fashion.train.x, images[[0, 5, 10, 15], None]) and fashion.train.y.tolist() == [1, 0, 1, 0]
 
 
-def test_fashion_mnist_without_root_comes_from_debian_or_the_cache(nowhere: Path) -> None:
+def test_the_files_of_mnist_are_not_taken_for_fashion_mnist() -> None:
+    message = refusal(DataConfig(name="fashion-mnist", root=str(datasets.MNIST)), "data.root")
+    assert "other images than Fashion-MNIST's" in message and "give a folder with Fashion-MNIST's own files" in message
+
+
+@pytest.mark.skipif(not datasets.FASHION_DEBIAN.is_dir(), reason="Debian's package dataset-fashion-mnist is absent")
+def test_fashion_mnist_is_the_published_data_set() -> None:
+    fashion = load(DataConfig(name="fashion-mnist", root=str(datasets.FASHION_DEBIAN)))
+    assert fashion.train.x.shape == (60000, 1, 28, 28) and fashion.class_names[fashion.train.y[0]] == "Ankle boot"
+
+
+def test_fashion_mnist_without_root_comes_from_debian_or_the_cache(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images = write_idx_folder(datasets.FASHION_DEBIAN, zipped=True)
+    let_pass(datasets.FASHION_DEBIAN, monkeypatch)
     assert np.array_equal(load(DataConfig(name="fashion-mnist")).train.x, images[:, None])
     shutil.rmtree(datasets.FASHION_DEBIAN)
     write_idx_folder(nowhere / "FashionMNIST" / "raw", zipped=False)
@@ -186,6 +207,7 @@ def test_fashion_mnist_is_downloaded_into_the_cache(nowhere: Path, monkeypatch: 
     def download(*, root: Path, train: bool, download: bool) -> None:
         assert download and Path(root) == nowhere
         write_idx_folder(root / "FashionMNIST" / "raw", zipped=False)
+        let_pass(root / "FashionMNIST" / "raw", monkeypatch)
 
     monkeypatch.setattr(torchvision.datasets, "FashionMNIST", download)
     assert load(DataConfig(name="fashion-mnist")).train.x.shape == (20, 1, 28, 28)

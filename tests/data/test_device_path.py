@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from rayfe.data.coupling import Coupling
-from rayfe.data.device_path import DeviceExamples, DevicePath, Displacement, Mixture, Still, chunks
+from rayfe.data.device_path import DeviceExamples, DevicePath, Mixture, Still, chunks
+from rayfe.data.displacement import Displacement
 from rayfe.data.randomness import generator
 
 SOURCE = DeviceExamples(x=torch.rand(60, 3), y=torch.arange(60) % 2)

@@ -2,43 +2,20 @@
 
 from __future__ import annotations
 
-import sys
-import types
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rayfe.config import PathConfig
+from clouds import assert_marginals, cloud, config, examples
 from rayfe.data import exact_transport, sinkhorn, transport
 from rayfe.data import transport_costs as costs_module
-from rayfe.data.coupling import Coupling
-from rayfe.data.examples import Examples
 from rayfe.data.transport import couple
 from rayfe.exceptions import UsageError
 
 RNG = np.random.default_rng(0)
 SOLVERS = {"exact": None, "sinkhorn": 0.05}
 """Regularisation by the solver that a coupling then has."""
-
-
-def examples(x: np.ndarray, y: np.ndarray | None = None) -> Examples:
-    return Examples(x=x.astype(np.float32), y=np.zeros(len(x), np.int64) if y is None else y)
-
-
-def cloud(n: int, features: int = 3, shift: float = 0.0, seed: int = 0) -> Examples:
-    return examples(np.random.default_rng(seed).random((n, features)) + shift)
-
-
-def config(**options: object) -> PathConfig:
-    return PathConfig(target="target", **options)  # type: ignore[arg-type]
-
-
-def assert_marginals(coupling: Coupling, n: int, m: int) -> None:
-    np.testing.assert_allclose(np.bincount(coupling.source, coupling.weight, n), 1 / n, atol=1e-12)
-    np.testing.assert_allclose(np.bincount(coupling.target, coupling.weight, m), 1 / m, atol=1e-12)
-    assert (coupling.weight > 0).all()
 
 
 @settings(max_examples=25)
@@ -56,7 +33,6 @@ def test_pairs_are_of_examples_whatever_their_order(solver: str, dense: bool, mo
     if not dense:
         monkeypatch.setattr(transport, "DENSE_LIMIT", 10)
         monkeypatch.setattr(transport, "PCA_SAMPLE", 20)
-        monkeypatch.setattr(transport, "NEAREST_SAMPLE", 10)
     rng = np.random.default_rng(1)
     ends = [examples(rng.random((n, 6)), y=rng.integers(0, 2, n)) for n in (60, 45)]
     orders = [rng.permutation(len(end.y)) for end in ends]
@@ -198,41 +174,34 @@ def test_a_class_whose_partner_has_no_examples_crosses(solver: str) -> None:
     assert coupling.report["crossing_share"] == pytest.approx(0.5)
 
 
-@pytest.fixture
-def costs(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = types.ModuleType("own_costs")
-    module.l1 = lambda x, y: np.abs(x[:, None] - y[None]).sum(-1)  # type: ignore[attr-defined]
-    module.infinite = lambda x, y: np.full((len(x), len(y)), np.inf)  # type: ignore[attr-defined]
-    module.flat = lambda x, y: np.zeros(len(x))  # type: ignore[attr-defined]
-    module.gain = lambda x, y: -np.abs(x[:, None] - y[None]).sum(-1)  # type: ignore[attr-defined]
-    module.number = 3  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "own_costs", module)
+def test_the_gap_is_computed_also_with_all_pairs_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A solver that stops at another coupling is found out."""
+    import ot
 
-
-def test_a_cost_of_the_users_own_is_minimised(costs: None) -> None:
     source, target = cloud(30), cloud(30, seed=1)
-    coupling = couple(source, target, config(cost="own_costs:l1"), seed=0)
-    each = np.abs(source.x[coupling.source] - target.x[coupling.target]).sum(-1)
-    assert coupling.report["cost"] == pytest.approx(float(each.mean()), rel=1e-5)
+    best = couple(source, target, config(), seed=0).report
+    assert best["gap"] <= 1e-12
+    emd = ot.emd
+
+    def poor(a: np.ndarray, b: np.ndarray, cost: np.ndarray, **options: object) -> object:
+        _, log = emd(a, b, cost, **options)
+        return np.diag(a), log
+
+    monkeypatch.setattr(ot, "emd", poor)
+    worse = couple(source, target, config(), seed=0).report
+    assert worse["gap"] == pytest.approx(1 - best["cost"] / worse["cost"], rel=1e-4)
+    assert worse["gap"] > 0.1
 
 
-@pytest.mark.parametrize(
-    ("options", "field", "hint"),
-    [
-        ({"cost": "own_costs:infinite"}, "path.cost", "not finite"),
-        ({"cost": "own_costs:flat"}, "path.cost", "shape"),
-        ({"cost": "own_costs:number"}, "path.cost", "not a function"),
-        ({"cost": "own_costs:missing"}, "path.cost", "cannot be imported"),
-        ({"cost": "l2"}, "path.cost", "squared-l2"),
-        ({"cost": ".own:l1"}, "path.cost", "cannot be imported"),
-        ({"cost": "own_costs:gain", "regularization": 0.05}, "path.cost", "negative"),
-        ({"regularization": 1e-9}, "path.regularization", "underflows"),
-    ],
-)
-def test_what_cannot_be_coupled_is_refused(costs: None, options: dict[str, object], field: str, hint: str) -> None:
-    with pytest.raises(UsageError, match=hint) as refused:
-        couple(cloud(20), cloud(20, seed=1), config(**options), seed=0)
-    assert refused.value.name == field
+def test_one_example_far_from_all_others_is_coupled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """exp(-cost / epsilon) of all its pairs is 0 in double precision."""
+    source, target = cloud(100), cloud(100, shift=0.2, seed=1)
+    source.x[3], target.x[5] = 300.0, -300.0
+    coupling = couple(source, target, config(regularization=0.001), seed=0)
+    exact = couple(source, target, config(), seed=0)
+    assert_marginals(coupling, 100, 100)
+    assert coupling.report["cost"] == pytest.approx(exact.report["cost"], rel=0.01)
+    assert coupling.report["plan_marginal_error"] <= sinkhorn.MARGINAL_ERROR
 
 
 @pytest.mark.parametrize("solver", ["exact", "sinkhorn"])

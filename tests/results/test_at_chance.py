@@ -16,7 +16,8 @@ from rayfe.config import EquilibrationConfig, MeasureConfig
 from rayfe.config.presets import PRESETS
 from rayfe.data.coupling import Coupling
 from rayfe.data.datasets import load
-from rayfe.data.device_path import DeviceExamples, Displacement, Mixture, Still
+from rayfe.data.device_path import DeviceExamples, Mixture, Still
+from rayfe.data.displacement import Displacement
 from rayfe.data.labels import label_entropy
 from rayfe.surface.chance import AT_CHANCE
 

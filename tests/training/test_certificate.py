@@ -12,7 +12,8 @@ from threadpoolctl import threadpool_limits
 from torch import nn
 
 from rayfe.data.coupling import Coupling
-from rayfe.data.device_path import DeviceExamples, Displacement, Mixture, Still
+from rayfe.data.device_path import DeviceExamples, Mixture, Still
+from rayfe.data.displacement import Displacement
 from rayfe.data.randomness import derived_seed, generator
 from rayfe.model.objective import rate
 from rayfe.records import BOUND_DRAWS, Point, Reading, Split

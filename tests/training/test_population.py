@@ -15,7 +15,8 @@ from rayfe.backend.inline import InlineBackend
 from rayfe.config import DataConfig, MeasureConfig, ModelConfig, configure
 from rayfe.data.coupling import Coupling
 from rayfe.data.datasets import load
-from rayfe.data.device_path import DeviceExamples, DevicePath, Displacement, Mixture, Still
+from rayfe.data.device_path import DeviceExamples, DevicePath, Mixture, Still
+from rayfe.data.displacement import Displacement
 from rayfe.data.examples import Examples, rank_in_class, stratified
 from rayfe.data.randomness import derived_seed, normal_of, uniform_of
 from rayfe.model.protocol import build

@@ -31,6 +31,7 @@ def main(arguments: list[str]) -> int:
     from rayfe.exceptions import NotExported
     from rayfe.model.export import exported
     from rayfe.model.protocol import input_shape
+    from rayfe.model.scaled import in_units
     from rayfe.report.model_card import about, card  # imports torch, as those that follow
     from rayfe.results.stored_model import find_row, model_of
 
@@ -38,7 +39,7 @@ def main(arguments: list[str]) -> int:
         row = find_row(store, trajectory, chosen.step, None if chosen.at is None else wanted_columns(chosen.at))
     except ValueError as error:
         raise Refused(str(error)) from error
-    model = model_of(store, run, row)
+    model = in_units(model_of(store, run, row), run)
     config = ModelConfig(**{name[6:]: value for name, value in run["config"].items() if name.startswith("model.")})
     shape = input_shape(config, tuple(run["input_shape"]))
     try:

@@ -1,0 +1,149 @@
+"""Labels as people have them -> classes 0..K-1 and their names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from rayfe.config import require
+from rayfe.data.arrays import as_labels, described
+from rayfe.data.examples import listing
+
+ClassNames = Sequence[str] | Mapping[Any, str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Classes:
+    """Class k has the label `labels[k]` in what was given, and is called `names[k]`."""
+
+    labels: tuple[Any, ...]
+    names: tuple[str, ...]
+
+    def numbered(self, y: np.ndarray, called: str, others: str) -> np.ndarray:
+        """The numbers of labels y (N,), int64; `others` says where the known labels come from.
+
+        Raises:
+            UsageError: `called`; a label is none of these classes.
+        """
+        found, places = np.unique(y, return_inverse=True)
+        number = {label: k for k, label in enumerate(self.labels)}
+        unknown = next((label for label in found.tolist() if label not in number), None)
+        require(unknown is None, called, described(y), f"has the label {unknown!r}, which {others} has not")
+        return np.array([number[label] for label in found.tolist()], np.int64)[places]
+
+
+def labels_of(values: Any, called: str) -> np.ndarray:
+    """One label for each example, (N,): whole numbers (int64), truth values or words.
+
+    Raises:
+        UsageError: `called`; labels are missing, are no classes, or an example has several.
+    """
+    y = as_labels(values, called)
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    require(y.size > 0, called, described(y), "is empty, give at least one example")
+    require(y.ndim == 1, called, described(y), f"{_several(y)}; give one label for each example, shaped (N,)")
+    if y.dtype.kind in "OT":
+        y = _of_items([item.item() if _holds_one(item) else item for item in y.tolist()], called)
+    if y.dtype.kind == "S":
+        y = np.char.decode(y, "utf-8")
+    if y.dtype.kind == "U":
+        _refuse_missing(np.isin(y, ["", "nan"]), called, y)
+        return y
+    if y.dtype.kind == "f":
+        _refuse_missing(np.isnan(y), called, y)
+        fraction = y[y != np.round(y)]
+        fix = f"holds numbers such as {fraction[0] if len(fraction) else 0:.4g}, which are no classes; give whole numbers or words"
+        require(len(fraction) == 0, called, described(y), fix)
+    require(y.dtype.kind in "biuf", called, described(y), "holds no labels; give whole numbers or words")
+    require(bool((np.abs(y.astype(float)) < 2**63).all()), called, described(y), "has a label beyond 2^63, number the classes")
+    return y if y.dtype.kind == "b" else y.astype(np.int64)
+
+
+def classes_of(y: np.ndarray, names: ClassNames | None, called: str) -> Classes:
+    """The classes of training labels y (N,).
+
+    Without `names` they are the labels in order, words that are numbers in the order of these. A list names the classes in its
+    order: it holds the labels themselves where these are words, and the names of the labels 0, 1, ... where they are numbers.
+    A mapping gives the name of each label.
+
+    Raises:
+        UsageError: `called`, there is one class only; class_names, a label has no name, or names are the same.
+    """
+    found = np.unique(y).tolist()
+    require(len(found) > 1, called, described(y), "has one class only, give at least two")
+    if names is None:
+        ordered = sorted(found, key=_order) if all(_is_number(label) for label in found) else found
+        return Classes(labels=tuple(ordered), names=tuple(str(label) for label in ordered))
+    fix = "must be a list of names, or a mapping from labels to names"
+    require(not isinstance(names, str) and hasattr(names, "__len__"), "class_names", repr(names), fix)
+    words = tuple(str(name) for name in (names.values() if isinstance(names, Mapping) else names))
+    labels: tuple[Any, ...] = tuple(range(len(words)))
+    if isinstance(names, Mapping):
+        labels = tuple(names)
+    elif y.dtype.kind == "U":
+        labels = words
+    sound = len(set(words)) == len(words) and all(word and word.isprintable() for word in words)
+    require(sound, "class_names", listing(words), "must be different names on one line each")
+    unnamed = next((label for label in found if label not in labels), None)
+    known = f"has no name for the label {unnamed!r}, only for {listing(tuple(map(str, labels)), 5)}"
+    fix = f"{known}; give a mapping from labels to names, e.g. {{{unnamed!r}: 'cat', ...}}"
+    require(unnamed is None, "class_names", listing(words, 5), fix)
+    return Classes(labels=labels, names=words)
+
+
+def _of_items(items: list[Any], called: str) -> np.ndarray:
+    """Labels of Python's own types as an array of one type."""
+    import pandas as pd
+
+    odd = next((item for item in items if hasattr(item, "__len__") and not isinstance(item, str | bytes)), None)
+    fix = f"has {type(odd).__name__} entries such as {str(odd)[:40]}; give one whole number or word for each example"
+    require(odd is None, called, f"{len(items)} labels", fix)
+    _refuse_missing(np.array([bool(pd.isna(item)) for item in items]), called, items)
+    items = [item.decode() if isinstance(item, bytes) else item for item in items]
+    items = [item if isinstance(item, str | bool | int | float | np.generic) else str(item) for item in items]
+    words = sum(isinstance(item, str) for item in items)
+    mixed = f"mixes {words} words with {len(items) - words} numbers; give labels of one type"
+    require(words in (0, len(items)), called, f"{len(items)} labels", mixed)
+    return np.array(items)
+
+
+def _refuse_missing(missing: np.ndarray, called: str, y: Sequence[Any] | np.ndarray) -> None:
+    (places,) = np.nonzero(missing)
+    first = int(places[0]) if len(places) else 0
+    fix = f"lacks the labels of {len(places)} examples, the first is number {first}; leave these examples out"
+    require(len(places) == 0, called, f"{len(y)} labels", fix)
+
+
+def _several(y: np.ndarray) -> str:
+    """What an array of labels is that has not one dimension."""
+    try:
+        numbers = y.astype(float)
+    except (TypeError, ValueError):
+        return f"has shape {y.shape}"
+    if y.ndim != 2 or len(y) == 1 or (numbers < 0).any():
+        return f"has shape {y.shape}"
+    if np.isin(numbers, (0, 1)).all():
+        one = bool((numbers.sum(1) == 1).all())
+        return (
+            "is one-hot, y.argmax(1) are its labels" if one else "is multi-label: an example may have several classes or none"
+        )
+    if np.allclose(numbers.sum(1), 1, atol=1e-3):
+        return "holds probabilities of classes, y.argmax(1) are the likeliest"
+    return f"has shape {y.shape}"
+
+
+def _holds_one(item: Any) -> bool:
+    return isinstance(item, np.ndarray | np.generic) and item.size == 1
+
+
+def _is_number(label: Any) -> bool:
+    return isinstance(label, str) and re.fullmatch(r"[+-]?[0-9]{1,18}", label) is not None
+
+
+def _order(word: str) -> tuple[int, str]:
+    return int(word), word

@@ -1,0 +1,111 @@
+"""Displacement interpolation on a device: the pairs of a coupling, and the examples between them (37)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as nnf
+from torch import Tensor
+
+from rayfe.data.coupling import Coupling
+from rayfe.data.device_path import DeviceExamples, DevicePath, Stratum
+from rayfe.data.examples import chance
+
+
+@dataclass(frozen=True)
+class Coupled(Stratum):
+    """Pairs (i, j) of a coupling; at t the example (1 - t) x_i + t x_j with the soft label of Remark 11."""
+
+    name: str
+    source: DeviceExamples
+    target: DeviceExamples
+    rows: Tensor
+    others: Tensor
+    probability: Tensor
+    """float64, with sum 1."""
+    of_pair: Tensor
+    """The number of each pair: its place in the order of its examples' numbers."""
+    classes: int
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def number(self) -> Tensor:
+        return self.of_pair
+
+    def share(self, t: float) -> float:
+        return 1.0
+
+    def weights(self, rows: slice, t: float) -> Tensor:
+        return self.probability[rows]
+
+    def examples(self, rows: slice | Tensor, t: float) -> DeviceExamples:
+        i, j = self.rows[rows], self.others[rows]
+        labels = [nnf.one_hot(y, self.classes).to(self.source.x.dtype) for y in (self.source.y[i], self.target.y[j])]
+        return DeviceExamples(
+            x=(1.0 - t) * self.source.x[i] + t * self.target.x[j],
+            y=(1.0 - t) * labels[0] + t * labels[1],
+            number=self.number[rows],
+        )
+
+
+class Displacement(DevicePath):
+    """Displacement interpolation along a coupling of source and target (37)."""
+
+    def __init__(self, source: DeviceExamples, target: DeviceExamples, coupling: Coupling, classes: int) -> None:
+        device = source.x.device
+        rows, others = (torch.from_numpy(np.array(side)).to(device) for side in (coupling.source, coupling.target))
+        # numbers of examples, not their rows, so that a coupling of examples in another order has the same pairs
+        self._order = torch.from_numpy(np.lexsort((target.number[others].cpu(), source.number[rows].cpu()))).to(device)
+        probability = torch.from_numpy(np.array(coupling.weight, np.float64)).to(device)
+        number = torch.empty_like(self._order)
+        number[self._order] = torch.arange(len(rows), device=device)
+        self._coupled = Coupled(
+            name="pairs",
+            source=source,
+            target=target,
+            rows=rows,
+            others=others,
+            probability=probability / probability.sum(),
+            of_pair=number,
+            classes=classes,
+        )
+        self._length = max(len(source), len(target))
+        self.strata = (self._coupled,)
+
+    def __len__(self) -> int:
+        return self._length
+
+    def thinned(self, most: int) -> DevicePath:
+        """Pairs by systematic sampling in a random order within each pair of classes: each as often as its weight says."""
+        pairs = self._coupled
+        if len(pairs) <= most:
+            return self
+        labels = (pairs.source.y[pairs.rows], pairs.target.y[pairs.others])
+        random = chance(pairs.number.cpu().numpy(), "part")
+        order = torch.from_numpy(np.lexsort((random, labels[1].cpu(), labels[0].cpu()))).to(pairs.rows.device)
+        points = (torch.arange(most, device=order.device, dtype=torch.float64) + 0.5) / most
+        atoms = self._atoms(order, points)
+        rows, others = pairs.rows[atoms].cpu().numpy(), pairs.others[atoms].cpu().numpy()
+        coupling = Coupling(source=rows, target=others, weight=np.full(most, 1.0 / most), report={})
+        return Displacement(pairs.source, pairs.target, coupling, pairs.classes)
+
+    def batches(self, t: float, batch: int, *, updates: int, rng: torch.Generator) -> Iterator[DeviceExamples]:
+        """Pairs drawn from the coupling, an epoch at a time by systematic sampling: each as often as its weight says."""
+        per_epoch, n = len(self) // batch, len(self)
+        for update in range(updates):
+            position = update % per_epoch
+            if position == 0:
+                offset = torch.rand(1, generator=rng, device=rng.device, dtype=torch.float64)
+                atoms = self._atoms(self._order, (torch.arange(n, device=rng.device) + offset) / n)
+                atoms = atoms[torch.randperm(n, generator=rng, device=rng.device)]
+            yield self._coupled.examples(atoms[position * batch : (position + 1) * batch], t)
+
+    def _atoms(self, order: Tensor, points: Tensor) -> Tensor:
+        """The pairs at these points in [0, 1) of the cumulative probability, in this order of pairs."""
+        cumulative = self._coupled.probability[order].cumsum(0)
+        return order[torch.searchsorted(cumulative, points).clamp_(max=len(order) - 1)]
