@@ -106,5 +106,5 @@ def test_unequal_masses_are_kept_to_the_unit() -> None:
 
 def test_rounds_that_do_not_suffice_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exact_transport, "ROUNDS", 0)
-    with pytest.raises(UsageError, match="solver.: .sinkhorn"):
+    with pytest.raises(UsageError, match="give path=.*regularization.*0.05.* for an entropic plan"):
         solved(*problem(60, 60, 0))

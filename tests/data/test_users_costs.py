@@ -88,7 +88,7 @@ def test_a_constant_in_the_cost_changes_nothing(solver: str, costs: None) -> Non
         ({"cost": "own_costs:broken"}, "path.cost", "NaN"),
         ({"cost": "own_costs:rare", "regularization": 0.05}, "path.regularization", "forbidden; give"),
         ({"cost": "own_costs:apart"}, "path.cost", "infinite for some pair of every coupling"),
-        ({"solver": "sinkhorn", "regularization": 1e-4}, "path.regularization", "give a larger one, e.g. 0.0004,"),
+        ({"regularization": 1e-4}, "path.regularization", "give a larger one, e.g. 0.0004,"),
     ],
 )
 def test_what_cannot_be_coupled_is_refused(costs: None, options: dict[str, object], field: str, hint: str) -> None:
