@@ -106,7 +106,6 @@ def base_config(options: Options) -> RunConfig:
         seed=(options.seed,),
         lam_end=lam_end,
         step_length=length,
-        step_length_min=length / 32,
         data=data,
         equilibration=equilibration,
         threads=options.threads,

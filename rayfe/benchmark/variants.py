@@ -6,10 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from rayfe.config import ImplicitConfig, RunConfig
-
-GAP = 0.003
-"""Tolerance of equilibrium of the adaptive budget: a round that lowers F by less ends the step's training."""
+from rayfe.config import ImplicitConfig, RunConfig, UsageError
 
 
 def _bare(base: RunConfig) -> RunConfig:
@@ -21,7 +18,6 @@ def _bare(base: RunConfig) -> RunConfig:
         optimizer="adam",
         second_moment_decay=0.999,
         carry_preconditioner=False,
-        gap=None,
     )
     renewal = dataclasses.replace(base.renewal, every=None)
     return dataclasses.replace(base, equilibration=equilibration, renewal=renewal)
@@ -31,9 +27,7 @@ def paper_scheme(base: RunConfig) -> RunConfig:
     """(a) Four neighbours at every step, central differences, Euler, fixed T."""
     bare = _bare(base)
     equilibration = dataclasses.replace(bare.equilibration, epochs=0.4 * bare.equilibration.epochs)
-    return dataclasses.replace(
-        bare, equilibration=equilibration, stencil="paper", refresh=1, predictor=False, settle=False, order=1
-    )
+    return dataclasses.replace(bare, equilibration=equilibration, stencil="paper", refresh=1, predictor=False, settle=False)
 
 
 def one_replica(base: RunConfig) -> RunConfig:
@@ -67,9 +61,10 @@ def soap(base: RunConfig) -> RunConfig:
 
 
 def adaptive(base: RunConfig) -> RunConfig:
-    """(g) And as many rounds of training as the tolerance of equilibrium needs."""
-    before = soap(base)
-    return dataclasses.replace(before, equilibration=dataclasses.replace(before.equilibration, gap=GAP))
+    """(g) And as many rounds of training as a tolerance of equilibrium needs: only its stored rows are left."""
+    raise UsageError(
+        "method", "variant-g", "needs a tolerance of equilibrium, which is no option any more; its stored rows are drawn"
+    )
 
 
 def implicit(base: RunConfig) -> RunConfig:

@@ -1,7 +1,7 @@
 """Run configuration: frozen, keyword-only, checked when built."""
 
 from rayfe.config.checks import require
-from rayfe.config.identity import FREE, READINGS, VERSION, digest, flat, from_flat, identity, stored_identity
+from rayfe.config.identity import FREE, READINGS, VERSION, digest, flat, from_flat, identity, retired, stored_identity
 from rayfe.config.run import THREADING, RunConfig, Start
 from rayfe.config.sections import (
     PROCESSES,
@@ -42,5 +42,6 @@ __all__ = [
     "from_flat",
     "identity",
     "require",
+    "retired",
     "stored_identity",
 ]

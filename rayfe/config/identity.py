@@ -30,14 +30,14 @@ FREE = frozenset(
 )
 """Fields that may change when a run is continued: they alter rows that are yet to come by rounding at most, or none."""
 
-BY_CONTENT = frozenset({"data.root", "known_runs"})
-"""Fields that say where things are, which may move: run.json has digests of what is there."""
+BY_CONTENT = frozenset({"data.root"})
+"""Fields that say where things are, which may move: run.json has a digest of what is there."""
 
 READINGS = 2
 """How R, D and C are read; rows of one run have one definition. 1: batch-norm statistics of consecutive chunks, noise and parts by the
 place of an example; 2: statistics of the population, noise and parts by its number."""
 
-OF_BASELINES = frozenset({"method_epochs", "method_interval"})
+OF_BASELINES = frozenset({"method_epochs"})
 """Fields that only baselines read."""
 OF_TRANSFERS = frozenset({"path.last_epochs"})
 """Fields that baselines have, but do not read."""
@@ -92,6 +92,26 @@ def stored_identity(run: Mapping[str, Any]) -> dict[str, Any]:
         KeyError, TypeError, ValueError: it is not that of a run.
     """
     return json.loads(json.dumps(flat(RunConfig()))) | dict(run["identity"])
+
+
+def retired(config: RunConfig) -> dict[str, Any]:
+    """What older versions had options for, by the names that run.json has them under, with the values that `config` has without.
+
+    Only what matters to its rows: a walk without renewals may have had any.
+    """
+    values: dict[str, Any] = {"restart": None, "order": 1, "equilibration.gap": None}
+    if config.process == "iso-functional":
+        values["direction"] = "forward"
+    if config.renewal.every is not None:
+        values |= {"renewal.share": 0.6, "renewal.epochs": 12.0}
+    if config.method is not None:
+        return values | {"method_interval": config.method_epochs / 15}
+    first, longest = config.step_length_first, config.step_length
+    values["step_length_min"] = 0.005 / 0.13 * longest if first is None else 0.1 * first
+    values["step_growth"] = 1.5 if config.moves_data else 1.3
+    if config.process == "geodesic" and config.k is None:
+        values["line_tolerance"] = 0.05
+    return values
 
 
 def digest(config: RunConfig) -> str:

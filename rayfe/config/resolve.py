@@ -88,8 +88,7 @@ def absolute(config: RunConfig, preset: str, *, own: Collection[str] = ()) -> Ru
     data = dataclasses.replace(config.data, root=root, name=_data(config.data.name, own))
     path = dataclasses.replace(config.path, target=target)
     board = None if config.tensorboard is None else _path(config.tensorboard)
-    known = config.known_runs and tuple(run if "://" in run else _path(run) for run in config.known_runs)
-    return dataclasses.replace(config, out=out, data=data, path=path, tensorboard=board, known_runs=known)
+    return dataclasses.replace(config, out=out, data=data, path=path, tensorboard=board)
 
 
 def check_packages(config: RunConfig) -> None:

@@ -67,17 +67,14 @@ class RunConfig:
     process of your own (rayfe/surface/process.py)."""
     functional: tuple[float, float, float] = (0.0, 0.0, 1.0)
     """a, b, c of iso-functional: 0 0 1 is C itself, 1 0 0 the rate, 1 0 2 is C + R/2 (Remark 8)."""
-    direction: Literal["forward", "backward"] = "forward"
-    """Which way iso-functional goes along its level set: forward raises lam where the functional is C."""
     seek: tuple[str, ...] | None = None
     """Wanted values of two of R, D and C, such as C=0.1 R=12: instead of walking, go to the point that has them."""
     method: Literal["finetune", "scratch", "joint"] | None = None
     """Baseline in place of a process (jobs/baseline.py): train on the target from the source's model or from scratch, or
     on both data sets together."""
     method_epochs: float = 20.0
-    """Epochs that a baseline trains, by the schedule of the first equilibrium (`equilibration.epochs` says what an epoch is)."""
-    method_interval: float = 4.0
-    """Epochs between two rows of a baseline, each of which is fully measured."""
+    """Epochs that a baseline trains, in 15 rows, by the schedule of the first equilibrium (`equilibration.epochs`: what an epoch
+    is)."""
     lam_end: float = 3.5
     """Iso-classification ends when lam arrives here, from below or from above."""
     both_ways: bool = False
@@ -93,10 +90,6 @@ class RunConfig:
     """Largest step, in log lam (iso-classification) or in t (transfers)."""
     step_length_first: float | None = None
     """First step; the largest without it. Where the target has new classes F_t is steep at t = 0: start with 0.001."""
-    step_length_min: float = 0.005
-    """A walk whose steps would have to be smaller than this has failed."""
-    step_growth: float = 1.3
-    """Largest growth of the step length from one step to the next."""
     stencil: Literal["iso", "paper"] = "iso"
     """iso: gamma neighbours only (C_lam from D_gamma); paper: lam and gamma neighbours."""
     derivatives: Literal["stencil", "implicit"] = "stencil"
@@ -111,21 +104,11 @@ class RunConfig:
     """Move along the stencil's tangent to the measured C = C0 after each equilibration; without it C may drift."""
     predictor: bool = True
     """Start each step from weights extrapolated along the walk."""
-    restart: float | None = None
-    """Start a step from the trajectory's earlier model whose F at the step's multipliers is lowest, where that is lower than the
-    last model's by more than this part (the envelope's certificate); None: always from the last. Needs --keep-states all."""
-    known_runs: tuple[str, ...] | None = None
-    """Other runs of the same data and model: their stored models bound F as well (column excess), and --restart may start
-    from them. Their rows must not change any more."""
-    order: Literal[1, 2] = 1
-    """Order of the prediction of the multipliers without settles: 1, the paper's Euler steps; 2, with the response of the step
-    before as well. A settled walk goes by the way that its last steps went."""
     tolerance: float = 0.005
     """Largest |C / C0 - 1| of an accepted step, four standard errors of the draws of z included. The draws are repeated until eight of
-    them fit, 64 times at most; a tolerance that is too small for that ends the walk at its start. Only with settle."""
-    line_tolerance: float = 0.05
-    """Largest distance of an accepted step of process geodesic from its line, as a part of the line's length from start to end (in
-    the plane of R and lam D), errors as above. With --k the length is not known, and D may be off by tolerance of D0."""
+    them fit, 64 times at most; a tolerance that is too small for that ends the walk at its start. Only with settle.
+    A step of process geodesic may be off its line by a twentieth of the line's length; with --k, whose line has no known length, by
+    tolerance of D0."""
     tolerance_floor: float = 1e-5
     """The same in nats for a small C0: |C - C0| may be this large whatever C0 is."""
     certificate_share: float = 0.1

@@ -34,13 +34,10 @@ def check(config: RunConfig) -> None:
     at_least("steps", config.steps, 1)
     positive("lam_end", config.lam_end)
     positive("method_epochs", config.method_epochs)
-    positive("method_interval", config.method_interval)
     _check_steps(config)
     at_least("refresh", config.refresh, 1)
     _check_hold(config)
     fraction("tolerance", config.tolerance)
-    fraction("line_tolerance", config.line_tolerance)
-    _check_line(config)
     floor = config.tolerance_floor
     require(math.isfinite(floor) and floor >= 0, "tolerance_floor", floor, "must be at least 0 (nats)")
     share = config.certificate_share
@@ -134,19 +131,11 @@ def _check_process(config: RunConfig) -> None:
     )
 
 
-def _check_line(config: RunConfig) -> None:
-    """Only a geodesic whose end is looked for knows how long its line is."""
-    known = config.process == "geodesic" and config.k is None
-    usual = type(config).line_tolerance
-    fix = "is for process geodesic without --k, which alone knows the length of its line; leave it away"
-    require(known or config.method is not None or config.line_tolerance == usual, "line_tolerance", config.line_tolerance, fix)
-
-
 def _check_unheld(config: RunConfig) -> None:
-    """A process that holds nothing has no stencil, no settle, no second order, and starts from its last model."""
+    """A process that holds nothing has no stencil and no settle."""
     if config.process not in UNHELD:
         return
-    for name, usual in (("method", None), ("derivatives", "stencil"), ("stencil", "iso"), ("order", 1), ("restart", None)):
+    for name, usual in (("method", None), ("derivatives", "stencil"), ("stencil", "iso")):
         value = getattr(config, name)
         require(
             value == usual, name, value, f"is for processes that hold something, {config.process} holds nothing; leave it away"
@@ -168,25 +157,11 @@ def _check_steps(config: RunConfig) -> None:
     fixed = not config.moves_data and config.method is None
     require(not implicit or fixed, "derivatives", config.derivatives, "does not give derivatives in t, give stencil")
     _check_unheld(config)
-    for name in ("step_length", "step_length_min"):
-        positive(name, getattr(config, name), " (a length in log lam, or in t)")
+    positive("step_length", config.step_length, " (a length in log lam, or in t)")
     first = config.step_length_first
     if first is not None:
         positive("step_length_first", first, " (a length in log lam, or in t)")
         require(first <= config.step_length, "step_length_first", first, "must not exceed --step-length")
-    shortest = config.step_length if first is None else first
-    fix = "must not exceed --step-length" + ("" if first is None else " and --step-length-first")
-    require(config.step_length_min <= shortest, "step_length_min", config.step_length_min, fix)
-    unsettled = not config.settle and config.refresh == 1
-    require(config.order == 1 or unsettled, "order", config.order, "is for walks without settles, give --no-settle --refresh 1")
-    if config.known_runs is not None:
-        shown = " ".join(config.known_runs) or "(nothing)"
-        require(bool(config.known_runs), "known_runs", shown, "give folders of runs")
-        require(config.method is None and not config.seek, "known_runs", shown, "is for walks, leave it away")
-    if config.restart is not None:
-        fraction("restart", config.restart)
-        fixed = not config.moves_data and config.method is None and not config.seek
-        require(fixed and config.keep_states == "all", "restart", config.restart, "is for walks that keep all models")
     walks_in_lam = config.process == "iso-classification" and config.method is None and not config.seek
     require(
         walks_in_lam or not config.both_ways, "both_ways", config.both_ways, "is for process iso-classification, leave it away"
@@ -200,8 +175,6 @@ def _check_steps(config: RunConfig) -> None:
         config.renewal.leap,
         "needs --both-ways and --renewal.every; 0 goes there in steps",
     )
-    growth = config.step_growth
-    require(math.isfinite(growth) and growth >= 1, "step_growth", growth, "must be at least 1")
     require(not config.moves_data or config.step_length <= 1, "step_length", config.step_length, "must be at most 1 in t")
     require(
         config.process not in ("geodesic", "iso-functional") or config.stencil == "paper" or config.derivatives == "implicit",

@@ -14,8 +14,11 @@ from rayfe.records import Point
 from rayfe.records.columns import number
 from rayfe.surface.stencil import neighbours
 from rayfe.surface.step_control import ROUNDING
+from rayfe.trajectory.baseline import ROWS
 from rayfe.trajectory.draws import BOUND, PART, Sets, sets_for
-from rayfe.trajectory.process_registry import process_of
+from rayfe.trajectory.line import LINE_TOLERANCE
+from rayfe.trajectory.process_registry import process_class, process_of
+from rayfe.trajectory.renewal import EPOCHS as RENEWAL_EPOCHS
 
 FORWARD = 1.0 / 3.0
 """Training examples that a forward pass over one example counts as."""
@@ -32,8 +35,6 @@ MOVED = 1.0
 """Models trained by moves beyond the chart in each step of a transfer, about (MNIST 0-4 to 5-9: 12 in 13 steps)."""
 AGAIN = 0.4
 """Part of the way that a walk which came back goes a third time, about (MNIST to lam = 3.5 and 7.7: 10 of 27 steps)."""
-ROUNDS = 2
-"""Rounds of a step's training with a tolerance of equilibrium: the second tells that F has come to rest. On MNIST few steps took more."""
 SCATTER_C, SCATTER_D = 1.8, 0.12
 """Standard deviations over z of C and D of one example, as parts of C0 and D0, about (MNIST: 64 draws leave 0.09 % of C0 uncertain,
 two leave 0.05 % of D0). Of a start with a small C0 it is more."""
@@ -93,15 +94,14 @@ def plan_of(config: RunConfig, start: Start, sizes: Sizes) -> Plan:
     if config.process in UNHELD:
         config, stencil = dataclasses.replace(config, settle=False, refresh=config.steps + 1), 1
     if config.method is not None:
-        steps = min(config.steps, math.ceil((1.0 - ROUNDING) * config.method_epochs / config.method_interval))
+        steps = min(config.steps, ROWS)
         first = 0.0 if config.method == "scratch" else config.equilibration.first_epochs + config.equilibration.epochs
         epochs, trainings, refreshes = first + config.method_epochs, steps + 2, 0
     else:
         renewals = _renewals(config, start)
         steps = min(config.steps, walk_steps(config, start) + renewals)
         refreshes = steps if config.seek else steps // config.refresh
-        rounds = 1 if config.equilibration.gap is None else ROUNDS
-        trained = stencil + rounds * max(0, steps - renewals) + refreshes * (stencil - 1)
+        trained = stencil + max(0, steps - renewals) + refreshes * (stencil - 1)
         trainings, epochs = 1 + trained, config.equilibration.first_epochs + config.equilibration.epochs * trained
         if config.process == "geodesic" and config.k is None:
             epochs += config.equilibration.first_epochs + ARRIVAL * config.equilibration.epochs
@@ -112,7 +112,7 @@ def plan_of(config: RunConfig, start: Start, sizes: Sizes) -> Plan:
             steps, trainings, refreshes = steps + 1, trainings + 1 + stencil, refreshes + 1
             epochs += config.path.last_epochs + stencil * config.equilibration.epochs
         cycles = max(1, config.renewal.leap)
-        epochs += renewals * ((cycles + 0.5) * config.renewal.epochs + RENEWED * config.equilibration.epochs)
+        epochs += renewals * ((cycles + 0.5) * RENEWAL_EPOCHS + RENEWED * config.equilibration.epochs)
         trainings += renewals * (2 + cycles + RENEWED)
     measured = _measured(config, sizes, steps=steps, refreshes=refreshes, stencil=stencil)
     replicas = config.per_part or stencil
@@ -167,7 +167,7 @@ def sets_of(config: RunConfig, sizes: Sizes) -> Sets:
         "D" in sought or config.process == "geodesic" or (config.process == "iso-functional" and bool(config.functional[1]))
     )
     of_line = config.process == "geodesic" and config.k is None
-    allowed = LINE * config.line_tolerance if of_line else config.tolerance
+    allowed = LINE * LINE_TOLERANCE if of_line else config.tolerance
     C, D = (
         PART * scatter / math.sqrt(sizes.read * draws)
         for scatter, draws in ((SCATTER_C, config.measure.head_draws), (SCATTER_D, config.measure.decoder_draws))
@@ -197,11 +197,11 @@ def walk_steps(config: RunConfig, start: Start) -> int:
 
 def steps_of(config: RunConfig, way: float) -> int:
     """Steps that `way` takes at the lengths that the stepper may use, `config.steps` at most."""
-    length = config.step_length_first or config.step_length
+    length, growth = config.step_length_first or config.step_length, process_class(config.process).growth
     steps = 0
     while way > ROUNDING * config.step_length and steps < config.steps:
         way, steps = way - length, steps + 1
-        length = min(config.step_length, length * config.step_growth)
+        length = min(config.step_length, length * growth)
     return steps
 
 

@@ -6,19 +6,19 @@ import contextlib
 import hashlib
 import importlib.metadata
 import json
+import math
 import os
 import platform
 import shlex
 from collections.abc import Mapping
 from typing import Any, Literal, NoReturn
 
-from rayfe.config import READINGS, VERSION, RunConfig, flat, from_flat, identity, require, stored_identity
+from rayfe.config import READINGS, VERSION, RunConfig, flat, from_flat, identity, require, retired, stored_identity
 from rayfe.config.resolve import option_of
 from rayfe.config.user_code import code_digest, named
 from rayfe.data.fingerprint import fingerprint
 from rayfe.data.paths import PathData
 from rayfe.exceptions import CorruptFile, UsageError, dashed
-from rayfe.results.known_models import known_digest
 from rayfe.storage.layout import CONFIG
 from rayfe.storage.store import Store
 
@@ -26,8 +26,11 @@ ALL: Literal["all"] = "all"
 """All replicas on one evaluator; older runs say it by null."""
 SETS = ("lam", "gamma", "seed")
 """Fields that may grow when a run is continued; `steps` may, too."""
-PLACES = ("out", "data.root", "tensorboard", "mlflow", "known_runs", "polish")
+PLACES = ("out", "data.root", "tensorboard", "mlflow", "polish")
 """Options that say where things are, perhaps with a password: run.json leaves them out."""
+
+
+RETIRED = "is what the stored run has, which this version does not offer; use another --out"
 
 
 def manifest_of(job: str, preset: str, argv: list[str], config: RunConfig, data: PathData) -> dict[str, Any]:
@@ -54,7 +57,6 @@ def manifest_of(job: str, preset: str, argv: list[str], config: RunConfig, data:
         "versions": {"python": platform.python_version()}
         | {name: importlib.metadata.version(name) for name in ("torch", "ray", "numpy")},
     }
-    manifest["known_sha256"] = known_digest(config, manifest)
     return json.loads(json.dumps(manifest))
 
 
@@ -66,8 +68,6 @@ def digest_of(manifest: Mapping[str, Any]) -> str:
     usual = stored_identity({"identity": {}})
     changed = {name: value for name, value in manifest["identity"].items() if usual[name] != value}
     defining = [manifest["job"], changed, manifest["data_sha256"], manifest["code_sha256"]]
-    if manifest["known_sha256"] is not None:
-        defining.append(manifest["known_sha256"])
     if manifest["readings"] != 1:
         defining.append(manifest["readings"])
     return hashlib.sha256(json.dumps(defining, sort_keys=True).encode()).hexdigest()[:8]
@@ -144,10 +144,21 @@ def stored_manifest(store: Store, manifest: Mapping[str, Any], config: RunConfig
         same_code = stored.get("code_sha256", {}).get(field, digest) == digest
         fix = "its code is not that of the stored run; use another --out, or the code of that run"
         require(same_code, field, manifest["config"][field], fix)
-    fix = "their models are not those that the stored run knew; use another --out, or give the same runs as they were"
-    same_known = stored.get("known_sha256") == manifest["known_sha256"]
-    require(same_known, "known_runs", " ".join(config.known_runs or ["(nothing)"]), fix)
+    _refuse_retired(before, config, known_runs=stored.get("known_sha256") is not None)
     return stored
+
+
+def _refuse_retired(before: Mapping[str, Any], config: RunConfig, *, known_runs: bool) -> None:
+    """Refuse to go on with a run whose rows follow an option that there is not any more; `before`: its identity."""
+    require(not known_runs, "known_runs", "(the stored run's)", RETIRED)
+    now = retired(config)
+    for name in sorted(now.keys() & before.keys()):
+        value = before[name]
+        require(value == now[name] or _is_close(value, now[name]), name, value, RETIRED)
+
+
+def _is_close(value: object, other: object) -> bool:
+    return isinstance(value, float) and isinstance(other, float) and math.isclose(value, other)
 
 
 def stored_replicas(store: Store) -> int | Literal["all"] | None:

@@ -28,6 +28,7 @@ class Transfer(Process):
     """A process along a data path from t = 0 to t = 1; progress is t."""
 
     end: ClassVar[str] = "t_end"
+    growth: ClassVar[float] = 1.5
 
     def left(self, point: Point) -> float:
         return 1.0 - point.t

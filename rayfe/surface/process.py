@@ -46,6 +46,8 @@ class Process(Conditions):
 
     end: ClassVar[str] = "end"
     """Name of the end where nothing is left."""
+    growth: ClassVar[float] = 1.3
+    """Largest growth of the step length from one step to the next."""
 
     @abc.abstractmethod
     def velocity(self, point: Point, response: Response) -> Velocity:
@@ -127,12 +129,11 @@ class FixedGamma(Process):
 class IsoFunctional(Process):
     """G = R R + D D + C C is constant (Remark 8); progress is arclength in (log lam, log gamma).
 
-    Level sets of G are closed curves around (lam, gamma) = (D / R, C / R), where G is stationary. `forward` is
-    alpha > 0 of Remark 8. Both multipliers settle G, along its gradient, so that turning points need no care.
+    Level sets of G are closed curves around (lam, gamma) = (D / R, C / R), where G is stationary. The walk goes along them with
+    alpha > 0, which raises lam where G is C. Both multipliers settle G, along its gradient, so turning points need no care.
     """
 
     functional: Held
-    forward: bool = True
     moved_by: ClassVar[tuple[str, ...]] = ("gamma", "lam")
 
     @property
@@ -152,8 +153,8 @@ class IsoFunctional(Process):
         )
         if slope <= BLIND * size or self._from_stationary(point) < AT_STATIONARY:
             raise SingularResponse("stationary", f"the functional does not change here: {slope:.3g} per unit of log")
-        alpha = (1.0 if self.forward else -1.0) / slope
-        return Velocity(lam=-alpha * point.lam * point.gamma * G_gamma, gamma=alpha * point.gamma * point.lam * G_lam)
+        alpha = point.lam * point.gamma / slope
+        return Velocity(lam=-alpha * G_gamma, gamma=alpha * G_lam)
 
     def singular_near(self, point: Point) -> str | None:
         """Where no step succeeds although G has a stationary point, that is why."""

@@ -7,8 +7,7 @@ behind. Whoever drives it (`driver`, a notebook, a test) decides where requests 
 from __future__ import annotations
 
 import abc
-import functools
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from typing import Any
 
 from rayfe.config import RunConfig, Start
@@ -26,7 +25,6 @@ from rayfe.records import (
 )
 from rayfe.records.columns import Work, step_record
 from rayfe.surface.step_control import STOPS, Verdict
-from rayfe.trajectory.envelope import Bounding
 
 Steps = Generator[Request, Answer | None, Commit]
 
@@ -35,9 +33,7 @@ class Trajectory(abc.ABC):
     """Attempted steps from one start.
 
     `rows` are the attempted steps so far; `state` and `carry` are the weights of the last accepted one and what
-    it left for the next. Together they define everything that follows. `stored` gives the weights of an earlier accepted
-    row, for those that may go back to one; `known` are models of other runs, for the same. `truth` is the exact surface, where the
-    data set knows it.
+    it left for the next. Together they define everything that follows. `truth` is the exact surface, where the data set knows it.
     """
 
     def __init__(
@@ -48,8 +44,6 @@ class Trajectory(abc.ABC):
         *,
         state: Weights | None,
         carry: Weights,
-        stored: Callable[[StepRecord], Weights] | None = None,
-        known: Sequence[Bounding] = (),
         truth: Truth | None = None,
     ) -> None:
         self.start = start
@@ -57,8 +51,6 @@ class Trajectory(abc.ABC):
         self._rows = list(rows)
         self._state = state
         self._carry = carry
-        self._stored = stored
-        self._known = known
         self._truth = truth
 
     @property
@@ -98,7 +90,7 @@ class Trajectory(abc.ABC):
         """Requests of the next attempted step; returns its Commit.
 
         Raises:
-            WalkFailed: the first equilibrium diverged, or steps became shorter than `step_length_min`.
+            WalkFailed: the first equilibrium diverged, or steps became too short (`surface.step_control.shortest_step`).
         """
 
     def committed(self, record: StepRecord, commit: Commit) -> None:
@@ -111,12 +103,6 @@ class Trajectory(abc.ABC):
     def _here(self) -> Point:
         last = self.accepted[-1]
         return Point(lam=last.lam, gamma=last.gamma, t=last.t)
-
-    @property
-    def _models(self) -> list[Bounding]:
-        """All models that bound F: those of the accepted steps, and those of the runs that this one was told of."""
-        stored = self._stored or _no_weights
-        return [*(Bounding(row=row, weights=functools.partial(stored, row)) for row in self.accepted), *self._known]
 
     # --- parts --------------------------------------------------------------------------------------------------------
 
@@ -161,7 +147,3 @@ class Trajectory(abc.ABC):
     @property
     def _examples(self) -> float:
         return self._rows[-1].examples if self._rows else 0.0
-
-
-def _no_weights(row: StepRecord) -> Weights:
-    raise LookupError(f"{row.trajectory}: this walk was given no stored weights")

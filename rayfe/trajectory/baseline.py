@@ -18,26 +18,27 @@ from rayfe.records import (
 )
 from rayfe.records.columns import Work
 from rayfe.records.weights import pack, unpack
-from rayfe.surface.step_control import ROUNDING, Verdict
+from rayfe.surface.step_control import Verdict
 from rayfe.trajectory.base import Steps, Trajectory
 from rayfe.trajectory.draws import Sets
 from rayfe.trajectory.step import judging_request, measure_request
 
 TRAINED_AT = {"finetune": 1.0, "scratch": 1.0, "joint": 0.5}
 """Position on the data path of what each method trains on; joint: both data sets, equally likely."""
+ROWS = 15
+"""Steps of a baseline, each of which is fully measured."""
 PROCEED = Verdict(accepted=True, reason=None, next_length=0.0)
 
 
 class Baseline(Trajectory):
-    """`config.method`, at fixed (lam, gamma), annealed by the first equilibrium's schedule; a step is `method_interval` of it.
+    """`config.method`, at fixed (lam, gamma), annealed by the first equilibrium's schedule; a step is one of ROWS equal parts of it.
 
     Step 0 is the model before any training on the target: the source's equilibrium, with which a transfer starts, too
     (finetune, joint), or a new model (scratch). `C_target` is the source's C, which a transfer would hold; null for scratch.
     """
 
     def _end(self, accepted: Sequence[StepRecord]) -> str | None:
-        done = accepted[-1].step * self._config.method_interval
-        return "trained" if done >= (1.0 - ROUNDING) * self._config.method_epochs else None
+        return "trained" if accepted[-1].step >= ROWS else None
 
     def attempt(self) -> Steps:
         return self._first_step() if not self.accepted else self._next_step()
@@ -72,7 +73,7 @@ class Baseline(Trajectory):
 
     def _next_step(self) -> Steps:
         last, config = self.accepted[-1], self._config
-        work, interval = Work(self._key(last.step + 1)), config.method_interval
+        work, interval = Work(self._key(last.step + 1)), config.method_epochs / ROWS
         end = min((last.step + 1) * interval, config.method_epochs)
         assert self._state is not None
         request = EquilibrateRequest(

@@ -13,7 +13,6 @@ from rayfe.data.truths import truth_of
 from rayfe.exceptions import WalkFailed
 from rayfe.records import ON, Answer, CertificateRecord, Commit, Outcome, Request, StepRecord
 from rayfe.records.backend import Backend
-from rayfe.results.known_models import known_models
 from rayfe.storage.store import Store
 from rayfe.trajectory.base import Trajectory
 from rayfe.trajectory.baseline import Baseline
@@ -40,8 +39,6 @@ def open_trajectory(config: RunConfig, start: Start, store: Store) -> Trajectory
         rows,
         state=store.state(accepted[-1]) if accepted else None,
         carry=store.carry(accepted[-1]) if accepted else {},
-        stored=store.state,
-        known=known_models(config),
         truth=truth_of(config),
     )
 

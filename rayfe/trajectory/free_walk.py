@@ -13,14 +13,14 @@ from rayfe.records.columns import Work, probe_ends, reading_in
 from rayfe.records.weights import pack, unpack, without
 from rayfe.surface.process import FixedGamma
 from rayfe.surface.response import first_law_residual
-from rayfe.surface.step_control import Proposal, judge, propose
+from rayfe.surface.step_control import Proposal, judge, propose, shortest_step
 from rayfe.trajectory import history
 from rayfe.trajectory.base import Steps, Trajectory
 from rayfe.trajectory.draws import Sets
 from rayfe.trajectory.envelope import excess
 from rayfe.trajectory.prediction import ahead
 from rayfe.trajectory.process_registry import process_of
-from rayfe.trajectory.step import Trainee, judging_request, outcome_of, train_in_rounds, with_uptake
+from rayfe.trajectory.step import Trainee, judging_request, outcome_of, trained_at, with_uptake
 
 
 class FreeWalk(Trajectory):
@@ -59,7 +59,9 @@ class FreeWalk(Trajectory):
         last, config = self.accepted[-1], self._config
         key, length = self._key(last.step + 1), self._rows[-1].next_step_length or config.step_length
         proposal = propose(self._process, self._here, self._process.velocity(self._here), length=length)
-        if history.rejections(self._rows) and length < min(config.step_length_min, self._process.left(self._here)):
+        if history.rejections(self._rows) and length < min(
+            shortest_step(config.step_length, config.step_length_first), self._process.left(self._here)
+        ):
             raise WalkFailed(f"step {key.step}: rejected down to a step of {length:.2g} ({self._rows[-1].reason})")
         return (yield from self._step(Work(key), proposal))
 
@@ -83,7 +85,8 @@ class FreeWalk(Trajectory):
 
     def _trained(self, work: Work, point: Point, start: Trainee, columns: dict[str, Any], *, length: float) -> Steps:
         """Train and read the model; accepted if it equilibrated and can be read."""
-        trained, _, ends = yield from train_in_rounds(self._config, work, point, start)
+        trained, _ = yield from trained_at(self._config, work, point, start)
+        ends = probe_ends(trained.readings)
         columns = {"process": self._config.process} | ends | columns
         outcome = outcome_of(trained, ends["F_start"], ends["F_end"])
         if outcome is not Outcome.OK:
@@ -93,7 +96,7 @@ class FreeWalk(Trajectory):
         train: Reading = tested.readings[0]
         if not math.isfinite(train.F):
             return self._judged_commit(work, point, Outcome.NONFINITE, columns, length=length)
-        columns |= {"tested": tested.readings, "excess": excess(self._models, train)}
+        columns |= {"tested": tested.readings, "excess": excess(self.accepted, train)}
         if self.accepted:
             columns["first_law_residual"] = first_law_residual(reading_in(self.accepted[-1]), train)
         commit = self._judged_commit(work, point, outcome, columns, length=length)
@@ -108,6 +111,6 @@ class FreeWalk(Trajectory):
             shift_used=0.0,
             length=length or config.step_length_first or config.step_length,
             longest=config.step_length,
-            growth=config.step_growth if length else 1.0,
+            growth=self._process.growth if length else 1.0,
         )
         return self._commit(work, point, outcome, verdict, columns, accepted_state=None, carry=None)

@@ -24,6 +24,8 @@ class Line:
     """How far one more equilibration moved the end in the plane of R and lam D, nats."""
 
 
+LINE_TOLERANCE = 0.05
+"""Part of a line's length by which a step may be off it, in the plane of R and lam D."""
 SAME = 1e-9
 """Part of R by which two readings of one model may differ: R has no draws."""
 NO_LINE = Line()
@@ -52,7 +54,7 @@ def line_between(start: Reading, end: Reading, *, gamma: float, moved: float) ->
 def allowed_off_line(config: RunConfig, start: Reading, line: Line) -> float:
     """By how much D - D0 - k (R - R0) may differ from 0, squared pixel units.
 
-    Where the line's end is known, it is the distance from the line that counts, `line_tolerance` of its length: both in the plane of R
+    Where the line's end is known, it is the distance from the line that counts, LINE_TOLERANCE of its length: both in the plane of R
     and lam D at the start's lam, whose axes are nats. D and R themselves are no measure: lines are short beside them (MNIST 0-4 to
     5-9: 0.6 nats of 18 and 0.5 units of 12). Where k is given, the length is not known, and D may differ from what the line has by
     `tolerance` of D0, as C may of C0.
@@ -61,7 +63,7 @@ def allowed_off_line(config: RunConfig, start: Reading, line: Line) -> float:
         return config.tolerance * start.D
     lam = start.point.lam
     length = line_length(lam, line.R - start.R, line.D - start.D)
-    return config.line_tolerance * length * math.hypot(1.0, lam * number(line.k)) / lam
+    return LINE_TOLERANCE * length * math.hypot(1.0, lam * number(line.k)) / lam
 
 
 def require_line(start: StepRecord) -> None:

@@ -10,7 +10,6 @@ from rayfe.records import Point, StepRecord, Velocity, Weights
 from rayfe.records.columns import number, response_in
 from rayfe.records.weights import along, slope
 from rayfe.surface.process import IsoClassification, Process
-from rayfe.surface.step_control import extrapolated
 
 SPAN = 2
 """Steps over which a settled walk's slope is taken: fewer are noisier, more miss how it changes."""
@@ -34,9 +33,6 @@ def predicted_velocity(process: Process, rows: Sequence[StepRecord], config: Run
         return _secant_velocity(process, branch[-2:], config.step_length_first or config.step_length, length)
     if len(branch) > 1 and config.settle and isinstance(process, IsoClassification):
         return _mean_velocity(process, branch, length)
-    if len(branch) > 1 and config.order == 2:
-        before, last = (process.velocity(_point(row), response_in(row)) for row in branch[-2:])
-        return extrapolated(before, last, ratio=length / number(branch[-1].step_length))
     return _velocity(process, branch[-2:])
 
 

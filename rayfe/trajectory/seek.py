@@ -17,7 +17,7 @@ from rayfe.records.columns import Work, number, reading_in, response_in, step_re
 from rayfe.records.weights import pack, unpack, without
 from rayfe.surface.equivalence import Miss, all_pass
 from rayfe.surface.process import Conditions, held_jacobian
-from rayfe.surface.step_control import Verdict
+from rayfe.surface.step_control import Verdict, shortest_step
 from rayfe.trajectory import history
 from rayfe.trajectory.attainable import BY_DRAWS, require_attainable, told_by_draws
 from rayfe.trajectory.base import Steps, Trajectory
@@ -26,6 +26,8 @@ from rayfe.trajectory.draws import BOUND, Limit, Sets, needed, sets_of
 from rayfe.trajectory.first_equilibrium import read_start, start_equilibrium
 from rayfe.trajectory.step import Candidate, Chart, take_step
 
+GROWTH = 1.3
+"""Largest growth of the radius from one step to the next."""
 LARGEST_RADIUS = 0.5
 """Largest change of a log multiplier in one step."""
 FARTHEST = 1e3
@@ -148,9 +150,10 @@ class Seek(Trajectory):
         if aim is None:
             return self._stop(work, here, "singular", Outcome.SINGULAR)
         away = max(abs(math.log(aim.lam / self.start.lam)), abs(math.log(aim.gamma / self.start.gamma)))
-        if radius < config.step_length_min and (told := self._told_by_draws()):
+        too_short = radius < shortest_step(config.step_length, config.step_length_first)
+        if too_short and (told := self._told_by_draws()):
             raise WalkFailed(f"step {work.key.step}: {told}")
-        if radius < config.step_length_min or away > math.log(FARTHEST):
+        if too_short or away > math.log(FARTHEST):
             return self._stop(work, aim, "unreachable", Outcome.OK)
         assert self._state is not None
         left = unpack(self._carry, "preconditioner")
@@ -169,7 +172,7 @@ class Seek(Trajectory):
         return self._judged_commit(work, found, radius)
 
     def _judged_commit(self, work: Work, found: Candidate, radius: float) -> Commit:
-        last, growth = self.accepted[-1], self._config.step_growth
+        last = self.accepted[-1]
         columns = found.columns | {"process": "seek", "step_length": radius}
         shorter = Verdict(accepted=False, reason=str(found.outcome).lower(), next_length=0.5 * radius)
         if found.train is None or found.chart is None:
@@ -177,7 +180,7 @@ class Seek(Trajectory):
         columns |= self._miss_columns(found.train)
         there = all_pass(self._goal.misses(found.train))
         nearer = abs(columns["held_drift"]) < abs(number(last.held_drift))
-        longer = min(LARGEST_RADIUS, growth * radius)
+        longer = min(LARGEST_RADIUS, GROWTH * radius)
         verdict = Verdict(accepted=True, reason=None, next_length=longer)
         if not (nearer or there):
             verdict = dataclasses.replace(shorter, reason="not_nearer")

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from rayfe.config import RunConfig
 from rayfe.exceptions import UsageError
 from rayfe.records import StepRecord
-from rayfe.surface.step_control import ROUNDING, STOPS
+from rayfe.surface.step_control import STOPS
+from rayfe.trajectory.baseline import ROWS
 from rayfe.trajectory.history import last_training_is_due
 from rayfe.trajectory.process_registry import process_of
 from rayfe.trajectory.round_trip import MET, RETURNED, current_way, part_done
@@ -53,7 +54,7 @@ def way_done(accepted: Sequence[StepRecord], config: RunConfig) -> float:
     """
     start, last = accepted[0], accepted[-1]
     if config.method is not None:
-        return last.step * config.method_interval / config.method_epochs
+        return last.step / ROWS
     if config.seek:
         return 1.0 if reached(config, last) else 0.0
     return (part_done(config, accepted) if _has_process(config, start) else None) or 0.0
@@ -62,7 +63,7 @@ def way_done(accepted: Sequence[StepRecord], config: RunConfig) -> float:
 def _end(accepted: Sequence[StepRecord], config: RunConfig) -> str | None:
     """What a trajectory arrived at, None before it."""
     if config.method is not None:
-        return f"{config.method_epochs:g} epochs" if way_done(accepted, config) >= 1.0 - ROUNDING else None
+        return f"{config.method_epochs:g} epochs" if accepted[-1].step >= ROWS else None
     if config.seek:
         return reached(config, accepted[-1])
     if not _has_process(config, accepted[0]):

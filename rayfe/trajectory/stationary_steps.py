@@ -48,7 +48,7 @@ class InPlace(Judged):
             found = yield from leap(config, work, here, self._state, wanted=wanted)
         else:
             ahead = self._half_way(here)
-            found = yield from renew(config, work, here, self._state, wanted=wanted, F=last.F_end, share=config.renewal.share)
+            found = yield from renew(config, work, here, self._state, wanted=wanted, F=last.F_end)
         length = last.next_step_length or config.step_length
         rejected = Verdict(accepted=False, reason="renewal", next_length=length)
         columns = self._kept_columns | {"step_length": 0.0}

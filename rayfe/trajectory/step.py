@@ -46,6 +46,8 @@ from rayfe.trajectory.chart import (
 )
 from rayfe.trajectory.draws import Sets, columns_of, is_fine
 
+ROUNDS = 4
+"""Numbers of rounds, by which batches and noise are told apart, between one move and the next."""
 RISE = 0.02
 """J may rise by this fraction of itself during an equilibration; more means that it did not equilibrate."""
 
@@ -111,7 +113,8 @@ def take_step(
     chart = dataclasses.replace(start, response_age=start.response_age + 1)
     for move in range(moves + 1):
         stencil = (refresh and move == 0) or (0 < move == moves and chart.response_age > 0)
-        trained, replicas, columns = yield from train_in_rounds(config, work, point, chart, refresh=stencil, move=move)
+        trained, replicas = yield from trained_at(config, work, point, chart, refresh=stencil, move=move)
+        columns: dict[str, Any] = dict(probe_ends(trained.readings))
         outcome = outcome_of(trained, columns["F_start"], columns["F_end"])
         if outcome is not Outcome.OK:
             return Candidate(outcome=outcome, point=point, columns=columns)
@@ -181,37 +184,19 @@ def _charted(
     return dataclasses.replace(chart, response=response, response_age=0, tangents=tangents), by_name(read)["centre"], {}
 
 
-def train_in_rounds(
+def trained_at(
     config: RunConfig, work: Work, point: Point, start: Trainee, *, refresh: bool = False, move: int = 0
-) -> Generator[Request, Answer | None, tuple[Equilibrated, tuple[Replica, ...], dict[str, Any]]]:
-    """Train in rounds until F at fixed multipliers falls no more than the tolerance of equilibrium allows.
-
-    With a tolerance the first of them has no stencil: it may be far from the last, and cannot say how far F still falls. Rounds
-    after a `move` have batches and noise of their own.
-    """
-    tolerance, most = config.equilibration.gap, config.equilibration.rounds
-    weights, moments, columns = start.weights, start.preconditioner, dict[str, Any]()
-    for index in range(most if tolerance is not None else 1):
-        stencil = refresh and config.derivatives == "stencil" and (tolerance is None or index > 0)
-        points = neighbours(point, config.stencil, config.neighbours) if stencil else centre_only(point)
-        replicas = tuple(
-            Replica(name=name, point=at, weights=moved(weights, start.tangents, point, at)) for name, at in points.items()
-        )
-        request = EquilibrateRequest(
-            key=work.key, replicas=replicas, preconditioner=moments, round=move * most + index, rate=start.rate
-        )
-        trained = work.equilibrated((yield request))
-        ends = probe_ends(trained.readings)
-        before = columns.get("F_end")
-        columns = {"F_start": ends["F_start"]} | columns | {"F_end": ends["F_end"]}
-        if trained.outcome is not Outcome.OK:
-            break
-        weights, moments = trained.weights[0], trained.preconditioner
-        if before is not None:
-            columns["gap"] = before - number(ends["F_end"])
-            if columns["gap"] <= number(tolerance) * abs(number(ends["F_end"])):
-                break
-    return trained, replicas, columns
+) -> Generator[Request, Answer | None, tuple[Equilibrated, tuple[Replica, ...]]]:
+    """Train a model at `point`, with `refresh` its neighbours, too. After a `move` batches and noise are others."""
+    stencil = refresh and config.derivatives == "stencil"
+    points = neighbours(point, config.stencil, config.neighbours) if stencil else centre_only(point)
+    replicas = tuple(
+        Replica(name=name, point=at, weights=moved(start.weights, start.tangents, point, at)) for name, at in points.items()
+    )
+    request = EquilibrateRequest(
+        key=work.key, replicas=replicas, preconditioner=start.preconditioner, round=ROUNDS * move, rate=start.rate
+    )
+    return work.equilibrated((yield request)), replicas
 
 
 AnyTrainee = TypeVar("AnyTrainee", bound=Trainee)

@@ -25,13 +25,12 @@ from rayfe.records.weights import pack, unpack, without
 from rayfe.surface.chance import at_chance
 from rayfe.surface.process import LOSS, SingularResponse
 from rayfe.surface.response import first_law_residual
-from rayfe.surface.step_control import MOVES, Proposal, Verdict, gamma_vanishes, propose
+from rayfe.surface.step_control import MOVES, Proposal, Verdict, gamma_vanishes, propose, shortest_step
 from rayfe.trajectory import history
 from rayfe.trajectory.attainable import require_attainable, told_by_draws
 from rayfe.trajectory.base import Steps
 from rayfe.trajectory.constraint import limits_of, most_sets, remembered, usual_sets
 from rayfe.trajectory.draws import Sets
-from rayfe.trajectory.envelope import Bounding, better_start
 from rayfe.trajectory.first_equilibrium import Started, Tested, read_start, settle_targets, start_equilibrium
 from rayfe.trajectory.geodesic_endpoint import find_line
 from rayfe.trajectory.line import Line, line_columns, line_in, require_line
@@ -136,7 +135,11 @@ class Walk(InPlace):
         proposal = propose(self._process, here, velocity, length=length)
         if gamma_vanishes(proposal.point, start_gamma=self.start.gamma):
             return self._stop(key, proposal.point, "gamma_zero", Outcome.OK)
-        if history.rejections(self._rows) and length < config.step_length_min and length < self._process.left(here):
+        if (
+            history.rejections(self._rows)
+            and length < shortest_step(config.step_length, config.step_length_first)
+            and length < self._process.left(here)
+        ):
             if stop := self._process.singular_near(here):
                 return self._stop(key, here, stop, Outcome.SINGULAR)
             told = told_by_draws(config, self._rows[-1], self._process.held, self._holding.misses_in(self._rows[-1]))
@@ -153,40 +156,31 @@ class Walk(InPlace):
 
     def _walk(self, key: StepKey, proposal: Proposal, velocity: Velocity) -> Steps:
         last, config = self.accepted[-1], self._config
-        work, other = Work(key), self._better_start(proposal.point)
-        before = self._chart_ahead(proposal.length, other)
-        refresh = history.rejections(self._rows) > 0 or other is not None or before.response_age + 1 >= config.refresh
+        work, before = Work(key), self._chart_ahead(proposal.length)
+        refresh = history.rejections(self._rows) > 0 or before.response_age + 1 >= config.refresh
         holding = self._holding
         sets, splits = self._sets(holding), self._judged
-        trained = last if other is None else other.row
-        before, taken_up = yield from with_uptake(work, proposal.point, trained, before)
+        before, taken_up = yield from with_uptake(work, proposal.point, last, before)
         found = yield from take_step(
             config, work, proposal.point, before, holding, sets=sets, refresh=refresh, moves=MOVES, splits=splits
         )
         columns: dict[str, Any] = {
             "velocity": velocity,
-            "restarted_from": None if other is None else other.row.step,
-            "restarted_run": None if other is None else other.run,
             "step_length": proposal.length,
             "taken_up": taken_up,
         }
         if found.train is not None and not config.moves_data:
             columns["first_law_residual"] = first_law_residual(reading_in(last), found.train)
-        previous = self._state if other is None else None  # no way leads from the one to the other
-        return self._committed_candidate(work, found, columns, length=proposal.length, previous=previous)
+        return self._committed_candidate(work, found, columns, length=proposal.length, previous=self._state)
 
     # --- parts --------------------------------------------------------------------------------------------------------
 
-    def _better_start(self, point: Point) -> Bounding | None:
-        gain = self._config.restart
-        return None if gain is None else better_start(self._models, self.accepted[-1], point, gain)
-
-    def _chart_ahead(self, length: float, other: Bounding | None) -> Chart:
-        """The model that a step of this length starts from (`other`: not the last one)."""
-        chart = self._chart(self._predicted_weights(length) if other is None else other.weights())
-        if other is None and not history.diverged(self._rows[-1]):
+    def _chart_ahead(self, length: float) -> Chart:
+        """The model that a step of this length starts from."""
+        chart = self._chart(self._predicted_weights(length))
+        if not history.diverged(self._rows[-1]):
             return chart
-        # where the last model's training was going: not this one's way, or over an edge
+        # where the last training was going: over an edge
         return dataclasses.replace(chart, preconditioner=without(chart.preconditioner or {}, "ahead") or None)
 
     def _predicted_weights(self, length: float) -> Weights:

@@ -80,7 +80,7 @@ class Judged(Trajectory):
             "drift_se": holding.drift_se(held),
             "held_drift": first.value,
             "held_drift_se": first.error,
-            "excess": excess(self._models, train),
+            "excess": excess(self.accepted, train),
             **({"line_miss": line[0], "line_miss_se": line[1]} if line else {}),
         }
 
@@ -119,5 +119,5 @@ class Judged(Trajectory):
             shift_used=used,
             length=length,
             longest=config.step_length,
-            growth=config.step_growth,
+            growth=self._process.growth,
         )

@@ -120,8 +120,6 @@ def test_the_plan_counts_no_stencil_and_no_settle():
         ({"gamma": (math.nan,)}, "gamma"),
         ({"stencil": "paper"}, "stencil"),
         ({"derivatives": "implicit"}, "derivatives"),
-        ({"settle": False, "refresh": 1, "order": 2}, "order"),
-        ({"restart": 0.01}, "restart"),
         ({"both_ways": True}, "both_ways"),
         ({"hold": "control"}, "hold"),
         ({"seek": ("C=0.1", "R=12")}, "seek"),

@@ -55,7 +55,7 @@ def test_nothing_is_told_where_nothing_failed_or_more_draws_would_show_the_same(
 def test_a_geodesic_off_its_line_is_told_of_the_line(tmp_path: Path) -> None:
     """C passes; the line is missed by 4 +- 1 % of its length, of which it may be 5 %."""
     backend = AnalyticBackend(SURFACE)
-    options = {"process": "geodesic", "tolerance": 0.01, "line_tolerance": 0.05, "steps": 1}
+    options = {"process": "geodesic", "tolerance": 0.01, "steps": 1}
     (start, step), _ = transfer(tmp_path, backend, **options)
     length = line_length(start.lam, start.end_R - start.R, start.end_D - start.D)
     nats = length * math.hypot(1.0, start.lam * start.k) / start.lam
@@ -66,8 +66,9 @@ def test_a_geodesic_off_its_line_is_told_of_the_line(tmp_path: Path) -> None:
     stuck = Walk(config, place, [start, rejected], state=store.state(start), carry=store.carry(start))
     with pytest.raises(WalkFailed, match=r"\(the distance from the line is off by \+4 \+- 1 %, .*") as failed:
         attempted(stuck, backend)
-    assert "give --line-tolerance 0.08 or more, and another --out" in str(failed.value)
-    assert "--tolerance" not in str(failed.value).replace("--line-tolerance", "")
+    assert "give --k, whose line is kept to --tolerance of D, or --process constant-rate, and another --out" in str(
+        failed.value
+    )
     assert "head-draws" not in str(failed.value)
 
 

@@ -128,8 +128,6 @@ def test_steps_grow_from_the_first_one(tmp_path):
         k=0.5,
         step_length=0.1,
         step_length_first=1e-3,
-        step_length_min=1e-4,
-        step_growth=1.5,
     )
     lengths = [row.step_length for row in rows[1:]]
     assert lengths[0] == pytest.approx(1e-3)
