@@ -7,13 +7,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rayfe.benchmark.points import Parts, PointByPoint, Reached, settle_reading, stencil
+from rayfe.benchmark.points import Parts, PointByPoint, Reached, require_equilibrated, settle_reading, stencil, wanted_C
 from rayfe.benchmark.requests import Constrained, ConstrainRequest
-from rayfe.records import Annealing, EquilibrateRequest, Outcome, Point, Replica, Weights
-from rayfe.records.columns import Work, number
+from rayfe.config import RunConfig, Start
+from rayfe.records import Annealing, EquilibrateRequest, Kind, Outcome, Point, Replica, Weights
+from rayfe.records.columns import Observed, number
 from rayfe.records.weights import unpack
-from rayfe.surface.step_control import Verdict
-from rayfe.trajectory.base import Steps
+from rayfe.records.work import Work
+from rayfe.surface.step_control import Judgement
+from rayfe.trajectory.walk_state import Steps, WalkState
 
 RAISE = 0.1
 """By how much the authors' heuristic raises gamma at a time."""
@@ -37,25 +39,24 @@ class WarmGrid(PointByPoint):
 
     follows = False
 
-    def _reach(self, work: Work, at: Point, weights: Weights, preconditioner: Weights | None) -> Parts:
+    def _reach(self, state: WalkState, work: Work, at: Point, weights: Weights, preconditioner: Weights | None) -> Parts:
         return (yield from self._train(work, at, weights, preconditioner))
 
 
 class Heuristic(PointByPoint):
     """lam along a line; gamma is raised by 0.1 and the model trained again until C <= C0 (the authors' public code)."""
 
-    @property
-    def lams(self) -> np.ndarray:
-        return np.linspace(self.start.lam, self._config.lam_end, len(super().lams) + 1)[1:]
+    def lams(self, config: RunConfig, start: Start) -> np.ndarray:
+        return np.linspace(start.lam, config.lam_end, len(super().lams(config, start)) + 1)[1:]
 
-    def _reach(self, work: Work, at: Point, weights: Weights, preconditioner: Weights | None) -> Parts:
+    def _reach(self, state: WalkState, work: Work, at: Point, weights: Weights, preconditioner: Weights | None) -> Parts:
         for attempt in range(RAISES + 1):
             point = Point(lam=at.lam, gamma=at.gamma + attempt * RAISE)
             reached = yield from self._train(work, point, weights, preconditioner)
             weights, preconditioner = reached.weights, reached.preconditioner
             replica = Replica(name="centre", point=point, weights=weights)
             read = work.measured((yield settle_reading(work, (replica,))))
-            if read.readings[0].C <= self.C0:
+            if read.readings[0].C <= wanted_C(state):
                 break
         return reached
 
@@ -63,29 +64,36 @@ class Heuristic(PointByPoint):
 class ConstrainedPath(PointByPoint):
     """min R + lam D subject to C = C0 at each lam, from the model and the multiplier of the last one."""
 
-    def _reach(self, work: Work, at: Point, weights: Weights, preconditioner: Weights | None) -> Parts:
-        ratio = unpack(self._carry, "kept").get("ratio", np.array(1.0))
+    def _reach(self, state: WalkState, work: Work, at: Point, weights: Weights, preconditioner: Weights | None) -> Parts:
+        ratio = unpack(state.carry, "kept").get("ratio", np.array(1.0))
         replica = Replica(name="centre", point=at, weights=weights)
-        return (yield from self._constrain(work, replica, preconditioner, annealing=None, ratio=float(ratio)))
+        return (yield from self._constrain(state, work, replica, preconditioner, annealing=None, ratio=float(ratio)))
 
     def _constrain(
-        self, work: Work, replica: Replica, preconditioner: Weights | None, *, annealing: Annealing | None, ratio: float
+        self,
+        state: WalkState,
+        work: Work,
+        replica: Replica,
+        preconditioner: Weights | None,
+        *,
+        annealing: Annealing | None,
+        ratio: float,
     ) -> Parts:
-        assert self._settings.rule is not None
+        assert self.settings.rule is not None
         request = ConstrainRequest(
             key=work.key,
             replicas=(replica,),
             preconditioner=preconditioner,
             annealing=annealing,
-            rule=self._settings.rule,
-            C=self.C0,
+            rule=self.settings.rule,
+            C=wanted_C(state),
             ratio=ratio,
             hold=0.0 if annealing is None else HOLD,
         )
         answer = work.equilibrated((yield request))
-        self._require(answer.outcome)
+        require_equilibrated(answer.outcome)
         assert isinstance(answer, Constrained)
-        gamma = max(answer.gamma, LOWEST * self.start.gamma)
+        gamma = max(answer.gamma, LOWEST * state.start.gamma)
         return Reached(
             point=Point(lam=replica.point.lam, gamma=gamma),
             weights=answer.weights[0],
@@ -100,34 +108,34 @@ class Grid(ConstrainedPath):
     With a rule one training finds gamma as it goes. Each model tried is a rejected row.
     """
 
-    @property
-    def lams(self) -> np.ndarray:
-        return np.array([self.start.lam])
+    def lams(self, config: RunConfig, start: Start) -> np.ndarray:
+        return np.array([start.lam])
 
-    def attempt(self) -> Steps:
-        tried = [(row.gamma, number(row.C)) for row in self._rows if row.step == 1]
-        gamma = next_gamma(tried, first=self.start.gamma, C0=self.C0)
-        work = Work(self._key(1))
-        reached = yield from self._reach(work, Point(lam=self.start.lam, gamma=gamma), {}, None)
+    def attempt(self, state: WalkState) -> Steps:
+        C0, start = wanted_C(state), state.start
+        tried = [(row.gamma, number(row.C)) for row in state.rows if row.step == 1]
+        gamma = next_gamma(tried, first=start.gamma, C0=C0)
+        work = state.begin(Kind.STEP)
+        reached = yield from self._reach(state, work, Point(lam=start.lam, gamma=gamma), {}, None)
         replica = Replica(name="centre", point=reached.point, weights=reached.weights)
         read = work.measured((yield settle_reading(work, (replica,))))
-        off = abs(read.readings[0].C / self.C0 - 1.0)
-        if off > NEAR and len(tried) + 1 < TRAININGS and self._settings.rule is None:
-            columns = {"process": self._settings.method, "tested": read.readings, "C_target": self.accepted[0].C_target}
-            again = Verdict(accepted=False, reason="drift", next_length=0.0)
-            return self._commit(work, reached.point, Outcome.OK, again, columns, accepted_state=None, carry={})
-        reached, chart = yield from stencil(self._config, work, reached, {})
-        return (yield from self._settled(work, reached, chart))
+        off = abs(read.readings[0].C / C0 - 1.0)
+        if off > NEAR and len(tried) + 1 < TRAININGS and self.settings.rule is None:
+            observed = Observed(tested=read.readings, C_target=state.first.C_target)
+            again = Judgement(accepted=False, reason="drift", next_length=0.0)
+            return self.of_method(state.left_behind(work, reached.point, Outcome.OK, again, observed))
+        reached, chart = yield from stencil(state.config, work, reached, {})
+        return (yield from self._settled(state, work, reached, chart))
 
-    def _reach(self, work: Work, at: Point, weights: Weights, preconditioner: Weights | None) -> Parts:
-        epochs = self._config.equilibration.first_epochs
+    def _reach(self, state: WalkState, work: Work, at: Point, weights: Weights, preconditioner: Weights | None) -> Parts:
+        epochs = state.config.equilibration.first_epochs
         whole = Annealing(epochs=epochs, begin=0.0, end=epochs)
         replica = Replica(name="centre", point=at, weights=None)
-        if self._settings.rule is not None:
-            return (yield from self._constrain(work, replica, None, annealing=whole, ratio=1.0))
+        if self.settings.rule is not None:
+            return (yield from self._constrain(state, work, replica, None, annealing=whole, ratio=1.0))
         request = EquilibrateRequest(key=work.key, replicas=(replica,), annealing=whole)
         trained = work.equilibrated((yield request))
-        self._require(trained.outcome)
+        require_equilibrated(trained.outcome)
         return Reached(point=at, weights=trained.weights[0], preconditioner=trained.preconditioner)
 
 

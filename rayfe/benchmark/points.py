@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import abc
+import dataclasses
 import math
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 
@@ -15,7 +16,9 @@ from rayfe.config import RunConfig, Start
 from rayfe.exceptions import WalkFailed
 from rayfe.records import (
     Answer,
+    Commit,
     EquilibrateRequest,
+    Kind,
     MeasureRequest,
     Outcome,
     Point,
@@ -23,23 +26,23 @@ from rayfe.records import (
     Request,
     Response,
     Split,
-    StepRecord,
     Weights,
 )
-from rayfe.records.columns import Work, number, response_in
+from rayfe.records.carried import Carried
+from rayfe.records.columns import Observed, number, response_in
 from rayfe.records.weights import along, pack, slope, unpack
-from rayfe.surface.process import IsoClassification
+from rayfe.records.work import Work
 from rayfe.surface.response import response_of
 from rayfe.surface.stencil import neighbours
-from rayfe.surface.step_control import Verdict
-from rayfe.trajectory.base import Steps, Trajectory
+from rayfe.surface.step_control import Judgement
 from rayfe.trajectory.chart import settle_loss
-from rayfe.trajectory.constraint import Holding
+from rayfe.trajectory.course import Course
 from rayfe.trajectory.step import measure_request, read_stencil
+from rayfe.trajectory.walk_state import Steps, WalkState
 
 REACH = 0.3
 """Fraction of gamma by which the settle of a point may move it: three times the stencil, since these methods are further off."""
-PROCEED = Verdict(accepted=True, reason=None, next_length=0.0)
+PROCEED = Judgement(accepted=True, reason=None, next_length=0.0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,62 +68,44 @@ class Chart:
 Parts = Generator[Request, Answer | None, Reached]
 
 
-class PointByPoint(Trajectory):
+@dataclass(frozen=True, kw_only=True)
+class PointByPoint(Course):
     """One accepted step per lam. Every point ends with a settle by the walk's own means: a stencil of three replicas
     every `refresh` points, whose tangent is carried in between.
 
     Step 0 is the common start.
     """
 
-    follows = True
+    settings: Settings
+    follows: ClassVar[bool] = True
     """Whether the next point starts from the settled model; else from the model before the settle."""
 
-    def __init__(
-        self,
-        config: RunConfig,
-        start: Start,
-        rows: Sequence[StepRecord],
-        *,
-        state: Weights | None,
-        carry: Weights,
-        settings: Settings,
-    ) -> None:
-        super().__init__(config, start, rows, state=state, carry=carry)
-        self._settings = settings
+    def arrived(self, state: WalkState) -> str | None:
+        return "lam_end" if state.last.step >= len(self.lams(state.config, state.start)) else None
 
-    def _end(self, accepted: Sequence[StepRecord]) -> str | None:
-        return "lam_end" if accepted[-1].step >= len(self.lams) else None
+    def done(self, state: WalkState) -> float:
+        return state.last.step / len(self.lams(state.config, state.start))
 
-    @property
-    def lams(self) -> np.ndarray:
+    def lams(self, config: RunConfig, start: Start) -> np.ndarray:
         """The lam of steps 1, 2, ...: equal steps in log lam, as the walk's."""
-        start, end = self.start.lam, self._config.lam_end
-        count = max(1, round(math.log(end / start) / self._config.step_length))
-        return np.geomspace(start, end, count + 1)[1:]
+        count = max(1, round(math.log(config.lam_end / start.lam) / config.step_length))
+        return np.geomspace(start.lam, config.lam_end, count + 1)[1:]
 
-    @property
-    def C0(self) -> float:
-        """The loss to be held, on the draws of settles."""
-        return number(self.accepted[0].C_settle_target)
-
-    def attempt(self) -> Steps:
-        assert self.accepted, "the common start comes first"
-        last = self.accepted[-1]
-        work = Work(self._key(last.step + 1))
-        path = unpack(self._carry, "path") or self._state
-        assert path is not None
-        gamma = last.gamma if self.follows else self.start.gamma
-        lam = float(self.lams[last.step])
-        moments = unpack(self._carry, "preconditioner") or None
-        reached = yield from self._reach(work, Point(lam=lam, gamma=gamma), path, moments)
+    def attempt(self, state: WalkState) -> Steps:
+        assert state.accepted, "the common start comes first"
+        last, work = state.last, state.begin(Kind.STEP)
+        gamma = last.gamma if self.follows else state.start.gamma
+        lam = float(self.lams(state.config, state.start)[last.step])
+        path = unpack(state.carry, "path") or state.model
+        reached = yield from self._reach(state, work, Point(lam=lam, gamma=gamma), path, state.carried.preconditioner)
         age = (last.response_age or 0) + 1
-        chart = Chart(tangent=unpack(self._carry, "tangent"), response=response_in(last), age=age)
-        if age >= self._config.refresh:
-            reached, chart = yield from stencil(self._config, work, reached, chart.tangent)
-        return (yield from self._settled(work, reached, chart))
+        chart = Chart(tangent=state.carried.tangents.get("gamma", {}), response=response_in(last), age=age)
+        if age >= state.config.refresh:
+            reached, chart = yield from stencil(state.config, work, reached, chart.tangent)
+        return (yield from self._settled(state, work, reached, chart))
 
     @abc.abstractmethod
-    def _reach(self, work: Work, at: Point, weights: Weights, preconditioner: Weights | None) -> Parts:
+    def _reach(self, state: WalkState, work: Work, at: Point, weights: Weights, preconditioner: Weights | None) -> Parts:
         """Train from `weights` for the lam of `at`, whose gamma is that of the last point."""
 
     def _train(self, work: Work, at: Point, weights: Weights, preconditioner: Weights | None) -> Parts:
@@ -128,49 +113,60 @@ class PointByPoint(Trajectory):
         replica = Replica(name="centre", point=at, weights=weights)
         request = EquilibrateRequest(key=work.key, replicas=(replica,), preconditioner=preconditioner)
         trained = work.equilibrated((yield request))
-        self._require(trained.outcome)
+        require_equilibrated(trained.outcome)
         return Reached(point=at, weights=trained.weights[0], preconditioner=trained.preconditioner)
-
-    def _require(self, outcome: Outcome) -> None:
-        if outcome is not Outcome.OK:
-            raise WalkFailed("the training diverged; lower the method's learning rate")
 
     # --- the end of a point -------------------------------------------------------------------------------------------
 
-    def _settled(self, work: Work, reached: Reached, chart: Chart) -> Steps:
-        last = self.accepted[-1]
-        columns: dict[str, Any] = {"C_target": last.C_target, "C_settle_target": last.C_settle_target}
-        reach = REACH * abs(reached.point.gamma)
-        allowed = self._config.tolerance * self.C0
+    def _settled(self, state: WalkState, work: Work, reached: Reached, chart: Chart) -> Steps:
+        config, last = state.config, state.last
+        reach, C0 = REACH * abs(reached.point.gamma), wanted_C(state)
         settle = settle_loss(
-            work.key, reached.weights, chart.tangent, reached.point, chart.response, C=self.C0, allowed=allowed, reach=reach
+            work.key,
+            reached.weights,
+            chart.tangent,
+            reached.point,
+            chart.response,
+            C=C0,
+            allowed=config.tolerance * C0,
+            reach=reach,
         )
         settled = work.settled((yield settle))
         shift = settled.shift["gamma"]
         point = Point(lam=reached.point.lam, gamma=reached.point.gamma + shift)
-        columns |= {"C_before_settle": settled.before.C, "settle_shift": shift}
-        carry = pack(
-            tangent=chart.tangent,
-            preconditioner=reached.preconditioner,
-            path=None if self.follows else reached.weights,
-            start=unpack(self._carry, "start"),
-            kept=reached.kept,
-        )
-        columns |= {"response": chart.response, "response_age": chart.age, "step_length": math.log(point.lam / last.lam)}
-        return (yield from self._read(work, point, settled.weights, columns, carry))
-
-    def _read(self, work: Work, point: Point, weights: Weights, columns: dict[str, Any], carry: Weights) -> Steps:
-        replica = Replica(name="settled", point=point, weights=weights)
+        replica = Replica(name="settled", point=point, weights=settled.weights)
         splits = (Split.TRAIN, Split.VALIDATION)
-        tested = work.measured((yield measure_request(work, (replica,), (weights,), "test", splits=splits)))
-        process, kept = IsoClassification(self._config.lam_end), unpack(self._carry, "start")
-        holding = Holding(config=self._config, process=process, start=self.accepted[0], kept=kept)
-        columns |= {
-            "process": self._settings.method,
-            "tested": tested.readings,
-            "drift_se": holding.drift_se(tested.readings[0]),
-        }
-        return self._commit(work, point, Outcome.OK, PROCEED, columns, accepted_state=tested.weights[0], carry=carry)
+        tested = work.measured((yield measure_request(work, (replica,), (settled.weights,), "test", splits=splits)))
+        observed = Observed(
+            tested=tested.readings,
+            C_target=last.C_target,
+            C_settle_target=last.C_settle_target,
+            drift_se=state.holding.drift_se(tested.readings[0]),
+            C_before_settle=settled.before.C,
+            settle_shift=shift,
+            response=chart.response,
+            response_age=chart.age,
+            step_length=math.log(point.lam / last.lam),
+        )
+        carried = Carried(tangents={"gamma": chart.tangent}, preconditioner=reached.preconditioner, start=state.carried.start)
+        commit = state.left_behind(work, point, Outcome.OK, PROCEED, observed, weights=tested.weights[0], carried=carried)
+        more = pack(path=None if self.follows else reached.weights, kept=reached.kept)
+        return dataclasses.replace(self.of_method(commit), carry={**(commit.carry or {}), **more})
+
+    def of_method(self, commit: Commit) -> Commit:
+        """The same as a row of this method."""
+        return dataclasses.replace(commit, record=dataclasses.replace(commit.record, process=self.settings.method))
+
+
+def require_equilibrated(outcome: Outcome) -> None:
+    """Refuse to go on after a training that diverged."""
+    if outcome is not Outcome.OK:
+        raise WalkFailed("the training diverged; lower the method's learning rate")
+
+
+def wanted_C(state: WalkState) -> float:
+    """The loss to be held, on the draws of settles."""
+    return number(state.first.C_settle_target)
 
 
 def stencil(

@@ -17,8 +17,7 @@ from rayfe.records import Commit, StepRecord
 from rayfe.records.backend import Backend
 from rayfe.storage.store import Store
 from rayfe.trajectory import driver
-from rayfe.trajectory.base import Trajectory
-from rayfe.trajectory.walk import Walk
+from rayfe.trajectory.trajectory import Trajectory
 
 __all__ = ["Bench", "CommonStart", "OnRow", "WalkFailed", "common_start", "plain", "run_method", "step_length"]
 
@@ -124,8 +123,8 @@ def points_of(config: RunConfig, settings: Settings) -> list[Start]:
     (start,) = config.trajectories().values()
     if settings.method not in SCRATCH:
         return [start]
-    path = ConstrainedPath(config, start, [], state=None, carry={}, settings=settings)
-    return [Start(lam=float(lam), gamma=start.gamma, seed=start.seed) for lam in path.lams]
+    lams = ConstrainedPath(settings=settings).lams(config, start)
+    return [Start(lam=float(lam), gamma=start.gamma, seed=start.seed) for lam in lams]
 
 
 def open_point(config: RunConfig, settings: Settings, begin: CommonStart, store: Store, start: Start) -> Trajectory:
@@ -134,10 +133,8 @@ def open_point(config: RunConfig, settings: Settings, begin: CommonStart, store:
     rows = store.recover(start.name)
     accepted = [row for row in rows if row.accepted][-1]
     state, carry = store.state(accepted), store.carry(accepted)
-    if settings.method in WALKS:
-        return Walk(config, start, rows, state=state, carry=carry)
-    kind = CLASSES.get(settings.method, ConstrainedPath)
-    return kind(config, start, rows, state=state, carry=carry, settings=settings)
+    course = None if settings.method in WALKS else CLASSES.get(settings.method, ConstrainedPath)(settings=settings)
+    return Trajectory(config, start, rows, state=state, carry=carry, course=course)
 
 
 def step_length(lam: float, lam_end: float, points: int) -> float:

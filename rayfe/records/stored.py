@@ -23,7 +23,16 @@ class StepRecord:
     accepted: bool = column("whether the walk went on from here")
     outcome: str = column("OK, NOT_EQUILIBRATED, NONFINITE or SINGULAR")
     reason: str | None = column("why a step was rejected, or the name of the stop; null if accepted", default=None)
-    process: str = column("the process that chose the step")
+    kind: str | None = column(
+        "what was attempted: start (step 0), step, renewal, leap, last_training, or stop (nothing: reason says why there is no further "
+        "step). Of seeks and baselines all after the start are steps. Renewals, leaps and last trainings have step_length 0",
+        default=None,
+    )
+    leg: str | None = column(
+        "leg of a walk that goes both ways: there, back or there_again; of all others, seeks and baselines among them, there",
+        default=None,
+    )
+    process: str = column("the process that chose the step, seek, or the method of a baseline")
     lam: float = column("multiplier of D at the settled point")
     gamma: float = column("multiplier of C at the settled point")
     t: float = column("position on the data path, 0 = source, 1 = target", default=0.0)

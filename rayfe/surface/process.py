@@ -6,7 +6,7 @@ import abc
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from rayfe.records import Held, Point, Response, Velocity
 
@@ -48,6 +48,11 @@ class Process(Conditions):
     """Name of the end where nothing is left."""
     growth: ClassVar[float] = 1.3
     """Largest growth of the step length from one step to the next."""
+    predicted_by: ClassVar[Literal["response", "mean slope", "secant"]] = "response"
+    """By what the multipliers of a settled step are predicted after the first one: the response at the last point with what its settle
+    moved, the mean slope of the last steps, or their secant against log t."""
+    along_line: ClassVar[bool] = False
+    """Whether D - k R is held, with a slope k that may have to be found before the first step."""
 
     @abc.abstractmethod
     def velocity(self, point: Point, response: Response) -> Velocity:
@@ -73,6 +78,14 @@ class Process(Conditions):
     def moved(self, point: Point, velocity: Velocity, length: float) -> Point:
         """The point a step of this length further; exactly at the end if the length is `left`."""
 
+    def towards(self, lam: float) -> Process:
+        """The same process on its way to another lam: what a walk that goes both ways turns round by.
+
+        Raises:
+            NotImplementedError: it cannot turn round.
+        """
+        raise NotImplementedError(f"{type(self).__name__} cannot turn round")
+
 
 @dataclass(frozen=True, slots=True)
 class IsoClassification(Process):
@@ -81,6 +94,10 @@ class IsoClassification(Process):
     lam_end: float
     moved_by: ClassVar[tuple[str, ...]] = ("gamma",)
     end: ClassVar[str] = "lam_end"
+    predicted_by: ClassVar[Literal["response", "mean slope", "secant"]] = "mean slope"
+
+    def towards(self, lam: float) -> IsoClassification:
+        return IsoClassification(lam)
 
     @property
     def held(self) -> tuple[Held, ...]:

@@ -21,9 +21,6 @@ GAMMA_FRACTION = 0.5
 GAMMA_FLOOR = 0.02
 """Below this fraction of the start's gamma, C0 no longer binds: the walk ends as `gamma_zero`."""
 
-REJECTED = ("drift", "settle_range", "not_equilibrated", "nonfinite", "renewal", "not_nearer")
-STOPS = ("gamma_zero", "gamma_blind", "pole", "singular", "stationary", "unreachable", "at_chance")
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Proposal:
@@ -72,16 +69,20 @@ def shortest_step(longest: float, first: float | None) -> float:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Verdict:
+class Judgement:
+    """Whether the walk goes on from an attempt."""
+
     accepted: bool
     reason: str | None
-    """Why not, one of REJECTED; None if accepted."""
-    next_length: float
+    """Why not: drift, settle_range, not_equilibrated, nonfinite, renewal (a new model in vain), not_nearer (of seeks), or the name of a
+    stop; None if accepted."""
+    next_length: float | None
+    """Length of the next step; None after a stop."""
 
 
 def judge(
     *, outcome: Outcome, misses: Sequence[Miss], shift_used: float, length: float, longest: float, growth: float
-) -> Verdict:
+) -> Judgement:
     """Accept or reject an attempted step and choose the next length, at most `growth` times this one.
 
     `misses` are those of everything that is held, on draws that the settle did not see (none: nothing is controlled). Each must
@@ -89,8 +90,8 @@ def judge(
     settle used, in [0, 1]; at 1 the target lay outside the chart, also after its moves.
     """
     if outcome is not Outcome.OK:
-        return Verdict(accepted=False, reason=str(outcome).lower(), next_length=0.5 * length)
+        return Judgement(accepted=False, reason=str(outcome).lower(), next_length=0.5 * length)
     if not all_pass(misses):
         reason = "settle_range" if shift_used >= 1.0 else "drift"
-        return Verdict(accepted=False, reason=reason, next_length=0.5 * length)
-    return Verdict(accepted=True, reason=None, next_length=min(longest, growth * length))
+        return Judgement(accepted=False, reason=reason, next_length=0.5 * length)
+    return Judgement(accepted=True, reason=None, next_length=min(longest, growth * length))

@@ -13,6 +13,7 @@ from rayfe.surface.equivalence import Miss, Z
 from rayfe.surface.process import LOSS
 from rayfe.trajectory.draws import BOUND, PART, Limit, Sets, shortfall
 from rayfe.trajectory.line import LINE_TOLERANCE
+from rayfe.trajectory.process_registry import process_class
 
 BY_DRAWS = ("drift", "not_nearer")
 """Reasons of a rejection that may be the draws'."""
@@ -88,7 +89,7 @@ def _advice(config: RunConfig, held: Held, miss: Miss) -> str:
 def _named(config: RunConfig, held: Held) -> Named:
     if held == LOSS:
         return Named("--tolerance", config.tolerance, "C")
-    if config.process == "geodesic" and config.k is None and not config.seek:
+    if not config.seek and config.k is None and process_class(config.process).along_line:
         return Named(None, LINE_TOLERANCE, "the distance from the line")
     return Named("--tolerance", config.tolerance, "what is held or sought")
 

@@ -14,13 +14,8 @@ from rayfe.exceptions import WalkFailed
 from rayfe.records import ON, Answer, CertificateRecord, Commit, Outcome, Request, StepRecord
 from rayfe.records.backend import Backend
 from rayfe.storage.store import Store
-from rayfe.trajectory.base import Trajectory
-from rayfe.trajectory.baseline import Baseline
 from rayfe.trajectory.certification import CertificateEffort, certificate
-from rayfe.trajectory.free_walk import FreeWalk
-from rayfe.trajectory.process_registry import process_class
-from rayfe.trajectory.seek import Seek
-from rayfe.trajectory.walk import Walk
+from rayfe.trajectory.trajectory import Trajectory
 
 Result = TypeVar("Result")
 log = logging.getLogger(__name__)
@@ -33,7 +28,7 @@ def open_trajectory(config: RunConfig, start: Start, store: Store) -> Trajectory
     """The trajectory as far as its rows go, ready for its next step; damage in the store is repaired first."""
     rows = store.recover(start.name)
     accepted = [row for row in rows if row.accepted]
-    return _kind(config)(
+    return Trajectory(
         config,
         start,
         rows,
@@ -41,14 +36,6 @@ def open_trajectory(config: RunConfig, start: Start, store: Store) -> Trajectory
         carry=store.carry(accepted[-1]) if accepted else {},
         truth=truth_of(config),
     )
-
-
-def _kind(config: RunConfig) -> type[Trajectory]:
-    if config.method is not None:
-        return Baseline
-    if config.seek:
-        return Seek
-    return Walk if process_class(config.process).moved_by else FreeWalk
 
 
 def advance(trajectory: Trajectory, backend: Backend, store: Store) -> StepRecord:

@@ -13,7 +13,8 @@ from collections.abc import Generator
 
 from rayfe.config import RunConfig
 from rayfe.records import Annealing, Answer, Equilibrated, EquilibrateRequest, Outcome, Point, Replica, Request, Weights
-from rayfe.records.columns import Work, held_readings, number, probe_ends
+from rayfe.records.columns import held_readings, number, probe_ends
+from rayfe.records.work import Work
 from rayfe.trajectory.step import measure_request
 from rayfe.trajectory.target_loss import LARGEST_FACTOR, Charted, WantedLoss, settle_on, train_charted
 
@@ -58,7 +59,7 @@ def renew(
     """
     alone = Annealing(epochs=EPOCHS, begin=0.0, end=ALONE * EPOCHS)
     trained = yield from _trained(config, work, here, state, alone, share=share, round=before)
-    now = probe_ends(trained.readings)["F_end"]
+    now = probe_ends(trained.readings).F_end
     if trained.outcome is not Outcome.OK or (F is not None and number(now) > (1.0 + HOPELESS) * F):
         return None
     rest = Annealing(epochs=EPOCHS, begin=ALONE * EPOCHS, end=EPOCHS)

@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from rayfe.config import RunConfig
 from rayfe.records import (
@@ -29,7 +29,8 @@ from rayfe.records import (
     TakeUpRequest,
     Weights,
 )
-from rayfe.records.columns import Work, held_readings, number, probe_ends
+from rayfe.records.columns import Observed, held_readings, number, probe_ends
+from rayfe.records.work import Work
 from rayfe.surface.response import chart_defect, response_of
 from rayfe.surface.stencil import centre_only, neighbours
 from rayfe.surface.step_control import moved_on
@@ -41,10 +42,9 @@ from rayfe.trajectory.chart import (
     moved,
     newton_step,
     settle_request,
-    tangents_from,
     tangents_of,
 )
-from rayfe.trajectory.draws import Sets, columns_of, is_fine
+from rayfe.trajectory.draws import Sets, is_fine
 
 ROUNDS = 4
 """Numbers of rounds, by which batches and noise are told apart, between one move and the next."""
@@ -64,7 +64,7 @@ class Trainee:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Chart(Trainee):
+class LocalChart(Trainee):
     """A model and what is known of the surface around it."""
 
     response: Response
@@ -78,9 +78,8 @@ class Candidate:
 
     outcome: Outcome
     point: Point
-    columns: dict[str, Any]
-    """Columns of its row, as far as they do not depend on the trajectory."""
-    chart: Chart | None = None
+    observed: Observed
+    chart: LocalChart | None = None
     """None: it did not equilibrate."""
     train: Reading | None = None
     held: Reading | None = None
@@ -95,66 +94,120 @@ def take_step(
     config: RunConfig,
     work: Work,
     point: Point,
-    start: Chart,
+    start: LocalChart,
     goal: Goal,
     *,
     sets: Sets,
     refresh: bool,
     moves: int,
     splits: tuple[Split, ...],
+    observed: Observed,
 ) -> Generator[Request, Answer | None, Candidate]:
     """Train the model of `start` at `point` and settle the `goal` there; with `refresh` a stencil is trained, too.
 
     Where the goal lies outside the chart, the settled model is moved on, `moves` times at most: a Newton step from the
     chart's bound, and trained there. The last of these moves has a stencil unless the chart is a fresh one. Settles and the last
-    reading have so many `sets` of draws, stencils one: they steer.
+    reading have so many `sets` of draws, stencils one: they steer. `observed` is what is known before the step; what it finds is added.
     """
     aims = goal.aims(sets)
     chart = dataclasses.replace(start, response_age=start.response_age + 1)
     for move in range(moves + 1):
         stencil = (refresh and move == 0) or (0 < move == moves and chart.response_age > 0)
-        trained, replicas = yield from trained_at(config, work, point, chart, refresh=stencil, move=move)
-        columns: dict[str, Any] = dict(probe_ends(trained.readings))
-        outcome = outcome_of(trained, columns["F_start"], columns["F_end"])
-        if outcome is not Outcome.OK:
-            return Candidate(outcome=outcome, point=point, columns=columns)
-        chart = dataclasses.replace(chart, weights=trained.weights[0], preconditioner=trained.preconditioner)
-        centre = None
-        if stencil:
-            chart, centre, measured = yield from _charted(config, work, point, chart, aims, replicas, trained)
-            columns |= measured
-            if not all(map(math.isfinite, (chart.response.C_gamma, chart.response.C_lam))):
-                return Candidate(outcome=Outcome.NONFINITE, point=point, columns=columns)
-        if not config.settle:
-            used = 0.0
+        found = yield from _one_move(config, work, point, chart, aims, stencil=stencil, move=move, observed=observed)
+        if found.outcome is not Outcome.OK:
+            return Candidate(outcome=found.outcome, point=point, observed=found.observed)
+        chart, settled = found.chart, found.settled
+        if settled is None or found.used < 1.0 or move == moves or aims.are_met(settled.after):
             break
-        settled, at, used = yield from _settled(config, work, point, chart, aims)
-        columns |= {"C_before_settle": settled.before.C, "settle_shift": settled.shift["gamma"]}
-        columns |= {"settle_shift_lam": settled.shift.get("lam")}
-        chart = dataclasses.replace(chart, weights=settled.weights)
-        if used < 1.0 or move == moves or aims.are_met(settled.after):
-            point = at
-            break
-        point = moved_on(point, at, newton_step(aims, at, settled.after, chart.response))
-        chart = dataclasses.replace(chart, weights=moved(chart.weights, chart.tangents, at, point))
+        point = moved_on(point, found.at, newton_step(aims, found.at, settled.after, chart.response))
+        chart = dataclasses.replace(chart, weights=moved(chart.weights, chart.tangents, found.at, point))
+    return (yield from _read(work, found, goal, sets=sets, splits=splits, with_lam="lam" in aims.process.moved_by))
+
+
+def _read(
+    work: Work, found: _Move, goal: Goal, *, sets: Sets, splits: tuple[Split, ...], with_lam: bool
+) -> Generator[Request, Answer | None, Candidate]:
+    """The model of the last move, read by the draws that judge; `with_lam`: settles move lam, too, where a chart has no defect."""
+    chart, point = found.chart, found.at
     replica = Replica(name="settled", point=point, weights=chart.weights)
     tested, sets = yield from judging(work, replica, splits, goal, sets)
     train, held = tested.readings[0], held_readings(tested.readings)["settled"]
     if not all(map(math.isfinite, (train.F, held.C))):
-        return Candidate(outcome=Outcome.NONFINITE, point=point, columns=columns)
-    columns |= {
-        "tested": tested.readings,
-        **columns_of(sets),
-        "response": chart.response,
-        "response_age": chart.response_age,
-        "chart_defect": chart_defect(centre, train) if centre and "lam" not in aims.process.moved_by else None,
-    }
-    state = tested.weights[0]
-    return Candidate(outcome=outcome, point=point, columns=columns, chart=chart, train=train, held=held, state=state, used=used)
+        return Candidate(outcome=Outcome.NONFINITE, point=point, observed=found.observed)
+    observed = dataclasses.replace(
+        found.observed,
+        tested=tested.readings,
+        draw_sets=sets.head,
+        decoder_sets=sets.decoder,
+        response=chart.response,
+        response_age=chart.response_age,
+        chart_defect=chart_defect(found.centre, train) if found.centre and not with_lam else None,
+    )
+    return Candidate(
+        outcome=Outcome.OK,
+        point=point,
+        observed=observed,
+        chart=chart,
+        train=train,
+        held=held,
+        state=tested.weights[0],
+        used=found.used,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Move:
+    """A model that was trained and settled once."""
+
+    outcome: Outcome
+    observed: Observed
+    chart: LocalChart
+    at: Point
+    """Where the settle ended."""
+    centre: Reading | None = None
+    """The stencil's centre; None: there was no stencil, or derivatives were exact."""
+    settled: Settled | None = None
+    """None: nothing is settled."""
+    used: float = 0.0
+    """Part of the chart's reach that the settle used, in [0, 1]."""
+
+
+def _one_move(
+    config: RunConfig,
+    work: Work,
+    point: Point,
+    chart: LocalChart,
+    aims: Aims,
+    *,
+    stencil: bool,
+    move: int,
+    observed: Observed,
+) -> Generator[Request, Answer | None, _Move]:
+    """Train the chart's model at `point` and settle it within the chart, which is measured anew with a `stencil`."""
+    trained, replicas = yield from trained_at(config, work, point, chart, refresh=stencil, move=move)
+    observed, centre = with_ends(observed, trained), None
+    outcome = outcome_of(trained, observed)
+    if outcome is not Outcome.OK:
+        return _Move(outcome=outcome, observed=observed, chart=chart, at=point)
+    chart = dataclasses.replace(chart, weights=trained.weights[0], preconditioner=trained.preconditioner)
+    if stencil:
+        chart, centre, exact = yield from _charted(config, work, point, chart, aims, replicas, trained)
+        observed = observed if exact is None else with_derivatives(observed, exact)
+        if not all(map(math.isfinite, (chart.response.C_gamma, chart.response.C_lam))):
+            return _Move(outcome=Outcome.NONFINITE, observed=observed, chart=chart, at=point)
+    if not config.settle:
+        return _Move(outcome=outcome, observed=observed, chart=chart, at=point, centre=centre)
+    settled, at, used = yield from _settled(config, work, point, chart, aims)
+    shift = settled.shift
+    observed = dataclasses.replace(
+        observed, C_before_settle=settled.before.C, settle_shift=shift["gamma"], settle_shift_lam=shift.get("lam")
+    )
+    chart = dataclasses.replace(chart, weights=settled.weights)
+    return _Move(outcome=outcome, observed=observed, chart=chart, at=at, centre=centre, settled=settled, used=used)
 
 
 def _settled(
-    config: RunConfig, work: Work, point: Point, chart: Chart, aims: Aims
+    config: RunConfig, work: Work, point: Point, chart: LocalChart, aims: Aims
 ) -> Generator[Request, Answer | None, tuple[Settled, Point, float]]:
     """What the settle of the chart's model found, where that is, and the part of the chart's reach that it took."""
     request = settle_request(config, work.key, aims, chart.weights, chart.tangents, point, chart.response)
@@ -168,20 +221,20 @@ def _charted(
     config: RunConfig,
     work: Work,
     point: Point,
-    chart: Chart,
+    chart: LocalChart,
     aims: Aims,
     replicas: tuple[Replica, ...],
     trained: Equilibrated,
-) -> Generator[Request, Answer | None, tuple[Chart, Reading | None, dict[str, Any]]]:
-    """The chart with response and tangents measured at its model, the centre's reading, and columns of certificates."""
+) -> Generator[Request, Answer | None, tuple[LocalChart, Reading | None, Differentiated | None]]:
+    """The chart with response and tangents measured at its model; the centre's reading, or the exact derivatives."""
     moved_by = aims.process.moved_by
     if config.derivatives == "implicit":
         exact = yield from differentiated(work, point, chart.weights)
-        tangents = tangents_from(exact, moved_by)
-        return dataclasses.replace(chart, response=exact.response, response_age=0, tangents=tangents), None, certificate(exact)
+        exactly = {multiplier: exact.tangents[multiplier] for multiplier in moved_by}
+        return dataclasses.replace(chart, response=exact.response, response_age=0, tangents=exactly), None, exact
     read = yield from read_stencil(config, work, replicas, trained.weights)
     response, tangents = response_of(held_readings(read)), tangents_of(moved_by, replicas, trained.weights)
-    return dataclasses.replace(chart, response=response, response_age=0, tangents=tangents), by_name(read)["centre"], {}
+    return dataclasses.replace(chart, response=response, response_age=0, tangents=tangents), by_name(read)["centre"], None
 
 
 def trained_at(
@@ -220,9 +273,15 @@ def differentiated(work: Work, point: Point, weights: Weights) -> Generator[Requ
     return work.differentiated((yield DifferentiateRequest(key=work.key, point=point, weights=weights)))
 
 
-def certificate(exact: Differentiated) -> dict[str, float]:
-    """Columns that say how far from equilibrium a model is."""
-    return {"decrement": exact.decrement, "C_lag": exact.C_lag, "solve_residual": exact.residual}
+def with_derivatives(observed: Observed, exact: Differentiated) -> Observed:
+    """And how far from equilibrium a model is, by its exact derivatives."""
+    return dataclasses.replace(observed, decrement=exact.decrement, C_lag=exact.C_lag, solve_residual=exact.residual)
+
+
+def with_ends(observed: Observed, trained: Equilibrated) -> Observed:
+    """And J on the probe before and after a training."""
+    ends = probe_ends(trained.readings)
+    return dataclasses.replace(observed, F_start=ends.F_start, F_end=ends.F_end)
 
 
 def read_stencil(
@@ -287,7 +346,9 @@ def by_name(readings: Sequence[Reading]) -> dict[str, Reading]:
     return {reading.replica: reading for reading in readings if reading.split is Split.TRAIN}
 
 
-def outcome_of(trained: Equilibrated, F_start: float | None, F_end: float | None) -> Outcome:
+def outcome_of(trained: Equilibrated, observed: Observed) -> Outcome:
+    """How a training ended: OK only if J did not rise by more than RISE of itself."""
+    F_start, F_end = observed.F_start, observed.F_end
     if trained.outcome is Outcome.OK and F_start is not None and F_end is not None and F_end > F_start + RISE * abs(F_start):
         return Outcome.NOT_EQUILIBRATED
     return trained.outcome

@@ -20,8 +20,9 @@ from rayfe.records import (
     Settled,
     Weights,
 )
-from rayfe.records.columns import Work, held_readings
+from rayfe.records.columns import held_readings
 from rayfe.records.weights import along, slope
+from rayfe.records.work import Work
 from rayfe.surface.response import response_of
 from rayfe.surface.stencil import neighbours
 from rayfe.trajectory.chart import settle_loss

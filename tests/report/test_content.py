@@ -17,6 +17,7 @@ from PIL import Image
 
 from rayfe.data.paths import load_path
 from rayfe.records import StepRecord
+from rayfe.records.kinds import REJECTED, STOPS
 from rayfe.report import report_of
 from rayfe.report.charts import baseline_charts, walk_charts
 from rayfe.report.charts_transfer import transfer_charts
@@ -26,7 +27,6 @@ from rayfe.report.page import embedded, page_of
 from rayfe.report.surface_chart import lower_hull
 from rayfe.report.view import view_of
 from rayfe.storage.store import Store
-from rayfe.surface.step_control import REJECTED, STOPS
 
 RESULTS = Path(__file__).parents[2] / "analysis" / "results"
 

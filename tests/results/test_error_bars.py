@@ -17,7 +17,7 @@ from rayfe.results.walk_summary import summarize, verdict
 from rayfe.surface.closed_form import PowerSurface
 from rayfe.surface.local_fit import scatter
 from rayfe.trajectory.driver import attempted
-from rayfe.trajectory.walk import Walk
+from rayfe.trajectory.trajectory import Trajectory
 
 SURFACE = PowerSurface(kappa=10.0, a=1 / 3, b=1 / 3)
 CONFIG = RunConfig(
@@ -32,7 +32,7 @@ NOISE = 0.01
 
 def walk(backend: AnalyticBackend, config: RunConfig, seed: int) -> pd.DataFrame:
     """Rows of one walk, in memory."""
-    trajectory = Walk(config, next(s for s in config.trajectories().values() if s.seed == seed), [], state=None, carry={})
+    trajectory = Trajectory(config, next(s for s in config.trajectories().values() if s.seed == seed), [], state=None, carry={})
     while trajectory.finished is None:
         commit = attempted(trajectory, backend)
         trajectory.committed(commit.record, commit)

@@ -90,7 +90,7 @@ def test_a_table_shows_trajectories_without_a_row() -> None:
     ],
 )
 def test_standing(rows: list[StepRecord], where: str) -> None:
-    assert standing(rows, CONFIG) == where
+    assert standing(rows, CONFIG).text == where
 
 
 def test_time_left_follows_the_nearer_end() -> None:

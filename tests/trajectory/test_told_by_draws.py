@@ -19,8 +19,7 @@ from rayfe.surface.equivalence import Miss
 from rayfe.surface.process import LOSS
 from rayfe.trajectory.attainable import told_by_draws
 from rayfe.trajectory.driver import attempted
-from rayfe.trajectory.seek import Seek
-from rayfe.trajectory.walk import Walk
+from rayfe.trajectory.trajectory import Trajectory
 from stored_steps import step_record
 
 REJECTED = step_record(1, accepted=False, reason="drift")
@@ -63,7 +62,7 @@ def test_a_geodesic_off_its_line_is_told_of_the_line(tmp_path: Path) -> None:
     rejected = dataclasses.replace(step, accepted=False, reason="drift", step_length=1e-9, next_step_length=1e-9, **values)
     config, store = RunConfig(lam=(2.0,), gamma=(8.0,), stencil="paper", **options), Store(str(tmp_path))
     (place,) = config.trajectories().values()
-    stuck = Walk(config, place, [start, rejected], state=store.state(start), carry=store.carry(start))
+    stuck = Trajectory(config, place, [start, rejected], state=store.state(start), carry=store.carry(start))
     with pytest.raises(WalkFailed, match=r"\(the distance from the line is off by \+4 \+- 1 %, .*") as failed:
         attempted(stuck, backend)
     assert "give --k, whose line is kept to --tolerance of D, or --process constant-rate, and another --out" in str(
@@ -86,6 +85,6 @@ def test_a_seek_without_C_is_not_told_of_head_draws(tmp_path: Path) -> None:
     rejected = dataclasses.replace(step, accepted=False, reason="not_nearer", next_step_length=1e-9, **values)
     config, store = RunConfig(**options), Store(str(tmp_path))
     (place,) = config.trajectories().values()
-    stuck = Seek(config, place, [start, rejected], state=store.state(start), carry=store.carry(start))
+    stuck = Trajectory(config, place, [start, rejected], state=store.state(start), carry=store.carry(start))
     with pytest.raises(WalkFailed, match=r"off by \+1 \+- 1 %, .* give --tolerance 0.05\d? or more, and another --out"):
         attempted(stuck, AnalyticBackend(A))
