@@ -37,7 +37,7 @@ from rayfe.surface.stencil import neighbours
 from rayfe.surface.step_control import Judgement
 from rayfe.trajectory.chart import settle_loss
 from rayfe.trajectory.course import Course
-from rayfe.trajectory.step import measure_request, read_stencil
+from rayfe.trajectory.measuring import measure_request, read_stencil
 from rayfe.trajectory.walk_state import Steps, WalkState
 
 REACH = 0.3

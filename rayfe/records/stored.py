@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from rayfe.records.kinds import Leg
 from rayfe.records.points import Weights
 
 
@@ -30,7 +31,7 @@ class StepRecord:
     )
     leg: str | None = column(
         "leg of a walk that goes both ways: there, back or there_again; of all others, seeks and baselines among them, there",
-        default=None,
+        default=str(Leg.THERE),
     )
     process: str = column("the process that chose the step, seek, or the method of a baseline")
     lam: float = column("multiplier of D at the settled point")

@@ -170,8 +170,8 @@ class IsoFunctional(Process):
         )
         if slope <= BLIND * size or self._from_stationary(point) < AT_STATIONARY:
             raise SingularResponse("stationary", f"the functional does not change here: {slope:.3g} per unit of log")
-        alpha = point.lam * point.gamma / slope
-        return Velocity(lam=-alpha * G_gamma, gamma=alpha * G_lam)
+        alpha = 1.0 / slope
+        return Velocity(lam=-alpha * point.lam * point.gamma * G_gamma, gamma=alpha * point.gamma * point.lam * G_lam)
 
     def singular_near(self, point: Point) -> str | None:
         """Where no step succeeds although G has a stationary point, that is why."""

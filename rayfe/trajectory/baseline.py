@@ -12,7 +12,7 @@ from rayfe.records.work import Work
 from rayfe.surface.step_control import Judgement
 from rayfe.trajectory.course import Course
 from rayfe.trajectory.draws import Sets
-from rayfe.trajectory.step import judging_request, measure_request
+from rayfe.trajectory.measuring import judging_request, measure_request
 from rayfe.trajectory.walk_state import Steps, WalkState
 
 TRAINED_AT = {"finetune": 1.0, "scratch": 1.0, "joint": 0.5}

@@ -16,7 +16,8 @@ from rayfe.surface.response import response_of
 from rayfe.surface.stencil import centre_only, neighbours
 from rayfe.trajectory.chart import Tangents, tangents_of
 from rayfe.trajectory.draws import Sets
-from rayfe.trajectory.step import LocalChart, differentiated, judging_request, measure_request, with_derivatives
+from rayfe.trajectory.equilibration import LocalChart, differentiated, with_derivatives
+from rayfe.trajectory.measuring import judging_request, measure_request
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -17,9 +17,10 @@ from rayfe.trajectory import history
 from rayfe.trajectory.course import Course
 from rayfe.trajectory.draws import Sets
 from rayfe.trajectory.envelope import excess
+from rayfe.trajectory.equilibration import Trainee, outcome_of, trained_at, with_ends, with_uptake
+from rayfe.trajectory.measuring import judging_request
 from rayfe.trajectory.prediction import ahead
 from rayfe.trajectory.round_trip import part_done
-from rayfe.trajectory.step import Trainee, judging_request, outcome_of, trained_at, with_ends, with_uptake
 from rayfe.trajectory.walk_state import Steps, WalkState
 
 

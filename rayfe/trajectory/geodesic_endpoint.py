@@ -10,7 +10,7 @@ from rayfe.records import Annealing, Answer, EquilibrateRequest, Outcome, Point,
 from rayfe.records.work import Work
 from rayfe.surface.data_processes import line_length
 from rayfe.trajectory.line import NO_LINE, GeodesicLine, line_between
-from rayfe.trajectory.step import measure_request
+from rayfe.trajectory.measuring import measure_request
 from rayfe.trajectory.target_loss import Charted, WantedLoss, arrive, equilibrated, settle_on
 
 ROUNDS = 12

@@ -15,7 +15,7 @@ from rayfe.config import RunConfig
 from rayfe.records import Annealing, Answer, Equilibrated, EquilibrateRequest, Outcome, Point, Replica, Request, Weights
 from rayfe.records.columns import held_readings, number, probe_ends
 from rayfe.records.work import Work
-from rayfe.trajectory.step import measure_request
+from rayfe.trajectory.measuring import measure_request
 from rayfe.trajectory.target_loss import LARGEST_FACTOR, Charted, WantedLoss, settle_on, train_charted
 
 SHARE = 0.6

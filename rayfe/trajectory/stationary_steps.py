@@ -13,8 +13,9 @@ from rayfe.trajectory import history
 from rayfe.trajectory.acceptance import draws_of, judged, kept, left_behind, with_misses
 from rayfe.trajectory.constraint import wanted_loss
 from rayfe.trajectory.envelope import bound
+from rayfe.trajectory.measuring import judging
 from rayfe.trajectory.renewal import leap, renew
-from rayfe.trajectory.step import Candidate, judging, take_step
+from rayfe.trajectory.step import Candidate, take_step
 from rayfe.trajectory.walk_state import Steps, WalkState
 
 RENEWAL_GAIN = 1e-3

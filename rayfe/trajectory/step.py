@@ -4,72 +4,38 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Generator, Sequence
-from dataclasses import dataclass, field
-from typing import TypeVar
+from collections.abc import Generator
+from dataclasses import dataclass
 
 from rayfe.config import RunConfig
 from rayfe.records import (
     Answer,
     Differentiated,
-    DifferentiateRequest,
     Equilibrated,
-    EquilibrateRequest,
-    Measured,
-    MeasureRequest,
     Outcome,
     Point,
     Reading,
     Replica,
     Request,
-    Response,
     Settled,
     Split,
-    StepRecord,
-    TakeUpRequest,
     Weights,
 )
-from rayfe.records.columns import Observed, held_readings, number, probe_ends
+from rayfe.records.columns import Observed, held_readings
 from rayfe.records.work import Work
 from rayfe.surface.response import chart_defect, response_of
-from rayfe.surface.stencil import centre_only, neighbours
 from rayfe.surface.step_control import moved_on
-from rayfe.surface.water_filling import is_worth_it, uptake
 from rayfe.trajectory.chart import (
     Aims,
     Goal,
-    Tangents,
     moved,
     newton_step,
     settle_request,
     tangents_of,
 )
-from rayfe.trajectory.draws import Sets, is_fine
-
-ROUNDS = 4
-"""Numbers of rounds, by which batches and noise are told apart, between one move and the next."""
-RISE = 0.02
-"""J may rise by this fraction of itself during an equilibration; more means that it did not equilibrate."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Trainee:
-    """A model as a training finds it."""
-
-    weights: Weights
-    preconditioner: Weights | None
-    rate: float = 1.0
-    """Part of the learning rate with which the training starts."""
-    tangents: Tangents = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LocalChart(Trainee):
-    """A model and what is known of the surface around it."""
-
-    response: Response
-    response_age: int
-    """Accepted steps since the response and the tangents were measured."""
+from rayfe.trajectory.draws import Sets
+from rayfe.trajectory.equilibration import LocalChart, differentiated, outcome_of, trained_at, with_derivatives, with_ends
+from rayfe.trajectory.measuring import by_name, judging, read_stencil
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -235,120 +201,3 @@ def _charted(
     read = yield from read_stencil(config, work, replicas, trained.weights)
     response, tangents = response_of(held_readings(read)), tangents_of(moved_by, replicas, trained.weights)
     return dataclasses.replace(chart, response=response, response_age=0, tangents=tangents), by_name(read)["centre"], None
-
-
-def trained_at(
-    config: RunConfig, work: Work, point: Point, start: Trainee, *, refresh: bool = False, move: int = 0
-) -> Generator[Request, Answer | None, tuple[Equilibrated, tuple[Replica, ...]]]:
-    """Train a model at `point`, with `refresh` its neighbours, too. After a `move` batches and noise are others."""
-    stencil = refresh and config.derivatives == "stencil"
-    points = neighbours(point, config.stencil, config.neighbours) if stencil else centre_only(point)
-    replicas = tuple(
-        Replica(name=name, point=at, weights=moved(start.weights, start.tangents, point, at)) for name, at in points.items()
-    )
-    request = EquilibrateRequest(
-        key=work.key, replicas=replicas, preconditioner=start.preconditioner, round=ROUNDS * move, rate=start.rate
-    )
-    return work.equilibrated((yield request)), replicas
-
-
-AnyTrainee = TypeVar("AnyTrainee", bound=Trainee)
-
-
-def with_uptake(
-    work: Work, point: Point, row: StepRecord, start: AnyTrainee
-) -> Generator[Request, Answer | None, tuple[AnyTrainee, int | None]]:
-    """The model with the dimensions of z that took something up, and how many these are; None: its `row` saw no need at the
-    lam of `point`, where the next training is."""
-    if row.missed is None or row.R_dims is None:
-        return start, None
-    if not is_worth_it(uptake(min(row.R_dims), row.missed, point.lam), number(row.F)):
-        return start, None
-    taken = work.taken_up((yield TakeUpRequest(key=work.key, point=point, weights=start.weights)))
-    return dataclasses.replace(start, weights=taken.weights), len(taken.dims)
-
-
-def differentiated(work: Work, point: Point, weights: Weights) -> Generator[Request, Answer | None, Differentiated]:
-    """Exact derivatives at a model."""
-    return work.differentiated((yield DifferentiateRequest(key=work.key, point=point, weights=weights)))
-
-
-def with_derivatives(observed: Observed, exact: Differentiated) -> Observed:
-    """And how far from equilibrium a model is, by its exact derivatives."""
-    return dataclasses.replace(observed, decrement=exact.decrement, C_lag=exact.C_lag, solve_residual=exact.residual)
-
-
-def with_ends(observed: Observed, trained: Equilibrated) -> Observed:
-    """And J on the probe before and after a training."""
-    ends = probe_ends(trained.readings)
-    return dataclasses.replace(observed, F_start=ends.F_start, F_end=ends.F_end)
-
-
-def read_stencil(
-    config: RunConfig, work: Work, replicas: Sequence[Replica], weights: Sequence[Weights], *, centre: bool = True
-) -> Generator[Request, Answer | None, list[Reading]]:
-    """Readings of a centre and its neighbours, from which the response comes: with `measure.response_size` neighbours are read
-    on a part of the examples. Without `centre` it is left out there."""
-    slope_in_t, splits = config.moves_data, config.steering
-    if config.measure.response_size is None:
-        request = measure_request(work, replicas, weights, "settle", splits=splits, slope_in_t=slope_in_t)
-        return list(work.measured((yield request)).readings)
-    read: list[Reading] = []
-    if centre:
-        request = measure_request(work, replicas[:1], weights[:1], "settle", splits=splits, slope_in_t=slope_in_t)
-        read += work.measured((yield request)).readings
-    request = measure_request(work, replicas[1:], weights[1:], "settle", splits=splits, slope_in_t=slope_in_t, part=True)
-    return [*read, *work.measured((yield request)).readings]
-
-
-def measure_request(
-    work: Work,
-    replicas: Sequence[Replica],
-    weights: Sequence[Weights | None],
-    purpose: str,
-    *,
-    splits: tuple[Split, ...] = (Split.TRAIN,),
-    slope_in_t: bool = False,
-    part: bool = False,
-) -> MeasureRequest:
-    """Read the replicas with the weights that they have now, on a `part` of the examples if that will do."""
-    now = (
-        Replica(name=replica.name, point=replica.point, weights=trained)
-        for replica, trained in zip(replicas, weights, strict=True)
-    )
-    return MeasureRequest(key=work.key, replicas=tuple(now), splits=splits, purpose=purpose, slope_in_t=slope_in_t, part=part)
-
-
-def judging(
-    work: Work, replica: Replica, splits: tuple[Split, ...], goal: Goal, sets: Sets
-) -> Generator[Request, Answer | None, tuple[Measured, Sets]]:
-    """Read a step's model at last; where the errors of what is held are too large, again with twice the draws, as many as a step may
-    have at most. Returns the last reading and its sets."""
-    tested = work.measured((yield judging_request(work, replica, splits, sets)))
-    while not is_fine(goal.misses(held_readings(tested.readings)[replica.name])) and sets != sets.doubled(goal.most):
-        sets = sets.doubled(goal.most)
-        tested = work.measured((yield judging_request(work, replica, splits, sets)), again=True)
-    return tested, sets
-
-
-def judging_request(work: Work, replica: Replica, splits: tuple[Split, ...], sets: Sets) -> MeasureRequest:
-    """Read a step's model with draws that neither training nor settling saw, and its certificate."""
-    return dataclasses.replace(
-        measure_request(work, (replica,), (replica.weights,), "test", splits=splits),
-        certify=True,
-        draw_sets=sets.head,
-        decoder_sets=sets.decoder,
-    )
-
-
-def by_name(readings: Sequence[Reading]) -> dict[str, Reading]:
-    """Training readings by replica."""
-    return {reading.replica: reading for reading in readings if reading.split is Split.TRAIN}
-
-
-def outcome_of(trained: Equilibrated, observed: Observed) -> Outcome:
-    """How a training ended: OK only if J did not rise by more than RISE of itself."""
-    F_start, F_end = observed.F_start, observed.F_end
-    if trained.outcome is Outcome.OK and F_start is not None and F_end is not None and F_end > F_start + RISE * abs(F_start):
-        return Outcome.NOT_EQUILIBRATED
-    return trained.outcome

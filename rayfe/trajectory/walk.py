@@ -21,6 +21,7 @@ from rayfe.trajectory.attainable import require_attainable, told_by_draws
 from rayfe.trajectory.constraint import limits_of, most_sets, remembered, usual_sets
 from rayfe.trajectory.course import Course
 from rayfe.trajectory.draws import Sets
+from rayfe.trajectory.equilibration import with_uptake
 from rayfe.trajectory.first_equilibrium import Started, Tested, read_start, settle_targets, start_equilibrium
 from rayfe.trajectory.geodesic_endpoint import find_line
 from rayfe.trajectory.line import GeodesicLine, line_in, require_line, with_line
@@ -28,7 +29,7 @@ from rayfe.trajectory.prediction import SPAN, ahead, predicted_velocity
 from rayfe.trajectory.process_registry import process_class, process_of
 from rayfe.trajectory.round_trip import part_done
 from rayfe.trajectory.stationary_steps import last_training, renewal, renewal_is_due
-from rayfe.trajectory.step import take_step, with_uptake
+from rayfe.trajectory.step import take_step
 from rayfe.trajectory.walk_state import Steps, WalkState
 
 

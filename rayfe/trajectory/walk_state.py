@@ -18,8 +18,8 @@ from rayfe.surface.process import Process
 from rayfe.surface.step_control import Judgement
 from rayfe.trajectory import history
 from rayfe.trajectory.constraint import Holding
+from rayfe.trajectory.equilibration import LocalChart
 from rayfe.trajectory.round_trip import Way, current_way
-from rayfe.trajectory.step import LocalChart
 
 Steps = Generator[Request, Answer | None, Commit]
 """Requests of one attempt, which is sent their answers and returns what it leaves behind."""

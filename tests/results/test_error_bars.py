@@ -99,8 +99,8 @@ def test_the_curve_of_an_exact_walk_is_hardly_noise() -> None:
         assert (bars[f"{name}_training_se"].dropna() < 2e-3 * rows[name].max()).all()
 
 
-@pytest.mark.parametrize("sign", [{"step_length": 0.0}, {"restarted_from": 2}])
-def test_a_renewal_or_a_restart_begins_another_curve_and_does_not_widen_the_bars(sign: dict[str, float]) -> None:
+@pytest.mark.parametrize("sign", [{"kind": "renewal"}, {"kind": "leap"}])
+def test_a_renewal_begins_another_curve_and_does_not_widen_the_bars(sign: dict[str, str]) -> None:
     rows = walk(AnalyticBackend(SURFACE), dataclasses.replace(CONFIG, seed=(0,)), 0)
     half = len(rows) // 2
     jumped = rows.copy()
