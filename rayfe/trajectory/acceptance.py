@@ -8,11 +8,11 @@ from rayfe.records import Commit, Outcome, Reading, Weights
 from rayfe.records.carried import Carried
 from rayfe.records.columns import Observed
 from rayfe.records.work import Work
+from rayfe.surface.envelope import excess
 from rayfe.surface.step_control import Judgement, judge
 from rayfe.trajectory import history
 from rayfe.trajectory.attainable import BY_DRAWS
 from rayfe.trajectory.draws import Sets, sets_of
-from rayfe.trajectory.envelope import excess
 from rayfe.trajectory.step import Candidate
 from rayfe.trajectory.walk_state import WalkState
 

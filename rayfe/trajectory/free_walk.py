@@ -10,13 +10,13 @@ from rayfe.records import Annealing, EquilibrateRequest, Kind, Outcome, Point, R
 from rayfe.records.carried import Carried
 from rayfe.records.columns import Observed, probe_ends, reading_in
 from rayfe.records.work import Work
+from rayfe.surface.envelope import excess
 from rayfe.surface.process import FixedGamma
 from rayfe.surface.response import first_law_residual
 from rayfe.surface.step_control import Judgement, judge, propose, shortest_step
 from rayfe.trajectory import history
 from rayfe.trajectory.course import Course
 from rayfe.trajectory.draws import Sets
-from rayfe.trajectory.envelope import excess
 from rayfe.trajectory.equilibration import Trainee, outcome_of, trained_at, with_ends, with_uptake
 from rayfe.trajectory.measuring import judging_request
 from rayfe.trajectory.prediction import ahead

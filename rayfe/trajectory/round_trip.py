@@ -17,8 +17,8 @@ from dataclasses import dataclass
 
 from rayfe.config import RunConfig
 from rayfe.records import Leg, Point, StepRecord
+from rayfe.surface.envelope import bound
 from rayfe.surface.process import Process
-from rayfe.trajectory.envelope import bound
 from rayfe.trajectory.process_registry import process_of
 
 DIFFERENT = 1e-3

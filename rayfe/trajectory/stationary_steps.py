@@ -8,11 +8,11 @@ import math
 from rayfe.records import Annealing, EquilibrateRequest, Kind, Outcome, Point, Replica
 from rayfe.records.carried import Carried
 from rayfe.records.columns import held_readings
+from rayfe.surface.envelope import bound
 from rayfe.surface.step_control import MOVES, Judgement
 from rayfe.trajectory import history
 from rayfe.trajectory.acceptance import draws_of, judged, kept, left_behind, with_misses
 from rayfe.trajectory.constraint import wanted_loss
-from rayfe.trajectory.envelope import bound
 from rayfe.trajectory.measuring import judging
 from rayfe.trajectory.renewal import leap, renew
 from rayfe.trajectory.step import Candidate, take_step
