@@ -15,10 +15,8 @@ import pandas as pd
 import tyro
 
 from rayfe import figures
-from rayfe.config import TRANSFERS
 from rayfe.exceptions import CorruptFile
-from rayfe.results.frames import accepted_steps, held_loss, numbers
-from rayfe.results.walk_summary import BASELINES
+from rayfe.results.frames import BASELINES, accepted_steps, held_loss, moves_data, numbers
 from rayfe.storage import store
 
 COLUMNS = ("target_accuracy", "target_C", "val_C", "R", "D", "C")
@@ -111,7 +109,7 @@ def main(runs: tyro.conf.Positional[tuple[str, ...]], out: Path | None = None, e
     """
     try:
         rows = figures.pool(store.load_rows, runs)
-        rows = rows[rows["process"].isin([*TRANSFERS, *BASELINES])]
+        rows = rows[moves_data(rows) | rows["process"].isin(BASELINES)]
         if not rows["accepted"].any():
             raise ValueError("no rows of transfers or baselines; give runs of jobs/transfer.py and jobs/baseline.py")
         if any(not number > 0 for number in examples):

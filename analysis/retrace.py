@@ -30,12 +30,13 @@ import tyro
 from rayfe import error_bars
 from rayfe.config import RenewalConfig, RunConfig, Start, configure
 from rayfe.exceptions import WalkFailed
-from rayfe.records import StepRecord, Weights
+from rayfe.records import Kind, StepRecord, Weights
 from rayfe.records.backend import Backend
+from rayfe.records.kinds import STATIONARY
 from rayfe.storage.manifest import stored_config
 from rayfe.storage.store import Store
 from rayfe.trajectory.driver import attempted
-from rayfe.trajectory.walk import Walk
+from rayfe.trajectory.trajectory import Trajectory
 
 COMPARED = ("D", "R", "gamma")
 
@@ -69,14 +70,14 @@ def retrace(
     way = list(rows[-1 - back :])
     if config.process != "iso-classification" or len(way) <= back or back < 1:
         raise ValueError(f"give a walk of iso-classification with at least {back} steps before the one to turn at")
-    if any(row.step_length == 0.0 for row in way[1:]):
+    if any(row.kind in STATIONARY for row in way[1:]):
         raise ValueError(f"{start.name}: a renewal lies on the way, which leads to another branch; turn nearer to the end")
-    been = [rows[0], dataclasses.replace(way[-1], step_length=0.0, next_step_length=None)]
+    been = [rows[0], dataclasses.replace(way[-1], kind=str(Kind.RENEWAL), step_length=0.0, next_step_length=None)]
     found = []
     for target in reversed(way[:-1]):
         once = configure(config, both_ways=False, renewal=RenewalConfig(), time_budget=None, steps=10**6)
         leg = configure(once, lam_end=target.lam)
-        walk = Walk(leg, start, been, state=state, carry=carry)
+        walk = Trajectory(leg, start, been, state=state, carry=carry)
         while walk.finished is None:
             commit = attempted(walk, backend)
             walk.committed(commit.record, commit)

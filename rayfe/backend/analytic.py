@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rayfe.backend.analytic_draws import NO_ERRORS, Draws, Errors, draws_of, named_rng
+from rayfe.backend.analytic_draws import NO_ERRORS, AnalyticDraws, Errors, draws_of, named_rng
 from rayfe.records import (
     Certificate,
     Differentiated,
@@ -182,7 +182,14 @@ class AnalyticBackend(Backend):
         )
 
     def _reading(
-        self, replica: Replica, model: np.ndarray, *, split: Split, update: int, draws: Draws | None, slope_in_t: bool = False
+        self,
+        replica: Replica,
+        model: np.ndarray,
+        *,
+        split: Split,
+        update: int,
+        draws: AnalyticDraws | None,
+        slope_in_t: bool = False,
     ) -> Reading:
         point, errors = replica.point, self._errors(draws, model)
         R, D, C = self._functionals(model, 1.0 if split is Split.TARGET else point.t)
@@ -239,7 +246,7 @@ class AnalyticBackend(Backend):
 
         return (J(after) - J(before)) / (after - before)
 
-    def _draws(self, seed: int, split: Split, purpose: str, request: SettleRequest | MeasureRequest) -> Draws | None:
+    def _draws(self, seed: int, split: Split, purpose: str, request: SettleRequest | MeasureRequest) -> AnalyticDraws | None:
         """Errors that depend on (seed, split, purpose) and the number of nested sets only, so that replicas share them."""
         if not self.noise:
             return None
@@ -247,7 +254,7 @@ class AnalyticBackend(Backend):
         names, sets = (seed, split, purpose), (request.draw_sets, request.decoder_sets)
         return draws_of(names, C_noise=self.noise, D_noise=D_noise, draw_sets=sets[0], decoder_sets=sets[1])
 
-    def _errors(self, draws: Draws | None, model: np.ndarray) -> Errors:
+    def _errors(self, draws: AnalyticDraws | None, model: np.ndarray) -> Errors:
         if draws is None:
             return NO_ERRORS
         lam = max(sys.float_info.min, float(model[0]))  # outside the surface's domain nothing is read anyway

@@ -13,7 +13,7 @@ NOISE_BLOCKS = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Draws:
+class AnalyticDraws:
     """Errors of D and C of one reading, relative to their values: of each set the mean over two independent halves, per block.
 
     Those of a model are cos(angle) times the ones `here` plus sin(angle) times the ones `there`, so that every model has errors of the
@@ -49,11 +49,11 @@ NO_ERRORS = Errors(D_noise=np.empty(0), C_noise=np.empty(0))
 """Of readings without noise."""
 
 
-def draws_of(names: tuple[object, ...], *, C_noise: float, D_noise: float, draw_sets: int, decoder_sets: int) -> Draws:
+def draws_of(names: tuple[object, ...], *, C_noise: float, D_noise: float, draw_sets: int, decoder_sets: int) -> AnalyticDraws:
     """Draws with these names: the mean over nested sets, of each of which the errors have standard deviation `C_noise` and `D_noise`."""
     sets = np.array([_set((*names, k)) for k in range(max(draw_sets, decoder_sets))])
     D, C = D_noise * sets[:decoder_sets, 0].mean(0), C_noise * sets[:draw_sets, 1].mean(0)
-    return Draws(D_here=D[0], D_there=D[1], C_here=C[0], C_there=C[1])
+    return AnalyticDraws(D_here=D[0], D_there=D[1], C_here=C[0], C_there=C[1])
 
 
 def _set(names: tuple[object, ...]) -> np.ndarray:

@@ -30,9 +30,6 @@ class Asked:
     settle: bool = False
     predictor: bool = False
     step_length_first: float | None = None
-    restart: float | None = None
-    known_runs: tuple[str, ...] | None = None
-    order: Literal[1, 2] = 1
     tolerance: float = 0.005
     tolerance_floor: float = 1e-5
     certificate_share: float = 0.0
@@ -54,27 +51,16 @@ class Moving(Asked):
 
     step_length: float = 0.13
     """Largest step, in log lam (iso-classification) or in t (transfers)."""
-    step_length_min: float = 0.005
-    """A walk whose steps would have to be smaller than this has failed."""
-    step_growth: float = 1.3
-    """Largest growth of the step length from one step to the next."""
     certificate_share: float = 0.1
     """Part of the examples of a trajectory that may be spent at its end, besides them, on training its last model on: that says how
     far it is from equilibrium (certificates/). 0: it is not trained on."""
 
     def __post_init__(self) -> None:
-        for name in ("step_length", "step_length_min"):
-            positive(name, getattr(self, name), " (a length in log lam, or in t)")
+        positive("step_length", self.step_length, " (a length in log lam, or in t)")
         first = self.step_length_first
         if first is not None:
             positive("step_length_first", first, " (a length in log lam, or in t)")
             require(first <= self.step_length, "step_length_first", first, "must not exceed ``step_length``")
-        shortest = self.step_length if first is None else first
-        fix = "must not exceed ``step_length``" + ("" if first is None else " and ``step_length_first``")
-        require(self.step_length_min <= shortest, "step_length_min", self.step_length_min, fix)
-        require(
-            math.isfinite(self.step_growth) and self.step_growth >= 1, "step_growth", self.step_growth, "must be at least 1"
-        )
         fraction("tolerance", self.tolerance)
         floor, share = self.tolerance_floor, self.certificate_share
         require(math.isfinite(floor) and floor >= 0, "tolerance_floor", floor, "must be at least 0 (nats)")
@@ -100,9 +86,6 @@ class Stepping(Moving):
     them fit, 64 times at most; a tolerance that is too small for that ends the walk at its start. Only with settle."""
     tolerance_floor: float = 1e-5
     """The same in nats for a small C0: |C - C0| may be this large whatever C0 is."""
-    known_runs: tuple[str, ...] | None = None
-    """Other runs of the same data and model: their stored models bound F as well (column excess), and --restart may start
-    from them. Their rows must not change any more."""
     hold: Literal["training", "control"] = "training"
     """Whose C is held: that of the training images, or that of control images which are set apart from training and on which C is
     not over-fitted (a tenth of the training images; validation images are never used)."""
@@ -110,7 +93,6 @@ class Stepping(Moving):
     def __post_init__(self) -> None:
         Moving.__post_init__(self)
         at_least("refresh", self.refresh, 1)
-        require(self.known_runs is None or bool(self.known_runs), "known_runs", self.known_runs, "give folders of runs")
         fits = self.process not in ("geodesic", "iso-functional") or self.stencil == "paper" or self.derivatives == "implicit"
         require(fits, "stencil", self.stencil, f"{self.process} needs lam neighbours, give ``stencil=paper``")
         for possible, fix in (
@@ -132,8 +114,6 @@ class Walk(Stepping):
     own (rayfe/surface/process.py)."""
     functional: tuple[float, float, float] = (0.0, 0.0, 1.0)
     """a, b, c of iso-functional: 0 0 1 is C itself, 1 0 0 the rate, 1 0 2 is C + R/2 (Remark 8)."""
-    direction: Literal["forward", "backward"] = "forward"
-    """Which way iso-functional goes along its level set: forward raises lam where the functional is C."""
     lam_end: float = 3.5
     """Iso-classification ends when lam arrives here, from below or from above."""
     both_ways: bool = False
@@ -145,12 +125,6 @@ class Walk(Stepping):
     derivatives: Literal["stencil", "implicit"] = "stencil"
     """stencil: differences between neighbours that are trained, too; implicit: Lemma 5, with exact Hessian-vector products
     at the centre, which also say how far from equilibrium it is (columns decrement and C_lag)."""
-    restart: float | None = None
-    """Start a step from the trajectory's earlier model whose F at the step's multipliers is lowest, where that is lower than the
-    last model's by more than this part (the envelope's certificate); None: always from the last. Needs --keep-states all."""
-    order: Literal[1, 2] = 1
-    """Order of the prediction of the multipliers without settles: 1, the paper's Euler steps; 2, with the response of the step
-    before as well. A settled walk goes by the way that its last steps went."""
 
     def __post_init__(self) -> None:
         known = f"unknown process; give {', '.join(PROCESSES)}, or package.module:Class of your own"
@@ -160,10 +134,6 @@ class Walk(Stepping):
         require(all(map(math.isfinite, self.functional)), "functional", self.functional, "give three finite numbers a b c")
         require(any(self.functional), "functional", self.functional, "is zero everywhere, give a b c of which one is not 0")
         self._check_returns()
-        unsettled = not self.settle and self.refresh == 1
-        require(self.order == 1 or unsettled, "order", self.order, "is for walks without settles, give --no-settle --refresh 1")
-        if self.restart is not None:
-            fraction("restart", self.restart)
 
     def _check_returns(self) -> None:
         """Turning round and renewals are for walks in lam at constant C."""
@@ -249,16 +219,12 @@ class Transfer(Stepping):
     """Slope dD/dR of the geodesic; without it, from a model of the target alone at the same C."""
     lam_dot: float = 0.0
     """Rate of lam per unit of t of process constant-rate."""
-    line_tolerance: float = 0.05
-    """Largest distance of an accepted step of process geodesic from its line, as a part of the line's length from start to end (in
-    the plane of R and lam D), errors as above. With --k the length is not known, and D may be off by tolerance of D0."""
     path: PathConfig = field(default_factory=PathConfig)
 
     def __post_init__(self) -> None:
         Stepping.__post_init__(self)
         require(self.k is None or self.process == "geodesic", "k", self.k, "is for process geodesic, leave it away")
         require(self.step_length <= 1, "step_length", self.step_length, "must be at most 1 in t")
-        fraction("line_tolerance", self.line_tolerance)
 
     def check_start(self, lam: float, gamma: float) -> None:
         Asked.check_start(self, lam, gamma)
@@ -280,16 +246,14 @@ class Baseline(Asked):
     method: Literal["finetune", "scratch", "joint"] = "finetune"
     """Train on the target from the source's model or from scratch, or on both data sets together."""
     method_epochs: float = 20.0
-    """Epochs that a baseline trains, by the schedule of the first equilibrium (`equilibration.epochs` says what an epoch is)."""
-    method_interval: float = 4.0
-    """Epochs between two rows of a baseline, each of which is fully measured."""
+    """Epochs that a baseline trains, in 15 rows, by the schedule of the first equilibrium (`equilibration.epochs` says what an epoch
+    is)."""
     tolerance: float = 0.005
     """How far C may be from the transfer's for its figures and tables to call it held; nothing is judged by it."""
     path: PathConfig = field(default_factory=PathConfig)
 
     def __post_init__(self) -> None:
         positive("method_epochs", self.method_epochs)
-        positive("method_interval", self.method_interval)
         fraction("tolerance", self.tolerance)
 
 

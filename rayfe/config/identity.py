@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from rayfe.config.asked import Baseline, FreeWalk, Seek, Transfer, Walk
+from rayfe.config.asked import Baseline, FreeWalk, Moving, Seek, Transfer, Walk
 from rayfe.config.configure import renamed
 from rayfe.config.fields import flat
 from rayfe.config.run import RunConfig
@@ -30,8 +30,8 @@ FREE = frozenset(
 )
 """Fields that may change when a run is continued: they alter rows that are yet to come by rounding at most, or none."""
 
-BY_CONTENT = frozenset({"data.root", "known_runs"})
-"""Fields that say where things are, which may move: run.json has digests of what is there."""
+BY_CONTENT = frozenset({"data.root"})
+"""Fields that say where things are, which may move: run.json has a digest of what is there."""
 
 READINGS = 2
 """How R, D and C are read; rows of one run have one definition. 1: batch-norm statistics of consecutive chunks, noise and parts by the
@@ -79,6 +79,30 @@ def retired(config: RunConfig) -> dict[str, tuple[Any, ...]]:
         values["neighbours.lam_delta"] = (config.neighbours.lam_delta,)
     if asked.settle:
         values["neighbours.reach"] = (config.neighbours.reach,)
+    return values | _of_steps(config)
+
+
+def _of_steps(config: RunConfig) -> dict[str, tuple[Any, ...]]:
+    """Of what goes in steps, and of baselines."""
+    asked = config.asked
+    values: dict[str, tuple[Any, ...]] = {
+        "restart": (None,),
+        "order": (1,),
+        "known_runs": (None,),
+        "equilibration.gap": (None,),
+    }
+    if config.process == "iso-functional":
+        values["direction"] = ("forward",)
+    if asked.renewal.every is not None:
+        values |= {"renewal.share": (0.6,), "renewal.epochs": (12.0,)}
+    if isinstance(asked, Baseline):
+        return values | {"method_interval": (asked.method_epochs / 15,)}
+    assert isinstance(asked, Moving)
+    first = asked.step_length_first
+    values["step_length_min"] = (0.005 / 0.13 * asked.step_length if first is None else 0.1 * first,)
+    values["step_growth"] = (1.5 if config.moves_data else 1.3,)
+    if config.process == "geodesic" and asked.k is None:
+        values["line_tolerance"] = (0.05,)
     return values
 
 

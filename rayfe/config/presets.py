@@ -134,8 +134,6 @@ def fig5() -> RunConfig:
         stencil="paper",
         step_length=0.04,
         step_length_first=1e-3,
-        step_length_min=1e-4,
-        step_growth=1.5,
         tolerance=0.01,
         data=DataConfig(name="mnist:0-4"),
         path=PathConfig(target="mnist:5-9"),
@@ -153,7 +151,6 @@ def fig5_quick() -> RunConfig:
         fig5(),
         path=PathConfig(target="mnist:5-9", last_epochs=20),
         step_length=0.15,
-        step_growth=2.0,
         tolerance=0.02,
         refresh=5,
         neighbours=StencilConfig(gamma_delta=0.3),
@@ -173,8 +170,6 @@ def fig6() -> RunConfig:
         lam_dot=-1.5,
         step_length=0.05,
         step_length_first=0.01,
-        step_length_min=1e-3,
-        step_growth=1.5,
         tolerance=0.02,
         data=DataConfig(name="cifar10:airplane,automobile,ship,truck"),
         path=PathConfig(target="cifar10:bird,cat,deer,dog", kind="displacement", pairing="order", within_pairs=True),
@@ -197,11 +192,11 @@ def fig6_quick() -> RunConfig:
     )
 
 
-def baseline(preset: Callable[[], RunConfig], epochs: float, interval: float) -> Callable[[], RunConfig]:
+def baseline(preset: Callable[[], RunConfig], epochs: float) -> Callable[[], RunConfig]:
     """A transfer preset as the baseline's: the same data, model and start, trained on the target instead."""
 
     def build() -> RunConfig:
-        return configure(preset(), method="finetune", method_epochs=epochs, method_interval=interval)
+        return configure(preset(), method="finetune", method_epochs=epochs)
 
     return build
 
@@ -228,10 +223,8 @@ SMALL = EquilibrationConfig(
 """Epochs and rates for a few thousand images."""
 
 TRANSFERS = MappingProxyType({"fig5-quick": fig5_quick, "fig5": fig5, "fig6": fig6, "fig6-quick": fig6_quick})
-BASELINES = MappingProxyType(
-    {"fig5-quick": (20.0, 4.0), "fig5": (300.0, 10.0), "fig6": (300.0, 10.0), "fig6-quick": (60.0, 4.0)}
-)
-"""Epochs of a transfer's baseline, and between two of its rows."""
+BASELINES = MappingProxyType({"fig5-quick": 20.0, "fig5": 300.0, "fig6": 300.0, "fig6-quick": 60.0})
+"""Epochs of a transfer's baseline."""
 PRESETS: Mapping[str, Mapping[str, Callable[[], RunConfig]]] = MappingProxyType(
     {
         "isoc": MappingProxyType(
@@ -246,7 +239,7 @@ PRESETS: Mapping[str, Mapping[str, Callable[[], RunConfig]]] = MappingProxyType(
             }
         ),
         "transfer": TRANSFERS,
-        "baseline": MappingProxyType({name: baseline(TRANSFERS[name], *lengths) for name, lengths in BASELINES.items()}),
+        "baseline": MappingProxyType({name: baseline(TRANSFERS[name], epochs) for name, epochs in BASELINES.items()}),
     }
 )
 """Presets by job; the first one is the job's default."""

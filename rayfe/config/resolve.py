@@ -86,9 +86,7 @@ def absolute(config: RunConfig, preset: str, *, own: Collection[str] = ()) -> Ru
         out = _path(out)
     root = None if config.data.root is None else _path(config.data.root)
     target = None if config.path.target is None else _data(config.path.target, own)
-    known = config.asked.known_runs and tuple(run if "://" in run else _path(run) for run in config.asked.known_runs)
     places: dict[str, Any] = {"out": out, "data.root": root, "data.name": _data(config.data.name, own), "path.target": target}
-    places["known_runs"] = known
     return configure(config, **{name: place for name, place in places.items() if place is not None})
 
 

@@ -110,11 +110,6 @@ class EquilibrationConfig:
     epochs: float = 2.0
     """Epochs of one equilibration of the walk, T updates. An epoch has as many examples as the data, of a mixture as the
     larger of source and target."""
-    gap: float | None = None
-    """Tolerance of equilibrium, as a fraction of F: a step is trained in rounds of `epochs` until F at its multipliers
-    falls by less than this in a round. None: one round, which does not tell."""
-    rounds: int = 4
-    """At most this many rounds."""
     schedule: Literal["paper", "average"] = "paper"
     """Learning rate of the walk's equilibrations: paper: u^2 (1-u)^5, u = update / T (sec. 5.1). average: constant; the
     result is the mean of the weights over the last three quarters of the updates."""
@@ -136,9 +131,6 @@ class EquilibrationConfig:
     def __post_init__(self) -> None:
         positive("equilibration.first_epochs", self.first_epochs)
         positive("equilibration.epochs", self.epochs)
-        if self.gap is not None:
-            fraction("equilibration.gap", self.gap)
-        at_least("equilibration.rounds", self.rounds, 2)
         positive("equilibration.learning_rate", self.learning_rate)
         positive("equilibration.first_learning_rate", self.first_learning_rate)
         at_least("equilibration.batch", self.batch, 2)
@@ -166,11 +158,6 @@ class RenewalConfig:
 
     every: float | None = None
     """Distance in log lam between attempts; none without it."""
-    share: float = 0.6
-    """Part of newly initialised weights that is blended into the model's; halved from one renewal of a leap to the next, none in its
-    last."""
-    epochs: float = 12.0
-    """Epochs of its training by the schedule and rate of the first equilibrium."""
     leap: int = 0
     """So many renewals one after the other, at lam in equal ratios, take a walk that will come back to lam_end where its first
     renewal would be due, with nothing in between. 0: it walks there."""
@@ -179,8 +166,6 @@ class RenewalConfig:
         if self.every is not None:
             positive("renewal.every", self.every, " (a distance in log lam)")
         at_least("renewal.leap", self.leap, 0)
-        fraction("renewal.share", self.share)
-        positive("renewal.epochs", self.epochs)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,7 +24,7 @@ class NotConverged(ArithmeticError):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Plan:
+class SinkhornPlan:
     """An entropic plan by its target potential: row i is `a_i softmax_j((g_j - M_ij) / epsilon + log b_j)`."""
 
     cost: Cost
@@ -40,7 +40,7 @@ class Plan:
         return _softmax((self.g - self.cost(numbers)) / np.float32(self.epsilon) + np.log(self.b, dtype=np.float32))
 
 
-def sinkhorn(cost: Cost, a: np.ndarray, b: np.ndarray, *, epsilon: float) -> Plan:
+def sinkhorn(cost: Cost, a: np.ndarray, b: np.ndarray, *, epsilon: float) -> SinkhornPlan:
     """The entropic plan between weights a (n,) and b (m,) with the same sum, in the log domain, at block memory.
 
     One pass over the cost does a whole iteration: each block of rows is normalised, which is the update of the source's
@@ -57,19 +57,19 @@ def sinkhorn(cost: Cost, a: np.ndarray, b: np.ndarray, *, epsilon: float) -> Pla
         g = np.minimum(g, (rows - rows.min(1, keepdims=True)).min(0))
     error = np.inf
     for iteration in range(1, ITERATIONS + 1):
-        plan = Plan(cost=cost, a=a, b=b, g=g, epsilon=epsilon, iterations=iteration, marginal_error=error)
+        plan = SinkhornPlan(cost=cost, a=a, b=b, g=g, epsilon=epsilon, iterations=iteration, marginal_error=error)
         columns = np.zeros(len(b))
         for part in blocks(np.arange(len(a)), len(b)):
             columns += a[part] @ plan.rows(part)
         error = float(np.abs(columns - b).sum() / b.sum())
         if error <= MARGINAL_ERROR:
-            return Plan(cost=cost, a=a, b=b, g=g, epsilon=epsilon, iterations=iteration, marginal_error=error)
+            return SinkhornPlan(cost=cost, a=a, b=b, g=g, epsilon=epsilon, iterations=iteration, marginal_error=error)
         g = g + np.float32(epsilon) * np.log(b / np.maximum(columns, 1e-30)).astype(np.float32)
     raise NotConverged(f"its marginal is still off by {error:.2g} after {ITERATIONS} iterations")
 
 
 def sparse_coupling(
-    plan: Plan, a: np.ndarray, b: np.ndarray, *, rng: np.random.Generator, costs: Costs
+    plan: SinkhornPlan, a: np.ndarray, b: np.ndarray, *, rng: np.random.Generator, costs: Costs
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Atoms (i, j, units) with exactly the marginals a (n,) and b (m,), about one a row, drawn row by row from the plan.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
 from typing import Protocol
 
 import numpy as np
@@ -12,6 +12,7 @@ from rayfe.config import RunConfig
 from rayfe.data.examples import Dataset
 from rayfe.data.paths import examples_of
 from rayfe.records import Split
+from rayfe.records.columns import ExactSurface
 from rayfe.surface.linear_gaussian import LinearGaussian
 from rayfe.surface.water_filling import WaterFilling
 
@@ -25,9 +26,8 @@ class Truth(Protocol):
     A pure function of the configuration: a row that comes again has the same bytes.
     """
 
-    def columns(self, lam: float, gamma: float, C: float | None) -> Mapping[str, float]:
-        """exact_F, exact_R, exact_D at the multipliers, and exact_C where gamma is not 0. Where a loss `C` is held, also exact_held_gamma,
-        exact_held_R and exact_held_D: the surface at this lam and C."""
+    def at(self, lam: float, gamma: float, C: float | None) -> ExactSurface:
+        """F, R and D at the multipliers, and C where gamma is not 0; where a loss `C` is held, also the surface at this lam and C."""
 
 
 class LinearTruth:
@@ -38,21 +38,21 @@ class LinearTruth:
             self._surface = LinearGaussian(x, y, latent=latent)
         self._unlabelled = WaterFilling(spectrum=self._surface.spectrum, latent=latent)
 
-    def columns(self, lam: float, gamma: float, C: float | None) -> Mapping[str, float]:
+    def at(self, lam: float, gamma: float, C: float | None) -> ExactSurface:
         """See `Truth`."""
         if gamma == 0.0:
             water = self._unlabelled
-            return {"exact_F": water.F(lam), "exact_R": water.R(lam), "exact_D": water.D(lam)}
+            return ExactSurface(exact_F=water.F(lam), exact_R=water.R(lam), exact_D=water.D(lam))
         with threadpool_limits(1, user_api="blas"):  # last digits depend on the threads that a process happens to have
             here = self._surface.at(lam, gamma)
-            found = {"exact_F": here.F, "exact_R": here.R, "exact_D": here.D, "exact_C": here.C}
+            found = ExactSurface(exact_F=here.F, exact_R=here.R, exact_D=here.D, exact_C=here.C)
             if C is None:
                 return found
             try:
                 at_C, held = self._surface.at_loss(lam, C, near=gamma)
             except ValueError:  # the walk holds a loss that the exact surface does not have at this lam: the columns stay null
                 return found
-        return found | {"exact_held_gamma": at_C, "exact_held_R": held.R, "exact_held_D": held.D}
+        return dataclasses.replace(found, exact_held_gamma=at_C, exact_held_R=held.R, exact_held_D=held.D)
 
 
 def linear_truth(config: RunConfig, dataset: Dataset) -> Truth | None:

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 import pandas as pd
 from matplotlib.figure import Figure
 
-from rayfe.config import TRANSFERS, UNHELD
 from rayfe.figures.drawing import PALETTE, Draw, Walk, png
 from rayfe.figures.frames import only_baselines, only_transfers, pool
 from rayfe.figures.transfer import BASELINE_FIGURES, IN_T, PROCESSES
@@ -23,7 +22,7 @@ from rayfe.figures.walks import (
     rate_distortion,
     validation_loss,
 )
-from rayfe.results.walk_summary import BASELINES
+from rayfe.results.frames import BASELINES, holds_nothing, moves_data
 
 __all__ = [
     "FIGURES",
@@ -90,13 +89,12 @@ def _families(rows: pd.DataFrame) -> list[tuple[pd.DataFrame, Mapping[str, Draw]
     if rows.empty:
         return [(rows, FIGURES)]
     process = rows["process"].astype(str)
-    moved, trained = process.isin(TRANSFERS), process.isin(BASELINES)
+    moved, trained, free = moves_data(rows), process.isin(BASELINES), holds_nothing(rows)
     families = [(rows[(process == name) | trained], kinds) for name, kinds in PROCESSES.items() if (process == name).any()]
     if moved.any():
         families.append((rows[moved], IN_T))
     elif trained.any():
         families.append((rows[trained], BASELINE_FIGURES))
-    free = process.isin(UNHELD)
     for chosen, kinds in ((free, UNHELD_FIGURES), (~(moved | trained | free), FIGURES)):
         if chosen.any():
             families.append((rows[chosen], kinds))

@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 
 import pandas as pd
 
-from rayfe.config import TRANSFERS
-from rayfe.results.walk_summary import BASELINES
+from rayfe.results.frames import BASELINES, moves_data
 
 
 def pool(load: Callable[[str], pd.DataFrame], runs: Sequence[str]) -> pd.DataFrame:
@@ -42,7 +41,7 @@ def only_transfers(rows: pd.DataFrame) -> pd.DataFrame:
     Raises:
         ValueError: there are none.
     """
-    return _some(rows[rows["process"].isin(TRANSFERS)], rows, "transfers; give runs of jobs/transfer.py")
+    return _some(rows[moves_data(rows)], rows, "transfers; give runs of jobs/transfer.py")
 
 
 def only_baselines(rows: pd.DataFrame) -> pd.DataFrame:

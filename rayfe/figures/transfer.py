@@ -17,13 +17,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from rayfe.config import TRANSFERS
 from rayfe.figures.drawing import GREY, Draw, Walk, draw_band, error_bars, finish, new_axes, new_panels, step_axis, walks_of
 from rayfe.figures.methods import draw_baselines
 from rayfe.figures.walks import free_energy_of_equilibration
-from rayfe.results.frames import drift, numbers, way_in_D
+from rayfe.results.frames import BASELINES, drift, moves_data, numbers, way_in_D
 from rayfe.results.transfer_summary import LARGEST_BEND
-from rayfe.results.walk_summary import BASELINES
 
 FEW = 3
 """Trajectories up to which the last point of each is labelled."""
@@ -158,7 +156,7 @@ FIGURES: Mapping[str, Draw] = MappingProxyType({**GEODESIC, **IN_T})
 
 
 def _moved(rows: pd.DataFrame) -> pd.DataFrame:
-    return rows[rows["process"].isin(TRANSFERS)]
+    return rows[moves_data(rows)]
 
 
 def _trained(rows: pd.DataFrame) -> pd.DataFrame:

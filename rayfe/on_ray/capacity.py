@@ -22,7 +22,7 @@ Resources = Mapping[str, float]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Plan:
+class CapacityPlan:
     """How many evaluators and trials run at a time, what one evaluator asks for, and how many there is room for."""
 
     unit: Unit
@@ -53,7 +53,7 @@ def slots(node: Resources, unit: Unit) -> int:
     return min(by_cpu, int(node.get("GPU", 0) + 1e-9) * int(1.0 / unit.gpus + 1e-9))
 
 
-def preflight(config: RunConfig, *, trajectories: int, nodes: Sequence[Resources], unit: Unit | None = None) -> Plan:
+def preflight(config: RunConfig, *, trajectories: int, nodes: Sequence[Resources], unit: Unit | None = None) -> CapacityPlan:
     """What fits on `nodes`, each trial's sliver of a CPU included.
 
     Raises:
@@ -85,9 +85,9 @@ def preflight(config: RunConfig, *, trajectories: int, nodes: Sequence[Resources
         fix = f"a trajectory needs {parts} evaluators of its own and there are {useful}: {room}; "
         fix += "raise ``replicas_per_evaluator``, or give ``placement=shared``"
         require(useful >= parts, "placement", "isolated", fix)
-        return Plan(unit=unit, evaluators=useful, trials=trials(useful), room=most)
+        return CapacityPlan(unit=unit, evaluators=useful, trials=trials(useful), room=most)
     at_once = min(trajectories, 2 * useful + 2, slivers(useful))
-    return Plan(unit=unit, evaluators=useful, trials=at_once, room=most)
+    return CapacityPlan(unit=unit, evaluators=useful, trials=at_once, room=most)
 
 
 class Room:
@@ -102,7 +102,7 @@ class Room:
         self._unit: Unit | None = None
         self._asked = False
 
-    def plan(self) -> Plan | None:
+    def plan(self) -> CapacityPlan | None:
         """What fits now; None: nothing yet, but it will when others are done or machines have come.
 
         Raises:
@@ -135,7 +135,7 @@ class Room:
                 _request_resources([])
 
 
-def _at_most(config: RunConfig, trajectories: int, nodes: Sequence[Resources], unit: Unit) -> Plan | None:
+def _at_most(config: RunConfig, trajectories: int, nodes: Sequence[Resources], unit: Unit) -> CapacityPlan | None:
     """The plan with as many evaluators as there are, up to those asked for; None where that is nothing."""
     for evaluators in (config.service.evaluators, None):
         with contextlib.suppress(UsageError):

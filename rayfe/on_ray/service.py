@@ -10,7 +10,7 @@ import ray
 from ray.tune.search.basic_variant import BasicVariantGenerator
 
 from rayfe.config import RunConfig
-from rayfe.on_ray.capacity import SLIVER, Plan, Room, parts_of
+from rayfe.on_ray.capacity import SLIVER, CapacityPlan, Room, parts_of
 from rayfe.on_ray.connect import Bundles, Connect, Shared
 from rayfe.on_ray.evaluator import BackendFactory
 from rayfe.on_ray.pool import start_pool
@@ -19,7 +19,7 @@ LOOK = 3.0
 """Seconds between looks at the nodes of the cluster."""
 
 
-def first_plan(room: Room, on_event: Callable[[str], None]) -> Plan:
+def first_plan(room: Room, on_event: Callable[[str], None]) -> CapacityPlan:
     """Wait until the cluster has room for us."""
     told = False
     while (plan := room.plan()) is None:
@@ -39,7 +39,7 @@ class Service:
         make_backend: BackendFactory,
         data: bytes,
         room: Room,
-        plan: Plan,
+        plan: CapacityPlan,
         check_alive: Callable[[], None],
     ) -> None:
         self.config, self.plan, self.check_alive = config, plan, check_alive

@@ -13,7 +13,7 @@ from rayfe.on_ray.pool import WorkersLost
 from rayfe.results.certified import certificate_line
 from rayfe.storage.store import Store
 from rayfe.trajectory import driver
-from rayfe.trajectory.base import Trajectory
+from rayfe.trajectory.trajectory import Trajectory
 
 FAILURES = 3
 """A trajectory has failed after this many exceptions of our own code in a row without a committed step."""

@@ -1,6 +1,7 @@
 """The vocabulary: every record that crosses a module border, and every column that is stored."""
 
 from rayfe.records.certificates import ANEW, ON, TOO_SHORT, CertificateRecord
+from rayfe.records.kinds import Kind, Leg
 from rayfe.records.points import (
     Certificate,
     Functionals,
@@ -53,6 +54,8 @@ __all__ = [
     "EquilibrateRequest",
     "Functionals",
     "Held",
+    "Kind",
+    "Leg",
     "Measured",
     "MeasureRequest",
     "Outcome",

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from rayfe.records import (
-    Answer,
-    Differentiated,
-    Equilibrated,
-    Measured,
+    Kind,
+    Leg,
     Outcome,
     Point,
     Reading,
     ReadingRecord,
     Response,
-    Settled,
     Split,
     StepKey,
     StepRecord,
-    TakenUp,
     Velocity,
 )
 
@@ -42,41 +39,125 @@ ACTIVE = 0.01
 """Nats above which a dimension of z carries something."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExactSurface:
+    """The exact surface at a row's multipliers, and at its lam where C_target is held: columns of the row. None: it has no such value."""
+
+    exact_F: float
+    exact_R: float
+    exact_D: float
+    exact_C: float | None = None
+    exact_held_gamma: float | None = None
+    exact_held_R: float | None = None
+    exact_held_D: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Observed:
+    """What an attempt measured. Fields have the name and the meaning of their column (`records.stored`), but for the first four.
+
+    None: not measured.
+    """
+
+    tested: tuple[Reading, ...] = ()
+    """Readings of the model that judge it, one a split."""
+    response: Response | None = None
+    """At the stencil's centre, or carried from the step before."""
+    velocity: Velocity | None = None
+    """That led to the row's point."""
+    exact: ExactSurface | None = None
+
+    held_on: str | None = None
+    C_target: float | None = None
+    C_settle_target: float | None = None
+    k: float | None = None
+    drift_se: float | None = None
+    held_drift: float | None = None
+    held_drift_se: float | None = None
+    line_miss: float | None = None
+    line_miss_se: float | None = None
+    excess: float | None = None
+    end_gamma: float | None = None
+    end_R: float | None = None
+    end_D: float | None = None
+    end_moved: float | None = None
+    first_updates: int | None = None
+    F_start: float | None = None
+    F_end: float | None = None
+    C_before_settle: float | None = None
+    settle_shift: float | None = None
+    settle_shift_lam: float | None = None
+    response_age: int | None = None
+    chart_defect: float | None = None
+    decrement: float | None = None
+    C_lag: float | None = None
+    solve_residual: float | None = None
+    draw_sets: int | None = None
+    decoder_sets: int | None = None
+    taken_up: int | None = None
+    step_length: float | None = None
+    first_law_residual: float | None = None
+
+
+PARTS = ("tested", "response", "velocity", "exact")
+"""Fields of `Observed` that are several columns."""
+
+
 def step_record(
     key: StepKey,
+    observed: Observed,
     *,
+    kind: Kind,
+    leg: Leg,
+    process: str,
     point: Point,
     outcome: Outcome,
-    tested: Sequence[Reading] = (),
-    response: Response | None = None,
-    velocity: Velocity | None = None,
-    **columns: Any,
+    accepted: bool,
+    reason: str | None,
+    next_step_length: float | None,
+    examples: float,
 ) -> StepRecord:
-    """A row from the readings of its model; `columns` are those that are stored as they come. `seconds` is the driver's."""
-    for reading in tested:
-        columns |= {prefix + name: getattr(reading, name) for prefix, name in READ[reading.split]}
-        if reading.R_dims is not None:
-            columns |= {"R_dims": reading.R_dims, "active_dims": active(reading.R_dims)}
-        if reading.certificate is not None:
-            columns |= {name: getattr(reading.certificate, name) for name in CERTIFICATE}
-        if reading.split is Split.TRAIN:
-            columns |= {"read_size": reading.size, "statistics_size": reading.statistics_size}
-    if response is not None:
-        columns |= {name: getattr(response, name) for name in RESPONSE} | {"response_size": response.size}
-    if velocity is not None:
-        columns |= {"lam_dot": velocity.lam, "gamma_dot": velocity.gamma}
+    """The row of an attempt. `seconds` is the driver's, paths and hashes are the store's."""
+    columns = {item.name: getattr(observed, item.name) for item in dataclasses.fields(Observed) if item.name not in PARTS}
+    for reading in observed.tested:
+        columns |= _columns_of(reading)
+    if observed.response is not None:
+        columns |= {name: getattr(observed.response, name) for name in RESPONSE} | {"response_size": observed.response.size}
+    if observed.velocity is not None:
+        columns |= {"lam_dot": observed.velocity.lam, "gamma_dot": observed.velocity.gamma}
+    if observed.exact is not None:
+        columns |= dataclasses.asdict(observed.exact)
     return StepRecord(
         trajectory=key.trajectory,
         step=key.step,
         attempt=key.attempt,
         seed=key.seed,
-        outcome=str(outcome),
+        kind=str(kind),
+        leg=str(leg),
+        process=process,
         lam=point.lam,
         gamma=point.gamma,
         t=point.t,
+        outcome=str(outcome),
+        accepted=accepted,
+        reason=reason,
+        next_step_length=next_step_length,
+        examples=examples,
         seconds=0.0,
         **columns,
     )
+
+
+def _columns_of(reading: Reading) -> dict[str, Any]:
+    """The columns that a reading of one split fills."""
+    columns = {prefix + name: getattr(reading, name) for prefix, name in READ[reading.split]}
+    if reading.R_dims is not None:
+        columns |= {"R_dims": reading.R_dims, "active_dims": active(reading.R_dims)}
+    if reading.certificate is not None:
+        columns |= {name: getattr(reading.certificate, name) for name in CERTIFICATE}
+    if reading.split is Split.TRAIN:
+        columns |= {"read_size": reading.size, "statistics_size": reading.statistics_size}
+    return columns
 
 
 def reading_records(key: StepKey, readings: Iterable[Reading], *, first: bool) -> tuple[ReadingRecord, ...]:
@@ -162,55 +243,21 @@ def held_readings(readings: Sequence[Reading]) -> dict[str, Reading]:
     return found
 
 
-def probe_ends(readings: Sequence[Reading]) -> dict[str, float | None]:
-    """F_start and F_end: J of the first replica on the probe before and after a training; None where it has no readings."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProbeEnds:
+    """J of the first replica on the probe before and after a training, nats; None where it has no readings."""
+
+    F_start: float | None
+    F_end: float | None
+
+
+def probe_ends(readings: Sequence[Reading]) -> ProbeEnds:
+    """The ends of a training with these probe readings."""
     first = [reading.F for reading in readings if reading.replica == readings[0].replica]
-    return {"F_start": first[0] if first else None, "F_end": first[-1] if first else None}
+    return ProbeEnds(F_start=first[0] if first else None, F_end=first[-1] if first else None)
 
 
 def number(value: float | None) -> float:
     """A column that every accepted row has."""
     assert value is not None
     return value
-
-
-class Work:
-    """What the answers of one attempted step add up to: examples, and readings to be stored."""
-
-    def __init__(self, key: StepKey) -> None:
-        self.key = key
-        self.examples = 0.0
-        self.readings: tuple[ReadingRecord, ...] = ()
-
-    def equilibrated(self, answer: Answer | None, *, first: bool = False) -> Equilibrated:
-        assert isinstance(answer, Equilibrated)
-        self._add(answer.examples, answer.readings, first=first)
-        return answer
-
-    def measured(self, answer: Answer | None, *, again: bool = False) -> Measured:
-        """`again`: the same models were read before, with fewer draws; these readings take the place of those."""
-        assert isinstance(answer, Measured)
-        if again:
-            newer = {(reading.replica, str(reading.split)) for reading in answer.readings}
-            self.readings = tuple(old for old in self.readings if (old.replica, old.split) not in newer)
-        self._add(answer.examples, answer.readings)
-        return answer
-
-    def settled(self, answer: Answer | None) -> Settled:
-        assert isinstance(answer, Settled)
-        self._add(answer.examples, ())
-        return answer
-
-    def taken_up(self, answer: Answer | None) -> TakenUp:
-        assert isinstance(answer, TakenUp)
-        self._add(answer.examples, ())
-        return answer
-
-    def differentiated(self, answer: Answer | None) -> Differentiated:
-        assert isinstance(answer, Differentiated)
-        self._add(answer.examples, ())
-        return answer
-
-    def _add(self, examples: float, readings: Sequence[Reading], *, first: bool = False) -> None:
-        self.examples += examples
-        self.readings += reading_records(self.key, readings, first=first)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from rayfe.records.kinds import Leg
 from rayfe.records.points import Weights
 
 
@@ -23,7 +24,16 @@ class StepRecord:
     accepted: bool = column("whether the walk went on from here")
     outcome: str = column("OK, NOT_EQUILIBRATED, NONFINITE or SINGULAR")
     reason: str | None = column("why a step was rejected, or the name of the stop; null if accepted", default=None)
-    process: str = column("the process that chose the step")
+    kind: str | None = column(
+        "what was attempted: start (step 0), step, renewal, leap, last_training, or stop (nothing: reason says why there is no further "
+        "step). Of seeks and baselines all after the start are steps. Renewals, leaps and last trainings have step_length 0",
+        default=None,
+    )
+    leg: str | None = column(
+        "leg of a walk that goes both ways: there, back or there_again; of all others, seeks and baselines among them, there",
+        default=str(Leg.THERE),
+    )
+    process: str = column("the process that chose the step, seek, or the method of a baseline")
     lam: float = column("multiplier of D at the settled point")
     gamma: float = column("multiplier of C at the settled point")
     t: float = column("position on the data path, 0 = source, 1 = target", default=0.0)
@@ -116,14 +126,11 @@ class StepRecord:
     first_law_residual: float | None = column(
         "dR + lam dD + gamma dC over the step, mid-point multipliers, nats (7)", default=None
     )
-    excess: float | None = column(
-        "F above the lower envelope of this trajectory's models so far, and those of --known-runs, nats", default=None
-    )
+    excess: float | None = column("F above the lower envelope of this trajectory's models so far, nats", default=None)
     restarted_from: int | None = column(
-        "step whose model this one started from, where it was lower than the last one's at these multipliers (--restart)",
+        "step whose model this one started from, where that was not the last one; only older runs have it",
         default=None,
     )
-    restarted_run: str | None = column("run and trajectory of that model, where it is not this trajectory's own", default=None)
     chart_defect: float | None = column("F after the settle above the quadratic model of the stencil, nats", default=None)
     grad_norm: float | None = column(
         "norm of the gradient of J over all parameters at this row's model and multipliers: root of the mean product of the "
@@ -175,7 +182,6 @@ class StepRecord:
     decrement: float | None = column("Newton decrement, F above the equilibrium nearby, nats; before the settle", default=None)
     C_lag: float | None = column("change of C on the way to the equilibrium nearby, nats; before the settle", default=None)
     solve_residual: float | None = column("largest relative residual of the solves for exact derivatives", default=None)
-    gap: float | None = column("fall of F in the last round of training at fixed multipliers, nats", default=None)
     examples: float = column("cumulative training examples; forward-only passes as 1/3")
     seconds: float = column("cumulative seconds of work on this trajectory")
     seed: int = column("seed of the trajectory")

@@ -9,7 +9,7 @@ from types import MappingProxyType
 import numpy as np
 import pandas as pd
 
-from rayfe.surface.step_control import STOPS
+from rayfe.records import Kind
 
 REASONS: Mapping[str, str] = MappingProxyType(
     {
@@ -73,15 +73,18 @@ def failures(rows: pd.DataFrame) -> list[Failure]:
 
 def reasons(rows: pd.DataFrame) -> list[Reason]:
     """Every reason that came, the most frequent first."""
-    counts = _not_accepted(rows).apply(_name, axis=1).value_counts() if len(_not_accepted(rows)) else pd.Series(dtype=int)
+    found = _not_accepted(rows)
+    if found.empty:
+        return []
+    names, stops = found.apply(_name, axis=1), set(found[found["kind"] == Kind.STOP].apply(_name, axis=1))
     return [
         Reason(
             name=str(name),
             count=int(count),
-            is_stop=name in STOPS,
+            is_stop=name in stops,
             meaning=REASONS.get(str(name)) or ENDS.get(str(name)) or UNKNOWN,
         )
-        for name, count in counts.items()
+        for name, count in names.value_counts().items()
     ]
 
 
@@ -102,7 +105,7 @@ def _failure(row: pd.Series) -> Failure:
         step=int(row["step"]),
         attempt=int(row["attempt"]),
         reason=_name(row),
-        is_stop=_name(row) in STOPS,
+        is_stop=row["kind"] == Kind.STOP,
         where=f"lam {row['lam']:.4g}, gamma {row['gamma']:.4g}{t}",
         drift="not measured" if np.isnan(off) else f"{off:+.2f} %",
     )

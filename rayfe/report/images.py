@@ -192,7 +192,7 @@ def _unit(x: np.ndarray) -> np.ndarray:
 
 
 def _caption(row: StepRecord) -> str:
-    at = f"t {row.t:.4g}, " if row.process != "iso-classification" else ""
+    at = f"t {row.t:.4g}, " if row.t > 0.0 else ""
     measured = ", ".join(
         f"{name} {value:.4g}" for name, value in (("R", row.R), ("D", row.D), ("C", row.C)) if value is not None
     )

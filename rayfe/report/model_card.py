@@ -43,7 +43,7 @@ def card(store: Store, run: Mapping[str, Any], row: StepRecord, to: Path, *, par
 
 
 def _head(run: Mapping[str, Any], row: StepRecord) -> str:
-    at = f"lam = {row.lam:.6g}, gamma = {row.gamma:.6g}" + (f", t = {row.t:.6g}" if row.process != "iso-classification" else "")
+    at = f"lam = {row.lam:.6g}, gamma = {row.gamma:.6g}" + (f", t = {row.t:.6g}" if row.t > 0.0 else "")
     return (
         f"# Model of step {row.step}, trajectory {row.trajectory}\n\n"
         f"An encoder, decoder and classifier near the minimum of R + lam D + gamma C at {at}, from a walk along the "

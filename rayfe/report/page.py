@@ -11,7 +11,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from rayfe.config import UNHELD, configure, flat
+from rayfe.config import configure, flat
 from rayfe.data.local_files import licence_of
 from rayfe.report.charts import baseline_charts, walk_charts
 from rayfe.report.charts_transfer import transfer_charts
@@ -21,6 +21,7 @@ from rayfe.report.plots import Chart
 from rayfe.report.table import columns_of, lines_of
 from rayfe.report.verdicts import WORDS, verdicts
 from rayfe.report.view import RunView
+from rayfe.results.frames import holds_nothing
 
 ICONS = {"holds": "✓", "look": "!", "fails": "✗", "not measured": "–"}
 CHARTS = {"walk": walk_charts, "transfer": transfer_charts, "baseline": baseline_charts}
@@ -106,9 +107,9 @@ def _lead(view: RunView) -> str:
         "transfer": "Transfers from one data set to another that keep the classification loss C.",
         "baseline": "Baselines: plain training on the target, for comparison with a transfer.",
     }
-    if view.config.process in UNHELD:
+    if len(view.rows) and holds_nothing(view.rows).all():
         kinds["walk"] = "Walks along the equilibrium surface at constant gamma while lam moves; nothing is held."
-    ended = sum(now.startswith("ended") for now in view.standing.values())
+    ended = sum(now.is_over for now in view.standing.values())
     accepted = int(view.rows["accepted"].sum()) if len(view.rows) else 0
     plural = "trajectory" if len(view.standing) == 1 else "trajectories"
     return f"{kinds[view.kind]} {ended} of {len(view.standing)} {plural} ended, {accepted} steps stored."

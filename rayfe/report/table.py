@@ -67,7 +67,7 @@ def lines_of(view: RunView) -> list[Line]:
                 label=name,
                 swatch=_swatch(styles[name]) if name in styles else None,
                 cells=tuple(cell(line) for cell in _cells(view).values()),
-                standing=view.standing.get(name, ""),
+                standing=view.standing[name].text if name in view.standing else "",
                 sentence=say(line),  # type: ignore[arg-type]
                 warnings=tuple(warn(line)),  # type: ignore[arg-type]
             )
@@ -75,7 +75,7 @@ def lines_of(view: RunView) -> list[Line]:
     known = {line.name for line in lines}
     blank = tuple("-" for _ in _cells(view))
     for name in (name for name in view.standing if name not in known):
-        waiting = view.standing[name]
+        waiting = view.standing[name].text
         lines.append(Line(name=name, label=name, swatch=None, cells=blank, standing=waiting, sentence=waiting, warnings=()))
     return lines
 

@@ -13,11 +13,10 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from rayfe.config import UNHELD
 from rayfe.records import BOUND_DRAWS, Split
 from rayfe.report.view import RunView
 from rayfe.results.certified import NONE, findings, largest_gap, largest_missed, last_findings
-from rayfe.results.frames import accepted_steps, counted_steps, numbers
+from rayfe.results.frames import accepted_steps, counted_steps, holds_nothing, numbers
 from rayfe.results.learnt import worsened
 from rayfe.results.transfer_summary import CLOSED, summarize_transfers, unclosed
 from rayfe.results.walk_summary import EXCESS_PERCENT, OVERFIT_RATIO, summarize, way_there
@@ -71,7 +70,7 @@ def held(view: RunView) -> Verdict | None:
         "The process keeps the classification loss C where the start had it; the test needs |C/C0 - 1| plus its error below \
 the tolerance at all steps together."
     )
-    if view.config.process in UNHELD:
+    if len(view.rows) and holds_nothing(view.rows).all():
         return None
     lines = _summary(view)
     if view.kind == "walk" and len(lines) and not lines["holds_C"].any():

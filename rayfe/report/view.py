@@ -14,7 +14,7 @@ from rayfe.results.pooling import models_of
 from rayfe.storage.manifest import stored_config
 from rayfe.storage.parquet import table_of
 from rayfe.storage.store import Store, load_certificates, load_readings, load_rows
-from rayfe.trajectory.standing import standing
+from rayfe.trajectory.standing import Standing, standing
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,7 +26,7 @@ class RunView:
     config: RunConfig
     rows: pd.DataFrame
     readings: pd.DataFrame
-    standing: Mapping[str, str]
+    standing: Mapping[str, Standing]
     """By trajectory: waiting, at step k of N, or how it ended."""
     certificates: pd.DataFrame = field(default_factory=lambda: table_of([], CertificateRecord).to_pandas())
     """How far models are from new ones at the same multipliers (columns of CertificateRecord)."""

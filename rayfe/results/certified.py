@@ -47,7 +47,7 @@ class Finding:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Missed:
+class MissedUptake:
     """That a dimension of z of an accepted row's model would be better used for what the reconstruction misses."""
 
     trajectory: str
@@ -66,20 +66,20 @@ class Missed:
         return f"{self} ({self.trajectory}, step {self.step})"
 
 
-def missed_by(rows: pd.DataFrame) -> list[Missed]:
+def missed_by(rows: pd.DataFrame) -> list[MissedUptake]:
     """The accepted rows whose column `uptake` is more than a walk leaves undone."""
     if rows.empty:
         return []
     accepted = rows[rows["accepted"].astype(bool)]
     found = zip(accepted["trajectory"], accepted["step"], numbers(accepted, "uptake"), numbers(accepted, "F"), strict=True)
     return [
-        Missed(trajectory=name, step=int(step), nats=gain, percent=100.0 * gain / abs(F))
+        MissedUptake(trajectory=name, step=int(step), nats=gain, percent=100.0 * gain / abs(F))
         for name, step, gain, F in found
         if is_worth_it(gain, F)
     ]
 
 
-def largest_missed(rows: pd.DataFrame, found: Iterable[Finding]) -> Missed | None:
+def largest_missed(rows: pd.DataFrame, found: Iterable[Finding]) -> MissedUptake | None:
     """The largest of the rows that count, as a part of F; those of the models that were found upon say it themselves."""
     said = {(one.trajectory, one.step) for one in found}
     counted = missed_by(rows if rows.empty else counted_steps(rows))

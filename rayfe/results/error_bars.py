@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t
 
+from rayfe.records import Leg
+from rayfe.records.kinds import STATIONARY
 from rayfe.results.frames import accepted_steps, numbers
 from rayfe.surface.local_fit import Scatter, scatter
 
@@ -30,7 +32,7 @@ def error_bars(rows: pd.DataFrame) -> pd.DataFrame:
     estimated from, so that 1.96 of it are a bar of 95 %. `<name>_noise_se` is the root of the squares of that and of the
     error from the draws.
 
-    NaN where the walk is too short to tell (five values on one branch: a renewal, a restart or a turn begins another), for rows
+    NaN where the walk is too short to tell (five values on one branch: a renewal or a turn begins another), for rows
     that were not accepted, and for processes that are no walks. gamma at the start is given, so it has none. C_gamma has
     bars of its own measurements, repeated as its values are. The bar of C_before_settle is for the multipliers that
     its step proposed: |C_gamma| times that of gamma, by which the settle takes the noise of training out of C again. (Its
@@ -47,19 +49,12 @@ def error_bars(rows: pd.DataFrame) -> pd.DataFrame:
     for _, walk in rows[~rows["process"].isin(NO_WALKS)].groupby("trajectory", sort=True):
         steps = accepted_steps(walk)
         length = np.nan_to_num(numbers(steps, "step_length"))
-        renewed = (length == 0.0) & (steps["step"] > 0).to_numpy()
-        turned = (steps["process"] == "iso-classification").to_numpy() & _turns(numbers(steps, "lam"))
-        branch = np.cumsum(renewed | turned | steps["restarted_from"].notna().to_numpy())
+        renewed, turned = steps["kind"].isin(STATIONARY), steps["leg"] != steps["leg"].shift(fill_value=Leg.THERE)
+        branch = np.cumsum((renewed | turned).to_numpy())
         for number in np.unique(branch):
             part = branch == number
             _fill(bars, steps[part], np.cumsum(length)[part])
     return bars
-
-
-def _turns(lam: np.ndarray) -> np.ndarray:
-    """Whether lam goes another way to this row than it went to the last one, (N,)."""
-    way = np.sign(np.diff(lam, prepend=lam[:1]))
-    return np.append(False, way[1:] * way[:-1] < 0.0) if len(lam) else np.zeros(0, bool)
 
 
 def _fill(bars: pd.DataFrame, steps: pd.DataFrame, progress: np.ndarray) -> None:

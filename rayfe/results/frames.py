@@ -5,6 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from rayfe.records import Kind, Leg
+
+BASELINES = ("finetune", "scratch", "joint")
+"""What rows of baselines name as their process."""
+
 
 def numbers(frame: pd.DataFrame, name: str) -> np.ndarray:
     """Column `name` as float64; null is NaN (a column of nulls only has dtype object)."""
@@ -17,26 +22,25 @@ def accepted_steps(walk: pd.DataFrame) -> pd.DataFrame:
 
 
 def counted_steps(rows: pd.DataFrame) -> pd.DataFrame:
-    """The accepted rows that count: of several of a walk at one lam, as after a renewal or on a later way, the one whose F is lowest
-    at the multipliers of the last; of a transfer that trained once more where it arrived, that last training. Of other processes
-    all accepted rows count."""
+    """The accepted rows that count: of a walk with renewals or several legs the one at each lam whose F is lowest at the multipliers of
+    the last; of a transfer that trained once more where it arrived, that last training. Of others all accepted rows count."""
     accepted = rows[rows["accepted"].astype(bool)].sort_values("step", kind="stable")
-    walks = accepted[accepted["process"] == "iso-classification"]
+    again = accepted["kind"].isin([Kind.RENEWAL, Kind.LEAP]) | (accepted["leg"] != Leg.THERE)
+    walks = accepted[accepted["trajectory"].isin(accepted["trajectory"][again])]
     by_lam = [walks["trajectory"], walks["lam"]]
     gamma = walks.groupby(by_lam)["gamma"].transform("last")
     height = (walks["R"] + walks["lam"] * walks["D"] + gamma * walks["C"]).astype(float)
     lowest = height.groupby(by_lam).idxmin()
     others = accepted[~accepted.index.isin(walks.index)]
     if len(others):
-        others = others[others.groupby("trajectory")["step_length"].shift(-1) != 0.0]
+        others = others[others.groupby("trajectory")["kind"].shift(-1) != Kind.LAST_TRAINING]
     return rows[rows.index.isin(lowest) | rows.index.isin(others.index)]
 
 
 def between_leaps(steps: pd.DataFrame) -> pd.DataFrame:
     """The accepted rows of a trajectory with an empty one before each that a leap led to, so that a line drawn through them has a gap
     there: the walk has not been in between."""
-    lam, length = numbers(steps, "lam"), numbers(steps, "step_length")
-    leapt = np.flatnonzero((length[1:] == 0.0) & (np.diff(lam) != 0.0)) + 1
+    leapt = np.flatnonzero(steps["kind"] == Kind.LEAP)
     return steps.reset_index(drop=True).reindex(np.insert(np.arange(len(steps)), leapt, -1))
 
 
@@ -52,6 +56,18 @@ def exact_curve(steps: pd.DataFrame) -> tuple[np.ndarray, np.ndarray] | None:
 def holds_something(steps: pd.DataFrame) -> bool:
     """Whether the process of these accepted rows of one trajectory holds, or seeks, anything."""
     return bool(np.isfinite(numbers(steps, "C_target")).any() or np.isfinite(numbers(steps, "held_drift")).any())
+
+
+def moves_data(rows: pd.DataFrame) -> pd.Series:
+    """Whether the data of each row's trajectory change on its way, as in a transfer: F_t is read, or t is above 0; (N,) bool."""
+    found = (rows["F_t"].notna() | (rows["t"] > 0.0)) & ~rows["process"].isin(BASELINES)
+    return found.groupby(rows["trajectory"]).transform("any").astype(bool)
+
+
+def holds_nothing(rows: pd.DataFrame) -> pd.Series:
+    """Whether the process of each row's trajectory holds and seeks nothing, (N,) bool."""
+    found = rows["C_target"].notna() | rows["held_drift"].notna() | rows["process"].isin(BASELINES)
+    return ~found.groupby(rows["trajectory"]).transform("any").astype(bool)
 
 
 def way_in_D(steps: pd.DataFrame) -> float:

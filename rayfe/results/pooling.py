@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
-from rayfe.config import READINGS
-from rayfe.results.known_models import require_alike
+from rayfe.config import READINGS, require, stored_identity
+from rayfe.exceptions import CorruptFile, UsageError
 from rayfe.storage.store import Store, load_certificates, load_rows
 
 MODEL = ("t", "R", "D", "C")
@@ -40,3 +41,34 @@ def _models(location: str) -> tuple[pd.DataFrame, pd.DataFrame]:
 def _of_this_version(location: str) -> bool:
     store = Store(location)
     return not store.exists() or store.read_config().get("readings", 1) == READINGS
+
+
+def require_alike(manifest: Mapping[str, Any], locations: Iterable[str], field: str) -> None:
+    """Check that runs are of the same data, model and split as the run of `manifest`: only then their models bound its F.
+
+    Raises:
+        UsageError: one of them is not, or cannot be read; it names `field`.
+    """
+    for location in locations:
+        try:
+            run = Store(location).read_config()
+            alike = run["data_sha256"] == manifest["data_sha256"] and _defining(run) == _defining(manifest)
+        except (FileNotFoundError, CorruptFile, KeyError, TypeError, ValueError) as error:
+            raise UsageError(field, location, f"cannot be read ({error}); give folders of runs") from error
+        require(alike and _same_code(run, manifest), field, location, "has other data or another model; give runs of the same")
+        same, fix = run.get("readings", 1) == manifest.get("readings", 1), "give runs of one version"
+        require(same, field, location, f"has readings that are defined otherwise than this run's; {fix}")
+
+
+def _same_code(run: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether a model of the user's own has the same code in both, as far as both know it."""
+    digests = {digest for one in (run, other) if (digest := one.get("code_sha256", {}).get("model.name")) is not None}
+    return len(digests) <= 1
+
+
+def _defining(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """What makes F the same function: model, data path and training images."""
+    fields = stored_identity(manifest)
+    held_out = {"data.control_share": fields["data.control_share"]} if fields.get("hold") == "control" else {}
+    of = ("model.",) if fields["path.target"] is None else ("model.", "path.")
+    return held_out | {name: value for name, value in fields.items() if name.startswith(of) and name != "path.last_epochs"}

@@ -15,10 +15,9 @@ from rich.text import Text
 
 from rayfe.config import RunConfig
 from rayfe.results.certified import equilibrium_lines
-from rayfe.results.frames import accepted_steps, drift, numbers, way_in_D
+from rayfe.results.frames import BASELINES, accepted_steps, drift, numbers, way_in_D
 from rayfe.results.learnt import at_chance, start_columns, worsened
 from rayfe.results.walk_summary import (
-    BASELINES,
     NO_STOP,
     OVERFIT_RATIO,
     found_stop,

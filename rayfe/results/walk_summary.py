@@ -12,17 +12,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from rayfe.config import UNHELD
-from rayfe.results.frames import accepted_steps, counted_steps, drift, held_loss, numbers
+from rayfe.records import Kind, Leg
+from rayfe.results.frames import accepted_steps, counted_steps, drift, held_loss, holds_something, numbers
 from rayfe.results.learnt import at_chance, start_columns, worsened
 from rayfe.surface.envelope import lowest
 from rayfe.surface.equivalence import is_equivalent, relative_tolerance, simultaneous
-from rayfe.surface.step_control import STOPS
 
 NO_STOP = "no named stop"
 """`end` of a trajectory without a found stop: it has more to do, or its steps or time were used up."""
 
-BASELINES = ("finetune", "scratch", "joint")
 NOT_C = ("seek", "iso-functional")
 """Processes that do not hold C at the start's value."""
 OVERFIT_RATIO = 1.5
@@ -30,11 +28,11 @@ EXCESS_PERCENT = 1.0
 
 
 def found_stop(walk: pd.DataFrame) -> pd.Series | None:
-    """The row of the named stop that ended this trajectory, or None: the last row, not accepted, its reason in STOPS."""
+    """The row of the named stop that ended this trajectory, or None: it is the last row."""
     if walk.empty:
         return None
     last = walk.sort_values(["step", "attempt"], kind="stable").iloc[-1]
-    return last if not last["accepted"] and last["reason"] in STOPS else None
+    return last if last["kind"] == Kind.STOP else None
 
 
 def envelope_excess(rows: pd.DataFrame, models: pd.DataFrame | None = None) -> pd.Series:
@@ -100,7 +98,7 @@ def _line(name: Hashable, walk: pd.DataFrame, tolerance: float, floor: float) ->
         line[f"{column}_start"], line[f"{column}_end"] = (values[0], values[-1]) if len(values) else (np.nan, np.nan)
     line["D_se_end"] = float(numbers(there, "D_se")[-1]) if len(there) else np.nan
     line |= start_columns(steps)
-    line["holds"] = line["process"] not in UNHELD
+    line["holds"] = holds_something(steps)
     line["holds_C"] = line["process"] not in NOT_C and len(steps) > 0 and not np.isnan(numbers(steps, "C_target")[-1])
     line["excess_percent"] = float(steps["excess_percent"].max())
     drifted = _drift_columns(steps if line["holds"] else steps.iloc[:0], tolerance)
@@ -108,13 +106,8 @@ def _line(name: Hashable, walk: pd.DataFrame, tolerance: float, floor: float) ->
 
 
 def way_there(steps: pd.DataFrame) -> pd.DataFrame:
-    """The steps of a walk in lam up to where it turned first, renewals there included; of others all."""
-    if steps.empty or steps["process"].iloc[0] != "iso-classification":
-        return steps
-    gone = np.abs(np.log(numbers(steps, "lam") / steps["lam"].iloc[0]))
-    at_end = gone == gone.max()
-    first = int(at_end.argmax())
-    return steps.iloc[: first + int(np.append(at_end[first:], False).argmin())]
+    """The steps of a walk up to where it turned first."""
+    return steps[steps["leg"] == Leg.THERE]
 
 
 def _held_columns(steps: pd.DataFrame) -> dict[str, float]:

@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from rayfe.config import TRANSFERS, RunConfig, configure, require
+from rayfe.config import RunConfig, configure, require
 from rayfe.config.user_code import NOTEBOOK
 from rayfe.data.coupling import Coupling, decode, encode
 from rayfe.data.examples import Dataset
@@ -112,7 +112,7 @@ def check_model(config: RunConfig, data: PathData) -> None:
     Raises:
         UsageError: they do not go together, or a method of the user's own does not do what it should.
     """
-    if config.method is None and config.process not in TRANSFERS and config.process not in OWN:
+    if config.method is None and config.process not in OWN:
         check_own_process(config)
     for name, value in (("model.name", config.model.name), ("process", config.process)):
         here = config.service.backend == "inline" or not value.startswith(NOTEBOOK)

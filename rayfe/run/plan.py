@@ -17,14 +17,14 @@ from rayfe.backend.analytic import AnalyticBackend
 from rayfe.backend.counting import Count, CountingBackend
 from rayfe.config import UNHELD, RunConfig, Start, configure
 from rayfe.exceptions import WalkFailed
-from rayfe.records import ON, Point, Split, StepRecord, Weights
+from rayfe.records import ON, Leg, Point, Split, StepRecord, Weights
 from rayfe.surface.closed_form import MovingPowerSurface
 from rayfe.surface.stencil import neighbours
 from rayfe.training.cost import Costs, Sized
 from rayfe.training.measure import Drawing
 from rayfe.trajectory.certification import CertificateEffort, certificate
 from rayfe.trajectory.driver import answered, attempted, new_trajectory
-from rayfe.trajectory.round_trip import AGAIN, BACK, current_way
+from rayfe.trajectory.round_trip import current_way
 
 TRAINING_NOISE = 0.02
 """Standard deviation of the log multipliers at which an equilibration arrives."""
@@ -144,7 +144,7 @@ class Walked:
 
 def _walk(config: RunConfig, start: Start, backend: CountingBackend) -> Walked:
     states: dict[int, Weights] = {}
-    trajectory = new_trajectory(config, start, stored=lambda row: states[row.step])
+    trajectory = new_trajectory(config, start)
     try:
         while trajectory.finished is None:
             backend.offset = _offset(config, trajectory.accepted, backend.renewals)
@@ -166,9 +166,9 @@ def _offset(config: RunConfig, accepted: Sequence[StepRecord], renewals: int) ->
         return 0
     way = current_way(config, accepted)
     gone = abs(math.log(way.rows[-1].lam / way.rows[0].lam) / math.log(config.asked.lam_end / accepted[0].lam))
-    if way.number == BACK:
+    if way.leg is Leg.BACK:
         return 0 if gone < GONE_BACK else -1 - renewals
-    return 1 if way.number == AGAIN and gone < GONE_AGAIN else 0
+    return 1 if way.leg is Leg.THERE_AGAIN and gone < GONE_AGAIN else 0
 
 
 def _certificate(config: RunConfig, walked: Walked, backend: CountingBackend, epoch: int) -> float:

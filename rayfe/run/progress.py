@@ -13,8 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rayfe.config import RunConfig
-from rayfe.records import StepRecord
-from rayfe.surface.step_control import STOPS
+from rayfe.records import Kind, StepRecord
 from rayfe.trajectory.standing import seconds_left, standing
 
 COLUMNS = ("step", "lam", "gamma", "R", "D", "C/C0-1 %", "val acc %", "elapsed", "left", "now")
@@ -41,7 +40,7 @@ def line(record: StepRecord) -> str:
 def _verdict(record: StepRecord) -> str:
     if record.accepted:
         return ""
-    if record.reason in STOPS:
+    if record.kind == Kind.STOP:
         return f" stopped ({record.reason})"
     return f" attempt {record.attempt} rejected ({record.reason or record.outcome})"
 
@@ -112,12 +111,13 @@ def _cells(rows: list[StepRecord], config: RunConfig) -> list[str]:
     accepted = [row for row in rows if row.accepted]
     now = standing(rows, config)
     if not accepted:
-        return ["-"] * (len(COLUMNS) - 1) + [now]
+        return ["-"] * (len(COLUMNS) - 1) + [now.text]
     last, left = accepted[-1], seconds_left(rows, config)
     accuracy = None if last.val_accuracy is None else 100 * last.val_accuracy
     values = [(last.lam, ".4g"), (last.gamma, ".4g"), (last.R, ".2f"), (last.D, ".2f"), (drift_percent(last), "+z.2f")]
     numbers = ["-" if value is None else format(value, form) for value, form in [*values, (accuracy, ".1f")]]
-    ended = now.startswith("ended")
-    left_text = "-" if ended or left is None else duration(left)
-    state = now.removeprefix("ended: ") if ended else "walking" if rows[-1].accepted else f"retry {rows[-1].attempt + 1}"
+    left_text = "-" if now.is_over or left is None else duration(left)
+    state = (
+        now.text.removeprefix("ended: ") if now.is_over else "walking" if rows[-1].accepted else f"retry {rows[-1].attempt + 1}"
+    )
     return [f"{last.step}/{config.steps}", *numbers, duration(rows[-1].seconds), left_text, state]

@@ -12,7 +12,7 @@ from rayfe.records.backend import Backend
 from rayfe.results.certified import certificate_line
 from rayfe.storage.store import Store
 from rayfe.trajectory import driver
-from rayfe.trajectory.base import Trajectory
+from rayfe.trajectory.trajectory import Trajectory
 
 
 class Listener(Protocol):

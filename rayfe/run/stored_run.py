@@ -132,5 +132,5 @@ class Run:
             _, config = stored_config(store)
         except (FileNotFoundError, RuntimeError) as error:
             return {"nothing to show": str(error)}
-        found = {name: standing(store.rows(name), config) for name in store.trajectories()}
-        return found | {name: f"failed: {reason}" for name, reason in self.failed.items()}
+        names = dict.fromkeys([*store.trajectories(), *self.failed])
+        return {name: standing(store.rows(name), config, failed=self.failed.get(name)).text for name in names}

@@ -20,6 +20,7 @@ import posixpath
 
 from rayfe.exceptions import CorruptFile
 from rayfe.records import ReadingRecord, StepRecord
+from rayfe.records.older import told
 from rayfe.storage.files import Files
 from rayfe.storage.parquet import Record, decode
 
@@ -81,6 +82,11 @@ def read_table(files: Files, path: str, record_class: type[Record]) -> list[Reco
         return decode(data, record_class)
     except ValueError as error:
         raise CorruptFile(files.url(path), str(error)) from error
+
+
+def read_steps(files: Files, trajectory: str) -> list[StepRecord]:
+    """Rows of a trajectory in order, those of older versions with what they did not store. Raises as `read_table` does."""
+    return told(read_table(files, steps_path(trajectory), StepRecord))
 
 
 def read_checked(files: Files, path: str, sha256: str) -> bytes:

@@ -20,7 +20,6 @@ from rayfe.data.fingerprint import fingerprint
 from rayfe.data.paths import PathData, epoch_of
 from rayfe.exceptions import CorruptFile, UsageError, shown
 from rayfe.records import decoder_draws
-from rayfe.results.known_models import known_digest
 from rayfe.storage.layout import CONFIG
 from rayfe.storage.store import Store
 
@@ -28,7 +27,7 @@ ALL: Literal["all"] = "all"
 """All replicas on one evaluator; older runs say it by null."""
 SETS = ("lam", "gamma", "seed")
 """Fields that may grow when a run is continued; `steps` may, too."""
-PLACES = ("out", "data.root", "known_runs", "polish")
+PLACES = ("out", "data.root", "polish")
 """Options that say where things are, perhaps with a password: run.json leaves them out."""
 
 
@@ -56,7 +55,6 @@ def manifest_of(job: str, preset: str, argv: list[str], config: RunConfig, data:
         "versions": {"python": platform.python_version()}
         | {name: importlib.metadata.version(name) for name in ("torch", "ray", "numpy")},
     }
-    manifest["known_sha256"] = known_digest(config, manifest)
     return json.loads(json.dumps(manifest))
 
 
@@ -68,8 +66,6 @@ def digest_of(manifest: Mapping[str, Any]) -> str:
     usual = stored_identity({"identity": {}})
     changed = {name: value for name, value in manifest["identity"].items() if usual.get(name) != value}
     defining = [manifest["job"], changed, manifest["data_sha256"], manifest["code_sha256"]]
-    if manifest["known_sha256"] is not None:
-        defining.append(manifest["known_sha256"])
     if manifest["readings"] != 1:
         defining.append(manifest["readings"])
     return hashlib.sha256(json.dumps(defining, sort_keys=True).encode()).hexdigest()[:8]
@@ -138,7 +134,8 @@ def stored_manifest(store: Store, manifest: Mapping[str, Any], config: RunConfig
     for name, value in manifest["identity"].items():
         if name in before and before[name] != value:
             _refuse_change(name, value, before[name])
-    _refuse_retired(before, config)
+    told = stored.get("known_sha256") is not None
+    _refuse_retired(before | ({"known_runs": "(the stored run's)"} if told else {}), config)
     if stored["config"].get("both_ways", False) and not config.asked.both_ways:
         _refuse_change("both_ways", False, True)  # it may be on its way back
     other_data = "its examples are not those of the stored run; use another ``out``, or the data of that run"
@@ -147,9 +144,6 @@ def stored_manifest(store: Store, manifest: Mapping[str, Any], config: RunConfig
         same_code = stored.get("code_sha256", {}).get(field, digest) == digest
         fix = "its code is not that of the stored run; use another ``out``, or the code of that run"
         require(same_code, field, manifest["config"][field], fix)
-    fix = "their models are not those that the stored run knew; use another ``out``, or give the same runs as they were"
-    same_known = stored.get("known_sha256") == manifest["known_sha256"]
-    require(same_known, "known_runs", " ".join(config.asked.known_runs or ["(nothing)"]), fix)
     return stored
 
 

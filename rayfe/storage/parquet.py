@@ -19,6 +19,8 @@ import pyarrow.parquet as pq
 
 Record = TypeVar("Record")
 
+RETIRED = frozenset({"gap", "restarted_run"})
+"""Columns that older versions wrote, and nobody reads any more."""
 ARROW_TYPES: Mapping[object, pa.DataType] = MappingProxyType(
     {
         str: pa.string(),
@@ -81,7 +83,7 @@ def _decoded(data: bytes, record_class: Any) -> tuple[Any, ...]:
     try:
         table = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True).read()
         missing = [name for name in schema.names if name not in table.schema.names]
-        unknown = [name for name in table.schema.names if name not in schema.names]
+        unknown = [name for name in table.schema.names if name not in schema.names and name not in RETIRED]
         for name in missing:
             # the footer has no checksum: a column both missing and unknown is most likely one with a damaged name
             if unknown or not schema.field(name).nullable:

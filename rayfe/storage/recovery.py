@@ -6,6 +6,7 @@ import logging
 
 from rayfe.exceptions import CorruptFile
 from rayfe.records import CertificateRecord, ReadingRecord, StepRecord
+from rayfe.records.older import told
 from rayfe.storage.files import Files
 from rayfe.storage.layout import (
     carry_path,
@@ -25,7 +26,8 @@ log = logging.getLogger(__name__)
 def recover(files: Files, trajectory: str) -> list[StepRecord]:
     """Rows from which the trajectory can go on. Damage is set aside and logged, never overwritten."""
     _sweep(files, trajectory)
-    rows, _ = _readable(files, steps_path(trajectory), StepRecord)
+    stored, _ = _readable(files, steps_path(trajectory), StepRecord)
+    rows = told(stored)
     readings, damaged = _readable(files, readings_path(trajectory), ReadingRecord)
     _readable(files, certificates_path(trajectory), CertificateRecord)  # those that are lost are made again, or asked for again
     end = _usable_end(files, rows)

@@ -32,6 +32,7 @@ from rayfe.storage.layout import (
     key,
     previous_path,
     read_checked,
+    read_steps,
     read_table,
     readings_path,
     state_path,
@@ -153,7 +154,7 @@ class Store:
 
     def rows(self, trajectory: str) -> list[StepRecord]:
         """Attempted steps in order; none if there are none. Raises CorruptFile if they cannot be read."""
-        return read_table(self._files, steps_path(trajectory), StepRecord)
+        return read_steps(self._files, trajectory)
 
     def readings(self, trajectory: str) -> list[ReadingRecord]:
         """Readings of the attempted steps that have a row, in the order of the rows."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -28,6 +28,8 @@ class Transfer(Process):
     """A process along a data path from t = 0 to t = 1; progress is t."""
 
     end: ClassVar[str] = "t_end"
+    growth: ClassVar[float] = 1.5
+    predicted_by: ClassVar[Literal["response", "mean slope", "secant"]] = "secant"
 
     def left(self, point: Point) -> float:
         return 1.0 - point.t
@@ -69,6 +71,7 @@ class Geodesic(Transfer):
     layer: float = 0.0
     """Up to this t lam is left to the settle: where the target's classes are new, F_t is steep at t = 0."""
     moved_by: ClassVar[tuple[str, ...]] = ("gamma", "lam")
+    along_line: ClassVar[bool] = True
 
     @property
     def held(self) -> tuple[Held, ...]:

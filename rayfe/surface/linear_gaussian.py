@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import minimize
 
-from rayfe.surface.softmax_integrals import Classes, Contrasts, Loss, Nodes, gaussian_loss, sample_loss
+from rayfe.surface.softmax_integrals import Contrasts, GaussianClasses, Loss, Nodes, gaussian_loss, sample_loss
 
 CORRECTIONS = 10
 """Most corrections of Gaussian classes by the sample."""
@@ -228,12 +228,14 @@ class LinearGaussian:
         return Equilibrium(R=R, D=D, C=loss.value, F=F, rates=rates, slope=float(np.abs(gradient).max()), model=model)
 
 
-def classes_of(x: np.ndarray, y: np.ndarray) -> Classes:
+def classes_of(x: np.ndarray, y: np.ndarray) -> GaussianClasses:
     """Shares, means and covariances of the classes of a sample."""
     parts = [x[y == label] for label in range(int(y.max()) + 1)]
     mean = np.array([part.mean(0) for part in parts])
     covariance = [np.einsum("ni,nj->ij", part - m, part - m) / len(part) for part, m in zip(parts, mean, strict=True)]
-    return Classes(probability=np.array([len(part) / len(x) for part in parts]), mean=mean, covariance=np.array(covariance))
+    return GaussianClasses(
+        probability=np.array([len(part) / len(x) for part in parts]), mean=mean, covariance=np.array(covariance)
+    )
 
 
 def _nothing(at: Contrasts) -> Loss:

@@ -6,7 +6,7 @@ import abc
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from rayfe.records import Held, Point, Response, Velocity
 
@@ -46,6 +46,13 @@ class Process(Conditions):
 
     end: ClassVar[str] = "end"
     """Name of the end where nothing is left."""
+    growth: ClassVar[float] = 1.3
+    """Largest growth of the step length from one step to the next."""
+    predicted_by: ClassVar[Literal["response", "mean slope", "secant"]] = "response"
+    """By what the multipliers of a settled step are predicted after the first one: the response at the last point with what its settle
+    moved, the mean slope of the last steps, or their secant against log t."""
+    along_line: ClassVar[bool] = False
+    """Whether D - k R is held, with a slope k that may have to be found before the first step."""
 
     @abc.abstractmethod
     def velocity(self, point: Point, response: Response) -> Velocity:
@@ -71,6 +78,14 @@ class Process(Conditions):
     def moved(self, point: Point, velocity: Velocity, length: float) -> Point:
         """The point a step of this length further; exactly at the end if the length is `left`."""
 
+    def towards(self, lam: float) -> Process:
+        """The same process on its way to another lam: what a walk that goes both ways turns round by.
+
+        Raises:
+            NotImplementedError: it cannot turn round.
+        """
+        raise NotImplementedError(f"{type(self).__name__} cannot turn round")
+
 
 @dataclass(frozen=True, slots=True)
 class IsoClassification(Process):
@@ -79,6 +94,10 @@ class IsoClassification(Process):
     lam_end: float
     moved_by: ClassVar[tuple[str, ...]] = ("gamma",)
     end: ClassVar[str] = "lam_end"
+    predicted_by: ClassVar[Literal["response", "mean slope", "secant"]] = "mean slope"
+
+    def towards(self, lam: float) -> IsoClassification:
+        return IsoClassification(lam)
 
     @property
     def held(self) -> tuple[Held, ...]:
@@ -127,12 +146,11 @@ class FixedGamma(Process):
 class IsoFunctional(Process):
     """G = R R + D D + C C is constant (Remark 8); progress is arclength in (log lam, log gamma).
 
-    Level sets of G are closed curves around (lam, gamma) = (D / R, C / R), where G is stationary. `forward` is
-    alpha > 0 of Remark 8. Both multipliers settle G, along its gradient, so that turning points need no care.
+    Level sets of G are closed curves around (lam, gamma) = (D / R, C / R), where G is stationary. The walk goes along them with
+    alpha > 0, which raises lam where G is C. Both multipliers settle G, along its gradient, so turning points need no care.
     """
 
     functional: Held
-    forward: bool = True
     moved_by: ClassVar[tuple[str, ...]] = ("gamma", "lam")
 
     @property
@@ -152,7 +170,7 @@ class IsoFunctional(Process):
         )
         if slope <= BLIND * size or self._from_stationary(point) < AT_STATIONARY:
             raise SingularResponse("stationary", f"the functional does not change here: {slope:.3g} per unit of log")
-        alpha = (1.0 if self.forward else -1.0) / slope
+        alpha = 1.0 / slope
         return Velocity(lam=-alpha * point.lam * point.gamma * G_gamma, gamma=alpha * point.gamma * point.lam * G_lam)
 
     def singular_near(self, point: Point) -> str | None:

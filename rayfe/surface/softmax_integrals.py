@@ -46,7 +46,7 @@ class Nodes:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Classes:
+class GaussianClasses:
     """Classes as Gaussians: probabilities (K,), means (K, d) and covariances (K, d, d)."""
 
     probability: np.ndarray
@@ -58,7 +58,7 @@ class Classes:
         return len(self.probability)
 
 
-def gaussian_loss(classes: Classes, at: Contrasts, nodes: Nodes) -> Loss:
+def gaussian_loss(classes: GaussianClasses, at: Contrasts, nodes: Nodes) -> Loss:
     """C of a population whose classes are Gaussian: K integrals."""
     total, U_bar, L_bar, c_bar = 0.0, np.zeros_like(at.U), np.zeros_like(at.L), np.zeros_like(at.c)
     for probability, mean, covariance in zip(classes.probability, classes.mean, classes.covariance, strict=True):
@@ -74,7 +74,7 @@ def gaussian_loss(classes: Classes, at: Contrasts, nodes: Nodes) -> Loss:
     return _without_labels_mean(classes, at, total, Contrasts(U=U_bar, L=L_bar, c=c_bar))
 
 
-def sample_loss(x: np.ndarray, classes: Classes, at: Contrasts, nodes: Nodes, *, chunk: int = 500) -> Loss:
+def sample_loss(x: np.ndarray, classes: GaussianClasses, at: Contrasts, nodes: Nodes, *, chunk: int = 500) -> Loss:
     """C of a sample, the mean over its N examples x (N, d) of an integral each; `classes` has their shares and means.
 
     Chunks fit into a processor's cache.
@@ -103,7 +103,7 @@ def _softplus(t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return top + np.log(total), t
 
 
-def _without_labels_mean(classes: Classes, at: Contrasts, total: float, gradient: Contrasts) -> Loss:
+def _without_labels_mean(classes: GaussianClasses, at: Contrasts, total: float, gradient: Contrasts) -> Loss:
     """Take E[t_y] away, which needs the means of the classes only."""
     share, mean = classes.probability[:-1], classes.mean[:-1]
     labelled = share @ (np.einsum("kd,kd->k", at.U, mean) + at.c)

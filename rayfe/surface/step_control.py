@@ -14,13 +14,12 @@ MOVES = 3
 costs as much as two or four moves without one."""
 ROUNDING = 1e-6
 """Part by which a step may be longer than asked for, so that no rounding error is left of the way after it."""
+SHORTEST, SHORTEST_OF_FIRST = 0.005 / 0.13, 0.1
+"""A walk fails whose steps would have to be shorter than this part of the longest; of the first, where that has its own length."""
 GAMMA_FRACTION = 0.5
 """A step may lower gamma to this fraction at most; shorter steps locate where gamma would reach zero."""
 GAMMA_FLOOR = 0.02
 """Below this fraction of the start's gamma, C0 no longer binds: the walk ends as `gamma_zero`."""
-
-REJECTED = ("drift", "settle_range", "not_equilibrated", "nonfinite", "renewal", "not_nearer")
-STOPS = ("gamma_zero", "gamma_blind", "pole", "singular", "stationary", "unreachable", "at_chance")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,18 +45,6 @@ def propose(process: Process, point: Point, velocity: Velocity, *, length: float
     return Proposal(point=moved, length=wanted)
 
 
-def extrapolated(before: Velocity, last: Velocity, *, ratio: float) -> Velocity:
-    """The velocity in the middle of the next step from those at the ends of the last one (Adams-Bashforth, second order).
-
-    `ratio` is the next length over the last. It needs no response that an Euler step does not: on surface A from
-    (0.25, 4) to lam = 3.5 ten steps miss gamma by 1.6 % instead of 7.7 %, on B by 2.2 instead of 9.0 %. Heun's method,
-    which equilibrates a stencil at the predicted point, too, was dropped: twice the cost for 0.3 and 0.2 %, where
-    twice as many of these steps leave 0.4 and 0.6 %, and settles leave 0.001 %.
-    """
-    half = 0.5 * ratio
-    return Velocity(lam=last.lam + half * (last.lam - before.lam), gamma=last.gamma + half * (last.gamma - before.gamma))
-
-
 def moved_on(point: Point, at: Point, correction: Mapping[str, float]) -> Point:
     """Where to train next, after a settle at `point` that ended `at` the bounds of its chart.
 
@@ -76,17 +63,26 @@ def gamma_vanishes(point: Point, *, start_gamma: float) -> bool:
     return point.gamma <= GAMMA_FLOOR * start_gamma
 
 
+def shortest_step(longest: float, first: float | None) -> float:
+    """The length below which a walk has failed; `first`: the length of its first step, where that has one of its own."""
+    return SHORTEST * longest if first is None else SHORTEST_OF_FIRST * first
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Verdict:
+class Judgement:
+    """Whether the walk goes on from an attempt."""
+
     accepted: bool
     reason: str | None
-    """Why not, one of REJECTED; None if accepted."""
-    next_length: float
+    """Why not: drift, settle_range, not_equilibrated, nonfinite, renewal (a new model in vain), not_nearer (of seeks), or the name of a
+    stop; None if accepted."""
+    next_length: float | None
+    """Length of the next step; None after a stop."""
 
 
 def judge(
     *, outcome: Outcome, misses: Sequence[Miss], shift_used: float, length: float, longest: float, growth: float
-) -> Verdict:
+) -> Judgement:
     """Accept or reject an attempted step and choose the next length, at most `growth` times this one.
 
     `misses` are those of everything that is held, on draws that the settle did not see (none: nothing is controlled). Each must
@@ -94,8 +90,8 @@ def judge(
     settle used, in [0, 1]; at 1 the target lay outside the chart, also after its moves.
     """
     if outcome is not Outcome.OK:
-        return Verdict(accepted=False, reason=str(outcome).lower(), next_length=0.5 * length)
+        return Judgement(accepted=False, reason=str(outcome).lower(), next_length=0.5 * length)
     if not all_pass(misses):
         reason = "settle_range" if shift_used >= 1.0 else "drift"
-        return Verdict(accepted=False, reason=reason, next_length=0.5 * length)
-    return Verdict(accepted=True, reason=None, next_length=min(longest, growth * length))
+        return Judgement(accepted=False, reason=reason, next_length=0.5 * length)
+    return Judgement(accepted=True, reason=None, next_length=min(longest, growth * length))

@@ -28,7 +28,7 @@ PARTS = 8
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Gap:
+class BoundGap:
     """J_1 - J_K averaged over examples, nats: what the bound of one draw gives away to that of K."""
 
     mean: float
@@ -69,7 +69,7 @@ def effective_share(logs: Tensor) -> Tensor:
 
 def read_gap(
     model: Representation, path: DevicePath, point: Point, *, draws: int, chunk: int, key: Callable[[str], int]
-) -> Gap:
+) -> BoundGap:
     """J_1 - J_K on p(x, t), for a model in evaluation mode.
 
     Both are of the same draws, so what differs between examples and draws alike cancels: each example's gap is at least
@@ -87,7 +87,7 @@ def read_gap(
         centred = gap - (weights @ gap) / weights.sum()
         mean, square = mean + float(weights @ gap), square + float(((weights * centred) ** 2).sum())
         ess += float(weights @ effective_share(logs))
-    return Gap(mean=mean, se=math.sqrt(square), ess=ess)
+    return BoundGap(mean=mean, se=math.sqrt(square), ess=ess)
 
 
 def gradient_norm(gradients: Iterable[np.ndarray]) -> float:

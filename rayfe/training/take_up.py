@@ -45,7 +45,7 @@ class Changed:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Plan:
+class UptakePlan:
     """What some dimensions of z are to carry."""
 
     dims: tuple[int, ...]
@@ -58,7 +58,7 @@ class Plan:
     center: Tensor
 
 
-def plan_of(rates: Sequence[float], found: Missed, lam: float) -> Plan | None:
+def plan_of(rates: Sequence[float], found: Missed, lam: float) -> UptakePlan | None:
     """The dimensions with the fewest nats for the directions that are missed most, as long as each lowers J; None: none does."""
     order = sorted(range(len(rates)), key=lambda dim: rates[dim])
     wanted = [rate_of(variance, lam) for variance in found.variance.tolist()]
@@ -66,7 +66,7 @@ def plan_of(rates: Sequence[float], found: Missed, lam: float) -> Plan | None:
     count = next((i for i, gain in enumerate(gains) if gain <= GAIN), len(gains))
     if not count:
         return None
-    return Plan(
+    return UptakePlan(
         dims=tuple(order[:count]),
         direction=found.direction[:, :count],
         rate=torch.tensor(wanted[:count]).to(found.direction),
@@ -97,7 +97,7 @@ def take_up(model: Any, path: DevicePath, point: Point, *, size: int, chunk: int
     return Changed(model=changed if lower else model, dims=plan.dims if lower else (), fitted=True)
 
 
-def _fitted(model: Any, plan: Plan, examples: DeviceExamples, noise: Noise) -> bool:
+def _fitted(model: Any, plan: UptakePlan, examples: DeviceExamples, noise: Noise) -> bool:
     """Fit the encoder's and the decoder's entries of the plan's dimensions; False: a dimension has none of its own."""
     encoder = own_entries(model, range(model.latent), lambda i: _encoded(model, examples.x[:64], i))
     decoder = own_entries(model, range(model.latent), lambda i: _alone(model.decode, model.latent, i, examples.x))

@@ -12,6 +12,8 @@ from rayfe.records import Held, Reading, StepRecord
 from rayfe.surface.equivalence import Miss, Z
 from rayfe.surface.process import LOSS
 from rayfe.trajectory.draws import BOUND, PART, Limit, Sets, shortfall
+from rayfe.trajectory.line import LINE_TOLERANCE
+from rayfe.trajectory.process_registry import process_class
 
 BY_DRAWS = ("drift", "not_nearer")
 """Reasons of a rejection that may be the draws'."""
@@ -19,10 +21,14 @@ DIGITS = 2
 """Significant digits of a tolerance that is proposed."""
 
 
-class Named(NamedTuple):
-    """The option that says how far a condition may be off, what it was given, and the condition in words."""
+OFF_LINE = "give --k, whose line is kept to --tolerance of D, or --process constant-rate"
+"""What to do where the draws do not tell how far a geodesic is off its line: by how much it may be is no option."""
 
-    option: str
+
+class Named(NamedTuple):
+    """The option that says how far a condition may be off (None: there is none), how far that is, and the condition in words."""
+
+    option: str | None
     given: float
     what: str
 
@@ -46,11 +52,12 @@ def _refusal(config: RunConfig, limit: Limit, start: Reading, factor: float) -> 
     size = start.C if limit.held == LOSS else limit.allowed / given
     error = 100.0 * factor * limit.allowed / (PART * size)
     most = f"{BOUND.head} times --measure.head-draws" if limit.held.C else f"{BOUND.decoder} times --measure.decoder-draws"
-    fixes = f"give {option} {rounded_up(factor * limit.allowed / size):g} or more"
+    fixes = OFF_LINE if option is None else f"give {option} {rounded_up(factor * limit.allowed / size):g} or more"
     if _has_head_draws_alone(limit.held):
         fixes += f", or --measure.head-draws {_times(config, factor**2)} or more"
+    asked = "its tolerance" if option is None else option
     return (
-        f"{option} {given:g}: even {most} leave {what} uncertain by {error:.2g} %, and {PART:g} such errors must fit into the "
+        f"{asked} {given:g}: even {most} leave {what} uncertain by {error:.2g} %, and {PART:g} such errors must fit into the "
         f"tolerance; {fixes}, and another --out"
     )
 
@@ -71,7 +78,7 @@ def told_by_draws(config: RunConfig, rejected: StepRecord, held: Sequence[Held],
 def _advice(config: RunConfig, held: Held, miss: Miss) -> str:
     option, given, what = _named(config, held)
     unit = 1.0 if held == LOSS else miss.tolerance / given
-    fixes = f"give {option} {rounded_up((abs(miss.value) + Z * miss.error) / unit):g} or more"
+    fixes = OFF_LINE if option is None else f"give {option} {rounded_up((abs(miss.value) + Z * miss.error) / unit):g} or more"
     if _has_head_draws_alone(held) and abs(miss.value) < miss.tolerance:  # draws shrink the error, not the miss
         draws = _times(config, (Z * miss.error / (miss.tolerance - abs(miss.value))) ** 2)
         fixes += f", or --measure.head-draws {draws} or more"
@@ -82,8 +89,8 @@ def _advice(config: RunConfig, held: Held, miss: Miss) -> str:
 def _named(config: RunConfig, held: Held) -> Named:
     if held == LOSS:
         return Named("--tolerance", config.asked.tolerance, "C")
-    if config.process == "geodesic" and config.asked.k is None and not config.asked.seek:
-        return Named("--line-tolerance", config.asked.line_tolerance, "the distance from the line")
+    if not config.asked.seek and config.asked.k is None and process_class(config.process).along_line:
+        return Named(None, LINE_TOLERANCE, "the distance from the line")
     return Named("--tolerance", config.asked.tolerance, "what is held or sought")
 
 

@@ -2,98 +2,98 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 
 from rayfe.exceptions import WalkFailed
-from rayfe.records import (
-    Annealing,
-    Answer,
-    EquilibrateRequest,
-    Outcome,
-    Point,
-    Replica,
-    Request,
-    StepRecord,
-    Weights,
-)
-from rayfe.records.columns import Work
-from rayfe.records.weights import pack, unpack
-from rayfe.surface.step_control import ROUNDING, Verdict
-from rayfe.trajectory.base import Steps, Trajectory
+from rayfe.records import Annealing, Answer, EquilibrateRequest, Kind, Outcome, Point, Replica, Request, Weights
+from rayfe.records.carried import Carried
+from rayfe.records.columns import Observed
+from rayfe.records.work import Work
+from rayfe.surface.step_control import Judgement
+from rayfe.trajectory.course import Course
 from rayfe.trajectory.draws import Sets
-from rayfe.trajectory.step import judging_request, measure_request
+from rayfe.trajectory.measuring import judging_request, measure_request
+from rayfe.trajectory.walk_state import Steps, WalkState
 
 TRAINED_AT = {"finetune": 1.0, "scratch": 1.0, "joint": 0.5}
 """Position on the data path of what each method trains on; joint: both data sets, equally likely."""
-PROCEED = Verdict(accepted=True, reason=None, next_length=0.0)
+ROWS = 15
+"""Steps of a baseline, each of which is fully measured."""
+PROCEED = Judgement(accepted=True, reason=None, next_length=0.0)
 
 
-class Baseline(Trajectory):
-    """`config.method`, at fixed (lam, gamma), annealed by the first equilibrium's schedule; a step is `method_interval` of it.
+class BaselineCourse(Course):
+    """`config.method`, at fixed (lam, gamma), annealed by the first equilibrium's schedule; a step is one of ROWS equal parts of it.
 
     Step 0 is the model before any training on the target: the source's equilibrium, with which a transfer starts, too
     (finetune, joint), or a new model (scratch). `C_target` is the source's C, which a transfer would hold; null for scratch.
     """
 
-    def _end(self, accepted: Sequence[StepRecord]) -> str | None:
-        done = accepted[-1].step * self._config.asked.method_interval
-        return "trained" if done >= (1.0 - ROUNDING) * self._config.asked.method_epochs else None
+    def attempt(self, state: WalkState) -> Steps:
+        return next_step(state) if state.accepted else first_step(state)
 
-    def attempt(self) -> Steps:
-        return self._first_step() if not self.accepted else self._next_step()
+    def arrived(self, state: WalkState) -> str | None:
+        return "trained" if state.last.step >= ROWS else None
 
-    @property
-    def _point(self) -> Point:
-        assert self._config.method is not None
-        return Point(lam=self.start.lam, gamma=self.start.gamma, t=TRAINED_AT[self._config.method])
+    def done(self, state: WalkState) -> float:
+        return state.last.step / ROWS
 
-    def _first_step(self) -> Steps:
-        work = Work(self._key(0))
-        weights: Weights | None = None
-        C_target = None
-        if self._config.method != "scratch":
-            weights, C_target = yield from self._source(work)
-        return (yield from self._read(work, weights, {}, C_target=C_target))
 
-    def _source(self, work: Work) -> Generator[Request, Answer | None, tuple[Weights, float]]:
-        """The source's equilibrium, trained as a walk trains it, and its C on the source."""
-        config, at = self._config, Point(lam=self.start.lam, gamma=self.start.gamma)
-        new = Replica(name="centre", point=at, weights=None)
-        epochs = config.equilibration.first_epochs
-        whole = Annealing(epochs=epochs, begin=0.0, end=epochs)
-        first = work.equilibrated((yield EquilibrateRequest(key=work.key, replicas=(new,), annealing=whole)), first=True)
-        self._require(first.outcome, "first-learning-rate")
-        replica = Replica(name="centre", point=at, weights=first.weights[0])
-        request = EquilibrateRequest(key=work.key, replicas=(replica,), preconditioner=first.preconditioner)
-        walk = work.equilibrated((yield request))
-        self._require(walk.outcome, "learning-rate")
-        read = work.measured((yield measure_request(work, (replica,), walk.weights, "test")))
-        return walk.weights[0], read.readings[0].C
+def first_step(state: WalkState) -> Steps:
+    """The model before any training on the target."""
+    work = state.begin(Kind.START)
+    weights: Weights | None = None
+    C_target = None
+    if state.config.method != "scratch":
+        weights, C_target = yield from _source(state, work)
+    return (yield from _read(state, work, weights, None, C_target=C_target))
 
-    def _next_step(self) -> Steps:
-        last, config = self.accepted[-1], self._config
-        work, interval = Work(self._key(last.step + 1)), config.asked.method_interval
-        end = min((last.step + 1) * interval, config.asked.method_epochs)
-        assert self._state is not None
-        request = EquilibrateRequest(
-            key=work.key,
-            replicas=(Replica(name="centre", point=self._point, weights=self._state),),
-            preconditioner=unpack(self._carry, "preconditioner") or None,
-            annealing=Annealing(epochs=config.asked.method_epochs, begin=last.step * interval, end=end),
-        )
-        trained = work.equilibrated((yield request))
-        self._require(trained.outcome, "first-learning-rate")
-        carry = pack(preconditioner=trained.preconditioner)
-        return (yield from self._read(work, trained.weights[0], carry, C_target=last.C_target))
 
-    def _read(self, work: Work, weights: Weights | None, carry: Weights, *, C_target: float | None) -> Steps:
-        replica = Replica(name="settled", point=self._point, weights=weights)
-        tested = work.measured((yield judging_request(work, replica, self._judged, Sets())))
-        columns = {"process": self._config.method, "tested": tested.readings, "C_target": C_target}
-        return self._commit(
-            work, self._point, Outcome.OK, PROCEED, columns, accepted_state=tested.weights[0], carry=carry or None
-        )
+def _source(state: WalkState, work: Work) -> Generator[Request, Answer | None, tuple[Weights, float]]:
+    """The source's equilibrium, trained as a walk trains it, and its C on the source."""
+    at, epochs = Point(lam=state.start.lam, gamma=state.start.gamma), state.config.equilibration.first_epochs
+    new = Replica(name="centre", point=at, weights=None)
+    whole = Annealing(epochs=epochs, begin=0.0, end=epochs)
+    first = work.equilibrated((yield EquilibrateRequest(key=work.key, replicas=(new,), annealing=whole)), first=True)
+    _require(first.outcome, "first-learning-rate")
+    replica = Replica(name="centre", point=at, weights=first.weights[0])
+    request = EquilibrateRequest(key=work.key, replicas=(replica,), preconditioner=first.preconditioner)
+    walk = work.equilibrated((yield request))
+    _require(walk.outcome, "learning-rate")
+    read = work.measured((yield measure_request(work, (replica,), walk.weights, "test")))
+    return walk.weights[0], read.readings[0].C
 
-    def _require(self, outcome: Outcome, rate: str) -> None:
-        if outcome is not Outcome.OK:
-            raise WalkFailed(f"the training diverged; lower --equilibration.{rate}")
+
+def next_step(state: WalkState) -> Steps:
+    """The next part of the training on the target."""
+    last, work, epochs = state.last, state.begin(Kind.STEP), state.config.asked.method_epochs
+    interval = epochs / ROWS
+    request = EquilibrateRequest(
+        key=work.key,
+        replicas=(Replica(name="centre", point=_point(state), weights=state.model),),
+        preconditioner=state.carried.preconditioner,
+        annealing=Annealing(epochs=epochs, begin=last.step * interval, end=min((last.step + 1) * interval, epochs)),
+    )
+    trained = work.equilibrated((yield request))
+    _require(trained.outcome, "first-learning-rate")
+    carried = Carried(preconditioner=trained.preconditioner)
+    return (yield from _read(state, work, trained.weights[0], carried, C_target=last.C_target))
+
+
+def _read(state: WalkState, work: Work, weights: Weights | None, carried: Carried | None, *, C_target: float | None) -> Steps:
+    """What a step with this model leaves behind."""
+    point = _point(state)
+    replica = Replica(name="settled", point=point, weights=weights)
+    tested = work.measured((yield judging_request(work, replica, state.judged, Sets())))
+    observed = Observed(tested=tested.readings, C_target=C_target)
+    return state.left_behind(work, point, Outcome.OK, PROCEED, observed, weights=tested.weights[0], carried=carried)
+
+
+def _point(state: WalkState) -> Point:
+    assert state.config.method is not None
+    return Point(lam=state.start.lam, gamma=state.start.gamma, t=TRAINED_AT[state.config.method])
+
+
+def _require(outcome: Outcome, rate: str) -> None:
+    if outcome is not Outcome.OK:
+        raise WalkFailed(f"the training diverged; lower --equilibration.{rate}")

@@ -10,8 +10,6 @@ import math
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from rayfe.config import RunConfig
 from rayfe.records import (
     ANEW,
@@ -36,8 +34,8 @@ from rayfe.records import (
     Weights,
 )
 from rayfe.records.columns import held_readings, number
-from rayfe.surface.equivalence import over_seeds
 from rayfe.surface.stencil import neighbours
+from rayfe.trajectory.comparison import Certified, compared
 from rayfe.trajectory.draws import Sets, sets_of
 
 SEEDS = 2
@@ -79,19 +77,6 @@ class CertificateEffort:
         return max(0, updates) * batch / self.epoch
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Certified:
-    """The models of one seed as they were read: at the row's multipliers, and at its gamma neighbours (none where gamma is 0).
-
-    C of `held` and of the neighbours is that of the split on which it is held.
-    """
-
-    train: Reading
-    held: Reading
-    higher: Reading | None = None
-    lower: Reading | None = None
-
-
 def certificate(
     config: RunConfig, row: StepRecord, weights: Weights, effort: CertificateEffort
 ) -> Generator[Request, Answer | None, CertificateRecord]:
@@ -123,8 +108,8 @@ def certificate(
     if not all(math.isfinite(value) for model in found for value in (model.train.F, model.held.C)):
         return _record(config, row, effort, outcome=str(Outcome.NONFINITE), epochs=epochs, examples=examples)
     stored = Certified(train=_by_split(first)[Split.TRAIN], held=held_readings(first.readings)["centre"])
-    columns = _compared(config, stored, found)
-    return _record(config, row, effort, outcome=str(Outcome.OK), epochs=epochs, examples=examples, **columns)
+    record = _record(config, row, effort, outcome=str(Outcome.OK), epochs=epochs, examples=examples)
+    return compared(record, stored, found)
 
 
 # --- requests -----------------------------------------------------------------------------------------------------------
@@ -206,59 +191,6 @@ def _by_split(read: Measured) -> dict[Split, Reading]:
     return {reading.split: reading for reading in read.readings}
 
 
-# --- numbers ------------------------------------------------------------------------------------------------------------
-
-
-def _compared(config: RunConfig, stored: Certified, found: Sequence[Certified]) -> dict[str, float | None]:
-    """Columns of the comparison."""
-    trains = [model.train for model in found]
-    lowest = min(trains, key=lambda reading: reading.F)
-    columns: dict[str, float | None] = {name: _mean([getattr(one, name) for one in trains]) for name in ("R", "D", "C", "F")}
-    columns |= {f"lowest_{name}": getattr(lowest, name) for name in ("R", "D", "C")}
-    lam, gamma = stored.train.point.lam, stored.train.point.gamma
-    for name, weigh in (("F", (lam, gamma)), ("R", (0.0, 0.0)), ("D", (1.0, 0.0)), ("C", (0.0, 1.0))):
-        noise = _noise(stored.train, *weigh) - np.mean([_noise(one, *weigh) for one in trains], axis=0)
-        off = [getattr(stored.train, name) - getattr(one, name) for one in trains]
-        columns |= {f"d{name}": _mean(off), f"d{name}_se": _error(off, noise)}
-    held = [model.held for model in found]
-    off = [stored.held.C - one.C for one in held]
-    noise = _noise(stored.held, 0.0, 1.0) - np.mean([_noise(one, 0.0, 1.0) for one in held], axis=0)
-    dC, dC_se = _mean(off), _error(off, noise)
-    if config.held_on is Split.CONTROL:
-        columns |= {"control_C": _mean([one.C for one in held]), "control_dC": dC, "control_dC_se": dC_se}
-    return columns | _in_gamma(found, dC, dC_se)
-
-
-def _in_gamma(found: Sequence[Certified], dC: float, dC_se: float) -> dict[str, float | None]:
-    """C_gamma of the new models, and the distance dC in gamma."""
-    pairs = [(model.higher, model.lower) for model in found if model.higher and model.lower]
-    if not pairs:
-        return {}
-    width = pairs[0][0].point.gamma - pairs[0][1].point.gamma
-    slopes = [(higher.C - lower.C) / width for higher, lower in pairs]
-    noise = np.mean([_noise(higher, 0.0, 1.0) - _noise(lower, 0.0, 1.0) for higher, lower in pairs], axis=0) / width
-    C_gamma, C_gamma_se = _mean(slopes), _error(slopes, noise)
-    columns: dict[str, float | None] = {"C_gamma": C_gamma, "C_gamma_se": C_gamma_se}
-    if not C_gamma < -over_seeds(len(pairs)) * C_gamma_se:  # gamma is compared only where C_gamma surely is below 0
-        return columns
-    error = math.hypot(dC_se / C_gamma, dC * C_gamma_se / C_gamma**2)
-    return columns | {"dgamma": dC / abs(C_gamma), "dgamma_se": error}
-
-
-def _noise(reading: Reading, lam: float, gamma: float) -> np.ndarray:
-    """What the draws of z add to lam D + gamma C in each block of examples; replicas share it as far as they are alike."""
-    return lam * np.array(reading.D_noise) + gamma * np.array(reading.C_noise)
-
-
-def _mean(values: Sequence[float]) -> float:
-    return float(np.mean(values))
-
-
-def _error(values: Sequence[float], noise: np.ndarray) -> float:
-    """Standard error of the mean over seeds, with that of the draws that all seeds share."""
-    return math.hypot(float(np.std(values, ddof=1)) / math.sqrt(len(values)), float(np.linalg.norm(noise)))
-
-
 def _record(
     config: RunConfig,
     row: StepRecord,
@@ -267,8 +199,8 @@ def _record(
     outcome: str,
     epochs: float,
     examples: float,
-    **columns: float | None,
 ) -> CertificateRecord:
+    """A certificate without its comparison."""
     return CertificateRecord(
         trajectory=row.trajectory,
         step=row.step,
@@ -284,5 +216,4 @@ def _record(
         budget=effort.budget if effort.epochs is None else None,
         examples=examples,
         seconds=0.0,
-        **columns,
     )

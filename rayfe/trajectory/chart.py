@@ -10,7 +10,6 @@ import numpy as np
 
 from rayfe.config import RunConfig
 from rayfe.records import (
-    Differentiated,
     Functionals,
     Point,
     Reading,
@@ -21,17 +20,16 @@ from rayfe.records import (
     StepKey,
     Weights,
 )
-from rayfe.records.weights import along, slope, unpack
+from rayfe.records.weights import along, slope
 from rayfe.surface.equivalence import Miss
 from rayfe.surface.process import LOSS, Conditions, held_jacobian
 from rayfe.trajectory.draws import Limit, Sets
 
-TANGENTS: Mapping[str, str] = {"gamma": "tangent", "lam": "tangent_lam"}
-"""Names under which a step carries its tangents to the next one, by multiplier."""
+MULTIPLIERS = ("gamma", "lam")
 SETTLED = 0.1
 """Part of what something may be off by to which a settle searches."""
 Tangents = Mapping[str, Weights]
-"""dtheta / dmultiplier by the names of TANGENTS."""
+"""dtheta / dmultiplier by multiplier."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,25 +95,15 @@ def tangents_of(moved_by: Sequence[str], replicas: Sequence[Replica], weights: S
     tangents = {}
     for multiplier in moved_by:
         (upper, up), (lower, down) = at[f"{multiplier}+"], at[f"{multiplier}-"]
-        tangents[TANGENTS[multiplier]] = slope(up, down, getattr(upper, multiplier) - getattr(lower, multiplier))
+        tangents[multiplier] = slope(up, down, getattr(upper, multiplier) - getattr(lower, multiplier))
     return tangents
-
-
-def tangents_from(exact: Differentiated, moved_by: Sequence[str]) -> Tangents:
-    """dtheta/dmultiplier for those a process moves, as exact derivatives give them (18)."""
-    return {TANGENTS[multiplier]: exact.tangents[multiplier] for multiplier in moved_by}
-
-
-def carried_tangents(carry: Weights) -> Tangents:
-    """The tangents that a step left."""
-    return {name: tangent for name in TANGENTS.values() if (tangent := unpack(carry, name))}
 
 
 def moved(weights: Weights, tangents: Tangents, here: Point, there: Point) -> Weights:
     """The weights that the chart predicts for `there`, from those of `here`."""
-    for multiplier, name in TANGENTS.items():
-        if name in tangents:
-            weights = along(weights, tangents[name], getattr(there, multiplier) - getattr(here, multiplier))
+    for multiplier in MULTIPLIERS:
+        if multiplier in tangents:
+            weights = along(weights, tangents[multiplier], getattr(there, multiplier) - getattr(here, multiplier))
     return weights
 
 
@@ -128,7 +116,7 @@ def settle_request(
     return SettleRequest(
         key=key,
         weights=weights,
-        tangents={multiplier: tangents[TANGENTS[multiplier]] for multiplier in process.moved_by},
+        tangents={multiplier: tangents[multiplier] for multiplier in process.moved_by},
         point=point,
         held=process.held,
         targets=aims.targets,

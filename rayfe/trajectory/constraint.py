@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from rayfe.config import RunConfig
-from rayfe.records import Held, Reading, StepRecord, Weights
+from rayfe.records import Held, Reading, StepRecord
+from rayfe.records.carried import Remembered
 from rayfe.records.columns import held_reading_in, number
 from rayfe.surface.equivalence import Miss, relative_tolerance
 from rayfe.surface.process import LOSS, Process
 from rayfe.trajectory.chart import Goal
 from rayfe.trajectory.draws import HEADROOM, PART, Limit, Sets, needed, sets_of
-from rayfe.trajectory.line import Line, allowed_off_line, line_in
+from rayfe.trajectory.line import GeodesicLine, allowed_off_line, line_in
 from rayfe.trajectory.target_loss import WantedLoss
 
 
@@ -28,7 +29,7 @@ class Holding(Goal):
     config: RunConfig
     process: Process
     start: StepRecord
-    kept: Weights
+    kept: Remembered
 
     @property
     def conditions(self) -> Process:
@@ -51,8 +52,8 @@ class Holding(Goal):
 
     def targets(self, sets: Sets) -> tuple[float, ...]:
         """The values at the start, on the same draws."""
-        read = [Sets(head=head, decoder=decoder) for head, decoder in self.kept["sets"].tolist()]
-        return tuple(self.kept["targets"][read.index(sets)].tolist())
+        read = [Sets(head=head, decoder=decoder) for head, decoder in self.kept.sets.tolist()]
+        return tuple(self.kept.targets[read.index(sets)].tolist())
 
     def misses(self, reading: Reading) -> tuple[Miss, ...]:
         """C / C0 - 1, and of other conditions the difference from the start in parts of their scale."""
@@ -64,8 +65,8 @@ class Holding(Goal):
             C0 = start.C
             tolerance = relative_tolerance(self.config.asked.tolerance, self.config.asked.tolerance_floor, C0)
             return Miss(value=reading.C / C0 - 1.0, error=self.drift_se(reading), tolerance=tolerance)
-        noise = held.D * (np.asarray(reading.D_noise) - self.kept["D_noise"])
-        noise += held.C * (np.asarray(reading.C_noise) - self.kept["C_noise"])
+        noise = held.D * (np.asarray(reading.D_noise) - self.kept.D_noise)
+        noise += held.C * (np.asarray(reading.C_noise) - self.kept.C_noise)
         scale = held.scale(start)
         return Miss(
             value=(held.of(reading) - held.of(start)) / scale,
@@ -94,13 +95,13 @@ class Holding(Goal):
     def drift_se(self, reading: Reading) -> float:
         """Standard error of C / C0 - 1. Draws are those of step 0, so the noise that both have in common cancels."""
         C0 = number(self.start.held_C)
-        return float(np.linalg.norm(np.asarray(reading.C_noise) - reading.C / C0 * self.kept["C_noise"]) / C0)
+        return float(np.linalg.norm(np.asarray(reading.C_noise) - reading.C / C0 * self.kept.C_noise) / C0)
 
     def line_miss(self, reading: Reading) -> tuple[float, float] | None:
         """D - D0 - k (R - R0) of a geodesic and its standard error, squared pixel units; R has no error. None: no line."""
         if self.start.k is None:
             return None
-        noise = np.asarray(reading.D_noise) - self.kept["D_noise"]
+        noise = np.asarray(reading.D_noise) - self.kept.D_noise
         miss = reading.D - number(self.start.D) - self.start.k * (reading.R - number(self.start.R))
         return miss, float(np.linalg.norm(noise))
 
@@ -110,13 +111,13 @@ class Holding(Goal):
         return LOSS in self.process.held
 
 
-def limits_of(config: RunConfig, held: Sequence[Held], start: Reading, line: Line) -> tuple[Limit, ...]:
+def limits_of(config: RunConfig, held: Sequence[Held], start: Reading, line: GeodesicLine) -> tuple[Limit, ...]:
     """By how much conditions may be off that a start and its line have the values of: `tolerance` of their size there; C of its
     own with a floor, and the line as it has it."""
     return tuple(Limit(held=condition, allowed=_allowed(config, condition, start, line)) for condition in held)
 
 
-def _allowed(config: RunConfig, held: Held, start: Reading, line: Line) -> float:
+def _allowed(config: RunConfig, held: Held, start: Reading, line: GeodesicLine) -> float:
     if held == LOSS:
         return max(config.asked.tolerance * start.C, config.asked.tolerance_floor)
     return config.asked.tolerance * held.scale(start) if line.k is None else allowed_off_line(config, start, line)
@@ -140,11 +141,11 @@ def usual_sets(limits: tuple[Limit, ...], start: Reading, most: Sets) -> Sets:
     return Sets(head=min(usual.head, most.head), decoder=min(usual.decoder, most.decoder))
 
 
-def remembered(conditions: Sequence[Held], tested: Reading, settled: Mapping[Sets, Reading]) -> Weights:
+def remembered(conditions: Sequence[Held], tested: Reading, settled: Mapping[Sets, Reading]) -> Remembered:
     """What later steps need of the start: noise of its judging draws, and what is held on the draws of settles, by their number."""
-    return {
-        "C_noise": np.array(tested.C_noise),
-        "D_noise": np.array(tested.D_noise),
-        "sets": np.array([(sets.head, sets.decoder) for sets in settled]),
-        "targets": np.array([[held.of(reading) for held in conditions] for reading in settled.values()]),
-    }
+    return Remembered(
+        C_noise=np.array(tested.C_noise),
+        D_noise=np.array(tested.D_noise),
+        sets=np.array([(sets.head, sets.decoder) for sets in settled]),
+        targets=np.array([[held.of(reading) for held in conditions] for reading in settled.values()]),
+    )

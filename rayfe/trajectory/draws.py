@@ -84,11 +84,6 @@ def sets_of(row: StepRecord) -> Sets:
     return Sets(head=row.draw_sets or 1, decoder=row.decoder_sets or 1)
 
 
-def columns_of(sets: Sets) -> dict[str, int]:
-    """The same as columns of a row."""
-    return {"draw_sets": sets.head, "decoder_sets": sets.decoder}
-
-
 def sets_for(excess: float, most: int) -> int:
     """The number of sets, a power of two, by which an error that is `excess` times too large becomes small enough."""
     if not excess > 1.0:

@@ -5,23 +5,17 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from typing import TypeVar
 
 from rayfe.config import RunConfig, Start
 from rayfe.data.truths import truth_of
 from rayfe.exceptions import WalkFailed
-from rayfe.records import ON, Answer, CertificateRecord, Commit, Outcome, Request, StepRecord, Weights
+from rayfe.records import ON, Answer, CertificateRecord, Commit, Outcome, Request, StepRecord
 from rayfe.records.backend import Backend
-from rayfe.results.known_models import known_models
 from rayfe.storage.store import Store
-from rayfe.trajectory.base import Trajectory
-from rayfe.trajectory.baseline import Baseline
 from rayfe.trajectory.certification import CertificateEffort, certificate
-from rayfe.trajectory.free_walk import FreeWalk
-from rayfe.trajectory.process_registry import process_class
-from rayfe.trajectory.seek import Seek
-from rayfe.trajectory.walk import Walk
+from rayfe.trajectory.trajectory import Trajectory
 
 Result = TypeVar("Result")
 log = logging.getLogger(__name__)
@@ -34,29 +28,19 @@ def open_trajectory(config: RunConfig, start: Start, store: Store) -> Trajectory
     """The trajectory as far as its rows go, ready for its next step; damage in the store is repaired first."""
     rows = store.recover(start.name)
     accepted = [row for row in rows if row.accepted]
-    return _kind(config)(
+    return Trajectory(
         config,
         start,
         rows,
         state=store.state(accepted[-1]) if accepted else None,
         carry=store.carry(accepted[-1]) if accepted else {},
-        stored=store.state,
-        known=known_models(config),
         truth=truth_of(config),
     )
 
 
-def new_trajectory(config: RunConfig, start: Start, stored: Callable[[StepRecord], Weights]) -> Trajectory:
-    """A trajectory without rows, and without a store: `stored` gives the weights of those that whoever drives it will commit."""
-    return _kind(config)(config, start, (), state=None, carry={}, stored=stored)
-
-
-def _kind(config: RunConfig) -> type[Trajectory]:
-    if config.method is not None:
-        return Baseline
-    if config.asked.seek:
-        return Seek
-    return Walk if process_class(config.process).moved_by else FreeWalk
+def new_trajectory(config: RunConfig, start: Start) -> Trajectory:
+    """A trajectory without rows, and without a store."""
+    return Trajectory(config, start, (), state=None, carry={}, truth=None)
 
 
 def advance(trajectory: Trajectory, backend: Backend, store: Store) -> StepRecord:

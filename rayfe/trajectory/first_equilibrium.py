@@ -6,17 +6,18 @@ import dataclasses
 import math
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Any
 
 from rayfe.config import RunConfig
 from rayfe.exceptions import WalkFailed
 from rayfe.records import Annealing, Answer, EquilibrateRequest, Outcome, Point, Reading, Replica, Request, Split, Weights
-from rayfe.records.columns import Work, held_readings, probe_ends
+from rayfe.records.columns import Observed, held_readings, probe_ends
+from rayfe.records.work import Work
 from rayfe.surface.response import response_of
 from rayfe.surface.stencil import centre_only, neighbours
-from rayfe.trajectory.chart import tangents_from, tangents_of
-from rayfe.trajectory.draws import Sets, columns_of
-from rayfe.trajectory.step import Chart, certificate, differentiated, judging_request, measure_request
+from rayfe.trajectory.chart import Tangents, tangents_of
+from rayfe.trajectory.draws import Sets
+from rayfe.trajectory.equilibration import LocalChart, differentiated, with_derivatives
+from rayfe.trajectory.measuring import judging_request, measure_request
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,9 +27,9 @@ class Started:
     `centre` is its reading with the first set of the settle's draws: of the training split, with C of the split on which it is held.
     """
 
-    chart: Chart
+    chart: LocalChart
     centre: Reading
-    columns: dict[str, Any]
+    observed: Observed
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,7 +38,8 @@ class Tested:
 
     held: Reading
     state: Weights
-    columns: dict[str, Any]
+    observed: Observed
+    """With what was observed before."""
 
 
 def start_equilibrium(
@@ -59,31 +61,30 @@ def start_equilibrium(
     walk = work.equilibrated((yield EquilibrateRequest(key=work.key, replicas=replicas, preconditioner=first.preconditioner)))
     if walk.outcome is not Outcome.OK:
         raise WalkFailed("the walk's equilibration diverged at the start; lower --equilibration.learning-rate")
-    splits_read, moves = config.steering, config.moves_data
-    measure = measure_request(work, replicas, walk.weights, "settle", splits=splits_read, slope_in_t=moves)
+    measure = measure_request(work, replicas, walk.weights, "settle", splits=config.steering, slope_in_t=config.moves_data)
     read = held_readings(work.measured((yield measure)).readings)
+    observed = Observed()
+    tangents: Tangents
     if implicit:
         exact = yield from differentiated(work, point, walk.weights[0])
-        response, tangents, certified = exact.response, tangents_from(exact, moved_by), certificate(exact)
+        response, tangents = exact.response, {multiplier: exact.tangents[multiplier] for multiplier in moved_by}
+        observed = with_derivatives(observed, exact)
     else:
-        response, tangents, certified = response_of(read), tangents_of(moved_by, replicas, walk.weights), {}
+        response, tangents = response_of(read), tangents_of(moved_by, replicas, walk.weights)
     _require_finite(read["centre"].F, response.C_gamma, response.C_lam)
-    columns = certified | {
-        "response": response,
-        "response_age": 0,
-        "C_settle_target": read["centre"].C,
-        "first_updates": max((reading.update for reading in first.readings), default=None),
-        "F_start": probe_ends(first.readings)["F_start"],
-        "F_end": probe_ends(walk.readings)["F_end"],
-    }
-    chart = Chart(
-        weights=walk.weights[0],
-        tangents=tangents,
+    observed = dataclasses.replace(
+        observed,
         response=response,
         response_age=0,
-        preconditioner=walk.preconditioner,
+        C_settle_target=read["centre"].C,
+        first_updates=max((reading.update for reading in first.readings), default=None),
+        F_start=probe_ends(first.readings).F_start,
+        F_end=probe_ends(walk.readings).F_end,
     )
-    return Started(chart=chart, centre=read["centre"], columns=columns)
+    chart = LocalChart(
+        weights=walk.weights[0], tangents=tangents, response=response, response_age=0, preconditioner=walk.preconditioner
+    )
+    return Started(chart=chart, centre=read["centre"], observed=observed)
 
 
 def read_start(
@@ -98,15 +99,17 @@ def read_start(
     tested = work.measured((yield judging_request(work, settled, splits, sets)), again=again)
     held = held_readings(tested.readings)["settled"]
     _require_finite(held.F)
-    columns = {
-        "tested": tested.readings,
-        **columns_of(sets),
-        "held_on": str(config.held_on),
-        "C_target": held.C,
-        "drift_se": 0.0,
-        "excess": 0.0,
-    }
-    return Tested(held=held, state=tested.weights[0], columns=columns)
+    observed = dataclasses.replace(
+        started.observed,
+        tested=tested.readings,
+        draw_sets=sets.head,
+        decoder_sets=sets.decoder,
+        held_on=str(config.held_on),
+        C_target=held.C,
+        drift_se=0.0,
+        excess=0.0,
+    )
+    return Tested(held=held, state=tested.weights[0], observed=observed)
 
 
 def settle_targets(

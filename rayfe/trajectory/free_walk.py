@@ -4,110 +4,124 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
-from typing import Any
 
 from rayfe.exceptions import WalkFailed
-from rayfe.records import Annealing, Commit, EquilibrateRequest, Outcome, Point, Reading, Replica, StepRecord
-from rayfe.records.columns import Work, probe_ends, reading_in
-from rayfe.records.weights import pack, unpack, without
+from rayfe.records import Annealing, EquilibrateRequest, Kind, Outcome, Point, Reading, Replica
+from rayfe.records.carried import Carried
+from rayfe.records.columns import Observed, probe_ends, reading_in
+from rayfe.records.work import Work
+from rayfe.surface.envelope import excess
 from rayfe.surface.process import FixedGamma
 from rayfe.surface.response import first_law_residual
-from rayfe.surface.step_control import Proposal, judge, propose
+from rayfe.surface.step_control import Judgement, judge, propose, shortest_step
 from rayfe.trajectory import history
-from rayfe.trajectory.base import Steps, Trajectory
+from rayfe.trajectory.course import Course
 from rayfe.trajectory.draws import Sets
-from rayfe.trajectory.envelope import excess
+from rayfe.trajectory.equilibration import Trainee, outcome_of, trained_at, with_ends, with_uptake
+from rayfe.trajectory.measuring import judging_request
 from rayfe.trajectory.prediction import ahead
-from rayfe.trajectory.process_registry import process_of
-from rayfe.trajectory.step import Trainee, judging_request, outcome_of, train_in_rounds, with_uptake
+from rayfe.trajectory.round_trip import part_done
+from rayfe.trajectory.walk_state import Steps, WalkState
 
 
-class FreeWalk(Trajectory):
-    """A trajectory of a process without conditions.
+class FreeCourse(Course):
+    """A walk of a process without conditions.
 
-    What one step leaves for the next (`carry`): the weights before the step, and what its optimizer learnt.
+    What one step leaves for the next: the weights before the step, and what its optimizer learnt.
     """
 
-    @property
-    def _process(self) -> FixedGamma:
-        process = process_of(self._config, k=None)
-        assert isinstance(process, FixedGamma), process
-        return process
+    def attempt(self, state: WalkState) -> Steps:
+        return next_step(state) if state.accepted else first_step(state)
 
-    def _end(self, accepted: Sequence[StepRecord]) -> str | None:
-        return self._process.ended([Point(lam=row.lam, gamma=row.gamma, t=row.t) for row in accepted])
+    def arrived(self, state: WalkState) -> str | None:
+        return state.way.ended
 
-    def attempt(self) -> Steps:
-        return self._next_step() if self.accepted else self._first_step()
+    def done(self, state: WalkState) -> float:
+        return part_done(state.config, state.way, state.first)
 
-    def _first_step(self) -> Steps:
-        work, point = Work(self._key(0)), Point(lam=self.start.lam, gamma=self.start.gamma)
-        new, epochs = Replica(name="centre", point=point, weights=None), self._config.equilibration.first_epochs
-        whole = Annealing(epochs=epochs, begin=0.0, end=epochs)
-        first = work.equilibrated((yield EquilibrateRequest(key=work.key, replicas=(new,), annealing=whole)), first=True)
-        if first.outcome is not Outcome.OK:
-            raise WalkFailed("the first equilibrium diverged; lower --equilibration.first-learning-rate")
-        columns = {"F_start": probe_ends(first.readings)["F_start"]}
-        start = Trainee(weights=first.weights[0], preconditioner=first.preconditioner)
-        commit = yield from self._trained(work, point, start, columns, length=0.0)
-        if not commit.record.accepted:
-            raise WalkFailed("the walk's equilibration diverged at the start; lower --equilibration.learning-rate")
-        return commit
 
-    def _next_step(self) -> Steps:
-        last, config = self.accepted[-1], self._config
-        key, length = self._key(last.step + 1), self._rows[-1].next_step_length or config.asked.step_length
-        proposal = propose(self._process, self._here, self._process.velocity(self._here), length=length)
-        if history.rejections(self._rows) and length < min(config.asked.step_length_min, self._process.left(self._here)):
-            raise WalkFailed(f"step {key.step}: rejected down to a step of {length:.2g} ({self._rows[-1].reason})")
-        return (yield from self._step(Work(key), proposal))
+def first_step(state: WalkState) -> Steps:
+    """The start's own equilibrium.
 
-    def _step(self, work: Work, proposal: Proposal) -> Steps:
-        last = self.accepted[-1]
-        start, taken_up = yield from with_uptake(work, proposal.point, last, self._trainee(proposal.length))
-        velocity = self._process.velocity(self._here)
-        columns: dict[str, Any] = {"velocity": velocity, "step_length": proposal.length, "taken_up": taken_up}
-        return (yield from self._trained(work, proposal.point, start, columns, length=proposal.length))
+    Raises:
+        WalkFailed: a training diverged.
+    """
+    work, point = state.begin(Kind.START), Point(lam=state.start.lam, gamma=state.start.gamma)
+    new, epochs = Replica(name="centre", point=point, weights=None), state.config.equilibration.first_epochs
+    whole = Annealing(epochs=epochs, begin=0.0, end=epochs)
+    first = work.equilibrated((yield EquilibrateRequest(key=work.key, replicas=(new,), annealing=whole)), first=True)
+    if first.outcome is not Outcome.OK:
+        raise WalkFailed("the first equilibrium diverged; lower --equilibration.first-learning-rate")
+    start = Trainee(weights=first.weights[0], preconditioner=first.preconditioner)
+    F_start = probe_ends(first.readings).F_start
+    commit = yield from _trained(state, work, point, start, Observed(), F_start=F_start)
+    if not commit.record.accepted:
+        raise WalkFailed("the walk's equilibration diverged at the start; lower --equilibration.learning-rate")
+    return commit
 
-    def _trainee(self, length: float) -> Trainee:
-        """The last model moved on by the step's part of the last step."""
-        assert self._state is not None
-        left, previous, last = unpack(self._carry, "preconditioner"), unpack(self._carry, "previous"), self.accepted[-1]
-        weights = self._state
-        if self._config.asked.predictor and previous and last.step_length:
-            weights = ahead(weights, previous, length / last.step_length)
-        if history.diverged(self._rows[-1]):
-            left = without(left, "ahead")
-        return Trainee(weights=weights, preconditioner=left or None, rate=history.rate(self._rows))
 
-    def _trained(self, work: Work, point: Point, start: Trainee, columns: dict[str, Any], *, length: float) -> Steps:
-        """Train and read the model; accepted if it equilibrated and can be read."""
-        trained, _, ends = yield from train_in_rounds(self._config, work, point, start)
-        columns = {"process": self._config.process} | ends | columns
-        outcome = outcome_of(trained, ends["F_start"], ends["F_end"])
-        if outcome is not Outcome.OK:
-            return self._judged_commit(work, point, outcome, columns, length=length)
-        replica = Replica(name="settled", point=point, weights=trained.weights[0])
-        tested = work.measured((yield judging_request(work, replica, self._judged, Sets())))
-        train: Reading = tested.readings[0]
-        if not math.isfinite(train.F):
-            return self._judged_commit(work, point, Outcome.NONFINITE, columns, length=length)
-        columns |= {"tested": tested.readings, "excess": excess(self._models, train)}
-        if self.accepted:
-            columns["first_law_residual"] = first_law_residual(reading_in(self.accepted[-1]), train)
-        commit = self._judged_commit(work, point, outcome, columns, length=length)
-        carry = pack(previous=self._state, preconditioner=trained.preconditioner)
-        return dataclasses.replace(commit, state=tested.weights[0], carry=carry)
+def next_step(state: WalkState) -> Steps:
+    """A step of lam.
 
-    def _judged_commit(self, work: Work, point: Point, outcome: Outcome, columns: dict[str, Any], *, length: float) -> Commit:
-        config = self._config
-        verdict = judge(
-            outcome=outcome,
-            misses=(),
-            shift_used=0.0,
-            length=length or config.asked.step_length_first or config.asked.step_length,
-            longest=config.asked.step_length,
-            growth=config.asked.step_growth if length else 1.0,
-        )
-        return self._commit(work, point, outcome, verdict, columns, accepted_state=None, carry=None)
+    Raises:
+        WalkFailed: it was rejected down to the shortest one.
+    """
+    config, here, process = state.config, state.here, state.process
+    assert isinstance(process, FixedGamma), process
+    length = state.rows[-1].next_step_length or config.asked.step_length
+    velocity = process.velocity(here)
+    proposal = propose(process, here, velocity, length=length)
+    shortest = shortest_step(config.asked.step_length, config.asked.step_length_first)
+    if history.rejections(state.rows) and length < min(shortest, process.left(here)):
+        why = state.rows[-1].reason
+        raise WalkFailed(f"step {state.last.step + 1}: rejected down to a step of {length:.2g} ({why})")
+    work = state.begin(Kind.STEP)
+    start, taken_up = yield from with_uptake(work, proposal.point, state.last, _trainee(state, proposal.length))
+    observed = Observed(velocity=velocity, step_length=proposal.length, taken_up=taken_up)
+    return (yield from _trained(state, work, proposal.point, start, observed))
+
+
+def _trainee(state: WalkState, length: float) -> Trainee:
+    """The last model moved on by the step's part of the last step."""
+    previous, last, weights = state.carried.previous, state.last.step_length, state.model
+    if state.config.asked.predictor and previous and last:
+        weights = ahead(weights, previous, length / last)
+    return Trainee(weights=weights, preconditioner=state.preconditioner, rate=history.rate(state.rows))
+
+
+def _trained(
+    state: WalkState, work: Work, point: Point, start: Trainee, observed: Observed, *, F_start: float | None = None
+) -> Steps:
+    """Train and read the model; accepted if it equilibrated and can be read. `F_start`: of the first equilibrium, at the start."""
+    trained, _ = yield from trained_at(state.config, work, point, start)
+    observed = with_ends(observed, trained)
+    outcome = outcome_of(trained, observed)
+    if F_start is not None:
+        observed = dataclasses.replace(observed, F_start=F_start)
+    length = observed.step_length
+    if outcome is not Outcome.OK:
+        return state.left_behind(work, point, outcome, _judged(state, outcome, length), observed)
+    replica = Replica(name="settled", point=point, weights=trained.weights[0])
+    tested = work.measured((yield judging_request(work, replica, state.judged, Sets())))
+    train: Reading = tested.readings[0]
+    if not math.isfinite(train.F):
+        return state.left_behind(work, point, Outcome.NONFINITE, _judged(state, Outcome.NONFINITE, length), observed)
+    observed = dataclasses.replace(observed, tested=tested.readings, excess=excess(state.accepted, train))
+    if state.accepted:
+        observed = dataclasses.replace(observed, first_law_residual=first_law_residual(reading_in(state.last), train))
+    carried = Carried(previous=state.weights, preconditioner=trained.preconditioner)
+    judgement = _judged(state, outcome, length)
+    return state.left_behind(work, point, outcome, judgement, observed, weights=tested.weights[0], carried=carried)
+
+
+def _judged(state: WalkState, outcome: Outcome, length: float | None) -> Judgement:
+    """Whether the walk goes on after a step of this length; None: it is the start."""
+    config = state.config
+    return judge(
+        outcome=outcome,
+        misses=(),
+        shift_used=0.0,
+        length=length or config.asked.step_length_first or config.asked.step_length,
+        longest=config.asked.step_length,
+        growth=state.process.growth if length else 1.0,
+    )

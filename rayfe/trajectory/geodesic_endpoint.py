@@ -7,10 +7,10 @@ from collections.abc import Generator
 from rayfe.config import RunConfig
 from rayfe.exceptions import WalkFailed
 from rayfe.records import Annealing, Answer, EquilibrateRequest, Outcome, Point, Reading, Replica, Request
-from rayfe.records.columns import Work
+from rayfe.records.work import Work
 from rayfe.surface.data_processes import line_length
-from rayfe.trajectory.line import NO_LINE, Line, line_between
-from rayfe.trajectory.step import measure_request
+from rayfe.trajectory.line import NO_LINE, GeodesicLine, line_between
+from rayfe.trajectory.measuring import measure_request
 from rayfe.trajectory.target_loss import Charted, WantedLoss, arrive, equilibrated, settle_on
 
 ROUNDS = 12
@@ -19,7 +19,7 @@ ROUNDS = 12
 
 def find_line(
     config: RunConfig, work: Work, start: Point, at_start: Reading, *, allowed: float
-) -> Generator[Request, Answer | None, Line]:
+) -> Generator[Request, Answer | None, GeodesicLine]:
     """Train on the target at the start's multipliers, move gamma until C is the start's, and once more after training on.
 
     `at_start` is the start's reading with the draws of settles; C may be off by `allowed` nats. The line has no slope where no end was

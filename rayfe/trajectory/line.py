@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 
 from rayfe.config import RunConfig
 from rayfe.exceptions import WalkFailed
 from rayfe.records import Reading, StepRecord
-from rayfe.records.columns import number
+from rayfe.records.columns import Observed, number
 from rayfe.surface.data_processes import line_length
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Line:
+class GeodesicLine:
     """Slope of the line, and the point of the target on it, as far as they were found; nothing but k where k was given."""
 
     k: float | None = None
@@ -24,35 +25,39 @@ class Line:
     """How far one more equilibration moved the end in the plane of R and lam D, nats."""
 
 
+LINE_TOLERANCE = 0.05
+"""Part of a line's length by which a step may be off it, in the plane of R and lam D."""
 SAME = 1e-9
 """Part of R by which two readings of one model may differ: R has no draws."""
-NO_LINE = Line()
+NO_LINE = GeodesicLine()
 """Of processes that have none."""
 
 
-def line_in(start: StepRecord) -> Line:
+def line_in(start: StepRecord) -> GeodesicLine:
     """The line that the row of a start has."""
-    return Line(k=start.k, gamma=start.end_gamma, R=start.end_R, D=start.end_D, moved=start.end_moved)
+    return GeodesicLine(k=start.k, gamma=start.end_gamma, R=start.end_R, D=start.end_D, moved=start.end_moved)
 
 
-def line_columns(line: Line) -> dict[str, float | None]:
-    """The same as columns of that row."""
-    ends = {"end_gamma": line.gamma, "end_R": line.R, "end_D": line.D, "end_moved": line.moved}
-    return ends | {"k": line.k, "line_miss": None if line.k is None else 0.0}
+def with_line(observed: Observed, line: GeodesicLine) -> Observed:
+    """And the line, as the row of a start has it."""
+    miss = None if line.k is None else 0.0
+    return dataclasses.replace(
+        observed, k=line.k, end_gamma=line.gamma, end_R=line.R, end_D=line.D, end_moved=line.moved, line_miss=miss
+    )
 
 
-def line_between(start: Reading, end: Reading, *, gamma: float, moved: float) -> Line:
+def line_between(start: Reading, end: Reading, *, gamma: float, moved: float) -> GeodesicLine:
     """The line from `start` to `end`, where gamma is that of the target; without a slope if its end moved as far as it is long, or R is
     the same at both ends."""
     dR, dD = end.R - start.R, end.D - start.D
     fixed = dR != 0.0 and line_length(start.point.lam, dR, dD) > moved
-    return Line(k=dD / dR if fixed else None, gamma=gamma, R=end.R, D=end.D, moved=moved)
+    return GeodesicLine(k=dD / dR if fixed else None, gamma=gamma, R=end.R, D=end.D, moved=moved)
 
 
-def allowed_off_line(config: RunConfig, start: Reading, line: Line) -> float:
+def allowed_off_line(config: RunConfig, start: Reading, line: GeodesicLine) -> float:
     """By how much D - D0 - k (R - R0) may differ from 0, squared pixel units.
 
-    Where the line's end is known, it is the distance from the line that counts, `line_tolerance` of its length: both in the plane of R
+    Where the line's end is known, it is the distance from the line that counts, LINE_TOLERANCE of its length: both in the plane of R
     and lam D at the start's lam, whose axes are nats. D and R themselves are no measure: lines are short beside them (MNIST 0-4 to
     5-9: 0.6 nats of 18 and 0.5 units of 12). Where k is given, the length is not known, and D may differ from what the line has by
     `tolerance` of D0, as C may of C0.
@@ -61,7 +66,7 @@ def allowed_off_line(config: RunConfig, start: Reading, line: Line) -> float:
         return config.asked.tolerance * start.D
     lam = start.point.lam
     length = line_length(lam, line.R - start.R, line.D - start.D)
-    return config.asked.line_tolerance * length * math.hypot(1.0, lam * number(line.k)) / lam
+    return LINE_TOLERANCE * length * math.hypot(1.0, lam * number(line.k)) / lam
 
 
 def require_line(start: StepRecord) -> None:

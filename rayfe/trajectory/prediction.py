@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from rayfe.config import RunConfig
 from rayfe.records import Point, StepRecord, Velocity, Weights
 from rayfe.records.columns import number, response_in
+from rayfe.records.kinds import STATIONARY
 from rayfe.records.weights import along, slope
-from rayfe.surface.process import IsoClassification, Process
-from rayfe.surface.step_control import extrapolated
+from rayfe.surface.process import Process
 
 SPAN = 2
 """Steps over which a settled walk's slope is taken: fewer are noisier, more miss how it changes."""
@@ -30,13 +30,10 @@ def predicted_velocity(process: Process, rows: Sequence[StepRecord], config: Run
     branch = _branch(rows)
     here = _point(branch[-1])
     length = min(length, process.left(here))
-    if len(branch) > 1 and config.asked.settle and config.moves_data:
+    if len(branch) > 1 and config.asked.settle and process.predicted_by == "secant":
         return _secant_velocity(process, branch[-2:], config.asked.step_length_first or config.asked.step_length, length)
-    if len(branch) > 1 and config.asked.settle and isinstance(process, IsoClassification):
+    if len(branch) > 1 and config.asked.settle and process.predicted_by == "mean slope":
         return _mean_velocity(process, branch, length)
-    if len(branch) > 1 and config.asked.order == 2:
-        before, last = (process.velocity(_point(row), response_in(row)) for row in branch[-2:])
-        return extrapolated(before, last, ratio=length / number(branch[-1].step_length))
     return _velocity(process, branch[-2:])
 
 
@@ -46,8 +43,8 @@ def ahead(now: Weights, before: Weights, ratio: float) -> Weights:
 
 
 def _branch(rows: Sequence[StepRecord]) -> Sequence[StepRecord]:
-    """The rows since the last one on another branch: a renewal, a step of no length, or a step from an earlier model."""
-    begins = [place for place, row in enumerate(rows) if row.step_length == 0.0 or row.restarted_from is not None]
+    """The rows since the last one that led to another branch."""
+    begins = [place for place, row in enumerate(rows) if row.kind in STATIONARY]
     return rows[begins[-1] :] if begins else rows
 
 
@@ -71,7 +68,7 @@ def _velocity(process: Process, rows: Sequence[StepRecord]) -> Velocity:
     return Velocity(lam=velocities[1].lam + beyond_lam, gamma=velocities[1].gamma + beyond)
 
 
-def _mean_velocity(process: IsoClassification, rows: Sequence[StepRecord], length: float) -> Velocity:
+def _mean_velocity(process: Process, rows: Sequence[StepRecord], length: float) -> Velocity:
     """Along the mean slope over the last steps, each of which a settle has put on the surface: that of gamma where it falls,
     perhaps to zero, and of log gamma where it grows.
 

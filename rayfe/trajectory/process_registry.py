@@ -53,7 +53,7 @@ def process_of(config: RunConfig, *, k: float | None) -> Process:
             return IsoClassification(config.asked.lam_end)
         case "iso-functional":
             R, D, C = config.asked.functional
-            return IsoFunctional(functional=Held(R=R, D=D, C=C), forward=config.asked.direction == "forward")
+            return IsoFunctional(functional=Held(R=R, D=D, C=C))
         case "fixed-gamma":
             return FixedGamma(config.asked.lam_end)
         case "constant-rate":

@@ -13,10 +13,15 @@ from collections.abc import Generator
 
 from rayfe.config import RunConfig
 from rayfe.records import Annealing, Answer, Equilibrated, EquilibrateRequest, Outcome, Point, Replica, Request, Weights
-from rayfe.records.columns import Work, held_readings, number, probe_ends
-from rayfe.trajectory.step import measure_request
+from rayfe.records.columns import held_readings, number, probe_ends
+from rayfe.records.work import Work
+from rayfe.trajectory.measuring import measure_request
 from rayfe.trajectory.target_loss import LARGEST_FACTOR, Charted, WantedLoss, settle_on, train_charted
 
+SHARE = 0.6
+"""Part of newly initialised weights that is blended into the model's."""
+EPOCHS = 12.0
+"""Of the training of a renewed model, by the schedule and rate of the first equilibrium."""
 ALONE = 0.75
 """Part of the training before which there are no neighbours."""
 HOPELESS = 0.02
@@ -41,7 +46,7 @@ def renew(
     *,
     wanted: WantedLoss,
     F: float | None,
-    share: float,
+    share: float = SHARE,
     before: int = 0,
     rounds: int = ROUNDS,
 ) -> Generator[Request, Answer | None, Charted | None]:
@@ -52,13 +57,12 @@ def renew(
     came before.
     `rounds`: settles in which gamma may move.
     """
-    epochs = config.asked.renewal.epochs
-    alone = Annealing(epochs=epochs, begin=0.0, end=ALONE * epochs)
+    alone = Annealing(epochs=EPOCHS, begin=0.0, end=ALONE * EPOCHS)
     trained = yield from _trained(config, work, here, state, alone, share=share, round=before)
-    now = probe_ends(trained.readings)["F_end"]
+    now = probe_ends(trained.readings).F_end
     if trained.outcome is not Outcome.OK or (F is not None and number(now) > (1.0 + HOPELESS) * F):
         return None
-    rest = Annealing(epochs=epochs, begin=ALONE * epochs, end=epochs)
+    rest = Annealing(epochs=EPOCHS, begin=ALONE * EPOCHS, end=EPOCHS)
     weights, left = trained.weights[0], trained.preconditioner
     chart = yield from train_charted(config, work, here, weights, left, annealing=rest)
     return None if chart is None else (yield from settle_on(config, work, chart, wanted=wanted, rounds=rounds))
@@ -73,12 +77,12 @@ def leap(
     gamma follows C in between. New weights become fewer: as many each time would land with too much rate, and walks lag long on the way
     back; none, after the first time, with too little.
     """
-    count, epochs, gamma = config.asked.renewal.leap, config.asked.renewal.epochs, here.gamma
-    shares = [config.asked.renewal.share * FADING**index for index in range(count)]
+    count, gamma = config.asked.renewal.leap, here.gamma
+    shares = [SHARE * FADING**index for index in range(count)]
     if count > 1:
         shares[-1] = 0.0
     ratio = (config.asked.lam_end / here.lam) ** (1.0 / count)
-    whole = Annealing(epochs=epochs, begin=0.0, end=epochs)
+    whole = Annealing(epochs=EPOCHS, begin=0.0, end=EPOCHS)
     for index in range(count - 1):
         at = dataclasses.replace(here, lam=here.lam * ratio ** (index + 1), gamma=gamma)
         trained = yield from _trained(config, work, at, state, whole, share=shares[index], round=index)

@@ -16,9 +16,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rayfe.config import RunConfig
-from rayfe.records import Point, StepRecord
-from rayfe.surface.process import IsoClassification, Process
-from rayfe.trajectory.envelope import bound
+from rayfe.records import Leg, Point, StepRecord
+from rayfe.surface.envelope import bound
+from rayfe.surface.process import Process
 from rayfe.trajectory.process_registry import process_of
 
 DIFFERENT = 1e-3
@@ -28,29 +28,32 @@ TIMES = 2
 MET, RETURNED = "met", "returned"
 """How the way back ends: it became the higher one, or it is back at the start's lam; and how the way there again does: it is no
 longer lower, or it is at lam_end."""
-THERE, BACK, AGAIN = range(3)
-"""The ways, in order."""
+LEGS = tuple(Leg)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Way:
-    """The way that a walk is on."""
+    """The leg that a walk is on."""
 
     process: Process
-    """Leads to the end of the way; after the first one only to the next lam of those before it."""
+    """Leads to the end of the leg; after the first leg only to the next lam of those before it."""
     rows: Sequence[StepRecord]
     """Accepted rows on it, beginning with the one where it turned."""
     before: Sequence[StepRecord] = ()
-    """Accepted rows of the ways before it, that row included."""
+    """Accepted rows of the legs before it, that row included."""
     end: float | None = None
     """lam at which it ends in any case; None: the process knows."""
-    number: int = THERE
-    """THERE, BACK or AGAIN."""
+    leg: Leg = Leg.THERE
 
     @property
     def over_again(self) -> bool:
-        """Whether it goes over lam that an earlier way went over."""
-        return self.number != THERE
+        """Whether it goes over lam that an earlier leg went over."""
+        return self.leg is not Leg.THERE
+
+    @property
+    def turned(self) -> bool:
+        """Whether the walk has just turned round: its last step led the other way."""
+        return self.over_again and len(self.rows) == 1
 
     @property
     def ended(self) -> str | None:
@@ -64,51 +67,56 @@ class Way:
         return MET if len(last) == TIMES and all(last) else None
 
     def _is_over(self, row: StepRecord) -> bool | None:
-        """Whether the ways before have a lower model at the same lam; on the way there again, whether theirs is no higher. None where
+        """Whether the legs before have a lower model at the same lam; on the way there again, whether theirs is no higher. None where
         they have no model."""
         before = [other for other in self.before if other.lam == row.lam]
         if not before:
             return None
         point = Point(lam=row.lam, gamma=before[-1].gamma, t=row.t)
         lowest = min(bound(other, point) for other in before)
-        return bound(row, point) > (1.0 + (DIFFERENT if self.number == BACK else -DIFFERENT)) * lowest
+        return bound(row, point) > (1.0 + (DIFFERENT if self.leg is Leg.BACK else -DIFFERENT)) * lowest
 
 
 def current_way(config: RunConfig, accepted: Sequence[StepRecord]) -> Way:
-    """The way that a walk with these accepted rows is on.
+    """The leg that a walk with these accepted rows is on: that of its last row, or the next one where that has ended.
 
     Raises:
         UsageError: the process cannot be made.
     """
-    there = Way(process=process_of(config, k=accepted[0].k), rows=accepted)
-    turned = next((place for place, row in enumerate(accepted) if row.lam == config.asked.lam_end), None)
-    if not config.asked.both_ways or turned is None:
+    process = process_of(config, k=accepted[0].k)
+    there = Way(process=process, rows=accepted)
+    if not config.asked.both_ways:
         return there
-    for place in range(turned + 1, len(accepted)):
-        back = _over_again(accepted[: place + 1], turned, end=accepted[0].lam, number=BACK)
-        if back.ended:
-            return _over_again(accepted, place, end=config.asked.lam_end, number=AGAIN)
-    return _over_again(accepted, turned, end=accepted[0].lam, number=BACK)
+    places = {leg: max(place for place, row in enumerate(accepted) if row.leg == leg) for leg in {row.leg for row in accepted}}
+    if Leg.BACK not in places:
+        if accepted[-1].lam != config.asked.lam_end:
+            return there
+        return _over_again(process, accepted, len(accepted) - 1, end=accepted[0].lam, leg=Leg.BACK)
+    if Leg.THERE_AGAIN not in places:
+        back = _over_again(process, accepted, places[Leg.THERE], end=accepted[0].lam, leg=Leg.BACK)
+        if not back.ended:
+            return back
+    return _over_again(process, accepted, places[Leg.BACK], end=config.asked.lam_end, leg=Leg.THERE_AGAIN)
 
 
-def _over_again(accepted: Sequence[StepRecord], turned: int, *, end: float, number: int) -> Way:
-    """The way from the row `turned` on to `end`, over the lam that were there before."""
+def _over_again(process: Process, accepted: Sequence[StepRecord], turned: int, *, end: float, leg: Leg) -> Way:
+    """The leg from the row `turned` on to `end`, over the lam that were there before."""
     before, rows = accepted[: turned + 1], accepted[turned:]
     here = rows[-1].lam
     left = [row.lam for row in before if min(end, here) <= row.lam <= max(end, here) and row.lam != here]
     nearest = min(left, key=lambda lam: abs(lam - here), default=end)
-    return Way(process=IsoClassification(nearest), rows=rows, before=before, end=end, number=number)
+    return Way(process=process.towards(nearest), rows=rows, before=before, end=end, leg=leg)
 
 
-def part_done(config: RunConfig, accepted: Sequence[StepRecord]) -> float | None:
-    """Part of the whole way that has been gone, in [0, 1], if each way goes to its end; None where it has no end to arrive at."""
-    process = process_of(config, k=accepted[0].k)
-    whole, left = (process.left(Point(lam=row.lam, gamma=row.gamma, t=row.t)) for row in (accepted[0], accepted[-1]))
+def part_done(config: RunConfig, way: Way, first: StepRecord) -> float:
+    """Part of the whole way that has been gone, in [0, 1], if each leg goes to its end; 0 where it has no end to arrive at. `first` is
+    the start's row."""
+    process = process_of(config, k=first.k)
+    whole, left = (process.left(Point(lam=row.lam, gamma=row.gamma, t=row.t)) for row in (first, way.rows[-1]))
     if not math.isfinite(whole):
-        return None
+        return 0.0
     if not config.asked.both_ways:
         return 1.0 - left / whole
-    way = current_way(config, accepted)
-    if way.number == AGAIN and way.ended:
+    if way.leg is Leg.THERE_AGAIN and way.ended:
         return 1.0
-    return (way.number + (left / whole if way.number == BACK else 1.0 - left / whole)) / (AGAIN + 1)
+    return (LEGS.index(way.leg) + (left / whole if way.leg is Leg.BACK else 1.0 - left / whole)) / len(LEGS)

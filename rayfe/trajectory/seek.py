@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from rayfe.config import RunConfig
+from rayfe.config import RunConfig, configure
 from rayfe.exceptions import WalkFailed
-from rayfe.records import Commit, Held, Outcome, Point, Reading, Response, StepRecord
-from rayfe.records.columns import Work, number, reading_in, response_in, step_record
-from rayfe.records.weights import pack, unpack, without
+from rayfe.records import Commit, Held, Kind, Outcome, Point, Reading, Response
+from rayfe.records.carried import Carried
+from rayfe.records.columns import Observed, number, reading_in, response_in
+from rayfe.records.work import Work
 from rayfe.surface.equivalence import Miss, all_pass
 from rayfe.surface.process import Conditions, held_jacobian
-from rayfe.surface.step_control import Verdict
+from rayfe.surface.step_control import Judgement, shortest_step
 from rayfe.trajectory import history
 from rayfe.trajectory.attainable import BY_DRAWS, require_attainable, told_by_draws
-from rayfe.trajectory.base import Steps, Trajectory
-from rayfe.trajectory.chart import Goal, carried_tangents
+from rayfe.trajectory.chart import Goal
+from rayfe.trajectory.course import Course
 from rayfe.trajectory.draws import BOUND, Limit, Sets, needed, sets_of
 from rayfe.trajectory.first_equilibrium import read_start, start_equilibrium
-from rayfe.trajectory.step import Candidate, Chart, take_step
+from rayfe.trajectory.step import Candidate, take_step
+from rayfe.trajectory.walk_state import Steps, WalkState
 
+GROWTH = 1.3
+"""Largest growth of the radius from one step to the next."""
 LARGEST_RADIUS = 0.5
 """Largest change of a log multiplier in one step."""
 FARTHEST = 1e3
@@ -99,8 +101,12 @@ class Sought(Goal):
             Miss(value=value, error=error, tolerance=self.tolerance) for value, error in zip(values, errors, strict=True)
         )
 
+    def worst(self, reading: Reading) -> Miss:
+        """The larger miss of the two."""
+        return max(self.misses(reading), key=lambda miss: abs(miss.value))
 
-class Seek(Trajectory):
+
+class SeekCourse(Course):
     """Newton's method on the surface, from one start, by equilibrated stencils and settles in both multipliers.
 
     Every step has a stencil of its own: with a carried response Newton's direction led away again.
@@ -109,121 +115,107 @@ class Seek(Trajectory):
     training that diverged it also has half the learning rate.
     """
 
-    @property
-    def _goal(self) -> Sought:
-        return sought(self._config)
+    def attempt(self, state: WalkState) -> Steps:
+        return next_step(state) if state.accepted else first_step(state)
 
-    @property
-    def _wanted(self) -> Wanted:
-        return self._goal.wanted
+    def arrived(self, state: WalkState) -> str | None:
+        """`reached` if both wanted values surely are there within the tolerance."""
+        return "reached" if all_pass(sought(state.config).misses(reading_in(state.last))) else None
 
-    def _end(self, accepted: Sequence[StepRecord]) -> str | None:
-        return reached(self._config, accepted[-1])
+    def done(self, state: WalkState) -> float:
+        return 1.0 if self.arrived(state) else 0.0
 
-    def attempt(self) -> Steps:
-        return self._next_step() if self.accepted else self._first_step()
 
-    def _first_step(self) -> Steps:
-        work, point = Work(self._key(0)), Point(lam=self.start.lam, gamma=self.start.gamma)
-        started = yield from start_equilibrium(self._config, work, point, moved_by=self._wanted.moved_by)
-        sets = needed(self._goal.limits_at(started.centre), started.centre, Sets())
-        tested = yield from read_start(self._config, work, point, started, sets=sets, splits=self._judged)
-        columns = started.columns | tested.columns | {"process": "seek"} | self._miss_columns(tested.held)
-        verdict = Verdict(accepted=True, reason=None, next_length=self._config.asked.step_length)
-        carry = pack(**started.chart.tangents, preconditioner=started.chart.preconditioner)
-        return self._commit(work, point, Outcome.OK, verdict, columns, accepted_state=tested.state, carry=carry)
+def first_step(state: WalkState) -> Steps:
+    """The start's own equilibrium."""
+    config, goal = _with_lam_neighbours(state.config), sought(state.config)
+    work, point = state.begin(Kind.START), Point(lam=state.start.lam, gamma=state.start.gamma)
+    started = yield from start_equilibrium(config, work, point, moved_by=goal.wanted.moved_by)
+    sets = needed(goal.limits_at(started.centre), started.centre, Sets())
+    tested = yield from read_start(config, work, point, started, sets=sets, splits=state.judged)
+    observed = _with_miss(tested.observed, goal.worst(tested.held))
+    first = Judgement(accepted=True, reason=None, next_length=config.asked.step_length)
+    carried = Carried(tangents=started.chart.tangents, preconditioner=started.chart.preconditioner)
+    return state.left_behind(work, point, Outcome.OK, first, observed, weights=tested.state, carried=carried)
 
-    def _next_step(self) -> Steps:
-        last, config = self.accepted[-1], self._config
-        if len(self.accepted) == 1:
-            require_attainable(config, self._goal.limits_at(reading_in(last)), reading_in(last), sets_of(last))
-        work, here = Work(self._key(last.step + 1)), Point(lam=last.lam, gamma=last.gamma)
-        radius = self._rows[-1].next_step_length or config.asked.step_length
-        aim = self._wanted.towards(here, response_in(last), self._wanted.misses(reading_in(last)), radius)
-        if aim is None:
-            return self._stop(work, here, "singular", Outcome.SINGULAR)
-        away = max(abs(math.log(aim.lam / self.start.lam)), abs(math.log(aim.gamma / self.start.gamma)))
-        if radius < config.asked.step_length_min and (told := self._told_by_draws()):
-            raise WalkFailed(f"step {work.key.step}: {told}")
-        if radius < config.asked.step_length_min or away > math.log(FARTHEST):
-            return self._stop(work, aim, "unreachable", Outcome.OK)
-        assert self._state is not None
-        left = unpack(self._carry, "preconditioner")
-        if history.diverged(self._rows[-1]):
-            left = without(left, "ahead")
-        chart = Chart(
-            weights=self._state,
-            tangents=carried_tangents(self._carry),
-            response=response_in(last),
-            response_age=last.response_age or 0,
-            preconditioner=left or None,
-            rate=history.rate(self._rows),
-        )
-        sets, splits = self._sets(), self._judged
-        found = yield from take_step(
-            self._config, work, aim, chart, self._goal, sets=sets, refresh=True, moves=0, splits=splits
-        )
-        return self._judged_commit(work, found, radius)
 
-    def _judged_commit(self, work: Work, found: Candidate, radius: float) -> Commit:
-        last, growth = self.accepted[-1], self._config.asked.step_growth
-        columns = found.columns | {"process": "seek", "step_length": radius}
-        shorter = Verdict(accepted=False, reason=str(found.outcome).lower(), next_length=0.5 * radius)
-        if found.train is None or found.chart is None:
-            return self._commit(work, found.point, found.outcome, shorter, columns, accepted_state=None, carry=None)
-        columns |= self._miss_columns(found.train)
-        there = all_pass(self._goal.misses(found.train))
-        nearer = abs(columns["held_drift"]) < abs(number(last.held_drift))
-        longer = min(LARGEST_RADIUS, growth * radius)
-        verdict = Verdict(accepted=True, reason=None, next_length=longer)
-        if not (nearer or there):
-            verdict = dataclasses.replace(shorter, reason="not_nearer")
-        carry = pack(**found.chart.tangents, preconditioner=found.chart.preconditioner)
-        return self._commit(work, found.point, found.outcome, verdict, columns, accepted_state=found.state, carry=carry)
+def next_step(state: WalkState) -> Steps:
+    """A step towards the wanted point, or the stop that there is instead of it.
 
-    def _miss_columns(self, train: Reading) -> dict[str, Any]:
-        """The larger miss of the two, relative to what is wanted, and its error from the draws."""
-        worst = max(self._goal.misses(train), key=lambda miss: abs(miss.value))
-        return {"held_drift": worst.value, "held_drift_se": worst.error}
+    Raises:
+        WalkFailed: the draws do not tell whether a point is nearer.
+    """
+    last, config, goal = state.last, state.config, sought(state.config)
+    if len(state.accepted) == 1:
+        require_attainable(config, goal.limits_at(reading_in(last)), reading_in(last), sets_of(last))
+    here, radius = Point(lam=last.lam, gamma=last.gamma), state.rows[-1].next_step_length or config.asked.step_length
+    aim = goal.wanted.towards(here, response_in(last), goal.wanted.misses(reading_in(last)), radius)
+    if aim is None:
+        return state.stop(here, "singular", Outcome.SINGULAR)
+    away = max(abs(math.log(aim.lam / state.start.lam)), abs(math.log(aim.gamma / state.start.gamma)))
+    too_short = radius < shortest_step(config.asked.step_length, config.asked.step_length_first)
+    if too_short and (told := _told_by_draws(state, goal)):
+        raise WalkFailed(f"step {last.step + 1}: {told}")
+    if too_short or away > math.log(FARTHEST):
+        return state.stop(aim, "unreachable", Outcome.OK)
+    work = state.begin(Kind.STEP)
+    found = yield from take_step(
+        _with_lam_neighbours(config),
+        work,
+        aim,
+        state.chart(state.model),
+        goal,
+        sets=_draws_of(state, goal),
+        refresh=True,
+        moves=0,
+        splits=state.judged,
+        observed=Observed(step_length=radius),
+    )
+    return _judged(state, work, goal, found, radius)
 
-    def _miss_in(self, row: StepRecord) -> Miss | None:
-        """The larger miss, as a row has it; None where it was not read."""
+
+def _with_lam_neighbours(config: RunConfig) -> RunConfig:
+    """Both multipliers move, so the stencil has neighbours in both."""
+    return configure(config, stencil="paper")
+
+
+def _judged(state: WalkState, work: Work, goal: Sought, found: Candidate, radius: float) -> Commit:
+    """What a step of at most this `radius` leaves behind: accepted if it comes nearer, or arrives."""
+    shorter = Judgement(accepted=False, reason=str(found.outcome).lower(), next_length=0.5 * radius)
+    if found.train is None or found.chart is None:
+        return state.left_behind(work, found.point, found.outcome, shorter, found.observed)
+    worst = goal.worst(found.train)
+    nearer = abs(worst.value) < abs(number(state.last.held_drift))
+    judgement = Judgement(accepted=True, reason=None, next_length=min(LARGEST_RADIUS, GROWTH * radius))
+    if not (nearer or all_pass(goal.misses(found.train))):
+        judgement = dataclasses.replace(shorter, reason="not_nearer")
+    carried = Carried(tangents=found.chart.tangents, preconditioner=found.chart.preconditioner)
+    observed = _with_miss(found.observed, worst)
+    return state.left_behind(work, found.point, found.outcome, judgement, observed, weights=found.state, carried=carried)
+
+
+def _with_miss(observed: Observed, worst: Miss) -> Observed:
+    """And the larger miss of the two, relative to what is wanted, with its error from the draws."""
+    return dataclasses.replace(observed, held_drift=worst.value, held_drift_se=worst.error)
+
+
+def _told_by_draws(state: WalkState, goal: Sought) -> str | None:
+    """What to do if the last attempt may have arrived."""
+    row = state.rows[-1]
+    misses = () if row.held_drift is None else goal.misses(reading_in(row))
+    return told_by_draws(state.config, row, goal.wanted.held, misses)
+
+
+def _draws_of(state: WalkState, goal: Sought) -> Sets:
+    """Draws of the next attempt: as many as the last accepted row had, and twice as many after each rejection that they may explain."""
+    sets = sets_of(state.last)
+    for row in history.attempts(state.rows):
         if row.held_drift is None or row.held_drift_se is None:
-            return None
-        return Miss(value=row.held_drift, error=row.held_drift_se, tolerance=self._config.asked.tolerance)
-
-    def _told_by_draws(self) -> str | None:
-        """What to do if the last attempt may have arrived."""
-        row = self._rows[-1]
-        misses = () if row.held_drift is None else self._goal.misses(reading_in(row))
-        return told_by_draws(self._config, row, self._wanted.held, misses)
-
-    def _sets(self) -> Sets:
-        """Draws of the next attempt: as many as the last accepted row had, and twice as many after each rejection that they may
-        explain."""
-        sets = sets_of(self.accepted[-1])
-        for row in history.attempts(self._rows):
-            miss = self._miss_in(row)
-            if row.reason in BY_DRAWS and miss is not None and miss.may_hold:
-                sets = sets.doubled(self._goal.most)
-        return sets
-
-    def _stop(self, work: Work, point: Point, name: str, outcome: Outcome) -> Commit:
-        record = step_record(
-            work.key,
-            point=point,
-            process="seek",
-            accepted=False,
-            outcome=outcome,
-            reason=name,
-            examples=self._examples,
-        )
-        return Commit(record=record, readings=(), state=None, carry=None)
-
-
-def reached(config: RunConfig, row: StepRecord) -> str | None:
-    """ "reached" if both wanted values surely are there within the tolerance, None before it."""
-    return "reached" if all_pass(sought(config).misses(reading_in(row))) else None
+            continue
+        miss = Miss(value=row.held_drift, error=row.held_drift_se, tolerance=goal.tolerance)
+        if row.reason in BY_DRAWS and miss.may_hold:
+            sets = sets.doubled(goal.most)
+    return sets
 
 
 def sought(config: RunConfig) -> Sought:

@@ -1,86 +1,133 @@
-"""Where a trajectory stands, by its rows: whether it has ended, what it arrived at, how far and how long it has to go."""
+"""Where a trajectory stands, by its rows: whether it has ended and how, how far and how long it has to go."""
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from rayfe.config import RunConfig
+from rayfe.config import RunConfig, Start
 from rayfe.exceptions import UsageError
-from rayfe.records import StepRecord
-from rayfe.surface.step_control import ROUNDING, STOPS
-from rayfe.trajectory.history import last_training_is_due
-from rayfe.trajectory.process_registry import process_of
-from rayfe.trajectory.round_trip import MET, RETURNED, current_way, part_done
-from rayfe.trajectory.seek import reached
+from rayfe.records import Kind, StepRecord
+from rayfe.trajectory.course import Course
+from rayfe.trajectory.courses import course_of
+from rayfe.trajectory.round_trip import MET, RETURNED
+from rayfe.trajectory.walk_state import WalkState
 
 
-def standing(rows: Sequence[StepRecord], config: RunConfig) -> str:
-    """Where a trajectory stands: waiting, at step k of N, or how it ended."""
+class Phase(enum.StrEnum):
+    """What a trajectory is up to."""
+
+    WAITING = "waiting"
+    """It has no rows yet."""
+    RUNNING = "running"
+    """There is a further step to take."""
+    STOPPED = "stopped"
+    """It met a named stop."""
+    ENDED = "ended"
+    """It arrived, or used up its steps or its time."""
+    FAILED = "failed"
+    """It could not go on when it was last tried."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Standing:
+    """Where a trajectory stands."""
+
+    phase: Phase
+    text: str
+    """For people."""
+    end: str | None = None
+    """The name of the stop or the end, `steps` or `time`; None while there is a further step."""
+
+    def __str__(self) -> str:
+        return self.text
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is no further step."""
+        return self.end is not None
+
+
+NOT_STARTED = Standing(phase=Phase.WAITING, text="not started")
+
+
+def standing(rows: Sequence[StepRecord], config: RunConfig, *, failed: str | None = None) -> Standing:
+    """Where the trajectory of these rows stands; `failed`: why it could not go on when it was last tried."""
+    if failed is not None:
+        return Standing(phase=Phase.FAILED, text=f"failed: {failed}")
+    return NOT_STARTED if not rows else standing_of(_state(rows, config), _course(config))
+
+
+def standing_of(state: WalkState, course: Course | None) -> Standing:
+    """Where a trajectory stands; `course` None: it is not at hand, such as a process of the user's own in another environment."""
+    config, rows = state.config, state.rows
     if not rows:
-        return "not started"
-    if rows[-1].reason in STOPS:
-        return f"ended: {rows[-1].reason}"
-    accepted = [row for row in rows if row.accepted]
-    if not accepted:
-        return "first equilibrium rejected"
-    end = _end(accepted, config)
-    if end and not last_training_is_due(rows, config):
-        return f"ended: {end}"
-    if accepted[-1].step >= config.steps:
-        return f"ended: {config.steps} steps"
-    return f"at step {accepted[-1].step} of at most {config.steps}"
+        return NOT_STARTED
+    if rows[-1].kind == Kind.STOP:
+        return Standing(phase=Phase.STOPPED, text=f"ended: {rows[-1].reason}", end=rows[-1].reason)
+    if not state.accepted:
+        return Standing(phase=Phase.RUNNING, text="first equilibrium rejected")
+    if course is not None and (end := course.arrived(state)) is not None:
+        return Standing(phase=Phase.ENDED, text=f"ended: {_in_words(end, state)}", end=end)
+    if state.last.step >= config.steps:
+        return Standing(phase=Phase.ENDED, text=f"ended: {config.steps} steps", end="steps")
+    if config.service.time_budget is not None and state.seconds >= config.service.time_budget:
+        return Standing(phase=Phase.ENDED, text=f"ended: {config.service.time_budget:g} seconds", end="time")
+    return Standing(phase=Phase.RUNNING, text=f"at step {state.last.step} of at most {config.steps}")
+
+
+def _in_words(end: str, state: WalkState) -> str:
+    """The name of an end that a trajectory arrived at, for people."""
+    config = state.config
+    names = {
+        "trained": f"{config.asked.method_epochs:g} epochs",
+        "lam_end": f"lam_end {config.asked.lam_end:g}",
+        "t_end": "t 1",
+        MET: f"no longer lower at lam {state.last.lam:.3g}, the third time",
+        RETURNED: f"lam_end {config.asked.lam_end:g}, the second time",
+    }
+    return names.get(end, end)
 
 
 def seconds_left(rows: Sequence[StepRecord], config: RunConfig) -> float | None:
     """Estimated seconds to the end, from the way and the steps made; None before the first step, and while a transfer that has
     arrived trains once more.
 
-    A trajectory ends where its way does or its steps are used up, whichever is nearer. The first
-    equilibrium is not part of the pace.
+    A trajectory ends where its way does or its steps are used up, whichever is nearer. The first equilibrium is not part of the pace.
     """
-    accepted = [row for row in rows if row.accepted]
-    if len(accepted) < 2 or (_end(accepted, config) and last_training_is_due(rows, config)):
+    state = _state(rows, config) if rows else None
+    if state is None or len(state.accepted) < 2:
         return None
-    start, last = accepted[0], accepted[-1]
-    done = min(1.0, max(way_done(accepted, config), last.step / config.steps))
-    return (rows[-1].seconds - start.seconds) * (1 - done) / done
+    way = _done(state)
+    done = min(1.0, max(way, state.last.step / config.steps))
+    if way >= 1.0 and not standing_of(state, _course(config)).is_over:
+        return None
+    return (state.seconds - state.first.seconds) * (1 - done) / done
 
 
 def way_done(accepted: Sequence[StepRecord], config: RunConfig) -> float:
     """Part of the way to the end that the accepted steps have made: in log lam, in t, or in epochs of a baseline.
 
-    0 where the process has no end to arrive at.
+    0 where there is no end to arrive at.
     """
-    start, last = accepted[0], accepted[-1]
-    if config.method is not None:
-        return last.step * config.asked.method_interval / config.asked.method_epochs
-    if config.asked.seek:
-        return 1.0 if reached(config, last) else 0.0
-    return (part_done(config, accepted) if _has_process(config, start) else None) or 0.0
+    return _done(_state(accepted, config))
 
 
-def _end(accepted: Sequence[StepRecord], config: RunConfig) -> str | None:
-    """What a trajectory arrived at, None before it."""
-    if config.method is not None:
-        return f"{config.asked.method_epochs:g} epochs" if way_done(accepted, config) >= 1.0 - ROUNDING else None
-    if config.asked.seek:
-        return reached(config, accepted[-1])
-    if not _has_process(config, accepted[0]):
-        return None
-    end, last = current_way(config, accepted).ended, accepted[-1]
-    names = {
-        "lam_end": f"lam_end {config.asked.lam_end:g}",
-        "t_end": "t 1",
-        MET: f"no longer lower at lam {last.lam:.3g}, the third time",
-        RETURNED: f"lam_end {config.asked.lam_end:g}, the second time",
-    }
-    return names.get(end, end) if end else None
+def _done(state: WalkState) -> float:
+    course = _course(state.config)
+    return 0.0 if course is None else course.done(state)
 
 
-def _has_process(config: RunConfig, start: StepRecord) -> bool:
-    """Whether the process of a run is at hand: a class of the user's may be one that this process does not have."""
+def _state(rows: Sequence[StepRecord], config: RunConfig) -> WalkState:
+    """What is known of a trajectory by its rows alone."""
+    start = Start(lam=rows[0].lam, gamma=rows[0].gamma, seed=rows[0].seed)
+    return WalkState(config=config, start=start, rows=tuple(rows))
+
+
+def _course(config: RunConfig) -> Course | None:
+    """The kind of trajectory; None where its process is a class of the user's that this Python process does not have."""
     try:
-        process_of(config, k=start.k)
+        return course_of(config)
     except UsageError:
-        return False
-    return True
+        return None

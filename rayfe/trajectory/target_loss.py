@@ -20,12 +20,13 @@ from rayfe.records import (
     Settled,
     Weights,
 )
-from rayfe.records.columns import Work, held_readings
+from rayfe.records.columns import held_readings
 from rayfe.records.weights import along, slope
+from rayfe.records.work import Work
 from rayfe.surface.response import response_of
 from rayfe.surface.stencil import neighbours
 from rayfe.trajectory.chart import settle_loss
-from rayfe.trajectory.step import read_stencil
+from rayfe.trajectory.measuring import read_stencil
 
 LARGEST_FACTOR = 1.5
 """By which one round may change gamma."""

@@ -3,212 +3,198 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Generator, Sequence
-from typing import Any
+from collections.abc import Generator
 
+from rayfe.config import RunConfig
 from rayfe.exceptions import WalkFailed
-from rayfe.records import (
-    Answer,
-    Commit,
-    Held,
-    Outcome,
-    Point,
-    Reading,
-    Request,
-    StepKey,
-    StepRecord,
-    Velocity,
-    Weights,
-)
-from rayfe.records.columns import Work, held_reading_in, reading_in, step_record
-from rayfe.records.weights import pack, unpack, without
+from rayfe.records import Answer, Held, Kind, Outcome, Point, Reading, Request, Velocity, Weights
+from rayfe.records.carried import Carried
+from rayfe.records.columns import Observed, held_reading_in, reading_in
+from rayfe.records.work import Work
 from rayfe.surface.chance import at_chance
 from rayfe.surface.process import LOSS, SingularResponse
 from rayfe.surface.response import first_law_residual
-from rayfe.surface.step_control import MOVES, Proposal, Verdict, gamma_vanishes, propose
+from rayfe.surface.step_control import MOVES, Judgement, Proposal, gamma_vanishes, propose, shortest_step
 from rayfe.trajectory import history
+from rayfe.trajectory.acceptance import draws_of, kept, left_behind
 from rayfe.trajectory.attainable import require_attainable, told_by_draws
-from rayfe.trajectory.base import Steps
 from rayfe.trajectory.constraint import limits_of, most_sets, remembered, usual_sets
+from rayfe.trajectory.course import Course
 from rayfe.trajectory.draws import Sets
-from rayfe.trajectory.envelope import Bounding, better_start
+from rayfe.trajectory.equilibration import with_uptake
 from rayfe.trajectory.first_equilibrium import Started, Tested, read_start, settle_targets, start_equilibrium
 from rayfe.trajectory.geodesic_endpoint import find_line
-from rayfe.trajectory.line import Line, line_columns, line_in, require_line
+from rayfe.trajectory.line import GeodesicLine, line_in, require_line, with_line
 from rayfe.trajectory.prediction import SPAN, ahead, predicted_velocity
 from rayfe.trajectory.process_registry import process_class, process_of
-from rayfe.trajectory.round_trip import current_way
-from rayfe.trajectory.stationary_steps import InPlace
-from rayfe.trajectory.step import Chart, take_step, with_uptake
+from rayfe.trajectory.round_trip import part_done
+from rayfe.trajectory.stationary_steps import last_training, renewal, renewal_is_due
+from rayfe.trajectory.step import take_step
+from rayfe.trajectory.walk_state import Steps, WalkState
 
 
-class Walk(InPlace):
-    """A walk at constant classification loss from one start: (31), (30) or (38).
+class WalkCourse(Course):
+    """A walk that holds something: (31), (30) or (38).
 
-    What one step leaves for the next (`carry`): the tangents of the last stencil, the weights before the last step,
-    Adam's second moments, and of the start the noise of C and what the settles aim at.
+    What one step leaves for the next: the tangents of the last stencil, the weights before the last step, what the optimizer learnt, and
+    of the start the noise of C and what the settles aim at.
     """
 
-    def _end(self, accepted: Sequence[StepRecord]) -> str | None:
-        if len(accepted) == 1:
+    def attempt(self, state: WalkState) -> Steps:
+        if not state.accepted:
+            return first_step(state)
+        if len(state.accepted) == 1:
+            return second_step(state)
+        if state.way.ended:
+            return last_training(state)
+        return renewal(state) if renewal_is_due(state) else next_step(state)
+
+    def arrived(self, state: WalkState) -> str | None:
+        if len(state.accepted) == 1 or history.last_training_is_due(state.rows, state.config):
             return None
-        ended = current_way(self._config, accepted).ended
-        return None if history.last_training_is_due(self._rows, self._config) else ended
+        return state.way.ended
 
-    def attempt(self) -> Steps:
-        if not self.accepted:
-            return self._first_step()
-        if len(self.accepted) == 1:
-            return self._second_step()
-        if self._way.ended:
-            return self._last_training()
-        return self._renewal() if self._renewal_is_due() else self._next_step()
+    def done(self, state: WalkState) -> float:
+        return 0.0 if len(state.accepted) == 1 else part_done(state.config, state.way, state.first)
 
-    # --- step 0: the start's own equilibrium --------------------------------------------------------------------------
 
-    def _first_step(self) -> Steps:
-        config, work = self._config, Work(self._key(0))
-        point = Point(lam=self.start.lam, gamma=self.start.gamma)
-        started = yield from start_equilibrium(config, work, point, moved_by=process_class(config.process).moved_by)
-        tested, line, sets = yield from self._read_first(work, point, started)
-        held = self._held(line)
-        usual = usual_sets(limits_of(config, held, tested.held, line), tested.held, sets)
-        targets = yield from settle_targets(config, work, point, started, usual=usual, most=sets)
-        columns = started.columns | tested.columns | line_columns(line) | {"process": config.process}
-        start = remembered(held, tested.held, targets)
-        carry = pack(**started.chart.tangents, preconditioner=started.chart.preconditioner, start=start)
-        first = Verdict(accepted=True, reason=None, next_length=config.asked.step_length_first or config.asked.step_length)
-        return self._commit(work, point, Outcome.OK, first, columns, accepted_state=tested.state, carry=carry)
+# --- step 0: the start's own equilibrium ------------------------------------------------------------------------------
 
-    def _read_first(
-        self, work: Work, point: Point, started: Started
-    ) -> Generator[Request, Answer | None, tuple[Tested, Line, Sets]]:
-        """The start's reading, the line of a geodesic from there, and the most draws that a step may have, with which it was read."""
-        config = self._config
-        line = Line(k=config.asked.k if config.process == "geodesic" else None)
-        sets = self._most_sets(started.centre, line)
-        tested = yield from read_start(config, work, point, started, sets=sets, splits=self._judged)
-        if config.process != "geodesic" or config.asked.k is not None or at_chance(tested.held):
-            return tested, line, sets
-        allowed = limits_of(config, (LOSS,), tested.held, line)[0].allowed
-        line = yield from find_line(config, work, point, started.centre, allowed=allowed)
-        more = self._most_sets(started.centre, line)
-        if more != sets:
-            tested = yield from read_start(config, work, point, started, sets=more, splits=self._judged, again=True)
-        return tested, line, more
 
-    def _most_sets(self, centre: Reading, line: Line) -> Sets:
-        if not self._config.asked.settle:
-            return Sets()  # nothing is judged
-        return most_sets(limits_of(self._config, self._held(line), centre, line), centre)
+def first_step(state: WalkState) -> Steps:
+    """The start's own equilibrium, and what later steps need of it."""
+    config, work = state.config, state.begin(Kind.START)
+    point = Point(lam=state.start.lam, gamma=state.start.gamma)
+    started = yield from start_equilibrium(config, work, point, moved_by=process_class(config.process).moved_by)
+    tested, line, sets = yield from _read_first(state, work, point, started)
+    held = _held(config, line)
+    usual = usual_sets(limits_of(config, held, tested.held, line), tested.held, sets)
+    targets = yield from settle_targets(config, work, point, started, usual=usual, most=sets)
+    carried = Carried(
+        tangents=started.chart.tangents,
+        preconditioner=started.chart.preconditioner,
+        start=remembered(held, tested.held, targets),
+    )
+    first = Judgement(accepted=True, reason=None, next_length=config.asked.step_length_first or config.asked.step_length)
+    observed = with_line(tested.observed, line)
+    return state.left_behind(work, point, Outcome.OK, first, observed, weights=tested.state, carried=carried)
 
-    def _held(self, line: Line) -> tuple[Held, ...]:
-        """What is held along a line; of a geodesic without a slope only C."""
-        config = self._config
-        return (LOSS,) if config.process == "geodesic" and line.k is None else process_of(config, k=line.k).held
 
-    def _second_step(self) -> Steps:
-        """The first step along the process; before it, whether there is anything to hold, and whether it can be held.
+def _read_first(
+    state: WalkState, work: Work, point: Point, started: Started
+) -> Generator[Request, Answer | None, tuple[Tested, GeodesicLine, Sets]]:
+    """The start's reading, the line of a geodesic from there, and the most draws that a step may have, with which it was read."""
+    config, along_line = state.config, process_class(state.config.process).along_line
+    line = GeodesicLine(k=config.asked.k if along_line else None)
+    sets = _most_sets(config, started.centre, line)
+    tested = yield from read_start(config, work, point, started, sets=sets, splits=state.judged)
+    if not along_line or config.asked.k is not None or at_chance(tested.held):
+        return tested, line, sets
+    allowed = limits_of(config, (LOSS,), tested.held, line)[0].allowed
+    line = yield from find_line(config, work, point, started.centre, allowed=allowed)
+    more = _most_sets(config, started.centre, line)
+    if more != sets:
+        tested = yield from read_start(config, work, point, started, sets=more, splits=state.judged, again=True)
+    return tested, line, more
 
-        Raises:
-            WalkFailed: a geodesic has no slope, or the tolerance is below what the draws can tell.
-        """
-        start, config = self.accepted[0], self._config
-        line = line_in(start)
-        if LOSS in self._held(line) and at_chance(held_reading_in(start)):
-            return self._stop(self._key(1), self._here, "at_chance", Outcome.OK)
-        if config.process == "geodesic":
-            require_line(start)
-        if config.asked.settle:
-            require_attainable(config, self._holding.limits, held_reading_in(start), self._holding.most)
-        return (yield from self._next_step())
 
-    # --- every other step ---------------------------------------------------------------------------------------------
+def _most_sets(config: RunConfig, centre: Reading, line: GeodesicLine) -> Sets:
+    if not config.asked.settle:
+        return Sets()  # nothing is judged
+    return most_sets(limits_of(config, _held(config, line), centre, line), centre)
 
-    def _next_step(self) -> Steps:
-        last, config = self.accepted[-1], self._config
-        key = self._key(last.step + 1)
-        here, length = self._here, self._length
-        try:
-            velocity = predicted_velocity(self._process, self._way.rows[-SPAN - 1 :], config, length)
-        except SingularResponse as singular:
-            return self._stop(key, here, singular.stop, Outcome.SINGULAR)
-        proposal = propose(self._process, here, velocity, length=length)
-        if gamma_vanishes(proposal.point, start_gamma=self.start.gamma):
-            return self._stop(key, proposal.point, "gamma_zero", Outcome.OK)
-        if history.rejections(self._rows) and length < config.asked.step_length_min and length < self._process.left(here):
-            if stop := self._process.singular_near(here):
-                return self._stop(key, here, stop, Outcome.SINGULAR)
-            told = told_by_draws(config, self._rows[-1], self._process.held, self._holding.misses_in(self._rows[-1]))
-            why = self._rows[-1].reason if told is None else told
-            raise WalkFailed(f"step {key.step}: rejected down to a step of {length:.2g} ({why})")
-        return (yield from self._walk(key, proposal, velocity))
 
-    @property
-    def _length(self) -> float:
-        """Of the next step: what the last attempt found; back and there again, at first, as far as the next lam of the ways before."""
-        if self._way.over_again and self._rows[-1].accepted:
-            return self._config.asked.step_length
-        return self._rows[-1].next_step_length or self._config.asked.step_length
+def _held(config: RunConfig, line: GeodesicLine) -> tuple[Held, ...]:
+    """What is held along a line; of a geodesic without a slope only C."""
+    if line.k is None and process_class(config.process).along_line:
+        return (LOSS,)
+    return process_of(config, k=line.k).held
 
-    def _walk(self, key: StepKey, proposal: Proposal, velocity: Velocity) -> Steps:
-        last, config = self.accepted[-1], self._config
-        work, other = Work(key), self._better_start(proposal.point)
-        before = self._chart_ahead(proposal.length, other)
-        refresh = history.rejections(self._rows) > 0 or other is not None or before.response_age + 1 >= config.asked.refresh
-        holding = self._holding
-        sets, splits = self._sets(holding), self._judged
-        trained = last if other is None else other.row
-        before, taken_up = yield from with_uptake(work, proposal.point, trained, before)
-        found = yield from take_step(
-            config, work, proposal.point, before, holding, sets=sets, refresh=refresh, moves=MOVES, splits=splits
-        )
-        columns: dict[str, Any] = {
-            "velocity": velocity,
-            "restarted_from": None if other is None else other.row.step,
-            "restarted_run": None if other is None else other.run,
-            "step_length": proposal.length,
-            "taken_up": taken_up,
-        }
-        if found.train is not None and not config.moves_data:
-            columns["first_law_residual"] = first_law_residual(reading_in(last), found.train)
-        previous = self._state if other is None else None  # no way leads from the one to the other
-        return self._committed_candidate(work, found, columns, length=proposal.length, previous=previous)
 
-    # --- parts --------------------------------------------------------------------------------------------------------
+# --- steps along the process ------------------------------------------------------------------------------------------
 
-    def _better_start(self, point: Point) -> Bounding | None:
-        gain = self._config.asked.restart
-        return None if gain is None else better_start(self._models, self.accepted[-1], point, gain)
 
-    def _chart_ahead(self, length: float, other: Bounding | None) -> Chart:
-        """The model that a step of this length starts from (`other`: not the last one)."""
-        chart = self._chart(self._predicted_weights(length) if other is None else other.weights())
-        if other is None and not history.diverged(self._rows[-1]):
-            return chart
-        # where the last model's training was going: not this one's way, or over an edge
-        return dataclasses.replace(chart, preconditioner=without(chart.preconditioner or {}, "ahead") or None)
+def second_step(state: WalkState) -> Steps:
+    """The first step along the process; before it, whether there is anything to hold, and whether it can be held.
 
-    def _predicted_weights(self, length: float) -> Weights:
-        """theta_k + r (theta_k - theta_{k-1}), r the ratio of step lengths, at most 1: it removes the steady lag."""
-        assert self._state is not None
-        previous, last = unpack(self._carry, "previous"), self.accepted[-1].step_length
-        turned = self._way.over_again and len(self._way.rows) == 1  # the last step led the other way
-        if not (self._config.asked.predictor and previous and last) or turned:
-            return self._state
-        return ahead(self._state, previous, length / last)
+    Raises:
+        WalkFailed: a geodesic has no slope, or the tolerance is below what the draws can tell.
+    """
+    start, config = state.first, state.config
+    if LOSS in _held(config, line_in(start)) and at_chance(held_reading_in(start)):
+        return state.stop(state.here, "at_chance", Outcome.OK, _told(state))
+    if process_class(config.process).along_line:
+        require_line(start)
+    if config.asked.settle:
+        require_attainable(config, state.holding.limits, held_reading_in(start), state.holding.most)
+    return (yield from next_step(state))
 
-    def _stop(self, key: StepKey, point: Point, name: str, outcome: Outcome) -> Commit:
-        record = step_record(
-            key,
-            point=point,
-            process=self._config.process,
-            accepted=False,
-            outcome=outcome,
-            reason=name,
-            held_on=self.accepted[-1].held_on,
-            C_target=self.accepted[-1].C_target,
-            k=self.accepted[-1].k,
-            examples=self._examples,
-        )
-        return Commit(record=record, readings=(), state=None, carry=None)
+
+def next_step(state: WalkState) -> Steps:
+    """A step along the process, or the stop that there is instead of it.
+
+    Raises:
+        WalkFailed: it was rejected down to the shortest one.
+    """
+    config, here, process, length = state.config, state.here, state.process, _length(state)
+    try:
+        velocity = predicted_velocity(process, state.way.rows[-SPAN - 1 :], config, length)
+    except SingularResponse as singular:
+        return state.stop(here, singular.stop, Outcome.SINGULAR, _told(state))
+    proposal = propose(process, here, velocity, length=length)
+    if gamma_vanishes(proposal.point, start_gamma=state.start.gamma):
+        return state.stop(proposal.point, "gamma_zero", Outcome.OK, _told(state))
+    shortest = shortest_step(config.asked.step_length, config.asked.step_length_first)
+    if history.rejections(state.rows) and length < min(shortest, process.left(here)):
+        if stop := process.singular_near(here):
+            return state.stop(here, stop, Outcome.SINGULAR, _told(state))
+        rejected = state.rows[-1]
+        told = told_by_draws(config, rejected, process.held, state.holding.misses_in(rejected))
+        why = rejected.reason if told is None else told
+        raise WalkFailed(f"step {state.last.step + 1}: rejected down to a step of {length:.2g} ({why})")
+    return (yield from _walk(state, proposal, velocity))
+
+
+def _length(state: WalkState) -> float:
+    """Of the next step: what the last attempt found; back and there again, at first, as far as the next lam of the legs before."""
+    if state.way.over_again and state.rows[-1].accepted:
+        return state.config.asked.step_length
+    return state.rows[-1].next_step_length or state.config.asked.step_length
+
+
+def _walk(state: WalkState, proposal: Proposal, velocity: Velocity) -> Steps:
+    """Train, settle and judge a model at the proposed point."""
+    config, work = state.config, state.begin(Kind.STEP)
+    before = state.chart(_predicted_weights(state, proposal.length))
+    refresh = history.rejections(state.rows) > 0 or before.response_age + 1 >= config.asked.refresh
+    before, taken_up = yield from with_uptake(work, proposal.point, state.last, before)
+    observed = dataclasses.replace(kept(state), velocity=velocity, step_length=proposal.length, taken_up=taken_up)
+    found = yield from take_step(
+        config,
+        work,
+        proposal.point,
+        before,
+        state.holding,
+        sets=draws_of(state),
+        refresh=refresh,
+        moves=MOVES,
+        splits=state.judged,
+        observed=observed,
+    )
+    if found.train is not None and not config.moves_data:
+        residual = first_law_residual(reading_in(state.last), found.train)
+        found = dataclasses.replace(found, observed=dataclasses.replace(found.observed, first_law_residual=residual))
+    return left_behind(state, work, found, length=proposal.length, previous=state.model)
+
+
+def _predicted_weights(state: WalkState, length: float) -> Weights:
+    """theta_k + r (theta_k - theta_{k-1}), r the ratio of step lengths, at most 1: it removes the steady lag."""
+    previous, last = state.carried.previous, state.last.step_length
+    if not (state.config.asked.predictor and previous and last) or state.way.turned:
+        return state.model
+    return ahead(state.model, previous, length / last)
+
+
+def _told(state: WalkState) -> Observed:
+    """What the row of a stop has from the last one."""
+    return Observed(held_on=state.last.held_on, C_target=state.last.C_target, k=state.last.k)

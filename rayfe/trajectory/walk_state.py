@@ -1,123 +1,189 @@
-"""What all steps of a walk have in common, those of no length too: its way, what it holds, and how a new model is judged by that."""
+"""A trajectory as it stands between two attempts: its rows, the model of the last accepted one, and all that follows from them."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+import functools
+from collections.abc import Generator
+from dataclasses import dataclass, field
 
-from rayfe.records import Commit, Outcome, Reading, Weights
-from rayfe.records.columns import Work, response_in
-from rayfe.records.weights import pack, unpack
+from rayfe.config import RunConfig, Start
+from rayfe.data.truth import Truth
+from rayfe.records import Answer, Commit, Kind, Leg, Outcome, Point, Request, Split, StepKey, StepRecord, Weights
+from rayfe.records.carried import Carried
+from rayfe.records.columns import Observed, response_in, step_record
+from rayfe.records.weights import without
+from rayfe.records.work import Work
 from rayfe.surface.process import Process
-from rayfe.surface.step_control import Verdict, judge
+from rayfe.surface.step_control import Judgement
 from rayfe.trajectory import history
-from rayfe.trajectory.attainable import BY_DRAWS
-from rayfe.trajectory.base import Trajectory
-from rayfe.trajectory.chart import carried_tangents
 from rayfe.trajectory.constraint import Holding
-from rayfe.trajectory.draws import Sets, sets_of
-from rayfe.trajectory.envelope import excess
+from rayfe.trajectory.equilibration import LocalChart
 from rayfe.trajectory.round_trip import Way, current_way
-from rayfe.trajectory.step import Candidate, Chart
+
+Steps = Generator[Request, Answer | None, Commit]
+"""Requests of one attempt, which is sent their answers and returns what it leaves behind."""
 
 
-class Judged(Trajectory):
-    """A trajectory whose steps are accepted if what its process holds has the start's values."""
+@dataclass(frozen=True, kw_only=True)
+class WalkState:
+    """What an attempt starts from. What follows from the fields is worked out once, when it is first asked for.
+
+    `weights` are those of the last accepted row, and `carry` what it left besides (`records.carried`, stored form). `truth` is the exact
+    surface, where the data set knows it. Where only rows are told of, the last three are left out.
+    """
+
+    config: RunConfig
+    start: Start
+    rows: tuple[StepRecord, ...] = ()
+    weights: Weights | None = None
+    carry: Weights = field(default_factory=dict)
+    truth: Truth | None = None
+
+    def after(self, record: StepRecord, commit: Commit) -> WalkState:
+        """The state when the row of `commit` is stored."""
+        rows = (*self.rows, record)
+        if not record.accepted:
+            return dataclasses.replace(self, rows=rows)
+        return dataclasses.replace(self, rows=rows, weights=commit.state, carry=commit.carry or {})
+
+    # --- what the rows say --------------------------------------------------------------------------------------------
+
+    @functools.cached_property
+    def accepted(self) -> tuple[StepRecord, ...]:
+        return tuple(row for row in self.rows if row.accepted)
 
     @property
-    def _way(self) -> Way:
-        return current_way(self._config, self.accepted)
+    def first(self) -> StepRecord:
+        """The row of the start."""
+        return self.accepted[0]
 
     @property
-    def _process(self) -> Process:
-        return self._way.process
+    def last(self) -> StepRecord:
+        """The last accepted row."""
+        return self.accepted[-1]
 
     @property
-    def _holding(self) -> Holding:
-        kept = unpack(self._carry, "start")
-        return Holding(config=self._config, process=self._process, start=self.accepted[0], kept=kept)
+    def here(self) -> Point:
+        return Point(lam=self.last.lam, gamma=self.last.gamma, t=self.last.t)
 
-    def _sets(self, holding: Holding) -> Sets:
-        """Draws of the next attempt: as many as the start's error asks for or the last step took, and twice as many after each
-        rejection that draws may explain."""
-        last = self.accepted[-1]
-        sets = holding.usual if last.step == 0 else sets_of(last)
-        for row in history.attempts(self._rows):
-            miss = holding.miss_in(row)
-            if row.reason in BY_DRAWS and miss is not None and miss.may_hold:
-                sets = sets.doubled(holding.most)
-        return sets
+    @property
+    def seconds(self) -> float:
+        return self.rows[-1].seconds if self.rows else 0.0
 
-    def _chart(self, weights: Weights) -> Chart:
+    @property
+    def examples(self) -> float:
+        return self.rows[-1].examples if self.rows else 0.0
+
+    @functools.cached_property
+    def way(self) -> Way:
+        """Of a walk: the leg that it is on.
+
+        Raises:
+            UsageError: the process cannot be made.
+        """
+        return current_way(self.config, self.accepted)
+
+    @property
+    def leg(self) -> Leg:
+        """The leg of the next attempt."""
+        return self.way.leg if self.config.asked.both_ways and self.accepted else Leg.THERE
+
+    @property
+    def process(self) -> Process:
+        """Of a walk: the process that leads along its leg."""
+        return self.way.process
+
+    # --- what the last step left --------------------------------------------------------------------------------------
+
+    @functools.cached_property
+    def carried(self) -> Carried:
+        return Carried.of(self.carry)
+
+    @functools.cached_property
+    def holding(self) -> Holding:
+        """Of a walk: what it holds."""
+        assert self.carried.start is not None
+        return Holding(config=self.config, process=self.process, start=self.first, kept=self.carried.start)
+
+    @property
+    def model(self) -> Weights:
+        """The weights of the last accepted row."""
+        assert self.weights is not None
+        return self.weights
+
+    @property
+    def preconditioner(self) -> Weights | None:
+        """What the last training left for the next one; after an attempt that diverged without how far its last iterate was ahead, which
+        led over an edge."""
+        left = self.carried.preconditioner or {}
+        return (without(left, "ahead") if history.diverged(self.rows[-1]) else left) or None
+
+    def chart(self, weights: Weights) -> LocalChart:
         """The model that the next training starts from, with the response and tangents that the last step left."""
-        last = self.accepted[-1]
-        return Chart(
+        return LocalChart(
             weights=weights,
-            tangents=carried_tangents(self._carry),
-            response=response_in(last),
-            response_age=last.response_age or 0,
-            preconditioner=unpack(self._carry, "preconditioner") or None,
-            rate=history.rate(self._rows),
+            tangents=self.carried.tangents,
+            response=response_in(self.last),
+            response_age=self.last.response_age or 0,
+            preconditioner=self.preconditioner,
+            rate=history.rate(self.rows),
         )
 
+    # --- the attempt --------------------------------------------------------------------------------------------------
+
+    def begin(self, kind: Kind) -> Work:
+        """The next attempt, which is the first one or another one at the step after the last accepted one."""
+        step = self.last.step + 1 if self.accepted else 0
+        attempts = sum(row.step == step for row in self.rows)
+        key = StepKey(trajectory=self.start.name, seed=self.start.seed, step=step, attempt=attempts)
+        return Work(key, kind=kind, leg=self.leg)
+
     @property
-    def _kept_columns(self) -> dict[str, Any]:
-        """Columns of what is held, which every row has from the one before."""
-        last, holds_C = self.accepted[-1], self._holding.holds_C
-        return {
-            "process": self._config.process,
-            "held_on": last.held_on if holds_C else None,
-            "C_target": last.C_target if holds_C else None,
-            "C_settle_target": last.C_settle_target,
-            "k": last.k,
-        }
+    def judged(self) -> tuple[Split, ...]:
+        """Splits on which a step's model is read at last."""
+        target = () if self.config.path.target is None else (Split.TARGET,)
+        return tuple(dict.fromkeys((Split.TRAIN, Split.VALIDATION, *target, self.config.held_on)))
 
-    def _judged_columns(self, train: Reading, held: Reading) -> dict[str, Any]:
-        """Columns of how far a model is off what is held, and above the lowest known."""
-        holding = self._holding
-        first, line = holding.misses(held)[0], holding.line_miss(held)
-        return {
-            "drift_se": holding.drift_se(held),
-            "held_drift": first.value,
-            "held_drift_se": first.error,
-            "excess": excess(self._models, train),
-            **({"line_miss": line[0], "line_miss_se": line[1]} if line else {}),
-        }
-
-    def _committed_candidate(
+    def left_behind(
         self,
         work: Work,
-        found: Candidate,
-        columns: dict[str, Any],
+        point: Point,
+        outcome: Outcome,
+        judgement: Judgement,
+        observed: Observed,
         *,
-        length: float,
-        previous: Weights | None,
-        in_vain: bool = False,
+        weights: Weights | None = None,
+        carried: Carried | None = None,
     ) -> Commit:
-        """What a step of this length leaves behind; `previous`: the model from which the walk came to this one. `in_vain`: it is not
-        wanted, whatever it holds."""
-        columns = self._kept_columns | found.columns | columns
-        verdict = self._judge(found.outcome, found.held, used=found.used, length=length)
-        if found.train is None or found.held is None or found.chart is None:
-            return self._commit(work, found.point, found.outcome, verdict, columns, accepted_state=None, carry={})
-        columns |= self._judged_columns(found.train, found.held)
-        if in_vain and verdict.accepted:
-            verdict = dataclasses.replace(verdict, accepted=False, reason="renewal")
-        carry = pack(
-            **found.chart.tangents,
-            previous=previous,
-            preconditioner=found.chart.preconditioner,
-            start=unpack(self._carry, "start"),
-        )
-        return self._commit(work, found.point, found.outcome, verdict, columns, accepted_state=found.state, carry=carry)
-
-    def _judge(self, outcome: Outcome, read: Reading | None, *, used: float, length: float) -> Verdict:
-        config = self._config
-        return judge(
+        """What the attempt `work` leaves behind at `point`; `weights` and `carried` only if it is accepted."""
+        if self.truth is not None and judgement.accepted:
+            observed = dataclasses.replace(observed, exact=self.truth.at(point.lam, point.gamma, observed.C_target))
+        record = step_record(
+            work.key,
+            observed,
+            kind=work.kind,
+            leg=work.leg,
+            process=self.process_name,
+            point=point,
             outcome=outcome,
-            misses=self._holding.misses(read) if read is not None and config.asked.settle else (),
-            shift_used=used,
-            length=length,
-            longest=config.asked.step_length,
-            growth=config.asked.step_growth,
+            accepted=judgement.accepted,
+            reason=judgement.reason,
+            next_step_length=judgement.next_length,
+            examples=self.examples + work.examples,
         )
+        if not judgement.accepted:
+            return Commit(record=record, readings=work.readings, state=None, carry=None)
+        carry = None if carried is None else carried.stored() or None
+        return Commit(record=record, readings=work.readings, state=weights, carry=carry)
+
+    def stop(self, point: Point, name: str, outcome: Outcome, observed: Observed | None = None) -> Commit:
+        """What a trajectory leaves that ends by a named stop on its way to `point`: a row that says so."""
+        work = self.begin(Kind.STOP)
+        found = Judgement(accepted=False, reason=name, next_length=None)
+        return self.left_behind(work, point, outcome, found, observed or Observed())
+
+    @property
+    def process_name(self) -> str:
+        """What rows name as their process."""
+        return self.config.method or ("seek" if self.config.asked.seek else self.config.process)

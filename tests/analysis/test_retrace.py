@@ -80,6 +80,6 @@ def test_what_cannot_be_retraced_is_refused(tmp_path):
         retraced(tmp_path / "short", AnalyticBackend(SURFACES[0]), back=30)
     (start,) = CONFIG.trajectories().values()
     rows = Store(str(tmp_path / "short")).rows(start.name)
-    renewed = [*rows[:-1], dataclasses.replace(rows[-1], step_length=0.0)]
+    renewed = [*rows[:-1], dataclasses.replace(rows[-1], kind="renewal")]
     with pytest.raises(ValueError, match="renewal"):
         script.retrace(AnalyticBackend(SURFACES[0]), CONFIG, start, renewed, state={}, carry={}, back=2)

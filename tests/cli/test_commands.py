@@ -182,7 +182,6 @@ def test_check_prints_a_plan_and_runs_nothing(tmp_path: Path, capsys: pytest.Cap
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        (["--known-runs", "/nothing"], "--known-runs /nothing: cannot be read"),
         (["--gamma", "6", "--model.latent", "4"], "--model.latent 4: the stored run has"),
         (["--equilibration.batch", "2000"], "--equilibration.batch 2000: there are 1442 training examples"),
     ],

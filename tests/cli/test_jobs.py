@@ -29,7 +29,7 @@ KINDS = {"mixture": [], "displacement": ["--path.kind", "displacement", "--path.
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_transfer_arrives_at_the_target_and_holds_C(tmp_path: Path, kind: str) -> None:
     out = tmp_path / kind
-    assert run("transfer", "fig5-quick", *TRANSFER, *KINDS[kind], "--step-growth", "3", out=out) == 0
+    assert run("transfer", "fig5-quick", *TRANSFER, *KINDS[kind], out=out) == 0
     rows = rayfe.load_run(out)
     walk = rows[rows.accepted]
     assert walk.t.iloc[-1] == 1.0
@@ -106,7 +106,6 @@ def test_a_stopped_baseline_goes_on_to_the_same_rows(tmp_path: Path) -> None:
         ("transfer", ["fig5-quick", *SMALL, "--stencil", "iso"], "--stencil iso"),
         ("transfer", ["fig5-quick", *SMALL, "--process", "constant-rate", "--lam-dot", "-2"], "--lam-dot -2"),
         ("transfer", ["fig5-quick", *SMALL, "--step-length", "2"], "--step-length 2"),
-        ("transfer", ["fig5-quick", *SMALL, "--step-growth", "0.5"], "--step-growth 0.5"),
         (
             "transfer",
             ["fig5-quick", *SMALL, "--path.kind", "displacement", "--path.cost", "numpy:zeros_like"],

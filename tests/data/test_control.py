@@ -15,7 +15,7 @@ from rayfe.data.paths import CONTROL_SHARE, coupled, load_path
 from rayfe.exceptions import UsageError
 from rayfe.records import Split
 from rayfe.trajectory.driver import attempted
-from rayfe.trajectory.walk import Walk
+from rayfe.trajectory.trajectory import Trajectory
 
 CONFIG = configure(
     lam=(1.0,),
@@ -62,7 +62,7 @@ def test_a_part_without_an_image_is_refused_before_anything_runs() -> None:
 
 def test_a_walk_on_digits_holds_the_loss_of_the_control_images() -> None:
     (start,) = CONFIG.trajectories().values()
-    trajectory, backend = Walk(CONFIG, start, [], state=None, carry={}), InlineBackend(CONFIG, load(CONFIG.data))
+    trajectory, backend = Trajectory(CONFIG, start, [], state=None, carry={}), InlineBackend(CONFIG, load(CONFIG.data))
     while trajectory.finished is None:
         commit = attempted(trajectory, backend)
         trajectory.committed(commit.record, commit)
@@ -97,7 +97,7 @@ def test_a_transfer_by_displacement_couples_the_control_images_apart_and_holds_t
     assert set(parts[Split.CONTROL]) == set(range(len(control.y)))
 
     (start,) = config.trajectories().values()
-    trajectory, backend = Walk(config, start, [], state=None, carry={}), InlineBackend(config, data)
+    trajectory, backend = Trajectory(config, start, [], state=None, carry={}), InlineBackend(config, data)
     while len(trajectory.accepted) < 3 and trajectory.finished is None:
         commit = attempted(trajectory, backend)
         trajectory.committed(commit.record, commit)

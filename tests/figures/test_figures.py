@@ -109,11 +109,11 @@ def test_each_trajectory_is_a_line_of_its_accepted_rows(draw, x: str, y: str, x_
 
 def test_a_line_has_a_gap_where_the_walk_leapt():
     rows = walk()
-    rows["step_length"] = [None, 0.4, 0.4, 0.0, 0.4, 0.4]  # the fourth row was reached by renewals, from the third one's lam
+    rows["kind"] = ["start", "step", "step", "leap", "step", "step"]
     ((lam, gamma),) = lines(figures.multipliers(rows)).values()
     assert np.flatnonzero(np.isnan(gamma)).tolist() == np.flatnonzero(np.isnan(lam)).tolist() == [3]
     assert lam[~np.isnan(lam)] == pytest.approx(rows["lam"].to_numpy())
-    rows.loc[3, "lam"] = rows.loc[2, "lam"]  # a renewal where the walk was
+    rows.loc[3, "kind"] = "renewal"  # where the walk was
     ((lam, _),) = lines(figures.multipliers(rows)).values()
     assert not np.isnan(lam).any()
 
@@ -145,7 +145,9 @@ def test_error_bars_appear_only_where_visible():
 
 
 def test_a_found_stop_is_marked_where_it_happened_and_named():
-    figure = figures.multipliers(with_row(walk(), step=6, accepted=False, reason="gamma_zero", lam=2.02, gamma=0.5))
+    figure = figures.multipliers(
+        with_row(walk(), step=6, accepted=False, kind="stop", reason="gamma_zero", lam=2.02, gamma=0.5)
+    )
     (mark,) = (line for line in axes_of(figure).get_lines() if line.get_marker() == "x")
     assert (list(mark.get_xdata()), list(mark.get_ydata())) == ([2.02], [0.5])
     assert legend(figure) == ["(0.25, 4)", "stop: gamma_zero"]
@@ -213,7 +215,7 @@ def test_frames_with_little_in_them_still_give_every_picture(rows: pd.DataFrame,
 
 
 def test_columns_without_any_value_are_drawn_as_gaps():
-    rows = walk().assign(val_C=None, val_accuracy=None, D_se=None, C_se=None, drift_se=None, C_target=None)
+    rows = walk().assign(val_C=None, val_accuracy=None, D_se=None, C_se=None, drift_se=None)
     assert set(figures.draw_all(rows, pd.DataFrame(), tolerance=0.005)) == NAMES
 
 

@@ -15,6 +15,8 @@ NAME = "lam0.25-gamma4-seed0"
 def step_record(step: int, *, attempt: int = 0, accepted: bool = True, trajectory: str = NAME, **values: object) -> StepRecord:
     outcome = Outcome.OK if accepted else Outcome.NONFINITE
     given = {
+        "kind": "step" if step else "start",
+        "leg": "there",
         "process": "iso-classification",
         "lam": 0.25 + step,
         "gamma": 4.0,

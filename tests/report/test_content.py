@@ -17,6 +17,7 @@ from PIL import Image
 
 from rayfe.data.paths import load_path
 from rayfe.records import StepRecord
+from rayfe.records.kinds import REJECTED, STOPS
 from rayfe.report import report_of
 from rayfe.report.charts import baseline_charts, walk_charts
 from rayfe.report.charts_transfer import transfer_charts
@@ -26,7 +27,6 @@ from rayfe.report.page import embedded, page_of
 from rayfe.report.surface_chart import lower_hull
 from rayfe.report.view import view_of
 from rayfe.storage.store import Store
-from rayfe.surface.step_control import REJECTED, STOPS
 
 RESULTS = Path(__file__).parents[2] / "analysis" / "results"
 
@@ -56,7 +56,9 @@ def test_charts_are_valid_plotly_figures(exact: Callable[..., StepRecord]) -> No
     walks = frame([exact(step, 0.25 * 1.2**step, gamma0=gamma) for gamma in (4.0, 8.0) for step in range(5)])
     moved = {"process": "geodesic", "k": -0.4, "end_R": 5.0, "end_D": 20.0, "end_gamma": 6.0, "line_miss": 0.1, "F_t": 3.0}
     transfer = frame([exact(step, 0.25 * 1.2**step, t=step / 4, line_miss_se=0.01, **moved) for step in range(5)])
-    stopped = pd.concat([walks, walks.iloc[-1:].assign(step=5, accepted=False, reason="gamma_zero")], ignore_index=True)
+    stopped = pd.concat(
+        [walks, walks.iloc[-1:].assign(step=5, accepted=False, kind="stop", reason="gamma_zero")], ignore_index=True
+    )
     none = pd.DataFrame()
     charts = [*walk_charts(stopped, none, 0.005), *transfer_charts(transfer, none, 0.01), *baseline_charts(walks, none, 0.01)]
     assert len(charts) == 8 + 9 + 5
@@ -66,13 +68,13 @@ def test_charts_are_valid_plotly_figures(exact: Callable[..., StepRecord]) -> No
 
 
 def test_lines_have_a_gap_where_a_walk_leapt(exact: Callable[..., StepRecord]) -> None:
-    lengths = [None, 0.2, 0.0, 0.2]  # the third row was reached by renewals, from the second one's lam
-    walk = frame([exact(step, 0.25 * 1.2**step, step_length=length) for step, length in enumerate(lengths)])
+    kinds = ["start", "step", "leap", "step"]
+    walk = frame([exact(step, 0.25 * 1.2**step, kind=kind) for step, kind in enumerate(kinds)])
     charts = {chart.name: chart for chart in walk_charts(walk, pd.DataFrame(), 0.005)}
     for name, axis in (("rate-distortion", "x"), ("multipliers", "y"), ("surface", "z")):
         trace = charts[name].data[-1]
         assert [i for i, value in enumerate(trace[axis]) if value is None] == [2]
-        assert len(trace["customdata"]) == len(lengths) + 1
+        assert len(trace["customdata"]) == len(kinds) + 1
     (steps,) = (trace["y"] for trace in charts["free-energy"].data)
     assert None not in steps
 
@@ -84,7 +86,7 @@ def test_every_reason_of_the_stepper_is_explained() -> None:
 
 def test_rejected_rows_and_stops_are_listed_with_their_reason(exact: Callable[..., StepRecord]) -> None:
     rows = [exact(0, 0.25), exact(1, 0.3, accepted=False, reason="drift", C=float("nan"), C_target=None)]
-    rows += [exact(1, 0.3, attempt=1), exact(2, 0.4, accepted=False, reason="gamma_zero")]
+    rows += [exact(1, 0.3, attempt=1), exact(2, 0.4, accepted=False, kind="stop", reason="gamma_zero")]
     listed = failures(frame(rows))
     assert [(row.step, row.attempt, row.reason, row.is_stop) for row in listed] == [
         (1, 0, "drift", False),

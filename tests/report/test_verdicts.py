@@ -23,7 +23,10 @@ def judged(exact: Callable[..., StepRecord], tmp_path: Path) -> Callable[..., di
 
     def judge(changes: dict[int, dict[str, Any]] | None = None, back: int = 0, **config: Any) -> dict[str, Verdict]:
         rows = [exact(step, 0.25 * 1.2**step) for step in range(9)]
-        rows += [dataclasses.replace(exact(step, 0.25 * 1.2 ** (16 - step)), step_length=0.1) for step in range(9, 9 + back)]
+        rows += [
+            dataclasses.replace(exact(step, 0.25 * 1.2 ** (16 - step)), leg="back", step_length=0.1)
+            for step in range(9, 9 + back)
+        ]
         rows = [dataclasses.replace(row, **(changes or {}).get(row.step, {})) for row in rows]
         view = RunView(
             store=Store(tmp_path),

@@ -139,7 +139,17 @@ def test_what_has_no_numbers_says_why(outcome: str, text: str) -> None:
 
 def rows_of(*F: float, trajectory: str = NAME, uptake: float = 0.0) -> pd.DataFrame:
     """Steps at one place whose models have these F, and nothing else that differs."""
-    plain = {"process": "iso-classification", "lam": 0.5, "gamma": 4.0, "t": 0.0, "D": 20.0, "C": 0.1, "accepted": True}
+    plain = {
+        "process": "iso-classification",
+        "lam": 0.5,
+        "gamma": 4.0,
+        "t": 0.0,
+        "kind": "step",
+        "leg": "there",
+        "D": 20.0,
+        "C": 0.1,
+        "accepted": True,
+    }
     rows = [plain | {"trajectory": trajectory, "step": step, "R": value - 10.4, "F": value} for step, value in enumerate(F)]
     return pd.DataFrame(rows).assign(step_length=0.1, process="iso-functional", uptake=uptake)
 

@@ -17,7 +17,7 @@ from rayfe.results.walk_summary import summarize, verdict
 from rayfe.surface.closed_form import PowerSurface
 from rayfe.surface.local_fit import scatter
 from rayfe.trajectory.driver import attempted
-from rayfe.trajectory.walk import Walk
+from rayfe.trajectory.trajectory import Trajectory
 
 SURFACE = PowerSurface(kappa=10.0, a=1 / 3, b=1 / 3)
 CONFIG = configure(
@@ -32,7 +32,7 @@ NOISE = 0.01
 
 def walk(backend: AnalyticBackend, config: RunConfig, seed: int) -> pd.DataFrame:
     """Rows of one walk, in memory."""
-    trajectory = Walk(config, next(s for s in config.trajectories().values() if s.seed == seed), [], state=None, carry={})
+    trajectory = Trajectory(config, next(s for s in config.trajectories().values() if s.seed == seed), [], state=None, carry={})
     while trajectory.finished is None:
         commit = attempted(trajectory, backend)
         trajectory.committed(commit.record, commit)
@@ -99,8 +99,8 @@ def test_the_curve_of_an_exact_walk_is_hardly_noise() -> None:
         assert (bars[f"{name}_training_se"].dropna() < 2e-3 * rows[name].max()).all()
 
 
-@pytest.mark.parametrize("sign", [{"step_length": 0.0}, {"restarted_from": 2}])
-def test_a_renewal_or_a_restart_begins_another_curve_and_does_not_widen_the_bars(sign: dict[str, float]) -> None:
+@pytest.mark.parametrize("sign", [{"kind": "renewal"}, {"kind": "leap"}])
+def test_a_renewal_begins_another_curve_and_does_not_widen_the_bars(sign: dict[str, str]) -> None:
     rows = walk(AnalyticBackend(SURFACE), configure(CONFIG, seed=(0,)), 0)
     half = len(rows) // 2
     jumped = rows.copy()

@@ -65,7 +65,7 @@ def with_row(rows: pd.DataFrame, **changes: object) -> pd.DataFrame:
 
 
 def stopped(rows: pd.DataFrame, reason: str = "gamma_zero") -> pd.DataFrame:
-    return with_row(rows, step=int(rows["step"].max()) + 1, accepted=False, reason=reason, lam=2.02, gamma=0.01)
+    return with_row(rows, step=int(rows["step"].max()) + 1, accepted=False, kind="stop", reason=reason, lam=2.02, gamma=0.01)
 
 
 def printed(rows: pd.DataFrame, width: int = 100) -> str:
@@ -105,7 +105,7 @@ def test_a_found_stop_ends_the_line_by_name_and_is_no_rejected_attempt():
 def test_a_stop_name_on_a_row_that_is_not_the_last_is_not_a_stop():
     rows = stopped(walk())
     assert found_stop(rows) is not None
-    assert found_stop(with_row(rows, step=8, accepted=True, reason=None)) is None
+    assert found_stop(with_row(rows, step=8, accepted=True, kind="step", reason=None)) is None
 
 
 def test_drift_is_the_signed_largest_with_its_paired_error():

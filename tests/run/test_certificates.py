@@ -302,7 +302,7 @@ KINDS: dict[str, tuple[str, list[str]]] = {
                 "--threads",
                 "1",
             ),
-            *("--process", "constant-rate", "--lam-dot", "-0.2", "--step-length", "0.5", "--step-growth", "3"),
+            *("--process", "constant-rate", "--lam-dot", "-0.2", "--step-length", "0.5"),
             *("--step-length-first", "0.01", "--lam", "1", "--gamma", "4", "--model.hidden", "32", "--model.latent", "6"),
             *("--measure.head-draws", "32", "--tolerance", "0.3", "--equilibration.first-epochs", "20", "--path.kind"),
             *("displacement", "--path.pairing", "cost", "--path.within-pairs", "--equilibration.batch", "64"),

@@ -14,8 +14,8 @@ from rayfe.config import RunConfig, configure
 from rayfe.records import ON, TOO_SHORT, CertificateRecord, Equilibrated, EquilibrateRequest
 from rayfe.storage.store import Store
 from rayfe.trajectory import certification, driver
-from rayfe.trajectory.base import Trajectory
 from rayfe.trajectory.certification import CertificateEffort
+from rayfe.trajectory.trajectory import Trajectory
 
 CONFIG = configure(lam=(0.25,), gamma=(4.0,), steps=3, certificate_share=0.5)
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 import rayfe
-from rayfe.config import READINGS, PathConfig, RunConfig, configure, identity
+from rayfe.config import READINGS, PathConfig, RenewalConfig, RunConfig, configure, flat, identity, retired
 from rayfe.exceptions import UsageError
-from rayfe.results.known_models import known_digest
+from rayfe.results.pooling import require_alike
 from rayfe.storage.manifest import digest_of, stored_config, stored_manifest
 from rayfe.storage.store import Store
 
@@ -23,13 +23,12 @@ WALK, TRANSFER = RESULTS / "mnist-walk", RESULTS / "transfer-mnist" / "geodesic-
 def manifest(config: RunConfig, run: dict[str, Any]) -> dict[str, Any]:
     """Of a run with the same data, code and definition of readings, and options of this version."""
     same = json.loads(json.dumps(identity(config)))
-    kept = {name: run.get(name) for name in ("job", "data_sha256", "known_sha256", "config")}
+    kept = {name: run.get(name) for name in ("job", "data_sha256", "config")}
     return kept | {"identity": same, "code_sha256": {}, "readings": run.get("readings", 1)}
 
 
-@pytest.mark.parametrize("place", [WALK, TRANSFER], ids=["walk", "transfer"])
-def test_a_stored_run_is_continued_by_this_version_and_refused_with_other_options(place: Path) -> None:
-    store = Store(place)
+def test_a_stored_run_is_continued_by_this_version_and_refused_with_other_options() -> None:
+    store = Store(WALK)
     run, config = stored_config(store)
     assert "path.last_epochs" not in run["identity"]
     assert config.asked.both_ways == run["config"].get("both_ways", False)
@@ -46,20 +45,50 @@ def test_a_run_whose_readings_are_defined_otherwise_is_read_but_not_continued(pl
     now = manifest(config, run) | {"readings": READINGS}
     with pytest.raises(UsageError, match="readings are defined otherwise .* use another out"):
         stored_manifest(store, now, config)
-    told = configure(config, known_runs=(str(place),))
     with pytest.raises(UsageError, match="readings that are defined otherwise"):
-        known_digest(told, now)
+        require_alike(now, [str(place)], "with")
     assert rayfe.load_run(place)["accepted"].any()
 
 
 @pytest.mark.parametrize("place", [WALK, TRANSFER], ids=["walk", "transfer"])
-def test_a_stored_run_may_be_known_to_one_of_this_version(place: Path) -> None:
+def test_a_stored_run_may_be_named_beside_one_of_this_version(place: Path) -> None:
     run, config = stored_config(Store(place))
-    told = configure(config, known_runs=(str(place),))
-    assert known_digest(told, manifest(told, run)) is not None
-    other = configure(told, model=dataclasses.replace(told.model, latent=told.model.latent + 1))
+    require_alike(manifest(config, run), [str(place)], "with")
+    other = configure(config, model=dataclasses.replace(config.model, latent=config.model.latent + 1))
     with pytest.raises(UsageError, match="another model"):
-        known_digest(other, manifest(other, run))
+        require_alike(manifest(other, run), [str(place)], "with")
+
+
+@pytest.mark.parametrize(
+    ("asked", "field", "value"),
+    [
+        (configure(), "restart", 0.01),
+        (configure(), "equilibration.gap", 0.002),
+        (configure(), "step_growth", 2.0),
+        (configure(), "step_length_min", 0.1),
+        (configure(process="iso-functional", stencil="paper"), "direction", "backward"),
+        (configure(renewal=RenewalConfig(every=0.5)), "renewal.epochs", 10.0),
+        (configure(process="geodesic", stencil="paper", path=PathConfig(target="mnist:5-9")), "line_tolerance", 0.1),
+    ],
+)
+def test_a_run_that_followed_an_option_of_the_past_is_not_continued(
+    tmp_path: Path, asked: RunConfig, field: str, value: object
+) -> None:
+    store, run = Store(tmp_path), {"job": "isoc", "data_sha256": "d", "config": flat(asked)}
+    now = manifest(asked, run)
+    store.create(now | {"identity": now["identity"] | {field: retired(asked)[field]}})
+    assert stored_manifest(store, now, asked) is not None
+    store.create(now | {"identity": now["identity"] | {field: value}})
+    with pytest.raises(UsageError, match=f"--{field} {value}: is what the stored run has"):
+        stored_manifest(store, now, asked)
+
+
+def test_a_run_that_knew_others_is_not_continued(tmp_path: Path) -> None:
+    store, config = Store(tmp_path), configure()
+    now = manifest(config, {"job": "isoc", "data_sha256": "d", "config": flat(config)})
+    store.create(now | {"known_sha256": "k"})
+    with pytest.raises(UsageError, match="--known_runs"):
+        stored_manifest(store, now, config)
 
 
 def test_the_path_of_walks_that_have_none_is_no_part_of_them() -> None:
@@ -70,7 +99,7 @@ def test_the_path_of_walks_that_have_none_is_no_part_of_them() -> None:
 
 
 def test_options_of_a_later_version_do_not_rename_a_run() -> None:
-    run: dict[str, Any] = {"job": "isoc", "data_sha256": "d", "code_sha256": {}, "known_sha256": None, "readings": 2}
+    run: dict[str, Any] = {"job": "isoc", "data_sha256": "d", "code_sha256": {}, "readings": 2}
     config = configure(refresh=3)
     fields = identity(config)
     fewer = {name: value for name, value in fields.items() if name not in ("implicit.damping", "predictor")}

@@ -52,7 +52,7 @@ def test_steps_follow_the_lengths_of_the_stepper() -> None:
     assert walk_steps(leaps, start) == 7 + 27 + 11  # the steps before the leap, the way back and part of it there again
     transfer = PRESETS["transfer"]["fig5-quick"]()
     start = next(iter(transfer.trajectories().values()))
-    assert walk_steps(transfer, start) == 13  # 0.001 doubled up to 0.128, then 0.15
+    assert walk_steps(transfer, start) == 18  # 0.001, half as much again each time up to 0.13, then 0.15
     assert walk_steps(configure(transfer, steps=3), start) == 3
 
 
@@ -69,16 +69,6 @@ def test_paper_stencil_at_every_step_trains_five_models_a_step() -> None:
     config = configure(PRESETS["isoc"]["mnist-quick"](), stencil="paper", refresh=1)
     start = next(iter(config.trajectories().values()))
     assert plan_of(config, start, MNIST).trainings == 1 + 5 * 13
-
-
-def test_a_tolerance_of_equilibrium_is_planned_with_a_second_round_of_every_step() -> None:
-    config = PRESETS["isoc"]["mnist-quick"]()
-    start = next(iter(config.trajectories().values()))
-    rounds = configure(config, equilibration=dataclasses.replace(config.equilibration, gap=0.003))
-    once, twice = plan_of(config, start, MNIST), plan_of(rounds, start, MNIST)
-    assert twice.trainings - once.trainings == once.steps
-    more = once.steps * config.equilibration.epochs * MNIST.train
-    assert twice.training_examples - once.training_examples == pytest.approx(more)
 
 
 def test_kept_states_are_at_least_two() -> None:

@@ -58,7 +58,7 @@ def test_a_step_is_one_plain_line() -> None:
 def test_rejected_attempts_and_stops_say_why() -> None:
     rejected = row(4, accepted=False, attempt=1, reason="drift", C=None, R=None, D=None, val_accuracy=None)
     assert line(rejected) == f"{NAME} step 4 attempt 1 rejected (drift): lam 0.366 gamma 4.1 140 s".replace("140 s", "2 min")
-    assert line(row(4, accepted=False, reason="gamma_zero")).startswith(f"{NAME} step 4 stopped (gamma_zero): lam")
+    assert line(row(4, accepted=False, kind="stop", reason="gamma_zero")).startswith(f"{NAME} step 4 stopped (gamma_zero): lam")
 
 
 def test_a_run_that_goes_on_says_from_where() -> None:
@@ -85,12 +85,12 @@ def test_a_table_shows_trajectories_without_a_row() -> None:
         ([row(0)], "at step 0 of at most 10"),
         ([row(0), row(10)], "ended: 10 steps"),
         ([row(0), row(3, lam=4.0)], "ended: lam_end 4"),
-        ([row(0), row(1, accepted=False, reason="gamma_blind")], "ended: gamma_blind"),
+        ([row(0), row(1, accepted=False, kind="stop", reason="gamma_blind")], "ended: gamma_blind"),
         ([row(0, accepted=False, reason="nonfinite")], "first equilibrium rejected"),
     ],
 )
 def test_standing(rows: list[StepRecord], where: str) -> None:
-    assert standing(rows, CONFIG) == where
+    assert standing(rows, CONFIG).text == where
 
 
 def test_time_left_follows_the_nearer_end() -> None:

@@ -14,7 +14,7 @@ from rayfe.results.walk_summary import summarize, verdict
 from rayfe.storage.store import Store
 from rayfe.surface.closed_form import PowerSurface
 from rayfe.trajectory.driver import attempted
-from rayfe.trajectory.walk import Walk
+from rayfe.trajectory.trajectory import Trajectory
 
 
 @pytest.mark.parametrize(("noise", "attainable"), [(4e-3, True), (6e-3, False)])
@@ -64,7 +64,7 @@ def test_a_walk_that_fails_by_its_draws_says_how_many_would_do(tmp_path, reason,
     )
     config, store = configure(tolerance=0.02, measure=MeasureConfig(head_draws=64)), Store(str(tmp_path))
     (place,) = config.trajectories().values()
-    stuck = Walk(config, place, [start, rejected], state=store.state(start), carry=store.carry(start))
+    stuck = Trajectory(config, place, [start, rejected], state=store.state(start), carry=store.carry(start))
     with pytest.raises(WalkFailed, match=f"rejected down to a step of 1e-09 .*{told}"):
         attempted(stuck, backend)
 

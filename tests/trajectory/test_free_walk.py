@@ -101,7 +101,7 @@ def test_summary_figures_and_standing_speak_of_nothing_held(tmp_path):
     names = set(draw_all(frame, load_readings(tmp_path)))
     assert "dimensions.png" in names
     assert not names & {"constraint.png", "fig2b_multipliers.png"}
-    assert standing(rows, config) == "ended: lam_end 3.5"
+    assert standing(rows, config).text == "ended: lam_end 3.5"
 
 
 def test_the_plan_counts_no_stencil_and_no_settle():
@@ -121,7 +121,6 @@ def test_the_plan_counts_no_stencil_and_no_settle():
         ({"stencil": "paper"}, "stencil"),
         ({"derivatives": "implicit"}, "derivatives"),
         ({"settle": False}, "settle"),
-        ({"restart": 0.01}, "restart"),
         ({"both_ways": True}, "both_ways"),
         ({"hold": "control"}, "hold"),
         ({"seek": ("C=0.1", "R=12")}, "process"),

@@ -10,7 +10,6 @@ import pytest
 from analytic_walks import A, walk
 from rayfe.backend.analytic import AnalyticBackend
 from rayfe.config import StencilConfig, configure
-from rayfe.exceptions import UsageError
 from rayfe.storage.store import Store
 from rayfe.surface.process import IsoClassification
 from rayfe.trajectory import prediction
@@ -39,19 +38,6 @@ def test_the_papers_scheme_is_of_first_order(tmp_path):
     coarse, fine = (abs(error_of_euler(tmp_path / str(n), total / n + 1e-12)) for n in (20, 40))
     assert coarse > 0.02
     assert coarse / fine == pytest.approx(2.0, rel=0.15)
-
-
-def test_with_the_response_of_the_step_before_it_is_of_second_order_at_the_same_cost(tmp_path):
-    total = math.log(14.0)
-    ten, twenty, forty = (abs(error_of_euler(tmp_path / str(n), total / n + 1e-12, order=2)) for n in (10, 20, 40))
-    assert ten < 0.02
-    assert twenty / forty == pytest.approx(4.0, rel=0.15)
-    assert abs(error_of_euler(tmp_path / "euler", total / 10 + 1e-12)) > 4 * ten
-
-
-def test_order_two_is_refused_where_settles_give_it_anyway():
-    with pytest.raises(UsageError, match="order=2"):
-        configure(order=2, refresh=1)
 
 
 class Blurred(AnalyticBackend):

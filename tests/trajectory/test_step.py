@@ -7,7 +7,7 @@ import pytest
 
 from analytic_walks import A, B, walk
 from rayfe.backend.analytic import AnalyticBackend
-from rayfe.config import EquilibrationConfig, StencilConfig, configure
+from rayfe.config import StencilConfig, configure
 from rayfe.exceptions import UsageError, WalkFailed
 from rayfe.records import EquilibrateRequest, Outcome
 
@@ -58,20 +58,6 @@ class AlwaysFails(AnalyticBackend):
 def test_a_walk_that_cannot_go_on_fails_with_the_reason(tmp_path):
     with pytest.raises(WalkFailed, match="nonfinite"):
         walk(tmp_path, AlwaysFails(A))
-
-
-def test_a_step_trains_in_rounds_until_F_falls_no_more_than_its_tolerance(tmp_path):
-    backend = AnalyticBackend(A, lag=0.5)
-    once, _ = walk(tmp_path / "once", backend, steps=6)
-    kinds = {"equilibration": EquilibrationConfig(gap=1e-6, rounds=12)}
-    rounds, _ = walk(tmp_path / "rounds", backend, steps=6, **kinds)
-    assert all(row.gap is None for row in once)
-    assert all(0.0 <= row.gap <= 1e-6 * row.F_end for row in rounds[1:])
-    exact = [A.F(row.lam, row.gamma) for row in rounds[1:]]
-    assert [row.F for row in rounds[1:]] == pytest.approx(exact, rel=1e-4)
-    off = max(row.F / A.F(row.lam, row.gamma) - 1 for row in once[1:])
-    assert off > 5 * max(row.F / A.F(row.lam, row.gamma) - 1 for row in rounds[1:])
-    assert rounds[-1].examples > once[-1].examples
 
 
 def test_the_response_is_carried_between_refreshes(tmp_path):

@@ -6,8 +6,8 @@ import pytest
 from analytic_walks import A
 from rayfe.backend.analytic import AnalyticBackend
 from rayfe.config import configure
-from rayfe.records import EquilibrateRequest, Point, StepKey
-from rayfe.records.columns import Work
+from rayfe.records import EquilibrateRequest, Kind, Point, StepKey
+from rayfe.records.work import Work
 from rayfe.trajectory.target_loss import WantedLoss, arrive
 
 HERE = Point(lam=1.0, gamma=6.0)
@@ -17,7 +17,7 @@ def arrival(gamma, *, rounds=8):
     """What an arrival at the C of `gamma` returns, and how many models each of its trainings had."""
     backend, trained = AnalyticBackend(A), []
     weights = {"multipliers": np.array([HERE.lam, HERE.gamma])}
-    work = Work(StepKey(trajectory="arrival", seed=0, step=1, attempt=0))
+    work = Work(StepKey(trajectory="arrival", seed=0, step=1, attempt=0), kind=Kind.STEP)
     C = A.C(HERE.lam, gamma)
     steps = arrive(configure(), work, HERE, weights, None, wanted=WantedLoss(C=C, allowed=0.005 * C), rounds=rounds)
     answer = None

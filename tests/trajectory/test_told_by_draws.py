@@ -19,8 +19,7 @@ from rayfe.surface.equivalence import Miss
 from rayfe.surface.process import LOSS
 from rayfe.trajectory.attainable import told_by_draws
 from rayfe.trajectory.driver import attempted
-from rayfe.trajectory.seek import Seek
-from rayfe.trajectory.walk import Walk
+from rayfe.trajectory.trajectory import Trajectory
 from stored_steps import step_record
 
 REJECTED = step_record(1, accepted=False, reason="drift")
@@ -55,7 +54,7 @@ def test_nothing_is_told_where_nothing_failed_or_more_draws_would_show_the_same(
 def test_a_geodesic_off_its_line_is_told_of_the_line(tmp_path: Path) -> None:
     """C passes; the line is missed by 4 +- 1 % of its length, of which it may be 5 %."""
     backend = AnalyticBackend(SURFACE)
-    options = {"process": "geodesic", "tolerance": 0.01, "line_tolerance": 0.05, "steps": 1}
+    options = {"process": "geodesic", "tolerance": 0.01, "steps": 1}
     (start, step), _ = transfer(tmp_path, backend, **options)
     length = line_length(start.lam, start.end_R - start.R, start.end_D - start.D)
     nats = length * math.hypot(1.0, start.lam * start.k) / start.lam
@@ -63,11 +62,12 @@ def test_a_geodesic_off_its_line_is_told_of_the_line(tmp_path: Path) -> None:
     rejected = dataclasses.replace(step, accepted=False, reason="drift", step_length=1e-9, next_step_length=1e-9, **values)
     config, store = configure(lam=(2.0,), gamma=(8.0,), stencil="paper", **options), Store(str(tmp_path))
     (place,) = config.trajectories().values()
-    stuck = Walk(config, place, [start, rejected], state=store.state(start), carry=store.carry(start))
+    stuck = Trajectory(config, place, [start, rejected], state=store.state(start), carry=store.carry(start))
     with pytest.raises(WalkFailed, match=r"\(the distance from the line is off by \+4 \+- 1 %, .*") as failed:
         attempted(stuck, backend)
-    assert "give --line-tolerance 0.08 or more, and another --out" in str(failed.value)
-    assert "--tolerance" not in str(failed.value).replace("--line-tolerance", "")
+    assert "give --k, whose line is kept to --tolerance of D, or --process constant-rate, and another --out" in str(
+        failed.value
+    )
     assert "head-draws" not in str(failed.value)
 
 
@@ -85,6 +85,6 @@ def test_a_seek_without_C_is_not_told_of_head_draws(tmp_path: Path) -> None:
     rejected = dataclasses.replace(step, accepted=False, reason="not_nearer", next_step_length=1e-9, **values)
     config, store = configure(**options), Store(str(tmp_path))
     (place,) = config.trajectories().values()
-    stuck = Seek(config, place, [start, rejected], state=store.state(start), carry=store.carry(start))
+    stuck = Trajectory(config, place, [start, rejected], state=store.state(start), carry=store.carry(start))
     with pytest.raises(WalkFailed, match=r"off by \+1 \+- 1 %, .* give --tolerance 0.05\d? or more, and another --out"):
         attempted(stuck, AnalyticBackend(A))

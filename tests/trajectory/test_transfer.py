@@ -128,8 +128,6 @@ def test_steps_grow_from_the_first_one(tmp_path):
         k=0.5,
         step_length=0.1,
         step_length_first=1e-3,
-        step_length_min=1e-4,
-        step_growth=1.5,
     )
     lengths = [row.step_length for row in rows[1:]]
     assert lengths[0] == pytest.approx(1e-3)
@@ -167,8 +165,8 @@ def test_a_last_training_makes_good_what_steps_lag(tmp_path, way):
     assert [row.F for row in more[:-1]] == [row.F for row in rows]
     arrived, last = more[-2:]
     config = configure(lam=(2.0,), gamma=(8.0,), steps=200, path=LAST, **way)
-    assert standing(more[:-1], config) == f"at step {arrived.step} of at most 200"
-    assert standing(more, config) == "ended: t 1"
+    assert standing(more[:-1], config).text == f"at step {arrived.step} of at most 200"
+    assert standing(more, config).text == "ended: t 1"
     assert (last.accepted, last.t, last.step_length, last.step) == (True, 1.0, 0.0, arrived.step + 1)
     assert last.C == pytest.approx(more[0].C, rel=2e-3)
     target = SURFACE.at(1.0)

@@ -57,7 +57,7 @@ def test_gamma_reaches_zero_by_name_where_it_should(tmp_path):
 
 
 def test_steps_that_were_shortened_for_gamma_alone_end_by_name(tmp_path):
-    rows, end = walk(tmp_path, AnalyticBackend(C), lam=(2.0,), lam_end=50.0, step_length_min=0.05)
+    rows, end = walk(tmp_path, AnalyticBackend(C), lam=(2.0,), lam_end=50.0, step_length=1.3)
     assert end == "gamma_zero"
     assert any(row.step_length < 0.05 for row in rows[1:-1])
 

@@ -25,7 +25,7 @@ LEAST_SHM = 1 << 30
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Finding:
+class Check:
     """One thing looked at. `missing` things make the command fail, `without` them rayfe works."""
 
     what: str
@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--out", default="runs", metavar="DIR", help="folder or URI where runs shall be written (runs)")
     parser.add_argument("--data.root", dest="root", metavar="FOLDER", help="folder of fashion-mnist or cifar10")
     chosen = parser.parse_args(arguments)
-    checks: list[Callable[[], Iterator[Finding]]] = [
+    checks: list[Callable[[], Iterator[Check]]] = [
         packages,
         devices,
         cpp_compiler,
@@ -60,9 +60,9 @@ def main(arguments: list[str]) -> int:
     return 1 if missing else 0
 
 
-def packages() -> Iterator[Finding]:
+def packages() -> Iterator[Check]:
     """Python and every required package, against what the package asks for and what it was tested with."""
-    yield Finding(what="Python", state="ok", found=platform.python_version())
+    yield Check(what="Python", state="ok", found=platform.python_version())
     tested = _tested()
     differ = []
     for text in importlib.metadata.requires("rayfe") or []:
@@ -73,19 +73,19 @@ def packages() -> Iterator[Finding]:
         try:
             version = importlib.metadata.version(requirement.name)
         except importlib.metadata.PackageNotFoundError:
-            yield Finding(what=requirement.name, state="missing", found="not installed", fix=pip)
+            yield Check(what=requirement.name, state="missing", found="not installed", fix=pip)
             continue
         if not requirement.specifier.contains(version, prereleases=True):
             found = f"{version}, needed {requirement.specifier}"
-            yield Finding(what=requirement.name, state="missing", found=found, fix=pip)
+            yield Check(what=requirement.name, state="missing", found=found, fix=pip)
         elif (known := tested.get(requirement.name.lower())) not in (None, version):
             differ.append(f"{requirement.name} {version} (tested with {known})")
     if differ:
         fix = "only if something breaks: pip install -c constraints.txt -e ."
-        yield Finding(what="packages", state="without", found=f"other versions than tested: {', '.join(differ)}", fix=fix)
+        yield Check(what="packages", state="without", found=f"other versions than tested: {', '.join(differ)}", fix=fix)
     else:
         against = "as tested (constraints.txt)" if tested else "within what rayfe asks for"
-        yield Finding(what="packages", state="ok", found=against)
+        yield Check(what="packages", state="ok", found=against)
 
 
 def _tested() -> dict[str, str]:
@@ -97,55 +97,55 @@ def _tested() -> dict[str, str]:
     return {name.strip().lower(): version.strip() for name, version in pinned}
 
 
-def devices() -> Iterator[Finding]:
+def devices() -> Iterator[Check]:
     """Cores, memory and GPUs."""
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    yield Finding(what="processor", state="ok", found=f"{cores} cores, {memory:.1f} GiB of memory")
+    yield Check(what="processor", state="ok", found=f"{cores} cores, {memory:.1f} GiB of memory")
     try:
         import torch
     except ImportError as error:  # packages() has named it, if it is not installed at all
-        yield Finding(what="torch", state="missing", found=f"cannot be imported ({error})", fix="install torch again")
+        yield Check(what="torch", state="missing", found=f"cannot be imported ({error})", fix="install torch again")
         return
     count = torch.cuda.device_count()
     for i in range(count):
         device = torch.cuda.get_device_properties(i)
-        yield Finding(what=f"GPU {i}", state="ok", found=f"{device.name}, {device.total_memory / 2**30:.0f} GiB")
+        yield Check(what=f"GPU {i}", state="ok", found=f"{device.name}, {device.total_memory / 2**30:.0f} GiB")
     if not count:
         built = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built without CUDA"
         fix = "none needed for the quick presets; for fig2 ... fig6 a GPU with its driver, and a torch built for it"
-        yield Finding(what="GPU", state="without", found=f"none seen by torch {torch.__version__} ({built})", fix=fix)
+        yield Check(what="GPU", state="without", found=f"none seen by torch {torch.__version__} ({built})", fix=fix)
 
 
-def cpp_compiler() -> Iterator[Finding]:
+def cpp_compiler() -> Iterator[Check]:
     """What --equilibration.compile needs on a CPU."""
     found = compiler()
     fix = "" if found else "only for --equilibration.compile on a CPU: apt install g++"
-    yield Finding(what="C++ compiler", state="ok" if found else "without", found=found or "none found", fix=fix)
+    yield Check(what="C++ compiler", state="ok" if found else "without", found=found or "none found", fix=fix)
 
 
-def ray() -> Iterator[Finding]:
+def ray() -> Iterator[Check]:
     """Whether Ray can be imported, where it would run, and its shared memory. Nothing is started."""
     try:
         version = importlib.metadata.version("ray")
         importlib.import_module("ray")
     except ImportError as error:
         fix = f"{sys.executable} -m pip install 'ray[default,train,tune]>=2.60,<2.61', or use --backend inline"
-        yield Finding(what="Ray", state="missing", found=f"cannot be imported ({error})", fix=fix)
+        yield Check(what="Ray", state="missing", found=f"cannot be imported ({error})", fix=fix)
         return
     address = os.environ.get("RAY_ADDRESS")
     place = f"jobs join the cluster at RAY_ADDRESS {address}" if address else "jobs start a local one each"
-    yield Finding(what="Ray", state="ok", found=f"{version}, {place}")
+    yield Check(what="Ray", state="ok", found=f"{version}, {place}")
     if os.path.isdir("/dev/shm"):
         free = shutil.disk_usage("/dev/shm").free
         small = free < LEAST_SHM
         fix = "docker run --shm-size=2g, or a larger /dev/shm: Ray works without, slower" if small else ""
-        yield Finding(
+        yield Check(
             what="shared memory", state="without" if small else "ok", found=f"{free / 2**30:.1f} GiB free in /dev/shm", fix=fix
         )
 
 
-def data_sets(root: str | None) -> Iterator[Finding]:
+def data_sets(root: str | None) -> Iterator[Check]:
     """Data sets that can be loaded without a download."""
     from rayfe.data.datasets import load
     from rayfe.data.local_files import known_folders
@@ -153,18 +153,16 @@ def data_sets(root: str | None) -> Iterator[Finding]:
     for name in ("mnist", "digits"):
         try:
             found = load(DataConfig(name=name))
-            yield Finding(what=name, state="ok", found=_sizes(found))
+            yield Check(what=name, state="ok", found=_sizes(found))
         except UsageError as error:
-            yield Finding(what=name, state="missing", found=str(error), fix="install rayfe again")
+            yield Check(what=name, state="missing", found=str(error), fix="install rayfe again")
     for name, package in (("fashion-mnist", ", or the Debian package dataset-fashion-mnist"), ("cifar10", "")):
         folders = [root] if root is not None else known_folders(name)
         fix = f"--data.root FOLDER with its files{package}; without it the first job that needs it downloads it"
-        finding = Finding(what=name, state="without", found="not here", fix=fix)
+        finding = Check(what=name, state="without", found="not here", fix=fix)
         for folder in folders:
             try:
-                finding = Finding(
-                    what=name, state="ok", found=f"{_sizes(load(DataConfig(name=name, root=folder)))} in {folder}"
-                )
+                finding = Check(what=name, state="ok", found=f"{_sizes(load(DataConfig(name=name, root=folder)))} in {folder}")
                 break
             except UsageError:
                 continue  # its finding is that it is not here
@@ -176,24 +174,24 @@ def _sizes(dataset: object) -> str:
     return f"{train:,} training and {validation:,} validation images"
 
 
-def out(location: str) -> Iterator[Finding]:
+def out(location: str) -> Iterator[Check]:
     """Whether runs can be written where they shall be."""
     files = Files(location)
     try:
         files.check_writable()
     except UsageError as error:
-        yield Finding(what="--out", state="missing", found=str(error), fix="give --out DIR that can be written")
+        yield Check(what="--out", state="missing", found=str(error), fix="give --out DIR that can be written")
         return
     if not files.local:
-        yield Finding(what="--out", state="ok", found=f"{files.url()} can be written")
+        yield Check(what="--out", state="ok", found=f"{files.url()} can be written")
         return
     there = next(path for path in (Path(files.url()), *Path(files.url()).parents) if path.exists())
     free = shutil.disk_usage(there).free / 2**30
-    yield Finding(what="--out", state="ok", found=f"{files.url()} can be written, {free:.0f} GiB free")
+    yield Check(what="--out", state="ok", found=f"{files.url()} can be written, {free:.0f} GiB free")
 
 
-def browser() -> Iterator[Finding]:
+def browser() -> Iterator[Check]:
     """A browser for the test of the report; the report itself opens in any."""
     found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     fix = "only for the report's own test: apt-get install chromium"
-    yield Finding(what="chromium", state="ok" if found else "without", found=found or "not here", fix="" if found else fix)
+    yield Check(what="chromium", state="ok" if found else "without", found=found or "not here", fix="" if found else fix)

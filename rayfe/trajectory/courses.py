@@ -1,0 +1,24 @@
+"""The kind of trajectory that a configuration asks for."""
+
+from __future__ import annotations
+
+from rayfe.config import RunConfig
+from rayfe.trajectory.baseline import BaselineCourse
+from rayfe.trajectory.course import Course
+from rayfe.trajectory.free_walk import FreeCourse
+from rayfe.trajectory.process_registry import process_class
+from rayfe.trajectory.seek import SeekCourse
+from rayfe.trajectory.walk import WalkCourse
+
+
+def course_of(config: RunConfig) -> Course:
+    """The kind of trajectory.
+
+    Raises:
+        UsageError: there is no such process.
+    """
+    if config.method is not None:
+        return BaselineCourse()
+    if config.asked.seek:
+        return SeekCourse()
+    return WalkCourse() if process_class(config.process).moved_by else FreeCourse()
