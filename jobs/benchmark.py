@@ -3,21 +3,20 @@
     python jobs/benchmark.py                                       # short form, minutes: the table is printed
     python jobs/benchmark.py --form long --budget 0.5 1 2 4        # all of MNIST, hours: run it in the background
     python jobs/benchmark.py --search nupi augmented geco          # search settings first
+    python jobs/benchmark.py table runs/benchmark-long             # the table and the figure again, from the rows
     python jobs/benchmark.py machine                               # the training loop, a step's parts, replicas
 
 The same command goes on where it stopped; each method has a folder of its own below --out.
 """
 
 import sys
+from importlib import import_module
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the package need not be installed on a cluster
 
+PARTS = {"table": "report", "machine": "machine"}
+
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["machine"]:
-        from rayfe.benchmark.machine import main
-
-        sys.exit(main(sys.argv[2:]))
-    from rayfe.benchmark.job import main
-
-    sys.exit(main(sys.argv[1:]))
+    part = PARTS.get(sys.argv[1] if len(sys.argv) > 1 else "", "job")
+    sys.exit(import_module(f"analysis.benchmark.{part}").main(sys.argv[1 + (part != "job") :]))

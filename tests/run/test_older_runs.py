@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 import rayfe
-from rayfe.benchmark.running import _describe
 from rayfe.config import READINGS, PathConfig, RunConfig, identity
 from rayfe.exceptions import UsageError
 from rayfe.results.known_models import known_digest
@@ -78,10 +77,3 @@ def test_options_of_a_later_version_do_not_rename_a_run() -> None:
     fewer = {name: value for name, value in fields.items() if name not in ("implicit.damping", "predictor")}
     assert digest_of(run | {"identity": fields}) == digest_of(run | {"identity": fewer})
     assert digest_of(run | {"identity": fields}) != digest_of(run | {"identity": identity(RunConfig())})
-
-
-def test_a_benchmarks_folder_without_an_identity_is_refused_in_one_line(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    store.create({"method": "nupi", "data_sha256": "d"})
-    with pytest.raises(UsageError, match="another configuration"):
-        _describe(store, {"method": "nupi"}, {"identity": identity(RunConfig()), "data_sha256": "d"})

@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from rayfe.benchmark.loop import CLASSES, FEATURES, training_bytes, update_flops
-from rayfe.benchmark.machine import main
+from analysis.benchmark.loop import CLASSES, FEATURES, training_bytes, update_flops
+from analysis.benchmark.machine import main
 from rayfe.config import EquilibrationConfig, ModelConfig
 from rayfe.config.presets import digits_smoke
 from rayfe.data.memory import peak_bytes
@@ -60,15 +60,15 @@ def test_more_evaluators_than_a_machine_holds_are_one_line(monkeypatch, capsys):
     def refuse(*arguments):
         raise UsageError("evaluators", 50, "the machine can hold 1; ask for fewer")
 
-    monkeypatch.setattr("rayfe.benchmark.parts.time_walk", lambda config: {"train": 1.0})
-    monkeypatch.setattr("rayfe.benchmark.scaling.run_on_ray", refuse)
+    monkeypatch.setattr("analysis.benchmark.parts.time_walk", lambda config: {"train": 1.0})
+    monkeypatch.setattr("analysis.benchmark.scaling.run_on_ray", refuse)
     words = "--updates 1 --repeats 1 --batch 8 --replicas 1 --steps 1 --trajectories 1 --evaluators 50"
     assert main(words.split()) == 2
     assert capsys.readouterr().err == "--evaluators 50: the machine can hold 1; ask for fewer\n"
 
 
 def test_a_sweep_on_ray_is_timed_from_its_first_row(ray_session, capsys):
-    from rayfe.benchmark.scaling import measure_scaling
+    from analysis.benchmark.scaling import measure_scaling
 
     base = digits_smoke()
     quick = dataclasses.replace(base.equilibration, first_epochs=3, epochs=2)

@@ -4,13 +4,13 @@ import dataclasses
 
 import pytest
 
-from rayfe.benchmark import settings as settings_of
-from rayfe.benchmark.figure import STYLES
-from rayfe.benchmark.job import SHORT_ADAM, short_form
-from rayfe.benchmark.methods import LARGEST_FACTOR, next_gamma
-from rayfe.benchmark.running import plain, step_length
-from rayfe.benchmark.search import restored, stages
-from rayfe.benchmark.settings import ANNEALED_ADAM, LABELS, SCRATCH, WALKS, Settings, configured
+from analysis.benchmark import settings as settings_of
+from analysis.benchmark.figure import STYLES
+from analysis.benchmark.job import SHORT_ADAM, short_form
+from analysis.benchmark.methods import LARGEST_FACTOR, next_gamma
+from analysis.benchmark.running import plain, step_length
+from analysis.benchmark.search import restored, stages
+from analysis.benchmark.settings import LABELS, METHODS, SCRATCH, WALKS, Settings, configured
 from rayfe.config import RunConfig
 from rayfe.exceptions import UsageError
 from rayfe.records import Point, Velocity
@@ -43,7 +43,7 @@ def test_gamma_stays_within_the_bracket_and_one_try_moves_it_by_a_factor_at_most
 def test_every_method_has_settings_and_a_configuration():
     base = dataclasses.replace(short_form(), both_ways=True)
     settings = defaults(base)
-    assert list(settings) == list(LABELS)
+    assert list(settings) == list(METHODS)
     assert set(STYLES) == set(LABELS)
     for name, found in settings.items():
         config = configured(base, found)
@@ -51,9 +51,9 @@ def test_every_method_has_settings_and_a_configuration():
         assert (config.renewal.every is None) == (name not in ("rayfe", "rayfe-leap", "rayfe-there", *SCRATCH))
         assert config.both_ways == (name in ("rayfe", "rayfe-leap", *SCRATCH))
         assert (config.renewal.leap > 0) == (name == "rayfe-leap")
-        own = name in WALKS and name not in ("paper", "paper-settle", "variant-e", *ANNEALED_ADAM)
+        own = name in WALKS and name != "paper"
         assert config.equilibration.optimizer == ("soap" if own or name in (*SCRATCH, "nupi-soap") else "adam")
-        assert (config.equilibration.schedule == "average") == (own or name in (*SCRATCH, "variant-e"))
+        assert (config.equilibration.schedule == "average") == (own or name in SCRATCH)
 
 
 def test_the_papers_recipe_is_a_configuration_of_the_walk():

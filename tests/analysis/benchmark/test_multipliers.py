@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from rayfe.benchmark.multipliers import CooperRule, Geco
-from rayfe.benchmark.requests import Rule
+from analysis.benchmark.multipliers import CooperRule, Geco
+from analysis.benchmark.requests import Rule
 
 UPDATES = 3000
 RULES = {

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from analysis.benchmark.backend import BenchmarkBackend
+from analysis.benchmark.report import report
+from analysis.benchmark.running import Bench, common_start, describe, run_method
+from analysis.benchmark.settings import SCRATCH, WALKS, defaults
 from rayfe import load_model
-from rayfe.benchmark.backend import BenchmarkBackend
-from rayfe.benchmark.report import report
-from rayfe.benchmark.running import Bench, common_start, run_method
-from rayfe.benchmark.settings import SCRATCH, WALKS, defaults
-from rayfe.config import DataConfig, EquilibrationConfig, MeasureConfig, ModelConfig, RunConfig
+from rayfe.config import DataConfig, EquilibrationConfig, MeasureConfig, ModelConfig, RunConfig, identity
 from rayfe.data.datasets import load
 from rayfe.data.paths import PathData
 from rayfe.exceptions import UsageError
@@ -40,10 +40,10 @@ def bench(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bench")
     data = load(BASE.data)
 
-    def describe(config):
-        return manifest_of("benchmark", "short", ["--no-ray"], config, PathData(kind="still", source=data))
+    def described(config):
+        return manifest_of("benchmark", "short", ["--seed", "0"], config, PathData(kind="still", source=data))
 
-    shared = Bench(make=lambda config: BenchmarkBackend(config, data), describe=describe)
+    shared = Bench(make=lambda config: BenchmarkBackend(config, data), describe=described)
     return folder, common_start(BASE, str(folder / "start"), shared, lambda row: None), shared
 
 
@@ -113,7 +113,7 @@ def test_what_a_method_leaves_is_a_run_like_any_other(bench):
     assert mean.shape == (3, BASE.model.latent)
     stored, config = stored_config(Store(where))
     assert (stored["method"], config.tolerance) == ("warm-grid", BASE.tolerance)
-    assert stored["command"] == "python jobs/benchmark.py --no-ray" and np.prod(stored["input_shape"]) == 64
+    assert stored["command"] == "python jobs/benchmark.py --seed 0" and np.prod(stored["input_shape"]) == 64
 
 
 def test_the_constrained_training_counts_its_measurements(bench):
@@ -143,3 +143,10 @@ def test_a_diverging_training_is_named(bench):
         run_method(BASE, settings, begin, str(folder / "diverging"), shared, budget=1.0, limit=None, on_row=lambda row: None)
     (name,) = Store(folder / "diverging").trajectories()
     assert len(Store(folder / "diverging").rows(name)) == 1
+
+
+def test_a_folder_without_an_identity_is_refused_in_one_line(tmp_path):
+    store = Store(tmp_path)
+    store.create({"method": "nupi", "data_sha256": "d"})
+    with pytest.raises(UsageError, match="another configuration"):
+        describe(store, {"method": "nupi"}, {"identity": identity(BASE), "data_sha256": "d"})

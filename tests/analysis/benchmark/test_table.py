@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rayfe.benchmark.figure import frontier
-from rayfe.benchmark.table import TOLERANCES, curves, reached, readable, reference, table
+from analysis.benchmark.figure import frontier
+from analysis.benchmark.table import TOLERANCES, curves, reached, readable, reference, table
 
 C0, c = 0.5, 0.3
 

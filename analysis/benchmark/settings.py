@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-from rayfe.benchmark.requests import Rule
-from rayfe.benchmark.variants import VARIANT_LABELS, VARIANTS
+from analysis.benchmark.requests import Rule
 from rayfe.config import EquilibrationConfig, RenewalConfig, RunConfig
 from rayfe.exceptions import UsageError
 
@@ -41,14 +40,13 @@ class Settings:
         return dataclasses.replace(self, epochs=budget * self.epochs)
 
 
-LABELS: Mapping[str, str] = MappingProxyType(
+METHODS: Mapping[str, str] = MappingProxyType(
     {
         "rayfe": "rayfe",
         "rayfe-leap": "rayfe, by a leap",
         "rayfe-there": "rayfe, one way",
         "rayfe-plain": "rayfe, one way, without renewal",
         "paper": "paper's recipe",
-        "paper-settle": "paper's recipe with rayfe's settle",
         "grid": "grid, from scratch, gamma root-found",
         "warm-grid": "warm grid, gamma fixed",
         "heuristic": "gamma + 0.1 until C <= C0",
@@ -56,13 +54,26 @@ LABELS: Mapping[str, str] = MappingProxyType(
         "augmented": "Cooper, augmented Lagrangian",
         "geco": "GECO",
         "nupi-soap": "Cooper, nuPI, with rayfe's optimizer",
-        "nupi-scratch": "Cooper, nuPI, from scratch at each lam",
-        **VARIANT_LABELS,
     }
 )
 """Methods, as tables and figures call them."""
-SCRATCH = ("grid", "nupi-scratch")
-WALKS = ("rayfe", "rayfe-leap", "rayfe-there", "rayfe-plain", "paper", "paper-settle", *VARIANTS)
+LABELS: Mapping[str, str] = MappingProxyType(
+    {
+        **METHODS,
+        "variant-a": "(a) paper's stencil, fixed T",
+        "variant-b": "(b) one replica, predictor, settle",
+        "variant-c": "(c) and 8 draws of z through the head",
+        "variant-c2": "(c') and antithetic pairs",
+        "variant-d": "(d) = (c) and carried second moments",
+        "variant-e": "(e) and averages of late iterates",
+        "variant-f": "(f) and SOAP",
+        "variant-g": "(g) and adaptive budget",
+        "variant-h": "(h) = (f) by implicit tangents",
+    }
+)
+"""The same with those of stored rows only: rayfe's walk taken apart."""
+SCRATCH = ("grid",)
+WALKS = ("rayfe", "rayfe-leap", "rayfe-there", "rayfe-plain", "paper")
 
 
 LEAP = RenewalConfig(every=0.9, leap=4)
@@ -70,8 +81,6 @@ LEAP = RenewalConfig(every=0.9, leap=4)
 BEYOND, LEAPT_BEYOND = 3, 6
 """Steps that a walk which comes back goes beyond the end of the curve, where it would have the lag of the way there only; a leap
 lands further off the surface."""
-ANNEALED_ADAM = ("variant-a", "variant-b", "variant-c", "variant-c2", "variant-d")
-"""rayfe's own variants that train as the alternatives do."""
 
 
 def defaults(base: RunConfig, adam: EquilibrationConfig) -> dict[str, Settings]:
@@ -97,28 +106,25 @@ def defaults(base: RunConfig, adam: EquilibrationConfig) -> dict[str, Settings]:
     nupi = Rule(name="nupi", gain=1.0, proportional=0.0)
     special = {
         "paper": dataclasses.replace(others, epochs=0.4 * walk.epochs),
-        "paper-settle": dataclasses.replace(others, epochs=0.4 * walk.epochs),
         "heuristic": dataclasses.replace(others, epochs=0.2 * walk.epochs),
         "nupi": dataclasses.replace(others, rule=nupi),
         "nupi-soap": dataclasses.replace(own, schedule="paper", rule=nupi),
         "augmented": dataclasses.replace(others, rule=Rule(name="augmented", gain=3.0, penalty=1.0)),
         "geco": dataclasses.replace(others, rule=Rule(name="geco", gain=1.0)),
         "grid": scratch,
-        "nupi-scratch": dataclasses.replace(scratch, rule=nupi),
-        "variant-e": dataclasses.replace(others, schedule="average"),
     }
 
     def found(method: str) -> Settings:
-        return special.get(method, own if method in WALKS and method not in ANNEALED_ADAM else others)
+        return special.get(method, own if method in WALKS else others)
 
-    return {method: dataclasses.replace(found(method), method=method) for method in LABELS}
+    return {method: dataclasses.replace(found(method), method=method) for method in METHODS}
 
 
 def configured(base: RunConfig, settings: Settings) -> RunConfig:
     """The run's configuration with the method's epochs and learning rate; a walk's renewals are as long at any budget."""
     method = settings.method
-    if method not in LABELS:
-        raise UsageError("method", method, f"known are {', '.join(LABELS)}")
+    if method not in METHODS:
+        raise UsageError("method", method, f"known are {', '.join(METHODS)}")
     equilibration = dataclasses.replace(base.equilibration, optimizer=settings.optimizer, schedule=settings.schedule)
     if method in SCRATCH:
         changed = dataclasses.replace(
@@ -133,8 +139,6 @@ def configured(base: RunConfig, settings: Settings) -> RunConfig:
         equilibration, batch=settings.batch, epochs=settings.epochs, learning_rate=settings.learning_rate
     )
     config = dataclasses.replace(base, equilibration=changed)
-    if method in VARIANTS:
-        return VARIANTS[method](dataclasses.replace(config, both_ways=False))
     if method in ("rayfe", "rayfe-leap") and not config.both_ways:
         return config
     if method in ("rayfe", "rayfe-leap"):
@@ -146,6 +150,6 @@ def configured(base: RunConfig, settings: Settings) -> RunConfig:
     if method == "rayfe-there":
         return config
     config = dataclasses.replace(config, renewal=dataclasses.replace(config.renewal, every=None))
-    if method in ("paper", "paper-settle"):
-        return dataclasses.replace(config, stencil="paper", refresh=1, predictor=False, settle=method == "paper-settle")
+    if method == "paper":
+        return dataclasses.replace(config, stencil="paper", refresh=1, predictor=False, settle=False)
     return config

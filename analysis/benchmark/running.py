@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rayfe.benchmark.methods import ConstrainedPath, Grid, Heuristic, WarmGrid
-from rayfe.benchmark.points import PointByPoint
-from rayfe.benchmark.settings import SCRATCH, WALKS, Settings, configured
+from analysis.benchmark.methods import ConstrainedPath, Grid, Heuristic, WarmGrid
+from analysis.benchmark.points import PointByPoint, lams
+from analysis.benchmark.settings import SCRATCH, WALKS, Settings, configured
 from rayfe.config import RunConfig, Start, require, stored_identity
 from rayfe.exceptions import WalkFailed
 from rayfe.records import Commit, StepRecord
@@ -18,12 +19,13 @@ from rayfe.records.backend import Backend
 from rayfe.storage.store import Store
 from rayfe.trajectory import driver
 from rayfe.trajectory.base import Trajectory
-from rayfe.trajectory.walk import Walk
 
 __all__ = ["Bench", "CommonStart", "OnRow", "WalkFailed", "common_start", "plain", "run_method", "step_length"]
 
-CLASSES: dict[str, type[PointByPoint]] = {"warm-grid": WarmGrid, "heuristic": Heuristic} | dict.fromkeys(SCRATCH, Grid)
+CLASSES: dict[str, type[PointByPoint]] = {"warm-grid": WarmGrid, "heuristic": Heuristic, "grid": Grid}
 """Classes by method; the others are constrained paths."""
+Going = Trajectory | PointByPoint
+"""What asks a backend for one point after the other."""
 OnRow = Callable[[StepRecord], None]
 
 
@@ -56,16 +58,12 @@ class CommonStart:
 def common_start(base: RunConfig, folder: str, bench: Bench, on_row: OnRow) -> CommonStart:
     """Train the start as a walk does, or read it if it is there."""
     store = Store(folder)
-    _describe(store, {"method": "start"}, bench.describe(base))
+    describe(store, {"method": "start"}, bench.describe(base))
     ((name, start),) = base.trajectories().items()
     trajectory = driver.open_trajectory(base, start, store)
     if not trajectory.accepted:
-        on_row(driver.advance(trajectory, bench.make(base), store))
+        on_row(advance(trajectory, bench.make(base), store))
     return CommonStart(store=store, row=trajectory.accepted[0])
-
-
-Sweep = Callable[[RunConfig, Settings, CommonStart, str, list[Start], float | None], None]
-"""Runs independent points elsewhere: `ray_grid.sweep` with the data at hand."""
 
 
 def run_method(
@@ -78,43 +76,45 @@ def run_method(
     budget: float,
     limit: float | None,
     on_row: OnRow,
-    sweep: Sweep | None = None,
 ) -> float:
     """Run one method to its end, or until it has used `limit` training examples after the start; returns how many it used.
 
-    With `sweep` independent points are its trials, each with its part of the limit.
+    Points that are independent of each other have equal parts of the limit.
     """
     settings = settings.scaled(budget)
     config = configured(base, settings)
     store = Store(folder)
-    _describe(store, {"method": settings.method, "budget": budget, "settings": plain(settings)}, bench.describe(config))
+    describe(store, {"method": settings.method, "budget": budget, "settings": plain(settings)}, bench.describe(config))
     starts = points_of(config, settings)
     each = None if limit is None else limit / len(starts)
-    if sweep is not None and len(starts) > 1:
-        left = [start for start in starts if within(open_point(config, settings, begin, store, start), each)]
-        before = {start: len(store.rows(start.name)) for start in left}
-        if left:
-            sweep(config, settings, begin, folder, left, each)
-        for start in left:
-            for row in store.rows(start.name)[before[start] :]:
-                on_row(row)
     backend: Backend | None = None
     used = 0.0
     for start in starts:
         trajectory = open_point(config, settings, begin, store, start)
         while within(trajectory, each):
             backend = backend or bench.make(config)
-            on_row(driver.advance(trajectory, backend, store))
+            on_row(advance(trajectory, backend, store))
         used += used_examples(trajectory)
     return used
 
 
-def within(trajectory: Trajectory, limit: float | None) -> bool:
+def advance(trajectory: Going, backend: Backend, store: Store) -> StepRecord:
+    """Attempt one point and store what it leaves."""
+    began = time.monotonic()
+    commit = driver.answered(trajectory.attempt(), backend)
+    seconds = trajectory.rows[-1].seconds if trajectory.rows else 0.0
+    record = dataclasses.replace(commit.record, seconds=seconds + time.monotonic() - began)
+    record = store.commit(trajectory.start.name, dataclasses.replace(commit, record=record))
+    trajectory.committed(record, commit)
+    return record
+
+
+def within(trajectory: Going, limit: float | None) -> bool:
     """Whether there is another step to take, and fewer examples were used than `limit`."""
     return trajectory.finished is None and (limit is None or used_examples(trajectory) < limit)
 
 
-def used_examples(trajectory: Trajectory) -> float:
+def used_examples(trajectory: Going) -> float:
     """Training examples after the start."""
     return trajectory.rows[-1].examples - trajectory.rows[0].examples
 
@@ -124,18 +124,17 @@ def points_of(config: RunConfig, settings: Settings) -> list[Start]:
     (start,) = config.trajectories().values()
     if settings.method not in SCRATCH:
         return [start]
-    path = ConstrainedPath(config, start, [], state=None, carry={}, settings=settings)
-    return [Start(lam=float(lam), gamma=start.gamma, seed=start.seed) for lam in path.lams]
+    return [Start(lam=float(lam), gamma=start.gamma, seed=start.seed) for lam in lams(config, start)]
 
 
-def open_point(config: RunConfig, settings: Settings, begin: CommonStart, store: Store, start: Start) -> Trajectory:
+def open_point(config: RunConfig, settings: Settings, begin: CommonStart, store: Store, start: Start) -> Going:
     """A trajectory as far as its rows go; the common start is its step 0."""
     begin.begin(store, start.name)
+    if settings.method in WALKS:
+        return driver.open_trajectory(config, start, store)
     rows = store.recover(start.name)
     accepted = [row for row in rows if row.accepted][-1]
     state, carry = store.state(accepted), store.carry(accepted)
-    if settings.method in WALKS:
-        return Walk(config, start, rows, state=state, carry=carry)
     kind = CLASSES.get(settings.method, ConstrainedPath)
     return kind(config, start, rows, state=state, carry=carry, settings=settings)
 
@@ -150,7 +149,7 @@ def plain(settings: Settings) -> dict[str, object]:
     return dataclasses.asdict(settings)
 
 
-def _describe(store: Store, method: Mapping[str, object], run: Mapping[str, Any]) -> None:
+def describe(store: Store, method: Mapping[str, object], run: Mapping[str, Any]) -> None:
     """Write run.json; UsageError if the folder holds a run of another method, other settings or other data."""
     if not store.exists():
         store.create({**run, **method})

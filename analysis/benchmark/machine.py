@@ -88,7 +88,7 @@ def measure(options: Options, tell: Callable[[str], None]) -> dict[str, Any]:
     """All measurements asked for, by name."""
     import torch
 
-    from rayfe.benchmark import loop
+    from analysis.benchmark import loop
 
     torch.set_num_threads(options.threads)
     found: dict[str, Any] = {"machine": {"cores": os.cpu_count(), "threads": options.threads, "torch": torch.__version__}}
@@ -124,12 +124,12 @@ def measure(options: Options, tell: Callable[[str], None]) -> dict[str, Any]:
     if options.steps:
         found["step"] = _step(options, tell)
     if options.trajectories:
-        from rayfe.benchmark.scaling import measure_scaling
+        from analysis.benchmark.scaling import measure_scaling
 
         sweeps = measure_scaling(_walk(options), options.trajectories, options.evaluators, tell)
         found["sweep"] = [dataclasses.asdict(sweep) for sweep in sweeps]
     if options.transport:
-        from rayfe.benchmark.transport import measure_couplings
+        from analysis.benchmark.transport import measure_couplings
 
         found["transport"] = measure_couplings(options.transport, options.solver, tell)
     return found
@@ -137,14 +137,14 @@ def measure(options: Options, tell: Callable[[str], None]) -> dict[str, Any]:
 
 def _step(options: Options, tell: Callable[[str], None]) -> dict[str, float]:
     """Seconds of a walk's parts after its start; with Ray also what Ray adds."""
-    from rayfe.benchmark.parts import time_walk
+    from analysis.benchmark.parts import time_walk
 
     config = _walk(options)
     parts = time_walk(config)
     total = sum(parts.values())
     tell("a step by part: " + ", ".join(f"{name} {seconds / total:.1%}" for name, seconds in parts.items()))
     if options.ray:
-        from rayfe.benchmark.scaling import walk_on_ray
+        from analysis.benchmark.scaling import walk_on_ray
 
         began = time.monotonic()
         _, seconds = walk_on_ray(config)
@@ -155,7 +155,7 @@ def _step(options: Options, tell: Callable[[str], None]) -> dict[str, float]:
 
 def _walk(options: Options) -> RunConfig:
     """The form's walk with a short start and no renewal."""
-    from rayfe.benchmark.job import long_form, short_form
+    from analysis.benchmark.job import long_form, short_form
 
     base = short_form() if options.form == "short" else long_form()
     return dataclasses.replace(

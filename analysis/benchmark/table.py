@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rayfe.benchmark.settings import LABELS
+from analysis.benchmark.settings import LABELS
 from rayfe.results.frames import counted_steps, numbers
 from rayfe.storage.store import Store, load_rows
 from rayfe.surface.envelope import lowest

@@ -1,4 +1,4 @@
-"""The training loop with a moving gamma: the pieces of `equilibrate.train`, the multiplier in the hands of a rule."""
+"""The training loop with a moving gamma: the pieces of `training.train`, the multiplier in the hands of a rule."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from rayfe.benchmark.multipliers import MultiplierRule
+from analysis.benchmark.multipliers import MultiplierRule
 from rayfe.config import EquilibrationConfig
 from rayfe.data.device_path import DeviceExamples
 from rayfe.data.randomness import derived_seed
@@ -27,10 +27,9 @@ class Looks:
     count: int
     measure: Callable[[], float]
 
-    def before(self, updates: int, *, hold: float) -> frozenset[int]:
-        """Numbers of the updates before which they are made, spread from where gamma begins to move."""
-        span = (LAST_LOOK - hold) / self.count
-        return frozenset(round(updates * (hold + span * (i + 1))) for i in range(self.count))
+    def before(self, updates: int) -> frozenset[int]:
+        """Numbers of the updates before which they are made."""
+        return frozenset(round(updates * LAST_LOOK * (i + 1) / self.count) for i in range(self.count))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,12 +59,11 @@ def constrain(
 ) -> Ended:
     """Minimise R + lam D subject to C = `C` in evaluation mode, an update for each of `rates`.
 
-    `weights` are those of the multiplier's steps, 0 for as long as it is held. A batch's own C is `ratio` times the one in
+    `weights` are those of the multiplier's steps. A batch's own C is `ratio` times the one in
     evaluation mode; each look brings `ratio` up to date, with a moving average of the batches' C that decays by `decay` an
     update.
     """
-    held = sum(weight == 0.0 for weight in weights) / len(weights)
-    before = looks.before(len(rates), hold=held)
+    before = looks.before(len(rates))
     average: float | None = None
     for update, batch in enumerate(batches):
         set_rate(optimizer, rates[update])

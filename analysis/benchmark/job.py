@@ -14,12 +14,10 @@ from typing import Any, Literal
 
 import tyro
 
-from rayfe.benchmark import running
-from rayfe.benchmark.settings import LABELS, Settings, defaults
-from rayfe.benchmark.variants import VARIANTS
-from rayfe.config import THREADING, DataConfig, EquilibrationConfig, MeasureConfig, RenewalConfig, RunConfig, Start, require
+from analysis.benchmark import running
+from analysis.benchmark.settings import METHODS, Settings, defaults
+from rayfe.config import THREADING, DataConfig, EquilibrationConfig, MeasureConfig, RenewalConfig, RunConfig, require
 from rayfe.config.presets import mnist_walk
-from rayfe.data.examples import Dataset
 from rayfe.data.paths import PathData
 from rayfe.exceptions import UsageError, dashed
 from rayfe.records import StepRecord
@@ -32,9 +30,8 @@ SHORT = ("rayfe-plain", "paper", "grid", "warm-grid", "heuristic", "nupi", "nupi
 class Options:
     """What to compare, and how much of it."""
 
-    form: Literal["short", "long", "variants"] = "short"
-    """short: 6,000 images of MNIST to lam = 0.7, minutes; long: all of MNIST, 20 points to lam = 3.5, hours; variants: rayfe's
-    own parts one after the other on all of MNIST, 13 points."""
+    form: Literal["short", "long"] = "short"
+    """short: 6,000 images of MNIST to lam = 0.7, minutes; long: all of MNIST, 20 points to lam = 3.5, hours."""
     out: Path | None = None
     """Folder of all runs; runs/benchmark-FORM without it."""
     method: tuple[str, ...] = ()
@@ -59,8 +56,6 @@ class Options:
     """Threads of torch."""
     search: tuple[str, ...] = ()
     """Methods whose settings are searched first, on five points from the same start; kept in OUT/settings.json."""
-    ray: bool = True
-    """Whether models from scratch are trained as a Ray Tune sweep, rather than in this process."""
     polish: tuple[Path, ...] = ()
     """CSV files with columns R, D, C: models that also count for the lowest known F."""
 
@@ -68,7 +63,7 @@ class Options:
         """Raise UsageError for what cannot be run."""
         for name in ("method", "search"):
             for value in getattr(self, name):
-                require(value in LABELS, name, value, f"known are {', '.join(LABELS)}")
+                require(value in METHODS, name, value, f"known are {', '.join(METHODS)}")
         for budget in self.budget:
             require(budget > 0, "budget", budget, "must be a positive number")
         require(self.limit >= 1, "limit", self.limit, "must be at least 1")
@@ -83,18 +78,13 @@ class Options:
 
     @property
     def methods(self) -> tuple[str, ...]:
-        forms = {
-            "short": SHORT,
-            "long": tuple(name for name in LABELS if name not in VARIANTS),
-            "variants": (*VARIANTS, "rayfe"),
-        }
-        return self.method or forms[self.form]
+        return self.method or (SHORT if self.form == "short" else tuple(METHODS))
 
 
 def base_config(options: Options) -> RunConfig:
     """The walk of rayfe from which every method's configuration is derived."""
-    base = {"short": short_form, "long": long_form, "variants": long_form}[options.form]()
-    points = options.points or {"short": 4, "long": 20, "variants": 13}[options.form]
+    base = {"short": short_form, "long": long_form}[options.form]()
+    points = options.points or {"short": 4, "long": 20}[options.form]
     lam_end = options.lam_end or base.lam_end
     data = dataclasses.replace(base.data, train_size=options.train_size or base.data.train_size)
     first = options.first_epochs or base.equilibration.first_epochs
@@ -165,8 +155,8 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _run(options: Options, argv: Sequence[str]) -> int:
-    from rayfe.benchmark.backend import BenchmarkBackend  # imports torch: not for --help
-    from rayfe.benchmark.report import report
+    from analysis.benchmark.backend import BenchmarkBackend  # imports torch: not for --help
+    from analysis.benchmark.report import report
     from rayfe.data.datasets import load
 
     base, folder = base_config(options), options.folder
@@ -178,7 +168,6 @@ def _run(options: Options, argv: Sequence[str]) -> int:
     bench = running.Bench(make=lambda config: BenchmarkBackend(config, data), describe=describe)
     begin = running.common_start(base, str(folder / "start"), bench, _tell_row("start"))
     settings = _settings(options, base, begin, folder, bench)
-    sweep = _sweep(data) if options.ray else None
     failed: list[str] = []
     limit: float | None = None
     for budget in options.budget:
@@ -187,7 +176,7 @@ def _run(options: Options, argv: Sequence[str]) -> int:
             allowed = None if method == "rayfe" else limit
             arguments = (base, settings[method], begin, str(folder / name), bench)
             try:
-                used = running.run_method(*arguments, budget=budget, limit=allowed, on_row=_tell_row(name), sweep=sweep)
+                used = running.run_method(*arguments, budget=budget, limit=allowed, on_row=_tell_row(name))
             except running.WalkFailed as error:
                 failed.append(name)
                 print(f"{name}: {error}", flush=True)
@@ -198,27 +187,11 @@ def _run(options: Options, argv: Sequence[str]) -> int:
     return 1 if failed else 0
 
 
-def _sweep(data: Dataset) -> running.Sweep:
-    def sweep(
-        config: RunConfig,
-        settings: Settings,
-        begin: running.CommonStart,
-        folder: str,
-        starts: list[Start],
-        limit: float | None,
-    ) -> None:
-        from rayfe.benchmark.ray_grid import sweep as on_ray  # imports Ray
-
-        on_ray(config, settings, begin, folder, starts, data, limit=limit)
-
-    return sweep
-
-
 def _settings(
     options: Options, base: RunConfig, begin: running.CommonStart, folder: Path, bench: running.Bench
 ) -> dict[str, Settings]:
     """Defaults, over which those of earlier searches and of this one go."""
-    from rayfe.benchmark.search import restored, search
+    from analysis.benchmark.search import restored, search
 
     path = folder / "settings.json"
     known = {name: restored(value) for name, value in json.loads(path.read_text()).items()} if path.exists() else {}

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from rayfe.benchmark.requests import Rule
-from rayfe.benchmark.running import Bench, CommonStart, plain, run_method
-from rayfe.benchmark.settings import Settings
-from rayfe.benchmark.table import points
+from analysis.benchmark.requests import Rule
+from analysis.benchmark.running import Bench, CommonStart, plain, run_method
+from analysis.benchmark.settings import Settings
+from analysis.benchmark.table import points
 from rayfe.config import RunConfig
 from rayfe.exceptions import WalkFailed
 from rayfe.results.frames import numbers

@@ -1,8 +1,12 @@
-"""Table and figure of a benchmark's folder."""
+"""Rows of jobs/benchmark.py -> table.csv, frontier.png and the table as Markdown.
+
+python jobs/benchmark.py table runs/benchmark-long --polish polish.csv --out FOLDER
+"""
 
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,9 +16,11 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 import pandas as pd
+import tyro
 
-from rayfe.benchmark.figure import frontier
-from rayfe.benchmark.table import collect, curve_end, curves, polished, readable, reference, table
+from analysis.benchmark.figure import frontier
+from analysis.benchmark.table import collect, curve_end, curves, polished, readable, reference, table
+from rayfe.exceptions import CorruptFile
 
 
 def report(
@@ -40,3 +46,27 @@ def report(
     plt.close(figure)
     (out / "frontier.png").write_bytes(buffer.getvalue())
     return readable(lines)
+
+
+def compare(
+    run: tyro.conf.Positional[Path], out: Path | None = None, polish: tuple[Path, ...] = (), lam_end: float | None = None
+) -> int:
+    """Compare the methods in a benchmark's folder.
+
+    Args:
+        run: folder of jobs/benchmark.py.
+        out: folder for table.csv and frontier.png; that of the run without it.
+        polish: CSV files with columns R, D, C, whose models also count for the lowest known F.
+        lam_end: leave out points beyond this lam, and what they cost.
+    """
+    try:
+        print(report(run, polish=polish, out=out, lam_end=lam_end))
+    except (OSError, ValueError, CorruptFile) as error:
+        print(f"benchmark: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def main(argv: Sequence[str]) -> int:
+    """Exit code: 0 done, 2 bad input."""
+    return tyro.cli(compare, args=list(argv), prog="jobs/benchmark.py table", description=__doc__)

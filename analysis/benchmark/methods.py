@@ -7,13 +7,20 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rayfe.benchmark.points import Parts, PointByPoint, Reached, settle_reading, stencil
-from rayfe.benchmark.requests import Constrained, ConstrainRequest
-from rayfe.records import Annealing, EquilibrateRequest, Outcome, Point, Replica, Weights
+from analysis.benchmark.points import (
+    Parts,
+    PointByPoint,
+    Reached,
+    Steps,
+    require_trained,
+    settle_reading,
+    stencil,
+    train,
+)
+from analysis.benchmark.requests import Constrained, ConstrainRequest
+from rayfe.records import Annealing, Commit, EquilibrateRequest, Point, Replica, Weights
 from rayfe.records.columns import Work, number
 from rayfe.records.weights import unpack
-from rayfe.surface.step_control import Verdict
-from rayfe.trajectory.base import Steps
 
 RAISE = 0.1
 """By how much the authors' heuristic raises gamma at a time."""
@@ -28,8 +35,6 @@ TRAININGS = 6
 ELASTICITY = (0.3, 2.0)
 """Bounds of -d log C / d log gamma in the search for gamma, and 0.7 where nothing is known."""
 LARGEST_FACTOR = 3.0
-HOLD = 0.4
-"""Part of a constrained training from scratch after which gamma begins to move."""
 
 
 class WarmGrid(PointByPoint):
@@ -37,8 +42,8 @@ class WarmGrid(PointByPoint):
 
     follows = False
 
-    def _reach(self, work: Work, at: Point, weights: Weights, preconditioner: Weights | None) -> Parts:
-        return (yield from self._train(work, at, weights, preconditioner))
+    def reach(self, work: Work, at: Point, weights: Weights, preconditioner: Weights | None) -> Parts:
+        return (yield from train(work, at, weights, preconditioner))
 
 
 class Heuristic(PointByPoint):
@@ -46,12 +51,12 @@ class Heuristic(PointByPoint):
 
     @property
     def lams(self) -> np.ndarray:
-        return np.linspace(self.start.lam, self._config.lam_end, len(super().lams) + 1)[1:]
+        return np.linspace(self.start.lam, self.config.lam_end, len(super().lams) + 1)[1:]
 
-    def _reach(self, work: Work, at: Point, weights: Weights, preconditioner: Weights | None) -> Parts:
+    def reach(self, work: Work, at: Point, weights: Weights, preconditioner: Weights | None) -> Parts:
         for attempt in range(RAISES + 1):
             point = Point(lam=at.lam, gamma=at.gamma + attempt * RAISE)
-            reached = yield from self._train(work, point, weights, preconditioner)
+            reached = yield from train(work, point, weights, preconditioner)
             weights, preconditioner = reached.weights, reached.preconditioner
             replica = Replica(name="centre", point=point, weights=weights)
             read = work.measured((yield settle_reading(work, (replica,))))
@@ -63,41 +68,31 @@ class Heuristic(PointByPoint):
 class ConstrainedPath(PointByPoint):
     """min R + lam D subject to C = C0 at each lam, from the model and the multiplier of the last one."""
 
-    def _reach(self, work: Work, at: Point, weights: Weights, preconditioner: Weights | None) -> Parts:
-        ratio = unpack(self._carry, "kept").get("ratio", np.array(1.0))
-        replica = Replica(name="centre", point=at, weights=weights)
-        return (yield from self._constrain(work, replica, preconditioner, annealing=None, ratio=float(ratio)))
-
-    def _constrain(
-        self, work: Work, replica: Replica, preconditioner: Weights | None, *, annealing: Annealing | None, ratio: float
-    ) -> Parts:
-        assert self._settings.rule is not None
+    def reach(self, work: Work, at: Point, weights: Weights, preconditioner: Weights | None) -> Parts:
+        assert self.settings.rule is not None
         request = ConstrainRequest(
             key=work.key,
-            replicas=(replica,),
+            replicas=(Replica(name="centre", point=at, weights=weights),),
             preconditioner=preconditioner,
-            annealing=annealing,
-            rule=self._settings.rule,
+            rule=self.settings.rule,
             C=self.C0,
-            ratio=ratio,
-            hold=0.0 if annealing is None else HOLD,
+            ratio=float(unpack(self.carry, "kept").get("ratio", np.array(1.0))),
         )
         answer = work.equilibrated((yield request))
-        self._require(answer.outcome)
+        require_trained(answer.outcome)
         assert isinstance(answer, Constrained)
-        gamma = max(answer.gamma, LOWEST * self.start.gamma)
         return Reached(
-            point=Point(lam=replica.point.lam, gamma=gamma),
+            point=Point(lam=at.lam, gamma=max(answer.gamma, LOWEST * self.start.gamma)),
             weights=answer.weights[0],
             preconditioner=answer.preconditioner,
             kept={"ratio": np.array(answer.ratio)},
         )
 
 
-class Grid(ConstrainedPath):
+class Grid(PointByPoint):
     """One lam: models from scratch until gamma is found at which C is C0 (secant in log gamma), then the settle.
 
-    With a rule one training finds gamma as it goes. Each model tried is a rejected row.
+    Each model tried is a rejected row.
     """
 
     @property
@@ -105,29 +100,24 @@ class Grid(ConstrainedPath):
         return np.array([self.start.lam])
 
     def attempt(self) -> Steps:
-        tried = [(row.gamma, number(row.C)) for row in self._rows if row.step == 1]
-        gamma = next_gamma(tried, first=self.start.gamma, C0=self.C0)
-        work = Work(self._key(1))
-        reached = yield from self._reach(work, Point(lam=self.start.lam, gamma=gamma), {}, None)
+        tried = [(row.gamma, number(row.C)) for row in self.rows if row.step == 1]
+        gamma, work = next_gamma(tried, first=self.start.gamma, C0=self.C0), Work(self.key(1))
+        reached = yield from self.reach(work, Point(lam=self.start.lam, gamma=gamma), {}, None)
         replica = Replica(name="centre", point=reached.point, weights=reached.weights)
         read = work.measured((yield settle_reading(work, (replica,))))
-        off = abs(read.readings[0].C / self.C0 - 1.0)
-        if off > NEAR and len(tried) + 1 < TRAININGS and self._settings.rule is None:
-            columns = {"process": self._settings.method, "tested": read.readings, "C_target": self.accepted[0].C_target}
-            again = Verdict(accepted=False, reason="drift", next_length=0.0)
-            return self._commit(work, reached.point, Outcome.OK, again, columns, accepted_state=None, carry={})
-        reached, chart = yield from stencil(self._config, work, reached, {})
-        return (yield from self._settled(work, reached, chart))
+        if abs(read.readings[0].C / self.C0 - 1.0) > NEAR and len(tried) + 1 < TRAININGS:
+            columns = {"tested": read.readings, "C_target": self.accepted[0].C_target}
+            return Commit(
+                record=self.record(work, reached.point, columns, reason="drift"), readings=work.readings, state=None, carry=None
+            )
+        reached, chart = yield from stencil(self.config, work, reached, {})
+        return (yield from self.settled(work, reached, chart))
 
-    def _reach(self, work: Work, at: Point, weights: Weights, preconditioner: Weights | None) -> Parts:
-        epochs = self._config.equilibration.first_epochs
-        whole = Annealing(epochs=epochs, begin=0.0, end=epochs)
-        replica = Replica(name="centre", point=at, weights=None)
-        if self._settings.rule is not None:
-            return (yield from self._constrain(work, replica, None, annealing=whole, ratio=1.0))
-        request = EquilibrateRequest(key=work.key, replicas=(replica,), annealing=whole)
-        trained = work.equilibrated((yield request))
-        self._require(trained.outcome)
+    def reach(self, work: Work, at: Point, weights: Weights, preconditioner: Weights | None) -> Parts:
+        epochs = self.config.equilibration.first_epochs
+        replica, whole = Replica(name="centre", point=at, weights=None), Annealing(epochs=epochs, begin=0.0, end=epochs)
+        trained = work.equilibrated((yield EquilibrateRequest(key=work.key, replicas=(replica,), annealing=whole)))
+        require_trained(trained.outcome)
         return Reached(point=at, weights=trained.weights[0], preconditioner=trained.preconditioner)
 
 

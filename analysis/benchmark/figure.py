@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
-from rayfe.benchmark.settings import LABELS
-from rayfe.benchmark.table import TOLERANCES
+from analysis.benchmark.settings import LABELS
+from analysis.benchmark.table import TOLERANCES
 
 STYLES: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
@@ -21,7 +21,6 @@ STYLES: Mapping[str, tuple[str, str]] = MappingProxyType(
         "rayfe-there": ("#FDAE6B", ">"),
         "rayfe-plain": ("#FDAE6B", "d"),
         "paper": ("#000000", "s"),
-        "paper-settle": ("#7F7F7F", "s"),
         "grid": ("#009E73", "^"),
         "warm-grid": ("#56B4E9", "v"),
         "heuristic": ("#E69F00", "D"),
@@ -29,7 +28,6 @@ STYLES: Mapping[str, tuple[str, str]] = MappingProxyType(
         "augmented": ("#0072B2", "X"),
         "geco": ("#CC79A7", "*"),
         "nupi-soap": ("#56B4E9", "P"),
-        "nupi-scratch": ("#009E73", "P"),
         "variant-a": ("#000000", "s"),
         "variant-b": ("#999999", "o"),
         "variant-c": ("#56B4E9", "v"),

@@ -8,7 +8,7 @@ import cooper
 import torch
 from torch import Tensor
 
-from rayfe.benchmark.requests import Rule
+from analysis.benchmark.requests import Rule
 
 
 class MultiplierRule(abc.ABC):

@@ -43,8 +43,6 @@ class ConstrainRequest(EquilibrateRequest):
     """The level in evaluation mode, on the draws of settles."""
     ratio: float = 1.0
     """C of a batch divided by C in evaluation mode, as far as it is known."""
-    hold: float = 0.0
-    """Part of the training for which gamma stays: from scratch C is far above its level at first, whatever gamma is."""
     evaluations: int = 2
     """How often C is measured in evaluation mode during the training, to bring `ratio` up to date."""
 
