@@ -38,6 +38,8 @@ class PathData:
 def load_path(config: RunConfig, own: Mapping[str, Dataset] = MappingProxyType({})) -> PathData:
     """The data sets that a configuration names, labelled by the classifier's outputs; nothing is coupled yet.
 
+    Baselines go along no path. They train on the target, or on both data sets: an example is one of either, whatever `path.kind` is.
+
     `own` are data sets that only this process has, by the name that the configuration has for them.
 
     Raises:
@@ -60,7 +62,7 @@ def load_path(config: RunConfig, own: Mapping[str, Dataset] = MappingProxyType({
     require(ends[0] == ends[1], "path.target", config.path.target, fix)
     outputs = pair_classes(source, target, config.path.pairing)
     return PathData(
-        kind=config.path.kind,
+        kind=config.path.kind if config.method is None else "mixture",
         source=relabelled(source, outputs.source, outputs.names),
         target=relabelled(target, outputs.target, outputs.names),
         outputs=outputs,
