@@ -19,7 +19,7 @@ from rayfe.data.examples import Dataset
 from rayfe.data.labels import label_entropy
 from rayfe.data.paths import PathData, examples_of
 from rayfe.data.randomness import derived_seed, generator
-from rayfe.model.objective import draw_noise, training_cost
+from rayfe.model.objective import draw_noise
 from rayfe.model.protocol import Representation, build, input_shape
 from rayfe.records import (
     Annealing,
@@ -47,9 +47,10 @@ from rayfe.records.weights import along, slope
 from rayfe.surface.water_filling import uptake
 from rayfe.training.batch_norm import BatchNorm, recompute_statistics
 from rayfe.training.certificate import certify
+from rayfe.training.cost import FITTED, Costs, Training
 from rayfe.training.dimensions import missed, rates_by_dimension
-from rayfe.training.exact_derivatives import GRADIENTS, PRODUCT_COST, Curvature, derivatives, draw_parts
-from rayfe.training.measure import FORWARD, Effort, head_share, read, read_draws, slope_in_t
+from rayfe.training.exact_derivatives import Curvature, derivatives, draw_parts
+from rayfe.training.measure import Effort, read, read_draws, slope_in_t
 from rayfe.training.replicas import Replicas, load_weights, weights_of
 from rayfe.training.replicas import make_replicas as make_here
 from rayfe.training.schedule import constant_rate, first_rate, walk_rate
@@ -59,10 +60,6 @@ from rayfe.training.train import Keeper, Probe, train
 
 SOME_DIRECTIONS = 4
 """Directions that are followed to find the one that is missed most."""
-FITTED = 5000
-"""Examples to which dimensions of z are fitted that take up something."""
-FIRST_READINGS = 50
-"""Probe readings during a training that is annealed as a whole, such as a first equilibrium (Fig. 4a)."""
 
 
 class InlineBackend(Backend):
@@ -96,7 +93,7 @@ class InlineBackend(Backend):
         whole, size = self._paths[Split.TRAIN], config.measure.statistics_size
         self._statistics = whole if size is None else whole.thinned(size)
         example = whole.present(0.0)[0].examples(slice(0, 1), 0.0).x
-        self._head = head_share(self._model(None, seed=0).eval(), example)
+        self._costs = Costs(config, self._paths, self._model(None, seed=0).eval(), example)
 
     def _part(self, size: int | None) -> dict[Split, DevicePath] | None:
         """Fixed parts of the splits that steer; None for all of them."""
@@ -123,19 +120,17 @@ class InlineBackend(Backend):
     def _equilibrate(self, request: EquilibrateRequest) -> Equilibrated:
         config, key, path = self._config.equilibration, request.key, self._paths[Split.TRAIN]
         (t,) = {replica.point.t for replica in request.replicas}
-        annealing = request.annealing
-        epochs = annealing.end - annealing.begin if annealing else config.epochs
-        batch = config.batch_of(annealed=annealing is not None)
-        updates = max(1, round(epochs * len(path) / batch))
+        annealing, training = request.annealing, self._costs.training(request.annealing)
+        updates = training.updates
         models = [self._start(replica, key, request.round) for replica in request.replicas]
         replicas = self._make_replicas(models, self._device)
-        probe = self._probe(request, t, updates)
+        probe = self._probe(request, t, training)
         phase = _phase(request)
         order = generator(self._device, key.seed, key.trajectory, key.step, key.attempt, phase, "order")
         trained = train(
             replicas,
             [replica.point for replica in request.replicas],
-            path.batches(t, batch, updates=updates, rng=order),
+            path.batches(t, training.batch, updates=updates, rng=order),
             updates=updates,
             learning_rate=self._learning_rate(annealing, request.rate),
             config=config,
@@ -146,13 +141,15 @@ class InlineBackend(Backend):
             annealed=annealing is not None,
             keeper=self._keeper,
         )
-        per_update = batch * training_cost(config.decoder_draws) * replicas.count
+        examples = self._costs.equilibrated(
+            training, replicas=replicas.count, updates=trained.updates, readings=len(trained.readings)
+        )
         return Equilibrated(
             outcome=Outcome.OK if trained.finite else Outcome.NONFINITE,
             weights=replicas.weights() if trained.finite else (),
             preconditioner=trained.preconditioner if config.carry_preconditioner else None,
             readings=trained.readings,
-            examples=trained.updates * per_update + len(trained.readings) * len(probe.examples) * FORWARD,
+            examples=examples,
         )
 
     def _learning_rate(self, annealing: Annealing | None, part: float = 1.0) -> Callable[[float], float]:
@@ -163,7 +160,7 @@ class InlineBackend(Backend):
         initial, schedule = config.first_learning_rate, config.first_schedule
         return lambda u: first_rate(begin + width * u, initial=part * initial, schedule=schedule)
 
-    def _probe(self, request: EquilibrateRequest, t: float, updates: int) -> Probe:
+    def _probe(self, request: EquilibrateRequest, t: float, training: Training) -> Probe:
         """A fixed part of p(x, t): the first draws of a path's batches, from random numbers that every step shares."""
         path, seed = self._paths[Split.TRAIN], request.key.seed
         n = min(self._config.measure.probe_size, len(path))
@@ -176,13 +173,10 @@ class InlineBackend(Backend):
             head_draws=8,
             dtype=self._dtype,
         )
-        annealing = request.annealing
-        whole = annealing is not None and (annealing.begin, annealing.end) == (0.0, annealing.epochs)
-        readings = min(FIRST_READINGS if whole else 1, updates)  # and one at the end
         return Probe(
             examples=examples,
             noise=noise,
-            updates=frozenset(i * updates // readings for i in range(readings)),
+            updates=training.probes,
             names=tuple(replica.name for replica in request.replicas),
         )
 
@@ -196,15 +190,15 @@ class InlineBackend(Backend):
 
         def functionals(paths: Mapping[Split, DevicePath], shift: np.ndarray) -> Functionals:
             nonlocal cost
+            cost += self._costs.evaluated(request, quick=paths is self._quick)
             model = self._model(settled_weights(request, shift), seed=0)
             statistics = self._statistics if paths is self._paths else paths[Split.TRAIN]
-            cost += self._recompute(model, statistics, request.key.seed, "settle", t, decode=decode)
+            self._recompute(model, statistics, request.key.seed, "settle", t, decode=decode)
             R = D = C = 0.0
             for stratum in paths[request.split].present(t):
                 mean = read_draws(model, stratum, t, config=config, key=keys(stratum.name), effort=effort).mean
                 weights = stratum.weights(slice(None), t)
                 R, D, C = (old + float(new.double() @ weights) for old, new in zip((R, D, C), mean[:3], strict=True))
-                cost += effort.cost(len(stratum), config, self._head)
             return Functionals(R=R, D=D, C=C)
 
         quick = None if self._quick is None else partial(functionals, self._quick)
@@ -221,16 +215,13 @@ class InlineBackend(Backend):
         return join_measured([self._measure(part) for part in split_measure(request, self._config.per_part)])
 
     def _measure(self, request: MeasureRequest) -> Measured:
-        readings, weights, examples = [], [], 0.0
+        readings, weights = [], []
         for replica in request.replicas:
             model = self._model(replica.weights, seed=request.key.seed)
-            examples += self._recompute(model, self._statistics, request.key.seed, request.purpose, replica.point.t)
+            self._recompute(model, self._statistics, request.key.seed, request.purpose, replica.point.t)
             weights.append(weights_of(model))
-            for split in request.splits:
-                reading, cost = self._read(model, replica, split, request)
-                readings.append(reading)
-                examples += cost
-        return Measured(readings=tuple(readings), weights=tuple(weights), examples=examples)
+            readings += [self._read(model, replica, split, request) for split in request.splits]
+        return Measured(readings=tuple(readings), weights=tuple(weights), examples=self._costs.measured(request))
 
     # --- differentiate ------------------------------------------------------------------------------------------------
 
@@ -239,7 +230,7 @@ class InlineBackend(Backend):
         path, t = self._paths[Split.TRAIN], request.point.t
         # The same examples and noise for every model of a seed.
         order, noise = (generator(self._device, request.key.seed, "implicit", name) for name in ("order", "noise"))
-        n, latent = min(config.examples, len(path)) // 2, model.latent
+        n, latent = self._costs.derivative_examples() // 2, model.latent
         batch, first, second = (
             tuple(draw_parts(path, t, n, count=2, latent=latent, decoder_draws=2, order=order, noise=noise)) for _ in range(3)
         )
@@ -260,11 +251,11 @@ class InlineBackend(Backend):
             decrement=found.decrement,
             C_lag=found.C_lag,
             residual=found.residual,
-            examples=curvature.examples * (PRODUCT_COST * curvature.products + GRADIENTS),
+            examples=self._costs.differentiated(curvature.products),
         )
 
-    def _read(self, model: Representation, replica: Replica, split: Split, request: MeasureRequest) -> tuple[Reading, float]:
-        """One reading and its cost. `TARGET`: the end of the validation path, batch-norm as it is at the model's own t."""
+    def _read(self, model: Representation, replica: Replica, split: Split, request: MeasureRequest) -> Reading:
+        """One reading. `TARGET`: the end of the validation path, batch-norm as it is at the model's own t."""
         path = (self._response if request.part else self._paths)[Split.VALIDATION if split is Split.TARGET else split]
         t = 1.0 if split is Split.TARGET else replica.point.t
         seed, purpose = request.key.seed, request.purpose
@@ -286,50 +277,45 @@ class InlineBackend(Backend):
             effort=effort,
         )
         reading = dataclasses.replace(reading, statistics_size=self._statistics_size(model, replica.point.t))
-        cost = effort.cost(path.size(t), config, self._head)
         if request.slope_in_t and split is Split.TRAIN:
             part = path if config.slope_size is None else path.thinned(config.slope_size)
-            slope, more = slope_in_t(model, part, replica.point, config=config, key=keys, head=self._head)
-            reading, cost = dataclasses.replace(reading, F_t=slope, slope_size=part.size(replica.point.t)), cost + more
+            slope = slope_in_t(model, part, replica.point, config=config, key=keys)
+            reading = dataclasses.replace(reading, F_t=slope, slope_size=part.size(replica.point.t))
         if request.certify and split is Split.TRAIN:
             trained = self._config.equilibration.epochs * len(path)
-            found, more = certify(
-                model, path, reading, config=config, trained=trained, key=self._keys(seed, split, "bound"), rng=rng
-            )
+            found = certify(model, path, reading, config=config, trained=trained, key=self._keys(seed, split, "bound"), rng=rng)
             entropy = label_entropy(path, t, classes=self._classes)
-            reading, cost = dataclasses.replace(reading, certificate=found, label_entropy=entropy), cost + more
-            reading, more = self._by_dimension(model, path, reading, key=self._keys(seed, split, "missed"))
-            cost += more
-        return reading, cost
+            reading = dataclasses.replace(reading, certificate=found, label_entropy=entropy)
+            reading = self._by_dimension(model, path, reading, key=self._keys(seed, split, "missed"))
+        return reading
 
-    def _by_dimension(
-        self, model: Representation, path: DevicePath, reading: Reading, *, key: Callable[[str], int]
-    ) -> tuple[Reading, float]:
-        """The reading with the rate of each dimension of z and what one of them could take up, and the cost."""
+    def _by_dimension(self, model: Representation, path: DevicePath, reading: Reading, *, key: Callable[[str], int]) -> Reading:
+        """The reading with the rate of each dimension of z and what one of them could take up."""
         config, point = self._config.measure, reading.point
-        rates, cost = rates_by_dimension(model, path, point.t, chunk=config.chunk)
+        rates = rates_by_dimension(model, path, point.t, chunk=config.chunk)
         part = path.thinned(config.probe_size)
-        found, more = missed(model, part, point.t, count=SOME_DIRECTIONS, chunk=config.chunk, key=key)
+        found = missed(model, part, point.t, count=SOME_DIRECTIONS, chunk=config.chunk, key=key)
         assert reading.certificate is not None
         most = float(found.variance[0])
         gain = uptake(min(rates), most, point.lam)
         certificate = dataclasses.replace(reading.certificate, missed=most, uptake=gain)
-        return dataclasses.replace(reading, R_dims=rates, certificate=certificate), cost + more
+        return dataclasses.replace(reading, R_dims=rates, certificate=certificate)
 
     def take_up(self, request: TakeUpRequest) -> TakenUp:
         step, point, config = request.key, request.point, self._config.measure
         model, path = self._model(request.weights, seed=0), self._paths[Split.TRAIN]
-        cost = self._recompute(model, self._statistics, step.seed, "take up", point.t)
+        self._recompute(model, self._statistics, step.seed, "take up", point.t)
         key = self._keys(step.seed, step.trajectory, step.step, step.attempt, "take up")
         part = path.thinned(config.probe_size)
-        changed, dims, more = take_up(model.eval(), part, point, size=FITTED, chunk=config.chunk, key=key)
-        return TakenUp(weights=weights_of(changed) if dims else request.weights, dims=dims, examples=cost + more)
+        found = take_up(model.eval(), part, point, size=FITTED, chunk=config.chunk, key=key)
+        examples = self._costs.taken_up(point.t, fitted=found.fitted)
+        return TakenUp(weights=weights_of(found.model) if found.dims else request.weights, dims=found.dims, examples=examples)
 
     def _recompute(
         self, model: Representation, path: DevicePath, seed: int, purpose: str, t: float, *, decode: bool = True
-    ) -> float:
+    ) -> None:
         keys = self._keys(seed, "statistics", purpose)
-        return FORWARD * recompute_statistics(model, path, t, chunk=self._config.measure.chunk, key=keys, decode=decode)
+        recompute_statistics(model, path, t, chunk=self._config.measure.chunk, key=keys, decode=decode)
 
     def _statistics_size(self, model: Representation, t: float) -> int | None:
         """Examples whose statistics the model's batch-norm layers have; None without such layers."""

@@ -15,7 +15,7 @@ from torch import Tensor
 from rayfe.config import MeasureConfig
 from rayfe.data.device_path import DeviceExamples, DevicePath, chunks
 from rayfe.data.randomness import derived_seed, normal_of
-from rayfe.model.objective import classification_loss, distortion, sample, training_cost
+from rayfe.model.objective import classification_loss, distortion, sample
 from rayfe.model.protocol import Representation
 from rayfe.records import Certificate, Point, Reading
 from rayfe.training.exact_derivatives import Curvature, draw_parts
@@ -34,8 +34,6 @@ class Gap:
     """Standard error over the examples (the noise of their draws is part of it)."""
     ess: float
     """Mean effective sample size as a share of K, in (0, 1]: (sum w)^2 / (K sum w^2); 1 where all draws weigh the same."""
-    examples: float
-    """Training examples that it counts as."""
 
 
 @torch.no_grad()
@@ -76,7 +74,7 @@ def read_gap(
     0, and J_K = F - gap with F = R + lam D + gamma C as read elsewhere (all examples, many draws, R in closed form)
     is far nearer to J_K of all examples than these examples' own.
     """
-    mean, square, ess, count = 0.0, 0.0, 0.0, 0
+    mean, square, ess = 0.0, 0.0, 0.0
     for stratum in path.present(point.t):
         parts = [
             log_weights(model, stratum.examples(rows, point.t), point, draws=draws, key=key(stratum.name))
@@ -86,8 +84,8 @@ def read_gap(
         gap = -logs.mean(0) - bound(logs)
         centred = gap - (weights @ gap) / weights.sum()
         mean, square = mean + float(weights @ gap), square + float(((weights * centred) ** 2).sum())
-        ess, count = ess + float(weights @ effective_share(logs)), count + len(stratum)
-    return Gap(mean=mean, se=math.sqrt(square), ess=ess, examples=count * _bound_cost(draws))
+        ess += float(weights @ effective_share(logs))
+    return Gap(mean=mean, se=math.sqrt(square), ess=ess)
 
 
 def gradient_norm(gradients: Iterable[np.ndarray]) -> float:
@@ -108,15 +106,12 @@ def _square(vector: np.ndarray) -> float:
     return float(np.square(vector).sum())
 
 
-def read_gradient(
-    model: Any, path: DevicePath, point: Point, *, size: int, rng: Callable[[str], torch.Generator]
-) -> tuple[float, float]:
-    """Norm of grad J from PARTS parts of `size` examples in all, and its cost in training examples.
+def read_gradient(model: Any, path: DevicePath, point: Point, *, n: int, rng: Callable[[str], torch.Generator]) -> float:
+    """Norm of grad J from PARTS parts of `n` examples.
 
     Parts are drawn apart and may overlap: disjoint ones of a finite data set have negatively correlated noise
     (on 1,442 digits it hid the gradient). Batch-norm normalises by each part's statistics, as in training.
     """
-    n = max(2, min(size // PARTS, len(path)))
     for parameter in model.parameters():
         parameter.requires_grad_(True)
 
@@ -127,15 +122,20 @@ def read_gradient(
             batch = tuple(part)
             yield Curvature(model, batch, point, damping=0.0).gradient(batch)
 
-    return gradient_norm(gradients()), training_cost(1) * PARTS * n
+    return gradient_norm(gradients())
 
 
 def bound_size(config: MeasureConfig, trained: float) -> int:
     """Images on which J_K is read beside a step that trains so many examples."""
-    return int(config.bound_share * trained / _bound_cost(config.bound_draws))
+    return max(2, int(config.bound_share * trained / bound_cost(config.bound_draws)))
 
 
-def _bound_cost(draws: int) -> float:
+def gradient_size(config: MeasureConfig, trained: float, epoch: int) -> int:
+    """Images in each of PARTS parts whose gradients are compared beside such a step; an epoch has `epoch`."""
+    return max(2, min(int(config.gradient_share * trained) // PARTS, epoch))
+
+
+def bound_cost(draws: int) -> float:
     """Training examples that J_K of one image counts as: half a forward pass encodes, half decodes, for each draw."""
     return FORWARD * 0.5 * (1 + draws)
 
@@ -149,20 +149,19 @@ def certify(
     trained: float,
     key: Callable[[str], int],
     rng: Callable[[str], torch.Generator],
-) -> tuple[Certificate, float]:
-    """The certificate of the model of `reading`, which is of all of `path`, and its cost in training examples.
+) -> Certificate:
+    """The certificate of the model of `reading`, which is of all of `path`.
 
     `trained` are the examples that a step trains, of which it may cost a part. Examples and draws follow from `key` and `rng`, so
     steps differ by their models and multipliers only.
     """
-    point, found, cost = reading.point, Certificate(), 0.0
+    point, found = reading.point, Certificate()
     if config.bound_share:
-        part = path.thinned(max(2, bound_size(config, trained)))
+        part = path.thinned(bound_size(config, trained))
         gap = read_gap(model, part, point, draws=config.bound_draws, chunk=config.chunk, key=key)
         error = math.hypot(gap.se, point.lam * reading.D_se, point.gamma * reading.C_se)
         found = Certificate(J_K=reading.F - gap.mean, J_K_se=error, J_K_ess=gap.ess)
-        cost += gap.examples
     if config.gradient_share:
-        norm, more = read_gradient(model, path, point, size=int(config.gradient_share * trained), rng=rng)
-        found, cost = dataclasses.replace(found, grad_norm=norm), cost + more
-    return found, cost
+        norm = read_gradient(model, path, point, n=gradient_size(config, trained, len(path)), rng=rng)
+        found = dataclasses.replace(found, grad_norm=norm)
+    return found

@@ -16,7 +16,6 @@ from torch import Tensor
 from rayfe.data.device_path import DevicePath, chunks
 from rayfe.data.randomness import normal_of, uniform_of
 from rayfe.model.protocol import Representation
-from rayfe.training.measure import FORWARD
 
 ITERATIONS = 60
 """Products with the covariance of what is missed, from which its largest directions come."""
@@ -35,24 +34,21 @@ class Missed:
 
 
 @torch.no_grad()
-def rates_by_dimension(model: Representation, path: DevicePath, t: float, *, chunk: int) -> tuple[tuple[float, ...], float]:
-    """Nats of each dimension of z on p(x, t), of a model in evaluation mode, and the cost in training examples."""
-    total, count = torch.zeros(model.latent, dtype=torch.float64), 0
+def rates_by_dimension(model: Representation, path: DevicePath, t: float, *, chunk: int) -> tuple[float, ...]:
+    """Nats of each dimension of z on p(x, t), of a model in evaluation mode."""
+    total = torch.zeros(model.latent, dtype=torch.float64)
     for stratum in path.present(t):
         weights = stratum.weights(slice(None), t).double()
         for rows in chunks(len(stratum), chunk):
             mean, log_variance = model.encode(stratum.examples(rows, t).x)
             rates = 0.5 * (mean.square() + log_variance.exp() - 1.0 - log_variance)
             total += (weights[rows] @ rates.double()).cpu()
-        count += len(stratum)
-    return tuple(total.tolist()), 0.5 * FORWARD * count
+    return tuple(total.tolist())
 
 
 @torch.no_grad()
-def missed(
-    model: Representation, path: DevicePath, t: float, *, count: int, chunk: int, key: Callable[[str], int]
-) -> tuple[Missed, float]:
-    """The `count` directions that the reconstruction misses most, and the cost in training examples.
+def missed(model: Representation, path: DevicePath, t: float, *, count: int, chunk: int, key: Callable[[str], int]) -> Missed:
+    """The `count` directions that the reconstruction misses most.
 
     Two reconstructions of each example differ by their z only, so the product of what they miss has no noise of z. The
     directions are found on one half of the examples, and their variances read on the other. Halves and noise belong to the
@@ -72,8 +68,7 @@ def missed(
         basis = torch.linalg.qr(one.T @ (other @ basis) + other.T @ (one @ basis)).Q
     variance = ((third @ basis) * (fourth @ basis)).sum(0)
     order = variance.argsort(descending=True)
-    found = Missed(variance=variance[order].clamp_min(0.0), direction=basis[:, order], center=center)
-    return found, 0.5 * 3.0 * FORWARD * len(first)
+    return Missed(variance=variance[order].clamp_min(0.0), direction=basis[:, order], center=center)
 
 
 def _residuals(

@@ -80,33 +80,37 @@ def head_share(model: Any, x: Tensor) -> float:
 
 
 def slope_in_t(
-    model: Representation, path: DevicePath, point: Point, *, config: MeasureConfig, key: Callable[[str], int], head: float
-) -> tuple[float, float]:
-    """F_t = dJ/dt at fixed weights, and its cost in training examples.
+    model: Representation, path: DevicePath, point: Point, *, config: MeasureConfig, key: Callable[[str], int]
+) -> float:
+    """F_t = dJ/dt at fixed weights.
 
     A difference of second order over SLOPE_STEP, central or at the ends one-sided, of J(t) with the noise of each example the same and
     batch-norm statistics recomputed at each t. The model's own statistics are left as they were.
     """
-    effort, config = Effort(), dataclasses.replace(config, head_draws=SLOPE_DRAWS, decoder_draws=2)
+    effort, config = Effort(), slope_config(config)
     kept = [(layer, layer.running_mean, layer.running_var) for layer in model.modules() if isinstance(layer, BatchNorm)]
-    slope = cost = 0.0
-    for t, factor in _difference(point.t, SLOPE_STEP):
-        cost += FORWARD * recompute_statistics(model, path, t, chunk=config.chunk, key=partial(_named, key, "statistics"))
+    slope = 0.0
+    for t, factor in difference(point.t, SLOPE_STEP):
+        recompute_statistics(model, path, t, chunk=config.chunk, key=partial(_named, key, "statistics"))
         for stratum in path.present(t):
             mean = read_draws(model, stratum, t, config=config, key=key(stratum.name), effort=effort).mean
             J = mean.R.double() + point.lam * mean.D.double() + point.gamma * mean.C.double()
             slope += factor * float(J @ stratum.weights(slice(None), t))
-            cost += effort.cost(len(stratum), config, head)
     for layer, mean_before, variance_before in kept:
         layer.running_mean, layer.running_var = mean_before, variance_before
-    return slope, cost
+    return slope
+
+
+def slope_config(config: MeasureConfig) -> MeasureConfig:
+    """How J is read for F_t."""
+    return dataclasses.replace(config, head_draws=SLOPE_DRAWS, decoder_draws=2)
 
 
 def _named(key: Callable[[str], int], purpose: str, stratum: str) -> int:
     return key(f"{purpose} {stratum}")
 
 
-def _difference(t: float, step: float) -> tuple[tuple[float, float], ...]:
+def difference(t: float, step: float) -> tuple[tuple[float, float], ...]:
     """Times and factors of a first derivative of second order within [0, 1]."""
     if t < step:
         return (t, -1.5 / step), (t + step, 2.0 / step), (t + 2 * step, -0.5 / step)

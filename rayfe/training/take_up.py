@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from rayfe.data.device_path import DeviceExamples, DevicePath
-from rayfe.model.objective import Noise, Objective, distortion, draw_noise, sample, training_cost
+from rayfe.model.objective import Noise, Objective, distortion, draw_noise, sample
 from rayfe.records import Point
 from rayfe.surface.water_filling import rate_of, worth
 from rayfe.training.dimensions import Missed, missed, rates_by_dimension
@@ -26,9 +26,22 @@ GAIN = 1e-3
 """Nats by which a dimension must lower J to be taken up."""
 ITERATIONS = 25
 """Iterations of each of the two fits."""
+FIT_PASSES = 2.0 * ITERATIONS * 0.5
+"""Passes, forward and backward, over each example that is fitted: one fit goes through the encoder, the other through the decoder."""
 HEAD_DRAWS = 8
 Entries = dict[str, Tensor]
 """Where a dimension's own entries are, a mask by name of a parameter."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Changed:
+    """A model after an attempt to take something up."""
+
+    model: Any
+    dims: tuple[int, ...]
+    """The dimensions of z that took something up; none: the model is as it was."""
+    fitted: bool
+    """Whether some were fitted, with success or without."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,29 +75,26 @@ def plan_of(rates: Sequence[float], found: Missed, lam: float) -> Plan | None:
     )
 
 
-def take_up(
-    model: Any, path: DevicePath, point: Point, *, size: int, chunk: int, key: Callable[[str], int]
-) -> tuple[Any, tuple[int, ...], float]:
-    """The model, in evaluation mode, with dimensions of z taken up, which these are, and the cost in training examples.
+def take_up(model: Any, path: DevicePath, point: Point, *, size: int, chunk: int, key: Callable[[str], int]) -> Changed:
+    """The model, in evaluation mode, with dimensions of z taken up.
 
     `path` is the part of p(x, t) that is looked at, `size` the examples of it that are fitted. The same model and no
     dimension where nothing pays, where no entry belongs to one dimension alone, or where J would not be lower.
     """
-    rates, cost = rates_by_dimension(model, path, point.t, chunk=chunk)
-    found, more = missed(model, path, point.t, count=model.latent, chunk=chunk, key=key)
-    plan, cost = plan_of(rates, found, point.lam), cost + more
+    rates = rates_by_dimension(model, path, point.t, chunk=chunk)
+    found = missed(model, path, point.t, count=model.latent, chunk=chunk, key=key)
+    plan = plan_of(rates, found, point.lam)
     if plan is None:
-        return model, (), cost
+        return Changed(model=model, dims=(), fitted=False)
     n = min(size, len(path))
     rng = torch.Generator(device=found.center.device).manual_seed(key("fit"))
     examples = next(path.batches(point.t, n, updates=1, rng=rng))
     noise = draw_noise(rng, n=n, latent=model.latent, decoder_draws=2, head_draws=HEAD_DRAWS, dtype=examples.x.dtype)
     changed = copy.deepcopy(model)
     if not _fitted(changed, plan, examples, noise):
-        return model, (), cost
-    cost += 2.0 * ITERATIONS * 0.5 * n * training_cost(1)
+        return Changed(model=model, dims=(), fitted=False)
     lower = _J(changed, examples, noise, point) < _J(model, examples, noise, point)
-    return (changed, plan.dims, cost) if lower else (model, (), cost)
+    return Changed(model=changed if lower else model, dims=plan.dims if lower else (), fitted=True)
 
 
 def _fitted(model: Any, plan: Plan, examples: DeviceExamples, noise: Noise) -> bool:
