@@ -6,7 +6,7 @@ import dataclasses
 import math
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,6 +58,8 @@ class AnalyticBackend(Backend):
     """Seconds that an equilibration sleeps, in place of training."""
     noise: float = 0.0
     """Standard deviation of C and D, measured with one set of draws, relative to their values."""
+    noise_of_D: float | None = None
+    """The same for D alone, where it differs."""
     memory: float = math.inf
     """Distance in log lam over which errors of the draws change; infinite: all models have the same."""
     label_entropy: float | None = None
@@ -65,15 +67,16 @@ class AnalyticBackend(Backend):
     training_noise: float = 0.0
     """Standard deviation of the logarithms of a trained model's multipliers, as from other batches and noise: the same for the
     replicas of one equilibration, independent between equilibrations."""
-
+    part: float = 1.0
+    """R, D and C of models are this part of the surface's."""
     unseen: float = 0.0
     """C of examples that were not trained on, on all splits but the training one, is C (1 + unseen R)."""
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.lag <= 1.0:
             raise ValueError(f"lag {self.lag}: must lie in [0, 1]")
-        for name in ("delay", "noise", "training_noise"):
-            value = getattr(self, name)
+        for name in ("delay", "noise", "noise_of_D", "training_noise"):
+            value = getattr(self, name) or 0.0
             if not 0.0 <= value < math.inf:
                 raise ValueError(f"{name} {value}: must be finite and at least 0")
         if not self.memory > 0.0:
@@ -113,7 +116,8 @@ class AnalyticBackend(Backend):
             for replica, model in zip(replicas, models, strict=True)
         )
 
-    def settle(self, request: SettleRequest) -> Settled:
+    def reader(self, request: SettleRequest) -> Callable[[np.ndarray], Functionals]:
+        """What the search of a settle reads: functionals by the shifts of its tangents."""
         # The draws of a measurement with purpose "settle", as in the other backends.
         draws = self._draws(request.key.seed, request.split, "settle", request)
 
@@ -124,7 +128,10 @@ class AnalyticBackend(Backend):
             errors = self._errors(draws, model)
             return Functionals(R=R, D=D * (1.0 + errors.D), C=C * (1.0 + errors.C))
 
-        root = find_shift(request, functionals)
+        return functionals
+
+    def settle(self, request: SettleRequest) -> Settled:
+        root = find_shift(request, self.reader(request))
         return Settled(
             shift=dict(zip(request.tangents, root.shift.tolist(), strict=True)),
             before=root.before,
@@ -217,7 +224,7 @@ class AnalyticBackend(Backend):
         if not self.surface.contains(lam, gamma):
             return math.nan, math.nan, math.nan
         surface = self.surface.at(t)
-        return surface.R(lam, gamma), surface.D(lam, gamma), surface.C(lam, gamma)
+        return self.part * surface.R(lam, gamma), self.part * surface.D(lam, gamma), self.part * surface.C(lam, gamma)
 
     def _generalization(self, split: Split, R: float) -> float:
         return 1.0 if split in (Split.TRAIN, Split.PROBE) else 1.0 + self.unseen * R
@@ -236,7 +243,9 @@ class AnalyticBackend(Backend):
         """Errors that depend on (seed, split, purpose) and the number of nested sets only, so that replicas share them."""
         if not self.noise:
             return None
-        return draws_of(self.noise, (seed, split, purpose), draw_sets=request.draw_sets, decoder_sets=request.decoder_sets)
+        D_noise = self.noise if self.noise_of_D is None else self.noise_of_D
+        names, sets = (seed, split, purpose), (request.draw_sets, request.decoder_sets)
+        return draws_of(names, C_noise=self.noise, D_noise=D_noise, draw_sets=sets[0], decoder_sets=sets[1])
 
     def _errors(self, draws: Draws | None, model: np.ndarray) -> Errors:
         if draws is None:

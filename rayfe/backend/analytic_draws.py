@@ -49,20 +49,20 @@ NO_ERRORS = Errors(D_noise=np.empty(0), C_noise=np.empty(0))
 """Of readings without noise."""
 
 
-def draws_of(noise: float, names: tuple[object, ...], *, draw_sets: int, decoder_sets: int) -> Draws:
-    """Draws with these names: the mean over nested sets, of each of which the errors have standard deviation `noise`."""
-    sets = np.array([_set(noise, (*names, k)) for k in range(max(draw_sets, decoder_sets))])
-    D, C = sets[:decoder_sets, 0].mean(0), sets[:draw_sets, 1].mean(0)
+def draws_of(names: tuple[object, ...], *, C_noise: float, D_noise: float, draw_sets: int, decoder_sets: int) -> Draws:
+    """Draws with these names: the mean over nested sets, of each of which the errors have standard deviation `C_noise` and `D_noise`."""
+    sets = np.array([_set((*names, k)) for k in range(max(draw_sets, decoder_sets))])
+    D, C = D_noise * sets[:decoder_sets, 0].mean(0), C_noise * sets[:draw_sets, 1].mean(0)
     return Draws(D_here=D[0], D_there=D[1], C_here=C[0], C_there=C[1])
 
 
-def _set(noise: float, names: tuple[object, ...]) -> np.ndarray:
-    """One set, (D or C, here or there, half the sum or half the difference of two halves, block).
+def _set(names: tuple[object, ...]) -> np.ndarray:
+    """One set, (D or C, here or there, half the sum or half the difference of two halves, block), of errors of size 1.
 
-    Sum and difference are independent and of the same spread: the error of a model has standard deviation `noise`, and so has
+    Sum and difference are independent and of the same spread: the error of a model has standard deviation 1, and so has
     what is estimated from the differences.
     """
-    return named_rng(*names).standard_normal((2, 2, 2, NOISE_BLOCKS)) * noise / math.sqrt(NOISE_BLOCKS)
+    return named_rng(*names).standard_normal((2, 2, 2, NOISE_BLOCKS)) / math.sqrt(NOISE_BLOCKS)
 
 
 def named_rng(*parts: object) -> np.random.Generator:

@@ -1,65 +1,96 @@
-"""What a job would do, before anything runs: trajectories, requests, training examples, memory, disk. Numbers, no torch.
+"""What a job would do, before anything runs: a dry run of its trajectories, and estimates of memory and disk.
 
-Estimates follow the walk as `walk`, `endpoint` and `baseline` drive it, without rejected attempts.
+The trajectories are the real ones, and so are the rules by which examples are counted. Models are points of a closed-form surface,
+of which this is assumed: each equilibration arrives near its point, so that a settle takes two evaluations or three; the draws of z
+scatter as MNIST's do; each renewal finds lower models; a walk that comes back goes as far as MNIST's do; no step is rejected.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self
 
+from rayfe.backend.analytic import AnalyticBackend
+from rayfe.backend.counting import Count, CountingBackend
 from rayfe.config import UNHELD, RunConfig, Start
-from rayfe.records import Point
-from rayfe.records.columns import number
+from rayfe.exceptions import WalkFailed
+from rayfe.records import ON, Point, Split, StepRecord, Weights
+from rayfe.surface.closed_form import MovingPowerSurface
 from rayfe.surface.stencil import neighbours
-from rayfe.surface.step_control import ROUNDING
-from rayfe.trajectory.draws import BOUND, PART, Sets, sets_for
-from rayfe.trajectory.process_registry import process_of
+from rayfe.training.cost import Costs, Sized
+from rayfe.trajectory.certification import CertificateEffort, certificate
+from rayfe.trajectory.driver import answered, attempted, new_trajectory
+from rayfe.trajectory.round_trip import AGAIN, BACK, current_way
 
-FORWARD = 1.0 / 3.0
-"""Training examples that a forward pass over one example counts as."""
-SETTLES = 2.5
-"""Functional evaluations of a settle, about; each encodes all examples, and before that those that statistics are of, and decodes
-them where D is held."""
-SECOND = 8
-"""With one draw through the decoder every so many-th example has a second one."""
-ARRIVAL = 7
-"""Models trained until that of a geodesic's end has the start's C, about: two stencils and a round (`arrival`)."""
-RENEWED = 3
-"""The same for a renewed model, besides its own training: two neighbours in the last quarter of it, and two or three rounds."""
-MOVED = 1.0
-"""Models trained by moves beyond the chart in each step of a transfer, about (MNIST 0-4 to 5-9: 12 in 13 steps)."""
-AGAIN = 0.4
-"""Part of the way that a walk which came back goes a third time, about (MNIST to lam = 3.5 and 7.7: 10 of 27 steps)."""
-ROUNDS = 2
-"""Rounds of a step's training with a tolerance of equilibrium: the second tells that F has come to rest. On MNIST few steps took more."""
-SCATTER_C, SCATTER_D = 1.8, 0.12
-"""Standard deviations over z of C and D of one example, as parts of C0 and D0, about (MNIST: 64 draws leave 0.09 % of C0 uncertain,
-two leave 0.05 % of D0). Of a start with a small C0 it is more."""
-LINE = 0.08
-"""Largest distance in D from a geodesic's line of its own length, as a part of D0, about (MNIST 0-4 to 5-9)."""
+TRAINING_NOISE = 0.02
+"""Standard deviation of the log multipliers at which an equilibration arrives."""
+LOSS, HIGH, RISES = 0.35, 0.05, 0.3
+"""gamma C at the start, nats, and the surface's powers of gamma and lam: F is 7 nats there, of which C has a twentieth."""
+MOVES = 0.1
+"""Part by which the surface rises from one end of a data path to the other: lines in R and D are short (MNIST 0-4 to 5-9: 3 % of F)."""
+SOUGHT = 1.5
+"""Distance in log lam from the start to a wanted point."""
+GONE_BACK, GONE_AGAIN = 0.72, 0.3
+"""Parts of the whole way over which a walk that has arrived finds lower F on its way back, and there again (MNIST to lam = 7.7)."""
 COPIES = 11
 """Copies of the weights of one replica while it trains: itself, gradient, two moments, SOAP's own, mean, carry, answer."""
 FLOAT = 4
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Ends(Sized):
+    """How many examples a split of a data path has."""
+
+    source: int
+    target: int | None = None
+    """None: one data set, which stays."""
+    pairs: int | None = None
+    """Of a displacement's coupling; None: of a mixture, which has none."""
+
+    def __len__(self) -> int:
+        return max(self.source, self.target or 0)
+
+    def size(self, t: float) -> int:
+        if self.pairs is not None:
+            return self.pairs
+        if self.target is None:
+            return self.source
+        return (self.source if t < 1.0 else 0) + (self.target if t > 0.0 else 0)
+
+    def thinned(self, most: int) -> Self:
+        if self.pairs is not None:
+            return dataclasses.replace(self, pairs=min(self.pairs, most))
+        target = None if self.target is None else min(self.target, most)
+        return dataclasses.replace(self, source=min(self.source, most), target=target)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Sizes:
     """What a plan needs of data and model."""
 
-    train: int
-    """Examples that one epoch visits: of a mixture as many as the larger end has."""
-    read: int
-    """Examples that a reading of the training split visits: of a mixture those of both ends."""
-    validation: int
+    paths: Mapping[Split, Ends]
     features: int
     """Numbers in one example."""
     examples: int
     """All examples that lie in memory, both ends of a data path together."""
     parameters: int
-    head: float
-    """Cost of one draw of z through the classifier as a part of a forward pass."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scatter:
+    """Standard deviations over draws of z of C and D of one example, as parts of their means: draws are repeated until their error fits
+    into the tolerance. Those of MNIST, with which digits agree: their C from 1.4 to 2.6."""
+
+    C: float = 2.0
+    control_C: float = 0.8
+    """The same of examples that are not trained on: their C is larger."""
+    D: float = 0.18
+
+
+MNIST = Scatter()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,151 +98,127 @@ class Plan:
     """Of one trajectory, and of the run's memory and disk in bytes."""
 
     steps: int
-    """Accepted steps after the start, about; renewals are steps, too. Without a third way at most."""
-    trainings: int
-    """Models trained: replicas of all equilibrations."""
-    requests: int
-    first_updates: int
-    """Updates of the first equilibrium."""
-    training_examples: float
-    measuring_examples: float
+    """Accepted steps after the start; renewals are steps, too."""
+    ended: str
+    """Why there is no further step; how it failed, if it did."""
+    count: Count
     memory: float
     disk: float
     certificate_examples: float
-    """At most, at the end: of training the last model on (`config.certificate_share`)."""
+    """At the end, of training the last model on (`config.certificate_share`)."""
 
     @property
     def examples(self) -> float:
         """As its rows count them, without the certificate."""
-        return self.training_examples + self.measuring_examples
+        return self.count.training + self.count.measuring
 
 
-def plan_of(config: RunConfig, start: Start, sizes: Sizes) -> Plan:
+def plan_of(config: RunConfig, start: Start, sizes: Sizes, costs: Costs, scatter: Scatter = MNIST) -> Plan:
     """The plan of the trajectory from `start`."""
-    at = Point(lam=start.lam, gamma=start.gamma, t=0.5 if config.moves_data else 0.0)
-    stencil = len(neighbours(at, "paper" if config.seek else config.stencil, config.neighbours))
-    if config.process in UNHELD:
-        config, stencil = dataclasses.replace(config, settle=False, refresh=config.steps + 1), 1
-    if config.method is not None:
-        steps = min(config.steps, math.ceil((1.0 - ROUNDING) * config.method_epochs / config.method_interval))
-        first = 0.0 if config.method == "scratch" else config.equilibration.first_epochs + config.equilibration.epochs
-        epochs, trainings, refreshes = first + config.method_epochs, steps + 2, 0
-    else:
-        renewals = _renewals(config, start)
-        steps = min(config.steps, walk_steps(config, start) + renewals)
-        refreshes = steps if config.seek else steps // config.refresh
-        rounds = 1 if config.equilibration.gap is None else ROUNDS
-        trained = stencil + rounds * max(0, steps - renewals) + refreshes * (stencil - 1)
-        trainings, epochs = 1 + trained, config.equilibration.first_epochs + config.equilibration.epochs * trained
-        if config.process == "geodesic" and config.k is None:
-            epochs += config.equilibration.first_epochs + ARRIVAL * config.equilibration.epochs
-            trainings += 1 + ARRIVAL
-        if config.moves_data and config.settle:
-            epochs, trainings = epochs + MOVED * steps * config.equilibration.epochs, trainings + round(MOVED * steps)
-        if config.moves_data and config.path.last_epochs and steps < config.steps:
-            steps, trainings, refreshes = steps + 1, trainings + 1 + stencil, refreshes + 1
-            epochs += config.path.last_epochs + stencil * config.equilibration.epochs
-        cycles = max(1, config.renewal.leap)
-        epochs += renewals * ((cycles + 0.5) * config.renewal.epochs + RENEWED * config.equilibration.epochs)
-        trainings += renewals * (2 + cycles + RENEWED)
-    measured = _measured(config, sizes, steps=steps, refreshes=refreshes, stencil=stencil)
-    replicas = config.per_part or stencil
-    held = COPIES * replicas * sizes.parameters + sizes.examples * sizes.features
-    working = config.measure.chunk * sizes.features * 8 + config.equilibration.largest_batch * sizes.features * 8 * replicas
-    training = epochs * sizes.train * 0.5 * (1 + config.equilibration.decoder_draws)
-    certificate = config.certificate_share if config.method is None else 0.0
+    start = dataclasses.replace(start, gamma=start.gamma or 1.0)  # where gamma is 0 nothing depends on it
+    surface = _surface(start)
+    backend = CountingBackend(config, costs, _models(config, surface, sizes.paths, scatter))
+    walked = _walk(_on_surface(config, start, surface), start, backend)
+    count = dataclasses.replace(backend.count)
+    steps = max(0, len(walked.accepted) - 1)
     return Plan(
         steps=steps,
-        trainings=trainings,
-        first_updates=first_updates(config, sizes.train),
-        requests=4 + steps * (3 if config.settle else 2) + refreshes,
-        training_examples=training,
-        measuring_examples=FORWARD * measured,
-        memory=FLOAT * (held + working),
+        ended=walked.ended,
+        count=count,
+        memory=_memory(config, start, sizes),
         disk=FLOAT * sizes.parameters * (kept_states(config, steps) + 4),
-        certificate_examples=certificate * (training + FORWARD * measured),
+        certificate_examples=_certificate(config, walked, backend, len(sizes.paths[Split.TRAIN])),
     )
 
 
-def _measured(config: RunConfig, sizes: Sizes, *, steps: int, refreshes: int, stencil: int) -> float:
-    """Forward passes that measuring takes: of the start and the steps, their settles, their stencils and their certificates."""
-    few, usual = Sets(), sets_of(config, sizes)
-    part, statistics = (
-        min(size or sizes.read, sizes.read) for size in (config.measure.response_size, config.measure.statistics_size)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Walked:
+    """A trajectory at its end, or as far as it came."""
+
+    accepted: Sequence[StepRecord]
+    state: Weights | None
+    """The weights of the last accepted row."""
+    ended: str
+
+
+def _walk(config: RunConfig, start: Start, backend: CountingBackend) -> Walked:
+    states: dict[int, Weights] = {}
+    trajectory = new_trajectory(config, start, stored=lambda row: states[row.step])
+    try:
+        while trajectory.finished is None:
+            backend.offset = _offset(config, trajectory.accepted, backend.renewals)
+            commit = attempted(trajectory, backend)
+            if commit.state is not None:
+                states[commit.record.step] = commit.state
+            trajectory.committed(commit.record, commit)
+        ended = trajectory.finished
+    except WalkFailed as failed:
+        ended = str(failed)
+    accepted = trajectory.accepted
+    return Walked(accepted=accepted, state=states[accepted[-1].step] if accepted else None, ended=ended)
+
+
+def _offset(config: RunConfig, accepted: Sequence[StepRecord], renewals: int) -> int:
+    """How much lower the surface is where a walk that came back is now: at the end of its way back it is higher than on the way there,
+    so that it turns, and on the first part of the way there again it is lower than on both."""
+    if not config.both_ways or not accepted:
+        return 0
+    way = current_way(config, accepted)
+    gone = abs(math.log(way.rows[-1].lam / way.rows[0].lam) / math.log(config.lam_end / accepted[0].lam))
+    if way.number == BACK:
+        return 0 if gone < GONE_BACK else -1 - renewals
+    return 1 if way.number == AGAIN and gone < GONE_AGAIN else 0
+
+
+def _certificate(config: RunConfig, walked: Walked, backend: CountingBackend, epoch: int) -> float:
+    """Examples of training the last model on."""
+    if not config.certificate_share or config.method is not None or walked.state is None:
+        return 0.0
+    last = dataclasses.replace(walked.accepted[-1], state_sha256="")
+    effort = CertificateEffort(method=ON, budget=config.certificate_share * last.examples, epoch=epoch)
+    return answered(certificate(config, last, walked.state, effort), backend).examples
+
+
+# --- the surface --------------------------------------------------------------------------------------------------------
+
+
+def _surface(start: Start) -> MovingPowerSurface:
+    kappa = LOSS / (HIGH * start.lam**RISES * start.gamma**HIGH)
+    return MovingPowerSurface(kappa=kappa, a=RISES, b=HIGH, kappa_t=MOVES * kappa)
+
+
+def _models(config: RunConfig, surface: MovingPowerSurface, paths: Mapping[Split, Ends], scatter: Scatter) -> AnalyticBackend:
+    measure, read = config.measure, paths[config.held_on].size(0.0)
+    C = scatter.control_C if config.held_on is Split.CONTROL else scatter.C
+    return AnalyticBackend(
+        surface,
+        noise=C / math.sqrt(read * measure.head_draws),
+        noise_of_D=scatter.D / math.sqrt(paths[Split.TRAIN].size(0.0) * measure.decoder_draws),
+        training_noise=TRAINING_NOISE,
     )
-    measured = (steps + 1) * (statistics + _reading(config, sizes, usual) * (sizes.read + sizes.validation))
-    settles = steps * SETTLES if config.settle and config.method is None else 0.0
-    if config.process == "geodesic" or config.seek:  # D is settled, too
-        measured += settles * (statistics + _reading(config, sizes, usual) * sizes.read)
-    else:
-        head = sizes.head * config.measure.head_draws * usual.head
-        measured += settles * (0.5 * (statistics + sizes.read) + head * sizes.read)
-    measured += refreshes * (stencil * statistics + _reading(config, sizes, few) * (sizes.read + (stencil - 1) * part))
-    share = config.measure.bound_share + config.measure.gradient_share
-    return measured + (steps + 1) * share * config.equilibration.epochs * sizes.train / FORWARD
 
 
-def _reading(config: RunConfig, sizes: Sizes, sets: Sets) -> float:
-    """Forward passes that reading one example takes."""
-    decoded = 2.0 if config.measure.decoder_draws == 2 else 1.0 + 1.0 / SECOND
-    return 0.5 * (1.0 + decoded * sets.decoder) + sizes.head * config.measure.head_draws * sets.head
-
-
-def sets_of(config: RunConfig, sizes: Sizes) -> Sets:
-    """Sets of draws that steps are read with, about: by what is held, and by how large C and D of MNIST scatter over z."""
-    if not config.settle or config.method is not None:
-        return Sets()
-    sought = {name for name, _ in config.wanted}
-    holds_C = "C" in sought if sought else config.process != "iso-functional" or bool(config.functional[2])
-    holds_D = (
-        "D" in sought or config.process == "geodesic" or (config.process == "iso-functional" and bool(config.functional[1]))
-    )
-    of_line = config.process == "geodesic" and config.k is None
-    allowed = LINE * config.line_tolerance if of_line else config.tolerance
-    C, D = (
-        PART * scatter / math.sqrt(sizes.read * draws)
-        for scatter, draws in ((SCATTER_C, config.measure.head_draws), (SCATTER_D, config.measure.decoder_draws))
-    )
-    return Sets(
-        head=sets_for(C / config.tolerance, BOUND.head) if holds_C else 1,
-        decoder=sets_for(D / allowed, BOUND.decoder) if holds_D else 1,
-    )
-
-
-def first_updates(config: RunConfig, examples: int) -> int:
-    """Updates of a first equilibrium on so many examples."""
-    equilibration = config.equilibration
-    return max(1, round(equilibration.first_epochs * examples / equilibration.batch_of(annealed=True)))
-
-
-def walk_steps(config: RunConfig, start: Start) -> int:
-    """Steps from the start to the end at the lengths that the stepper may use, all of them once more on the way back and AGAIN of
-    them there again; with a leap only those before it on the way there."""
-    there = steps_of(config, way_of(config, start))
-    if not config.both_ways:
-        return there
-    leaps = config.renewal.leap and config.renewal.every is not None
-    first = steps_of(config, min(number(config.renewal.every), way_of(config, start))) if leaps else there
-    return min(config.steps, first + there + math.ceil(AGAIN * there))
-
-
-def steps_of(config: RunConfig, way: float) -> int:
-    """Steps that `way` takes at the lengths that the stepper may use, `config.steps` at most."""
-    length = config.step_length_first or config.step_length
-    steps = 0
-    while way > ROUNDING * config.step_length and steps < config.steps:
-        way, steps = way - length, steps + 1
-        length = min(config.step_length, length * config.step_growth)
-    return steps
-
-
-def way_of(config: RunConfig, start: Start) -> float:
-    """Progress from the start to the end; infinite where only the steps end it."""
+def _on_surface(config: RunConfig, start: Start, surface: MovingPowerSurface) -> RunConfig:
+    """The configuration with wanted values and a slope that this surface has; those of the data mean nothing on it."""
     if config.seek:
-        return math.inf
-    if config.moves_data:
-        return 1.0
-    return process_of(config, k=None).left(Point(lam=start.lam, gamma=start.gamma))
+        there = (start.lam * math.exp(SOUGHT), start.gamma)
+        seek = tuple(f"{name}={getattr(surface, name)(*there)!r}" for name, _ in config.wanted)
+        return dataclasses.replace(config, seek=seek)
+    if config.k is None:
+        return config
+    return dataclasses.replace(config, k=RISES / (start.lam * (1.0 - RISES - HIGH)))
+
+
+# --- memory and disk ----------------------------------------------------------------------------------------------------
+
+
+def _memory(config: RunConfig, start: Start, sizes: Sizes) -> float:
+    at = Point(lam=start.lam, gamma=start.gamma, t=0.0)
+    stencil = len(neighbours(at, "paper" if config.seek else config.stencil, config.neighbours))
+    replicas = 1 if config.process in UNHELD or config.method is not None else config.per_part or stencil
+    held = COPIES * replicas * sizes.parameters + sizes.examples * sizes.features
+    working = config.measure.chunk * sizes.features * 8 + config.equilibration.largest_batch * sizes.features * 8 * replicas
+    return FLOAT * (held + working)
 
 
 def kept_states(config: RunConfig, steps: int) -> int:
@@ -219,11 +226,3 @@ def kept_states(config: RunConfig, steps: int) -> int:
     if config.keep_states == "all":
         return steps + 1
     return 2 if config.keep_states == "last" else max(2, min(steps + 1, int(config.keep_states)))
-
-
-def _renewals(config: RunConfig, start: Start) -> int:
-    if config.renewal.every is None or config.process != "iso-classification":
-        return 0
-    if config.renewal.leap:
-        return 1
-    return int(abs(math.log(config.lam_end / start.lam)) / config.renewal.every)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import TypeVar
 
 from rayfe.config import RunConfig, Start
 from rayfe.data.truths import truth_of
 from rayfe.exceptions import WalkFailed
-from rayfe.records import ON, Answer, CertificateRecord, Commit, Outcome, Request, StepRecord
+from rayfe.records import ON, Answer, CertificateRecord, Commit, Outcome, Request, StepRecord, Weights
 from rayfe.records.backend import Backend
 from rayfe.results.known_models import known_models
 from rayfe.storage.store import Store
@@ -44,6 +44,11 @@ def open_trajectory(config: RunConfig, start: Start, store: Store) -> Trajectory
         known=known_models(config),
         truth=truth_of(config),
     )
+
+
+def new_trajectory(config: RunConfig, start: Start, stored: Callable[[StepRecord], Weights]) -> Trajectory:
+    """A trajectory without rows, and without a store: `stored` gives the weights of those that whoever drives it will commit."""
+    return _kind(config)(config, start, (), state=None, carry={}, stored=stored)
 
 
 def _kind(config: RunConfig) -> type[Trajectory]:

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import functools
+import math
 import time
 from typing import TYPE_CHECKING
 
 from rayfe.cli.commands.parser import Refused
 from rayfe.cli.options import parse
-from rayfe.config import RunConfig
+from rayfe.config import RunConfig, Start
 from rayfe.config.presets import PRESETS
 from rayfe.config.resolve import absolute, split_preset
 from rayfe.data.local_files import load_here
+from rayfe.data.paths import examples_of
+from rayfe.records import Split
 from rayfe.run.job import Job, prepared
-from rayfe.run.plan import Plan, Sizes, plan_of
+from rayfe.run.plan import Ends, Plan, Sizes, plan_of
 from rayfe.run.progress import duration
 from rayfe.storage.store import Store
 from rayfe.surface.chance import FEW_UPDATES
 
 if TYPE_CHECKING:
     from rayfe.data.paths import PathData
+    from rayfe.training.cost import Costs
 
 USAGE = (
     f"usage: python -m rayfe check {'|'.join(PRESETS)} [PRESET] [--options]: the plan of that job; nothing is run or written"
@@ -41,8 +46,9 @@ def main(arguments: list[str]) -> int:
     config = absolute(parse(job, preset, options), preset)
     data = load_here(config)
     store, config, _ = prepared(Job(name=job, preset=preset, arguments=tuple(options), config=config, again=""), data)
-    sizes = sizes_of(config, data)
-    plans = {name: plan_of(config, start, sizes) for name, start in config.trajectories().items()}
+    sizes, costs = sizes_and_costs(config, data)
+    plan = functools.cache(lambda lam, gamma: plan_of(config, Start(lam=lam, gamma=gamma, seed=0), sizes, costs))
+    plans = {name: plan(start.lam, start.gamma) for name, start in config.trajectories().items()}
     for line in lines(job, preset, config, sizes, plans):
         print(line)
     print(f"stored there already: {_stored(store)}")
@@ -51,7 +57,9 @@ def main(arguments: list[str]) -> int:
     print(
         f"time: about {duration(seconds)}, at {rate:,.0f} training examples a second of one evaluator with {config.threads} threads"
     )
-    print("estimates are without rejected attempts; with n evaluators divide by up to n, at most the number of trajectories")
+    print(
+        "this is a dry run without rejected attempts; with n evaluators divide by up to n, at most the number of trajectories"
+    )
     return 0
 
 
@@ -59,6 +67,7 @@ def lines(job: str, preset: str, config: RunConfig, sizes: Sizes, plans: dict[st
     """The plan in words."""
     first = next(iter(plans.values()))
     total = sum(plan.examples for plan in plans.values())
+    trained, updates = sum(plan.count.training for plan in plans.values()), first.count.first_updates
     target = f" to {config.path.target}" if config.path.target else ""
     disk = sum(plan.disk for plan in plans.values())
     certified = sum(plan.certificate_examples for plan in plans.values())
@@ -67,43 +76,46 @@ def lines(job: str, preset: str, config: RunConfig, sizes: Sizes, plans: dict[st
         f"{job} {preset}: {config.method or config.process} on {config.data.name}{target}, {config.model.name} with "
         f"{sizes.parameters:,} parameters",
         f"trajectories: {len(plans)} ({', '.join(list(plans)[:5])}{', ...' if len(plans) > 5 else ''})",
-        f"each: at most {max(plan.steps for plan in plans.values())} steps, about {first.trainings} models trained, "
-        f"{first.requests} requests",
-        f"start: {first.first_updates:,} updates{few if first.first_updates < FEW_UPDATES else ''}",
-        f"examples: {sizes.train:,} training and {sizes.validation:,} validation; about {total / 1e6:.3g} million training "
-        f"examples in all ({100 * sum(p.training_examples for p in plans.values()) / total:.0f} % training, the rest measuring)",
-        f"certificates: at most {certified / 1e6:.3g} million more, of training the last models on (--certificate-share "
+        f"each: about {max(plan.steps for plan in plans.values())} steps, {first.count.models} models trained, "
+        f"{first.count.requests} requests; ends: {first.ended}",
+        f"start: {updates:,} updates{few if updates < FEW_UPDATES else ''}",
+        f"examples: {len(sizes.paths[Split.TRAIN]):,} training and {len(sizes.paths[Split.VALIDATION]):,} validation; about "
+        f"{total / 1e6:.3g} million training examples in all ({100 * trained / total:.0f} % training, the rest measuring)",
+        f"certificates: about {certified / 1e6:.3g} million more, of training the last models on (--certificate-share "
         f"{config.certificate_share:g})",
         f"memory: about {_size(first.memory)} an evaluator, besides 0.5 GiB of torch",
         f"disk: about {_size(disk)} of weights (--keep-states {config.keep_states}) in {config.out}",
     ]
 
 
-def sizes_of(config: RunConfig, data: PathData) -> Sizes:
-    """Sizes of data and model."""
-    import math
-
+def sizes_and_costs(config: RunConfig, data: PathData) -> tuple[Sizes, Costs]:
+    """Sizes of data and model, and what requests cost with them."""
     import torch
 
-    from rayfe.data.paths import examples_of
     from rayfe.model.protocol import build, input_shape
-    from rayfe.records import Split
-    from rayfe.training.measure import head_share
+    from rayfe.training.cost import Costs
 
-    ends = [end for end in (data.source, data.target) if end is not None]
     shape = input_shape(config.model, data.input_shape)
     model = build(config.model, input_shape=shape, classes=data.classes).eval()
-    train = [len(examples_of(end, Split.TRAIN, config).y) for end in ends]
-    each = len(ends) if data.kind == "displacement" else 1  # pairs of both ends
-    return Sizes(
-        train=sum(train) // each if each > 1 else max(train),
-        read=sum(train) // each,
-        validation=sum(len(end.validation.y) for end in ends) // each,
+    ends = [end for end in (data.source, data.target) if end is not None]
+    sizes = Sizes(
+        paths={split: _ends(data, split, config) for split in config.splits},
         features=math.prod(data.input_shape),
         examples=sum(len(split.y) for end in ends for split in (end.train, end.validation)),
         parameters=sum(parameter.numel() for parameter in model.parameters()),
-        head=head_share(model, torch.zeros(1, *shape)),
     )
+    return sizes, Costs(config, sizes.paths, model, torch.zeros(1, *shape))
+
+
+def _ends(data: PathData, split: Split, config: RunConfig) -> Ends:
+    """Sizes of a split. A displacement that is not coupled yet has as many pairs as a coupling at least cost usually has."""
+    source = len(examples_of(data.source, split, config).y)
+    if data.target is None:
+        return Ends(source=source)
+    target = len(examples_of(data.target, split, config).y)
+    one_to_one = source == target and not config.path.within_pairs
+    pairs = source if one_to_one else source + target - 1
+    return Ends(source=source, target=target, pairs=pairs if data.kind == "displacement" else None)
 
 
 def examples_per_second(config: RunConfig, data: PathData) -> float:
