@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from rayfe.config import EquilibrationConfig
-from rayfe.data.device_path import DeviceExamples
-from rayfe.data.randomness import derived_seed
+from rayfe.data.device_path import DeviceExamples, DevicePath
+from rayfe.data.randomness import derived_seed, generator
 from rayfe.model.objective import Noise, PerExample, draw_noise
 from rayfe.records import Point, Reading, Split, Weights
 from rayfe.training.optimizer import Average, left_by, make_optimizer
@@ -32,6 +32,18 @@ class Probe:
     """Numbers of updates before which a reading is taken; the number of all updates: at the end."""
     names: tuple[str, ...]
     """Names of the replicas."""
+
+
+def draw_probe(
+    path: DevicePath, t: float, *, size: int, updates: frozenset[int], names: tuple[str, ...], latent: int, seed: int
+) -> Probe:
+    """A fixed part of p(x, t): the first draws of a path's batches, from random numbers that every step of a seed shares."""
+    like = path.present(t)[0].examples(slice(0, 1), t).x
+    n = min(size, len(path))
+    examples = next(path.batches(t, n, updates=1, rng=generator(like.device, seed, "probe examples")))
+    rng = generator(like.device, seed, "probe")
+    noise = draw_noise(rng, n=n, latent=latent, decoder_draws=2, head_draws=8, dtype=like.dtype)
+    return Probe(examples=examples, noise=noise, updates=updates, names=names)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
