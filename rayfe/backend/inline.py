@@ -86,10 +86,10 @@ class InlineBackend(Backend):
         }
         self._quick = self._part(config.measure.settle_size)
         self._response = self._part(config.measure.response_size) or self._paths
-        whole, size = self._paths[Split.TRAIN], config.measure.statistics_size
-        self._statistics = whole if size is None else whole.thinned(size)
-        example = whole.present(0.0)[0].examples(slice(0, 1), 0.0).x
-        self._costs = Costs(config, self._paths, self._models.new(0).eval(), example)
+        whole, most = self._paths[Split.TRAIN], config.measure.statistics_size
+        self._statistics = whole if most is None else whole.thinned(most)
+        sizes = {split: path.sizes for split, path in self._paths.items()}
+        self._costs = Costs(config, sizes, self._models.new(0).eval(), whole.present(0.0)[0].examples(slice(0, 1), 0.0).x)
 
     def _part(self, size: int | None) -> dict[Split, DevicePath] | None:
         """Fixed parts of the splits that steer; None for all of them."""
