@@ -12,18 +12,19 @@ from analysis.benchmark.constrained import Looks, constrain
 from analysis.benchmark.multipliers import make_rule
 from analysis.benchmark.requests import Constrained, ConstrainRequest
 from rayfe.backend.inline import InlineBackend
+from rayfe.backend.models import Models
 from rayfe.config import RunConfig, configure
 from rayfe.data.device_path import Still, to_device
 from rayfe.data.examples import Dataset
+from rayfe.data.paths import PathData
 from rayfe.data.randomness import derived_seed, generator
-from rayfe.model.protocol import build, input_shape
 from rayfe.records import Outcome, Request, StepKey, Weights
 from rayfe.records.backend import Relay
 from rayfe.training.batch_norm import recompute_statistics
 from rayfe.training.measure import FORWARD, Effort, drawing_of, head_share, read_draws
 from rayfe.training.optimizer import left_by, make_optimizer
-from rayfe.training.replicas import load_weights, make_replicas
-from rayfe.training.schedule import constant_rate, walk_rate
+from rayfe.training.replicas import make_replicas
+from rayfe.training.schedule import learning_rate
 
 HEAD_DRAWS = 8
 """Draws of z per example for C in evaluation mode during a training."""
@@ -34,11 +35,11 @@ class BenchmarkBackend(Relay):
     """Every method of the benchmark trains and measures here, on the CPU."""
 
     def __init__(self, config: RunConfig, data: Dataset) -> None:
-        self._config, self._classes, self._device = config, data.classes, torch.device("cpu")
+        self._config, self._device = config, torch.device("cpu")
         self._inner = InlineBackend(configure(config, device="cpu"), data)
-        self._shape = input_shape(config.model, data.input_shape)
-        self._path = Still(to_device(data.train, self._device, DTYPE, self._shape))
-        model, example = self._model(None).eval(), self._path.strata[0].examples(slice(0, 1), 0.0).x
+        self._models = Models(config.model, PathData(kind="still", source=data), self._device, DTYPE)
+        self._path = Still(to_device(data.train, self._device, DTYPE, self._models.shape))
+        model, example = self._models.new(0).eval(), self._path.strata[0].examples(slice(0, 1), 0.0).x
         self._head = head_share(model, example)
         self._drawing = drawing_of(config.measure, model, example, images=len(self._path))
 
@@ -48,10 +49,10 @@ class BenchmarkBackend(Relay):
     def _constrain(self, request: ConstrainRequest) -> Constrained:
         config, key, (replica,) = self._config.equilibration, request.key, request.replicas
         updates = max(1, round(config.epochs * len(self._path) / config.batch))
-        schedule = walk_rate if config.schedule == "paper" else constant_rate
-        rates = [schedule((update + 0.5) / updates, maximum=config.learning_rate) for update in range(updates)]
-        weights = [rate / max(rates) for rate in rates]
-        replicas = make_replicas([self._model(replica.weights)], self._device)
+        rate = learning_rate(config, None, 1.0)
+        rates = [rate((update + 0.5) / updates) for update in range(updates)]
+        weights = [value / max(rates) for value in rates]
+        replicas = make_replicas([self._models.with_weights(replica.weights, seed=key.seed)], self._device)
         optimizer = make_optimizer(replicas, request.preconditioner, config)
         rule = make_rule(optimizer, request.rule, gamma=replica.point.gamma, C=request.C, steps=sum(weights))
         rng = partial(generator, self._device, key.seed, key.trajectory, key.step, key.attempt, "constrain")
@@ -91,15 +92,9 @@ class BenchmarkBackend(Relay):
     def _evaluated_C(self, weights: Weights, key: StepKey) -> tuple[float, float]:
         """C over the training examples in evaluation mode, with nothing decoded, and the cost in training examples."""
         drawing, effort = dataclasses.replace(self._drawing, head_draws=HEAD_DRAWS), Effort(decode=False)
-        model, path, (all_of_it,) = self._model(weights), self._path, self._path.strata
+        model, path, (all_of_it,) = self._models.with_weights(weights, seed=key.seed), self._path, self._path.strata
         names = partial(derived_seed, key.seed, "statistics", "settle")
         cost = FORWARD * recompute_statistics(model, path, 0.0, chunk=drawing.chunk, key=names, decode=False)
         draws = derived_seed(key.seed, key.step, "look", all_of_it.name)
         C = read_draws(model, all_of_it, 0.0, drawing=drawing, key=draws, effort=effort).mean.C
         return float(C.double().mean()), cost + effort.cost(len(path), drawing, self._head)
-
-    def _model(self, weights: Weights | None) -> Any:
-        model = build(self._config.model, input_shape=self._shape, classes=self._classes).to(self._device, DTYPE)
-        if weights is not None:
-            load_weights(model, weights)
-        return model

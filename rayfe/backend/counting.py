@@ -56,8 +56,8 @@ class CountingBackend(Backend):
     """`models` answers, `costs` counts. Answers are those of a good run: nothing diverges, a renewal finds lower models, solves take all
     products that they may, and dimensions of z that are taken up are fitted.
 
-    Unlike other backends it has a memory: `count`, and `renewals`, each of which lowers the surface by LOWER. `offset` are as many more,
-    for whoever drives it to set.
+    Unlike other backends it has a memory: `count`, and `renewals`, each of which lowers the surface by LOWER. `offset` lowers it likewise;
+    whoever drives it sets that.
     """
 
     def __init__(self, config: RunConfig, costs: Costs, models: AnalyticBackend) -> None:

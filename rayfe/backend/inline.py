@@ -5,25 +5,23 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
+from rayfe.backend.models import Models
 from rayfe.backend.parts import join_measured, join_replicas, split_measure, split_replicas
 from rayfe.config import RunConfig
-from rayfe.data.device_path import DeviceExamples, DevicePath, Mixture, Still, to_device
-from rayfe.data.displacement import Displacement
+from rayfe.data.device_path import DevicePath
 from rayfe.data.examples import Dataset
 from rayfe.data.labels import label_entropy
-from rayfe.data.paths import PathData, examples_of
+from rayfe.data.on_device import on_device
+from rayfe.data.paths import PathData
 from rayfe.data.randomness import derived_seed, generator
-from rayfe.model.objective import draw_noise
-from rayfe.model.protocol import Representation, build, input_shape
+from rayfe.model.protocol import Representation
 from rayfe.records import (
     PROBE,
-    Annealing,
     Differentiated,
     DifferentiateRequest,
     Equilibrated,
@@ -38,26 +36,23 @@ from rayfe.records import (
     Settled,
     SettleRequest,
     Split,
-    StepKey,
     TakenUp,
     TakeUpRequest,
-    Weights,
 )
 from rayfe.records.backend import Backend
-from rayfe.records.weights import along, slope
 from rayfe.surface.water_filling import uptake
 from rayfe.training.batch_norm import BatchNorm, recompute_statistics
 from rayfe.training.certificate import certify
-from rayfe.training.cost import FITTED, Costs, Training
+from rayfe.training.cost import FITTED, Costs
 from rayfe.training.dimensions import missed, rates_by_dimension
 from rayfe.training.exact_derivatives import SOLVE, Curvature, Solve, derivatives, draw_parts
 from rayfe.training.measure import Effort, read, read_draws, slope_in_t
-from rayfe.training.replicas import Replicas, load_weights, weights_of
+from rayfe.training.replicas import Replicas, weights_of
 from rayfe.training.replicas import make_replicas as make_here
-from rayfe.training.schedule import constant_rate, first_rate, walk_rate
+from rayfe.training.schedule import learning_rate
 from rayfe.training.settle import find_shift, searches_by_part, settled_weights
 from rayfe.training.take_up import take_up
-from rayfe.training.train import Keeper, Probe, train
+from rayfe.training.train import Keeper, draw_probe, train
 
 SOME_DIRECTIONS = 4
 """Directions that are followed to find the one that is missed most."""
@@ -83,36 +78,25 @@ class InlineBackend(Backend):
         cuda = config.service.device == "cuda" or (config.service.device == "auto" and torch.cuda.is_available())
         self._device = torch.device("cuda" if cuda else "cpu")
         self._config = config
-        self._dtype = dtype
         self._make_replicas = make_replicas or partial(make_here, compiled=config.equilibration.compile)
         self._keeper, self._solve = keeper, solve
         path = PathData(kind="still", source=data) if isinstance(data, Dataset) else data
-        self._shape = input_shape(config.model, path.input_shape)
-        self._classes = path.classes
-        self._paths = {split: self._path(path, split) for split in config.splits}
+        self._models = Models(config.model, path, self._device, dtype)
+        self._paths = {
+            split: on_device(path, split, config, device=self._device, dtype=dtype, shape=self._models.shape)
+            for split in config.splits
+        }
         self._part_of = self._part(config.measure.response_size)
-        whole, size = self._paths[Split.TRAIN], config.measure.statistics_size
-        self._statistics = whole if size is None else whole.thinned(size)
+        whole, most = self._paths[Split.TRAIN], config.measure.statistics_size
+        self._statistics = whole if most is None else whole.thinned(most)
+        sizes = {split: path.sizes for split, path in self._paths.items()}
         example = whole.present(0.0)[0].examples(slice(0, 1), 0.0).x
-        model = self._model(None, seed=0).eval()
-        self._costs = Costs(config, self._paths, model, example, solve=solve)
+        self._costs = Costs(config, sizes, self._models.new(0).eval(), example, solve=solve)
         self._drawing = self._costs.drawing
 
     def _part(self, size: int | None) -> dict[Split, DevicePath] | None:
         """Fixed parts of the splits that steer; None for all of them."""
         return None if size is None else {split: self._paths[split].thinned(size) for split in self._config.steering}
-
-    def _path(self, data: PathData, split: Split) -> DevicePath:
-        def on_device(end: Dataset) -> DeviceExamples:
-            return to_device(examples_of(end, split, self._config), self._device, self._dtype, self._shape)
-
-        if data.target is None:
-            return Still(on_device(data.source))
-        source, target = on_device(data.source), on_device(data.target)
-        if data.kind == "mixture":
-            return Mixture(source, target)
-        assert data.couplings is not None
-        return Displacement(source, target, data.couplings[split], data.classes)
 
     # --- equilibrate --------------------------------------------------------------------------------------------------
 
@@ -125,9 +109,17 @@ class InlineBackend(Backend):
         (t,) = {replica.point.t for replica in request.replicas}
         annealing, training = request.annealing, self._costs.training(request.annealing)
         updates = training.updates
-        models = [self._start(replica, key, request.round) for replica in request.replicas]
+        models = [self._models.start(replica, key, request.round) for replica in request.replicas]
         replicas = self._make_replicas(models, self._device)
-        probe = self._probe(request, t, training)
+        probe = draw_probe(
+            path,
+            t,
+            size=PROBE,
+            updates=training.probes,
+            names=tuple(replica.name for replica in request.replicas),
+            latent=models[0].latent,
+            seed=key.seed,
+        )
         phase = _phase(request)
         order = generator(self._device, key.seed, key.trajectory, key.step, key.attempt, phase, "order")
         trained = train(
@@ -135,7 +127,7 @@ class InlineBackend(Backend):
             [replica.point for replica in request.replicas],
             path.batches(t, training.batch, updates=updates, rng=order),
             updates=updates,
-            learning_rate=self._learning_rate(annealing, request.rate),
+            learning_rate=learning_rate(config, annealing, request.rate),
             config=config,
             latent=models[0].latent,
             noise=generator(self._device, key.seed, key.trajectory, key.step, key.attempt, phase, "noise"),
@@ -155,34 +147,6 @@ class InlineBackend(Backend):
             examples=examples,
         )
 
-    def _learning_rate(self, annealing: Annealing | None, part: float = 1.0) -> Callable[[float], float]:
-        config = self._config.equilibration
-        if annealing is None:
-            return partial(walk_rate if config.schedule == "paper" else constant_rate, maximum=part * config.learning_rate)
-        begin, width = annealing.begin / annealing.epochs, (annealing.end - annealing.begin) / annealing.epochs
-        initial, schedule = config.first_learning_rate, config.first_schedule
-        return lambda u: first_rate(begin + width * u, initial=part * initial, schedule=schedule)
-
-    def _probe(self, request: EquilibrateRequest, t: float, training: Training) -> Probe:
-        """A fixed part of p(x, t): the first draws of a path's batches, from random numbers that every step shares."""
-        path, seed = self._paths[Split.TRAIN], request.key.seed
-        n = min(PROBE, len(path))
-        examples = next(path.batches(t, n, updates=1, rng=generator(self._device, seed, "probe examples")))
-        noise = draw_noise(
-            generator(self._device, seed, "probe"),
-            n=n,
-            latent=self._model(None, seed=0).latent,
-            decoder_draws=2,
-            head_draws=8,
-            dtype=self._dtype,
-        )
-        return Probe(
-            examples=examples,
-            noise=noise,
-            updates=training.probes,
-            names=tuple(replica.name for replica in request.replicas),
-        )
-
     # --- settle and measure -------------------------------------------------------------------------------------------
 
     def settle(self, request: SettleRequest) -> Settled:
@@ -194,7 +158,7 @@ class InlineBackend(Backend):
         def functionals(paths: Mapping[Split, DevicePath], shift: np.ndarray) -> Functionals:
             nonlocal cost
             cost += self._costs.evaluated(request, quick=paths is self._part_of)
-            model = self._model(settled_weights(request, shift), seed=0)
+            model = self._models.with_weights(settled_weights(request, shift), seed=0)
             statistics = self._statistics if paths is self._paths else paths[Split.TRAIN]
             self._recompute(model, statistics, request.key.seed, "settle", t, decode=decode)
             R = D = C = 0.0
@@ -220,7 +184,7 @@ class InlineBackend(Backend):
     def _measure(self, request: MeasureRequest) -> Measured:
         readings, weights = [], []
         for replica in request.replicas:
-            model = self._model(replica.weights, seed=request.key.seed)
+            model = self._models.with_weights(replica.weights, seed=request.key.seed)
             self._recompute(model, self._statistics, request.key.seed, request.purpose, replica.point.t)
             weights.append(weights_of(model))
             readings += [self._read(model, replica, split, request) for split in request.splits]
@@ -229,7 +193,7 @@ class InlineBackend(Backend):
     # --- differentiate ------------------------------------------------------------------------------------------------
 
     def differentiate(self, request: DifferentiateRequest) -> Differentiated:
-        config, model = self._solve, self._model(request.weights, seed=0)
+        config, model = self._solve, self._models.with_weights(request.weights, seed=0)
         path, t = self._paths[Split.TRAIN], request.point.t
         # The same examples and noise for every model of a seed.
         order, noise = (generator(self._device, request.key.seed, "implicit", name) for name in ("order", "noise"))
@@ -291,7 +255,7 @@ class InlineBackend(Backend):
             found = certify(
                 model, path, reading, chunk=self._drawing.chunk, trained=trained, key=self._keys(seed, split, "bound"), rng=rng
             )
-            entropy = label_entropy(path, t, classes=self._classes)
+            entropy = label_entropy(path, t, classes=self._models.classes)
             reading = dataclasses.replace(reading, certificate=found, label_entropy=entropy)
             reading = self._by_dimension(model, path, reading, key=self._keys(seed, split, "missed"))
         return reading
@@ -310,7 +274,7 @@ class InlineBackend(Backend):
 
     def take_up(self, request: TakeUpRequest) -> TakenUp:
         step, point = request.key, request.point
-        model, path = self._model(request.weights, seed=0), self._paths[Split.TRAIN]
+        model, path = self._models.with_weights(request.weights, seed=0), self._paths[Split.TRAIN]
         self._recompute(model, self._statistics, step.seed, "take up", point.t)
         key = self._keys(step.seed, step.trajectory, step.step, step.attempt, "take up")
         part = path.thinned(PROBE)
@@ -332,23 +296,6 @@ class InlineBackend(Backend):
     def _keys(*names: object) -> Callable[[str], int]:
         """Keys of noise by the name of a stratum, or of what else it is for."""
         return partial(derived_seed, *names)
-
-    def _start(self, replica: Replica, key: StepKey, round: int = 0) -> Any:
-        """The model that a replica's training starts from; its new weights are others in every `round`."""
-        if not replica.renewed or replica.weights is None:
-            return self._model(replica.weights, seed=key.seed)
-        seed = derived_seed(key.seed, key.trajectory, key.step, "renewal", *([round] if round else []))
-        fresh = weights_of(self._model(None, seed=seed))
-        return self._model(along(replica.weights, slope(fresh, replica.weights, 1.0), replica.renewed), seed=key.seed)
-
-    def _model(self, weights: Weights | None, *, seed: int) -> Any:
-        initial = derived_seed(seed, "initial weights")
-        model = build(self._config.model, input_shape=self._shape, classes=self._classes, seed=initial)
-        # Convolutions of few channels take two thirds of the time on a CPU where an image's channels lie together.
-        model = model.to(self._device, self._dtype, memory_format=torch.channels_last)
-        if weights is not None:
-            load_weights(model, weights)
-        return model
 
 
 def _phase(request: EquilibrateRequest) -> str:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from rayfe.data.examples import Examples, stratified
+from rayfe.data.path_sizes import PathSizes
 from rayfe.data.randomness import batch_indices
 
 
@@ -79,9 +80,14 @@ class DevicePath(abc.ABC):
 
     strata: tuple[Stratum, ...]
 
+    @property
     @abc.abstractmethod
+    def sizes(self) -> PathSizes:
+        """How many examples it has."""
+
     def __len__(self) -> int:
         """Examples in an epoch."""
+        return len(self.sizes)
 
     @abc.abstractmethod
     def batches(self, t: float, batch: int, *, updates: int, rng: torch.Generator) -> Iterator[DeviceExamples]:
@@ -98,7 +104,7 @@ class DevicePath(abc.ABC):
 
     def size(self, t: float) -> int:
         """Examples that a reading at t visits."""
-        return sum(map(len, self.present(t)))
+        return self.sizes.size(t)
 
 
 def chunks(n: int, size: int) -> Iterator[slice]:
@@ -160,8 +166,9 @@ class Still(DevicePath):
         self._order = in_order(data.number)
         self.strata = (Whole("source", data, 1.0, 1.0),)
 
-    def __len__(self) -> int:
-        return len(self._data)
+    @property
+    def sizes(self) -> PathSizes:
+        return PathSizes(source=len(self._data))
 
     def thinned(self, most: int) -> DevicePath:
         return Still(thin(self._data, most))
@@ -179,8 +186,9 @@ class Mixture(DevicePath):
         self._orders = in_order(source.number), in_order(target.number)
         self.strata = (Whole("source", source, 1.0, 0.0), Whole("target", target, 0.0, 1.0))
 
-    def __len__(self) -> int:
-        return max(len(self._source), len(self._target))
+    @property
+    def sizes(self) -> PathSizes:
+        return PathSizes(source=len(self._source), target=len(self._target))
 
     def thinned(self, most: int) -> DevicePath:
         return Mixture(thin(self._source, most), thin(self._target, most))

@@ -13,6 +13,7 @@ from torch import Tensor
 from rayfe.data.coupling import Coupling
 from rayfe.data.device_path import DeviceExamples, DevicePath, Stratum
 from rayfe.data.examples import chance
+from rayfe.data.path_sizes import PathSizes
 
 
 @dataclass(frozen=True)
@@ -74,11 +75,12 @@ class Displacement(DevicePath):
             of_pair=number,
             classes=classes,
         )
-        self._length = max(len(source), len(target))
         self.strata = (self._coupled,)
 
-    def __len__(self) -> int:
-        return self._length
+    @property
+    def sizes(self) -> PathSizes:
+        pairs = self._coupled
+        return PathSizes(source=len(pairs.source), target=len(pairs.target), pairs=len(pairs))
 
     def thinned(self, most: int) -> DevicePath:
         """Pairs by systematic sampling in a random order within each pair of classes: each as often as its weight says."""

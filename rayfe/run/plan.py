@@ -11,16 +11,16 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
 
 from rayfe.backend.analytic import AnalyticBackend
 from rayfe.backend.counting import Count, CountingBackend
 from rayfe.config import UNHELD, RunConfig, Start, configure
+from rayfe.data.path_sizes import PathSizes
 from rayfe.exceptions import WalkFailed
 from rayfe.records import ON, Leg, Point, Split, StepRecord, Weights
 from rayfe.surface.closed_form import MovingPowerSurface
 from rayfe.surface.stencil import neighbours
-from rayfe.training.cost import Costs, Sized
+from rayfe.training.cost import Costs
 from rayfe.training.measure import Drawing
 from rayfe.trajectory.certification import CertificateEffort, certificate
 from rayfe.trajectory.driver import answered, attempted, new_trajectory
@@ -42,37 +42,10 @@ FLOAT = 4
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Ends(Sized):
-    """How many examples a split of a data path has."""
-
-    source: int
-    target: int | None = None
-    """None: one data set, which stays."""
-    pairs: int | None = None
-    """Of a displacement's coupling; None: of a mixture, which has none."""
-
-    def __len__(self) -> int:
-        return max(self.source, self.target or 0)
-
-    def size(self, t: float) -> int:
-        if self.pairs is not None:
-            return self.pairs
-        if self.target is None:
-            return self.source
-        return (self.source if t < 1.0 else 0) + (self.target if t > 0.0 else 0)
-
-    def thinned(self, most: int) -> Self:
-        if self.pairs is not None:
-            return dataclasses.replace(self, pairs=min(self.pairs, most))
-        target = None if self.target is None else min(self.target, most)
-        return dataclasses.replace(self, source=min(self.source, most), target=target)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Sizes:
     """What a plan needs of data and model."""
 
-    paths: Mapping[Split, Ends]
+    paths: Mapping[Split, PathSizes]
     features: int
     """Numbers in one example."""
     examples: int
@@ -189,7 +162,7 @@ def _surface(start: Start) -> MovingPowerSurface:
 
 
 def _models(
-    config: RunConfig, surface: MovingPowerSurface, paths: Mapping[Split, Ends], scatter: Scatter, drawing: Drawing
+    config: RunConfig, surface: MovingPowerSurface, paths: Mapping[Split, PathSizes], scatter: Scatter, drawing: Drawing
 ) -> AnalyticBackend:
     read = paths[config.held_on].size(0.0)
     C = scatter.control_C if config.held_on is Split.CONTROL else scatter.C

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from rayfe.config import RunConfig
 from rayfe.data.device_path import DeviceExamples, Still
+from rayfe.data.path_sizes import PathSizes
 from rayfe.records import BOUND_DRAWS, PROBE, Annealing, MeasureRequest, SettleRequest, Split
 from rayfe.training.batch_norm import WHOLE_BYTES, recompute_statistics
 from rayfe.training.certificate import PARTS, bound_cost, bound_size, gradient_size
@@ -26,19 +27,6 @@ FIRST_READINGS = 50
 """Probe readings during a training that is annealed as a whole, such as a first equilibrium (Fig. 4a)."""
 FITTED = 5000
 """Examples to which dimensions of z are fitted that take up something."""
-
-
-class Sized(Protocol):
-    """What costs depend on of a data path: `data.device_path.DevicePath`, or its sizes alone."""
-
-    def __len__(self) -> int:
-        """Examples in an epoch."""
-
-    def size(self, t: float) -> int:
-        """Examples that a reading at t visits."""
-
-    def thinned(self, most: int) -> Self:
-        """The path with at most `most` examples of each end."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,14 +47,14 @@ class Costs:
     """
 
     def __init__(
-        self, config: RunConfig, paths: Mapping[Split, Sized], model: Any, example: Tensor, *, solve: Solve = SOLVE
+        self, config: RunConfig, paths: Mapping[Split, PathSizes], model: Any, example: Tensor, *, solve: Solve = SOLVE
     ) -> None:
         self._config, self._paths, self._model, self._solve = config, paths, model, solve
         self._train, measure = paths[Split.TRAIN], config.measure
         self._head = head_share(model, example)
         self._one = Still(DeviceExamples(x=example, y=torch.zeros(1, dtype=torch.long, device=example.device)))
         self._passes: dict[tuple[int, bool], float] = {}
-        self._statistics = _part(self._train, measure.statistics_size)
+        self._statistics = self._train.thinned(measure.statistics_size)
         self._probe = min(PROBE, len(self._train))
         self.drawing = drawing_of(measure, model, example, images=len(self._train))
         """How the backend reads."""
@@ -91,35 +79,36 @@ class Costs:
         cost = 0.0
         for replica in request.replicas:
             cost += self._recomputed(self._statistics, replica.point.t)
-            cost += sum(self._read(request, split, replica.point.t, effort) for split in request.splits)
+            for split in request.splits:
+                cost += self._read(request, split, replica.point.t, effort)
         return cost
 
     def _read(self, request: MeasureRequest, split: Split, t: float, effort: Effort) -> float:
         measure = self._config.measure
-        path = _part(
-            self._paths[Split.VALIDATION if split is Split.TARGET else split], measure.response_size if request.part else None
-        )
+        path = self._paths[Split.VALIDATION if split is Split.TARGET else split]
+        path = path.thinned(measure.response_size if request.part else None)
         cost = effort.cost(path.size(1.0 if split is Split.TARGET else t), self.drawing, self._head)
         if request.slope_in_t and split is Split.TRAIN:
-            cost += self._slope(_part(path, measure.response_size), t)
+            cost += self._slope(path.thinned(measure.response_size), t)
         if request.certify and split is Split.TRAIN:
-            cost += self._certified(path, t) + 0.5 * FORWARD * path.size(t) + self._missed(path, t)
+            cost += self._certified(path, t)
+            cost += 0.5 * FORWARD * path.size(t) + self._missed(path, t)
         return cost
 
-    def _slope(self, path: Sized, t: float) -> float:
+    def _slope(self, path: PathSizes, t: float) -> float:
         drawing = slope_drawing(self.drawing)
         return sum(
             self._recomputed(path, at) + Effort().cost(path.size(at), drawing, self._head)
             for at, _ in difference(t, SLOPE_STEP)
         )
 
-    def _certified(self, path: Sized, t: float) -> float:
+    def _certified(self, path: PathSizes, t: float) -> float:
         """The bound J_K and the gradient of J."""
         trained = self._config.equilibration.epochs * len(path)
         bound = bound_cost(BOUND_DRAWS) * path.thinned(bound_size(trained)).size(t)
         return bound + PARTS * gradient_size(trained, len(path))
 
-    def _missed(self, path: Sized, t: float) -> float:
+    def _missed(self, path: PathSizes, t: float) -> float:
         """One encoding and two reconstructions of a part of the examples."""
         return 0.5 * 3.0 * FORWARD * path.thinned(PROBE).size(t)
 
@@ -130,8 +119,8 @@ class Costs:
             draw_sets=request.draw_sets, decoder_sets=request.decoder_sets, decode=any(held.D for held in request.held)
         )
         most = self._config.measure.response_size if quick else None
-        statistics = _part(self._train, most) if quick else self._statistics
-        read = effort.cost(_part(self._paths[request.split], most).size(t), self.drawing, self._head)
+        statistics = self._train.thinned(most) if quick else self._statistics
+        read = effort.cost(self._paths[request.split].thinned(most).size(t), self.drawing, self._head)
         return self._recomputed(statistics, t, decode=effort.decode) + read
 
     def differentiated(self, products: int) -> float:
@@ -148,7 +137,7 @@ class Costs:
         cost = self._recomputed(self._statistics, t) + 0.5 * FORWARD * part.size(t) + self._missed(part, t)
         return cost + (FIT_PASSES * min(FITTED, len(part)) if fitted else 0.0)
 
-    def _recomputed(self, path: Sized, t: float, *, decode: bool = True) -> float:
+    def _recomputed(self, path: PathSizes, t: float, *, decode: bool = True) -> float:
         """Statistics of batch-norm layers: of one example they take as many passes as of each of n, in chunks if n of them need chunks."""
         n = path.size(t)
         if (n, decode) not in self._passes:
@@ -156,7 +145,3 @@ class Costs:
                 self._model, self._one, 0.0, chunk=1, key=lambda name: 0, decode=decode, most=WHOLE_BYTES // n
             )
         return FORWARD * n * self._passes[n, decode]
-
-
-def _part(path: Sized, most: int | None) -> Sized:
-    return path if most is None else path.thinned(most)

@@ -263,9 +263,8 @@ def read(
         noises.append((_blocks(draws.D_noise, weights, number), _blocks(draws.C_noise, weights, number)))
     D_noise, C_noise = (np.concatenate(noise) for noise in zip(*noises, strict=True))
     R, D, C, accuracy = means.tolist()
-    errors = [0.0, float(np.linalg.norm(D_noise)), float(np.linalg.norm(C_noise))]
-    if split not in (Split.TRAIN, Split.CONTROL):
-        errors = squares.sqrt().tolist()
+    of_draws = [0.0, float(np.linalg.norm(D_noise)), float(np.linalg.norm(C_noise))]
+    errors = of_draws if split in (Split.TRAIN, Split.CONTROL) else squares.sqrt().tolist()
     return Reading(
         replica=replica,
         split=split,

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Literal
+
+from rayfe.config import EquilibrationConfig
+from rayfe.records import Annealing
 
 PEAK = 2.0 / 7.0
 """Where u^2 (1-u)^5 is largest."""
@@ -31,3 +36,13 @@ def first_rate(u: float, *, initial: float, schedule: Literal["step", "linear"])
             return initial * 0.1 ** math.floor(u * 12 / 5)
         case "linear":
             return initial * (1.0 - u)
+
+
+def learning_rate(config: EquilibrationConfig, annealing: Annealing | None, part: float) -> Callable[[float], float]:
+    """`part` of the learning rate of an equilibration, as a function of the fraction u of its updates: by the walk's own schedule, or the
+    stretch of an annealed training."""
+    if annealing is None:
+        return partial(walk_rate if config.schedule == "paper" else constant_rate, maximum=part * config.learning_rate)
+    begin, width = annealing.begin / annealing.epochs, (annealing.end - annealing.begin) / annealing.epochs
+    initial, schedule = config.first_learning_rate, config.first_schedule
+    return lambda u: first_rate(begin + width * u, initial=part * initial, schedule=schedule)

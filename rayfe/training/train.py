@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from rayfe.config import EquilibrationConfig
-from rayfe.data.device_path import DeviceExamples
-from rayfe.data.randomness import derived_seed
+from rayfe.data.device_path import DeviceExamples, DevicePath
+from rayfe.data.randomness import derived_seed, generator
 from rayfe.model.objective import Noise, PerExample, draw_noise
 from rayfe.records import Point, Reading, Split, Weights
 from rayfe.training.optimizer import Average, left_by, make_optimizer
@@ -34,6 +34,18 @@ class Probe:
     """Numbers of updates before which a reading is taken; the number of all updates: at the end."""
     names: tuple[str, ...]
     """Names of the replicas."""
+
+
+def draw_probe(
+    path: DevicePath, t: float, *, size: int, updates: frozenset[int], names: tuple[str, ...], latent: int, seed: int
+) -> Probe:
+    """A fixed part of p(x, t): the first draws of a path's batches, from random numbers that every step of a seed shares."""
+    like = path.present(t)[0].examples(slice(0, 1), t).x
+    n = min(size, len(path))
+    examples = next(path.batches(t, n, updates=1, rng=generator(like.device, seed, "probe examples")))
+    rng = generator(like.device, seed, "probe")
+    noise = draw_noise(rng, n=n, latent=latent, decoder_draws=2, head_draws=8, dtype=like.dtype)
+    return Probe(examples=examples, noise=noise, updates=updates, names=names)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,9 +92,6 @@ def train(
     Stochastic layers draw from the seed of `noise` and the number of the update, without advancing `noise`. With what
     `keeper` has kept the training goes on there, and ends with the same bytes.
     """
-    like = probe.examples.x
-    lam = torch.tensor([point.lam for point in points], dtype=like.dtype, device=like.device)
-    gamma = torch.tensor([point.gamma for point in points], dtype=like.dtype, device=like.device)
     readings = read_probe(replicas, points, probe, update=0) if 0 in probe.updates else []
     average = Average(replicas, updates) if config.schedule == "average" and not annealed else None
     if average:
@@ -98,11 +107,7 @@ def train(
         if update > 0 and update in probe.updates:
             readings += read_probe(replicas, points, probe, update=update)
         set_rate(optimizer, learning_rate((update + 0.5) / updates))
-        draws = _draws(noise, len(batch), latent, like.dtype)
-        masks = derived_seed(noise.initial_seed(), "masks", update)
-        J = free_energy(replicas.functionals(batch.x, batch.y, draws, seed=masks, predict=False), lam, gamma)
-        # The replicas share no parameters, so the gradient of the sum is each one's own gradient.
-        total = J.sum()
+        total = _total(replicas, points, batch, noise, update, config=config, latent=latent)
         if update % FINITE_CHECK == 0 and not torch.isfinite(total):
             return Trained(finite=False, preconditioner=None, readings=tuple(readings), updates=update)
         optimizer.zero_grad(set_to_none=True)
@@ -118,6 +123,26 @@ def train(
         readings=(*readings, *last),
         updates=updates,
     )
+
+
+def _total(
+    replicas: Replicas,
+    points: Sequence[Point],
+    batch: DeviceExamples,
+    noise: torch.Generator,
+    update: int,
+    *,
+    config: EquilibrationConfig,
+    latent: int,
+) -> Tensor:
+    """The sum of the replicas' J over a batch. They share no parameters, so its gradient is each one's own."""
+    x = batch.x
+    lam, gamma = (
+        torch.tensor([getattr(point, name) for point in points], dtype=x.dtype, device=x.device) for name in ("lam", "gamma")
+    )
+    draws = _draws(noise, len(batch), latent, x.dtype)
+    masks = derived_seed(noise.initial_seed(), "masks", update)
+    return free_energy(replicas.functionals(x, batch.y, draws, seed=masks, predict=False), lam, gamma).sum()
 
 
 def _draws(noise: torch.Generator, n: int, latent: int, dtype: torch.dtype) -> Noise:

@@ -113,3 +113,13 @@ def test_soft_labels_are_those_of_remark_11() -> None:
     assert y.shape == (len(x), 4)
     assert set(y.flatten().tolist()) == {0.0, 0.25, 0.75}
     torch.testing.assert_close(y.sum(-1), torch.ones(len(x)))
+
+
+@pytest.mark.parametrize("kind", PATHS)
+@pytest.mark.parametrize("most", [None, 50, 45, 7])
+@pytest.mark.parametrize("t", [0.0, 0.3, 1.0])
+def test_sizes_are_those_of_the_examples(kind: str, most: int | None, t: float) -> None:
+    path, sizes = PATHS[kind], PATHS[kind].sizes.thinned(most)
+    part = path if most is None else path.thinned(most)
+    assert sizes.size(t) == sum(len(stratum) for stratum in part.present(t))
+    assert len(sizes) == len(part)

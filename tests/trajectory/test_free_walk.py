@@ -14,7 +14,6 @@ from rayfe.exceptions import UsageError
 from rayfe.figures import draw_all
 from rayfe.records import Equilibrated, EquilibrateRequest, MeasureRequest, Outcome
 from rayfe.results.walk_summary import summarize, verdict, warnings
-from rayfe.run.plan import Sizes, plan_of
 from rayfe.storage.store import Store, load_readings, load_rows
 from rayfe.trajectory.driver import advance, open_trajectory
 from rayfe.trajectory.standing import standing
@@ -102,15 +101,6 @@ def test_summary_figures_and_standing_speak_of_nothing_held(tmp_path):
     assert "dimensions.png" in names
     assert not names & {"constraint.png", "fig2b_multipliers.png"}
     assert standing(rows, config).text == "ended: lam_end 3.5"
-
-
-def test_the_plan_counts_no_stencil_and_no_settle():
-    sizes = Sizes(train=1000, read=1000, validation=100, features=10, examples=1100, parameters=100, head=0.0)
-    config = configure(process="fixed-gamma", step_length=0.5)
-    plan = plan_of(config, next(iter(config.trajectories().values())), sizes)
-    assert plan.steps == 6
-    assert plan.trainings == 1 + 1 + 6
-    assert plan.training_examples == 1000 * (120 + 7 * 2)
 
 
 @pytest.mark.parametrize(

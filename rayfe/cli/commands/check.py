@@ -13,16 +13,17 @@ from rayfe.config import RunConfig, Start, configure
 from rayfe.config.presets import PRESETS
 from rayfe.config.resolve import absolute, split_preset
 from rayfe.data.local_files import load_here
+from rayfe.data.path_sizes import PathSizes
 from rayfe.data.paths import examples_of
 from rayfe.records import Split
 from rayfe.run.job import Job, prepared
-from rayfe.run.plan import Ends, Plan, Sizes, plan_of
 from rayfe.run.progress import duration
 from rayfe.storage.store import Store
 from rayfe.surface.chance import FEW_UPDATES
 
 if TYPE_CHECKING:
     from rayfe.data.paths import PathData
+    from rayfe.run.plan import Plan, Sizes
     from rayfe.training.cost import Costs
 
 USAGE = (
@@ -46,6 +47,8 @@ def main(arguments: list[str]) -> int:
     config = absolute(parse(job, preset, options), preset)
     data = load_here(config)
     store, config, _ = prepared(Job(name=job, preset=preset, arguments=tuple(options), config=config, again=""), data)
+    from rayfe.run.plan import plan_of  # imports torch: not for --help
+
     sizes, costs = sizes_and_costs(config, data)
     plan = functools.cache(lambda lam, gamma: plan_of(config, Start(lam=lam, gamma=gamma, seed=0), sizes, costs))
     plans = {name: plan(start.lam, start.gamma) for name, start in config.trajectories().items()}
@@ -93,6 +96,7 @@ def sizes_and_costs(config: RunConfig, data: PathData) -> tuple[Sizes, Costs]:
     import torch
 
     from rayfe.model.protocol import build, input_shape
+    from rayfe.run.plan import Sizes
     from rayfe.training.cost import Costs
 
     shape = input_shape(config.model, data.input_shape)
@@ -107,15 +111,15 @@ def sizes_and_costs(config: RunConfig, data: PathData) -> tuple[Sizes, Costs]:
     return sizes, Costs(config, sizes.paths, model, torch.zeros(1, *shape))
 
 
-def _ends(data: PathData, split: Split, config: RunConfig) -> Ends:
+def _ends(data: PathData, split: Split, config: RunConfig) -> PathSizes:
     """Sizes of a split. A displacement that is not coupled yet has as many pairs as a coupling at least cost usually has."""
     source = len(examples_of(data.source, split, config).y)
     if data.target is None:
-        return Ends(source=source)
+        return PathSizes(source=source)
     target = len(examples_of(data.target, split, config).y)
     one_to_one = source == target and not config.path.within_pairs
     pairs = source if one_to_one else source + target - 1
-    return Ends(source=source, target=target, pairs=pairs if data.kind == "displacement" else None)
+    return PathSizes(source=source, target=target, pairs=pairs if data.kind == "displacement" else None)
 
 
 def examples_per_second(config: RunConfig, data: PathData) -> float:
