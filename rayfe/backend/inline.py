@@ -19,8 +19,10 @@ from rayfe.data.examples import Dataset
 from rayfe.data.labels import label_entropy
 from rayfe.data.paths import PathData, examples_of
 from rayfe.data.randomness import derived_seed, generator
+from rayfe.exceptions import WalkFailed
 from rayfe.model.objective import draw_noise, training_cost
-from rayfe.model.protocol import Representation, build, input_shape
+from rayfe.model.protocol import Representation, build, input_shape, laid_out
+from rayfe.model.weights import frozen, load_weights, weights_of
 from rayfe.records import (
     Annealing,
     Differentiated,
@@ -50,13 +52,17 @@ from rayfe.training.certificate import certify
 from rayfe.training.dimensions import missed, rates_by_dimension
 from rayfe.training.exact_derivatives import GRADIENTS, PRODUCT_COST, Curvature, derivatives, draw_parts
 from rayfe.training.measure import FORWARD, Effort, head_share, read, read_draws, slope_in_t
-from rayfe.training.replicas import Replicas, load_weights, weights_of
+from rayfe.training.replicas import Replicas
 from rayfe.training.replicas import make_replicas as make_here
 from rayfe.training.schedule import constant_rate, first_rate, walk_rate
 from rayfe.training.settle import find_shift, settled_weights
 from rayfe.training.take_up import take_up
 from rayfe.training.train import Keeper, Probe, train
 
+ANOTHER = -1
+"""Seed of a model whose own initial weights are to be others."""
+ROUNDING = 1e-4
+"""Largest difference between two readings with the same draws, relative to C."""
 SOME_DIRECTIONS = 4
 """Directions that are followed to find the one that is missed most."""
 FITTED = 5000
@@ -230,6 +236,8 @@ class InlineBackend(Backend):
                 reading, cost = self._read(model, replica, split, request)
                 readings.append(reading)
                 examples += cost
+            if request.certify and request.key.step == 0:
+                self._check_stored(weights[-1], replica, readings, request)
         return Measured(readings=tuple(readings), weights=tuple(weights), examples=examples)
 
     # --- differentiate ------------------------------------------------------------------------------------------------
@@ -263,16 +271,11 @@ class InlineBackend(Backend):
             examples=curvature.examples * (PRODUCT_COST * curvature.products + GRADIENTS),
         )
 
-    def _read(self, model: Representation, replica: Replica, split: Split, request: MeasureRequest) -> tuple[Reading, float]:
-        """One reading and its cost. `TARGET`: the end of the validation path, batch-norm as it is at the model's own t."""
+    def _reading(
+        self, model: Representation, replica: Replica, split: Split, request: MeasureRequest
+    ) -> tuple[Reading, DevicePath, Effort]:
+        """One reading, of what, and with what effort. `TARGET`: the end of the validation path, batch-norm as it is at the model's t."""
         path = (self._response if request.part else self._paths)[Split.VALIDATION if split is Split.TARGET else split]
-        t = 1.0 if split is Split.TARGET else replica.point.t
-        seed, purpose = request.key.seed, request.purpose
-
-        def rng(purpose_of_it: str) -> torch.Generator:
-            return generator(self._device, seed, split, purpose, purpose_of_it)
-
-        config, keys = self._config.measure, self._keys(seed, split, purpose)
         effort = Effort(draw_sets=request.draw_sets, decoder_sets=request.decoder_sets)
         reading = read(
             model,
@@ -280,13 +283,35 @@ class InlineBackend(Backend):
             replica=replica.name,
             split=split,
             point=replica.point,
-            t=t,
-            config=config,
-            key=keys,
+            t=1.0 if split is Split.TARGET else replica.point.t,
+            config=self._config.measure,
+            key=self._keys(request.key.seed, split, request.purpose),
             effort=effort,
         )
-        reading = dataclasses.replace(reading, statistics_size=self._statistics_size(model, replica.point.t))
-        cost = effort.cost(path.size(t), config, self._head)
+        return dataclasses.replace(reading, statistics_size=self._statistics_size(model, replica.point.t)), path, effort
+
+    def _check_stored(self, stored: Weights, replica: Replica, readings: Sequence[Reading], request: MeasureRequest) -> None:
+        """Whether another new model with the weights to be stored has C of the training reading; a check, not counted as work.
+
+        Raises:
+            WalkFailed: it has not.
+        """
+        was = next(reading for reading in reversed(readings) if reading.split is Split.TRAIN)
+        found, _, _ = self._reading(self._model(stored, seed=ANOTHER).eval(), replica, Split.TRAIN, request)
+        if not abs(found.C - was.C) <= ROUNDING * was.C + ROUNDING**2:
+            what = f"read back, the model that would be stored has C = {found.C:.6g}, and the one that was trained {was.C:.6g}"
+            raise WalkFailed(f"{what}; keep all that the outputs depend on in parameters and in buffers of floats")
+
+    def _read(self, model: Representation, replica: Replica, split: Split, request: MeasureRequest) -> tuple[Reading, float]:
+        """One reading with what else is asked for, and its cost."""
+        seed, purpose, config = request.key.seed, request.purpose, self._config.measure
+        keys, t = self._keys(seed, split, purpose), replica.point.t
+        reading, path, effort = self._reading(model, replica, split, request)
+
+        def rng(purpose_of_it: str) -> torch.Generator:
+            return generator(self._device, seed, split, purpose, purpose_of_it)
+
+        cost = effort.cost(path.size(1.0 if split is Split.TARGET else t), config, self._head)
         if request.slope_in_t and split is Split.TRAIN:
             part = path if config.slope_size is None else path.thinned(config.slope_size)
             slope, more = slope_in_t(model, part, replica.point, config=config, key=keys, head=self._head)
@@ -345,14 +370,14 @@ class InlineBackend(Backend):
         if not replica.renewed or replica.weights is None:
             return self._model(replica.weights, seed=key.seed)
         seed = derived_seed(key.seed, key.trajectory, key.step, "renewal", *([round] if round else []))
-        fresh = weights_of(self._model(None, seed=seed))
+        new = self._model(None, seed=seed)
+        fresh = {**weights_of(new), **{name: replica.weights[name] for name in frozen(new)}}
         return self._model(along(replica.weights, slope(fresh, replica.weights, 1.0), replica.renewed), seed=key.seed)
 
     def _model(self, weights: Weights | None, *, seed: int) -> Any:
         initial = derived_seed(seed, "initial weights")
         model = build(self._config.model, input_shape=self._shape, classes=self._classes, seed=initial)
-        # Convolutions of few channels take two thirds of the time on a CPU where an image's channels lie together.
-        model = model.to(self._device, self._dtype, memory_format=torch.channels_last)
+        model = laid_out(model, self._device, self._dtype)
         if weights is not None:
             load_weights(model, weights)
         return model

@@ -134,14 +134,16 @@ def check_model(config: RunConfig, data: PathData) -> None:
 def _check_own_model(config: RunConfig, dataset: Dataset) -> None:
     import torch
 
-    from rayfe.model.protocol import build_checked, some_examples
+    from rayfe.model.protocol import build, build_checked, some_examples
     from rayfe.training.replicas import check_stacked, stacks
 
-    model = build_checked(config.model, dataset)
     cuda = config.device != "cpu" and torch.cuda.is_available()
-    if ":" in config.model.name and config.per_part != 1 and stacks(model, torch.device("cuda" if cuda else "cpu")):
-        models = [model, build_checked(config.model, dataset)]
-        check_stacked(models, config.model.name, *some_examples(config.model, dataset))
+    device = torch.device("cuda" if cuda else "cpu")
+    model = build_checked(config.model, dataset, device)
+    if ":" in config.model.name and config.per_part != 1 and stacks(model, device):
+        x, y = (value.to(device) for value in some_examples(config.model, dataset))
+        other = build(config.model, input_shape=tuple(x.shape[1:]), classes=dataset.classes).to(device)
+        check_stacked([model, other], config.model.name, x, y)
 
 
 def _check_compiler(config: RunConfig) -> None:
