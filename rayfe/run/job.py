@@ -19,7 +19,7 @@ from rayfe.data.examples import Dataset
 from rayfe.data.npz import npz_bytes
 from rayfe.data.paths import PathData, coupled, coupled_splits, examples_of, load_path
 from rayfe.exceptions import CorruptFile, RunBroken, UsageError
-from rayfe.figures import draw_all
+from rayfe.figures import band_of, draw_all, subject_of
 from rayfe.records import Split, StepRecord
 from rayfe.report import REPORT, report_of
 from rayfe.results.pooling import models_of
@@ -234,7 +234,7 @@ def _undo(out: str, own: Mapping[str, Dataset]) -> Callable[[], None]:
 def _report(config: RunConfig, store: Store, data: PathData, console: Console) -> None:
     """Draw the figures, write the page, and print the summary and where everything is."""
     rows = load_rows(store.url())
-    drawn = draw_all(rows, load_readings(store.url()), tolerance=config.tolerance)
+    drawn = draw_all(rows, load_readings(store.url()), tolerance=band_of(config, rows), subject=subject_of(config))
     paths = [store.write_figure(name, image) for name, image in drawn.items()]
     page = store.write_text(REPORT, report_of(store, data))
     print_run(rows, config, console, load_certificates(store.url()), models_of(store))
