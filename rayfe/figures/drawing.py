@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -28,6 +29,8 @@ TRAINING: Mapping[str, Any] = MappingProxyType(
 EXACT: Mapping[str, Any] = MappingProxyType({"color": "#000000", "linestyle": "--", "linewidth": 1.2, "zorder": 4})
 """The exact surface, where the data set knows it."""
 DPI = 150
+LETTERS = 13
+"""Of a head that find room on an inch."""
 FEW = 3
 """Levels of C that are named one by one, and entries of a legend that find room beside curves."""
 BARS = "bars: two standard errors of the draws of z alone"
@@ -148,7 +151,9 @@ def note(figure: Figure, text: str) -> None:
 
 def captioned(figure: Figure, subject: str, rows: pd.DataFrame) -> Figure:
     """Name the data and the model, `subject`, and the level of C at which trajectories hold it, above the axes."""
-    figure.suptitle(", ".join(filter(None, (subject, _level_of(rows)))), x=0.01, ha="left", fontsize=9.5, color=GREY)
+    text = ", ".join(filter(None, (subject, _level_of(rows))))
+    lines = textwrap.wrap(text, width=int(LETTERS * figure.get_figwidth()))
+    figure.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=9.5, color=GREY)
     return figure
 
 

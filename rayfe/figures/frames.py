@@ -39,7 +39,7 @@ def pool(load: Callable[[str], pd.DataFrame], runs: Sequence[str]) -> pd.DataFra
 
 def subject_of(config: RunConfig) -> str:
     """The data and the model of a run, for the head of a figure."""
-    data = config.data.name + (f" to {config.path.target}" if config.path.target else "")
+    data = " to ".join(name.removeprefix("npz:") for name in (config.data.name, config.path.target) if name)
     return f"{data}, {config.model.name.rpartition(':')[2]} with {config.model.latent} dimensions of z"
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
+from rayfe.config import RunConfig
 from rayfe.exceptions import CorruptFile
 from rayfe.figures.drawing import captioned, png
 from rayfe.figures.frames import band_of, only_baselines, only_transfers, pool, subject_of
@@ -25,8 +26,8 @@ class Runs:
     rows: pd.DataFrame
     subject: str
     """Data and model of each, once."""
-    tolerance: float
-    """The widest of them, a fraction of C."""
+    tolerance: float | None
+    """The widest of them, a fraction of C; None where only rows are there."""
 
     def readings(self) -> pd.DataFrame:
         """All readings of the runs."""
@@ -58,13 +59,21 @@ def load_runs(places: Sequence[str]) -> Runs:
         OSError, ValueError, CorruptFile: a run is not there, has no rows, or has damaged ones.
     """
     rows = pool(load_rows, places)
-    configs = [stored_config(Store(place))[1] for place in places]
+    configs = [config for place in places if (config := _config_of(place)) is not None]
     return Runs(
         places=tuple(places),
         rows=rows,
         subject="; ".join(dict.fromkeys(map(subject_of, configs))),
-        tolerance=max(band_of(config, rows) for config in configs),
+        tolerance=max((band_of(config, rows) for config in configs), default=None),
     )
+
+
+def _config_of(place: str) -> RunConfig | None:
+    """None where only rows are there, which can be drawn without a head and a band."""
+    try:
+        return stored_config(Store(place))[1]
+    except FileNotFoundError:
+        return None
 
 
 def transfers(runs: Runs, baselines: Sequence[str]) -> tuple[pd.DataFrame, pd.DataFrame | None]:

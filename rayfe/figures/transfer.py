@@ -118,7 +118,7 @@ def constraint_in_t(rows: pd.DataFrame, tolerance: float | None = None) -> Figur
         note(figure, BANDS)
     extra: list[Any] = []
     if walks and tolerance is not None:
-        limit, text = 100.0 * tolerance, f"tolerance ±{100.0 * tolerance:g} %"
+        limit, text = 100.0 * tolerance, f"tolerance ±{100.0 * tolerance:.3g} %"
         panels[0].axhspan(-limit, limit, color="#000000", alpha=0.07, linewidth=0, zorder=0)
         extra = [Patch(color="#000000", alpha=0.07, linewidth=0, label=text)]
     for axes in panels[1:]:

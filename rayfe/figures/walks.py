@@ -174,7 +174,7 @@ def constraint(rows: pd.DataFrame, tolerance: float | None = None) -> Figure:
     if walks and tolerance is not None:
         limit = 100.0 * tolerance
         handles = [
-            axes.axhspan(-limit, limit, color="#000000", alpha=0.07, linewidth=0, label=f"tolerance ±{limit:g} %", zorder=0)
+            axes.axhspan(-limit, limit, color="#000000", alpha=0.07, linewidth=0, label=f"tolerance ±{limit:.3g} %", zorder=0)
         ]
         axes.set_ymargin(0.1)
     return finish(figure, axes, walks, [*legend_of(axes), *handles], beside=True)
