@@ -81,7 +81,8 @@ def equilibrations(readings: pd.DataFrame) -> list[Walk]:
 def _styled(
     series: Mapping[str, pd.DataFrame], stops: Mapping[str, pd.Series | None], palette: Sequence[str] = PALETTE
 ) -> list[Walk]:
-    """Give each start a colour and each of its repeats (seeds) a marker; label both, the seed only if seeds differ."""
+    """Give each start a colour and each of its repeats (seeds) a marker, and a colour where there is one start; label both, the
+    seed only if seeds differ."""
     heads = pd.DataFrame({name: frame.iloc[0] for name, frame in series.items()}).T
     if heads.empty:
         return []
@@ -92,7 +93,8 @@ def _styled(
     seeds = sorted(set(heads["seed"]))
     walks = []
     for name, head in heads.iterrows():
-        colour, marker = starts.index((head["run"], head["lam"], head["gamma"])), seeds.index(head["seed"])
+        start, marker = starts.index((head["run"], head["lam"], head["gamma"])), seeds.index(head["seed"])
+        colour = start if len(starts) > 1 else marker
         label = f"{head['run']} ({head['lam']:g}, {head['gamma']:g})".strip()
         style = {
             "color": palette[colour % len(palette)],
