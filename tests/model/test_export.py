@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from rayfe.exceptions import NotExported
 from rayfe.model.export import exported
+from rayfe.model.scaled import Scaled, of_unit_interval
 
 
 class Net(nn.Module):
@@ -56,3 +57,17 @@ def test_a_part_takes_any_number_of_examples(part) -> None:
 def test_a_model_that_cannot_be_exported_is_told_why(cls: type[Net], said: str) -> None:
     with pytest.raises(NotExported, match=said):
         exported(cls(), (4,), "all", {})
+
+
+@pytest.mark.parametrize(("low", "high"), [(-2.0, 3.0), ([0.0, -1.0, 5.0, 1.0], [1.0, 1.5, 9.0, 1.0])])
+def test_a_program_in_the_units_of_the_data_is_measured_in_the_unit_interval(low, high) -> None:
+    net = Net().eval()
+    made = exported(Scaled(net, low, high), (4,), "all", {})
+    x = torch.rand(5, 4)
+    x[:, torch.as_tensor(low).expand(4) == torch.as_tensor(high).expand(4)] = 0.0  # a feature that is always the same
+    found = of_unit_interval(made.run, {"scale": {"low": low, "high": high}})(x)
+    expected = exported(net, (4,), "all", {}).run(x)
+    for name in ("mean", "logits"):
+        torch.testing.assert_close(found[name], expected[name], atol=1e-5, rtol=1e-4)
+    varies = torch.as_tensor(high).expand(4) > torch.as_tensor(low).expand(4)
+    torch.testing.assert_close(found["reconstruction"][:, varies], expected["reconstruction"][:, varies], atol=1e-5, rtol=1e-4)
