@@ -13,25 +13,24 @@ import tyro
 from matplotlib.figure import Figure
 
 from rayfe import figures
-from rayfe.figures.redraw import load_walks, redraw
+from rayfe.figures.redraw import Runs, redraw
 
 NAMES = ("fig2a_rate_distortion.png", "fig2b_multipliers.png", "fig2c_validation_loss.png", "constraint.png")
 
 
-def main(runs: tyro.conf.Positional[tuple[str, ...]], out: Path, tolerance: float = 0.005) -> int:
+def main(runs: tyro.conf.Positional[tuple[str, ...]], out: Path) -> int:
     """Draw Fig. 2 of one or several runs.
 
     Args:
         runs: run directories or fsspec URIs; several are labelled by their folder's name.
         out: folder for the PNG files, made if missing.
-        tolerance: half width of the band in constraint.png, a fraction of C.
     """
 
-    def draw() -> Mapping[str, Figure]:
-        rows = load_walks(runs)
-        return {name: figures.FIGURES[name](rows, rows, tolerance) for name in NAMES}
+    def draw(drawn: Runs) -> Mapping[str, Figure]:
+        rows = drawn.rows
+        return {name: figures.FIGURES[name](rows, rows, drawn.tolerance) for name in NAMES}
 
-    return redraw("fig2", out, draw)
+    return redraw("fig2", out, runs, draw)
 
 
 if __name__ == "__main__":

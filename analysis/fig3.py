@@ -13,30 +13,28 @@ import tyro
 from matplotlib.figure import Figure
 
 from rayfe import figures
-from rayfe.figures.redraw import load_walks, redraw
-from rayfe.figures.transfer import accuracy
+from rayfe.figures.redraw import Runs, redraw
 
 
-def main(runs: tyro.conf.Positional[tuple[str, ...]], out: Path, tolerance: float = 0.005) -> int:
+def main(runs: tyro.conf.Positional[tuple[str, ...]], out: Path) -> int:
     """Draw Fig. 3 of one or several runs.
 
     Args:
         runs: run directories or fsspec URIs; several are labelled by their folder's name.
         out: folder for the PNG files, made if missing.
-        tolerance: half width of the band in fig3_constraint.png, a fraction of C.
     """
 
-    def draw() -> Mapping[str, Figure]:
-        rows = load_walks(runs)
+    def draw(drawn: Runs) -> Mapping[str, Figure]:
+        rows = drawn.rows
         return {
             "fig3a_rate_distortion.png": figures.rate_distortion(rows),
             "fig3b_multipliers.png": figures.multipliers(rows),
-            "fig3c_accuracy.png": accuracy(rows),
+            "fig3c_accuracy.png": figures.validation_accuracy(rows),
             "fig3c_validation_loss.png": figures.validation_loss(rows),
-            "fig3_constraint.png": figures.constraint(rows, tolerance),
+            "fig3_constraint.png": figures.constraint(rows, drawn.tolerance),
         }
 
-    return redraw("fig3", out, draw)
+    return redraw("fig3", out, runs, draw)
 
 
 if __name__ == "__main__":

@@ -6,13 +6,14 @@ Example: python analysis/fig4.py runs/fig2 --out figures
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import tyro
+from matplotlib.figure import Figure
 
 from rayfe import figures
-from rayfe.exceptions import CorruptFile
-from rayfe.storage import store
+from rayfe.figures.redraw import Runs, redraw
 
 NAMES = ("fig4a_equilibration.png", "fig4b_free_energy.png")
 
@@ -24,16 +25,12 @@ def main(runs: tyro.conf.Positional[tuple[str, ...]], out: Path) -> int:
         runs: run directories or fsspec URIs; several are labelled by their folder's name.
         out: folder for the PNG files, made if missing.
     """
-    try:
-        rows, readings = figures.pool(store.load_rows, runs), figures.pool(store.load_readings, runs)
-    except (OSError, ValueError, CorruptFile) as error:
-        print(f"fig4: {error}", file=sys.stderr)
-        return 2
-    out.mkdir(parents=True, exist_ok=True)
-    for name in NAMES:
-        (out / name).write_bytes(figures.png(figures.FIGURES[name](rows, readings, None)))
-        print(out / name)
-    return 0
+
+    def draw(drawn: Runs) -> Mapping[str, Figure]:
+        readings = drawn.readings()
+        return {name: figures.FIGURES[name](drawn.rows, readings, None) for name in NAMES}
+
+    return redraw("fig4", out, runs, draw)
 
 
 if __name__ == "__main__":

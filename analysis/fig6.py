@@ -13,31 +13,28 @@ import tyro
 from matplotlib.figure import Figure
 
 from rayfe.figures import transfer
-from rayfe.figures.redraw import load_transfers, redraw
+from rayfe.figures.redraw import Runs, redraw, transfers
 
 
-def main(
-    runs: tyro.conf.Positional[tuple[str, ...]], out: Path, baselines: tuple[str, ...] = (), tolerance: float = 0.005
-) -> int:
+def main(runs: tyro.conf.Positional[tuple[str, ...]], out: Path, baselines: tuple[str, ...] = ()) -> int:
     """Draw Fig. 6 of one or several transfers.
 
     Args:
         runs: run directories or fsspec URIs of jobs/transfer.py; several are labelled by their folder's name.
         out: folder for the PNG files, made if missing.
         baselines: runs of jobs/baseline.py to compare with.
-        tolerance: half width of the band in fig6_constraint.png, a fraction of C.
     """
 
-    def draw() -> Mapping[str, Figure]:
-        rows, others = load_transfers(runs, baselines)
+    def draw(drawn: Runs) -> Mapping[str, Figure]:
+        rows, others = transfers(drawn, baselines)
         return {
             "fig6a_loss.png": transfer.loss(rows, others),
             "fig6b_accuracy.png": transfer.accuracy(rows, others),
-            "fig6_constraint.png": transfer.constraint_in_t(rows, tolerance),
+            "fig6_constraint.png": transfer.constraint_in_t(rows, drawn.tolerance),
             "fig6_multipliers.png": transfer.multipliers_in_t(rows),
         }
 
-    return redraw("fig6", out, draw)
+    return redraw("fig6", out, runs, draw)
 
 
 if __name__ == "__main__":

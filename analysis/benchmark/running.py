@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from rayfe.trajectory.base import Trajectory
+
 from analysis.benchmark.methods import ConstrainedPath, Grid, Heuristic, WarmGrid
 from analysis.benchmark.points import PointByPoint, lams
 from analysis.benchmark.settings import SCRATCH, WALKS, Settings, configured
@@ -18,7 +20,6 @@ from rayfe.records import Commit, StepRecord
 from rayfe.records.backend import Backend
 from rayfe.storage.store import Store
 from rayfe.trajectory import driver
-from rayfe.trajectory.base import Trajectory
 
 __all__ = ["Bench", "CommonStart", "OnRow", "WalkFailed", "common_start", "plain", "run_method", "step_length"]
 

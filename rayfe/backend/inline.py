@@ -20,6 +20,7 @@ from rayfe.data.on_device import on_device
 from rayfe.data.paths import PathData
 from rayfe.data.randomness import derived_seed, generator
 from rayfe.model.protocol import Representation
+from rayfe.model.weights import weights_of
 from rayfe.records import (
     PROBE,
     Differentiated,
@@ -47,7 +48,7 @@ from rayfe.training.cost import FITTED, Costs
 from rayfe.training.dimensions import missed, rates_by_dimension
 from rayfe.training.exact_derivatives import SOLVE, Curvature, Solve, derivatives, draw_parts
 from rayfe.training.measure import Effort, read, read_draws, slope_in_t
-from rayfe.training.replicas import Replicas, weights_of
+from rayfe.training.replicas import Replicas
 from rayfe.training.replicas import make_replicas as make_here
 from rayfe.training.schedule import learning_rate
 from rayfe.training.settle import find_shift, searches_by_part, settled_weights
@@ -90,8 +91,8 @@ class InlineBackend(Backend):
         whole, most = self._paths[Split.TRAIN], config.measure.statistics_size
         self._statistics = whole if most is None else whole.thinned(most)
         sizes = {split: path.sizes for split, path in self._paths.items()}
-        example = whole.present(0.0)[0].examples(slice(0, 1), 0.0).x
-        self._costs = Costs(config, sizes, self._models.new(0).eval(), example, solve=solve)
+        self._some = whole.present(0.0)[0].examples(slice(0, 8), 0.0).x
+        self._costs = Costs(config, sizes, self._models.new(0).eval(), self._some[:1], solve=solve)
         self._drawing = self._costs.drawing
 
     def _part(self, size: int | None) -> dict[Split, DevicePath] | None:
@@ -120,7 +121,7 @@ class InlineBackend(Backend):
             latent=models[0].latent,
             seed=key.seed,
         )
-        phase = _phase(request)
+        phase = request.phase
         order = generator(self._device, key.seed, key.trajectory, key.step, key.attempt, phase, "order")
         trained = train(
             replicas,
@@ -187,6 +188,8 @@ class InlineBackend(Backend):
             model = self._models.with_weights(replica.weights, seed=request.key.seed)
             self._recompute(model, self._statistics, request.key.seed, request.purpose, replica.point.t)
             weights.append(weights_of(model))
+            if request.certify and request.key.step == 0:
+                self._models.check_stored(model, weights[-1], self._some)
             readings += [self._read(model, replica, split, request) for split in request.splits]
         return Measured(readings=tuple(readings), weights=tuple(weights), examples=self._costs.measured(request))
 
@@ -296,12 +299,3 @@ class InlineBackend(Backend):
     def _keys(*names: object) -> Callable[[str], int]:
         """Keys of noise by the name of a stratum, or of what else it is for."""
         return partial(derived_seed, *names)
-
-
-def _phase(request: EquilibrateRequest) -> str:
-    """Names the random numbers of one training among those of the same step."""
-    annealing = request.annealing
-    if annealing is not None:
-        begin = "first" if annealing.begin == 0.0 else f"from epoch {annealing.begin:.15g}"
-        return begin if request.round == 0 else f"{begin}, round {request.round}"
-    return "walk" if request.round == 0 else f"round {request.round}"

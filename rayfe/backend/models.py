@@ -5,14 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from rayfe.config import ModelConfig
 from rayfe.data.paths import PathData
 from rayfe.data.randomness import derived_seed
-from rayfe.model.protocol import build, input_shape
+from rayfe.exceptions import WalkFailed
+from rayfe.model.protocol import build, input_shape, laid_out
+from rayfe.model.weights import frozen, load_weights, weights_of
 from rayfe.records import Replica, StepKey, Weights
 from rayfe.records.weights import along, slope
-from rayfe.training.replicas import load_weights, weights_of
+
+ANOTHER = -1
+"""Seed of a model whose own initial weights are to be others."""
+ROUNDING = 1e-4
+"""Largest difference between outputs of two models that are the same, relative to 1 + their size."""
 
 
 class Models:
@@ -26,8 +33,7 @@ class Models:
         """A model with new weights, which follow from the seed."""
         initial = derived_seed(seed, "initial weights")
         model = build(self._config, input_shape=self.shape, classes=self.classes, seed=initial)
-        # Convolutions of few channels take two thirds of the time on a CPU where an image's channels lie together.
-        return model.to(self._device, self._dtype, memory_format=torch.channels_last)
+        return laid_out(model, self._device, self._dtype)
 
     def with_weights(self, weights: Weights | None, *, seed: int) -> Any:
         """A model with these weights; None: with new ones."""
@@ -41,5 +47,28 @@ class Models:
         if not replica.renewed or replica.weights is None:
             return self.with_weights(replica.weights, seed=key.seed)
         seed = derived_seed(key.seed, key.trajectory, key.step, "renewal", *([round] if round else []))
-        fresh = weights_of(self.new(seed))
+        new = self.new(seed)
+        fresh = {**weights_of(new), **{name: replica.weights[name] for name in frozen(new)}}
         return self.with_weights(along(replica.weights, slope(fresh, replica.weights, 1.0), replica.renewed), seed=key.seed)
+
+    def check_stored(self, model: Any, stored: Weights, x: Tensor) -> None:
+        """Whether another new model with the weights to be stored gives what `model` gives for `x` (N, ...).
+
+        Raises:
+            WalkFailed: it does not.
+        """
+        again = self.with_weights(stored, seed=ANOTHER).eval()
+        for part, was, now in zip(PARTS, _outputs(model.eval(), x), _outputs(again, x), strict=True):
+            off = float((now - was).abs().max() / (1.0 + was.abs().max()))
+            if not off <= ROUNDING:
+                what = f"read back, the model that would be stored gives another {part} than the one that was trained ({off:.2g} off)"
+                raise WalkFailed(f"{what}; keep all that the outputs depend on in parameters and in buffers of floats")
+
+
+PARTS = ("mean", "log-variance", "reconstruction", "logits")
+
+
+@torch.no_grad()
+def _outputs(model: Any, x: Tensor) -> tuple[Tensor, ...]:
+    mean, log_variance = model.encode(x)
+    return mean, log_variance, model.decode(mean), model.classify(mean)

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 import pandas as pd
 from matplotlib.figure import Figure
 
-from rayfe.figures.drawing import PALETTE, Draw, Walk, png
-from rayfe.figures.frames import only_baselines, only_transfers, pool
+from rayfe.figures.drawing import PALETTE, Draw, Walk, captioned, png
+from rayfe.figures.frames import band_of, only_baselines, only_transfers, pool, subject_of
 from rayfe.figures.transfer import BASELINE_FIGURES, IN_T, PROCESSES
 from rayfe.figures.walks import (
     FIGURES,
@@ -20,6 +20,7 @@ from rayfe.figures.walks import (
     free_energy_of_walk,
     multipliers,
     rate_distortion,
+    validation_accuracy,
     validation_loss,
 )
 from rayfe.results.frames import BASELINES, holds_nothing, moves_data
@@ -30,6 +31,7 @@ __all__ = [
     "Draw",
     "PictureBook",
     "Walk",
+    "band_of",
     "constraint",
     "dimensions",
     "draw_all",
@@ -42,6 +44,8 @@ __all__ = [
     "png",
     "pool",
     "rate_distortion",
+    "subject_of",
+    "validation_accuracy",
     "validation_loss",
 ]
 
@@ -52,13 +56,14 @@ def draw_all(
     *,
     tolerance: float | None = None,
     figures: Mapping[str, Draw] | None = None,
+    subject: str = "",
 ) -> dict[str, bytes]:
     """PNG bytes by file name: of `figures`, or of every figure that fits the processes in `rows`.
 
-    `tolerance` (a fraction) draws the band of the constraint. Baselines next to transfers are drawn into the
-    transfers' figures; without transfers they have their own.
+    `tolerance` (a fraction) draws the band of the constraint; `subject` names data and model above each. Baselines next to
+    transfers are drawn into the transfers' figures; without transfers they have their own.
     """
-    return {name: png(figure) for name, figure in _each(rows, readings, tolerance, figures)}
+    return {name: png(figure) for name, figure in _each(rows, readings, tolerance, figures, subject)}
 
 
 class PictureBook(dict[str, Figure]):
@@ -70,18 +75,18 @@ class PictureBook(dict[str, Figure]):
         return "".join(images)
 
 
-def figures_of(rows: pd.DataFrame, readings: pd.DataFrame, *, tolerance: float | None = None) -> PictureBook:
+def figures_of(rows: pd.DataFrame, readings: pd.DataFrame, *, tolerance: float | None = None, subject: str = "") -> PictureBook:
     """What `draw_all` draws, as figures."""
-    return PictureBook(_each(rows, readings, tolerance, None))
+    return PictureBook(_each(rows, readings, tolerance, None, subject))
 
 
 def _each(
-    rows: pd.DataFrame, readings: pd.DataFrame, tolerance: float | None, figures: Mapping[str, Draw] | None
+    rows: pd.DataFrame, readings: pd.DataFrame, tolerance: float | None, figures: Mapping[str, Draw] | None, subject: str
 ) -> Iterator[tuple[str, Figure]]:
     families = _families(rows) if figures is None else [(rows, figures)]
     for own, kinds in families:
         for name, draw in kinds.items():
-            yield name, draw(own, readings, tolerance)
+            yield name, captioned(draw(own, readings, tolerance), subject, own)
 
 
 def _families(rows: pd.DataFrame) -> list[tuple[pd.DataFrame, Mapping[str, Draw]]]:

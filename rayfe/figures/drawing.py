@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -12,7 +13,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from rayfe.results.frames import accepted_steps, numbers
 from rayfe.results.walk_summary import found_stop
@@ -28,6 +29,12 @@ TRAINING: Mapping[str, Any] = MappingProxyType(
 EXACT: Mapping[str, Any] = MappingProxyType({"color": "#000000", "linestyle": "--", "linewidth": 1.2, "zorder": 4})
 """The exact surface, where the data set knows it."""
 DPI = 150
+LETTERS = 13
+"""Of a head that find room on an inch."""
+FEW = 3
+"""Levels of C that are named one by one, and entries of a legend that find room beside curves."""
+BARS = "bars: two standard errors of the draws of z alone"
+BANDS = "bands: two standard errors of the draws of z alone"
 Draw = Callable[[pd.DataFrame, pd.DataFrame, float | None], Figure]
 """A figure from rows, readings and the tolerance (a fraction of C, or None)."""
 
@@ -49,14 +56,14 @@ def png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def walks_of(rows: pd.DataFrame) -> list[Walk]:
+def walks_of(rows: pd.DataFrame, palette: Sequence[str] = PALETTE) -> list[Walk]:
     """Trajectories with an accepted row, in order of start and seed."""
     if rows.empty:
         return []
     frames = {str(name): frame for name, frame in rows.groupby("trajectory", sort=True)}
     steps = {name: accepted_steps(frame) for name, frame in frames.items()}
     steps = {name: frame for name, frame in steps.items() if len(frame)}
-    return _styled(steps, {name: found_stop(frames[name]) for name in steps})
+    return _styled(steps, {name: found_stop(frames[name]) for name in steps}, palette)
 
 
 def equilibrations(readings: pd.DataFrame) -> list[Walk]:
@@ -71,8 +78,11 @@ def equilibrations(readings: pd.DataFrame) -> list[Walk]:
     return _styled(series, dict.fromkeys(series))
 
 
-def _styled(series: Mapping[str, pd.DataFrame], stops: Mapping[str, pd.Series | None]) -> list[Walk]:
-    """Give each start a colour and each of its repeats (seeds) a marker; label both, the seed only if seeds differ."""
+def _styled(
+    series: Mapping[str, pd.DataFrame], stops: Mapping[str, pd.Series | None], palette: Sequence[str] = PALETTE
+) -> list[Walk]:
+    """Give each start a colour and each of its repeats (seeds) a marker, and a colour where there is one start; label both, the
+    seed only if seeds differ."""
     heads = pd.DataFrame({name: frame.iloc[0] for name, frame in series.items()}).T
     if heads.empty:
         return []
@@ -83,11 +93,12 @@ def _styled(series: Mapping[str, pd.DataFrame], stops: Mapping[str, pd.Series | 
     seeds = sorted(set(heads["seed"]))
     walks = []
     for name, head in heads.iterrows():
-        colour, marker = starts.index((head["run"], head["lam"], head["gamma"])), seeds.index(head["seed"])
+        start, marker = starts.index((head["run"], head["lam"], head["gamma"])), seeds.index(head["seed"])
+        colour = start if len(starts) > 1 else marker
         label = f"{head['run']} ({head['lam']:g}, {head['gamma']:g})".strip()
         style = {
-            "color": PALETTE[colour % len(PALETTE)],
-            "linestyle": LINES[colour // len(PALETTE) % len(LINES)],
+            "color": palette[colour % len(palette)],
+            "linestyle": LINES[colour // len(palette) % len(LINES)],
             "marker": MARKERS[marker % len(MARKERS)],
             "markersize": 4.5,
             "linewidth": 1.5,
@@ -106,10 +117,10 @@ def new_axes(x_label: str, y_label: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def new_panels(x_label: str, y_labels: Sequence[str]) -> tuple[Figure, list[Axes]]:
-    """A figure of panels one above the other that share their x axis."""
+def new_panels(x_label: str, y_labels: Sequence[str], *, sharex: bool = True) -> tuple[Figure, list[Axes]]:
+    """A figure of panels one above the other, which share their x axis or not; `x_label` is the lowest one's."""
     figure = Figure(figsize=(6.4, 4.6 if len(y_labels) == 1 else 1.4 + 2.5 * len(y_labels)), dpi=DPI, layout="constrained")
-    panels = [axes for row in figure.subplots(len(y_labels), sharex=True, squeeze=False) for axes in row]
+    panels = [axes for row in figure.subplots(len(y_labels), sharex=sharex, squeeze=False) for axes in row]
     panels[-1].set_xlabel(x_label, fontsize=12)
     for axes, label in zip(panels, y_labels, strict=True):
         axes.set_ylabel(label, fontsize=12)
@@ -120,9 +131,51 @@ def new_panels(x_label: str, y_labels: Sequence[str]) -> tuple[Figure, list[Axes
     return figure, panels
 
 
-def step_axis(axes: Axes) -> None:
-    """Ticks at whole numbers."""
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
+def lam_axis(axes: Axes, walks: Sequence[Walk]) -> None:
+    """Logarithmic in lam, its numbers written out."""
+    lam = np.concatenate([numbers(walk.steps, "lam") for walk in walks]) if walks else np.zeros(0)
+    if len(np.unique(lam)) > 1:
+        axes.set_xscale("log")
+        wide = lam.max() > 8.0 * lam.min()
+        axes.xaxis.set_major_locator(
+            LogLocator(subs=(1.0, 2.0, 5.0) if wide else tuple(np.arange(1.0, 10.0, 0.5)), numticks=12)
+        )
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def note(figure: Figure, text: str) -> None:
+    """Say below the axes what bars or bands are; each is said once."""
+    said = figure.get_supxlabel()
+    if text not in said:
+        figure.supxlabel("; ".join(filter(None, (said, text))), x=0.01, ha="left", fontsize=8.5, color=GREY)
+
+
+def captioned(figure: Figure, subject: str, rows: pd.DataFrame) -> Figure:
+    """Name the data and the model, `subject`, and the level of C at which trajectories hold it, above the axes."""
+    text = ", ".join(filter(None, (subject, _level_of(rows))))
+    lines = textwrap.wrap(text, width=int(LETTERS * figure.get_figwidth()))
+    figure.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=9.5, color=GREY)
+    return figure
+
+
+def _level_of(rows: pd.DataFrame) -> str:
+    """The C that is held, of all trajectories."""
+    held = numbers(rows[rows["accepted"].astype(bool)], "C_target") if "C_target" in rows else np.zeros(0)
+    held = held[np.isfinite(held)]
+    if not len(held):
+        return ""
+    levels = list(dict.fromkeys(f"{value:.3g}" for value in sorted(held)))
+    return f"C held at {', '.join(levels) if len(levels) <= FEW else f'{levels[0]} to {levels[-1]}'} nats"
+
+
+def draw_arrow(axes: Axes, x: np.ndarray, y: np.ndarray, colour: str) -> None:
+    """An arrow head at the last point, away from the one before."""
+    seen = np.isfinite(x) & np.isfinite(y)
+    x, y = x[seen], y[seen]
+    if len(x) > 1:
+        shape = {"arrowstyle": "-|>", "color": colour, "mutation_scale": 22, "shrinkA": 0, "shrinkB": 0}
+        axes.annotate("", (x[-1], y[-1]), (x[-2], y[-2]), arrowprops=shape, zorder=3, annotation_clip=False)
 
 
 def error_bars(axes: Axes, walk: Walk, values: tuple[str, str], errors: tuple[str, str]) -> None:
@@ -130,7 +183,7 @@ def error_bars(axes: Axes, walk: Walk, values: tuple[str, str], errors: tuple[st
     x, y = (numbers(walk.steps, name) for name in values)
     x_bar, y_bar = (2.0 * numbers(walk.steps, name) for name in errors)
     if draw_bars(axes, x, y, {"xerr": x_bar, "yerr": y_bar}, walk.style["color"]):
-        axes.set_title("bars: two standard errors of the draws of z alone", fontsize=9, loc="right")
+        note(axes.figure, BARS)  # type: ignore[arg-type]
 
 
 def draw_bars(axes: Axes, x: np.ndarray, y: np.ndarray, bars: dict[str, np.ndarray], colour: str) -> bool:
@@ -166,7 +219,7 @@ def finish(
     handles = [line for line in axes.get_lines() if not str(line.get_label()).startswith("_")]
     handles += extra
     place: dict[str, Any] = {"loc": "best"}
-    if beside or len(handles) > 6:  # where the entries would cover the curves
+    if beside or len(handles) > FEW:  # where the entries would cover the curves
         place = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)}
         figure.set_figwidth(1.35 * figure.get_figwidth())
     axes.legend(handles=handles, title=title, fontsize=10, title_fontsize=10, framealpha=0.85, **place)

@@ -6,7 +6,9 @@ from collections.abc import Callable, Sequence
 
 import pandas as pd
 
+from rayfe.config import RunConfig
 from rayfe.results.frames import BASELINES, moves_data
+from rayfe.surface.equivalence import relative_tolerance
 
 
 def pool(load: Callable[[str], pd.DataFrame], runs: Sequence[str]) -> pd.DataFrame:
@@ -33,6 +35,19 @@ def pool(load: Callable[[str], pd.DataFrame], runs: Sequence[str]) -> pd.DataFra
         for label, frame in zip(labels, frames, strict=True)
     ]
     return pd.concat(labelled, ignore_index=True)
+
+
+def subject_of(config: RunConfig) -> str:
+    """The data and the model of a run, for the head of a figure."""
+    data = " to ".join(name.removeprefix("npz:") for name in (config.data.name, config.path.target) if name)
+    return f"{data}, {config.model.name.rpartition(':')[2]} with {config.model.latent} dimensions of z"
+
+
+def band_of(config: RunConfig, rows: pd.DataFrame) -> float:
+    """The tolerance of C of a run, a fraction: with a floor in nats that of the trajectory with the smallest C."""
+    held = rows["C_target"].astype(float)
+    least = float(held[held > 0.0].min()) if (held > 0.0).any() else 1.0
+    return relative_tolerance(config.asked.tolerance, config.asked.tolerance_floor, least)
 
 
 def only_transfers(rows: pd.DataFrame) -> pd.DataFrame:

@@ -1,7 +1,7 @@
 """Rows of transfers and baselines -> Figs. 5 and 6; the constraints and the multipliers along the data path.
 
 `rows` are steps rows of transfers (t from 0 to 1), `baselines` those of jobs/baseline.py; lines and markers are accepted rows.
-Bars and bands are two standard errors.
+Bars and bands are two standard errors of the draws of z. What is read on p(x, t) and what is read on the target have panels apart.
 """
 
 from __future__ import annotations
@@ -17,21 +17,35 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from rayfe.figures.drawing import GREY, Draw, Walk, draw_band, error_bars, finish, new_axes, new_panels, step_axis, walks_of
-from rayfe.figures.methods import draw_baselines
+from rayfe.figures.drawing import (
+    BANDS,
+    GREY,
+    PALETTE,
+    Draw,
+    Walk,
+    draw_arrow,
+    draw_band,
+    error_bars,
+    finish,
+    new_axes,
+    new_panels,
+    note,
+    walks_of,
+)
+from rayfe.figures.methods import METHODS, draw_baselines, draw_transfers
 from rayfe.figures.walks import free_energy_of_equilibration
 from rayfe.results.frames import BASELINES, drift, moves_data, numbers, way_in_D
 from rayfe.results.transfer_summary import LARGEST_BEND
 
-FEW = 3
-"""Trajectories up to which the last point of each is labelled."""
+OF_TRANSFERS = tuple(colour for colour in PALETTE if colour not in {method.color for method in METHODS.values()})
+"""Colours that no baseline has."""
 POSITION = "Position t on the data path (0 source, 1 target)"
 
 
 def geodesic_plane(rows: pd.DataFrame) -> Figure:
     """Fig. 5a: distortion against rate during the transfer, the line of slope k through the start, the target's point."""
     figure, axes = new_axes("Rate R (nats)", "Distortion D (squared pixel units)")
-    walks = _named(walks_of(rows))
+    walks = _named(rows)
     extra: dict[str, Line2D] = {}
     for walk in walks:
         R, D, k, end_R, end_D = (numbers(walk.steps, name) for name in ("R", "D", "k", "end_R", "end_D"))
@@ -45,30 +59,26 @@ def geodesic_plane(rows: pd.DataFrame) -> Figure:
         if np.isfinite([end_R[0], end_D[0]]).all():
             axes.plot(end_R[0], end_D[0], "*", color=walk.style["color"], markersize=14, markeredgecolor="black", label="_end")
             extra["end"] = _symbol("*", "trained on the target alone, same C")
-        if len(walks) <= FEW:
-            at = f"t = {numbers(walk.steps, 't')[-1]:.3g}"
-            axes.annotate(at, (R[-1], D[-1]), xytext=(6, -12), textcoords="offset points", fontsize=10, annotation_clip=False)
+        draw_arrow(axes, R, D, walk.style["color"])
     for walk in walks:  # after all lines, so that "visible" is judged on the final limits
         error_bars(axes, walk, ("R", "D"), ("R_se", "D_se"))
     return finish(figure, axes, walks, list(extra.values()), title="")
 
 
 def accuracy(rows: pd.DataFrame, baselines: pd.DataFrame | None = None) -> Figure:
-    """Figs. 5b and 6b: validation accuracy against the number of steps, on p(x, t); baselines on the target."""
-    figure, axes = new_axes("Number of steps", "Validation accuracy (%)")
-    return _along_steps(figure, axes, rows, baselines, "val_accuracy", "target_accuracy", 100.0)
+    """Figs. 5b and 6b: validation accuracy of transfers on p(x, t) against t; below it, on the target, by training examples."""
+    return _two_panels(rows, baselines, "Validation accuracy (%)", ("val_accuracy", "target_accuracy"), 100.0)
 
 
 def loss(rows: pd.DataFrame, baselines: pd.DataFrame | None = None) -> Figure:
-    """Fig. 6a: validation loss against the number of steps, on p(x, t); baselines on the target."""
-    figure, axes = new_axes("Number of steps", "Validation loss (nats)")
-    return _along_steps(figure, axes, rows, baselines, "val_C", "target_C", 1.0)
+    """Fig. 6a: validation loss of transfers on p(x, t) against t; below it, on the target, by training examples."""
+    return _two_panels(rows, baselines, "Validation loss (nats)", ("val_C", "target_C"), 1.0)
 
 
 def multipliers_in_t(rows: pd.DataFrame) -> Figure:
     """lam above, gamma below, against t; an x marks a found stop, a star the target's own gamma at C0 and the start's lam."""
     figure, panels = new_panels(POSITION, ("Lambda λ", "Gamma γ"))
-    walks = _named(walks_of(rows))
+    walks = _named(rows)
     extra: dict[str, Line2D] = {}
     for walk in walks:
         lam, gamma, end_gamma = (numbers(walk.steps, name) for name in ("lam", "gamma", "end_gamma"))
@@ -91,7 +101,7 @@ def constraint_in_t(rows: pd.DataFrame, tolerance: float | None = None) -> Figur
 
     `line_miss` is in per cent of the largest |D - D0|, dashed where a summary warns.
     """
-    walks = _named(walks_of(rows))
+    walks = _named(rows)
     lined = [walk for walk in walks if len(walk.steps) > 1 and np.isfinite(numbers(walk.steps, "line_miss")).any()]
     labels = ("C / C_target - 1 (%)", "off the line (% of largest |D - D0|)")
     figure, panels = new_panels(POSITION, labels if lined else labels[:1])
@@ -102,9 +112,11 @@ def constraint_in_t(rows: pd.DataFrame, tolerance: float | None = None) -> Figur
         miss, error = (numbers(walk.steps, name) for name in ("line_miss", "line_miss_se"))
         if way := way_in_D(walk.steps):
             _with_band(panels[1], walk, 100.0 * miss / way, 100.0 * error / way)
+    if walks:
+        note(figure, BANDS)
     extra: list[Any] = []
     if walks and tolerance is not None:
-        limit, text = 100.0 * tolerance, f"tolerance ±{100.0 * tolerance:g} %"
+        limit, text = 100.0 * tolerance, f"tolerance ±{100.0 * tolerance:.3g} %"
         panels[0].axhspan(-limit, limit, color="#000000", alpha=0.07, linewidth=0, zorder=0)
         extra = [Patch(color="#000000", alpha=0.07, linewidth=0, label=text)]
     for axes in panels[1:]:
@@ -163,11 +175,12 @@ def _trained(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[rows["process"].isin(BASELINES)]
 
 
-def _named(walks: Sequence[Walk]) -> list[Walk]:
-    """Labels that say what the line is: the process comes before the start."""
+def _named(rows: pd.DataFrame) -> list[Walk]:
+    """Walks whose labels say what the line is, the process before the start, and how far it came."""
     named = []
-    for walk in walks:
-        label = f"{walk.steps['process'].iloc[0]} {walk.label}"
+    for walk in walks_of(rows, OF_TRANSFERS):
+        end = numbers(walk.steps, "t")[-1]
+        label = f"{walk.steps['process'].iloc[0]} {walk.label}" + ("" if end == 1.0 else f", to t = {end:.3g}")
         named.append(Walk(label=label, steps=walk.steps, stop=walk.stop, style=walk.style))
     return named
 
@@ -189,15 +202,17 @@ def _path_axis(panels: Sequence[Axes], walks: Sequence[Walk]) -> None:
         panels[-1].set_xlim(-0.03, 1.03)
 
 
-def _along_steps(
-    figure: Figure, axes: Axes, rows: pd.DataFrame, baselines: pd.DataFrame | None, column: str, on_target: str, unit: float
-) -> Figure:
-    walks = _named(walks_of(rows))
+def _two_panels(rows: pd.DataFrame, baselines: pd.DataFrame | None, what: str, columns: tuple[str, str], unit: float) -> Figure:
+    """What is read on p(x, t), and on the target; without transfers only the second."""
+    walks = _named(rows)
+    figure, panels = new_panels("Training examples (millions)", (what,) * (2 if walks else 1), sharex=False)
     for walk in walks:
-        axes.plot(numbers(walk.steps, "step"), unit * numbers(walk.steps, column), label=walk.label, **walk.style)
-    extra = draw_baselines(axes, baselines, (column, on_target), unit, alone=not walks) if baselines is not None else []
-    step_axis(axes)
-    if extra:
-        where = "transfers on p(x, t), baselines on the target" if walks else "on the target"
-        axes.set_title(where, fontsize=11, loc="right")
-    return finish(figure, axes, walks, extra, title="")
+        panels[0].plot(numbers(walk.steps, "t"), unit * numbers(walk.steps, columns[0]), label=walk.label, **walk.style)
+    if walks:
+        panels[0].set_xlabel(POSITION, fontsize=11)
+        panels[0].set_xlim(-0.03, 1.03)
+        panels[0].set_title("on p(x, t), the data at hand", fontsize=10, loc="right")
+        panels[1].set_title("on the target", fontsize=10, loc="right")
+    draw_transfers(panels[-1], walks, columns, unit)
+    extra = draw_baselines(panels[-1], baselines, columns, unit) if baselines is not None else []
+    return finish(figure, panels[0], walks, extra, beside=True, title="")

@@ -1,4 +1,4 @@
-"""Rows of walks -> Figs. 2 and 4, and the constraint against the number of steps.
+"""Rows of walks -> Figs. 2 and 4, and the constraint; along lam, with the ways of one walk apart.
 
 `rows` are steps rows of any number of trajectories (columns of StepRecord), `readings` rows of ReadingRecord.
 Lines and markers are accepted rows only. Error bars are two standard errors of the draws of z, nothing else is in them; they
@@ -8,30 +8,36 @@ are left out where they would be smaller than the line. A frame without such row
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
 from rayfe.figures.drawing import (
+    BARS,
     EXACT,
     GREY,
     TRAINING,
     Draw,
+    Walk,
     draw_bars,
     equilibrations,
     error_bars,
     finish,
+    lam_axis,
     new_axes,
-    step_axis,
+    note,
     walks_of,
 )
+from rayfe.figures.legs import draw_lowest, draw_walk, legend_of
 from rayfe.records.columns import ACTIVE
 from rayfe.results.dimensions import dimension_events, rates_of
-from rayfe.results.frames import between_leaps, drift, exact_curve, held_loss, holds_something, numbers
+from rayfe.results.frames import drift, exact_curve, held_loss, holds_something, numbers
 
 
 def rate_distortion(rows: pd.DataFrame) -> Figure:
@@ -39,14 +45,13 @@ def rate_distortion(rows: pd.DataFrame) -> Figure:
     figure, axes = new_axes("Rate R (nats)", "Distortion D (squared pixel units)")
     walks = walks_of(rows)
     for walk in walks:
-        drawn = between_leaps(walk.steps)
-        axes.plot(numbers(drawn, "R"), numbers(drawn, "D"), label=walk.label, **walk.style)
+        _draw(axes, walk, "R", "D")
     for walk in walks:  # after all lines, so that "visible" is judged on the final limits
         error_bars(axes, walk, ("R", "D"), ("R_se", "D_se"))
     curves = [curve for walk in walks if (curve := exact_curve(walk.steps)) is not None]
     for place, curve in enumerate(curves):
         axes.plot(*curve, **EXACT, label="_exact" if place else "exact")
-    return finish(figure, axes, walks)
+    return finish(figure, axes, walks, legend_of(axes))
 
 
 def dimensions(rows: pd.DataFrame) -> Figure:
@@ -55,21 +60,16 @@ def dimensions(rows: pd.DataFrame) -> Figure:
     walks = [walk for walk in walks_of(rows) if rates_of(walk.steps).size]
     events = dimension_events(rows)
     for walk in walks:
-        style = {**walk.style, "linewidth": 0.9, "markersize": 2.5}
-        lines = axes.plot(numbers(walk.steps, "lam"), rates_of(walk.steps), **style)
-        lines[0].set_label(walk.label)
-        for line in lines[1:]:
-            line.set_label("_other")
+        lam, named = numbers(walk.steps, "lam"), walk
+        for rates in rates_of(walk.steps).T:
+            draw_walk(axes, named, lam, rates, linewidth=0.9, markersize=2.5)
+            named = replace(walk, label="_other")
         own = events[events["trajectory"] == walk.steps["trajectory"].iloc[0]]
         for event, marker in (("in", "^"), ("out", "v")):
             at = own.loc[own["event"] == event, "lam"]
             axes.plot(at, np.full(len(at), ACTIVE), marker, color=walk.style["color"], markersize=7, mfc="none", label="_event")
-    if walks:
-        axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        axes.xaxis.set_minor_formatter(NullFormatter())
-    return finish(figure, axes, walks)
+    lam_axis(axes, walks)
+    return finish(figure, axes, walks, legend_of(axes))
 
 
 def multipliers(rows: pd.DataFrame) -> Figure:
@@ -78,8 +78,7 @@ def multipliers(rows: pd.DataFrame) -> Figure:
     walks = walks_of(rows)
     stops = []
     for walk in walks:
-        drawn = between_leaps(walk.steps)
-        axes.plot(numbers(drawn, "lam"), numbers(drawn, "gamma"), label=walk.label, **walk.style)
+        _draw(axes, walk, "lam", "gamma")
         if walk.stop is not None:
             point = [float(walk.stop["lam"])], [float(walk.stop["gamma"])]
             axes.plot(*point, "x", color=walk.style["color"], markersize=10, markeredgewidth=2.2, label="_stop", zorder=4)
@@ -88,27 +87,43 @@ def multipliers(rows: pd.DataFrame) -> Figure:
         Line2D([], [], color=GREY, marker="x", linestyle="", markersize=9, markeredgewidth=2.2, label=f"stop: {name}")
         for name in sorted(set(stops))
     ]
-    return finish(figure, axes, walks, handles)
+    lam_axis(axes, walks)
+    return finish(figure, axes, walks, [*legend_of(axes), *handles])
 
 
 def validation_loss(rows: pd.DataFrame) -> Figure:
-    """Fig. 2c: validation loss (full) and training loss C (dashed) against the number of steps."""
-    figure, axes = new_axes("Number of steps", "Validation loss (nats)")
+    """Fig. 2c: validation loss (full) and training loss C (dashed) against lambda."""
+    figure, axes = new_axes("Lambda λ", "Loss C (nats)")
     walks = walks_of(rows)
     for walk in walks:
-        step = numbers(walk.steps, "step")
-        axes.plot(step, numbers(walk.steps, "val_C"), label=walk.label, **walk.style)
-        axes.plot(step, numbers(walk.steps, "C"), **{**TRAINING, "color": walk.style["color"]}, label="_training")
+        _draw(axes, walk, "lam", "val_C")
+        axes.plot(
+            numbers(walk.steps, "lam"),
+            numbers(walk.steps, "C"),
+            **{**TRAINING, "color": walk.style["color"]},
+            label="_training",
+        )
     if not walks:
         return finish(figure, axes, walks)
-    step_axis(axes)
+    lam_axis(axes, walks)
     axes.set_ylim(bottom=0.0)
     axes.set_ylim(top=1.05 * axes.get_ylim()[1])
     accuracy = 100.0 * np.concatenate([numbers(walk.steps, "val_accuracy") for walk in walks])
     if np.isfinite(accuracy).any():
         bounds = dict.fromkeys(f"{value:.1f}" for value in (np.nanmin(accuracy), np.nanmax(accuracy)))
         axes.set_title(f"validation accuracy {'–'.join(bounds)} %", fontsize=11, loc="right")
-    return finish(figure, axes, walks, [Line2D([], [], **TRAINING, label="training loss C")], beside=True)
+    training = Line2D([], [], **TRAINING, label="on training data")
+    return finish(figure, axes, walks, [*legend_of(axes), training], beside=True)
+
+
+def validation_accuracy(rows: pd.DataFrame) -> Figure:
+    """Fig. 3c: validation accuracy against lambda."""
+    figure, axes = new_axes("Lambda λ", "Validation accuracy (%)")
+    walks = walks_of(rows)
+    for walk in walks:
+        draw_walk(axes, walk, numbers(walk.steps, "lam"), 100.0 * numbers(walk.steps, "val_accuracy"))
+    lam_axis(axes, walks)
+    return finish(figure, axes, walks, legend_of(axes))
 
 
 def free_energy_of_equilibration(readings: pd.DataFrame) -> Figure:
@@ -130,42 +145,46 @@ def free_energy_of_equilibration(readings: pd.DataFrame) -> Figure:
 
 
 def free_energy_of_walk(rows: pd.DataFrame) -> Figure:
-    """Fig. 4b: F against the number of steps."""
-    figure, axes = new_axes("Number of steps", "Free energy F = R + λD + γC (nats)")
+    """Fig. 4b: F against lambda."""
+    figure, axes = new_axes("Lambda λ", "Free energy F = R + λD + γC (nats)")
     walks = walks_of(rows)
     for walk in walks:
-        axes.plot(numbers(walk.steps, "step"), numbers(walk.steps, "F"), label=walk.label, **walk.style)
-    if walks:
-        step_axis(axes)
-    return finish(figure, axes, walks)
+        _draw(axes, walk, "lam", "F")
+    lam_axis(axes, walks)
+    return finish(figure, axes, walks, legend_of(axes))
 
 
 def constraint(rows: pd.DataFrame, tolerance: float | None = None) -> Figure:
-    """C / C_target - 1 in per cent with bars of two standard errors, and the band +- `tolerance` (a fraction).
-
-    Trajectories stand side by side at each step, at most a quarter of a step off it.
-    """
-    figure, axes = new_axes("Number of steps", "C / C_target - 1 (%)")
+    """C / C_target - 1 in per cent against lambda with bars of two standard errors, and the band +- `tolerance` (a fraction)."""
+    figure, axes = new_axes("Lambda λ", "C / C_target - 1 (%)")
     walks = [walk for walk in walks_of(rows) if holds_something(walk.steps)]
-    for place, walk in enumerate(walks):
+    drawn = False
+    for walk in walks:
         target = numbers(walk.steps, "C_target")
-        target = np.where(np.isnan(target), held_loss(walk.steps)[0], target)
-        held = drift(walk.steps, target)
-        x = numbers(walk.steps, "step") + (place - (len(walks) - 1) / 2) * 0.5 / len(walks)
-        y, bar = 100.0 * held["drift"].to_numpy(), 200.0 * held["drift_se"].to_numpy()
-        axes.plot(x, y, label=walk.label, **{**walk.style, "linewidth": 0.6})
-        draw_bars(axes, x, y, {"yerr": bar}, walk.style["color"])
+        held = drift(walk.steps, np.where(np.isnan(target), held_loss(walk.steps)[0], target))
+        lam, y = numbers(walk.steps, "lam"), 100.0 * held["drift"].to_numpy()
+        draw_walk(axes, walk, lam, y, linewidth=0.6)
+        drawn |= draw_bars(axes, lam, y, {"yerr": 200.0 * held["drift_se"].to_numpy()}, walk.style["color"])
+    if drawn:
+        note(figure, BARS)
     handles = []
+    lam_axis(axes, walks)
     if walks:
-        step_axis(axes)
         axes.axhline(0.0, color=GREY, linewidth=0.8, zorder=1)
     if walks and tolerance is not None:
         limit = 100.0 * tolerance
         handles = [
-            axes.axhspan(-limit, limit, color="#000000", alpha=0.07, linewidth=0, label=f"tolerance ±{limit:g} %", zorder=0)
+            axes.axhspan(-limit, limit, color="#000000", alpha=0.07, linewidth=0, label=f"tolerance ±{limit:.3g} %", zorder=0)
         ]
         axes.set_ymargin(0.1)
-    return finish(figure, axes, walks, handles, beside=True)
+    return finish(figure, axes, walks, [*legend_of(axes), *handles], beside=True)
+
+
+def _draw(axes: Axes, walk: Walk, x: str, y: str) -> None:
+    """Two columns of a walk against each other: its ways, its leaps, and the lowest envelope."""
+    values = numbers(walk.steps, x), numbers(walk.steps, y)
+    draw_walk(axes, walk, *values)
+    draw_lowest(axes, walk, *values)
 
 
 FIGURES: Mapping[str, Draw] = MappingProxyType(

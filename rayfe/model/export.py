@@ -1,10 +1,12 @@
-"""A stored model as one file that needs only torch: torch.export with a dynamic number of examples."""
+"""A stored model as one file that needs no rayfe: torch.export or ONNX, with a dynamic number of examples."""
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -20,11 +22,24 @@ OUTPUTS: Mapping[Part, tuple[str, ...]] = {
     "decode": ("reconstruction",),
     "classify": ("logits",),
 }
-"""What a part returns, as a dict; of `all`, reconstruction and logits are of the mean of z."""
+"""What a part returns, by name; of `all`, reconstruction and logits are of the mean of z."""
+NEEDED = ("onnx", "onnxscript", "onnxruntime")
+"""Packages without which no .onnx file is made."""
+ABOUT = "rayfe.json"
+"""Under this name a file holds what it says of itself, as JSON."""
 CLOSE = 1e-4
 """Largest difference between the exported program and the model that passes, relative to 1 + the size of the output."""
 TRIED = (1, 7)
 """Numbers of examples on which both are compared."""
+FIXED = "it fixes the number of examples, by len(x), int(...) or a branch on it; write x.shape[0] for len(x), and -1 in reshape"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Exported:
+    """A file's bytes, and what it computes: x (N, ...), or z (N, latent), -> tensors by the names of `OUTPUTS`."""
+
+    data: bytes
+    run: Callable[[Tensor], Mapping[str, Tensor]]
 
 
 class Exportable(nn.Module):
@@ -47,35 +62,61 @@ class Exportable(nn.Module):
         return encoded | {"reconstruction": self.model.decode(mean), "logits": self.model.classify(mean)}
 
 
-def exported(model: Any, shape: tuple[int, ...], part: Part, about: Mapping[str, Any]) -> bytes:
-    """A .pt2 file of `part` of the model, for any number of examples; `shape` is one example's, as the model sees it.
+def exported(model: Any, shape: tuple[int, ...], part: Part, about: Mapping[str, Any], form: str = ".pt2") -> Exported:
+    """`part` of the model for any number of examples, as a file of `form`; `shape` is one example's, as the model sees it.
 
-    `about` is stored in it as rayfe.json (`torch.export.load(file, extra_files={"rayfe.json": ""})`).
+    `about` is stored in it (`torch.export.load(file, extra_files={"rayfe.json": ""})`, or a property of the ONNX file).
 
     Raises:
-        NotExported: torch.export refuses the model, or the file's outputs are not the model's.
+        NotExported: torch refuses the model, a package is missing, or the file's outputs are not the model's.
     """
+    if form == ".onnx" and (missing := [name for name in NEEDED if importlib.util.find_spec(name) is None]):
+        raise NotExported(
+            f"an .onnx file needs {', '.join(missing)}: pip install 'rayfe[export]', or give a name that ends in .pt2"
+        )
     module = Exportable(model, part).eval()
     if part in ("decode", "classify"):
         shape = (model.latent,)
     batch = torch.export.Dim("batch", min=1)
-    buffer = io.BytesIO()
+    text = json.dumps(dict(about), sort_keys=True)
     try:
         program = torch.export.export(module, (torch.rand(3, *shape),), dynamic_shapes={"given": {0: batch}})
-        torch.export.save(program, buffer, extra_files={"rayfe.json": json.dumps(dict(about), sort_keys=True)})
+        made = _onnx(program, part, text) if form == ".onnx" else _pt2(program, text)
     except Exception as error:  # its kinds are many, and a model of the user's own adds to them
-        raise NotExported(f"torch.export cannot take this model ({type(error).__name__}: {str(error)[:300]})") from error
-    _compare(module, buffer.getvalue(), shape)
-    return buffer.getvalue()
+        reason = FIXED if "Constraints violated (batch)" in str(error) else f"{type(error).__name__}: {str(error)[:300]}"
+        raise NotExported(f"torch cannot export this model ({reason})") from error
+    _compare(module, made, shape)
+    return made
+
+
+def _pt2(program: Any, about: str) -> Exported:
+    buffer = io.BytesIO()
+    torch.export.save(program, buffer, extra_files={ABOUT: about})
+    return Exported(data=buffer.getvalue(), run=torch.export.load(io.BytesIO(buffer.getvalue())).module())
+
+
+def _onnx(program: Any, part: Part, about: str) -> Exported:
+    import onnxruntime
+
+    given = "z" if part in ("decode", "classify") else "x"
+    written = torch.onnx.export(program, dynamo=True, input_names=[given], output_names=list(OUTPUTS[part]), verbose=False)
+    assert written is not None
+    written.model.metadata_props[ABOUT] = about
+    data = written.model_proto.SerializeToString()
+    session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+
+    def run(value: Tensor) -> Mapping[str, Tensor]:
+        return dict(zip(OUTPUTS[part], map(torch.from_numpy, session.run(None, {given: value.numpy()})), strict=True))
+
+    return Exported(data=data, run=run)
 
 
 @torch.no_grad()
-def _compare(module: Exportable, data: bytes, shape: tuple[int, ...]) -> None:
-    program = torch.export.load(io.BytesIO(data)).module()
+def _compare(module: Exportable, made: Exported, shape: tuple[int, ...]) -> None:
     rng = torch.Generator().manual_seed(0)
     for n in TRIED:
         given = torch.rand(n, *shape, generator=rng)
-        expected, found = module(given), program(given)
+        expected, found = module(given), made.run(given)
         for name, value in expected.items():
             off = float((found[name] - value).abs().max())
             if not off <= CLOSE * (1.0 + float(value.abs().max())):

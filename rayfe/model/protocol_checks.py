@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,78 @@ from torch import Tensor, nn
 from rayfe.config import require
 from rayfe.exceptions import UsageError
 from rayfe.model.objective import rate
+
+METHODS = ("encode", "decode", "classify")
+TRIAL_RATE = 0.1
+TRIAL_UPDATES = 20
+"""Of the trial of an output that is suspected to be confined to a range: weights move by about 2."""
+
+
+class Refuse(Protocol):
+    """Raises the UsageError of a model: `fix` says what is wrong with it and what to do."""
+
+    def __call__(self, fix: str, *, cause: Exception | None = None) -> NoReturn: ...
+
+
+def refusing(name: str) -> Refuse:
+    """What refuses the model that is called `name`."""
+
+    def refuse(fix: str, *, cause: Exception | None = None) -> NoReturn:
+        raise UsageError("model.name", name, fix) from cause
+
+    return refuse
+
+
+def methods_on(model: Any, x: Tensor) -> Iterator[tuple[str, Callable[[Tensor], Tensor], Tensor]]:
+    """Each method by name, as a function that returns one tensor, and what it is called on; x (N, *input_shape)."""
+    z = torch.randn(len(x), model.latent, generator=torch.Generator().manual_seed(0)).to(x)
+    yield "encode", lambda given: torch.cat(tuple(model.encode(given)), dim=-1), x
+    yield "decode", model.decode, z
+    yield "classify", model.classify, z
+
+
+def check_methods(thing: Any, name: str) -> None:
+    """Raises UsageError (model.name) unless a model, or its class, has every method of the protocol."""
+    missing = [method for method in METHODS if not callable(getattr(thing, method, None))]
+    require(not missing, "model.name", name, f"lacks the method {' and '.join(missing)} (rayfe/model/protocol.py)")
+
+
+def check_ranges(make: Callable[[int], Any], name: str, x: Tensor) -> None:
+    """Refuse a classifier that returns probabilities, and an encoder that returns a variance instead of its logarithm.
+
+    Where outputs look so for a new model, `make(0)`, a short training tries to drive them out of their range.
+
+    Raises:
+        UsageError: model.name; they stay in it.
+    """
+    refuse, model = refusing(name), make(0)
+
+    def positive() -> Tensor:
+        return model.encode(x)[1]
+
+    def unit() -> Tensor:
+        return model.classify(model.encode(x)[0].detach())
+
+    if bool((positive() > 0).all()) and bool((_driven(model, positive, lambda value: value.mean()) > 0).all()):
+        refuse("encode's second output is positive for all weights, like a variance; return its logarithm, log_variance")
+    model = make(0)
+    if _in_unit(unit()) and _in_unit(_driven(model, unit, lambda value: -value.square().mean())):
+        refuse("classify returns numbers between 0 and 1 for all weights, like probabilities; return logits, without softmax")
+
+
+def _in_unit(values: Tensor) -> bool:
+    return bool(((values >= 0) & (values <= 1)).all())
+
+
+def _driven(model: nn.Module, output: Callable[[], Tensor], loss: Callable[[Tensor], Tensor]) -> Tensor:
+    """The output after a short training that lowers the loss of it."""
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.Adam(parameters, lr=TRIAL_RATE)
+    for _ in range(TRIAL_UPDATES):
+        optimizer.zero_grad()
+        loss(output()).backward()
+        optimizer.step()
+    return output().detach()
 
 
 def check_shapes(model: Any, name: str, x: Tensor, classes: int) -> None:
@@ -45,7 +117,7 @@ def check_trainable(model: Any, name: str, x: Tensor, y: Tensor, classes: int) -
             name,
             f"{method} returns values that are not finite for examples of the data, expected numbers",
         )
-        fix = "returns a tensor without a gradient; compute it from parameters by torch, without detach(), no_grad() or numpy"
+        fix = "returns a tensor without a gradient; compute it from trained parameters by torch, without detach(), no_grad() or numpy"
         require(output.requires_grad, "model.name", name, f"{method} {fix}")
     loss = rate(mean, log_variance).mean() + (x - x_hat).square().mean() + nn.functional.cross_entropy(logits, y)
     loss.backward()

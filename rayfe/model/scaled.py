@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+Program = Callable[[Tensor], Mapping[str, Tensor]]
+"""x -> outputs by name."""
 
 
 class Scaled(nn.Module):
@@ -33,6 +36,21 @@ class Scaled(nn.Module):
 
     def classify(self, z: Tensor) -> Tensor:
         return self.model.classify(z)
+
+
+def of_unit_interval(call: Program, run: Mapping[str, Any]) -> Program:
+    """The opposite, for an exported model of the run: it takes and gives examples in [0, 1]."""
+    scale = run.get("scale")
+    if scale is None:
+        return call
+    low, high = (torch.as_tensor(scale[name], dtype=torch.float32) for name in ("low", "high"))
+    width = torch.where(high > low, high - low, torch.inf)
+
+    def unscaled(x: Tensor) -> Mapping[str, Tensor]:
+        out = call(low + (high - low) * x)
+        return {**out, "reconstruction": (out["reconstruction"] - low) / width}
+
+    return unscaled
 
 
 def in_units(model: nn.Module, run: Mapping[str, Any]) -> nn.Module:

@@ -46,6 +46,14 @@ class EquilibrateRequest:
     rate: float = 1.0
     """Part of the walk's learning rate: less after trainings that diverged."""
 
+    @property
+    def phase(self) -> str:
+        """Names the random numbers of this training among those of the same step."""
+        if self.annealing is not None:
+            begin = "first" if self.annealing.begin == 0.0 else f"from epoch {self.annealing.begin:.15g}"
+            return begin if self.round == 0 else f"{begin}, round {self.round}"
+        return "walk" if self.round == 0 else f"round {self.round}"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Equilibrated:

@@ -8,10 +8,11 @@ from typing import Any
 
 from rayfe.config import VERSION
 from rayfe.data.local_files import licence_of
-from rayfe.model.export import OUTPUTS, Part
+from rayfe.model.export import ABOUT, OUTPUTS, Part
 from rayfe.records import StepRecord
 from rayfe.report.verdicts import WORDS, verdicts
 from rayfe.report.view import RunView, view_of
+from rayfe.results.as_used import AsUsed
 from rayfe.results.certified import NONE, findings, missed_by
 from rayfe.storage.store import Store
 
@@ -19,22 +20,33 @@ FUNCTIONALS = (
     ("R", "rate, nats", "R", "val_R"),
     ("D", "distortion, squared pixel units summed over pixels", "D", "val_D"),
     ("C", "classification loss, nats", "C", "val_C"),
-    ("accuracy", "of the mean prediction over draws of z", "accuracy", "val_accuracy"),
+    ("accuracy", "of the mean prediction", "accuracy", "val_accuracy"),
 )
 
 
 def about(run: Mapping[str, Any], row: StepRecord) -> dict[str, Any]:
     """What the file itself says of its origin."""
     keys = ("trajectory", "step", "lam", "gamma", "t", "R", "D", "C", "F", "state_sha256")
-    return {"rayfe": VERSION, "command": run["command"], **{name: getattr(row, name) for name in keys}}
+    known = {"rayfe": VERSION, "command": run["command"], "class_names": list(run["class_names"])}
+    return known | {name: getattr(row, name) for name in keys}
 
 
-def card(store: Store, run: Mapping[str, Any], row: StepRecord, to: Path, *, part: Part, shape: tuple[int, ...]) -> str:
-    """Markdown."""
+def card(
+    store: Store,
+    run: Mapping[str, Any],
+    row: StepRecord,
+    to: Path,
+    *,
+    part: Part,
+    shape: tuple[int, ...],
+    used: AsUsed | None,
+    why: str,
+) -> str:
+    """Markdown. `used` is what the file gives by the mean of z; where it is None, `why` says why that was not measured."""
     sections = (
         _head(run, row),
         _use(to, part, shape, run),
-        _numbers(row),
+        _numbers(row, used, why),
         _certificates(store, row),
         _data(run),
         _origin(run, row),
@@ -54,25 +66,51 @@ def _head(run: Mapping[str, Any], row: StepRecord) -> str:
 
 def _use(to: Path, part: Part, shape: tuple[int, ...], run: Mapping[str, Any]) -> str:
     given, size = ("z", (run["config"]["model.latent"],)) if part in ("decode", "classify") else ("x", shape)
+    sizes = ", ".join(map(str, size))
     span = "in [0, 1]" if run.get("scale") is None else "in the units that the data came in"
-    what = f"`x`: float {span}, (N, {', '.join(map(str, size))})" if given == "x" else f"`z`: float, (N, {size[0]})"
+    what = f"`x`: float {span}, (N, {sizes})" if given == "x" else f"`z`: float, (N, {size[0]})"
     outputs = ", ".join(f"`{name}`" for name in OUTPUTS[part])
+    code = (_onnx_code if to.suffix == ".onnx" else _torch_code)(to.name, given, sizes)
+    classes = f" Classes in the order of the logits, also in the file as `about`: {', '.join(run['class_names'])}."
     return (
-        "\n## How to use it\n\n```python\nimport torch\n\n"
-        f'model = torch.export.load("{to.name}").module()\n'
-        f"{given} = torch.rand(5, {', '.join(map(str, size))})\noutputs = model({given})\n```\n\n"
-        f"{what}; any N of at least 1. It returns a dict of {outputs}; reconstruction and logits are those of the mean of z. "
-        f"Classes in the order of the logits: {', '.join(run['class_names'])}."
+        f"\n## How to use it\n\n```python\n{code}```\n\n{what}; any N of at least 1. Outputs by name: {outputs}; "
+        f"reconstruction and logits are those of the mean of z.{classes}"
     )
 
 
-def _numbers(row: StepRecord) -> str:
-    lines = ["\n## Functionals\n", "| | training | standard error, of the draws of z alone | validation |", "|---|---|---|---|"]
+def _torch_code(name: str, given: str, sizes: str) -> str:
+    return (
+        "import json\n\nimport torch\n\n"
+        f'files = {{"{ABOUT}": ""}}\nmodel = torch.export.load("{name}", extra_files=files).module()\n'
+        f'about = json.loads(files["{ABOUT}"])\noutputs = model(torch.rand(5, {sizes}))  # {given}\n'
+    )
+
+
+def _onnx_code(name: str, given: str, sizes: str) -> str:
+    return (
+        "import json\n\nimport numpy as np\nimport onnxruntime\n\n"
+        f'model = onnxruntime.InferenceSession("{name}")\n'
+        f'about = json.loads(model.get_modelmeta().custom_metadata_map["{ABOUT}"])\n'
+        f'values = model.run(None, {{"{given}": np.random.rand(5, {sizes}).astype(np.float32)}})\n'
+        "outputs = dict(zip([one.name for one in model.get_outputs()], values))\n"
+    )
+
+
+def _numbers(row: StepRecord, used: AsUsed | None, why: str) -> str:
+    lines = [
+        "\n## Functionals\n",
+        "Training and validation are the run's readings, means over draws of z. The last column is what this file gives: it uses the "
+        "mean of z.\n",
+        "| | training | standard error, of the draws of z alone | validation | validation, this file |",
+        "|---|---|---|---|---|",
+    ]
     for name, meaning, train, validation in FUNCTIONALS:
-        error = _value(getattr(row, f"{name}_se", None))
-        lines.append(f"| {name} ({meaning}) | {_value(getattr(row, train))} | {error} | {_value(getattr(row, validation))} |")
-    lines.append(f"| F = R + lam D + gamma C (nats) | {_value(row.F)} | | |")
-    return "\n".join(lines)
+        error, own = _value(getattr(row, f"{name}_se", None)), _value(getattr(used, name, None))
+        lines.append(
+            f"| {name} ({meaning}) | {_value(getattr(row, train))} | {error} | {_value(getattr(row, validation))} | {own} |"
+        )
+    lines.append(f"| F = R + lam D + gamma C (nats) | {_value(row.F)} | | | |")
+    return "\n".join([*lines, *([f"\nThis file was not measured: {why}."] if used is None else [])])
 
 
 def _certificates(store: Store, row: StepRecord) -> str:

@@ -13,10 +13,10 @@ from rayfe.config import ModelConfig
 from rayfe.exceptions import UsageError
 from rayfe.model.protocol import build, input_shape
 from rayfe.model.scaled import in_units
+from rayfe.model.weights import load_weights
 from rayfe.records import Point, StepRecord
 from rayfe.storage.store import Store
 from rayfe.surface.envelope import bound
-from rayfe.training.replicas import load_weights
 
 __all__ = ["find_row", "find_step", "load_model", "model_of"]
 

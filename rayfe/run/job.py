@@ -18,7 +18,7 @@ from rayfe.data.examples import Dataset
 from rayfe.data.npz import npz_bytes
 from rayfe.data.paths import PathData, coupled, coupled_splits, examples_of, load_path
 from rayfe.exceptions import CorruptFile, RunBroken, UsageError
-from rayfe.figures import draw_all
+from rayfe.figures import band_of, draw_all, subject_of
 from rayfe.records import Split, StepRecord
 from rayfe.report import REPORT, report_of
 from rayfe.results.pooling import models_of
@@ -131,14 +131,16 @@ def check_model(config: RunConfig, data: PathData) -> None:
 def _check_own_model(config: RunConfig, dataset: Dataset) -> None:
     import torch
 
-    from rayfe.model.protocol import build_checked, some_examples
+    from rayfe.model.protocol import build, build_checked, some_examples
     from rayfe.training.replicas import check_stacked, stacks
 
-    model = build_checked(config.model, dataset)
     cuda = config.service.device != "cpu" and torch.cuda.is_available()
-    if ":" in config.model.name and config.per_part != 1 and stacks(model, torch.device("cuda" if cuda else "cpu")):
-        models = [model, build_checked(config.model, dataset)]
-        check_stacked(models, config.model.name, *some_examples(config.model, dataset))
+    device = torch.device("cuda" if cuda else "cpu")
+    model = build_checked(config.model, dataset, device)
+    if ":" in config.model.name and config.per_part != 1 and stacks(model, device):
+        x, y = (value.to(device) for value in some_examples(config.model, dataset))
+        other = build(config.model, input_shape=tuple(x.shape[1:]), classes=dataset.classes).to(device)
+        check_stacked([model, other], config.model.name, x, y)
 
 
 def _check_compiler(config: RunConfig) -> None:
@@ -229,7 +231,7 @@ def _undo(out: str, own: Mapping[str, Dataset]) -> Callable[[], None]:
 def _report(config: RunConfig, store: Store, data: PathData, console: Console) -> None:
     """Draw the figures, write the page, and print the summary and where everything is."""
     rows = load_rows(store.url())
-    drawn = draw_all(rows, load_readings(store.url()), tolerance=config.asked.tolerance)
+    drawn = draw_all(rows, load_readings(store.url()), tolerance=band_of(config, rows), subject=subject_of(config))
     paths = [store.write_figure(name, image) for name, image in drawn.items()]
     page = store.write_text(REPORT, report_of(store, data))
     print_run(rows, config, console, load_certificates(store.url()), models_of(store))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rayfe.figures import PictureBook, figures_of
+from rayfe.figures import PictureBook, band_of, figures_of, subject_of
 from rayfe.records import StepRecord
 from rayfe.report import REPORT, report_of
 from rayfe.results.pooling import models_of
@@ -105,7 +105,8 @@ class Run:
     def figures(self) -> PictureBook:
         """The figures that fit the run, as matplotlib figures by file name; a notebook shows them."""
         _, config = stored_config(Store(self.location))
-        return figures_of(self.rows, load_readings(self.location), tolerance=config.asked.tolerance)
+        rows, readings = self.rows, load_readings(self.location)
+        return figures_of(rows, readings, tolerance=band_of(config, rows), subject=subject_of(config))
 
     def report(self, to: str | Path | None = None) -> str:
         """Write the run's page, a file for a browser, and return where it is: `to`, or report.html in the run."""

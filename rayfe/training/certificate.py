@@ -109,13 +109,11 @@ def _square(vector: np.ndarray) -> float:
 
 
 def read_gradient(model: Any, path: DevicePath, point: Point, *, n: int, rng: Callable[[str], torch.Generator]) -> float:
-    """Norm of grad J from PARTS parts of `n` examples.
+    """Norm of grad J over the weights that are not frozen, from PARTS parts of `n` examples.
 
     Parts are drawn apart and may overlap: disjoint ones of a finite data set have negatively correlated noise
     (on 1,442 digits it hid the gradient). Batch-norm normalises by each part's statistics, as in training.
     """
-    for parameter in model.parameters():
-        parameter.requires_grad_(True)
 
     def gradients() -> Iterator[np.ndarray]:
         for i in range(PARTS):

@@ -82,7 +82,7 @@ class Solution:
 
 
 class Curvature:
-    """J = R + lam D + gamma C on a fixed batch with fixed noise, as a function of the weights of `model`.
+    """J = R + lam D + gamma C on a fixed batch with fixed noise, as a function of the weights of `model` that are not frozen.
 
     Batch-norm normalises by the statistics of each half, through which derivatives go: with frozen statistics J has
     another gradient and thus another equilibrium. Dropout is off. A may be indefinite, hence MINRES, not CG.
@@ -92,7 +92,7 @@ class Curvature:
         self._model, self._halves, self._damping = model.eval(), tuple(halves), damping
         self._objective = Objective(model)
         self._J = Held(R=1.0, D=point.lam, C=point.gamma)
-        self._parameters = dict(model.named_parameters())
+        self._parameters = {name: value for name, value in model.named_parameters() if value.requires_grad}
         self.products = 0
 
     @property
@@ -125,7 +125,7 @@ class Curvature:
         return total
 
     def tangent(self, x: np.ndarray) -> Weights:
-        """A vector over the parameters as weights; buffers, which are recomputed before every reading, stay."""
+        """A vector over the trained parameters as weights; frozen ones stay, and so do buffers."""
         parts = dict(zip(self._parameters, self._split(x), strict=True))
         state = {name: value for name, value in self._model.state_dict().items() if value.is_floating_point()}
         return {name: parts.get(name, torch.zeros_like(value)).cpu().numpy().copy() for name, value in state.items()}

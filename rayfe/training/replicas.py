@@ -16,28 +16,8 @@ from torch.func import functional_call, stack_module_state
 
 from rayfe.exceptions import UsageError
 from rayfe.model.objective import Noise, Objective, PerExample, draw_noise
+from rayfe.model.weights import weights_of
 from rayfe.records import Weights
-
-
-def weights_of(model: nn.Module) -> Weights:
-    """Parameters and floating-point buffers as numpy arrays, by state-dict name."""
-    return {
-        name: value.detach().cpu().numpy().copy() for name, value in model.state_dict().items() if value.is_floating_point()
-    }
-
-
-def load_weights(model: nn.Module, weights: Weights) -> None:
-    """Set the model's parameters and floating-point buffers; integer buffers stay.
-
-    Raises:
-        ValueError: names or shapes are not the model's.
-    """
-    state = {name: value for name, value in model.state_dict().items() if value.is_floating_point()}
-    if state.keys() != weights.keys():
-        raise ValueError(f"weights do not fit the model: {sorted(state.keys() ^ weights.keys())[:3]} differ")
-    with torch.no_grad():
-        for name, value in state.items():
-            value.copy_(torch.from_numpy(np.array(weights[name])))
 
 
 @contextlib.contextmanager
@@ -65,7 +45,7 @@ class Replicas(abc.ABC):
 
     @abc.abstractmethod
     def parameters(self) -> Mapping[str, Tensor]:
-        """Leaf tensors to be optimised."""
+        """Leaf tensors to be optimised: those that the model's author has not frozen."""
 
     @abc.abstractmethod
     def tensors(self) -> Mapping[str, Tensor]:
@@ -108,7 +88,8 @@ class Looped(Replicas):
         self._objectives = [Objective(model.train()) for model in models]
 
     def parameters(self) -> Mapping[str, Tensor]:
-        return {f"{i}/{name}": value for i, o in enumerate(self._objectives) for name, value in o.model.named_parameters()}
+        named = [(i, *item) for i, objective in enumerate(self._objectives) for item in objective.model.named_parameters()]
+        return {f"{i}/{name}": value for i, name, value in named if value.requires_grad}
 
     def tensors(self) -> Mapping[str, Tensor]:
         return {f"{i}/{name}": value for i, o in enumerate(self._objectives) for name, value in o.model.state_dict().items()}
@@ -160,7 +141,7 @@ class Stacked(Replicas):
         self._all = torch.func.vmap(one, in_dims=(0, 0, None, None, None, None), randomness="same")
 
     def parameters(self) -> Mapping[str, Tensor]:
-        return self._parameters
+        return {name: value for name, value in self._parameters.items() if value.requires_grad}
 
     def tensors(self) -> Mapping[str, Tensor]:
         return {**self._parameters, **self._buffers}
@@ -170,15 +151,9 @@ class Stacked(Replicas):
             return self._all(self._parameters, self._buffers, x, y, noise, predict)
 
     def weights(self) -> tuple[Weights, ...]:
-        stacked = {**self._parameters, **self._buffers}
-        return tuple(
-            {
-                name.removeprefix("model."): value[i].detach().cpu().numpy().copy()
-                for name, value in stacked.items()
-                if value.is_floating_point()
-            }
-            for i in range(self.count)
-        )
+        stored = weights_of(self._models[0])  # without buffers that are not persistent
+        stacked = {self.name(key): value for key, value in self.tensors().items()}
+        return tuple({name: stacked[name][i].detach().cpu().numpy().copy() for name in stored} for i in range(self.count))
 
     def name(self, key: str) -> str:
         return key.removeprefix("model.")

@@ -43,7 +43,7 @@ class Sharded(Looped):
                 layer.forward = partial(_normalise, layer)  # type: ignore[method-assign]
             elif isinstance(layer, nn.Dropout):
                 layer.forward = partial(self._drop, layer, layer.forward)  # type: ignore[method-assign]
-        for parameter in models[0].parameters():
+        for parameter in self.parameters().values():
             parameter.register_post_accumulate_grad_hook(_sum_gradient)
 
     def functionals(self, x: Tensor, y: Tensor, noise: Noise, *, seed: int = 0, predict: bool = True) -> PerExample:

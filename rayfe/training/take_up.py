@@ -134,7 +134,10 @@ def own_entries(model: Any, dims: range, output: Callable[[int], Tensor]) -> lis
     parameters = {name: value for name, value in model.named_parameters() if value.requires_grad}
     seen = []
     for i in dims:
-        gradients = torch.autograd.grad(output(i), list(parameters.values()), allow_unused=True)
+        value = output(i)
+        if not value.requires_grad:  # all that it depends on is frozen
+            return [{} for _ in dims]
+        gradients = torch.autograd.grad(value, list(parameters.values()), allow_unused=True)
         seen.append({n: g != 0 for n, g in zip(parameters, gradients, strict=True) if g is not None})
     count = {name: sum(one[name].int() for one in seen if name in one) for name in parameters}
     return [{name: m for name, mask in one.items() if (m := mask & (count[name] == 1)).any()} for one in seen]

@@ -173,8 +173,8 @@ def test_the_geodesic_plane_has_the_curve_the_line_through_the_start_and_the_tar
     assert curve(axes, "_start") == ([1.0], [10.0])
 
 
-def test_accuracy_is_on_the_path_for_transfers_and_on_the_target_for_baselines():
-    moved = steps("geodesic", val_accuracy=[0.99, 0.98, 0.97], target_accuracy=[0.0, 0.5, 0.97])
+def test_what_is_read_on_the_path_and_on_the_target_have_panels_apart():
+    moved = steps("geodesic", t=[0.0, 0.5, 1.0], val_accuracy=[0.99, 0.98, 0.97], target_accuracy=[0.0, 0.5, 0.97])
     trained = pd.concat(
         [
             steps("finetune", target_accuracy=[0.1, 0.8, 0.96]),
@@ -183,18 +183,32 @@ def test_accuracy_is_on_the_path_for_transfers_and_on_the_target_for_baselines()
         ]
     )
     figure = transfer.accuracy(moved, trained)
-    (axes,) = figure.axes
-    assert curve(axes, "geodesic (2, 8)")[1] == pytest.approx([99.0, 98.0, 97.0])
-    finetune, scratch = [np.asarray(line.get_ydata()) for line in axes.get_lines() if line.get_label() == "_baseline"]
-    assert finetune == pytest.approx(np.array([10.0, 80.0, 96.0]))
-    assert scratch == pytest.approx(np.array([92.0, 92.0]))  # the mean of its ends, across the axes
-    assert legend(figure) == ["geodesic (2, 8)", "fine-tuning from the source", "training from scratch, its end"]
+    path, target = figure.axes
+    assert path.get_xlabel().startswith("Position t") and target.get_xlabel() == "Training examples (millions)"
+    assert curve(path, "geodesic (2, 8)") == ([0.0, 0.5, 1.0], pytest.approx([99.0, 98.0, 97.0]))
+    assert [line.get_label() for line in path.get_lines()] == ["geodesic (2, 8)"]
+    examples = (moved["examples"] / 1e6).to_list()
+    assert curve(target, "_transfer") == (examples, pytest.approx([0.0, 50.0, 97.0]))
+    ends = [float(np.asarray(line.get_ydata())[-1]) for line in target.get_lines() if line.get_label() == "_baseline"]
+    assert ends == pytest.approx([96.0, 90.0, 94.0])
+    assert legend(figure) == ["geodesic (2, 8)", "fine-tuning from the source", "training from scratch"]
+    colours = [
+        {line.get_color() for line in target.get_lines() if line.get_label() == name} for name in ("_transfer", "_baseline")
+    ]
+    assert not colours[0] & colours[1]
+
+
+def test_a_transfer_has_an_arrow_at_its_end():
+    (axes,) = transfer.geodesic_plane(steps("geodesic", R=[1.0, 2.0, 3.0], D=[10.0, 8.0, 6.0])).axes
+    (arrow,) = (text for text in axes.texts if text.arrow_patch is not None)
+    assert (tuple(arrow.xyann), tuple(arrow.xy)) == ((2.0, 8.0), (3.0, 6.0))
 
 
 def test_baselines_alone_are_curves_and_unmeasured_ones_are_not_named():
     rows = pd.concat([steps("scratch"), steps("joint", target_accuracy=None, t=0.5)])
     figure = transfer.accuracy(rows.iloc[:0], rows)
-    assert curve(figure.axes[0], "_baseline") == ([0.0, 1.0, 2.0], pytest.approx([90.0] * 3))
+    examples = (steps("scratch")["examples"] / 1e6).to_list()
+    assert curve(figure.axes[0], "_baseline") == (examples, pytest.approx([90.0] * 3))
     assert legend(figure) == ["training from scratch"]
 
 
@@ -231,7 +245,8 @@ def test_multipliers_are_drawn_against_t_with_the_stop(runs):
     figure = transfer.multipliers_in_t(rows)
     accepted = rows[rows["accepted"]]
     for axes, name in zip(figure.axes, ("lam", "gamma"), strict=True):
-        assert curve(axes, "geodesic (2, 8)") == (accepted["t"].to_list(), accepted[name].to_list())
+        label = f"geodesic (2, 8), to t = {accepted['t'].iloc[-1]:.3g}"
+        assert curve(axes, label) == (accepted["t"].to_list(), accepted[name].to_list())
         assert curve(axes, "_stop") == ([rows["t"].iloc[-1]], [rows[name].iloc[-1]])
     assert "stop: pole" in legend(figure)
 

@@ -16,35 +16,13 @@ from typing import Any
 
 import pytest
 
-import rayfe
 from rayfe.__main__ import main
 from rayfe.cli.commands import COMMANDS, doctor
-from rayfe.cli.job_command import main as job
 from rayfe.storage.store import Store
 
 NAME = "lam1-gamma4-seed0"
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT)}
-SHORT = [
-    "digits-smoke",
-    "--backend",
-    "inline",
-    "--steps",
-    "1",
-    "--equilibration.first-epochs",
-    "2",
-    "--equilibration.epochs",
-    "1",
-]
-SHORT += ["--no-settle", "--measure.head-draws", "8"]
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A real run of one step on the digits."""
-    out = str(tmp_path_factory.mktemp("commands") / "r")
-    assert job("isoc", [*SHORT, "--out", out]) == 0
-    return out
 
 
 @pytest.mark.parametrize(
@@ -106,66 +84,6 @@ def test_job_leaves_its_report_and_the_command_writes_the_same_one(
     assert "give a file in a folder that exists" in capsys.readouterr().err
 
 
-def test_exported_model_computes_what_the_stored_one_does(run: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    import torch
-
-    to = tmp_path / "model.pt2"
-    assert main(["export", run, "--at", "lam=99", "--to", str(to)]) == 0
-    assert f"step 1 of {NAME}" in capsys.readouterr().out
-    model: Any = rayfe.load_model(run, NAME, 1)
-    about = {"rayfe.json": ""}
-    program = torch.export.load(to, extra_files=about).module()
-    for n in (1, 4):
-        x = torch.rand(n, 64)
-        found = program(x)
-        mean, log_variance = model.encode(x)
-        expected = {
-            "mean": mean,
-            "log_variance": log_variance,
-            "reconstruction": model.decode(mean),
-            "logits": model.classify(mean),
-        }
-        assert found.keys() == expected.keys()
-        for name, value in expected.items():
-            assert torch.allclose(found[name], value, atol=1e-5), name
-    assert json.loads(about["rayfe.json"])["step"] == 1
-    card = to.with_suffix(".md").read_text()
-    for text in ("## Functionals", "## Certificates", "licence: CC BY 4.0", "python jobs/isoc.py digits-smoke", "0, 1, 2, 3"):
-        assert text in card
-    assert run not in card
-    code = re.search(r"```python\n(.*?)```", card, re.DOTALL)
-    assert code is not None
-    subprocess.run([sys.executable, "-c", code[1]], cwd=tmp_path, check=True, timeout=120)
-
-
-def test_export_never_replaces_a_file(run: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for name in ("a.pt2", "b.md"):
-        (tmp_path / name).write_text("mine")
-        assert main(["export", run, "--step", "1", "--to", str(tmp_path / f"{name[0]}.pt2")]) == 2
-        assert "exists; give another name" in capsys.readouterr().err
-        assert (tmp_path / name).read_text() == "mine"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.pt2", "b.md"]
-
-
-@pytest.mark.parametrize(
-    ("words", "text"),
-    [
-        (["--step", "7"], "no accepted step 7, only 0, 1"),
-        (["--at", "C"], "write COLUMN=NUMBER"),
-        (["--at", "loss=1"], "loss cannot be asked for"),
-        (["--step", "1", "--at", "C=0.1"], "and not both"),
-        (["--step", "1", "--trajectory", "lam9"], "no trajectory 'lam9'"),
-    ],
-)
-def test_export_of_what_is_not_there_is_one_line(
-    run: str, words: list[str], text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["export", run, *words, "--to", str(tmp_path / "m.pt2")]) == 2
-    captured = capsys.readouterr().err
-    assert text in captured and captured.count("\n") == 1
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_check_prints_a_plan_and_runs_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "r"
     assert main(["check", "isoc", "digits-smoke", "--gamma", "4", "6", "--out", str(out)]) == 0
@@ -186,8 +104,10 @@ def test_check_prints_a_plan_and_runs_nothing(tmp_path: Path, capsys: pytest.Cap
         (["--equilibration.batch", "2000"], "--equilibration.batch 2000: there are 1442 training examples"),
     ],
 )
-def test_check_refuses_what_the_job_would(run: str, options: list[str], text: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["check", "isoc", *SHORT, "--out", run, *options]) == 2
+def test_check_refuses_what_the_job_would(
+    run: str, short: list[str], options: list[str], text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["check", "isoc", *short, "--out", run, *options]) == 2
     assert capsys.readouterr().err.startswith(text)
 
 

@@ -17,6 +17,9 @@ from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 
 from rayfe import figures
+from rayfe.config import configure
+from rayfe.figures.drawing import captioned
+from rayfe.figures.frames import band_of
 from rayfe.records import ReadingRecord, StepRecord
 
 A = B = 1 / 3
@@ -92,8 +95,8 @@ def legend(figure: Figure) -> list[str]:
     [
         (figures.rate_distortion, "R", "D", "Rate R (nats)", "Distortion D (squared pixel units)"),
         (figures.multipliers, "lam", "gamma", "Lambda λ", "Gamma γ"),
-        (figures.validation_loss, "step", "val_C", "Number of steps", "Validation loss (nats)"),
-        (figures.free_energy_of_walk, "step", "F", "Number of steps", "Free energy F = R + λD + γC (nats)"),
+        (figures.validation_loss, "lam", "val_C", "Lambda λ", "Loss C (nats)"),
+        (figures.free_energy_of_walk, "lam", "F", "Lambda λ", "Free energy F = R + λD + γC (nats)"),
     ],
 )
 def test_each_trajectory_is_a_line_of_its_accepted_rows(draw, x: str, y: str, x_label: str, y_label: str):
@@ -107,15 +110,61 @@ def test_each_trajectory_is_a_line_of_its_accepted_rows(draw, x: str, y: str, x_
     assert (axes_of(figure).get_xlabel(), axes_of(figure).get_ylabel()) == (x_label, y_label)
 
 
-def test_a_line_has_a_gap_where_the_walk_leapt():
+def test_a_leap_is_a_dotted_line_without_markers_between_two_parts_of_the_walk():
     rows = walk()
-    rows["kind"] = ["start", "step", "step", "leap", "step", "step"]
-    ((lam, gamma),) = lines(figures.multipliers(rows)).values()
-    assert np.flatnonzero(np.isnan(gamma)).tolist() == np.flatnonzero(np.isnan(lam)).tolist() == [3]
-    assert lam[~np.isnan(lam)] == pytest.approx(rows["lam"].to_numpy())
-    rows.loc[3, "kind"] = "renewal"  # where the walk was
-    ((lam, _),) = lines(figures.multipliers(rows)).values()
-    assert not np.isnan(lam).any()
+    rows["step_length"] = [None, 0.4, 0.4, 0.0, 0.4, 0.4]  # the fourth row was reached by renewals, from the third one's lam
+    figure = figures.multipliers(rows)
+    drawn = [line for line in axes_of(figure).get_lines() if len(line.get_xdata())]
+    assert [len(line.get_xdata()) for line in drawn] == [3, 2, 3]
+    leap = drawn[1]
+    assert leap.get_marker() == "None" and leap.get_color() != drawn[0].get_color() == drawn[2].get_color()
+    np.testing.assert_array_equal(leap.get_xdata(), rows["lam"][2:4])
+    assert legend(figure) == ["(0.25, 4)", "leap"]
+    rows.loc[3, "lam"] = rows.loc[2, "lam"]  # a renewal where the walk was
+    assert legend(figures.multipliers(rows)) == ["(0.25, 4)", "lowest F at each λ"]
+
+
+def there_and_back() -> pd.DataFrame:
+    """Five steps up in lam with F 1 % too high, the same back, and two there again."""
+    up = walk(steps=4).assign(R=lambda rows: 1.05 * rows["R"])
+    down, again = walk(steps=4).iloc[-2::-1], walk(steps=4).iloc[1:3]
+    rows = pd.concat([up, down, again], ignore_index=True)
+    return rows.assign(step=np.arange(len(rows)), step_length=0.4)
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_ways_of_one_walk_differ_in_colour_and_marker_and_the_lowest_lies_over_them(named: bool):
+    rows = there_and_back()
+    if named:
+        rows = rows.assign(leg=["there"] * 5 + ["back"] * 4 + ["there_again"] * 2, kind="step")
+    figure = figures.rate_distortion(rows)
+    assert legend(figure) == ["(0.25, 4)", "(0.25, 4), back", "(0.25, 4), there again", "lowest F at each λ"]
+    there, back, again, lowest = axes_of(figure).get_lines()
+    assert (
+        len({line.get_color() for line in (there, back, again)})
+        == len({line.get_marker() for line in (there, back, again)})
+        == 3
+    )
+    assert back.get_xdata()[0] == there.get_xdata()[-1] and again.get_xdata()[0] == back.get_xdata()[-1]
+    expected = walk(steps=4)["R"].to_numpy().copy()
+    expected[-1] *= 1.05  # of the end there is no other row
+    np.testing.assert_allclose(lowest.get_xdata(), expected)
+    assert lowest.get_zorder() > max(line.get_zorder() for line in (there, back, again))
+
+
+def test_a_head_names_data_model_and_the_level_of_C_and_a_foot_says_what_bars_are():
+    rows = pd.concat([walk(se=1.0), walk(start=15.0, se=1.0)], ignore_index=True)
+    figure = captioned(figures.rate_distortion(rows), "digits, mlp with 8 dimensions of z", rows)
+    assert figure.get_suptitle().replace("\n", " ") == "digits, mlp with 8 dimensions of z, C held at 0.69, 1.67 nats"
+    assert figure.get_supxlabel() == "bars: two standard errors of the draws of z alone"
+    assert figures.rate_distortion(walk(se=0.0)).get_supxlabel() == ""
+
+
+def test_the_band_is_the_tolerance_of_the_run_or_its_floor_in_nats():
+    config = configure(tolerance=0.01, tolerance_floor=1e-5)
+    assert band_of(config, walk()) == 0.01
+    assert band_of(config, walk().assign(C_target=2e-4)) == pytest.approx(0.05)
+    assert band_of(config, walk().assign(C_target=None)) == 0.01
 
 
 def test_the_legend_names_seeds_only_where_they_differ():
@@ -164,7 +213,7 @@ def test_validation_loss_shows_training_loss_and_the_range_of_accuracy():
     np.testing.assert_array_equal(training.get_ydata(), walk()["C"])
     assert axes_of(figure).get_title(loc="right") == "validation accuracy 92.0–97.0 %"
     assert axes_of(figure).get_ylim()[0] == 0.0
-    assert legend(figure) == ["(0.25, 4)", "training loss C"]
+    assert legend(figure) == ["(0.25, 4)", "on training data"]
 
 
 def test_equilibration_shows_the_last_attempt_at_the_first_equilibrium():
@@ -184,8 +233,8 @@ def test_equilibration_takes_seeds_from_trajectory_names():
 
 def test_constraint_is_zero_on_the_iso_c_line_inside_the_band():
     figure = figures.constraint(walk(se=0.0), tolerance=0.005)
-    step, drift = lines(figure)["(0.25, 4)"]
-    np.testing.assert_array_equal(step, np.arange(6))
+    lam, drift = lines(figure)["(0.25, 4)"]
+    np.testing.assert_array_equal(lam, walk()["lam"])
     np.testing.assert_allclose(drift, 0.0, atol=1e-10)
     assert legend(figure) == ["(0.25, 4)", "tolerance ±0.5 %"]
     low, high = axes_of(figure).get_ylim()

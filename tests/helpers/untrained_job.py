@@ -46,7 +46,7 @@ def flat_row(step: int, name: str, config: RunConfig) -> StepRecord:
 
 def model_weights(config: RunConfig, store: Store) -> dict[str, np.ndarray]:
     from rayfe.model.protocol import build
-    from rayfe.training.replicas import weights_of
+    from rayfe.model.weights import weights_of
 
     run = store.read_config()
     model = build(config.model, input_shape=(int(np.prod(run["input_shape"])),), classes=run["classes"], seed=3)

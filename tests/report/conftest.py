@@ -84,8 +84,8 @@ def stored_run(tmp_path: Path) -> Callable[..., Store]:
     def make(name: str = "run", *, steps: int = 4, gammas: tuple[float, ...] = (4.0, 8.0), transfer: bool = False) -> Store:
         from rayfe.data.paths import load_path
         from rayfe.model.protocol import build
+        from rayfe.model.weights import weights_of
         from rayfe.storage.manifest import manifest_of
-        from rayfe.training.replicas import weights_of
 
         config = configure(
             lam=(0.25,),

@@ -20,12 +20,12 @@ from rayfe.data.displacement import Displacement
 from rayfe.data.examples import Examples, rank_in_class, stratified
 from rayfe.data.randomness import derived_seed, normal_of, uniform_of
 from rayfe.model.protocol import build
+from rayfe.model.weights import weights_of
 from rayfe.records import Annealing, EquilibrateRequest, MeasureRequest, Point, Replica, Split, StepKey
 from rayfe.training import batch_norm, measure
 from rayfe.training.batch_norm import recompute_statistics
 from rayfe.training.certificate import read_gap
 from rayfe.training.measure import Drawing, Effort, head_share, read, read_draws, slope_in_t
-from rayfe.training.replicas import weights_of
 
 CLASSES, N = 4, 240
 KEY = partial(derived_seed, 5)

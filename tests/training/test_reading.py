@@ -18,11 +18,11 @@ from rayfe.data.device_path import DeviceExamples, Still
 from rayfe.data.examples import Dataset
 from rayfe.data.randomness import derived_seed
 from rayfe.model.protocol import build
+from rayfe.model.weights import weights_of
 from rayfe.records import Measured, MeasureRequest, Point, Replica, Split, StepKey, requests
 from rayfe.training import measure
 from rayfe.training.batch_norm import recompute_statistics
 from rayfe.training.measure import Drawing
-from rayfe.training.replicas import weights_of
 
 POINT = Point(lam=0.25, gamma=4.0)
 SEEDS = 40

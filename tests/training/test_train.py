@@ -12,6 +12,7 @@ from rayfe.data.datasets import load
 from rayfe.data.randomness import generator
 from rayfe.model.objective import draw_noise
 from rayfe.model.protocol import build
+from rayfe.model.weights import load_weights, weights_of
 from rayfe.records import (
     Annealing,
     EquilibrateRequest,
@@ -25,7 +26,7 @@ from rayfe.records import (
     StepKey,
 )
 from rayfe.surface.response import first_law_residual, response_of
-from rayfe.training.replicas import Looped, Stacked, load_weights, weights_of
+from rayfe.training.replicas import Looped, Stacked
 
 KEY = StepKey(trajectory="t", seed=3, step=1, attempt=0)
 WHOLE = Annealing(epochs=5.0, begin=0.0, end=5.0)
