@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rayfe.config import RunConfig, configure
+from rayfe.config import RunConfig
 from rayfe.exceptions import WalkFailed
 from rayfe.records import Commit, Held, Kind, Outcome, Point, Reading, Response
 from rayfe.records.carried import Carried
@@ -128,7 +128,7 @@ class SeekCourse(Course):
 
 def first_step(state: WalkState) -> Steps:
     """The start's own equilibrium."""
-    config, goal = _with_lam_neighbours(state.config), sought(state.config)
+    config, goal = state.config, sought(state.config)
     work, point = state.begin(Kind.START), Point(lam=state.start.lam, gamma=state.start.gamma)
     started = yield from start_equilibrium(config, work, point, moved_by=goal.wanted.moved_by)
     sets = needed(goal.limits_at(started.centre), started.centre, Sets())
@@ -160,7 +160,7 @@ def next_step(state: WalkState) -> Steps:
         return state.stop(aim, "unreachable", Outcome.OK)
     work = state.begin(Kind.STEP)
     found = yield from take_step(
-        _with_lam_neighbours(config),
+        config,
         work,
         aim,
         state.chart(state.model),
@@ -172,11 +172,6 @@ def next_step(state: WalkState) -> Steps:
         observed=Observed(step_length=radius),
     )
     return _judged(state, work, goal, found, radius)
-
-
-def _with_lam_neighbours(config: RunConfig) -> RunConfig:
-    """Both multipliers move, so the stencil has neighbours in both."""
-    return configure(config, stencil="paper")
 
 
 def _judged(state: WalkState, work: Work, goal: Sought, found: Candidate, radius: float) -> Commit:

@@ -80,8 +80,9 @@ def standing_of(state: WalkState, course: Course | None) -> Standing:
 def _in_words(end: str, state: WalkState) -> str:
     """The name of an end that a trajectory arrived at, for people."""
     config = state.config
+    if end == "trained":
+        return f"{config.asked.method_epochs:g} epochs"
     names = {
-        "trained": f"{config.asked.method_epochs:g} epochs",
         "lam_end": f"lam_end {config.asked.lam_end:g}",
         "t_end": "t 1",
         MET: f"no longer lower at lam {state.last.lam:.3g}, the third time",

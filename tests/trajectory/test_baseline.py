@@ -37,7 +37,6 @@ def test_a_baseline_trains_on_the_same_examples_whatever_the_path_is(tmp_path, m
         lam=(1.0,),
         method=method,
         method_epochs=2.0,
-        method_interval=2.0,
         threads=1,
         data=DataConfig(name="digits:0-4"),
         path=PathConfig(target="digits:5-9", pairing="order"),

@@ -141,7 +141,7 @@ NOT_A_FUNCTION = 3.0
     ("attribute", "said"),
     [
         ("column", "--path.cost (its result): has shape ("),
-        ("undefined", "--path.cost (its result): is not finite for some pair"),
+        ("undefined", "--path.cost (its result): is NaN or -inf for some pair"),
         ("NOT_A_FUNCTION", "is not a function, give package.module:function"),
         ("missing", "cannot be imported"),
     ],
