@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import logging
 import os
@@ -13,7 +14,7 @@ from typing import Any
 
 import ray
 
-from rayfe.signals import TERMINATED, Terminated, exit_without_cleanup
+from rayfe.signals import Terminated
 
 HINT = "the same command goes on from the last committed step"
 QUIET = {
@@ -40,11 +41,10 @@ def cluster() -> Iterator[Callable[[], None]]:
         if not ray.is_initialized():
             _start(embedded)
         yield _check_embedded if embedded else _check_nothing
-    except (Terminated, RayDied) as error:
-        exit_without_cleanup(TERMINATED if isinstance(error, Terminated) else 1)
-        sys.excepthook = sys.__excepthook__  # Ray's own asks the server that is gone, and waits for ever
+    except (Terminated, RayDied):
         if embedded:
             _kill(_descendants() - others)
+            _let_go()
         raise
     except BaseException:
         if embedded:
@@ -82,6 +82,14 @@ def _stop(others: set[Any]) -> None:
     rest = _descendants() - others
     ray.shutdown()
     _kill(rest)
+
+
+def _let_go() -> None:
+    """Keep Ray from asking its servers at the end of this process: they are gone, and it would wait for ever."""
+    worker: Any = ray._private.worker
+    atexit.unregister(worker.shutdown)
+    if sys.excepthook is worker.custom_excepthook:
+        sys.excepthook = worker.normal_excepthook
 
 
 def _start(embedded: bool) -> None:

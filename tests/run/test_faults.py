@@ -50,7 +50,7 @@ def content(location: Path, config: RunConfig = CONFIG) -> dict[str, object]:
     """Everything that a run has stored but seconds: rows and readings as records, weights as bytes."""
     store = Store(location)
     found: dict[str, object] = {name: (timeless(store.rows(name)), store.readings(name)) for name in config.trajectories()}
-    weights = [path for path in sorted(location.rglob("*.safetensors")) if not path.name.startswith(".")]
+    weights = [path for path in sorted(location.rglob("*.safetensors")) if path.relative_to(location).parts[0] != "damaged"]
     return found | {str(path.relative_to(location)): path.read_bytes() for path in weights}
 
 
@@ -142,7 +142,8 @@ def test_any_one_damaged_file_costs_one_step_and_is_kept_aside(
     backend = Asked(SURFACE, noise=1e-4)
     assert walk(tmp_path, backend=backend) == {}
     assert content(tmp_path) == undisturbed
-    assert path.with_name(f".bad-1-{path.name}").read_bytes() == bad
+    aside = tmp_path / "damaged" / path.relative_to(tmp_path).with_name(f"1-{path.name}")
+    assert aside.read_bytes() == bad
     once = Asked(SURFACE, noise=1e-4)
     assert walk(tmp_path / "again", dataclasses.replace(CONFIG, gamma=(4.0,), steps=2), once) == {}
     whole = len(once.asked)
