@@ -48,10 +48,7 @@ def main(job: str, argv: Sequence[str]) -> int:
         print(f"terminated; to go on: {_command(job, argv)}", file=sys.stderr)
         exit_without_cleanup(TERMINATED)
         return TERMINATED
-    except RunBroken as error:
-        exit_without_cleanup(FAILED)
-        return _failed(error)
-    except (OSError, LeaseLost) as error:  # storage is full, or away, or another driver's by now; what is stored stays
+    except (OSError, RunBroken, LeaseLost) as error:  # storage is full, away, or another driver's by now; Ray died; rows stay
         return _failed(error)
     except SystemExit as help_printed:
         if help_printed.code:

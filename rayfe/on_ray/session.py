@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import logging
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -19,7 +17,6 @@ from rayfe.signals import Terminated
 HINT = "the same command goes on from the last committed step"
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ENABLE_AUTO_CONNECT": "0",  # or Tune, interrupted in its thread, starts another Ray
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -35,16 +32,21 @@ class RayDied(RuntimeError):
 def cluster() -> Iterator[Callable[[], None]]:
     """Ray for the time of the block; yields a check that raises RuntimeError if an embedded Ray died."""
     _prepare()
+    auto_init: Any = ray._private.auto_init_hook
+    before, auto_init.enable_auto_connect = auto_init.enable_auto_connect, False  # or Tune, interrupted, starts another Ray
     embedded = not ray.is_initialized() and not os.environ.get("RAY_ADDRESS")
     others = _descendants()
     try:
         if not ray.is_initialized():
             _start(embedded)
         yield _check_embedded if embedded else _check_nothing
-    except (Terminated, RayDied):
+    except Terminated:  # no time for more: the command ends
         if embedded:
             _kill(_descendants() - others)
-            _let_go()
+        raise
+    except RayDied:  # its client would end this process a minute later; to shut it down takes 20 s
+        _kill(_descendants() - others)
+        _stop(others)
         raise
     except BaseException:
         if embedded:
@@ -52,6 +54,7 @@ def cluster() -> Iterator[Callable[[], None]]:
         raise
     if embedded:
         _stop(others)
+    auto_init.enable_auto_connect = before
 
 
 def _prepare() -> None:
@@ -82,14 +85,6 @@ def _stop(others: set[Any]) -> None:
     rest = _descendants() - others
     ray.shutdown()
     _kill(rest)
-
-
-def _let_go() -> None:
-    """Keep Ray from asking its servers at the end of this process: they are gone, and it would wait for ever."""
-    worker: Any = ray._private.worker
-    atexit.unregister(worker.shutdown)
-    if sys.excepthook is worker.custom_excepthook:
-        sys.excepthook = worker.normal_excepthook
 
 
 def _start(embedded: bool) -> None:
