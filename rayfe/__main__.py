@@ -8,7 +8,7 @@ import sys
 from rayfe.cli.commands import COMMANDS
 from rayfe.cli.commands.parser import Refused
 from rayfe.cli.pipes import closed_pipe_is_fine
-from rayfe.exceptions import CorruptFile, StorageFull, UsageError
+from rayfe.exceptions import CorruptFile, LeaseLost, StorageFull, UsageError
 
 USAGE = f"usage: python -m rayfe {'|'.join(COMMANDS)} ...; --help explains"
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
@@ -31,7 +31,7 @@ def main(argv: list[str]) -> int:
         except (FileNotFoundError, CorruptFile, UsageError, Refused) as error:
             print(_one_line(error), file=sys.stderr)
             return BAD_INPUT
-        except StorageFull as error:
+        except (StorageFull, LeaseLost) as error:
             print(f"failed: {_one_line(error)}", file=sys.stderr)
             return FAILED
         except KeyboardInterrupt:

@@ -1,4 +1,7 @@
-"""How a run ends by a signal: SIGTERM raises `Terminated`, as Ctrl-C raises KeyboardInterrupt, and the exit is quick."""
+"""How a command ends by a signal: SIGTERM raises `Terminated`, as Ctrl-C raises KeyboardInterrupt, and the exit is quick.
+
+For command lines only: from Python, signals and the end of the process are the caller's.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +29,8 @@ def handle_sigterm() -> Iterator[None]:
     """Raise Terminated in the main thread on the first SIGTERM; outside the main thread this does nothing.
 
     Where the block does not end within `GRACE` seconds of it, because the main thread is in foreign code that
-    returns late, the process ends with code 143. Libraries that install a handler of their own must be kept
-    from it (`sweep` does for Ray).
+    returns late, the process ends with code 143, and with it the processes that it started in the block. Libraries that
+    install a handler of their own must be kept from it (`session` does for Ray).
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -35,7 +38,8 @@ def handle_sigterm() -> Iterator[None]:
     reader, writer = socket.socketpair()
     writer.setblocking(False)
     left = threading.Event()
-    threading.Thread(target=_watch, args=(reader, left), name="sigterm", daemon=True).start()
+    watch = threading.Thread(target=_watch, args=(reader, left, set(_descendants())), name="sigterm", daemon=True)
+    watch.start()
     # written by the C handler, also while the main thread cannot run Python's
     descriptor_before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
     before = signal.signal(signal.SIGTERM, _terminate)
@@ -53,23 +57,25 @@ def _terminate(number: int, frame: FrameType | None) -> None:
     raise Terminated
 
 
-def _watch(reader: socket.socket, left: threading.Event) -> None:
+def _watch(reader: socket.socket, left: threading.Event, others: set[int]) -> None:
     with reader:
         while number := reader.recv(1):
             if number[0] == signal.SIGTERM and not left.wait(GRACE):
-                end_at_once(TERMINATED, "stopped by SIGTERM; the same command goes on from the last committed step")
+                _end_at_once(others)
 
 
-def end_at_once(code: int, text: str) -> None:
-    """Print a line and end this process and those below it, from any thread and whatever the main thread is doing."""
+def _end_at_once(others: set[int]) -> None:
+    """Print a line and end this process and those below it but `others`, whatever the main thread is doing."""
     with contextlib.suppress(Exception):
-        print(text, file=sys.stderr)
-        _kill_descendants()
-    _end(code)
+        print("stopped by SIGTERM; the same command goes on from the last committed step", file=sys.stderr)
+        for pid in (pid for pid in _descendants() if pid not in others):
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+    _end(TERMINATED)
 
 
-def _kill_descendants() -> None:
-    """End the processes below this one, the nearest first (they would start others again). Linux only."""
+def _descendants() -> list[int]:
+    """Process numbers below this one, the nearest first (they would start others again). Linux only."""
     parents: dict[int, list[int]] = {}
     for entry in os.listdir("/proc"):
         with contextlib.suppress(OSError, ValueError), open(f"/proc/{int(entry)}/stat") as file:
@@ -77,9 +83,7 @@ def _kill_descendants() -> None:
     below = [os.getpid()]
     for parent in below:
         below += parents.get(parent, [])
-    for pid in below[1:]:
-        with contextlib.suppress(OSError):
-            os.kill(pid, signal.SIGKILL)
+    return below[1:]
 
 
 def exit_without_cleanup(code: int) -> None:

@@ -69,6 +69,7 @@ def signals(monkeypatch: pytest.MonkeyPatch) -> type[BaseException]:
 
     stub = types.ModuleType("rayfe.signals")
     stub.Terminated, stub.handle_sigterm = Terminated, contextlib.nullcontext
+    stub.exit_without_cleanup = lambda code: None
     monkeypatch.setitem(sys.modules, "rayfe.signals", stub)
     return Terminated
 

@@ -13,7 +13,7 @@ from rayfe.cli.options import parse
 from rayfe.cli.pipes import closed_pipe_is_fine
 from rayfe.config import RunConfig
 from rayfe.config.resolve import absolute, split_preset
-from rayfe.exceptions import RunBroken, UsageError, in_shell_words
+from rayfe.exceptions import LeaseLost, RunBroken, UsageError, in_shell_words
 from rayfe.run.job import Job, carry_out, console_of
 from rayfe.trajectory.driver import tries_again
 
@@ -27,26 +27,30 @@ def main(job: str, argv: Sequence[str]) -> int:
 
     0 done (named stops included), 1 a trajectory failed, 2 bad input, 130 Ctrl-C, 143 SIGTERM.
     """
-    from rayfe.signals import Terminated
+    from rayfe.signals import Terminated, exit_without_cleanup, handle_sigterm
 
     argv = list(argv)
     config = None
     try:
-        with closed_pipe_is_fine():
-            preset, arguments = split_preset(job, argv)
-            if asks_for_help(arguments):
-                print(help_text(job, preset, everything="--help-all" in arguments))
-                return DONE
-            config = absolute(parse(job, preset, arguments), preset)
-        return DONE if config is None else _drive(job, preset, argv, config)  # None: `--help | head`
+        with handle_sigterm():
+            with closed_pipe_is_fine():
+                preset, arguments = split_preset(job, argv)
+                if asks_for_help(arguments):
+                    print(help_text(job, preset, everything="--help-all" in arguments))
+                    return DONE
+                config = absolute(parse(job, preset, arguments), preset)
+            return DONE if config is None else _drive(job, preset, argv, config)  # None: `--help | head`
     except UsageError as error:
         print(in_shell_words(error), file=sys.stderr)
         return BAD_INPUT
-    except (KeyboardInterrupt, Terminated) as error:
-        interrupted = isinstance(error, KeyboardInterrupt)
-        print(f"{'interrupted' if interrupted else 'terminated'}; to go on: {_command(job, argv)}", file=sys.stderr)
-        return INTERRUPTED if interrupted else TERMINATED
-    except (OSError, RunBroken) as error:  # storage is full, or away; Ray died; what is stored stays
+    except KeyboardInterrupt:
+        print(f"interrupted; to go on: {_command(job, argv)}", file=sys.stderr)
+        return INTERRUPTED
+    except Terminated:
+        print(f"terminated; to go on: {_command(job, argv)}", file=sys.stderr)
+        exit_without_cleanup(TERMINATED)
+        return TERMINATED
+    except (OSError, RunBroken, LeaseLost) as error:  # storage is full, away, or another driver's by now; Ray died; rows stay
         return _failed(error)
 
 

@@ -6,19 +6,17 @@ import contextlib
 import logging
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import ray
 
-from rayfe.signals import TERMINATED, Terminated, exit_without_cleanup
+from rayfe.signals import Terminated
 
 HINT = "the same command goes on from the last committed step"
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ENABLE_AUTO_CONNECT": "0",  # or Tune, interrupted in its thread, starts another Ray
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -34,17 +32,21 @@ class RayDied(RuntimeError):
 def cluster() -> Iterator[Callable[[], None]]:
     """Ray for the time of the block; yields a check that raises RuntimeError if an embedded Ray died."""
     _prepare()
+    auto_init: Any = ray._private.auto_init_hook
+    before, auto_init.enable_auto_connect = auto_init.enable_auto_connect, False  # or Tune, interrupted, starts another Ray
     embedded = not ray.is_initialized() and not os.environ.get("RAY_ADDRESS")
     others = _descendants()
     try:
         if not ray.is_initialized():
             _start(embedded)
         yield _check_embedded if embedded else _check_nothing
-    except (Terminated, RayDied) as error:
-        exit_without_cleanup(TERMINATED if isinstance(error, Terminated) else 1)
-        sys.excepthook = sys.__excepthook__  # Ray's own asks the server that is gone, and waits for ever
+    except Terminated:  # no time for more: the command ends
         if embedded:
             _kill(_descendants() - others)
+        raise
+    except RayDied:  # its client would end this process a minute later; to shut it down takes 20 s
+        _kill(_descendants() - others)
+        _stop(others)
         raise
     except BaseException:
         if embedded:
@@ -52,6 +54,7 @@ def cluster() -> Iterator[Callable[[], None]]:
         raise
     if embedded:
         _stop(others)
+    auto_init.enable_auto_connect = before
 
 
 def _prepare() -> None:

@@ -22,7 +22,7 @@ from ray.tune.search.basic_variant import BasicVariantGenerator
 
 from rayfe.config import RunConfig
 from rayfe.data.paths import PathData, epoch_of
-from rayfe.exceptions import StorageFull
+from rayfe.exceptions import LeaseLost, StorageFull
 from rayfe.on_ray.capacity import Room
 from rayfe.on_ray.evaluator import BackendFactory, make_inline, share
 from rayfe.on_ray.metrics import StepMetrics
@@ -62,6 +62,7 @@ def run_on_ray(
         KeyboardInterrupt, Terminated: at once; an embedded Ray is ended.
         UsageError: another node of the cluster does not see the store.
         StorageFull: there is no room for a file.
+        LeaseLost: another driver has taken the run over.
         RuntimeError: the embedded Ray died (RayDied), or Tune failed.
     """
     store = Store(store_location, keep_states=keep_states, owner=owner)
@@ -113,7 +114,7 @@ def _survey(config: RunConfig, store: Store, *, certified: bool) -> tuple[dict[s
             trajectory = driver.open_trajectory(config, start, store)
             if trajectory.finished is None or (certified and driver.last_certificate_is_due(config, trajectory, store)):
                 unfinished[name] = store.rows(name)
-        except StorageFull:
+        except (StorageFull, LeaseLost):
             raise
         except Exception as error:
             failed[name] = driver.failure(name, error)
@@ -157,6 +158,8 @@ class Watch:
         if "failure" in result:
             if "full" in result:  # the others have no room either
                 raise StorageFull(result["full"])
+            if "lost" in result:
+                raise LeaseLost(result["lost"])
             if result["done"]:
                 self.failed[name] = result["failure"]
             self.on_event(f"{name}: {result['failure']}{'' if result['done'] else '; trying again'}")

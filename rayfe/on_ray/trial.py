@@ -71,8 +71,12 @@ class TrajectoryTrial(tune.Trainable):
             self._trajectory = None  # what it holds may be half-way through a step
             self._failures += 1
             final = self._failures >= FAILURES or isinstance(error, WalkFailed | WorkersLost | LeaseLost | StorageFull)
-            full = {"full": error.path} if isinstance(error, StorageFull) else {}
-            return {"done": final, "failure": driver.failure(self._name, error)} | full
+            result = {"done": final, "failure": driver.failure(self._name, error)}
+            if isinstance(error, StorageFull):
+                result["full"] = error.path
+            if isinstance(error, LeaseLost):
+                result["lost"] = str(error)
+            return result
 
     def _certificate_is_due(self, trajectory: Trajectory) -> bool:
         return self._epoch is not None and driver.last_certificate_is_due(self._run, trajectory, self._store)

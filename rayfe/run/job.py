@@ -17,7 +17,7 @@ from rayfe.data.coupling import Coupling, decode, encode
 from rayfe.data.examples import Dataset
 from rayfe.data.npz import npz_bytes
 from rayfe.data.paths import PathData, coupled, coupled_splits, examples_of, load_path
-from rayfe.exceptions import CorruptFile, RunBroken, UsageError
+from rayfe.exceptions import CorruptFile, LeaseLost, RunBroken, UsageError
 from rayfe.figures import band_of, draw_all, subject_of
 from rayfe.records import Split, StepRecord
 from rayfe.report import REPORT, report_of
@@ -55,11 +55,12 @@ class Job:
 def carry_out(job: Job, console: Console) -> dict[str, str]:
     """Run the job to its end and leave rows, figures and the page; returns the trajectories that failed, with one line why.
 
-    A run that is there is continued.
+    A run that is there is continued. Signals are the caller's: nothing here handles them.
 
     Raises:
         UsageError: bad input; nothing is left then.
         RunBroken: the backend died.
+        LeaseLost: another driver has taken the run over.
         OSError: storage is full, or away.
     """
     data = load_path(job.config, job.own)
@@ -77,6 +78,8 @@ def carry_out(job: Job, console: Console) -> dict[str, str]:
         except UsageError:  # only a backend knows what its machine can hold
             if stored is None and not store.trajectories():
                 undo()
+            raise
+        except LeaseLost:
             raise
         except RuntimeError as error:  # Ray died or refused; what is stored stays
             raise RunBroken(str(error) or type(error).__name__) from error
@@ -165,11 +168,10 @@ def _with_replicas(config: RunConfig, store: Store) -> RunConfig:
 
 def _run(config: RunConfig, data: PathData, store: Store, console: Console) -> dict[str, str]:
     from rayfe.run.runner import run  # imports torch and Ray: not for --help
-    from rayfe.signals import handle_sigterm
 
     rows = {name: _readable_rows(store, name) for name in config.trajectories()}
     listener = JsonLog() if config.service.log_format == "json" else Progress(config, rows, console=console)
-    with handle_sigterm(), listener as told:
+    with listener as told:
         return run(config, data, store, told)
 
 

@@ -8,8 +8,9 @@ import hashlib
 import os
 import posixpath
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
@@ -20,8 +21,13 @@ from rayfe.exceptions import StorageFull, UsageError
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 """What a full disk, or a user's full share of one, answers."""
 
+DAMAGED = "damaged"
+"""Folder of what could not be read; the folders below it are those in which the files were."""
+TEMPORARY = ".tmp"
 STAMPED = ("name", "size", "mtime", "ino", "created", "LastModified", "ETag", "etag", "updated")
 """What filesystems say of a file's version; each has some of them."""
+
+Result = TypeVar("Result")
 
 
 @contextlib.contextmanager
@@ -89,18 +95,27 @@ class Files:
     def write(self, relative: str, data: bytes) -> None:
         """Replace one file as a whole: a reader, or a crash at any moment, sees the old bytes or the new ones.
 
+        What is half-written lies in the folder that all files are below, so that in the others there are whole files only.
+
         Raises:
             StorageFull: there is no room; the old bytes stay.
         """
         path = self._path(relative)
         with room_for(self.url(relative)):
             if self.local:
-                _replace(path, data)
+                _replace(path, data, self._path(f"{_temporary(relative)}.{uuid.uuid4().hex[:8]}{TEMPORARY}"))
             else:
                 self._put(path, data)
 
+    def remove_temporaries(self, prefix: str) -> None:
+        """Remove what a process that was killed left of writing files whose relative path begins with `prefix`."""
+        if self.local:
+            for name in self.names(""):
+                if name.startswith(_temporary(prefix)) and name.endswith(TEMPORARY):
+                    self.remove(name)
+
     def keep(self, relative: str, copy: str) -> None:
-        """Make `copy`, in the same folder, what `relative` is now; nothing if that does not exist.
+        """Make `copy` what `relative` is now; nothing if that does not exist.
 
         A link on a local disk: `relative` is safe there already, and the next `write` gives it another inode.
         """
@@ -142,14 +157,21 @@ class Files:
         with contextlib.suppress(FileNotFoundError):
             self._fs.rm_file(self._path(relative))
 
-    def set_aside(self, relative: str) -> str:
-        """Rename a file to `.bad-<n>-<name>` in its folder, which readers of the folder ignore; returns the new path."""
+    def set_aside(self, relative: str, instead: bytes | None = None) -> str:
+        """Move a damaged file to the folder `damaged`, and put `instead` in its place; returns where it is now.
+
+        It is never missing on the way if there is something in its place.
+        """
         folder, name = posixpath.split(relative)
-        taken = set(self.names(folder))
-        number = next(n for n in range(1, len(taken) + 2) if f".bad-{n}-{name}" not in taken)
-        aside = posixpath.join(folder, f".bad-{number}-{name}")
-        self._fs.mv(self._path(relative), self._path(aside))
-        return aside
+        aside = posixpath.join(DAMAGED, folder)
+        taken = set(self.names(aside))
+        number = next(n for n in range(1, len(taken) + 2) if f"{n}-{name}" not in taken)
+        self.keep(relative, f"{aside}/{number}-{name}")
+        if instead is None:
+            self.remove(relative)
+        else:
+            self.write(relative, instead)
+        return f"{aside}/{number}-{name}"
 
     def check_writable(self) -> None:
         """Try to make the folder and a file in it, and take both away again.
@@ -174,22 +196,23 @@ class Files:
             raise UsageError("out", self.url(), fix) from error
 
 
-def _replace(path: str, data: bytes) -> None:
-    """Write beside `path`, under a name that begins with a dot (pandas skips those), sync, and rename over it."""
-    folder, name = os.path.split(path)
-    os.makedirs(folder, exist_ok=True)
-    temporary = os.path.join(folder, f".{name}.{uuid.uuid4().hex[:8]}.tmp")
+def _temporary(relative: str) -> str:
+    return "." + relative.replace("/", "+")
+
+
+def _replace(path: str, data: bytes, temporary: str) -> None:
+    """Write a temporary file, sync, and rename it to `path`."""
     try:
-        with open(temporary, "wb") as file:
+        with _with_folder(temporary, lambda: open(temporary, "wb")) as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        _with_folder(path, lambda: os.replace(temporary, path))
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
         raise
-    descriptor = os.open(folder, os.O_RDONLY)
+    descriptor = os.open(os.path.dirname(path), os.O_RDONLY)
     try:
         with contextlib.suppress(OSError):  # some network filesystems cannot sync a folder
             os.fsync(descriptor)
@@ -197,24 +220,29 @@ def _replace(path: str, data: bytes) -> None:
         os.close(descriptor)
 
 
-def _link(path: str, copy: str) -> bool:
-    """Rename a new link to `path` over `copy`; False where that cannot be done (no such file, or no links here)."""
-    folder, name = os.path.split(copy)
-    temporary = os.path.join(folder, f".{name}.{uuid.uuid4().hex[:8]}.tmp")
+def _with_folder(path: str, make: Callable[[], Result]) -> Result:
+    """What `make` does at `path`, whose folder is made only where it is missing: to look each time is a call more."""
     try:
-        os.link(path, temporary)
+        return make()
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        return make()
+
+
+def _link(path: str, copy: str) -> bool:
+    """Make `copy` another name of the file `path`; False where that cannot be done (no such file, or no links here)."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(copy)
+    try:
+        _with_folder(copy, lambda: os.link(path, copy))
     except OSError:
         return False
-    os.replace(temporary, copy)
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(temporary)  # still there if `copy` was such a link before
     return True
 
 
 def _create(path: str, data: bytes) -> bool:
-    os.makedirs(posixpath.dirname(path), exist_ok=True)
     try:
-        with room_for(path), open(path, "xb") as file:
+        with room_for(path), _with_folder(path, lambda: open(path, "xb")) as file:
             file.write(data)
     except FileExistsError:
         return False

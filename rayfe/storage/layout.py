@@ -3,12 +3,14 @@
 run.json                                the configuration
 steps/<trajectory>.parquet              one row per attempted step; a step exists exactly when its row is here
 readings/<trajectory>.parquet           one row per replica, split and recorded update
+  <trajectory>.part0001.parquet ...     their next rows, where there are more than one file holds (`table`)
 certificates/<trajectory>.parquet       one row per certified model and method (`trajectory.certification`)
 states/<trajectory>/<step>.safetensors  weights of an accepted step
 data/<name>.npz                         examples that a run was given as arrays, from Python
 couplings/<split>.parquet               pairs of source and target examples, of transfers by displacement
 carry/<trajectory>/<step>.safetensors   what the next step needs besides the weights; of the last two steps only
-.previous-* in steps, readings and certificates: the same tables before the last write, for when one is damaged
+previous/<folder>/<name>.parquet        a file of a table as it was before the last write, for when that is damaged
+damaged/<folder>/<n>-<name>             files that could not be read
 figures/*.png, report.html
 .lock, .lease/<n>                       who works on the run: local folders, object stores (`lease`)
 """
@@ -16,27 +18,35 @@ figures/*.png, report.html
 from __future__ import annotations
 
 import hashlib
-import posixpath
+import re
+from collections.abc import Sequence
 
 from rayfe.exceptions import CorruptFile
 from rayfe.records import ReadingRecord, StepRecord
-from rayfe.records.older import told
 from rayfe.storage.files import Files
 from rayfe.storage.parquet import Record, decode
 
 CONFIG = "run.json"
+STEPS, READINGS, CERTIFICATES = "steps", "readings", "certificates"
+FILE_OF_TABLE = re.compile(r"(?P<trajectory>[^.].*?)(\.part(?P<number>\d{4,}))?\.parquet")
 
 
-def steps_path(trajectory: str) -> str:
-    return f"steps/{trajectory}.parquet"
+def table_path(folder: str, trajectory: str, number: int = 0) -> str:
+    """The file of a table with this number, from 0. By name the files of a trajectory are in order, with no other's between them."""
+    return f"{folder}/{trajectory}{f'.part{number:04d}' if number else ''}.parquet"
 
 
-def readings_path(trajectory: str) -> str:
-    return f"readings/{trajectory}.parquet"
+def tables_in(names: Sequence[str]) -> dict[str, list[int]]:
+    """Numbers of the files in a folder of tables, by trajectory, both in order."""
+    found: dict[str, list[int]] = {}
+    for name in sorted(names):
+        if match := FILE_OF_TABLE.fullmatch(name):
+            found.setdefault(match["trajectory"], []).append(int(match["number"] or 0))
+    return {trajectory: sorted(numbers) for trajectory, numbers in found.items()}
 
 
 def certificates_path(trajectory: str) -> str:
-    return f"certificates/{trajectory}.parquet"
+    return table_path(CERTIFICATES, trajectory)
 
 
 def state_path(record: StepRecord) -> str:
@@ -56,9 +66,8 @@ def data_path(name: str) -> str:
 
 
 def previous_path(path: str) -> str:
-    """Where a table is kept as it was before the last commit, under a name that pandas skips."""
-    folder, name = posixpath.split(path)
-    return f"{folder}/.previous-{name}"
+    """Where a file of a table is kept as it was before the last commit."""
+    return f"previous/{path}"
 
 
 def key(record: StepRecord | ReadingRecord) -> tuple[int, int]:
@@ -82,11 +91,6 @@ def read_table(files: Files, path: str, record_class: type[Record]) -> list[Reco
         return decode(data, record_class)
     except ValueError as error:
         raise CorruptFile(files.url(path), str(error)) from error
-
-
-def read_steps(files: Files, trajectory: str) -> list[StepRecord]:
-    """Rows of a trajectory in order, those of older versions with what they did not store. Raises as `read_table` does."""
-    return told(read_table(files, steps_path(trajectory), StepRecord))
 
 
 def read_checked(files: Files, path: str, sha256: str) -> bytes:

@@ -2,7 +2,7 @@
 
 The lock dies with its holder, so the same command goes on at once. A heartbeat cannot: `.lease/<n>` is written again
 every `PERIOD` seconds by its holder, and who comes next waits until it has stood still for `PATIENCE` periods, then
-creates `.lease/<n + 1>`. Only one can create it, and the one before sees that it has been succeeded.
+creates `.lease/<n + 1>`. Only one can create it, and the one before is told so by `check`, which it asks before it writes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ import uuid
 from collections.abc import Callable, Iterator
 
 from rayfe.exceptions import LeaseLost, UsageError
-from rayfe.signals import end_at_once
 from rayfe.storage.files import Files, room_for
 
 log = logging.getLogger(__name__)
@@ -35,7 +34,6 @@ PATIENCE = 4
 """Periods without a beat after which a holder is taken to be gone."""
 NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK})
 """What flock answers on filesystems that are mounted without locks (some Lustre and FUSE mounts)."""
-LOST = 1
 Say = Callable[[str], None]
 
 
@@ -58,11 +56,10 @@ class Lease:
 
 
 @contextlib.contextmanager
-def hold(files: Files, *, say: Say, on_loss: Callable[[], None] | None = None) -> Iterator[str]:
+def hold(files: Files, *, say: Say) -> Iterator[str]:
     """Hold the run's folder (made if missing) for this process; yields a token that names this holding.
 
-    `say` is told how long a wait takes. `on_loss` is called, in a thread, when another has taken the run over, as
-    after a machine that slept for minutes; by default the process ends there with code 1.
+    `say` is told how long a wait takes. Another may take the run over, as after a sleep of this machine: see `check`.
 
     Raises:
         UsageError: another process holds the folder.
@@ -76,20 +73,23 @@ def hold(files: Files, *, say: Say, on_loss: Callable[[], None] | None = None) -
             if token is not None:
                 yield token
                 return
+            with _heartbeat(files, say) as token:
+                os.ftruncate(descriptor, 0)  # who wrote a token there could take a lock: its absence tells that it is succeeded
+                yield token
+                return
         finally:
             os.close(descriptor)
-    with _heartbeat(files, say, on_loss or _end(files)) as token:
+    with _heartbeat(files, say) as token:
         yield token
 
 
 def check(files: Files, token: str) -> None:
-    """Raises LeaseLost if the folder is not held under `token` now, as a worker sees that outlives its driver."""
-    newest = _newest(files)
-    held = newest[1].token if newest is not None else _locked(files)
+    """Raises LeaseLost if the folder is not held under `token` now: its driver has been succeeded, or it is another folder."""
+    held = _locked(files) if files.local else None
+    if held is None and (newest := _newest(files)) is not None:
+        held = newest[1].token
     if held != token:
-        raise LeaseLost(
-            f"{files.url()} is not held by the driver of this worker; it is another's by now, or not this machine's"
-        )
+        raise LeaseLost(f"{files.url()} is held by another driver now, or is not the folder that this run's driver holds")
 
 
 # --- the operating system's lock ------------------------------------------------------------------------------------
@@ -116,6 +116,7 @@ def _take(descriptor: int, files: Files) -> str | None:
 
 
 def _locked(files: Files) -> str | None:
+    """The token of who holds the lock, or held it last; None where the last holder found no locks."""
     try:
         lines = files.read(LOCK).decode(errors="replace").splitlines()
     except FileNotFoundError:
@@ -136,7 +137,7 @@ def _holder() -> str:
 
 
 @contextlib.contextmanager
-def _heartbeat(files: Files, say: Say, on_loss: Callable[[], None]) -> Iterator[str]:
+def _heartbeat(files: Files, say: Say) -> Iterator[str]:
     number = _wait_for_the_one_before(files, say) + 1
     mine = Lease(
         token=uuid.uuid4().hex,
@@ -155,7 +156,7 @@ def _heartbeat(files: Files, say: Say, on_loss: Callable[[], None]) -> Iterator[
         if name.isdecimal() and int(name) < number:
             files.remove(f"{LEASES}/{name}")
     ended = threading.Event()
-    beats = threading.Thread(target=_beat, args=(files, path, mine, ended, on_loss), name="lease", daemon=True)
+    beats = threading.Thread(target=_beat, args=(files, path, mine, ended), name="lease", daemon=True)
     beats.start()
     try:
         yield mine.token
@@ -165,13 +166,12 @@ def _heartbeat(files: Files, say: Say, on_loss: Callable[[], None]) -> Iterator[
         files.remove(path)
 
 
-def _beat(files: Files, path: str, lease: Lease, ended: threading.Event, on_loss: Callable[[], None]) -> None:
+def _beat(files: Files, path: str, lease: Lease, ended: threading.Event) -> None:
     while not ended.wait(lease.period):
         try:
             newest = _newest(files)
             if newest is None or newest[1].token != lease.token:
-                on_loss()
-                return
+                return  # `check` says so to whoever works
             lease = dataclasses.replace(lease, beat=lease.beat + 1)
             files.write(path, _bytes(lease))
         except Exception as error:  # a network that is away for a while; clients raise their own kinds
@@ -245,10 +245,3 @@ def _started(pid: int) -> str:
     except OSError:
         return ""
     return "" if fields[0] in "ZX" else f"{pid}:{fields[19]}"
-
-
-def _end(files: Files) -> Callable[[], None]:
-    def end() -> None:
-        end_at_once(LOST, f"another driver has taken {files.url()} over, as after a sleep of this machine; this one ends")
-
-    return end

@@ -61,8 +61,13 @@ def table_of(records: Iterable[Record], record_class: type[Record]) -> pa.Table:
 
 def encode(records: Iterable[Record], record_class: type[Record]) -> bytes:
     """Parquet file of `records`, as bytes, with a checksum per page."""
+    return encode_table(table_of(records, record_class))
+
+
+def encode_table(table: pa.Table) -> bytes:
+    """Parquet file of a table of `table_of`, or of several that were put together: the bytes follow from the rows alone."""
     sink = pa.BufferOutputStream()
-    pq.write_table(table_of(records, record_class), sink, write_page_checksum=True)
+    pq.write_table(table.combine_chunks(), sink, write_page_checksum=True)
     return sink.getvalue().to_pybytes()
 
 
@@ -72,13 +77,6 @@ def decode(data: bytes, record_class: type[Record]) -> list[Record]:
     Raises:
         ValueError: these bytes are not a whole table of such records.
     """
-    kind: Any = record_class
-    return list(_decoded(data, kind))
-
-
-@functools.lru_cache(maxsize=4)
-def _decoded(data: bytes, record_class: Any) -> tuple[Any, ...]:
-    """Kept, since a commit reads the rows of its trajectory three times: what comes between may have been another process."""
     schema = schema_of(record_class)
     try:
         table = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True).read()
@@ -92,7 +90,7 @@ def _decoded(data: bytes, record_class: Any) -> tuple[Any, ...]:
         rows = table.select(schema.names).cast(schema).to_pylist()
     except (pa.ArrowException, OSError, ValueError) as error:  # OSError: thrift's word for damage, nothing here does IO
         raise ValueError(f"not a table of {record_class.__name__} ({error})") from error
-    return tuple(record_class(**{name: _value(value) for name, value in row.items()}) for row in rows)
+    return [record_class(**{name: _value(value) for name, value in row.items()}) for row in rows]
 
 
 def _value(value: object) -> object:

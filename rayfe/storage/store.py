@@ -6,50 +6,42 @@ One driver at a time works on a run (`Store.lock`), one process on a trajectory;
 from __future__ import annotations
 
 import contextlib
-import copy
-import dataclasses
-import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from safetensors.numpy import load, save
+from safetensors.numpy import load
 
 from rayfe.exceptions import CorruptFile
 from rayfe.records import CertificateRecord, Commit, ReadingRecord, StepRecord, Weights
 from rayfe.storage import lease, parquet, recovery
 from rayfe.storage.certificates import read_certificates, write_certificate
+from rayfe.storage.commits import ALWAYS_KEPT, Commits
 from rayfe.storage.files import Files
 from rayfe.storage.layout import (
+    CERTIFICATES,
     CONFIG,
+    STEPS,
     carry_path,
     coupling_path,
     data_path,
-    key,
-    previous_path,
     read_checked,
-    read_steps,
-    read_table,
-    readings_path,
-    state_path,
-    steps_path,
+    tables_in,
     with_row,
 )
+from rayfe.storage.table import readings_of, steps_of
 
 log = logging.getLogger(__name__)
 
 __all__ = ["CorruptFile", "Store", "load_certificates", "load_readings", "load_rows"]
 
-ALWAYS_KEPT = 2
-"""Accepted steps whose files stay whatever `keep_states` says: a torn last one leaves one to go on from."""
-
 
 class Store:
-    """One run, at a local path or any fsspec URI. Building a Store touches no disk and holds no state of the run.
+    """One run, at a local path or any fsspec URI. Building a Store touches no disk. What it remembers of the run is compared with
+    the disk before it is used.
 
     `keep_states` ("all", "last" or a number) says how many accepted steps keep their weights, at least two.
     `owner` names the holding of the run under which this process writes (`lock`); None writes unasked.
@@ -58,7 +50,9 @@ class Store:
     def __init__(self, location: str | Path, *, keep_states: str = "all", owner: str | None = None) -> None:
         self._files = Files(location)
         self.owner = owner
-        self._keep = None if keep_states == "all" else max(ALWAYS_KEPT, 0 if keep_states == "last" else int(keep_states))
+        self._keep_states = keep_states
+        keep = None if keep_states == "all" else max(ALWAYS_KEPT, 0 if keep_states == "last" else int(keep_states))
+        self._commits = Commits(self._files, keep=keep, check_owner=self.check_owner)
 
     def url(self, relative: str = "") -> str:
         """Absolute path or URI of a file of the run (of the run itself without one), for people to read."""
@@ -74,16 +68,14 @@ class Store:
         self._files.check_writable()
 
     @contextlib.contextmanager
-    def lock(self, *, say: Callable[[str], None] = log.warning, on_loss: Callable[[], None] | None = None) -> Iterator[Store]:
+    def lock(self, *, say: Callable[[str], None] = log.warning) -> Iterator[Store]:
         """Hold the run for this process (`lease.hold`); yields this store with the `owner` that its workers need.
 
         Raises:
             UsageError: another process holds it.
         """
-        with lease.hold(self._files, say=say, on_loss=on_loss) as token:
-            held = copy.copy(self)
-            held.owner = token
-            yield held
+        with lease.hold(self._files, say=say) as token:
+            yield Store(self.url(), keep_states=self._keep_states, owner=token)
 
     def check_owner(self) -> None:
         """Raises LeaseLost if the run is not, or not any more, held under `owner`."""
@@ -145,20 +137,19 @@ class Store:
 
     def trajectories(self) -> list[str]:
         """Names of the trajectories that have a file of steps, in order."""
-        names = self._files.names("steps")
-        return [name.removesuffix(".parquet") for name in names if name.endswith(".parquet") and not name.startswith(".")]
+        return list(tables_in(self._files.names(STEPS)))
 
     def stamp(self) -> str:
         """Changes when run.json, rows or certificates are written, without reading them."""
-        return self._files.stamp((CONFIG, "steps", "certificates"))
+        return self._files.stamp((CONFIG, STEPS, CERTIFICATES))
 
     def rows(self, trajectory: str) -> list[StepRecord]:
         """Attempted steps in order; none if there are none. Raises CorruptFile if they cannot be read."""
-        return read_steps(self._files, trajectory)
+        return steps_of(self._files, trajectory).records()
 
     def readings(self, trajectory: str) -> list[ReadingRecord]:
         """Readings of the attempted steps that have a row, in the order of the rows."""
-        return with_row(read_table(self._files, readings_path(trajectory), ReadingRecord), self.rows(trajectory))
+        return with_row(readings_of(self._files, trajectory).records(), self.rows(trajectory))
 
     def certificates(self, trajectory: str) -> list[CertificateRecord]:
         """Certificates of the trajectory's models, by step and method. Raises CorruptFile if they cannot be read."""
@@ -188,28 +179,15 @@ class Store:
     # --- writing ----------------------------------------------------------------------------------------------------
 
     def commit(self, trajectory: str, commit: Commit) -> StepRecord:
-        """Store one attempted step and return its row, with paths and hashes filled in.
-
-        The row is written last, so a crash leaves the step stored or not stored. `state` None (a rejected
-        attempt) leaves no weight files. Files of older steps are pruned when the row is safe.
+        """Store one attempted step and return its row, with paths and hashes filled in (`commits.Commits.commit`).
 
         Raises:
-            RuntimeError: this attempt, or a later one, is stored already, or this process's driver has been succeeded.
+            RuntimeError: this attempt, or a later one, is stored already, or other rows than before are.
+            LeaseLost: this process's driver has been succeeded.
             StorageFull: there is no room; nothing is half-written.
         """
-        rows = self._rows_before(commit.record)
-        record = commit.record
-        assert record.trajectory == trajectory, (record.trajectory, trajectory)
-        if commit.state is not None:
-            record = self._write_weights(record, commit.state, commit.carry)
-        readings = self.readings(trajectory)  # without those of a step that was cut short
-        self._write_table(readings_path(trajectory), [*readings, *commit.readings], ReadingRecord)
-        # once more: a worker that was cut off from its driver may come back in the midst of its commit
-        rows = [*self._rows_before(record), record]
-        self._write_table(steps_path(trajectory), rows, StepRecord)
-        if record.accepted:
-            self._prune(trajectory, [row.step for row in rows if row.accepted])
-        return record
+        assert commit.record.trajectory == trajectory, (commit.record.trajectory, trajectory)
+        return self._commits.commit(commit)
 
     def keep_certificate(self, record: CertificateRecord) -> None:
         """Store one certificate, in the place of one of the same model and method.
@@ -221,54 +199,17 @@ class Store:
         self.check_owner()
         write_certificate(self._files, record, self.certificates(record.trajectory))
 
-    def _rows_before(self, record: StepRecord) -> list[StepRecord]:
-        """Rows of the record's trajectory so far; RuntimeError if the record, or a later one, is among them."""
-        self.check_owner()
-        rows = self.rows(record.trajectory)
-        if rows and key(record) <= key(rows[-1]):
-            at = f"{record.trajectory}: step {record.step}, attempt {record.attempt}"
-            raise RuntimeError(f"{at} is stored already in {self.url()}; is a second process working on this run?")
-        return rows
-
-    def _write_table(self, path: str, records: list[parquet.Record], record_class: type[parquet.Record]) -> None:
-        """Replace a table, and keep what it was: `recover` goes back to that if this one is damaged."""
-        self._files.keep(path, previous_path(path))
-        self._files.write(path, parquet.encode(records, record_class))
-
-    def _write_weights(self, record: StepRecord, state: Weights, carry: Weights | None) -> StepRecord:
-        path = state_path(record)
-        record = dataclasses.replace(record, state=path, state_sha256=self._write_arrays(path, state))
-        if carry is None:
-            return record
-        return dataclasses.replace(record, carry_sha256=self._write_arrays(carry_path(record), carry))
-
-    def _write_arrays(self, path: str, arrays: Weights) -> str:
-        # asarray, not ascontiguousarray: that one makes a scalar buffer one-dimensional. No metadata: its order is random
-        data = save({name: np.asarray(array, order="C") for name, array in arrays.items()})
-        self._files.write(path, data)
-        return hashlib.sha256(data).hexdigest()
-
-    def _prune(self, trajectory: str, accepted: list[int]) -> None:
-        self._remove_before(f"carry/{trajectory}", accepted[-ALWAYS_KEPT:][0])
-        if self._keep is not None:
-            self._remove_before(f"states/{trajectory}", accepted[-self._keep :][0])
-
-    def _remove_before(self, folder: str, first_kept: int) -> None:
-        for name in self._files.names(folder):
-            step = name.removesuffix(".safetensors")
-            if step.isdecimal() and int(step) < first_kept:
-                self._files.remove(f"{folder}/{name}")
-
     def recover(self, trajectory: str) -> list[StepRecord]:
         """Rows from which the trajectory can go on; call it before the first `commit` of a process.
 
         Rows end where weights end: they are cut back to the last accepted step whose weights and carry are as
-        written. A table that cannot be read is replaced by what it was one commit earlier, or by none (rows are a
-        function of the configuration, so they come again). Damaged files are set aside as `.bad-<n>-<name>`,
+        written. A file of a table that cannot be read is replaced by what it was one commit earlier, or by none (rows
+        are a function of the configuration, so they come again). Damaged files are moved to the folder `damaged`,
         readings without a row are dropped. Raises as `check_owner` does.
         """
         self.check_owner()
-        return recovery.recover(self._files, trajectory)
+        self._commits.forget(trajectory)
+        return recovery.recover(self._files, steps_of(self._files, trajectory), readings_of(self._files, trajectory))
 
 
 def load_rows(location: str | Path) -> pd.DataFrame:

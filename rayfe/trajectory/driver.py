@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import TypeVar
 
 from rayfe.config import RunConfig, Start
@@ -47,9 +47,12 @@ def advance(trajectory: Trajectory, backend: Backend, store: Store) -> StepRecor
     """Attempt one step: answer every request of the trajectory, commit what it leaves, return the row.
 
     A failure of the backend's or trajectory's own code is raised; nothing is stored then.
+
+    Raises:
+        LeaseLost: another driver has taken the run over; nothing is stored then.
     """
     began = time.monotonic()
-    commit = attempted(trajectory, backend)
+    commit = answered(trajectory.attempt(), backend, store.check_owner)
     seconds = trajectory.seconds + time.monotonic() - began
     commit = dataclasses.replace(commit, record=dataclasses.replace(commit.record, seconds=seconds))
     record = store.commit(trajectory.start.name, commit)
@@ -62,14 +65,17 @@ def attempted(trajectory: Trajectory, backend: Backend) -> Commit:
     return answered(trajectory.attempt(), backend)
 
 
-def answered(asking: Generator[Request, Answer | None, Result], backend: Backend) -> Result:
-    """What a generator of requests returns when `backend` has answered all of them."""
+def answered(
+    asking: Generator[Request, Answer | None, Result], backend: Backend, check: Callable[[], None] = lambda: None
+) -> Result:
+    """What a generator of requests returns when `backend` has answered all of them; `check` is called before each one."""
     answer: Answer | None = None  # what starts a generator
     while True:
         try:
             request = asking.send(answer)
         except StopIteration as finished:
             return finished.value
+        check()
         answer = backend.answer(request)
 
 
@@ -116,9 +122,10 @@ def certify(config: RunConfig, row: StepRecord, backend: Backend, store: Store, 
     Raises:
         FileNotFoundError: the model's weights are not stored any more.
         CorruptFile: they are not the ones that the row describes.
+        LeaseLost: another driver has taken the run over; nothing is stored then.
     """
     began = time.monotonic()
-    record = answered(certificate(config, row, store.state(row), effort), backend)
+    record = answered(certificate(config, row, store.state(row), effort), backend, store.check_owner)
     record = dataclasses.replace(record, seconds=time.monotonic() - began)
     store.keep_certificate(record)
     return record

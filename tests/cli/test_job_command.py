@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -17,6 +18,7 @@ from rayfe.config.fields import hints_of
 from rayfe.config.presets import PRESETS
 from rayfe.config.resolve import KINDS_OF
 from rayfe.exceptions import UsageError, WalkFailed
+from rayfe.storage import lease
 from rayfe.storage.store import Store
 from rayfe.trajectory.driver import failure
 from untrained_job import DIGITS, NAME, arrays, walk
@@ -176,6 +178,29 @@ def test_interrupts_have_their_exit_codes_and_say_how_to_go_on(
     assert error.count("\n") == 1
     assert error.endswith("to go on: python jobs/isoc.py digits-smoke --steps 2 --out 'r s'\n")
     assert Path("r s/run.json").exists()
+
+
+def test_a_run_that_another_driver_has_taken_over_is_one_line_and_exits_1(
+    capsys: pytest.CaptureFixture[str], runner: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where there are no locks, as on an object store: the machine slept, and another went on with the run."""
+
+    def no_locks(*_: object) -> NoReturn:
+        raise OSError(errno.ENOLCK, "no locks")
+
+    def overtaken(config: RunConfig, dataset: object, store: Store, progress: Any) -> dict[str, str]:
+        walk(config, dataset, store, progress)
+        Path("r/.lease/2").write_text("another driver's")
+        return walk(configure(config, steps=3), dataset, store, progress)
+
+    monkeypatch.setattr(lease.fcntl, "flock", no_locks)
+    runner(overtaken)
+    assert main("isoc", [*DIGITS, "--out", "r"]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"failed: {Path.cwd()}/r is held by another driver now")
+    assert error.count("\n") == 1
+    assert len(rayfe.load_run("r")) == 3
+    assert sorted(path.name for path in Path("r/.lease").iterdir()) == ["2"]
 
 
 def test_what_only_the_backend_can_refuse_leaves_no_folder(capsys: pytest.CaptureFixture[str], runner: Any) -> None:

@@ -54,10 +54,10 @@ def test_couplings_are_computed_once(tmp_path: Path, capsys: pytest.CaptureFixtu
     bad[200] ^= 1  # a number that would move one image
     (tmp_path / "couplings" / "train.parquet").write_bytes(bad)
     assert run("transfer", "fig5-quick", *options, "--steps", "2", out=tmp_path) == 0
-    assert "set aside as couplings/.bad-1-train.parquet, computing it again" in capsys.readouterr().out
+    assert "set aside as damaged/couplings/1-train.parquet, computing it again" in capsys.readouterr().out
     again, before = decode((tmp_path / "couplings" / "train.parquet").read_bytes()), decode(stored["train"])
     assert all((getattr(again, name) == getattr(before, name)).all() for name in ("source", "target", "weight"))
-    assert (tmp_path / "couplings" / ".bad-1-train.parquet").read_bytes() == bad
+    assert (tmp_path / "damaged" / "couplings" / "1-train.parquet").read_bytes() == bad
 
 
 @pytest.mark.parametrize("method", ["finetune", "scratch", "joint"])

@@ -54,3 +54,8 @@ def names(folder: Path) -> set[str]:
 
 def content(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def standing(folder: Path) -> dict[str, bytes]:
+    """What is in a run's folder but what is kept aside: copies of tables, and damaged files."""
+    return {name: data for name, data in content(folder).items() if not name.startswith(("previous/", "damaged/"))}

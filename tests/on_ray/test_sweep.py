@@ -98,7 +98,7 @@ def test_a_bug_fails_its_trajectory_only(tmp_path: Path) -> None:
 
 SCRIPT = """
 import sys
-from rayfe.signals import Terminated, handle_sigterm
+from rayfe.signals import Terminated, exit_without_cleanup, handle_sigterm
 from rayfe.on_ray.sweep import run_on_ray
 from test_sweep import CONFIG, make_slow
 try:
@@ -106,8 +106,19 @@ try:
         run_on_ray(CONFIG, None, sys.argv[1], "all", lambda row: print(row.step, flush=True), print, backend_factory=make_slow)
 except (KeyboardInterrupt, Terminated) as error:
     print(type(error).__name__)
-    sys.exit(143 if isinstance(error, Terminated) else 130)
+    if isinstance(error, Terminated):
+        exit_without_cleanup(143)  # as the command line does
+    sys.exit(130)
 """
+
+
+def host(script: str, out: Path) -> subprocess.Popen[str]:
+    """A Python of its own with a Ray of its own."""
+    here = Path(__file__).resolve().parent
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    environment |= {"PYTHONPATH": f"{here.parents[1]}{os.pathsep}{here}", "RAY_AUTH_MODE": "disabled"}
+    command = [sys.executable, "-c", script, str(out)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
 
 
 @pytest.mark.parametrize(
@@ -117,11 +128,7 @@ def test_a_signal_ends_the_run_and_its_ray_at_once(
     tmp_path: Path, number: signal.Signals, code: int, seconds: float, word: str
 ) -> None:
     psutil = pytest.importorskip("psutil")  # comes inside Ray, once that is imported
-    here = Path(__file__).resolve().parent
-    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
-    environment |= {"PYTHONPATH": f"{here.parents[1]}{os.pathsep}{here}", "RAY_AUTH_MODE": "disabled"}
-    command = [sys.executable, "-c", SCRIPT, str(tmp_path)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
+    process = host(SCRIPT, tmp_path)
     assert process.stdout is not None
     assert process.stdout.readline() == "0\n"  # the first row: everything is up
     below = psutil.Process(process.pid).children(recursive=True)
@@ -134,3 +141,29 @@ def test_a_signal_ends_the_run_and_its_ray_at_once(
     assert rest.splitlines()[-1] == word
     time.sleep(0.5)
     assert [child for child in below if child.is_running() and child.status() != psutil.STATUS_ZOMBIE] == []
+
+
+HOST = """
+import subprocess, sys
+import ray
+import psutil  # comes inside Ray
+from rayfe.on_ray.sweep import run_on_ray
+from test_sweep import CONFIG, make_slow
+callers = subprocess.Popen(["sleep", "300"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def kill(row):
+    for process in psutil.Process().children(recursive=True):
+        if process.name() in ("raylet", "gcs_server"):
+            process.kill()
+try:
+    run_on_ray(CONFIG, None, sys.argv[1], "all", kill, print, backend_factory=make_slow)
+except RuntimeError as error:
+    print(type(error).__name__, ray.is_initialized(), callers.poll())
+callers.kill()
+"""
+
+
+@pytest.mark.slow
+def test_a_ray_that_died_ends_neither_the_host_nor_what_the_host_has_started(tmp_path: Path) -> None:
+    done = host(HOST, tmp_path)
+    rest, _ = done.communicate(timeout=200)
+    assert (done.returncode, rest.splitlines()[-1]) == (0, "RayDied False None"), rest

@@ -90,7 +90,7 @@ def test_a_damaged_table_is_refused_and_repaired_as_far_as_it_was_kept(tmp_path:
         rayfe.load_certificates(tmp_path)
     assert store.recover(NAME) == rows
     assert [one.step for one in store.certificates(NAME)] == [1]
-    assert (path.parent / f".bad-1-{path.name}").exists()
+    assert (path.parents[1] / "damaged" / "certificates" / f"1-{path.name}").exists()
 
 
 # --- at the end of a job --------------------------------------------------------------------------------------------------

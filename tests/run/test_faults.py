@@ -10,6 +10,7 @@ import runpy
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,7 @@ import pytest
 from rayfe.backend.analytic import AnalyticBackend
 from rayfe.cli.job_command import main
 from rayfe.config import RunConfig, configure
-from rayfe.exceptions import StorageFull
+from rayfe.exceptions import LeaseLost, StorageFull
 from rayfe.records import Answer, Equilibrated, EquilibrateRequest, Outcome, Request, StepRecord
 from rayfe.run.runner import run_inline
 from rayfe.storage.files import Files
@@ -38,6 +39,14 @@ class Deaf:
     def event(self, text: str) -> None: ...
 
 
+@dataclass
+class Heard(Deaf):
+    rows: list[StepRecord] = field(default_factory=list)
+
+    def row(self, record: StepRecord) -> None:
+        self.rows.append(record)
+
+
 def walk(location: Path | str, config: RunConfig = CONFIG, backend: AnalyticBackend | None = None) -> dict[str, str]:
     return run_inline(config, backend or AnalyticBackend(SURFACE, noise=1e-4), Store(location), Deaf())
 
@@ -50,7 +59,7 @@ def content(location: Path, config: RunConfig = CONFIG) -> dict[str, object]:
     """Everything that a run has stored but seconds: rows and readings as records, weights as bytes."""
     store = Store(location)
     found: dict[str, object] = {name: (timeless(store.rows(name)), store.readings(name)) for name in config.trajectories()}
-    weights = [path for path in sorted(location.rglob("*.safetensors")) if not path.name.startswith(".")]
+    weights = [path for path in sorted(location.rglob("*.safetensors")) if path.relative_to(location).parts[0] != "damaged"]
     return found | {str(path.relative_to(location)): path.read_bytes() for path in weights}
 
 
@@ -120,6 +129,38 @@ def test_a_finished_run_takes_more_steps_and_more_starts(tmp_path: Path, undistu
     assert content(tmp_path) == undisturbed
 
 
+# --- another driver -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Overtaken(Asked):
+    """At one of the requests another driver takes the run over, as after a sleep of this machine."""
+
+    files: Files = field(kw_only=True)
+    request: int = field(kw_only=True)
+
+    def answer(self, request: Request) -> Answer:
+        answer = super().answer(request)
+        if len(self.asked) == self.request:
+            self.files.write(".lease/2", b"another driver's")
+        return answer
+
+
+@pytest.mark.parametrize("request_number", range(2, 9))
+def test_a_lost_lease_raises_where_the_work_is_done_and_no_step_is_stored_after_it(request_number: int) -> None:
+    place = f"memory://{uuid.uuid4().hex}/run"
+    backend = Overtaken(SURFACE, noise=1e-4, files=Files(place), request=request_number)
+    with Store(place).lock() as held:
+        heard = Heard()
+        with pytest.raises(LeaseLost, match="is held by another driver now"):
+            run_inline(CONFIG, backend, held, heard)
+    assert len(backend.asked) == request_number  # nothing more was asked
+    assert [row for name in NAMES for row in Store(place).rows(name)] == sorted(
+        heard.rows, key=lambda row: NAMES.index(row.trajectory)
+    )
+    assert Files(place).names(".lease") == ["2"]
+
+
 # --- damage -----------------------------------------------------------------------------------------------------------
 
 DAMAGE = {
@@ -142,7 +183,8 @@ def test_any_one_damaged_file_costs_one_step_and_is_kept_aside(
     backend = Asked(SURFACE, noise=1e-4)
     assert walk(tmp_path, backend=backend) == {}
     assert content(tmp_path) == undisturbed
-    assert path.with_name(f".bad-1-{path.name}").read_bytes() == bad
+    aside = tmp_path / "damaged" / path.relative_to(tmp_path).with_name(f"1-{path.name}")
+    assert aside.read_bytes() == bad
     once = Asked(SURFACE, noise=1e-4)
     assert walk(tmp_path / "again", configure(CONFIG, gamma=(4.0,), steps=2), once) == {}
     whole = len(once.asked)

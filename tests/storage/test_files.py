@@ -29,17 +29,17 @@ def files(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_a_kept_copy_is_what_the_file_was_whatever_is_written_later(files: Files) -> None:
-    files.keep("steps/a", "steps/.previous-a")  # there is none yet
+    files.keep("steps/a", "previous/steps/a")  # there is none yet
     assert files.names("steps") == []
     files.write("steps/a", b"one")
     for _ in range(2):  # again after a crash before the write: both are the same file then
-        files.keep("steps/a", "steps/.previous-a")
-        assert files.names("steps") == [".previous-a", "a"]
+        files.keep("steps/a", "previous/steps/a")
+        assert (files.names("steps"), files.names("previous/steps")) == (["a"], ["a"])
     for old, new in ((b"one", b"two"), (b"two", b"three")):
-        files.keep("steps/a", "steps/.previous-a")
+        files.keep("steps/a", "previous/steps/a")
         files.write("steps/a", new)
-        assert (files.read("steps/.previous-a"), files.read("steps/a")) == (old, new)
-    assert files.names("steps") == [".previous-a", "a"]
+        assert (files.read("previous/steps/a"), files.read("steps/a")) == (old, new)
+    assert (files.names("steps"), files.names("previous/steps")) == (["a"], ["a"])
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,7 +52,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, mon
     assert content(tmp_path) == {"run.json": b'{\n  "a": 1\n}\n'}
 
 
-def test_a_file_is_written_beside_itself_under_a_name_that_readers_skip(
+def test_what_is_half_written_lies_in_no_folder_of_tables_and_begins_with_a_dot(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = Store(tmp_path)
@@ -64,7 +64,7 @@ def test_a_file_is_written_beside_itself_under_a_name_that_readers_skip(
 
     monkeypatch.setattr("os.replace", watched)
     walk(store, 1)
-    assert [target.parent for _, target in moves] == [source.parent for source, _ in moves]
+    assert {source.parent for source, _ in moves} == {tmp_path}
     assert all(source.name.startswith(".") and source.name.endswith(".tmp") for source, _ in moves)
     assert {str(target.relative_to(tmp_path)) for _, target in moves} == set(content(tmp_path))
 

@@ -135,8 +135,8 @@ def test_a_torn_object_is_set_aside_and_its_step_comes_again(bucket: str, tmp_pa
         files.write(path, whole[:40])
     assert walk(run) == {}
     assert timeless(run) == timeless(tmp_path)
-    assert files.read(f"steps/.bad-1-{NAMES[0]}.parquet") == files.read(f"steps/{NAMES[0]}.parquet")[:40]
-    assert files.exists(f"states/{NAMES[1]}/.bad-1-3.safetensors")
+    assert files.read(f"damaged/steps/1-{NAMES[0]}.parquet") == files.read(f"steps/{NAMES[0]}.parquet")[:40]
+    assert files.exists(f"damaged/states/{NAMES[1]}/1-3.safetensors")
 
 
 def test_one_driver_at_a_time_by_a_conditional_put(

@@ -14,7 +14,7 @@ import pytest
 from rayfe.exceptions import CorruptFile
 from rayfe.storage.files import Files
 from rayfe.storage.store import Store, load_readings, load_rows
-from stored_steps import NAME, commit_of, content, names, walk
+from stored_steps import NAME, commit_of, names, standing, walk
 
 # --- crashes ----------------------------------------------------------------------------------------------------------
 
@@ -94,7 +94,7 @@ def test_recover_goes_back_to_the_step_before_a_damaged_file(
     rows.append(store.commit(NAME, commit_of(2, accepted=False)))
     rows.append(store.commit(NAME, commit_of(2, attempt=1)))
     store.commit(NAME, commit_of(3, accepted=False))
-    whole = content(tmp_path)
+    whole = standing(tmp_path)
     path = tmp_path / folder / NAME / "2.safetensors"
     data = path.read_bytes()
     bad = {"truncated": data[:-5], "flipped": data[:-1] + bytes([data[-1] ^ 1]), "gone": None}[damage]
@@ -109,11 +109,11 @@ def test_recover_goes_back_to_the_step_before_a_damaged_file(
         assert store.recover(NAME) == rows[:3]  # the rejected attempt at step 2 led to the lost one: it stays
     assert "keeping 3 of 5 rows" in caplog.text
     assert store.rows(NAME) == rows[:3]
-    aside = path.with_name(".bad-1-2.safetensors")
+    aside = tmp_path / "damaged" / folder / NAME / "1-2.safetensors"
     assert (aside.read_bytes() if aside.exists() else None) == bad
     store.commit(NAME, commit_of(2, attempt=1))
     store.commit(NAME, commit_of(3, accepted=False))
-    assert {name: data for name, data in content(tmp_path).items() if ".bad-" not in name} == whole
+    assert standing(tmp_path) == whole
 
 
 def test_recover_starts_again_when_no_step_is_whole(tmp_path: Path) -> None:
@@ -122,7 +122,8 @@ def test_recover_starts_again_when_no_step_is_whole(tmp_path: Path) -> None:
     for step in (1, 2):
         (tmp_path / "states" / NAME / f"{step}.safetensors").write_bytes(b"")
     assert store.recover(NAME) == [] == store.rows(NAME) == store.readings(NAME)
-    assert names(tmp_path / "states" / NAME) == {".bad-1-1.safetensors", ".bad-1-2.safetensors"}
+    assert names(tmp_path / "states" / NAME) == set()
+    assert names(tmp_path / "damaged" / "states" / NAME) == {"1-1.safetensors", "1-2.safetensors"}
     assert pd.read_parquet(f"{tmp_path}/steps").empty
 
 
@@ -142,8 +143,8 @@ def test_recover_sets_an_unreadable_table_of_steps_aside_and_goes_back_by_one_co
             load_rows(tmp_path)
         assert store.recover(NAME) == rows[:2] == store.rows(NAME)
         assert [reading.step for reading in store.readings(NAME)] == [0, 1]
-        assert (tmp_path / "steps" / f".bad-{number}-{NAME}.parquet").read_bytes() == bad
-    assert "set aside as steps/.bad-1-" in caplog.text
+        assert (tmp_path / "damaged" / "steps" / f"{number}-{NAME}.parquet").read_bytes() == bad
+    assert f"set aside as damaged/steps/1-{NAME}.parquet" in caplog.text
     assert store.commit(NAME, commit_of(2)) == rows[2]
     assert len(pd.read_parquet(f"{tmp_path}/steps")) == 3
 
@@ -151,10 +152,11 @@ def test_recover_sets_an_unreadable_table_of_steps_aside_and_goes_back_by_one_co
 def test_recover_starts_again_when_a_table_and_what_it_was_are_both_unreadable(tmp_path: Path) -> None:
     store = Store(tmp_path)
     rows = walk(store, 3)
-    for name in (f"{NAME}.parquet", f".previous-{NAME}.parquet"):
-        (tmp_path / "steps" / name).write_bytes(b"PAR1")
+    for folder in (tmp_path, tmp_path / "previous"):
+        (folder / "steps" / f"{NAME}.parquet").write_bytes(b"PAR1")
     assert store.recover(NAME) == [] == store.readings(NAME)
-    assert names(tmp_path / "steps") == {f".bad-1-{NAME}.parquet", f".bad-1-.previous-{NAME}.parquet", f"{NAME}.parquet"}
+    assert names(tmp_path / "steps") == {f"{NAME}.parquet"}
+    assert names(tmp_path / "damaged" / "steps") == names(tmp_path / "damaged" / "previous" / "steps") == {f"1-{NAME}.parquet"}
     assert walk(store, 3) == rows
 
 
@@ -162,20 +164,18 @@ def test_recover_starts_again_when_a_table_and_what_it_was_are_both_unreadable(t
 def test_an_unreadable_table_of_readings_costs_the_last_step(tmp_path: Path, steps: int) -> None:
     store = Store(tmp_path)
     rows = walk(store, steps)
-    whole = content(tmp_path)
+    whole = standing(tmp_path)
     (tmp_path / "readings" / f"{NAME}.parquet").write_bytes(b"PAR1")
     assert store.recover(NAME) == rows[:-1]
     assert [reading.step for reading in store.readings(NAME)] == list(range(steps - 1))
     store.commit(NAME, commit_of(steps - 1))
-    assert {name: data for name, data in content(tmp_path).items() if ".bad-" not in name and ".previous-" not in name} == {
-        name: data for name, data in whole.items() if ".previous-" not in name
-    }
+    assert standing(tmp_path) == whole
 
 
 def test_readings_of_a_run_by_an_older_version_are_lost_with_their_table(tmp_path: Path) -> None:
     store = Store(tmp_path)
     rows = walk(store, 3)
-    (tmp_path / "readings" / f".previous-{NAME}.parquet").unlink()  # older versions kept none
+    (tmp_path / "previous" / "readings" / f"{NAME}.parquet").unlink()  # older versions kept none
     (tmp_path / "readings" / f"{NAME}.parquet").write_bytes(b"PAR1")
     assert store.recover(NAME) == rows
     assert store.readings(NAME) == []

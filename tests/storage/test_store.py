@@ -190,7 +190,7 @@ def test_a_worker_whose_driver_was_succeeded_writes_nothing(location: str) -> No
     with Store(location).lock() as second:
         third = second.commit(NAME, commit_of(2))
         for write in (lambda: worker.commit(NAME, commit_of(3)), lambda: worker.recover(NAME)):
-            with pytest.raises(LeaseLost, match="not held by the driver of this worker"):
+            with pytest.raises(LeaseLost, match="is held by another driver now"):
                 write()
         assert second.rows(NAME) == [*rows, third]
         assert {reading.step for reading in second.readings(NAME)} == {0, 1, 2}

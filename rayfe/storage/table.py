@@ -1,0 +1,121 @@
+"""A trajectory's table in flat files of at most `LIMIT` rows: a commit replaces the last one only, and nothing is compacted."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
+
+import pyarrow as pa
+
+from rayfe.records import ReadingRecord, StepRecord
+from rayfe.records.older import told
+from rayfe.storage.files import Files
+from rayfe.storage.layout import READINGS, STEPS, key, previous_path, read_table, table_path, tables_in
+from rayfe.storage.parquet import encode, encode_table, table_of
+
+Row = TypeVar("Row", bound=StepRecord | ReadingRecord)
+
+LIMIT = 500
+"""Rows of a file. One with more has them all from one attempt, or is of a version that had one file for a trajectory."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Tail:
+    """The last file of a table: its number, its rows, and its bytes as stored; None if there is no file so far."""
+
+    number: int
+    rows: pa.Table
+    stored: bytes | None
+
+    def followed_by(self, rows: pa.Table) -> Tail:
+        """The last file with these rows after its own, or a new one of them alone where they do not fit. Nothing is stored yet."""
+        if self.rows.num_rows and self.rows.num_rows + rows.num_rows > LIMIT:
+            return Tail(number=self.number + 1, rows=rows, stored=encode_table(rows))
+        rows = pa.concat_tables([self.rows, rows]).combine_chunks()
+        return Tail(number=self.number, rows=rows, stored=encode_table(rows))
+
+
+class Table(Generic[Row]):
+    """The files of one trajectory in one folder, as records; `completed` adds what older versions did not store."""
+
+    def __init__(
+        self,
+        files: Files,
+        folder: str,
+        trajectory: str,
+        record_class: type[Row],
+        completed: Callable[[Sequence[Row]], list[Row]] = list,
+    ) -> None:
+        self._files, self._folder, self._completed = files, folder, completed
+        self.trajectory, self.record_class = trajectory, record_class
+
+    def numbers(self) -> list[int]:
+        """Numbers of its files, in order."""
+        return tables_in(self._files.names(self._folder)).get(self.trajectory, [])
+
+    def path(self, number: int) -> str:
+        return table_path(self._folder, self.trajectory, number)
+
+    def file(self, number: int) -> list[Row]:
+        """Records of one file, none if it is missing. Raises CorruptFile if it cannot be read."""
+        return read_table(self._files, self.path(number), self.record_class)
+
+    def records(self) -> list[Row]:
+        """All records in order. Raises CorruptFile if a file cannot be read."""
+        return self._completed([record for number in self.numbers() for record in self.file(number)])
+
+    # --- the last file ------------------------------------------------------------------------------------------------
+
+    def tail(self, known: Callable[[list[Row]], list[Row]]) -> Tail:
+        """The last file as it is stored, with what `known` makes of its records."""
+        number = max(self.numbers(), default=0)
+        return Tail(number=number, rows=self.rows(known(self.file(number))), stored=self._stored(number))
+
+    def rows(self, records: Sequence[Row]) -> pa.Table:
+        """These records as Arrow has them."""
+        return table_of(records, self.record_class)
+
+    def ends_with(self, tail: Tail) -> bool:
+        """Whether the table's last file is this one, byte for byte."""
+        full = tail.rows.num_rows >= LIMIT
+        return self._stored(tail.number) == tail.stored and not (full and self._files.exists(self.path(tail.number + 1)))
+
+    def _stored(self, number: int) -> bytes | None:
+        try:
+            return self._files.read(self.path(number))
+        except FileNotFoundError:
+            return None
+
+    def replace(self, before: Tail, after: Tail) -> None:
+        """Write the last file; what it was is kept, for `recovery`."""
+        path = self.path(after.number)
+        if after.number == before.number and before.stored is not None:
+            self._files.keep(path, previous_path(path))
+        assert after.stored is not None
+        self._files.write(path, after.stored)
+
+    # --- repair ---------------------------------------------------------------------------------------------------------
+
+    def retain(self, keys: set[tuple[int, int]], drop: Callable[[str], object]) -> None:
+        """Keep the records with these keys; `drop` takes files away that have none of them.
+
+        The last file comes first, so that at any moment the records that are left are the first ones.
+        """
+        for number in reversed(self.numbers()):
+            records = self.file(number)
+            kept = [record for record in records if key(record) in keys]
+            if not kept and number:
+                drop(self.path(number))
+            elif len(kept) < len(records):
+                self._files.write(self.path(number), encode(kept, self.record_class))
+
+
+def steps_of(files: Files, trajectory: str) -> Table[StepRecord]:
+    """The trajectory's attempted steps."""
+    return Table(files, STEPS, trajectory, StepRecord, completed=told)
+
+
+def readings_of(files: Files, trajectory: str) -> Table[ReadingRecord]:
+    """The trajectory's readings, those of a step that was cut short included."""
+    return Table(files, READINGS, trajectory, ReadingRecord)
