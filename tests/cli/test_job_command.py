@@ -13,7 +13,7 @@ import pytest
 
 import rayfe
 from rayfe.cli.job_command import main
-from rayfe.config import RunConfig
+from rayfe.config import RunConfig, configure
 from rayfe.config.fields import hints_of
 from rayfe.config.presets import PRESETS
 from rayfe.config.resolve import KINDS_OF
