@@ -51,7 +51,7 @@ def _refusal(config: RunConfig, limit: Limit, start: Reading, factor: float) -> 
     option, given, what = _named(config, limit.held)
     size = start.C if limit.held == LOSS else limit.allowed / given
     error = 100.0 * factor * limit.allowed / (PART * size)
-    most = f"{BOUND.head} times --measure.head-draws" if limit.held.C else f"{BOUND.decoder} times --measure.decoder-draws"
+    most = f"{BOUND.head} times --measure.head-draws" if limit.held.C else f"{BOUND.decoder} sets of draws through the decoder"
     fixes = OFF_LINE if option is None else f"give {option} {rounded_up(factor * limit.allowed / size):g} or more"
     if _has_head_draws_alone(limit.held):
         fixes += f", or --measure.head-draws {_times(config, factor**2)} or more"
