@@ -73,7 +73,7 @@ def test_a_budget_scales_epochs_of_walks_and_of_models_from_scratch_but_not_of_r
         once, twice = configured(base, settings), configured(base, settings.scaled(2.0))
         key = "first_epochs" if name in SCRATCH else "epochs"
         assert getattr(twice.equilibration, key) == 2.0 * getattr(once.equilibration, key)
-        assert twice.renewal == once.renewal == base.asked.renewal
+        assert twice.asked.renewal == once.asked.renewal == base.asked.renewal
 
 
 def test_unknown_methods_are_refused():
