@@ -142,10 +142,10 @@ def describe(store: Store, method: Mapping[str, object], config: RunConfig, benc
     Raises:
         UsageError: the folder holds a run of another method, other settings, another configuration or other data.
     """
+    if store.exists():
+        stored = store.read_config()
+        different = next((name for name, value in method.items() if stored.get(name) != value), None)
+        require(different is None, "out", store.url(), f"holds a run of another {different}; use another ``out``")
     manifest = bench.manifest(config)
-    stored = stored_manifest(store, manifest, config)
-    if stored is None:
+    if stored_manifest(store, manifest, config) is None:
         store.create({**manifest, **method})
-        return
-    different = next((name for name, value in method.items() if stored.get(name) != value), None)
-    require(different is None, "out", store.url(), f"holds a run of another {different}; use another ``out``")
