@@ -125,6 +125,7 @@ class PointByPoint(Course):
             tested=tested.readings,
             C_target=last.C_target,
             C_settle_target=last.C_settle_target,
+            drift_se=state.holding.drift_se(tested.readings[0]),
             C_before_settle=settled.before.C,
             settle_shift=shift,
             response=chart.response,
@@ -132,7 +133,7 @@ class PointByPoint(Course):
             step_length=math.log(point.lam / last.lam),
         )
         commit = self.left_behind(state, work, point, observed, weights=tested.weights[0])
-        carried = Carried(tangents={"gamma": chart.tangent}, preconditioner=reached.preconditioner)
+        carried = Carried(tangents={"gamma": chart.tangent}, preconditioner=reached.preconditioner, start=state.carried.start)
         own = pack(path=None if self.follows else reached.weights, kept=reached.kept)
         return dataclasses.replace(commit, carry={**carried.stored(), **own})
 
@@ -147,7 +148,7 @@ class PointByPoint(Course):
         weights: Weights | None = None,
     ) -> Commit:
         """What a step leaves behind, as a row of this method; with a `reason` it is a rejected one."""
-        judgement = Judgement(accepted=reason is None, reason=reason, next_length=None)
+        judgement = Judgement(accepted=reason is None, reason=reason, next_length=0.0)
         commit = state.left_behind(work, point, Outcome.OK, judgement, observed, weights=weights)
         return dataclasses.replace(commit, record=dataclasses.replace(commit.record, process=self.settings.method))
 
