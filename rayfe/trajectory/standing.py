@@ -79,19 +79,16 @@ def standing_of(state: WalkState, course: Course | None) -> Standing:
 
 def _in_words(end: str, state: WalkState) -> str:
     """The name of an end that a trajectory arrived at, for people."""
-    asked = state.config.asked
-    match end:
-        case "trained":
-            return f"{asked.method_epochs:g} epochs"
-        case "lam_end":
-            return f"lam_end {asked.lam_end:g}"
-        case "t_end":
-            return "t 1"
-        case _ if end == MET:
-            return f"no longer lower at lam {state.last.lam:.3g}, the third time"
-        case _ if end == RETURNED:
-            return f"lam_end {asked.lam_end:g}, the second time"
-    return end
+    config = state.config
+    if end == "trained":
+        return f"{config.asked.method_epochs:g} epochs"
+    names = {
+        "lam_end": f"lam_end {config.asked.lam_end:g}",
+        "t_end": "t 1",
+        MET: f"no longer lower at lam {state.last.lam:.3g}, the third time",
+        RETURNED: f"lam_end {config.asked.lam_end:g}, the second time",
+    }
+    return names.get(end, end)
 
 
 def seconds_left(rows: Sequence[StepRecord], config: RunConfig) -> float | None:
