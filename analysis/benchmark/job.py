@@ -19,7 +19,7 @@ from analysis.benchmark.settings import METHODS, Settings, defaults
 from rayfe.config import THREADING, DataConfig, EquilibrationConfig, MeasureConfig, RenewalConfig, RunConfig, configure, require
 from rayfe.config.presets import mnist_walk
 from rayfe.data.paths import PathData
-from rayfe.exceptions import UsageError, dashed
+from rayfe.exceptions import UsageError, in_shell_words
 from rayfe.records import StepRecord
 from rayfe.storage.manifest import manifest_of
 
@@ -89,14 +89,12 @@ def base_config(options: Options) -> RunConfig:
     data = dataclasses.replace(base.data, train_size=options.train_size or base.data.train_size)
     first = options.first_epochs or base.equilibration.first_epochs
     equilibration = dataclasses.replace(base.equilibration, first_epochs=first)
-    length = running.step_length(base.lam[0], lam_end, points)
     return configure(
         base,
         gamma=base.gamma if options.gamma is None else (options.gamma,),
         seed=(options.seed,),
         lam_end=lam_end,
-        step_length=length,
-        step_length_min=length / 32,
+        step_length=running.step_length(base.lam[0], lam_end, points),
         data=data,
         equilibration=equilibration,
         threads=options.threads,
@@ -147,7 +145,7 @@ def main(argv: Sequence[str]) -> int:
         options.check()
         return _run(options, argv)
     except UsageError as error:
-        print(f"--{dashed(error.name)} {error.value}: {error.fix}", file=sys.stderr)
+        print(in_shell_words(error), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted; the same command goes on", file=sys.stderr)
@@ -162,10 +160,10 @@ def _run(options: Options, argv: Sequence[str]) -> int:
     base, folder = base_config(options), options.folder
     data = load(base.data)
 
-    def describe(config: RunConfig) -> dict[str, Any]:
+    def manifest(config: RunConfig) -> dict[str, Any]:
         return manifest_of("benchmark", options.form, list(argv), config, PathData(kind="still", source=data))
 
-    bench = running.Bench(make=lambda config: BenchmarkBackend(config, data), describe=describe)
+    bench = running.Bench(make=lambda config: BenchmarkBackend(config, data), manifest=manifest)
     begin = running.common_start(base, str(folder / "start"), bench, _tell_row("start"))
     settings = _settings(options, base, begin, folder, bench)
     failed: list[str] = []

@@ -21,7 +21,7 @@ from typing import Any, Literal
 import tyro
 
 from rayfe.config import THREADING, RunConfig, configure, require
-from rayfe.exceptions import UsageError
+from rayfe.exceptions import UsageError, in_shell_words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +76,7 @@ def main(argv: Sequence[str]) -> int:
         options.check()
         found = measure(options, lambda text: print(text, flush=True))
     except UsageError as error:
-        print(f"--{error.name} {error.value}: {error.fix}", file=sys.stderr)
+        print(in_shell_words(error), file=sys.stderr)
         return 2
     if options.out is not None:
         options.out.parent.mkdir(parents=True, exist_ok=True)

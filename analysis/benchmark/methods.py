@@ -11,16 +11,19 @@ from analysis.benchmark.points import (
     Parts,
     PointByPoint,
     Reached,
-    Steps,
+    held_C,
     require_trained,
     settle_reading,
     stencil,
     train,
 )
 from analysis.benchmark.requests import Constrained, ConstrainRequest
-from rayfe.records import Annealing, Commit, EquilibrateRequest, Point, Replica, Weights
-from rayfe.records.columns import Work, number
+from rayfe.config import RunConfig, Start
+from rayfe.records import Annealing, EquilibrateRequest, Kind, Point, Replica, Weights
+from rayfe.records.columns import Observed, number
 from rayfe.records.weights import unpack
+from rayfe.records.work import Work
+from rayfe.trajectory.walk_state import Steps, WalkState
 
 RAISE = 0.1
 """By how much the authors' heuristic raises gamma at a time."""
@@ -42,25 +45,25 @@ class WarmGrid(PointByPoint):
 
     follows = False
 
-    def reach(self, work: Work, at: Point, weights: Weights, preconditioner: Weights | None) -> Parts:
-        return (yield from train(work, at, weights, preconditioner))
+    def reach(self, state: WalkState, work: Work, at: Point, weights: Weights) -> Parts:
+        return (yield from train(work, at, weights, state.carried.preconditioner))
 
 
 class Heuristic(PointByPoint):
     """lam along a line; gamma is raised by 0.1 and the model trained again until C <= C0 (the authors' public code)."""
 
-    @property
-    def lams(self) -> np.ndarray:
-        return np.linspace(self.start.lam, self.config.asked.lam_end, len(super().lams) + 1)[1:]
+    def lams(self, config: RunConfig, start: Start) -> np.ndarray:
+        return np.linspace(start.lam, config.asked.lam_end, len(super().lams(config, start)) + 1)[1:]
 
-    def reach(self, work: Work, at: Point, weights: Weights, preconditioner: Weights | None) -> Parts:
+    def reach(self, state: WalkState, work: Work, at: Point, weights: Weights) -> Parts:
+        preconditioner = state.carried.preconditioner
         for attempt in range(RAISES + 1):
             point = Point(lam=at.lam, gamma=at.gamma + attempt * RAISE)
             reached = yield from train(work, point, weights, preconditioner)
             weights, preconditioner = reached.weights, reached.preconditioner
             replica = Replica(name="centre", point=point, weights=weights)
             read = work.measured((yield settle_reading(work, (replica,))))
-            if read.readings[0].C <= self.C0:
+            if read.readings[0].C <= held_C(state):
                 break
         return reached
 
@@ -68,21 +71,21 @@ class Heuristic(PointByPoint):
 class ConstrainedPath(PointByPoint):
     """min R + lam D subject to C = C0 at each lam, from the model and the multiplier of the last one."""
 
-    def reach(self, work: Work, at: Point, weights: Weights, preconditioner: Weights | None) -> Parts:
+    def reach(self, state: WalkState, work: Work, at: Point, weights: Weights) -> Parts:
         assert self.settings.rule is not None
         request = ConstrainRequest(
             key=work.key,
             replicas=(Replica(name="centre", point=at, weights=weights),),
-            preconditioner=preconditioner,
+            preconditioner=state.carried.preconditioner,
             rule=self.settings.rule,
-            C=self.C0,
-            ratio=float(unpack(self.carry, "kept").get("ratio", np.array(1.0))),
+            C=held_C(state),
+            ratio=float(unpack(state.carry, "kept").get("ratio", np.array(1.0))),
         )
         answer = work.equilibrated((yield request))
         require_trained(answer.outcome)
         assert isinstance(answer, Constrained)
         return Reached(
-            point=Point(lam=at.lam, gamma=max(answer.gamma, LOWEST * self.start.gamma)),
+            point=Point(lam=at.lam, gamma=max(answer.gamma, LOWEST * state.start.gamma)),
             weights=answer.weights[0],
             preconditioner=answer.preconditioner,
             kept={"ratio": np.array(answer.ratio)},
@@ -95,26 +98,24 @@ class Grid(PointByPoint):
     Each model tried is a rejected row.
     """
 
-    @property
-    def lams(self) -> np.ndarray:
-        return np.array([self.start.lam])
+    def lams(self, config: RunConfig, start: Start) -> np.ndarray:
+        return np.array([start.lam])
 
-    def attempt(self) -> Steps:
-        tried = [(row.gamma, number(row.C)) for row in self.rows if row.step == 1]
-        gamma, work = next_gamma(tried, first=self.start.gamma, C0=self.C0), Work(self.key(1))
-        reached = yield from self.reach(work, Point(lam=self.start.lam, gamma=gamma), {}, None)
+    def attempt(self, state: WalkState) -> Steps:
+        start, C0, work = state.start, held_C(state), state.begin(Kind.STEP)
+        tried = [(row.gamma, number(row.C)) for row in state.rows if row.step == work.key.step]
+        gamma = next_gamma(tried, first=start.gamma, C0=C0)
+        reached = yield from self.reach(state, work, Point(lam=start.lam, gamma=gamma), {})
         replica = Replica(name="centre", point=reached.point, weights=reached.weights)
         read = work.measured((yield settle_reading(work, (replica,))))
-        if abs(read.readings[0].C / self.C0 - 1.0) > NEAR and len(tried) + 1 < TRAININGS:
-            columns = {"tested": read.readings, "C_target": self.accepted[0].C_target}
-            return Commit(
-                record=self.record(work, reached.point, columns, reason="drift"), readings=work.readings, state=None, carry=None
-            )
-        reached, chart = yield from stencil(self.config, work, reached, {})
-        return (yield from self.settled(work, reached, chart))
+        if abs(read.readings[0].C / C0 - 1.0) > NEAR and len(tried) + 1 < TRAININGS:
+            observed = Observed(tested=read.readings, C_target=state.first.C_target)
+            return self.left_behind(state, work, reached.point, observed, reason="drift")
+        reached, chart = yield from stencil(state.config, work, reached, {})
+        return (yield from self.settled(state, work, reached, chart))
 
-    def reach(self, work: Work, at: Point, weights: Weights, preconditioner: Weights | None) -> Parts:
-        epochs = self.config.equilibration.first_epochs
+    def reach(self, state: WalkState, work: Work, at: Point, weights: Weights) -> Parts:
+        epochs = state.config.equilibration.first_epochs
         replica, whole = Replica(name="centre", point=at, weights=None), Annealing(epochs=epochs, begin=0.0, end=epochs)
         trained = work.equilibrated((yield EquilibrateRequest(key=work.key, replicas=(replica,), annealing=whole)))
         require_trained(trained.outcome)

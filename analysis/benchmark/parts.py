@@ -37,7 +37,7 @@ PARTS: Mapping[type, str] = MappingProxyType(
 """What answering a kind of request counts as."""
 
 
-class Timed(Relay):
+class TimedBackend(Relay):
     """A backend that notes how long each kind of request takes."""
 
     def __init__(self, inner: Backend) -> None:
@@ -66,7 +66,7 @@ class TimedStore(Store):
 def time_walk(config: RunConfig) -> dict[str, float]:
     """Seconds by part over all steps after the start: train, measure, settle, disk, rest."""
     ((name, start),) = config.trajectories().items()
-    backend = Timed(InlineBackend(config, load(config.data)))
+    backend = TimedBackend(InlineBackend(config, load(config.data)))
     with tempfile.TemporaryDirectory() as folder:
         store = TimedStore(folder)
         trajectory = driver.open_trajectory(config, start, store)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import abc
+import dataclasses
 import math
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from rayfe.records import (
     Answer,
     Commit,
     EquilibrateRequest,
+    Kind,
     MeasureRequest,
     Outcome,
     Point,
@@ -24,16 +26,19 @@ from rayfe.records import (
     Request,
     Response,
     Split,
-    StepKey,
-    StepRecord,
     Weights,
 )
-from rayfe.records.columns import Work, number, response_in, step_record
+from rayfe.records.carried import Carried
+from rayfe.records.columns import Observed, number, response_in
 from rayfe.records.weights import along, pack, slope, unpack
+from rayfe.records.work import Work
 from rayfe.surface.response import response_of
 from rayfe.surface.stencil import neighbours
+from rayfe.surface.step_control import Judgement
 from rayfe.trajectory.chart import settle_loss
-from rayfe.trajectory.step import measure_request, read_stencil
+from rayfe.trajectory.course import Course
+from rayfe.trajectory.measuring import measure_request, read_stencil
+from rayfe.trajectory.walk_state import Steps, WalkState
 
 REACH = 0.3
 """Fraction of gamma by which the settle of a point may move it: three times the stencil, since these methods are further off."""
@@ -51,7 +56,7 @@ class Reached:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Chart:
+class SettleChart:
     """The tangent dtheta/dgamma and the response that settles use, and the points since they were measured."""
 
     tangent: Weights
@@ -60,120 +65,97 @@ class Chart:
 
 
 Parts = Generator[Request, Answer | None, Reached]
-Steps = Generator[Request, Answer | None, Commit]
 
 
-class PointByPoint(abc.ABC):
+@dataclass(frozen=True, kw_only=True)
+class PointByPoint(Course):
     """One accepted step per lam. Every point ends with a settle by the walk's own means: a stencil of three replicas
     every `refresh` points, whose tangent is carried in between.
 
-    Step 0 is the common start. `state` and `carry` are the weights of the last accepted step and what it left for the next.
+    Step 0 is the common start.
     """
 
-    follows = True
+    settings: Settings
+    follows: ClassVar[bool] = True
     """Whether the next point starts from the settled model; else from the model before the settle."""
 
-    def __init__(
-        self, config: RunConfig, start: Start, rows: Sequence[StepRecord], *, state: Weights, carry: Weights, settings: Settings
-    ) -> None:
-        self.config, self.start, self.settings = config, start, settings
-        self.rows, self.state, self.carry = list(rows), state, carry
-
-    @property
-    def accepted(self) -> list[StepRecord]:
-        return [row for row in self.rows if row.accepted]
-
-    @property
-    def finished(self) -> str | None:
-        return "lam_end" if self.accepted[-1].step >= len(self.lams) else None
-
-    @property
-    def lams(self) -> np.ndarray:
+    def lams(self, config: RunConfig, start: Start) -> np.ndarray:
         """The lam of steps 1, 2, ..."""
-        return lams(self.config, self.start)
+        return lams(config, start)
 
-    @property
-    def C0(self) -> float:
-        """The loss to be held, on the draws of settles."""
-        return number(self.accepted[0].C_settle_target)
+    def arrived(self, state: WalkState) -> str | None:
+        return "lam_end" if self.done(state) >= 1.0 else None
 
-    def committed(self, record: StepRecord, commit: Commit) -> None:
-        """Take note that a step is stored."""
-        self.rows.append(record)
-        if commit.state is not None:
-            self.state, self.carry = commit.state, commit.carry or {}
+    def done(self, state: WalkState) -> float:
+        return state.last.step / len(self.lams(state.config, state.start))
 
-    def key(self, step: int) -> StepKey:
-        """Names the next attempt at `step`."""
-        attempt = sum(row.step == step for row in self.rows)
-        return StepKey(trajectory=self.start.name, seed=self.start.seed, step=step, attempt=attempt)
-
-    def attempt(self) -> Steps:
+    def attempt(self, state: WalkState) -> Steps:
         """Requests of the next step; returns its Commit.
 
         Raises:
             WalkFailed: a training diverged.
         """
-        last = self.accepted[-1]
-        work = Work(self.key(last.step + 1))
-        at = Point(lam=float(self.lams[last.step]), gamma=last.gamma if self.follows else self.start.gamma)
-        moments = unpack(self.carry, "preconditioner") or None
-        reached = yield from self.reach(work, at, unpack(self.carry, "path") or self.state, moments)
-        age = (last.response_age or 0) + 1
-        chart = Chart(tangent=unpack(self.carry, "tangent"), response=response_in(last), age=age)
-        if age >= self.config.asked.refresh:
-            reached, chart = yield from stencil(self.config, work, reached, chart.tangent)
-        return (yield from self.settled(work, reached, chart))
+        last, work = state.last, state.begin(Kind.STEP)
+        lam = float(self.lams(state.config, state.start)[last.step])
+        at = Point(lam=lam, gamma=last.gamma if self.follows else state.start.gamma)
+        weights = unpack(state.carry, "path") or state.model
+        reached = yield from self.reach(state, work, at, weights)
+        tangent = state.carried.tangents.get("gamma", {})
+        chart = SettleChart(tangent=tangent, response=response_in(last), age=(last.response_age or 0) + 1)
+        if chart.age >= state.config.asked.refresh:
+            reached, chart = yield from stencil(state.config, work, reached, tangent)
+        return (yield from self.settled(state, work, reached, chart))
 
     @abc.abstractmethod
-    def reach(self, work: Work, at: Point, weights: Weights, preconditioner: Weights | None) -> Parts:
+    def reach(self, state: WalkState, work: Work, at: Point, weights: Weights) -> Parts:
         """Train from `weights` for the lam of `at`, whose gamma is that of the last point."""
 
-    # --- the end of a point -------------------------------------------------------------------------------------------
-
-    def settled(self, work: Work, reached: Reached, chart: Chart) -> Steps:
+    def settled(self, state: WalkState, work: Work, reached: Reached, chart: SettleChart) -> Steps:
         """Settle the model that was reached, and read it."""
-        last, here = self.accepted[-1], reached.point
-        allowed, reach = self.config.asked.tolerance * self.C0, REACH * abs(here.gamma)
-        request = settle_loss(
-            work.key, reached.weights, chart.tangent, here, chart.response, C=self.C0, allowed=allowed, reach=reach
-        )
+        last, here, C = state.last, reached.point, held_C(state)
+        allowed, reach = state.config.asked.tolerance * C, REACH * abs(here.gamma)
+        request = settle_loss(work.key, reached.weights, chart.tangent, here, chart.response, C=C, allowed=allowed, reach=reach)
         settled = work.settled((yield request))
-        point = Point(lam=here.lam, gamma=here.gamma + settled.shift["gamma"])
+        shift = settled.shift["gamma"]
+        point = Point(lam=here.lam, gamma=here.gamma + shift)
         replica = Replica(name="settled", point=point, weights=settled.weights)
         splits = (Split.TRAIN, Split.VALIDATION)
         tested = work.measured((yield measure_request(work, (replica,), (settled.weights,), "test", splits=splits)))
-        columns = {
-            "C_target": last.C_target,
-            "C_settle_target": last.C_settle_target,
-            "C_before_settle": settled.before.C,
-            "settle_shift": settled.shift["gamma"],
-            "response": chart.response,
-            "response_age": chart.age,
-            "step_length": math.log(point.lam / last.lam),
-            "tested": tested.readings,
-        }
-        carry = pack(
-            tangent=chart.tangent,
-            preconditioner=reached.preconditioner,
-            path=None if self.follows else reached.weights,
-            kept=reached.kept,
+        observed = Observed(
+            tested=tested.readings,
+            C_target=last.C_target,
+            C_settle_target=last.C_settle_target,
+            drift_se=state.holding.drift_se(tested.readings[0]),
+            C_before_settle=settled.before.C,
+            settle_shift=shift,
+            response=chart.response,
+            response_age=chart.age,
+            step_length=math.log(point.lam / last.lam),
         )
-        record = self.record(work, point, columns)
-        return Commit(record=record, readings=work.readings, state=tested.weights[0], carry=carry)
+        commit = self.left_behind(state, work, point, observed, weights=tested.weights[0])
+        carried = Carried(tangents={"gamma": chart.tangent}, preconditioner=reached.preconditioner, start=state.carried.start)
+        own = pack(path=None if self.follows else reached.weights, kept=reached.kept)
+        return dataclasses.replace(commit, carry={**carried.stored(), **own})
 
-    def record(self, work: Work, point: Point, columns: dict[str, Any], *, reason: str | None = None) -> StepRecord:
-        """The row of a step; with a `reason` it is a rejected one."""
-        return step_record(
-            work.key,
-            point=point,
-            outcome=Outcome.OK,
-            accepted=reason is None,
-            reason=reason,
-            process=self.settings.method,
-            examples=self.rows[-1].examples + work.examples,
-            **columns,
-        )
+    def left_behind(
+        self,
+        state: WalkState,
+        work: Work,
+        point: Point,
+        observed: Observed,
+        *,
+        reason: str | None = None,
+        weights: Weights | None = None,
+    ) -> Commit:
+        """What a step leaves behind, as a row of this method; with a `reason` it is a rejected one."""
+        judgement = Judgement(accepted=reason is None, reason=reason, next_length=0.0)
+        commit = state.left_behind(work, point, Outcome.OK, judgement, observed, weights=weights)
+        return dataclasses.replace(commit, record=dataclasses.replace(commit.record, process=self.settings.method))
+
+
+def held_C(state: WalkState) -> float:
+    """The loss to be held, on the draws of settles, nats."""
+    return number(state.first.C_settle_target)
 
 
 def lams(config: RunConfig, start: Start) -> np.ndarray:
@@ -199,7 +181,7 @@ def require_trained(outcome: Outcome) -> None:
 
 def stencil(
     config: RunConfig, work: Work, reached: Reached, tangent: Weights
-) -> Generator[Request, Answer | None, tuple[Reached, Chart]]:
+) -> Generator[Request, Answer | None, tuple[Reached, SettleChart]]:
     """One more equilibration, with gamma neighbours: the model after it, and the chart around it."""
     points = neighbours(reached.point, "iso", config.neighbours)
     replicas = tuple(
@@ -213,7 +195,7 @@ def stencil(
     read = yield from read_stencil(config, work, replicas, trained.weights, centre=False)
     response = response_of({reading.replica: reading for reading in read})
     after = Reached(point=reached.point, weights=trained.weights[0], preconditioner=trained.preconditioner, kept=reached.kept)
-    return after, Chart(tangent=tangent, response=response, age=0)
+    return after, SettleChart(tangent=tangent, response=response, age=0)
 
 
 def settle_reading(work: Work, replicas: tuple[Replica, ...]) -> MeasureRequest:

@@ -4,29 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rayfe.trajectory.base import Trajectory
-
 from analysis.benchmark.methods import ConstrainedPath, Grid, Heuristic, WarmGrid
 from analysis.benchmark.points import PointByPoint, lams
 from analysis.benchmark.settings import SCRATCH, WALKS, Settings, configured
-from rayfe.config import RunConfig, Start, require, stored_identity
+from rayfe.config import RunConfig, Start, require
 from rayfe.exceptions import WalkFailed
 from rayfe.records import Commit, StepRecord
 from rayfe.records.backend import Backend
+from rayfe.storage.manifest import stored_manifest
 from rayfe.storage.store import Store
 from rayfe.trajectory import driver
+from rayfe.trajectory.trajectory import Trajectory
 
 __all__ = ["Bench", "CommonStart", "OnRow", "WalkFailed", "common_start", "plain", "run_method", "step_length"]
 
 CLASSES: dict[str, type[PointByPoint]] = {"warm-grid": WarmGrid, "heuristic": Heuristic, "grid": Grid}
 """Classes by method; the others are constrained paths."""
-Going = Trajectory | PointByPoint
-"""What asks a backend for one point after the other."""
 OnRow = Callable[[StepRecord], None]
 
 
@@ -36,8 +33,8 @@ class Bench:
 
     make: Callable[[RunConfig], Backend]
     """A backend for a configuration."""
-    describe: Callable[[RunConfig], dict[str, Any]]
-    """What run.json says of a run with that configuration, besides the method."""
+    manifest: Callable[[RunConfig], dict[str, Any]]
+    """run.json of a run with that configuration, without the method."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,11 +56,11 @@ class CommonStart:
 def common_start(base: RunConfig, folder: str, bench: Bench, on_row: OnRow) -> CommonStart:
     """Train the start as a walk does, or read it if it is there."""
     store = Store(folder)
-    describe(store, {"method": "start"}, bench.describe(base))
+    describe(store, {"method": "start"}, base, bench)
     ((name, start),) = base.trajectories().items()
     trajectory = driver.open_trajectory(base, start, store)
     if not trajectory.accepted:
-        on_row(advance(trajectory, bench.make(base), store))
+        on_row(driver.advance(trajectory, bench.make(base), store))
     return CommonStart(store=store, row=trajectory.accepted[0])
 
 
@@ -85,7 +82,7 @@ def run_method(
     settings = settings.scaled(budget)
     config = configured(base, settings)
     store = Store(folder)
-    describe(store, {"method": settings.method, "budget": budget, "settings": plain(settings)}, bench.describe(config))
+    describe(store, {"method": settings.method, "budget": budget, "settings": plain(settings)}, config, bench)
     starts = points_of(config, settings)
     each = None if limit is None else limit / len(starts)
     backend: Backend | None = None
@@ -94,28 +91,17 @@ def run_method(
         trajectory = open_point(config, settings, begin, store, start)
         while within(trajectory, each):
             backend = backend or bench.make(config)
-            on_row(advance(trajectory, backend, store))
+            on_row(driver.advance(trajectory, backend, store))
         used += used_examples(trajectory)
     return used
 
 
-def advance(trajectory: Going, backend: Backend, store: Store) -> StepRecord:
-    """Attempt one point and store what it leaves."""
-    began = time.monotonic()
-    commit = driver.answered(trajectory.attempt(), backend)
-    seconds = trajectory.rows[-1].seconds if trajectory.rows else 0.0
-    record = dataclasses.replace(commit.record, seconds=seconds + time.monotonic() - began)
-    record = store.commit(trajectory.start.name, dataclasses.replace(commit, record=record))
-    trajectory.committed(record, commit)
-    return record
-
-
-def within(trajectory: Going, limit: float | None) -> bool:
+def within(trajectory: Trajectory, limit: float | None) -> bool:
     """Whether there is another step to take, and fewer examples were used than `limit`."""
     return trajectory.finished is None and (limit is None or used_examples(trajectory) < limit)
 
 
-def used_examples(trajectory: Going) -> float:
+def used_examples(trajectory: Trajectory) -> float:
     """Training examples after the start."""
     return trajectory.rows[-1].examples - trajectory.rows[0].examples
 
@@ -128,7 +114,7 @@ def points_of(config: RunConfig, settings: Settings) -> list[Start]:
     return [Start(lam=float(lam), gamma=start.gamma, seed=start.seed) for lam in lams(config, start)]
 
 
-def open_point(config: RunConfig, settings: Settings, begin: CommonStart, store: Store, start: Start) -> Going:
+def open_point(config: RunConfig, settings: Settings, begin: CommonStart, store: Store, start: Start) -> Trajectory:
     """A trajectory as far as its rows go; the common start is its step 0."""
     begin.begin(store, start.name)
     if settings.method in WALKS:
@@ -136,8 +122,8 @@ def open_point(config: RunConfig, settings: Settings, begin: CommonStart, store:
     rows = store.recover(start.name)
     accepted = [row for row in rows if row.accepted][-1]
     state, carry = store.state(accepted), store.carry(accepted)
-    kind = CLASSES.get(settings.method, ConstrainedPath)
-    return kind(config, start, rows, state=state, carry=carry, settings=settings)
+    course = CLASSES.get(settings.method, ConstrainedPath)(settings=settings)
+    return Trajectory(config, start, rows, state=state, carry=carry, course=course)
 
 
 def step_length(lam: float, lam_end: float, points: int) -> float:
@@ -150,19 +136,16 @@ def plain(settings: Settings) -> dict[str, object]:
     return dataclasses.asdict(settings)
 
 
-def describe(store: Store, method: Mapping[str, object], run: Mapping[str, Any]) -> None:
-    """Write run.json; UsageError if the folder holds a run of another method, other settings or other data."""
-    if not store.exists():
-        store.create({**run, **method})
-        return
-    stored = store.read_config()
-    names = {**{name: name for name in method}, "data_sha256": "data"}
-    asked = {**run, **method}
-    different = next((name for key, name in names.items() if stored.get(key) != asked[key]), None)
-    try:
-        before = stored_identity(stored)
-    except (KeyError, TypeError, ValueError):  # of a version that wrote none
-        before = {}
-    alike = all(name in before and before[name] == value for name, value in run["identity"].items())
-    different = different or (None if alike else "configuration")
-    require(different is None, "out", store.url(), f"holds a run of another {different}; use another --out")
+def describe(store: Store, method: Mapping[str, object], config: RunConfig, bench: Bench) -> None:
+    """Write run.json, or see that the one that is there has the same in it.
+
+    Raises:
+        UsageError: the folder holds a run of another method, other settings, another configuration or other data.
+    """
+    if store.exists():
+        stored = store.read_config()
+        different = next((name for name, value in method.items() if stored.get(name) != value), None)
+        require(different is None, "out", store.url(), f"holds a run of another {different}; use another ``out``")
+    manifest = bench.manifest(config)
+    if stored_manifest(store, manifest, config) is None:
+        store.create({**manifest, **method})

@@ -109,7 +109,7 @@ def reference(rows: pd.DataFrame, more: pd.DataFrame | None = None) -> Reference
 
 def points(run: pd.DataFrame) -> pd.DataFrame:
     """The models that a run ends with, one per lam, in order; not the start, and of several the lowest."""
-    after = run[run["step"] > 0].assign(process="iso-classification", trajectory="all")
+    after = run[run["step"] > 0].assign(trajectory="all")
     return counted_steps(after).sort_values("lam", kind="stable")
 
 

@@ -50,7 +50,7 @@ def test_memory_is_that_of_the_process_itself():
 
 
 @pytest.mark.parametrize(
-    ("words", "line"), [("--updates 0", "--updates 0: must be"), ("--evaluators 0", "--evaluators (0,): must")]
+    ("words", "line"), [("--updates 0", "--updates 0: must be"), ("--evaluators 0", "--evaluators 0: must")]
 )
 def test_bad_input_is_one_line(words, line, capsys):
     assert main(words.split()) == 2

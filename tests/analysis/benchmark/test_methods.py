@@ -6,7 +6,7 @@ import pytest
 
 from analysis.benchmark import settings as settings_of
 from analysis.benchmark.figure import STYLES
-from analysis.benchmark.job import SHORT_ADAM, short_form
+from analysis.benchmark.job import SHORT_ADAM, main, short_form
 from analysis.benchmark.methods import LARGEST_FACTOR, next_gamma
 from analysis.benchmark.running import plain, step_length
 from analysis.benchmark.search import restored, stages
@@ -73,7 +73,7 @@ def test_a_budget_scales_epochs_of_walks_and_of_models_from_scratch_but_not_of_r
         once, twice = configured(base, settings), configured(base, settings.scaled(2.0))
         key = "first_epochs" if name in SCRATCH else "epochs"
         assert getattr(twice.equilibration, key) == 2.0 * getattr(once.equilibration, key)
-        assert twice.renewal == once.renewal == base.asked.renewal
+        assert twice.asked.renewal == once.asked.renewal == base.asked.renewal
 
 
 def test_unknown_methods_are_refused():
@@ -104,3 +104,16 @@ def test_steps_of_the_given_length_arrive_after_as_many_points(points):
         assert at.lam < 0.7
         at = propose(ways, at, Velocity(lam=at.lam, gamma=0.0), length=length).point
     assert at.lam == 0.7
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ("--method magic", "--method magic: known are rayfe"),
+        ("--budget 1 0", "--budget 0: must be a positive number"),
+        ("--points 1", "--points 1: must be at least 2"),
+    ],
+)
+def test_a_job_that_cannot_be_run_is_refused_in_one_line(words, line, capsys):
+    assert main(words.split()) == 2
+    assert capsys.readouterr().err.startswith(line)

@@ -11,7 +11,7 @@ from analysis.benchmark.report import report
 from analysis.benchmark.running import Bench, common_start, describe, run_method
 from analysis.benchmark.settings import SCRATCH, WALKS, defaults
 from rayfe import load_model
-from rayfe.config import DataConfig, EquilibrationConfig, MeasureConfig, ModelConfig, configure, identity
+from rayfe.config import DataConfig, EquilibrationConfig, MeasureConfig, ModelConfig, configure
 from rayfe.data.datasets import load
 from rayfe.data.paths import PathData
 from rayfe.exceptions import UsageError
@@ -43,7 +43,7 @@ def bench(tmp_path_factory):
     def described(config):
         return manifest_of("benchmark", "short", ["--seed", "0"], config, PathData(kind="still", source=data))
 
-    shared = Bench(make=lambda config: BenchmarkBackend(config, data), describe=described)
+    shared = Bench(make=lambda config: BenchmarkBackend(config, data), manifest=described)
     return folder, common_start(BASE, str(folder / "start"), shared, lambda row: None), shared
 
 
@@ -61,7 +61,7 @@ def test_methods_go_from_the_common_start_to_the_end_and_each_point_is_settled(b
     start = bench[1].row
     assert (rows.C[0], rows.examples[0], rows.state_sha256[0]) == (start.C, start.examples, start.state_sha256)
     assert len(rows) == 3 and rows.accepted.all() and rows.lam.iloc[-1] == pytest.approx(1.5)
-    assert (rows.process[1:] == method).all()
+    assert (rows.process[1:] == method).all() and list(rows.kind) == ["start", "step", "step"]
     off = np.abs(rows.C / start.C - 1.0)[1:]
     unsettled = np.abs(rows.C_before_settle / start.C_settle_target - 1.0)[1:]
     assert (off < np.maximum(unsettled, 0.02)).all()
@@ -100,7 +100,7 @@ def test_a_folder_with_other_settings_is_refused(bench):
     folder, begin, shared = bench
     settings = defaults(BASE, BASE.equilibration)["geco"]
     longer = configure(BASE, tolerance=0.04)
-    with pytest.raises(UsageError, match="holds a run of another configuration"):
+    with pytest.raises(UsageError, match=r"tolerance=0.04: the stored run has 0.05"):
         where = str(folder / "other-settings")
         run_method(longer, settings, begin, where, shared, budget=1.0, limit=None, on_row=lambda row: None)
 
@@ -145,8 +145,16 @@ def test_a_diverging_training_is_named(bench):
     assert len(Store(folder / "diverging").rows(name)) == 1
 
 
-def test_a_folder_without_an_identity_is_refused_in_one_line(tmp_path):
+def test_a_folder_without_an_identity_is_refused_in_one_line(bench, tmp_path):
     store = Store(tmp_path)
     store.create({"method": "nupi", "data_sha256": "d"})
-    with pytest.raises(UsageError, match="another configuration"):
-        describe(store, {"method": "nupi"}, {"identity": identity(BASE), "data_sha256": "d"})
+    with pytest.raises(UsageError, match="run.json cannot be read"):
+        describe(store, {"method": "nupi"}, BASE, bench[2])
+
+
+def test_a_run_that_followed_an_option_of_before_is_refused_by_its_name(bench, tmp_path):
+    store, manifest = Store(tmp_path), bench[2].manifest(BASE)
+    before = manifest["identity"] | {"step_growth": 1.5}
+    store.create({**manifest, "identity": before, "method": "nupi"})
+    with pytest.raises(UsageError, match="step_growth=1.5: is what the stored run has"):
+        describe(store, {"method": "nupi"}, BASE, bench[2])

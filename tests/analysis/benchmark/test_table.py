@@ -28,6 +28,8 @@ def run(method: str, frame: pd.DataFrame, *, examples: float, budget: float = 1.
         trajectory="walk",
         step=np.arange(len(rows)),
         accepted=True,
+        kind=["start"] + ["step"] * len(frame),
+        leg="there",
         examples=1000.0 + np.linspace(0.0, examples, len(rows)),
         seconds=np.linspace(5.0, 15.0, len(rows)),
         C_before_settle=1.1 * rows["C"].to_numpy(),
@@ -92,7 +94,9 @@ def test_what_a_renewal_replaced_does_not_count():
     replaced = on_surface(LAM)
     replaced.loc[10, "R"] += 1.0
     frame = pd.concat([replaced[:11], on_surface(LAM)[10:]], ignore_index=True)
-    line = lines_of(run("rayfe", frame, examples=4e6)).loc["rayfe"]
+    rows = run("rayfe", frame, examples=4e6)
+    rows.loc[12, "kind"] = "renewal"
+    line = lines_of(rows).loc["rayfe"]
     assert (line["points"], line["largest_excess_percent"]) == (40, pytest.approx(0.0, abs=1e-9))
 
 
