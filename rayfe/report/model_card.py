@@ -10,7 +10,8 @@ from rayfe.config import VERSION
 from rayfe.data.local_files import licence_of
 from rayfe.model.export import OUTPUTS, Part
 from rayfe.records import StepRecord
-from rayfe.report.verdicts import WORDS, verdicts
+from rayfe.report.verdict import WORDS
+from rayfe.report.verdicts import verdicts
 from rayfe.report.view import RunView, view_of
 from rayfe.results.certified import NONE, findings, missed_by
 from rayfe.storage.store import Store

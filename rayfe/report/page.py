@@ -19,7 +19,8 @@ from rayfe.report.failures import failures, reasons
 from rayfe.report.images import MOST_PER_TRAJECTORY, Gallery
 from rayfe.report.plots import Chart
 from rayfe.report.table import columns_of, lines_of
-from rayfe.report.verdicts import WORDS, verdicts
+from rayfe.report.verdict import WORDS
+from rayfe.report.verdicts import verdicts
 from rayfe.report.view import RunView
 
 ICONS = {"holds": "✓", "look": "!", "fails": "✗", "not measured": "–"}

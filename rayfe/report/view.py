@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,13 +12,15 @@ import pandas as pd
 from rayfe.config import RunConfig
 from rayfe.records import CertificateRecord
 from rayfe.results.pooling import models_of
+from rayfe.results.transfer_summary import summarize_transfers
+from rayfe.results.walk_summary import summarize
 from rayfe.storage.manifest import stored_config
 from rayfe.storage.parquet import table_of
 from rayfe.storage.store import Store, load_certificates, load_readings, load_rows
 from rayfe.trajectory.standing import standing
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class RunView:
     """A run as stored at one moment."""
 
@@ -39,6 +42,13 @@ class RunView:
         if self.config.method is not None:
             return "baseline"
         return "transfer" if self.config.moves_data else "walk"
+
+    @functools.cached_property
+    def summary(self) -> pd.DataFrame:
+        """A line of each trajectory with rows: `summarize` of walks, `summarize_transfers` of the others."""
+        if self.kind == "walk":
+            return summarize(self.rows, self.config.tolerance, self.config.tolerance_floor, self.models)
+        return summarize_transfers(self.rows, self.config.tolerance, self.config.tolerance_floor)
 
     @property
     def title(self) -> str:
