@@ -129,11 +129,11 @@ def partners(coupling: Coupling, rows: np.ndarray) -> np.ndarray:
 
 def chosen_rows(view: RunView) -> dict[str, list[StepRecord]]:
     """Accepted rows with stored weights by trajectory, evenly chosen, first and last always among them."""
-    names = view.store.trajectories()
+    names = list(view.records)
     most = max(2, min(MOST_PER_TRAJECTORY, MOST_FRAMES // max(1, len(names))))
     chosen = {}
     for name in names[: MOST_FRAMES // most]:
-        rows = [row for row in view.store.rows(name) if row.accepted and view.store.has_state(row)]
+        rows = [row for row in view.records[name] if row.accepted and view.store.has_state(row)]
         chosen[name] = [rows[i] for i in np.unique(np.linspace(0, len(rows) - 1, min(most, len(rows))).round().astype(int))]
     return chosen
 

@@ -17,7 +17,7 @@ from rayfe.report.charts import baseline_charts, walk_charts
 from rayfe.report.charts_transfer import transfer_charts
 from rayfe.report.failures import failures, reasons
 from rayfe.report.images import MOST_PER_TRAJECTORY, Gallery
-from rayfe.report.plots import Chart
+from rayfe.report.plots import Chart, Series, series_of
 from rayfe.report.table import columns_of, lines_of
 from rayfe.report.verdict import WORDS
 from rayfe.report.verdicts import verdicts
@@ -38,11 +38,11 @@ class Page:
 
 def page_of(view: RunView, gallery: Gallery) -> Page:
     """The page of a run with the images of its models."""
-    more = (view.models,) if view.kind == "walk" else ()
-    charts = CHARTS[view.kind](view.rows, view.readings, view.config.tolerance, *more) if len(view.rows) else []
+    series = series_of(view.rows)
+    charts = CHARTS[view.kind](view, series) if len(view.rows) else []
     return Page(
         title=f"rayfe: {view.title}",
-        main=_main(view, gallery, charts),
+        main=_main(view, gallery, series, charts),
         content={
             "charts": [
                 {"name": chart.name, "is_3d": chart.is_3d, "data": chart.data, "layout": chart.layout} for chart in charts
@@ -77,7 +77,7 @@ def embedded(value: object) -> str:
     return json.dumps(value, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
 
 
-def _main(view: RunView, gallery: Gallery, charts: list[Chart]) -> str:
+def _main(view: RunView, gallery: Gallery, series: list[Series], charts: list[Chart]) -> str:
     every = {name: _shown(value) for name, value in flat(view.config).items() if name not in ("out", "data.root")}
     usual = {name: _shown(value) for name, value in flat(RunConfig(process="iso-classification")).items()}
     return _template("main.html").render(
@@ -87,7 +87,7 @@ def _main(view: RunView, gallery: Gallery, charts: list[Chart]) -> str:
         icons=ICONS,
         words=WORDS,
         columns=columns_of(view),
-        lines=lines_of(view),
+        lines=lines_of(view, series),
         charts=charts,
         gallery=gallery,
         image_rows=", ".join(gallery.rows),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from rayfe.report.plots import Series, series_of
+from rayfe.report.plots import Series
 from rayfe.report.verdict import records
 from rayfe.report.view import RunView
 from rayfe.results import transfer_summary, walk_summary
@@ -48,10 +48,10 @@ def columns_of(view: RunView) -> list[str]:
     return list(_cells(view))
 
 
-def lines_of(view: RunView) -> list[Line]:
-    """A line of every trajectory that the run asks for, those without rows last."""
+def lines_of(view: RunView, series: Sequence[Series]) -> list[Line]:
+    """A line of every trajectory that the run asks for, those without rows last; `series` are drawn in the charts."""
     module = walk_summary if view.kind == "walk" else transfer_summary
-    styles = {one.trajectory: one for one in series_of(view.rows)}
+    styles = {one.trajectory: one for one in series}
     lines = []
     for line in records(view.summary):
         name = str(line["trajectory"])

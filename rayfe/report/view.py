@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,13 +11,13 @@ from typing import Any
 import pandas as pd
 
 from rayfe.config import RunConfig
-from rayfe.records import CertificateRecord
-from rayfe.results.pooling import models_of
+from rayfe.records import CertificateRecord, ReadingRecord, StepRecord
+from rayfe.results.pooling import pooled
 from rayfe.results.transfer_summary import summarize_transfers
 from rayfe.results.walk_summary import summarize
 from rayfe.storage.manifest import stored_config
 from rayfe.storage.parquet import table_of
-from rayfe.storage.store import Store, load_certificates, load_readings, load_rows
+from rayfe.storage.store import Store
 from rayfe.trajectory.standing import standing
 
 
@@ -28,9 +29,12 @@ class RunView:
     manifest: Mapping[str, Any]
     config: RunConfig
     rows: pd.DataFrame
+    """Attempted steps (columns of StepRecord), by trajectory, step and attempt."""
     readings: pd.DataFrame
     standing: Mapping[str, str]
     """By trajectory: waiting, at step k of N, or how it ended."""
+    records: Mapping[str, Sequence[StepRecord]] = field(default_factory=dict)
+    """The same rows by trajectory."""
     certificates: pd.DataFrame = field(default_factory=lambda: table_of([], CertificateRecord).to_pandas())
     """How far models are from new ones at the same multipliers (columns of CertificateRecord)."""
     models: pd.DataFrame | None = None
@@ -55,8 +59,8 @@ class RunView:
         return f"{self.manifest.get('job', 'run')} {self.manifest.get('preset', '')}".strip()
 
 
-def view_of(store: Store, others: Sequence[str] = ()) -> RunView:
-    """The run at `store`; models of the runs `others` bound its F, too.
+def view_of(store: Store, others: Sequence[str] = (), *, readings: bool = True) -> RunView:
+    """The run at `store`; models of the runs `others` bound its F, too. Without `readings` it has none.
 
     Raises:
         FileNotFoundError: there is none.
@@ -64,14 +68,23 @@ def view_of(store: Store, others: Sequence[str] = ()) -> RunView:
         UsageError: one of the others has other data or another model.
     """
     manifest, config = stored_config(store)
-    names = dict.fromkeys([*store.trajectories(), *config.trajectories()])
+    records: dict[str, list[StepRecord]] = {}
+    certificates: list[CertificateRecord] = []
+    read: list[ReadingRecord] = []
+    for name in store.trajectories():  # one by one: the store keeps the rows that it decoded last
+        records[name] = store.rows(name)
+        certificates += store.certificates(name)
+        read += store.readings(name) if readings else []
+    rows = table_of(itertools.chain(*records.values()), StepRecord).to_pandas()
+    certified = table_of(certificates, CertificateRecord).to_pandas()
     return RunView(
         store=store,
         manifest=manifest,
         config=config,
-        rows=load_rows(store.url()),
-        readings=load_readings(store.url()),
-        standing={name: standing(store.rows(name), config) for name in names},
-        certificates=load_certificates(store.url()),
-        models=models_of(store, others),
+        records=records,
+        rows=rows,
+        readings=table_of(read, ReadingRecord).to_pandas(),
+        standing={name: standing(records.get(name, ()), config) for name in [*records, *config.trajectories()]},
+        certificates=certified,
+        models=pooled(store, rows, certified, others),
     )

@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from rayfe.config import RunConfig
 from rayfe.data.paths import load_path
 from rayfe.records import StepRecord
 from rayfe.report import report_of
@@ -23,8 +24,9 @@ from rayfe.report.charts_transfer import transfer_charts
 from rayfe.report.failures import ENDS, REASONS, failures, reasons
 from rayfe.report.images import Album, grid
 from rayfe.report.page import embedded, page_of
+from rayfe.report.plots import Chart, series_of
 from rayfe.report.surface_chart import lower_hull
-from rayfe.report.view import view_of
+from rayfe.report.view import RunView, view_of
 from rayfe.storage.store import Store
 from rayfe.surface.step_control import REJECTED, STOPS
 
@@ -33,6 +35,12 @@ RESULTS = Path(__file__).parents[2] / "analysis" / "results"
 
 def frame(rows: list[StepRecord]) -> pd.DataFrame:
     return pd.DataFrame([dataclasses.asdict(row) for row in rows])
+
+
+def drawn(charts: Callable[..., list[Chart]], rows: pd.DataFrame) -> list[Chart]:
+    """Charts of rows that are stored nowhere."""
+    view = RunView(store=Store("none"), manifest={}, config=RunConfig(), rows=rows, readings=pd.DataFrame(), standing={})
+    return charts(view, series_of(rows))
 
 
 def test_lower_hull_holds_the_points_of_a_convex_surface_and_none_above_it() -> None:
@@ -57,8 +65,7 @@ def test_charts_are_valid_plotly_figures(exact: Callable[..., StepRecord]) -> No
     moved = {"process": "geodesic", "k": -0.4, "end_R": 5.0, "end_D": 20.0, "end_gamma": 6.0, "line_miss": 0.1, "F_t": 3.0}
     transfer = frame([exact(step, 0.25 * 1.2**step, t=step / 4, line_miss_se=0.01, **moved) for step in range(5)])
     stopped = pd.concat([walks, walks.iloc[-1:].assign(step=5, accepted=False, reason="gamma_zero")], ignore_index=True)
-    none = pd.DataFrame()
-    charts = [*walk_charts(stopped, none, 0.005), *transfer_charts(transfer, none, 0.01), *baseline_charts(walks, none, 0.01)]
+    charts = [*drawn(walk_charts, stopped), *drawn(transfer_charts, transfer), *drawn(baseline_charts, walks)]
     assert len(charts) == 8 + 9 + 5
     for chart in charts:
         Figure(data=chart.data, layout=chart.layout)  # raises at a property that plotly.js does not know
@@ -68,7 +75,7 @@ def test_charts_are_valid_plotly_figures(exact: Callable[..., StepRecord]) -> No
 def test_lines_have_a_gap_where_a_walk_leapt(exact: Callable[..., StepRecord]) -> None:
     lengths = [None, 0.2, 0.0, 0.2]  # the third row was reached by renewals, from the second one's lam
     walk = frame([exact(step, 0.25 * 1.2**step, step_length=length) for step, length in enumerate(lengths)])
-    charts = {chart.name: chart for chart in walk_charts(walk, pd.DataFrame(), 0.005)}
+    charts = {chart.name: chart for chart in drawn(walk_charts, walk)}
     for name, axis in (("rate-distortion", "x"), ("multipliers", "y"), ("surface", "z")):
         trace = charts[name].data[-1]
         assert [i for i, value in enumerate(trace[axis]) if value is None] == [2]
