@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.resources
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,18 +13,24 @@ from markupsafe import Markup
 
 from rayfe.config import UNHELD, RunConfig, flat
 from rayfe.data.local_files import licence_of
+from rayfe.data.paths import PathData
 from rayfe.report.charts import baseline_charts, walk_charts
 from rayfe.report.charts_transfer import transfer_charts
 from rayfe.report.failures import failures, reasons
-from rayfe.report.images import MOST_PER_TRAJECTORY, Gallery
+from rayfe.report.images import MOST_PER_TRAJECTORY, Album, Gallery
 from rayfe.report.plots import Chart, Series, series_of
 from rayfe.report.table import columns_of, lines_of
 from rayfe.report.verdict import WORDS
 from rayfe.report.verdicts import verdicts
-from rayfe.report.view import RunView
+from rayfe.report.view import RunView, view_of
+from rayfe.storage.store import Store
 
 ICONS = {"holds": "✓", "look": "!", "fails": "✗", "not measured": "–"}
 CHARTS = {"walk": walk_charts, "transfer": transfer_charts, "baseline": baseline_charts}
+
+
+REPORT = "report.html"
+"""Its name in the run directory."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,6 +40,19 @@ class Page:
     title: str
     main: str
     content: Mapping[str, Any]
+
+
+def report_of(store: Store, data: PathData | None = None, *, root: str | None = None, others: Sequence[str] = ()) -> str:
+    """The page of the run at `store`; `data` are the run's, looked for on this machine (in `root`) if they are not at hand.
+    Models of the runs `others` bound its free energy, too.
+
+    Raises:
+        FileNotFoundError: there is no run.
+        CorruptFile: it cannot be read.
+        UsageError: one of the others has other data or another model.
+    """
+    view = view_of(store, others)
+    return html_of(page_of(view, Album(data, root=root).gallery(view)))
 
 
 def page_of(view: RunView, gallery: Gallery) -> Page:

@@ -21,7 +21,7 @@ from rayfe.data.paths import PathData, coupled, coupled_splits, examples_of, loa
 from rayfe.exceptions import CorruptFile, RunBroken, UsageError
 from rayfe.figures import draw_all
 from rayfe.records import Split, StepRecord
-from rayfe.report import REPORT, report_of
+from rayfe.report.page import REPORT, report_of
 from rayfe.results.pooling import models_of
 from rayfe.results.transfer_summary import print_run
 from rayfe.run.logs import JsonLog

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from rayfe.figures import PictureBook, figures_of
 from rayfe.records import StepRecord
-from rayfe.report import REPORT, report_of
+from rayfe.report.page import REPORT, report_of
 from rayfe.results.pooling import models_of
 from rayfe.storage.manifest import stored_config
 from rayfe.storage.store import Store, load_certificates, load_readings, load_rows

@@ -14,10 +14,9 @@ import pytest
 from rayfe.config import DataConfig, RunConfig
 from rayfe.data.datasets import load as load_data
 from rayfe.records import Commit, StepRecord
-from rayfe.report import report_of
 from rayfe.report.images import MOST_FRAMES, MOST_PER_TRAJECTORY, Frame, Gallery, data_uri, grid
 from rayfe.report.live_server import LivePage, Server
-from rayfe.report.page import html_of, page_of
+from rayfe.report.page import html_of, page_of, report_of
 from rayfe.report.view import RunView
 from rayfe.storage.store import Store
 

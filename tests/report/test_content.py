@@ -18,12 +18,11 @@ from PIL import Image
 from rayfe.config import RunConfig
 from rayfe.data.paths import load_path
 from rayfe.records import StepRecord
-from rayfe.report import report_of
 from rayfe.report.charts import baseline_charts, walk_charts
 from rayfe.report.charts_transfer import transfer_charts
 from rayfe.report.failures import ENDS, REASONS, failures, reasons
 from rayfe.report.images import Album, grid
-from rayfe.report.page import embedded, page_of
+from rayfe.report.page import embedded, page_of, report_of
 from rayfe.report.plots import Chart, series_of
 from rayfe.report.surface_chart import lower_hull
 from rayfe.report.view import RunView, view_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from rayfe.cli.commands.parser import Parser, Refused
-from rayfe.report import REPORT, report_of
+from rayfe.report.page import REPORT, report_of
 from rayfe.storage.store import Store
 
 
