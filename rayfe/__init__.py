@@ -6,6 +6,12 @@ the commands in jobs/ do; `Run`, `load_run` and `load_model` read what both leav
 
 from __future__ import annotations
 
+import sys
+
+if sys.argv[:1] == ["-m"] and sys.orig_argv[sys.orig_argv.index("-m") + 1 :][:1] == [__name__]:
+    # `python -m rayfe` puts the working directory first, where somebody else's run may lie: nothing is imported from there
+    del sys.path[: 0 if sys.flags.safe_path else 1]
+
 import importlib
 from collections.abc import Mapping
 from pathlib import Path

@@ -59,6 +59,16 @@ class NotExported(RuntimeError):
     """torch.export cannot take this model, or what it made computes something else."""
 
 
+CONTROLS = dict.fromkeys((*range(127, 160), *range(8234, 8239), *range(8294, 8298)), "�")
+CONTROLS |= {code: chr(0x2400 + code) for code in range(0x20)}
+"""Characters that would move a terminal's cursor, or turn its text round, and what is shown in their place."""
+
+
+def visible(text: str) -> str:
+    """Text that somebody else may have written, as it may be shown: on one line, without control characters."""
+    return text if text.isprintable() else " ".join(text.splitlines()).translate(CONTROLS)
+
+
 def dashed(name: str) -> str:
     return name.replace("_", "-")
 
@@ -67,4 +77,4 @@ def one_line(error: UsageError) -> str:
     """The error as one line that names the option as it is typed."""
     name = error.name if error.name == "PRESET" else "--" + dashed(error.name)
     given = f"{name} {error.value}".rstrip()
-    return " ".join(f"{given}: {error.fix}".splitlines())
+    return visible(f"{given}: {error.fix}")

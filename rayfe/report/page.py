@@ -6,7 +6,7 @@ import importlib.resources
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jinja2
 from markupsafe import Markup
@@ -25,6 +25,9 @@ from rayfe.report.verdicts import verdicts
 from rayfe.report.view import RunView, view_of
 from rayfe.storage.store import Store
 
+if TYPE_CHECKING:
+    from torch import nn
+
 ICONS = {"holds": "✓", "look": "!", "fails": "✗", "not measured": "–"}
 CHARTS = {"walk": walk_charts, "transfer": transfer_charts, "baseline": baseline_charts}
 
@@ -42,9 +45,16 @@ class Page:
     content: Mapping[str, Any]
 
 
-def report_of(store: Store, data: PathData | None = None, *, root: str | None = None, others: Sequence[str] = ()) -> str:
+def report_of(
+    store: Store,
+    data: PathData | None = None,
+    *,
+    root: str | None = None,
+    others: Sequence[str] = (),
+    model: type[nn.Module] | None = None,
+) -> str:
     """The page of the run at `store`; `data` are the run's, looked for on this machine (in `root`) if they are not at hand.
-    Models of the runs `others` bound its free energy, too.
+    Models of the runs `others` bound its free energy, too; `model` is the class of its own.
 
     Raises:
         FileNotFoundError: there is no run.
@@ -52,7 +62,7 @@ def report_of(store: Store, data: PathData | None = None, *, root: str | None = 
         UsageError: one of the others has other data or another model.
     """
     view = view_of(store, others)
-    return html_of(page_of(view, Album(data, root=root).gallery(view)))
+    return html_of(page_of(view, Album(data, root=root, model=model).gallery(view)))
 
 
 def page_of(view: RunView, gallery: Gallery) -> Page:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from rayfe.config import RunConfig
+from rayfe.exceptions import visible
 from rayfe.records import CertificateRecord, ReadingRecord, StepRecord
 from rayfe.results.pooling import pooled
 from rayfe.results.transfer_summary import summarize_transfers
@@ -19,6 +21,9 @@ from rayfe.storage.manifest import stored_config
 from rayfe.storage.parquet import table_of
 from rayfe.storage.store import Store
 from rayfe.trajectory.standing import standing
+
+WORDS = tuple(item.name for item in dataclasses.fields(StepRecord) if "str" in str(item.type))
+"""Columns of steps that hold words."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,11 +73,12 @@ def view_of(store: Store, others: Sequence[str] = (), *, readings: bool = True) 
         UsageError: one of the others has other data or another model.
     """
     manifest, config = stored_config(store)
+    manifest = _visible_words(manifest)
     records: dict[str, list[StepRecord]] = {}
     certificates: list[CertificateRecord] = []
     read: list[ReadingRecord] = []
     for name in store.trajectories():  # one by one: the store keeps the rows that it decoded last
-        records[name] = store.rows(name)
+        records[visible(name)] = [_visible(row) for row in store.rows(name)]
         certificates += store.certificates(name)
         read += store.readings(name) if readings else []
     rows = table_of(itertools.chain(*records.values()), StepRecord).to_pandas()
@@ -88,3 +94,21 @@ def view_of(store: Store, others: Sequence[str] = (), *, readings: bool = True) 
         certificates=certified,
         models=pooled(store, rows, certified, others),
     )
+
+
+def _visible(row: StepRecord) -> StepRecord:
+    """The row with words that may be shown (`visible`)."""
+    for name in WORDS:
+        value = getattr(row, name)
+        if isinstance(value, str) and not value.isprintable():
+            row = dataclasses.replace(row, **{name: visible(value)})  # type: ignore[arg-type]
+    return row
+
+
+def _visible_words(value: Any) -> Any:
+    """What JSON holds, with words that may be shown."""
+    if isinstance(value, dict):
+        return {visible(name): _visible_words(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_visible_words(item) for item in value]
+    return visible(value) if isinstance(value, str) else value

@@ -8,7 +8,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from rayfe.cli.commands.parser import Parser, Refused, wanted_columns
+from rayfe.cli.commands.parser import Parser, Refused, trusted, wanted_columns
 from rayfe.config import THREADING, RunConfig
 from rayfe.data.fingerprint import fingerprint
 from rayfe.data.local_files import load_here
@@ -35,6 +35,7 @@ def main(arguments: list[str]) -> int:
         os.environ.setdefault(name, value)
     store = Store(chosen.run)
     run, config = stored_config(store)
+    trusted(run, trust=chosen.trust)
     efforts = _efforts(config, chosen)
     rows = _rows(store, chosen)
     data = _data(store, run, config, chosen.root)
@@ -81,6 +82,7 @@ def parser() -> Parser:
         help=f"trainings that differ by chance, {SEEDS} or more; {USUAL_SEEDS} without it",
     )
     made.add_argument("--anew", action="store_true", help="train from new weights, too")
+    made.trust()
     made.add_argument("--data.root", dest="root", metavar="FOLDER", help="folder of the run's data")
     return made
 

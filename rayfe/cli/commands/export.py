@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rayfe.cli.commands.parser import Parser, Refused, wanted_columns
+from rayfe.cli.commands.parser import Parser, Refused, trusted, wanted_columns
 from rayfe.config import ModelConfig
 from rayfe.storage.store import Store
 
@@ -19,11 +19,13 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--step", type=int, help="an accepted step")
     parser.add_argument("--at", nargs="+", metavar="COLUMN=VALUE", help="instead of --step: the nearest step, e.g. --at C=0.1")
     parser.add_argument("--to", metavar="FILE", required=True, help="a .pt2 file that does not exist yet")
+    parser.trust()
     parser.add_argument("--part", choices=PARTS, default="all", help="all: x -> mean, log_variance, reconstruction, logits")
     chosen = parser.parse_args(arguments)
     to = _free(Path(chosen.to))
     store = Store(chosen.run)
     run = store.read_config()
+    trusted(run, trust=chosen.trust, fields=("model.name",))
     trajectory = chosen.trajectory or _only(store)
     if (chosen.step is None) == (chosen.at is None):
         raise Refused("--step: give --step 12, or --at C=0.1, and not both")
