@@ -50,7 +50,7 @@ class Server:
         """Raises OSError, OverflowError: it cannot listen there."""
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         self._socket = socket.create_server((host, port), family=family)
-        self.address: str = self._socket.getsockname()[0]
+        self.address, self.port = self._socket.getsockname()[:2]
         self.token = None if self.is_local else secrets.token_urlsafe(16)
         self.asked = threading.Event()
         """Somebody waits for what `publish` gives."""
@@ -70,7 +70,7 @@ class Server:
     def url(self) -> str:
         host = f"[{self.address}]" if ":" in self.address else self.address
         query = "" if self.token is None else f"?token={self.token}"
-        return f"http://{host}:{self._socket.getsockname()[1]}/{query}"
+        return f"http://{host}:{self.port}/{query}"
 
     def __enter__(self) -> Self:
         self._thread.start()

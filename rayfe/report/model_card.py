@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from rayfe.config import VERSION
 from rayfe.data.local_files import licence_of
+from rayfe.exceptions import visible
 from rayfe.model.export import OUTPUTS, Part
 from rayfe.records import StepRecord
 from rayfe.report.verdict import WORDS
 from rayfe.report.verdicts import verdicts
-from rayfe.report.view import RunView, view_of
+from rayfe.report.view import RunView
 from rayfe.results.certified import NONE, findings, missed_by
-from rayfe.storage.store import Store
 
 FUNCTIONALS = (
     ("R", "rate, nats", "R", "val_R"),
@@ -30,13 +31,26 @@ def about(run: Mapping[str, Any], row: StepRecord) -> dict[str, Any]:
     return {"rayfe": VERSION, "command": run["command"], **{name: getattr(row, name) for name in keys}}
 
 
-def card(store: Store, run: Mapping[str, Any], row: StepRecord, to: Path, *, part: Part, shape: tuple[int, ...]) -> str:
+def words(text: object) -> str:
+    """Words of a run as Markdown that shows them, and does nothing else."""
+    return re.sub(r"([\\`*_\[\]<>|~&])", r"\\\1", visible(str(text)))
+
+
+def code(text: object) -> str:
+    """The same as a span of code: between more backticks than are in it."""
+    shown = visible(str(text))
+    fence = "`" * (1 + max(map(len, re.findall("`+", shown)), default=0))
+    return f"{fence}{shown}{fence}" if len(fence) == 1 else f"{fence} {shown} {fence}"
+
+
+def card(view: RunView, row: StepRecord, to: Path, *, part: Part, shape: tuple[int, ...]) -> str:
     """Markdown."""
+    run = view.manifest
     sections = (
         _head(run, row),
         _use(to, part, shape, run),
         _numbers(row),
-        _certificates(store, row),
+        _certificates(view, row),
         _data(run),
         _origin(run, row),
     )
@@ -46,9 +60,9 @@ def card(store: Store, run: Mapping[str, Any], row: StepRecord, to: Path, *, par
 def _head(run: Mapping[str, Any], row: StepRecord) -> str:
     at = f"lam = {row.lam:.6g}, gamma = {row.gamma:.6g}" + (f", t = {row.t:.6g}" if row.process != "iso-classification" else "")
     return (
-        f"# Model of step {row.step}, trajectory {row.trajectory}\n\n"
+        f"# Model of step {row.step}, trajectory {words(row.trajectory)}\n\n"
         f"An encoder, decoder and classifier near the minimum of R + lam D + gamma C at {at}, from a walk along the "
-        f"rate-distortion-classification equilibrium surface ({row.process}; `{run['config']['model.name']}`, "
+        f"rate-distortion-classification equilibrium surface ({words(row.process)}; {code(run['config']['model.name'])}, "
         f"{run['config']['model.latent']} dimensions of z)."
     )
 
@@ -63,7 +77,7 @@ def _use(to: Path, part: Part, shape: tuple[int, ...], run: Mapping[str, Any]) -
         f'model = torch.export.load("{to.name}").module()\n'
         f"{given} = torch.rand(5, {', '.join(map(str, size))})\noutputs = model({given})\n```\n\n"
         f"{what}; any N of at least 1. It returns a dict of {outputs}; reconstruction and logits are those of the mean of z. "
-        f"Classes in the order of the logits: {', '.join(run['class_names'])}."
+        f"Classes in the order of the logits: {', '.join(map(words, run['class_names']))}."
     )
 
 
@@ -76,16 +90,16 @@ def _numbers(row: StepRecord) -> str:
     return "\n".join(lines)
 
 
-def _certificates(store: Store, row: StepRecord) -> str:
+def _certificates(view: RunView, row: StepRecord) -> str:
     off = None if row.drift is None else 100.0 * row.drift
     error = "" if row.drift_se is None else f" ± {100 * row.drift_se:.2f}"
-    view, lines = view_of(store), ["\n## Certificates\n"]
+    lines = ["\n## Certificates\n"]
     lines.append(f"- This step: C / C0 - 1 is {'not measured' if off is None else f'{off:+.2f}{error} %'}; excess over the")
     lines[-1] += f" trajectory's other models {_value(row.excess)} nats (a lower bound of the distance from equilibrium)."
-    lines.append(f"- This model's equilibrium: {_equilibrium(view, row)}.")
+    lines.append(f"- This model's equilibrium: {words(_equilibrium(view, row))}.")
     for found in verdicts(view):
         state = "" if found.state == "not measured" else f"{WORDS[found.state]}. "
-        lines.append(f"- {found.name} (whole run): {state}{found.text}")
+        lines.append(f"- {found.name} (whole run): {state}{words(found.text)}")
     return "\n".join(lines)
 
 
@@ -101,15 +115,16 @@ def _equilibrium(view: RunView, row: StepRecord) -> str:
 
 def _data(run: Mapping[str, Any]) -> str:
     names = [name for name in (run["config"]["data.name"], run["config"].get("path.target")) if name]
-    lines = ["\n## Data\n", *(f"- {name}; licence: {licence_of(name)}" for name in names)]
-    return "\n".join([*lines, f"- SHA-256 of the examples: `{run['data_sha256']}`"])
+    lines = ["\n## Data\n", *(f"- {words(name)}; licence: {licence_of(name)}" for name in names)]
+    return "\n".join([*lines, f"- SHA-256 of the examples: {code(run['data_sha256'])}"])
 
 
 def _origin(run: Mapping[str, Any], row: StepRecord) -> str:
-    versions = ", ".join(f"{name} {version}" for name, version in run.get("versions", {}).items())
+    versions = ", ".join(words(f"{name} {version}") for name, version in run.get("versions", {}).items())
     return (
-        f"\n## Origin\n\n- Command: `{run['command']}`\n- Made by rayfe {run['rayfe']} ({versions}); exported by rayfe {VERSION}\n"
-        f"- Weights: `{row.state}`, SHA-256 `{row.state_sha256}`\n- Training examples so far: {row.examples:.4g}\n"
+        f"\n## Origin\n\n- Command: {code(run['command'])}\n"
+        f"- Made by rayfe {words(run['rayfe'])} ({versions}); exported by rayfe {VERSION}\n"
+        f"- Weights: {code(row.state)}, SHA-256 {code(row.state_sha256)}\n- Training examples so far: {row.examples:.4g}\n"
     )
 
 

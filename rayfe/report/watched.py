@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from rayfe.report.images import Album
-from rayfe.report.live_server import Served
+from rayfe.report.live_server import Served, Server
 from rayfe.report.page import embedded, html_of, page_of
 from rayfe.report.view import view_of
 from rayfe.storage.store import Store
@@ -51,3 +51,13 @@ class Watched:
     def _note(self, error: Exception) -> None:
         log.info("the run cannot be shown", exc_info=error)
         self.trouble, self._served = " ".join(f"{type(error).__name__}: {error}".split()), None
+
+
+def answer(run: Watched, server: Server, *, pause: float) -> None:
+    """Wait for `pause` seconds, or until somebody asks; then look at the run, and tell of it."""
+    asked = server.asked.wait(pause)
+    server.asked.clear()
+    run.look()
+    if asked:
+        server.publish(run.page())
+    server.announce(run.version)

@@ -35,6 +35,7 @@ def main(arguments: list[str]) -> int:
     from rayfe.model.protocol import input_shape
     from rayfe.model.scaled import in_units
     from rayfe.report.model_card import about, card  # imports torch, as those that follow
+    from rayfe.report.view import view_of
     from rayfe.results.stored_model import find_row, model_of
 
     try:
@@ -49,7 +50,7 @@ def main(arguments: list[str]) -> int:
     except NotExported as error:
         raise Refused(f"{trajectory} step {row.step}: {error}") from error
     to.write_bytes(data)
-    to.with_suffix(".md").write_text(card(store, run, row, to, part=chosen.part, shape=shape), encoding="utf-8")
+    to.with_suffix(".md").write_text(card(view_of(store), row, to, part=chosen.part, shape=shape), encoding="utf-8")
     print(f"model: {to} ({len(data) / 1e6:.1f} MB), step {row.step} of {trajectory}\ncard: {to.with_suffix('.md')}")
     return 0
 

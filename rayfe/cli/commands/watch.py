@@ -8,7 +8,7 @@ from types import FrameType
 from rayfe.cli.commands.parser import Parser, Refused, trusted
 from rayfe.exceptions import visible
 from rayfe.report.live_server import LOOPBACK, Server
-from rayfe.report.watched import Watched
+from rayfe.report.watched import Watched, answer
 from rayfe.run.progress import Progress
 from rayfe.signals import TERMINATED, Terminated
 from rayfe.storage.manifest import stored_config
@@ -63,12 +63,7 @@ def follow(run: Watched, server: Server) -> None:
     said = None
     with Progress(run.view.config, run.view.records) as progress:
         while True:
-            asked = server.asked.wait(PAUSE)
-            server.asked.clear()
-            run.look()
-            if asked:
-                server.publish(run.page())
-            server.announce(run.version)
+            answer(run, server, pause=PAUSE)
             for name, rows in run.view.records.items():
                 for record in rows[seen.get(name, 0) :]:
                     progress.row(record)
