@@ -44,7 +44,7 @@ def introduce(names: Mapping[str, str]) -> None:
         try:
             importlib.import_module(name.partition(":")[0])
         except Exception as error:  # it is code of the user's own
-            fix = f"cannot be imported ({error}); give package.module:Name of a module that Python finds here"
+            fix = f"cannot be imported ({error}); give package.module:Class, of a module that Python finds here"
             raise UsageError(field, name, fix) from error
 
 
@@ -56,7 +56,7 @@ def named(name: str, field: str, *, known: str) -> Any:
     """
     module, _, attribute = name.partition(":")
     require(bool(module and attribute), field, name, f"cannot be imported; {known}")
-    fix = "is code that is not loaded, and a name in a run is no reason to import it: import its module, if you trust it"
+    fix = "is code that is not loaded; import its module first, if you trust it"
     require(module in sys.modules, field, name, fix)
     try:
         return functools.reduce(getattr, attribute.split("."), sys.modules[module])

@@ -81,7 +81,7 @@ def test_a_constant_in_the_cost_changes_nothing(solver: str, costs: None) -> Non
         ({"cost": "own_costs:number"}, "path.cost", "not a function"),
         ({"cost": "own_costs:missing"}, "path.cost", "cannot be imported"),
         ({"cost": "l2"}, "path.cost", "squared-l2"),
-        ({"cost": ".own:l1"}, "path.cost", "cannot be imported"),
+        ({"cost": ".own:l1"}, "path.cost", "is not loaded"),
         ({"cost": "own_costs:broken"}, "path.cost", "NaN"),
         ({"cost": "own_costs:rare", "solver": "sinkhorn"}, "path.solver", "forbidden; give --path.solver exact"),
         ({"cost": "own_costs:apart"}, "path.cost", "infinite for some pair of every coupling"),

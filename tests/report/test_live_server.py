@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import socket
 import threading
@@ -121,9 +122,11 @@ def test_a_client_that_does_not_read_is_cut_off(serving: Callable[..., Server], 
     server = serving(page=Served(html=b"x" * (64 << 20), content=b""))  # more than the system's buffers hold
     client = silent(server, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
     time.sleep(1.0)
-    with pytest.raises(ConnectionResetError):
-        while client.recv(1 << 20):
-            pass
+    taken = 0
+    with contextlib.suppress(ConnectionResetError):
+        while part := client.recv(1 << 20):
+            taken += len(part)
+    assert taken < 64 << 20
 
 
 def test_clients_that_do_not_ask_make_room_for_those_that_do(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import os
 import subprocess
 import sys
@@ -14,14 +15,27 @@ import pytest
 import rayfe
 from rayfe.__main__ import main
 from rayfe.exceptions import UsageError
+from rayfe.model.mlp import MLP
 from rayfe.records import Commit, StepRecord
 from rayfe.storage.store import Store
 
 ROOT = Path(__file__).parents[2]
 NAME = "lam0.25-gamma4-seed0"
 TRAP = "from pathlib import Path\nPath(__file__).with_suffix('.ran').touch()\n"
-NET = "from rayfe.model.mlp import MLP\nfrom rayfe.surface.process import IsoClassification\n"
-NET += "class Net(MLP):\n    pass\nclass Way(IsoClassification):\n    pass\n"
+IMPORTS = "from rayfe.model.mlp import MLP\nfrom rayfe.surface.process import IsoClassification as Way\n"
+
+
+class Net(MLP):
+    """The MLP for images, with the same weights."""
+
+    def __init__(self, *, input_shape, classes, config):
+        super().__init__(input_shape=(64,), classes=classes, config=config)
+
+    def encode(self, x):
+        return super().encode(x.flatten(1))
+
+    def decode(self, z):
+        return super().decode(z).unflatten(1, (1, 8, 8))
 
 
 @pytest.fixture
@@ -31,7 +45,7 @@ def sent(stored_run: Callable[..., Store], tmp_path: Path) -> Path:
     run = store.read_config()
     store.create(run | {"config": run["config"] | {"model.name": "theirs:Net", "process": "theirs:Way"}})
     folder = tmp_path / "run"
-    (folder / "theirs.py").write_text(TRAP + NET)
+    (folder / "theirs.py").write_text(TRAP + IMPORTS + inspect.getsource(Net))
     (folder / "json.py").write_text(TRAP + "raise SystemExit('imported from the working directory')\n")
     return folder
 
@@ -57,7 +71,7 @@ def test_looking_from_inside_a_run_imports_nothing_of_it(sent: Path, words: list
     assert done.returncode == code, done.stderr
     assert list(sent.glob("*.ran")) == []
     if code:
-        assert done.stderr.count("\n") == 1 and "--model.name theirs:Net" in done.stderr and "--trust" in done.stderr
+        assert done.stderr.count("\n") == 1 and "model.name theirs:Net" in done.stderr and "--trust" in done.stderr
 
 
 def test_trust_imports_what_the_run_names(sent: Path) -> None:
@@ -76,12 +90,10 @@ def test_python_takes_the_class_that_is_handed_over_or_loaded(sent: Path, monkey
     with pytest.raises(UsageError, match="hand the class over"):
         rayfe.load_model(sent, NAME, 1)
     assert list(sent.glob("*.ran")) == []
-    from rayfe.model.mlp import MLP
-
-    assert isinstance(rayfe.load_model(sent, NAME, 1, model=MLP), MLP)
-    assert "its models cannot be shown" not in Path(rayfe.Run(sent, model_class=MLP).report(sent / "p.html")).read_text()
+    assert isinstance(rayfe.load_model(sent, NAME, 1, model=Net), Net)
+    assert "its models cannot be shown" not in Path(rayfe.Run(sent, model_class=Net).report(sent / "p.html")).read_text()
     monkeypatch.setitem(sys.modules, "theirs", __import__("theirs"))
-    assert type(rayfe.load_model(sent, NAME, 1)).__name__ == "Net"
+    assert type(rayfe.load_model(sent, NAME, 1)).__module__ == "theirs"
 
 
 @pytest.fixture
