@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.resources
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +22,7 @@ from rayfe.report.plots import Chart, Series, series_of
 from rayfe.report.table import columns_of, lines_of
 from rayfe.report.verdict import WORDS
 from rayfe.report.verdicts import verdicts
-from rayfe.report.view import RunView, view_of
-from rayfe.storage.store import Store
+from rayfe.report.view import RunView
 
 if TYPE_CHECKING:
     from torch import nn
@@ -46,22 +45,12 @@ class Page:
 
 
 def report_of(
-    store: Store,
-    data: PathData | None = None,
-    *,
-    root: str | None = None,
-    others: Sequence[str] = (),
-    model: type[nn.Module] | None = None,
+    view: RunView, data: PathData | None = None, *, root: str | None = None, model: type[nn.Module] | None = None
 ) -> str:
-    """The page of the run at `store`; `data` are the run's, looked for on this machine (in `root`) if they are not at hand.
-    Models of the runs `others` bound its free energy, too; `model` is the class of its own.
+    """The page of a run; `data` are the run's, looked for on this machine (in `root`) if they are not at hand.
 
-    Raises:
-        FileNotFoundError: there is no run.
-        CorruptFile: it cannot be read.
-        UsageError: one of the others has other data or another model.
+    `model` is the class of its models, where the one that run.json names is not loaded.
     """
-    view = view_of(store, others)
     return html_of(page_of(view, Album(data, root=root, model=model).gallery(view)))
 
 

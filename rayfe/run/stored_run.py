@@ -111,7 +111,7 @@ class Run:
     def report(self, to: str | Path | None = None) -> str:
         """Write the run's page, a file for a browser, and return where it is: `to`, or report.html in the run."""
         store = Store(self.location)
-        text = report_of(store, model=self.model_class)
+        text = report_of(view_of(store), model=self.model_class)
         if to is None:
             return store.url(store.write_text(REPORT, text))
         Path(to).write_text(text, encoding="utf-8")

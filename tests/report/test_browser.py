@@ -18,7 +18,7 @@ from rayfe.records import Commit, StepRecord
 from rayfe.report.images import MOST_FRAMES, MOST_PER_TRAJECTORY, Frame, Gallery, data_uri, grid
 from rayfe.report.live_server import Server
 from rayfe.report.page import html_of, page_of, report_of
-from rayfe.report.view import RunView
+from rayfe.report.view import RunView, view_of
 from rayfe.report.watched import Watched, answer
 from rayfe.storage.store import Store
 
@@ -48,7 +48,7 @@ def served(store: Store) -> Iterator[Server]:
 @pytest.fixture
 def page(stored_run: Callable[..., Store], tmp_path: Path) -> str:
     path = tmp_path / "report.html"
-    path.write_text(report_of(stored_run()), encoding="utf-8")
+    path.write_text(report_of(view_of(stored_run())), encoding="utf-8")
     return path.as_uri()
 
 

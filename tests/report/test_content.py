@@ -152,7 +152,7 @@ def test_a_damaged_weight_file_is_named_and_the_others_are_shown(stored_run: Cal
 
 @pytest.mark.parametrize("name", ["mnist-walk", "mnist-walk-paper"])
 def test_rows_without_weights_make_a_page_that_says_so(name: str) -> None:
-    text = report_of(Store(RESULTS / name))
+    text = report_of(view_of(Store(RESULTS / name)))
     assert "No weights are stored here" in text
     assert 'id="chart-surface"' in text and "python jobs/isoc.py mnist-walk" in text
 
@@ -164,7 +164,7 @@ def test_page_holds_command_versions_licence_and_no_path_of_this_machine(
     main = page_of(view, Album().gallery(view)).main
     assert "python jobs/isoc.py digits-smoke" in main
     assert "CC BY 4.0" in main and "torch 2" in main
-    assert str(tmp_path) not in report_of(view.store)
+    assert str(tmp_path) not in report_of(view)
     assert 'model.hidden</th><td class="text">8</td>' in main
 
 
@@ -172,13 +172,13 @@ def test_page_without_any_row_says_that_nothing_is_stored_yet(stored_run: Callab
     made = stored_run()
     store = Store(tmp_path / "empty")
     store.create(made.read_config())
-    assert "No step is stored yet." in report_of(store)
+    assert "No step is stored yet." in report_of(view_of(store))
 
 
 def test_text_of_a_run_cannot_end_a_script_or_become_markup(stored_run: Callable[..., Store]) -> None:
     store = stored_run()
     store.create(store.read_config() | {"command": "</script><img src=x onerror=alert(1)>"})
-    text = report_of(store)
+    text = report_of(view_of(store))
     assert "<img src=x" not in text
     assert embedded({"a": "</script>"}) == '{"a":"\\u003c/script>"}'
 
@@ -186,7 +186,7 @@ def test_text_of_a_run_cannot_end_a_script_or_become_markup(stored_run: Callable
 def test_nothing_in_the_page_of_ours_points_to_the_network(stored_run: Callable[..., Store]) -> None:
     from plotly.offline import get_plotlyjs
 
-    text = report_of(stored_run()).replace(get_plotlyjs(), "")
+    text = report_of(view_of(stored_run())).replace(get_plotlyjs(), "")
     assert re.findall(r"https?://\S+", text) == []
     assert "default-src 'none'" in text and "connect-src 'none'" in text
 

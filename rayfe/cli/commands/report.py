@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rayfe.cli.commands.parser import Parser, Refused, trusted
 from rayfe.report.page import REPORT, report_of
+from rayfe.report.view import view_of
 from rayfe.storage.store import Store
 
 
@@ -21,7 +22,7 @@ def main(arguments: list[str]) -> int:
     store = Store(chosen.run)
     if chosen.trust:
         trusted(store.read_config(), trust=True)
-    text = report_of(store, root=chosen.root, others=chosen.others)
+    text = report_of(view_of(store, chosen.others), root=chosen.root)
     if chosen.to is None:
         place = store.url(store.write_text(REPORT, text))
     else:
