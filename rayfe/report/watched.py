@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from rayfe.exceptions import CorruptFile, visible
 from rayfe.report.images import Album
 from rayfe.report.live_server import Served, Server
 from rayfe.report.page import embedded, html_of, page_of
@@ -50,7 +51,8 @@ class Watched:
 
     def _note(self, error: Exception) -> None:
         log.info("the run cannot be shown", exc_info=error)
-        self.trouble, self._served = " ".join(f"{type(error).__name__}: {error}".split()), None
+        what = "" if isinstance(error, FileNotFoundError | CorruptFile) else f"{type(error).__name__}: "
+        self.trouble, self._served = visible(f"{what}{error}"), None
 
 
 def answer(run: Watched, server: Server, *, pause: float) -> None:

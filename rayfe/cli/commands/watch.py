@@ -6,7 +6,6 @@ import signal
 from types import FrameType
 
 from rayfe.cli.commands.parser import Parser, Refused, trusted
-from rayfe.exceptions import visible
 from rayfe.report.live_server import LOOPBACK, Server
 from rayfe.report.watched import Watched, answer
 from rayfe.run.progress import Progress
@@ -69,5 +68,5 @@ def follow(run: Watched, server: Server) -> None:
                     progress.row(record)
                 seen[name] = len(rows)
             if run.trouble not in (None, said):
-                progress.event(f"cannot be shown: {visible(str(run.trouble))}")
+                progress.event(f"cannot be shown: {run.trouble}")
             said = run.trouble
