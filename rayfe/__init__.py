@@ -122,8 +122,8 @@ def load_model(
     (`rayfe.dataset(..., rescale=...)`), x and x_hat are in the units before. `at={"C": 0.1}` or
     `at={"lam": 1.0, "t": 0.5}` names columns of the rows; of the accepted steps whose weights are stored it takes the one
     where these columns are nearest, each measured in units of its range along the trajectory (`find_step` says which).
-    `model` is the class of the run's models, where it cannot be imported by the name in run.json: it was defined in
-    a notebook, or has moved.
+    `model` is the class of the run's models, where the module that run.json names is not loaded: it is not imported because a run
+    names it (docs/trust.md).
 
     Raises:
         FileNotFoundError: there is no run at `location`, or these weights are not kept any more (`--keep-states`).
