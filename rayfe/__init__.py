@@ -6,6 +6,12 @@ the commands in jobs/ do; `Run`, `load_run` and `load_model` read what both leav
 
 from __future__ import annotations
 
+import sys
+
+if sys.argv[:1] == ["-m"] and sys.orig_argv[sys.orig_argv.index("-m") + 1 :][:1] == [__name__]:
+    # `python -m rayfe` puts the working directory first, where somebody else's run may lie: nothing is imported from there
+    del sys.path[: 0 if sys.flags.safe_path else 1]
+
 import importlib
 import os
 from collections.abc import Mapping
@@ -121,8 +127,8 @@ def load_model(
     (`rayfe.dataset(..., rescale=...)`), x and x_hat are in the units before. `at={"C": 0.1}` or
     `at={"lam": 1.0, "t": 0.5}` names columns of the rows; of the accepted steps whose weights are stored it takes the one
     where these columns are nearest, each measured in units of its range along the trajectory (`find_step` says which).
-    `model` is the class of the run's models, where it cannot be imported by the name in run.json: it was defined in
-    a notebook, or has moved.
+    `model` is the class of the run's models, where the module that run.json names is not loaded: it is not imported because a run
+    names it (docs/trust.md).
 
     Raises:
         FileNotFoundError: there is no run at `location`, or these weights are not kept any more (`--keep-states`).

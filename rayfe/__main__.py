@@ -8,7 +8,7 @@ import sys
 from rayfe.cli.commands import COMMANDS
 from rayfe.cli.commands.parser import Refused
 from rayfe.cli.pipes import closed_pipe_is_fine
-from rayfe.exceptions import CorruptFile, LeaseLost, StorageFull, UsageError
+from rayfe.exceptions import CorruptFile, LeaseLost, StorageFull, UsageError, in_shell_words, visible
 
 USAGE = f"usage: python -m rayfe {'|'.join(COMMANDS)} ...; --help explains"
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
@@ -44,11 +44,7 @@ def main(argv: list[str]) -> int:
 
 
 def _one_line(error: Exception) -> str:
-    if isinstance(error, UsageError):
-        from rayfe.exceptions import in_shell_words
-
-        return in_shell_words(error)
-    return " ".join(str(error).splitlines())
+    return in_shell_words(error) if isinstance(error, UsageError) else visible(str(error))
 
 
 if __name__ == "__main__":

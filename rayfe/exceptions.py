@@ -21,7 +21,7 @@ class UsageError(ValueError):
         self.name, self.value, self.fix = name, value, fix
 
     def __str__(self) -> str:
-        return _one_line(f"{_argument(self.name, self.value)}: {_named(self.fix, _argument)}")
+        return visible(f"{_argument(self.name, self.value)}: {_named(self.fix, _argument)}")
 
 
 class CorruptFile(RuntimeError):
@@ -67,13 +67,23 @@ class NotExported(RuntimeError):
     """torch.export cannot take this model, or what it made computes something else."""
 
 
+CONTROLS = dict.fromkeys((*range(127, 160), *range(8234, 8239), *range(8294, 8298)), "�")
+CONTROLS |= {code: chr(0x2400 + code) for code in range(0x20)}
+"""Characters that would move a terminal's cursor, or turn its text round, and what is shown in their place."""
+
+
+def visible(text: str) -> str:
+    """Text that somebody else may have written, as it may be shown: on one line, without control characters."""
+    return text if text.isprintable() else " ".join(text.splitlines()).translate(CONTROLS)
+
+
 def dashed(name: str) -> str:
     return name.replace("_", "-")
 
 
 def in_shell_words(error: UsageError) -> str:
     """The error as one line that names options as they are typed."""
-    return _one_line(f"{_option(error.name, error.value)}: {_named(error.fix, _option)}")
+    return visible(f"{_option(error.name, error.value)}: {_named(error.fix, _option)}")
 
 
 def shown(value: object) -> str:
@@ -127,7 +137,3 @@ def _argument(name: str, value: object) -> str:
     if not dot:
         return group if value is UNSAID else f"{group}={value!r}"
     return f'{group}={{"{leaf}": {"..." if value is UNSAID else repr(value)}}}'
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.splitlines())

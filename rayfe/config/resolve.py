@@ -15,6 +15,7 @@ from rayfe.config.configure import CHOOSING, configure
 from rayfe.config.fields import flat
 from rayfe.config.presets import OTHER_JOB, PRESETS
 from rayfe.config.run import RunConfig
+from rayfe.config.user_code import introduce, own_names
 from rayfe.exceptions import UsageError, dashed
 
 JOBS = {
@@ -76,10 +77,11 @@ def option_of(word: str) -> str:
 
 
 def absolute(config: RunConfig, preset: str, *, own: Collection[str] = ()) -> RunConfig:
-    """`config` with the paths of this machine made absolute: trials of Ray work in other folders.
+    """`config` with the paths of this machine made absolute: trials of Ray work in other folders. What it names is imported.
 
     `own` are names of data that are no files.
     """
+    introduce(own_names(flat(config)))
     out = f"runs/{preset}" if config.out is None else config.out
     require(bool(out.strip()), "out", out, "give a folder or a URI")
     if "://" not in out:

@@ -1,4 +1,8 @@
-"""Classes and functions of the user's own, by the name `package.module:Name` under which run.json remembers them."""
+"""Classes and functions of the user's own, by the name `package.module:Name` under which run.json remembers them.
+
+Importing runs code, so only `introduce` does it, where whoever runs rayfe gave the name or trusts the run. Everything else takes
+what is loaded: looking at a run that somebody sent runs nothing of theirs.
+"""
 
 from __future__ import annotations
 
@@ -7,27 +11,56 @@ import functools
 import hashlib
 import importlib
 import inspect
+import sys
 import textwrap
+from collections.abc import Mapping
 from typing import Any
 
-from rayfe.config import require
+from rayfe.config.checks import require
 from rayfe.exceptions import UsageError
 
 NOTEBOOK = "__main__:"
 """How names begin of what was defined in a notebook, or in the script that runs."""
 
 
-def named(name: str, field: str, *, known: str) -> Any:
-    """What `package.module:Name` names; `known` says what else may be given for `field`.
+FIELDS = ("model.name", "process", "path.cost")
+"""Fields of a configuration that may name code."""
+
+
+def own_names(fields: Mapping[str, Any]) -> dict[str, str]:
+    """Those of the flat fields of a configuration that name code of the user's own."""
+    return {field: fields[field] for field in FIELDS if ":" in str(fields.get(field))}
+
+
+def introduce(names: Mapping[str, str]) -> None:
+    """Import the modules of `own_names`, which runs their code.
 
     Raises:
-        UsageError: it cannot be imported here.
+        UsageError: one cannot be imported here.
+    """
+    for field, name in names.items():
+        if name.startswith(NOTEBOOK):
+            continue  # not to be imported; `named` says where it is not known
+        try:
+            importlib.import_module(name.partition(":")[0])
+        except Exception as error:  # it is code of the user's own
+            fix = f"cannot be imported ({error}); give package.module:Class, of a module that Python finds here"
+            raise UsageError(field, name, fix) from error
+
+
+def named(name: str, field: str, *, known: str) -> Any:
+    """What `package.module:Name` names in a module that is loaded; `known` says what else may be given for `field`.
+
+    Raises:
+        UsageError: the module is not loaded (`introduce`), or has no such name.
     """
     module, _, attribute = name.partition(":")
     require(bool(module and attribute), field, name, f"cannot be imported; {known}")
+    fix = "is code that is not loaded; import its module first, if you trust it"
+    require(module in sys.modules, field, name, fix)
     try:
-        return functools.reduce(getattr, attribute.split("."), importlib.import_module(module))
-    except Exception as error:  # importing runs a module of the user's own
+        return functools.reduce(getattr, attribute.split("."), sys.modules[module])
+    except Exception as error:  # a module of the user's own may answer anything
         fix = f"cannot be imported ({error}); {known}"
         if name.startswith(NOTEBOOK):
             fix = "was defined in a notebook or script and is not known here; define it here under the same name"

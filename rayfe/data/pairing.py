@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from rayfe.config import require
 from rayfe.data.examples import Dataset, Examples, chance, listing
@@ -110,7 +109,8 @@ def _pairs(pairing: str) -> Iterator[tuple[str, str]]:
 
 def _cheapest(source: Dataset, target: Dataset) -> tuple[list[int], float]:
     """Partners of the source's classes with the least total transport cost, and the mean cost of a pair."""
-    import ot  # slow to import
+    import ot  # slow to import, as scipy.optimize
+    from scipy.optimize import linear_sum_assignment
 
     for dataset in (source, target):
         counts = np.bincount(dataset.train.y, minlength=dataset.classes)

@@ -17,7 +17,8 @@ import ray
 from ray import cloudpickle, train
 from ray.train.torch import TorchConfig, TorchTrainer
 
-from rayfe.config import THREADING, RunConfig
+from rayfe.config import THREADING, RunConfig, flat
+from rayfe.config.user_code import introduce, own_names
 from rayfe.on_ray.evaluator import Unit
 from rayfe.on_ray.pool import PoolBackend, WorkersLost
 from rayfe.records import (
@@ -116,6 +117,7 @@ def train_loop(settings: dict[str, Any]) -> bytes:
     from rayfe.training.sharded import Sharded
 
     data = ray.get(cloudpickle.loads(settings["data"]))
+    introduce(own_names(flat(settings["config"])))
     backend = InlineBackend(settings["config"], data, make_replicas=Sharded, keeper=TrainKeeper())
     return cloudpickle.dumps(backend.equilibrate(cloudpickle.loads(settings["request"])))
 

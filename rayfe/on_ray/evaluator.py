@@ -10,7 +10,8 @@ import ray
 from ray import cloudpickle  # pins what it pickles references to; plain pickle does not
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from rayfe.config import THREADING, RunConfig
+from rayfe.config import THREADING, RunConfig, flat
+from rayfe.config.user_code import introduce, own_names
 from rayfe.data.paths import PathData
 from rayfe.records import Answer, Request
 from rayfe.records.backend import Backend
@@ -50,6 +51,7 @@ def make_inline(config: RunConfig, data: PathData | None) -> Backend:
     from rayfe.backend.inline import InlineBackend  # imports torch: in evaluators only
 
     assert data is not None
+    introduce(own_names(flat(config)))
     return InlineBackend(config, data)
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from ray import tune
 
-from rayfe.config import RunConfig
+from rayfe.config import RunConfig, flat
+from rayfe.config.user_code import introduce, own_names
 from rayfe.exceptions import LeaseLost, StorageFull, WalkFailed
 from rayfe.on_ray.connect import Connect
 from rayfe.on_ray.pool import WorkersLost
@@ -36,6 +37,7 @@ class TrajectoryTrial(tune.Trainable):
         connect: Connect,
         epoch: int | None,
     ) -> None:
+        introduce(own_names(flat(run)))
         self._run, self._epoch = run, epoch
         self._store = Store(location, keep_states=keep_states, owner=owner)
         self._backend = connect(self._store)

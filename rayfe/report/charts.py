@@ -20,11 +20,12 @@ from rayfe.report.plots import (
     has,
     line,
     mark,
-    series_of,
+    span,
     tolerance_band,
     values,
 )
 from rayfe.report.surface_chart import rdc_surface
+from rayfe.report.view import RunView
 from rayfe.results.dimensions import dimension_events, rates_of
 from rayfe.results.frames import drift, exact_curve, numbers
 from rayfe.results.walk_summary import envelope_excess
@@ -33,46 +34,42 @@ STEPS = "Number of steps"
 WHERE = "step %{customdata[0]}, lam %{customdata[1]:.4g}, gamma %{customdata[2]:.4g}<br>"
 
 
-def walk_charts(
-    rows: pd.DataFrame, readings: pd.DataFrame, tolerance: float, models: pd.DataFrame | None = None
-) -> list[Chart]:
-    """Every chart of walks, the surface first; `models` are further ones that bound F."""
-    series = series_of(rows)
+def walk_charts(view: RunView, series: Sequence[Series]) -> list[Chart]:
+    """Every chart of walks, the surface first."""
     charts = [
-        rdc_surface(rows, readings, series),
+        rdc_surface(view.rows, view.readings, series),
         rate_distortion(series),
         multipliers(series),
-        constraint(series, "step", STEPS, tolerance),
+        constraint(series, "step", STEPS, view.config.asked.tolerance),
         loss(series, "step", STEPS),
         accuracy(series, "step", STEPS),
-        dimensions(rows, series),
+        dimensions(view.rows, series),
         free_energy(series, "step", STEPS),
-        excess(rows, series, models),
-        equilibration(readings),
+        excess(view.rows, series, view.models),
+        equilibration(view.readings),
     ]
     return [chart for chart in charts if chart.data]
 
 
-def baseline_charts(rows: pd.DataFrame, readings: pd.DataFrame, tolerance: float) -> list[Chart]:
+def baseline_charts(view: RunView, series: Sequence[Series]) -> list[Chart]:
     """Every chart of baselines: training against steps, and what the model is worth on the target."""
-    series = series_of(rows)
     charts = [
         rate_distortion(series),
-        constraint(series, "step", STEPS, tolerance),
+        constraint(series, "step", STEPS, view.config.asked.tolerance),
         loss(series, "step", STEPS),
         accuracy(series, "step", STEPS),
         free_energy(series, "step", STEPS),
-        equilibration(readings),
+        equilibration(view.readings),
     ]
     return [chart for chart in charts if chart.data]
 
 
 def rate_distortion(series: Sequence[Series]) -> Chart:
     """Fig. 2a."""
-    data = []
+    data, (R, D) = [], (span(series, name) for name in "RD")
     for one in (one.between_leaps() for one in series):
         trace = line(one, one.of("R"), one.of("D"))
-        trace |= {"error_x": bars(series, one, "R", "R_se"), "error_y": bars(series, one, "D", "D_se")}
+        trace |= {"error_x": bars(one, "R_se", span=R), "error_y": bars(one, "D_se", span=D)}
         data.append(trace | where(one, "R %{x:.4g}, D %{y:.4g}"))
     for one in series:
         if (curve := exact_curve(one.steps)) is not None:
@@ -152,8 +149,9 @@ def constraint(series: Sequence[Series], column: str, x_title: str, tolerance: f
 def loss(series: Sequence[Series], column: str, x_title: str) -> Chart:
     """Fig. 2c: validation loss, training loss dotted, loss on the target alone dashed."""
     data: list[dict[str, Any]] = []
+    across = span(series, "val_C")
     for one in series:
-        error = bars(series, one, "val_C", "val_C_se")
+        error = bars(one, "val_C_se", span=across)
         data.append(line(one, one.of(column), one.of("val_C"), name=f"{one.label}, validation", error_y=error))
         data.append(dashed(one, one.of(column), one.of("C"), "training"))
         if has([one], "target_C"):

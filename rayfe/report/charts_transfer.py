@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from rayfe.figures.drawing import GREY
 from rayfe.report.charts import accuracy, constraint, equilibration, free_energy, loss, where
-from rayfe.report.plots import Chart, Series, axes, band, bars, has, line, mark, series_of, tolerance_band, values
+from rayfe.report.plots import Chart, Series, axes, band, bars, has, line, mark, span, tolerance_band, values
 from rayfe.report.surface_chart import path_in_t
+from rayfe.report.view import RunView
 from rayfe.results.frames import way_in_D
 from rayfe.results.transfer_summary import LARGEST_BEND
 
@@ -19,20 +19,19 @@ POSITION = "Position t on the data path (0 source, 1 target)"
 DOMAINS = ([0.56, 1.0], [0.0, 0.44])
 
 
-def transfer_charts(rows: pd.DataFrame, readings: pd.DataFrame, tolerance: float) -> list[Chart]:
+def transfer_charts(view: RunView, series: Sequence[Series]) -> list[Chart]:
     """Every chart of transfers, the path through (t, D, R) first."""
-    series = series_of(rows)
     charts = [
         path_in_t(series),
         geodesic(series),
         multipliers_in_t(series),
-        constraint(series, "t", POSITION, tolerance),
+        constraint(series, "t", POSITION, view.config.asked.tolerance),
         off_the_line(series),
         loss(series, "t", POSITION),
         accuracy(series, "t", POSITION),
         free_energy(series, "t", POSITION),
         slope(series),
-        equilibration(readings),
+        equilibration(view.readings),
     ]
     return [chart for chart in charts if chart.data]
 
@@ -40,6 +39,7 @@ def transfer_charts(rows: pd.DataFrame, readings: pd.DataFrame, tolerance: float
 def geodesic(series: Sequence[Series]) -> Chart:
     """Fig. 5a: D against R, the line of slope k through the start, and the target's own model."""
     data: list[dict[str, Any]] = []
+    across = {name: span(series, name) for name in "RD"}
     for one in series:
         R, D, k, end_R, end_D = (one.of(name) for name in ("R", "D", "k", "end_R", "end_D"))
         if np.isfinite(k[0]):
@@ -47,7 +47,7 @@ def geodesic(series: Sequence[Series]) -> Chart:
             style = {"color": GREY, "dash": "dash", "width": 1.5}
             data.append(line(one, ends, D[0] + k[0] * (ends - R[0]), mode="lines", line=style, name="D - D0 = k (R - R0)"))
         trace = line(one, R, D) | where(one, "R %{x:.4g}, D %{y:.4g}")
-        data.append(trace | {"error_x": bars(series, one, "R", "R_se"), "error_y": bars(series, one, "D", "D_se")})
+        data.append(trace | {"error_x": bars(one, "R_se", span=across["R"]), "error_y": bars(one, "D_se", span=across["D"])})
         data.append(mark(one, R[0], D[0], "start, t = 0", "circle-open"))
         if np.isfinite([end_R[0], end_D[0]]).all():
             data.append(mark(one, end_R[0], end_D[0], "trained on the target alone, same C", "star"))

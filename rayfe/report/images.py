@@ -19,6 +19,8 @@ from rayfe.records import Split, StepRecord
 from rayfe.report.view import RunView
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from rayfe.data.coupling import Coupling
 
 COLUMNS = 10
@@ -49,11 +51,12 @@ class Gallery:
 class Album:
     """Makes galleries of one run; keeps frames that it has made, since stored models do not change.
 
-    `data`: those of the run where they are at hand; otherwise they are looked for on this machine, in `root` first.
+    `data`: those of the run where they are at hand; otherwise they are looked for on this machine, in `root` first. `model`: the
+    class of its models, where the one that run.json names is not loaded.
     """
 
-    def __init__(self, data: PathData | None = None, *, root: str | None = None) -> None:
-        self._data, self._root = data, root
+    def __init__(self, data: PathData | None = None, *, root: str | None = None, model: type[nn.Module] | None = None) -> None:
+        self._data, self._root, self._model = data, root, model
         self._missing: str | None = None
         self._made: dict[tuple[str, int, str], Frame] = {}
 
@@ -96,9 +99,27 @@ class Album:
     def _frame(self, view: RunView, row: StepRecord, shape: tuple[int, ...]) -> Frame:
         key = (row.trajectory, row.step, str(row.state_sha256))
         if key not in self._made:
-            images = _images(view, row, self._examples(view, row.t), shape)
+            images = self._images(view, row, self._examples(view, row.t), shape)
             self._made[key] = Frame(step=row.step, caption=_caption(row), src=data_uri(grid(images)))
         return self._made[key]
+
+    def _images(self, view: RunView, row: StepRecord, examples: np.ndarray | None, shape: tuple[int, ...]) -> list[np.ndarray]:
+        """Rows of a frame: examples and their reconstructions by the mean of z, where there are examples; samples of m(z)."""
+        import torch  # seconds to import: only where there are models to show
+
+        from rayfe.results.stored_model import model_of
+
+        model: Any = model_of(view.store, view.manifest, row, cls=self._model)
+        flat = view.config.model.name == "mlp"
+        images = []
+        with torch.no_grad():
+            if examples is not None:
+                x = torch.from_numpy(np.ascontiguousarray(examples, np.float32))
+                mean, _ = model.encode(x.reshape(len(x), -1) if flat else x)
+                images += [examples, model.decode(mean).reshape(-1, *shape).numpy()]
+            z = torch.randn(COLUMNS, model.latent, generator=torch.Generator().manual_seed(0))  # the same all along
+            images.append(model.decode(z).reshape(-1, *shape).numpy())
+        return images
 
     def _examples(self, view: RunView, t: float) -> np.ndarray | None:
         """(COLUMNS, C, H, W) in [0, 1] of p(x, t) on validation data; None where there are no data."""
@@ -129,11 +150,11 @@ def partners(coupling: Coupling, rows: np.ndarray) -> np.ndarray:
 
 def chosen_rows(view: RunView) -> dict[str, list[StepRecord]]:
     """Accepted rows with stored weights by trajectory, evenly chosen, first and last always among them."""
-    names = view.store.trajectories()
+    names = list(view.records)
     most = max(2, min(MOST_PER_TRAJECTORY, MOST_FRAMES // max(1, len(names))))
     chosen = {}
     for name in names[: MOST_FRAMES // most]:
-        rows = [row for row in view.store.rows(name) if row.accepted and view.store.has_state(row)]
+        rows = [row for row in view.records[name] if row.accepted and view.store.has_state(row)]
         chosen[name] = [rows[i] for i in np.unique(np.linspace(0, len(rows) - 1, min(most, len(rows))).round().astype(int))]
     return chosen
 
@@ -157,25 +178,6 @@ def data_uri(picture: np.ndarray) -> str:
     buffer = io.BytesIO()
     Image.fromarray(picture[..., 0] if picture.shape[2] == 1 else picture).save(buffer, format="PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
-
-
-def _images(view: RunView, row: StepRecord, examples: np.ndarray | None, shape: tuple[int, ...]) -> list[np.ndarray]:
-    """Rows of a frame: examples and their reconstructions by the mean of z, where there are examples; samples of m(z)."""
-    import torch  # seconds to import: only where there are models to show
-
-    from rayfe.results.stored_model import model_of
-
-    model: Any = model_of(view.store, view.manifest, row)
-    flat = view.config.model.name == "mlp"
-    images = []
-    with torch.no_grad():
-        if examples is not None:
-            x = torch.from_numpy(np.ascontiguousarray(examples, np.float32))
-            mean, _ = model.encode(x.reshape(len(x), -1) if flat else x)
-            images += [examples, model.decode(mean).reshape(-1, *shape).numpy()]
-        z = torch.randn(COLUMNS, model.latent, generator=torch.Generator().manual_seed(0))  # the same all along
-        images.append(model.decode(z).reshape(-1, *shape).numpy())
-    return images
 
 
 def _coupling(view: RunView, data: PathData | None) -> Coupling | None:

@@ -1,113 +1,231 @@
-"""A local HTTP server of one page: the page, its version, and its newest content."""
+"""A local HTTP server of one page: the page, its newest content, and an event for each new version."""
 
 from __future__ import annotations
 
-import http.server
+import asyncio
+import contextlib
+import hmac
 import ipaddress
-import json
-import logging
+import secrets
+import socket
 import threading
-from http import HTTPStatus
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType, TracebackType
+from typing import Any, Self
+from urllib.parse import parse_qs, urlsplit
 
-from rayfe.exceptions import CorruptFile
-from rayfe.report.images import Album
-from rayfe.report.page import Page, embedded, html_of, page_of
-from rayfe.report.view import view_of
-from rayfe.storage.store import Store
+from aiohttp import web
 
-log = logging.getLogger(__name__)
 LOOPBACK = "127.0.0.1"
+MOST = 200
+"""Open connections; beyond them the oldest that has not asked yet is closed."""
+TO_ASK, TO_TAKE = 10.0, 20.0
+"""Seconds in which a client must have sent its request, and have taken a part of the answer."""
+ALIVE = 15.0
+"""Seconds between events when nothing is new: a client that is gone is found out by them."""
+CHUNK = 1 << 16
+"""Bytes of such a part."""
+HEADERS: Mapping[str, str] = MappingProxyType(
+    {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer", "X-Content-Type-Options": "nosniff"}
+)
 
 
-class LivePage:
-    """The page of a run as it is now; made anew only when rows have come."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Served:
+    """What clients get: `html` is the whole page, `content` is JSON with its newest content."""
 
-    def __init__(self, store: Store, *, root: str | None = None) -> None:
-        self._store = store
-        self._album = Album(root=root)
-        self._lock = threading.Lock()
-        self._made: tuple[str, Page] | None = None
-
-    def version(self) -> str:
-        """Changes when the run's rows do."""
-        return self._store.stamp()
-
-    def html(self) -> str:
-        """The whole page, which asks for newer content by itself."""
-        version, page = self._page()
-        return html_of(page, live=version)
-
-    def content(self) -> str:
-        """JSON: version, main (HTML) and content (what the page's script draws)."""
-        version, page = self._page()
-        return embedded({"version": version, "main": page.main, "content": page.content})
-
-    def _page(self) -> tuple[str, Page]:
-        with self._lock:
-            version = self.version()
-            if self._made is None or self._made[0] != version:
-                view = view_of(self._store)
-                self._made = version, page_of(view, self._album.gallery(view))
-            return self._made
+    html: bytes
+    content: bytes
 
 
-class Server(http.server.ThreadingHTTPServer):
-    """Serves one page at `address`."""
+class Server:
+    """Serves from a thread of its own what its owner publishes. A context manager.
 
-    daemon_threads = True
+    The owner waits for `asked` and then answers by `publish`; `announce` tells clients that there is a new version. Where others
+    than this machine can reach it, the page has a token in its address.
+    """
 
-    def __init__(self, address: tuple[str, int], page: LivePage) -> None:
-        self.page = page
-        super().__init__(address, _Handler)
+    def __init__(self, host: str, port: int) -> None:
+        """Raises OSError, OverflowError: it cannot listen there."""
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        self._socket = socket.create_server((host, port), family=family)
+        self.address, self.port = self._socket.getsockname()[:2]
+        self.token = None if self.is_local else secrets.token_urlsafe(16)
+        self.asked = threading.Event()
+        """Somebody waits for what `publish` gives."""
+        mine = [] if self.is_local else [socket.gethostname(), socket.getfqdn(), *_addresses()]
+        self._names = {name.lower() for name in (host, self.address, "localhost", LOOPBACK, *mine)}
+        self._version, self._changed = "", asyncio.Event()
+        self._waiting: set[asyncio.Future[Served | str]] = set()
+        self._loop, self._ended = asyncio.new_event_loop(), asyncio.Event()
+        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
 
     @property
     def is_local(self) -> bool:
         """Whether only this machine can reach it."""
-        host = str(self.server_address[0])
-        return ipaddress.ip_address(host).is_loopback
+        return ipaddress.ip_address(self.address.partition("%")[0]).is_loopback
 
     @property
     def url(self) -> str:
-        return f"http://{self.server_address[0]!s}:{self.server_address[1]}/"
+        host = f"[{self.address}]" if ":" in self.address else self.address
+        query = "" if self.token is None else f"?token={self.token}"
+        return f"http://{host}:{self.port}/{query}"
 
-    def allows(self, host: str | None) -> bool:
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self._loop.call_soon_threadsafe(self._ended.set)
+        self._thread.join()
+        self._socket.close()
+
+    def publish(self, page: Served | str) -> None:
+        """Answer all who wait: with the page, or with one line that says why there is none."""
+        self._loop.call_soon_threadsafe(self._answer, page)
+
+    def announce(self, version: str) -> None:
+        """Tell clients that this version can be had."""
+        self._loop.call_soon_threadsafe(self._tell, version)
+
+    def _answer(self, page: Served | str) -> None:
+        for waiting in self._waiting:
+            if not waiting.done():  # its client may have left
+                waiting.set_result(page)
+        self._waiting.clear()
+
+    def _tell(self, version: str) -> None:
+        if version != self._version:
+            self._version, changed, self._changed = version, self._changed, asyncio.Event()
+            changed.set()
+
+    def _run(self) -> None:
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.run(self._serve())
+
+    async def _serve(self) -> None:
+        runner = web.ServerRunner(_Limited(self._handle))
+        await runner.setup()
+        await web.SockSite(runner, self._socket).start()
+        await self._ended.wait()  # tasks of connections are cancelled then
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        if (refused := self._refused(request)) is not None:
+            return refused
+        if request.path == "/events":
+            return await self._events(request)
+        waiting: asyncio.Future[Served | str] = self._loop.create_future()
+        self._waiting.add(waiting)
+        self.asked.set()
+        page = await waiting
+        if isinstance(page, str):
+            return _text(503, page)
+        if request.path == "/":
+            return await _sent(request, page.html, "text/html; charset=utf-8")
+        return await _sent(request, page.content, "application/json")
+
+    def _refused(self, request: web.BaseRequest) -> web.StreamResponse | None:
+        if not self.allows(request.headers.get("Host", "")):
+            return _text(403, "this page is for the machine it runs on")
+        given = parse_qs(request.query_string).get("token", [""])[0]
+        if self.token is not None and not hmac.compare_digest(given.encode(), self.token.encode()):
+            return _text(403, "this page needs its whole address, with the token that python -m rayfe watch shows")
+        if request.path not in ("/", "/content", "/events"):
+            return _text(404, "nothing here")
+        return None if request.method == "GET" else _text(405, "this page can only be read")
+
+    def allows(self, host: str) -> bool:
         """Whether a request names this server: other names come from pages that point theirs at this machine."""
-        name = (host or "").rpartition(":")[0] or host
-        return not self.is_local or name in (str(self.server_address[0]), "localhost", LOOPBACK)
-
-
-class _Handler(http.server.BaseHTTPRequestHandler):
-    server: Server
-
-    def do_GET(self) -> None:  # the name is the standard library's
-        page = self.server.page
-        parts = {
-            "/": (page.html, "text/html"),
-            "/version": (page.version, "text/plain"),
-            "/content": (page.content, "application/json"),
-        }
-        path = self.path.partition("?")[0]
-        if not self.server.allows(self.headers.get("Host")):
-            self.send_error(HTTPStatus.FORBIDDEN, "this page is for the machine it runs on")
-        elif path not in parts:
-            self.send_error(HTTPStatus.NOT_FOUND)
-        else:
-            make, kind = parts[path]
-            self._send(make, kind)
-
-    def _send(self, make: object, kind: str) -> None:
-        assert callable(make)
         try:
-            body = make().encode()
-        except (CorruptFile, FileNotFoundError) as error:  # e.g. a run that is being removed
-            self.send_error(HTTPStatus.SERVICE_UNAVAILABLE, json.dumps(str(error)))
-            return
-        self.send_response(HTTPStatus.OK)
-        self.send_header("Content-Type", f"{kind}; charset=utf-8")
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("Cache-Control", "no-store")
-        self.end_headers()
-        self.wfile.write(body)
+            return urlsplit(f"//{host}").hostname in self._names
+        except ValueError:
+            return False
 
-    def log_message(self, format: str, *arguments: object) -> None:
-        log.debug(format, *arguments)  # the terminal shows the run
+    async def _events(self, request: web.BaseRequest) -> web.StreamResponse:
+        response = _response("text/event-stream")
+        await response.prepare(request)
+        while True:
+            changed = self._changed
+            await _taken(response, f"data: {self._version}\n\n".encode())
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(ALIVE):
+                    await changed.wait()
+
+
+class _Limited(web.Server):
+    """A server of so many connections, each of which asks once, and in time."""
+
+    def __init__(self, handle: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]) -> None:
+        super().__init__(self._once, access_log=None, lingering_time=0.0)
+        self._handle = handle
+        self._silent: dict[object, Callable[[], None]] = {}
+        """How connections are ended that have not asked so far, the oldest first."""
+
+    def connection_made(self, handler: Any, transport: asyncio.Transport) -> None:
+        super().connection_made(handler, transport)
+        self._silent[handler] = transport.abort
+        loop = asyncio.get_running_loop()
+        if len(self.connections) > MOST:
+            loop.call_soon(self._end, next(iter(self._silent)))
+        loop.call_later(TO_ASK, self._end, handler)
+
+    def connection_lost(self, handler: Any, exc: BaseException | None = None) -> None:
+        self._silent.pop(handler, None)
+        super().connection_lost(handler, exc)
+
+    def _end(self, handler: object) -> None:
+        if handler in self._silent:
+            self._silent.pop(handler)()
+
+    async def _once(self, request: web.BaseRequest) -> web.StreamResponse:
+        self._silent.pop(request.protocol, None)
+        try:
+            return await self._handle(request)
+        except ConnectionError:  # the client has left, or took nothing in time; nobody gets this answer
+            if request.transport is not None:
+                request.transport.abort()
+            return _text(408, "gone")
+
+
+def _response(kind: str, status: int = 200) -> web.StreamResponse:
+    response = web.StreamResponse(status=status, headers=dict(HEADERS) | {"Content-Type": kind})
+    response.force_close()
+    return response
+
+
+def _text(status: int, text: str) -> web.StreamResponse:
+    response = web.Response(status=status, text=text, headers=HEADERS)
+    response.force_close()
+    return response
+
+
+async def _sent(request: web.BaseRequest, body: bytes, kind: str) -> web.StreamResponse:
+    response = _response(kind)
+    response.content_length = len(body)
+    await response.prepare(request)
+    for start in range(0, len(body), CHUNK):  # a client that does not read holds one part, not the page
+        await _taken(response, body[start : start + CHUNK])
+    await response.write_eof()
+    return response
+
+
+async def _taken(response: web.StreamResponse, part: bytes) -> None:
+    """Send a part.
+
+    Raises:
+        ConnectionError: the client has left, or did not take it in time.
+    """
+    try:
+        async with asyncio.timeout(TO_TAKE):
+            await response.write(part)
+    except TimeoutError as error:
+        raise ConnectionResetError("the client took nothing") from error
+
+
+def _addresses() -> list[str]:
+    """Addresses of this machine, as far as its name is known to have them."""
+    try:
+        return [str(found[4][0]) for found in socket.getaddrinfo(socket.gethostname(), None)]
+    except OSError:
+        return []

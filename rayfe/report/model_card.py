@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from rayfe.config import VERSION
 from rayfe.data.local_files import licence_of
+from rayfe.exceptions import visible
 from rayfe.model.export import ABOUT, OUTPUTS, Part
 from rayfe.records import StepRecord
-from rayfe.report.verdicts import WORDS, verdicts
-from rayfe.report.view import RunView, view_of
+from rayfe.report.verdict import WORDS
+from rayfe.report.verdicts import verdicts
+from rayfe.report.view import RunView
 from rayfe.results.as_used import AsUsed
 from rayfe.results.certified import NONE, findings, missed_by
-from rayfe.storage.store import Store
 
 FUNCTIONALS = (
     ("R", "rate, nats", "R", "val_R"),
@@ -31,9 +33,20 @@ def about(run: Mapping[str, Any], row: StepRecord) -> dict[str, Any]:
     return known | {name: getattr(row, name) for name in keys}
 
 
+def words(text: object) -> str:
+    """Words of a run as Markdown that shows them, and does nothing else."""
+    return re.sub(r"([\\`*_\[\]<>|~&])", r"\\\1", visible(str(text)))
+
+
+def code(text: object) -> str:
+    """The same as a span of code: between more backticks than are in it."""
+    shown = visible(str(text))
+    fence = "`" * (1 + max(map(len, re.findall("`+", shown)), default=0))
+    return f"{fence}{shown}{fence}" if len(fence) == 1 else f"{fence} {shown} {fence}"
+
+
 def card(
-    store: Store,
-    run: Mapping[str, Any],
+    view: RunView,
     row: StepRecord,
     to: Path,
     *,
@@ -43,11 +56,12 @@ def card(
     why: str,
 ) -> str:
     """Markdown. `used` is what the file gives by the mean of z; where it is None, `why` says why that was not measured."""
+    run = view.manifest
     sections = (
         _head(run, row),
         _use(to, part, shape, run),
         _numbers(row, used, why),
-        _certificates(store, row),
+        _certificates(view, row),
         _data(run),
         _origin(run, row),
     )
@@ -57,9 +71,9 @@ def card(
 def _head(run: Mapping[str, Any], row: StepRecord) -> str:
     at = f"lam = {row.lam:.6g}, gamma = {row.gamma:.6g}" + (f", t = {row.t:.6g}" if row.t > 0.0 else "")
     return (
-        f"# Model of step {row.step}, trajectory {row.trajectory}\n\n"
+        f"# Model of step {row.step}, trajectory {words(row.trajectory)}\n\n"
         f"An encoder, decoder and classifier near the minimum of R + lam D + gamma C at {at}, from a walk along the "
-        f"rate-distortion-classification equilibrium surface ({row.process}; `{run['config']['model.name']}`, "
+        f"rate-distortion-classification equilibrium surface ({words(row.process)}; {code(run['config']['model.name'])}, "
         f"{run['config']['model.latent']} dimensions of z)."
     )
 
@@ -70,10 +84,10 @@ def _use(to: Path, part: Part, shape: tuple[int, ...], run: Mapping[str, Any]) -
     span = "in [0, 1]" if run.get("scale") is None else "in the units that the data came in"
     what = f"`x`: float {span}, (N, {sizes})" if given == "x" else f"`z`: float, (N, {size[0]})"
     outputs = ", ".join(f"`{name}`" for name in OUTPUTS[part])
-    code = (_onnx_code if to.suffix == ".onnx" else _torch_code)(to.name, given, sizes)
-    classes = f" Classes in the order of the logits, also in the file as `about`: {', '.join(run['class_names'])}."
+    lines = (_onnx_code if to.suffix == ".onnx" else _torch_code)(to.name, given, sizes)
+    classes = f" Classes in the order of the logits, also in the file as `about`: {', '.join(map(words, run['class_names']))}."
     return (
-        f"\n## How to use it\n\n```python\n{code}```\n\n{what}; any N of at least 1. Outputs by name: {outputs}; "
+        f"\n## How to use it\n\n```python\n{lines}```\n\n{what}; any N of at least 1. Outputs by name: {outputs}; "
         f"reconstruction and logits are those of the mean of z.{classes}"
     )
 
@@ -110,19 +124,19 @@ def _numbers(row: StepRecord, used: AsUsed | None, why: str) -> str:
             f"| {name} ({meaning}) | {_value(getattr(row, train))} | {error} | {_value(getattr(row, validation))} | {own} |"
         )
     lines.append(f"| F = R + lam D + gamma C (nats) | {_value(row.F)} | | | |")
-    return "\n".join([*lines, *([f"\nThis file was not measured: {why}."] if used is None else [])])
+    return "\n".join([*lines, *([f"\nThis file was not measured: {words(why)}."] if used is None else [])])
 
 
-def _certificates(store: Store, row: StepRecord) -> str:
+def _certificates(view: RunView, row: StepRecord) -> str:
     off = None if row.drift is None else 100.0 * row.drift
     error = "" if row.drift_se is None else f" ± {100 * row.drift_se:.2f}"
-    view, lines = view_of(store), ["\n## Certificates\n"]
+    lines = ["\n## Certificates\n"]
     lines.append(f"- This step: C / C0 - 1 is {'not measured' if off is None else f'{off:+.2f}{error} %'}; excess over the")
     lines[-1] += f" trajectory's other models {_value(row.excess)} nats (a lower bound of the distance from equilibrium)."
-    lines.append(f"- This model's equilibrium: {_equilibrium(view, row)}.")
+    lines.append(f"- This model's equilibrium: {words(_equilibrium(view, row))}.")
     for found in verdicts(view):
         state = "" if found.state == "not measured" else f"{WORDS[found.state]}. "
-        lines.append(f"- {found.name} (whole run): {state}{found.text}")
+        lines.append(f"- {found.name} (whole run): {state}{words(found.text)}")
     return "\n".join(lines)
 
 
@@ -138,15 +152,16 @@ def _equilibrium(view: RunView, row: StepRecord) -> str:
 
 def _data(run: Mapping[str, Any]) -> str:
     names = [name for name in (run["config"]["data.name"], run["config"].get("path.target")) if name]
-    lines = ["\n## Data\n", *(f"- {name}; licence: {licence_of(name)}" for name in names)]
-    return "\n".join([*lines, f"- SHA-256 of the examples: `{run['data_sha256']}`"])
+    lines = ["\n## Data\n", *(f"- {words(name)}; licence: {licence_of(name)}" for name in names)]
+    return "\n".join([*lines, f"- SHA-256 of the examples: {code(run['data_sha256'])}"])
 
 
 def _origin(run: Mapping[str, Any], row: StepRecord) -> str:
-    versions = ", ".join(f"{name} {version}" for name, version in run.get("versions", {}).items())
+    versions = ", ".join(words(f"{name} {version}") for name, version in run.get("versions", {}).items())
     return (
-        f"\n## Origin\n\n- Command: `{run['command']}`\n- Made by rayfe {run['rayfe']} ({versions}); exported by rayfe {VERSION}\n"
-        f"- Weights: `{row.state}`, SHA-256 `{row.state_sha256}`\n- Training examples so far: {row.examples:.4g}\n"
+        f"\n## Origin\n\n- Command: {code(run['command'])}\n"
+        f"- Made by rayfe {words(run['rayfe'])} ({versions}); exported by rayfe {VERSION}\n"
+        f"- Weights: {code(row.state)}, SHA-256 {code(row.state_sha256)}\n- Training examples so far: {row.examples:.4g}\n"
     )
 
 

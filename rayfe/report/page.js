@@ -155,19 +155,23 @@
     if (focused) at(focused)?.focus({ preventScroll: true });
   }
 
-  async function poll() {
+  let asking = false;
+  async function follow(version) {
+    if (asking) return;
+    asking = true;
     try {
-      const version = await (await fetch("version", { cache: "no-store" })).text();
       if (version !== document.body.dataset.live) {
-        const fresh = await (await fetch("content", { cache: "no-store" })).json();
+        const answer = await fetch("content" + location.search, { cache: "no-store" });
+        if (!answer.ok) return say(await answer.text() + "; this is what it showed last.");
+        const fresh = await answer.json();
         replace(fresh);
         document.body.dataset.live = fresh.version;
       }
-      at("live").textContent = "Live: rows appear here as they are stored.";
-    } catch (error) {
-      at("live").textContent = "The server does not answer; this is what it showed last.";
-    }
+      say("Live: rows appear here as they are stored.");
+    } catch { silence(); } finally { asking = false; }
   }
+  const say = (text) => { at("live").textContent = text; };
+  const silence = () => say("The server does not answer; this is what it showed last.");
 
   dark.addEventListener("change", redraw);
   narrow.addEventListener("change", redraw);
@@ -175,7 +179,8 @@
   start();
   if (document.body.dataset.live !== undefined) {
     at("live").hidden = false;
-    poll();
-    setInterval(poll, 2000);
+    const events = new EventSource("events" + location.search);
+    events.onmessage = (event) => follow(event.data);
+    events.onerror = silence;
   }
 })();

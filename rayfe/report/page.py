@@ -6,25 +6,34 @@ import importlib.resources
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jinja2
 from markupsafe import Markup
 
 from rayfe.config import configure, flat
 from rayfe.data.local_files import licence_of
+from rayfe.data.paths import PathData
 from rayfe.report.charts import baseline_charts, walk_charts
 from rayfe.report.charts_transfer import transfer_charts
 from rayfe.report.failures import failures, reasons
-from rayfe.report.images import MOST_PER_TRAJECTORY, Gallery
-from rayfe.report.plots import Chart
+from rayfe.report.images import MOST_PER_TRAJECTORY, Album, Gallery
+from rayfe.report.plots import Chart, Series, series_of
 from rayfe.report.table import columns_of, lines_of
-from rayfe.report.verdicts import WORDS, verdicts
+from rayfe.report.verdict import WORDS
+from rayfe.report.verdicts import verdicts
 from rayfe.report.view import RunView
 from rayfe.results.frames import holds_nothing
 
+if TYPE_CHECKING:
+    from torch import nn
+
 ICONS = {"holds": "✓", "look": "!", "fails": "✗", "not measured": "–"}
 CHARTS = {"walk": walk_charts, "transfer": transfer_charts, "baseline": baseline_charts}
+
+
+REPORT = "report.html"
+"""Its name in the run directory."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,13 +45,23 @@ class Page:
     content: Mapping[str, Any]
 
 
+def report_of(
+    view: RunView, data: PathData | None = None, *, root: str | None = None, model: type[nn.Module] | None = None
+) -> str:
+    """The page of a run; `data` are the run's, looked for on this machine (in `root`) if they are not at hand.
+
+    `model` is the class of its models, where the one that run.json names is not loaded.
+    """
+    return html_of(page_of(view, Album(data, root=root, model=model).gallery(view)))
+
+
 def page_of(view: RunView, gallery: Gallery) -> Page:
     """The page of a run with the images of its models."""
-    more = (view.models,) if view.kind == "walk" else ()
-    charts = CHARTS[view.kind](view.rows, view.readings, view.config.asked.tolerance, *more) if len(view.rows) else []
+    series = series_of(view.rows)
+    charts = CHARTS[view.kind](view, series) if len(view.rows) else []
     return Page(
         title=f"rayfe: {view.title}",
-        main=_main(view, gallery, charts),
+        main=_main(view, gallery, series, charts),
         content={
             "charts": [
                 {"name": chart.name, "is_3d": chart.is_3d, "data": chart.data, "layout": chart.layout} for chart in charts
@@ -77,7 +96,7 @@ def embedded(value: object) -> str:
     return json.dumps(value, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
 
 
-def _main(view: RunView, gallery: Gallery, charts: list[Chart]) -> str:
+def _main(view: RunView, gallery: Gallery, series: list[Series], charts: list[Chart]) -> str:
     every = {name: _shown(value) for name, value in flat(view.config).items() if name not in ("out", "data.root")}
     usual = {name: _shown(value) for name, value in flat(configure(process="iso-classification")).items()}
     return _template("main.html").render(
@@ -87,7 +106,7 @@ def _main(view: RunView, gallery: Gallery, charts: list[Chart]) -> str:
         icons=ICONS,
         words=WORDS,
         columns=columns_of(view),
-        lines=lines_of(view),
+        lines=lines_of(view, series),
         charts=charts,
         gallery=gallery,
         image_rows=", ".join(gallery.rows),

@@ -118,11 +118,17 @@ def dashed(series: Series, x: np.ndarray, y: np.ndarray, what: str) -> dict[str,
     return line(series, x, y, mode="lines", line=style, name=f"{series.label}, {what}")
 
 
-def bars(series: Sequence[Series], one: Series, column: str, error: str, unit: float = 1.0) -> dict[str, Any]:
-    """Error bars of two standard errors; none where they would hide behind the symbols of a chart of all `series`."""
-    every = np.concatenate([np.zeros(0), *(other.of(column)[np.isfinite(other.of(column))] for other in series)])
-    array = 2.0 * unit * np.nan_to_num(one.of(error))
-    if not array.max(initial=0.0) > VISIBLE * unit * (np.ptp(every) if len(every) else 0.0):
+def span(series: Sequence[Series], column: str) -> float:
+    """How far apart the numbers of a column are in a chart of all `series`."""
+    every = np.concatenate([np.zeros(0), *(one.of(column) for one in series)])
+    every = every[np.isfinite(every)]
+    return float(np.ptp(every)) if len(every) else 0.0
+
+
+def bars(one: Series, error: str, *, span: float) -> dict[str, Any]:
+    """Error bars of two standard errors; none where they would hide behind the symbols of an axis of that `span`."""
+    array = 2.0 * np.nan_to_num(one.of(error))
+    if not array.max(initial=0.0) > VISIBLE * span:
         return {"type": "data", "visible": False}
     return {"type": "data", "array": values(array), "color": one.color, "thickness": 1, "width": 3}
 

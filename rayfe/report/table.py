@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -10,7 +10,8 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from rayfe.report.plots import Series, series_of
+from rayfe.report.plots import Series
+from rayfe.report.verdict import records
 from rayfe.report.view import RunView
 from rayfe.results import transfer_summary, walk_summary
 
@@ -47,19 +48,12 @@ def columns_of(view: RunView) -> list[str]:
     return list(_cells(view))
 
 
-def lines_of(view: RunView) -> list[Line]:
-    """A line of every trajectory that the run asks for, those without rows last."""
-    walk = view.kind == "walk"
-    make, say, warn = (
-        (walk_summary.summarize, walk_summary.verdict, walk_summary.warnings)
-        if walk
-        else (transfer_summary.summarize_transfers, transfer_summary.verdict, transfer_summary.warnings)
-    )
-    styles = {one.trajectory: one for one in series_of(view.rows)}
+def lines_of(view: RunView, series: Sequence[Series]) -> list[Line]:
+    """A line of every trajectory that the run asks for, those without rows last; `series` are drawn in the charts."""
+    module = walk_summary if view.kind == "walk" else transfer_summary
+    styles = {one.trajectory: one for one in series}
     lines = []
-    more = (view.models,) if walk else ()
-    for found in make(view.rows, view.config.asked.tolerance, view.config.asked.tolerance_floor, *more).to_dict("records"):
-        line = {str(name): value for name, value in found.items()}
+    for line in records(view.summary):
         name = str(line["trajectory"])
         lines.append(
             Line(
@@ -68,8 +62,8 @@ def lines_of(view: RunView) -> list[Line]:
                 swatch=_swatch(styles[name]) if name in styles else None,
                 cells=tuple(cell(line) for cell in _cells(view).values()),
                 standing=view.standing[name].text if name in view.standing else "",
-                sentence=say(line),  # type: ignore[arg-type]
-                warnings=tuple(warn(line)),  # type: ignore[arg-type]
+                sentence=module.verdict(line),
+                warnings=tuple(module.warnings(line)),
             )
         )
     known = {line.name for line in lines}

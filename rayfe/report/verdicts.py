@@ -1,49 +1,25 @@
-"""Certificates in plain words: was C held, is the walk at equilibrium, do the identities of the surface hold (MATH of the paper, sec. 2).
+"""Verdicts in plain words: was C held, is the walk at equilibrium, what it is worth on new data; `identities` has the others.
 
 Each verdict says what was measured; a quantity without a number says so and what would measure it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from rayfe.records import BOUND_DRAWS, Split
+from rayfe.records import Split
+from rayfe.report.identities import closure, convexity, first_law, maxwell, variational
+from rayfe.report.verdict import State, Verdict, records
 from rayfe.report.view import RunView
 from rayfe.results.certified import NONE, findings, largest_gap, largest_missed, last_findings
-from rayfe.results.frames import accepted_steps, counted_steps, holds_nothing, numbers
+from rayfe.results.frames import accepted_steps, holds_nothing, numbers
 from rayfe.results.learnt import worsened
-from rayfe.results.transfer_summary import CLOSED, summarize_transfers, unclosed
-from rayfe.results.walk_summary import EXCESS_PERCENT, OVERFIT_RATIO, summarize, way_there
+from rayfe.results.walk_summary import EXCESS_PERCENT, OVERFIT_RATIO, way_there
 from rayfe.surface.equivalence import Z, is_equivalent
-
-State = Literal["holds", "look", "fails", "not measured"]
-WORDS: Mapping[State, str] = MappingProxyType(
-    {"holds": "holds", "look": "look closer", "fails": "fails", "not measured": "not measured"}
-)
-MAXWELL = 0.1
-"""Largest |D_gamma - C_lam| as a part of |C_lam| that needs no second look."""
-FIRST_LAW = 0.05
-"""Largest sum of residuals of the first law as a part of the way in R that needs no second look."""
-NOISE = 1e-3
-"""Part of F below which a violated inequality between two models is noise of the draws."""
-MOST_ROWS = 1500
-"""Rows whose pairs are compared; evenly chosen ones where there are more."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Verdict:
-    """One certificate: its name, how it stands, one sentence with numbers, and what it means."""
-
-    name: str
-    state: State
-    text: str
-    meaning: str
 
 
 def verdicts(view: RunView) -> list[Verdict]:
@@ -72,7 +48,7 @@ the tolerance at all steps together."
     )
     if len(view.rows) and holds_nothing(view.rows).all():
         return None
-    lines = _summary(view)
+    lines = view.summary
     if view.kind == "walk" and len(lines) and not lines["holds_C"].any():
         return _held_instead(view, lines)
     tested = lines[lines["drift_ok"].notna()] if len(lines) else lines
@@ -175,118 +151,6 @@ def _lower_than_before(steps: pd.DataFrame) -> np.ndarray:
     return lower
 
 
-def variational(view: RunView) -> Verdict | None:
-    """J_1 - J_K, which stays at equilibrium: what the encoder gives away."""
-    rows = _measured(view.rows, "J_K")
-    if not len(rows):
-        return None
-    K, ess = BOUND_DRAWS, float(numbers(rows, "J_K_ess").min())
-    gap = 100.0 * (numbers(rows, "F") - numbers(rows, "J_K")) / np.abs(numbers(rows, "F"))
-    text = (
-        f"J_K with K = {K} is {gap.min():.2g} to {gap.max():.2g} % of F below F; at least {K * ess:.1f} of the {K} draws count "
-        f"(effective sample size)."
-    )
-    meaning = (
-        "J_K lies between -log Z and F. The gap is the encoder's, not the training's: it says how far e(z|x) is from the posterior, \
-and enters no tolerance. Where fewer than two draws count, more of them would show a larger gap."
-    )
-    return Verdict(name="Variational gap", state="holds" if K * ess >= 2.0 else "look", text=text, meaning=meaning)
-
-
-def maxwell(view: RunView) -> Verdict:
-    """D_gamma = C_lam, where both were measured."""
-    meaning = "At equilibrium D changes with gamma as C changes with lam. It checks code and noise: it holds away from \
-equilibrium, too."
-    rows = _measured(view.rows, "maxwell_gap")
-    if not len(rows):
-        why = (
-            "the stencil iso trains no neighbours in lam and takes C_lam from D_gamma; --stencil paper measures both"
-            if view.config.asked.stencil == "iso"
-            else "no step has measured its neighbours yet"
-        )
-        return Verdict(name="Maxwell relation", state="not measured", text=f"Not measured: {why}.", meaning=meaning)
-    part = np.abs(numbers(rows, "maxwell_gap")) / np.maximum(np.abs(numbers(rows, "C_lam")), 1e-300)
-    median, largest = float(np.median(part)), float(part.max())
-    text = (
-        f"|D_gamma - C_lam| is {_percent(median)} of |C_lam| in the median, {_percent(largest)} at most, over {len(rows)} rows."
-    )
-    return Verdict(name="Maxwell relation", state="holds" if median <= MAXWELL else "look", text=text, meaning=meaning)
-
-
-def first_law(view: RunView) -> Verdict:
-    """dR + lam dD + gamma dC = 0 along the accepted steps."""
-    meaning = (
-        "Along the surface dR = -lam dD - gamma dC. A negative sum is free energy that training still won on the way: the \
-walk lags behind the surface, or caught up with it."
-    )
-    rows = _measured(view.rows, "first_law_residual")
-    if not len(rows):
-        why = (
-            "data that move add F_t dt, which rows do not integrate"
-            if view.kind == "transfer"
-            else "no step after the start yet"
-        )
-        return Verdict(name="First law", state="not measured", text=f"Not measured: {why}.", meaning=meaning)
-    parts = {}
-    for name, walk in view.rows.groupby("trajectory", sort=True):
-        steps = accepted_steps(walk)
-        residuals = numbers(steps, "first_law_residual")[1:]
-        known = np.isfinite(residuals)  # not of renewals and leaps, which lead to another branch
-        way, residual = np.abs(np.diff(numbers(steps, "R")))[known].sum(), residuals[known].sum()
-        if way > 0:
-            parts[str(name)] = (residual / way, residual, way)
-    name, (part, residual, way) = max(parts.items(), key=lambda item: abs(item[1][0]))
-    text = (
-        f"The residuals sum to {residual:+.3g} nats over a way of {way:.3g} nats in R, {_percent(part)} ({name}, the largest)."
-    )
-    return Verdict(name="First law", state="holds" if abs(part) <= FIRST_LAW else "look", text=text, meaning=meaning)
-
-
-def convexity(view: RunView) -> Verdict:
-    """Hess F is negative semi-definite, C falls with gamma, and gradients of F are monotone between all pairs of models."""
-    meaning = "F is concave in (lam, gamma): D and C fall when their multiplier grows. Violations are models that are not at \
-equilibrium, or noise."
-    texts, fine = [], True
-    rows = _measured(view.rows, "hess_max_eig")
-    if len(rows):
-        positive = int((numbers(rows, "hess_max_eig") > 0).sum())
-        texts.append(f"the Hessian's largest eigenvalue is positive in {positive} of {len(rows)} rows")
-        fine &= positive == 0
-    rows = _measured(view.rows, "C_gamma")
-    if len(rows):
-        above = numbers(rows, "C_gamma") > 2.0 * np.nan_to_num(numbers(rows, "C_gamma_se"))
-        texts.append(f"C_gamma is positive by two standard errors in {int(above.sum())} of {len(rows)} rows")
-        fine &= not above.any()
-    pairs, violated, largest = _pairs(view.rows)
-    if pairs:
-        texts.append(f"{violated} of {pairs} pairs of models violate monotony (largest {largest:.2g} nats)")
-        fine &= violated == 0
-    if not texts:
-        return Verdict(name="Concave free energy", state="not measured", text="No response measured yet.", meaning=meaning)
-    text = "; ".join(texts)
-    state: State = "holds" if fine else "look"
-    return Verdict(name="Concave free energy", state=state, text=f"{text[0].upper()}{text[1:]}.", meaning=meaning)
-
-
-def closure(view: RunView) -> Verdict | None:
-    """Multipliers of a transfer at t = 1 against those of the target's own model, which gave the line its slope."""
-    lines = _summary(view) if view.kind == "transfer" else pd.DataFrame()
-    arrived = lines[lines["closure_gamma"].notna()] if len(lines) else lines
-    if not len(arrived):
-        return None
-    open_ = [text for line in _records(arrived) if (text := unclosed(line))]
-    worst = arrived.iloc[int(np.argmax(np.abs(np.log(numbers(arrived, "closure_gamma")))))]
-    text = (
-        f"{len(arrived) - len(open_)} of {len(arrived)} transfers end within {100 * CLOSED:.0f} % of the target's own lam and gamma; the "
-        f"one that is furthest off at {worst['closure_lam']:.3f} and {worst['closure_gamma']:.3f} of them ({worst['trajectory']})."
-    )
-    meaning = (
-        "A model of the target alone, trained and settled at the same C, gave the line its far end. A transfer that arrives there at "
-        "the same multipliers has closed; where it has not, one of the two is not at equilibrium, or they are on other branches."
-    )
-    return Verdict(name="Closure", state="look" if open_ else "holds", text=text, meaning=meaning)
-
-
 def generalisation(view: RunView) -> Verdict | None:
     """Validation C against training C at the end."""
     ends = [accepted_steps(walk).iloc[-1] for _, walk in view.rows.groupby("trajectory") if walk["accepted"].any()]
@@ -310,45 +174,10 @@ def generalisation(view: RunView) -> Verdict | None:
 
 def _holding_C(view: RunView) -> list[dict[str, Any]]:
     """Lines of the summary whose trajectories hold C: of walks those whose process does, all transfers, no baseline."""
-    return [] if view.kind == "baseline" else [line for line in _records(_summary(view)) if line.get("holds_C", True)]
+    return [] if view.kind == "baseline" else [line for line in records(view.summary) if line.get("holds_C", True)]
 
 
 def _what_C_is(view: RunView, holding: list[dict[str, Any]]) -> str:
     if not holding:
         return "C of training data is what was trained"
     return f"C is held on {'the control split' if view.config.held_on is Split.CONTROL else 'training data'}"
-
-
-def _pairs(rows: pd.DataFrame) -> tuple[int, int, float]:
-    """Pairs of accepted rows that count at equal t, how many violate dlam dD + dgamma dC <= 0 beyond noise, and the largest such sum."""
-    pairs, violated, largest = 0, 0, 0.0
-    if rows.empty:
-        return pairs, violated, largest
-    for _, shared in counted_steps(rows).groupby("t"):
-        chosen = shared.iloc[np.linspace(0, len(shared) - 1, min(len(shared), MOST_ROWS)).astype(int)]
-        lam, gamma, D, C, F = (numbers(chosen, name) for name in ("lam", "gamma", "D", "C", "F"))
-        sums = np.subtract.outer(lam, lam) * np.subtract.outer(D, D) + np.subtract.outer(gamma, gamma) * np.subtract.outer(C, C)
-        upper = np.triu_indices(len(chosen), 1)
-        sums, scale = sums[upper], NOISE * np.minimum.outer(np.abs(F), np.abs(F))[upper]
-        pairs, violated = pairs + len(sums), violated + int((sums > scale).sum())
-        largest = max(largest, float(sums.max(initial=0.0)))
-    return pairs, violated, largest
-
-
-def _summary(view: RunView) -> pd.DataFrame:
-    summary = summarize if view.kind == "walk" else summarize_transfers
-    return summary(view.rows, view.config.asked.tolerance, view.config.asked.tolerance_floor)
-
-
-def _records(lines: pd.DataFrame) -> list[dict[str, Any]]:
-    return [{str(name): value for name, value in line.items()} for line in lines.to_dict("records")]
-
-
-def _measured(rows: pd.DataFrame, column: str) -> pd.DataFrame:
-    if rows.empty:
-        return rows
-    return rows[rows["accepted"].astype(bool) & rows[column].notna()]
-
-
-def _percent(part: float) -> str:
-    return f"{100 * part:.3g} %"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,15 +12,21 @@ from typing import Any
 import pandas as pd
 
 from rayfe.config import RunConfig
-from rayfe.records import CertificateRecord
-from rayfe.results.pooling import models_of
+from rayfe.exceptions import visible
+from rayfe.records import CertificateRecord, ReadingRecord, StepRecord
+from rayfe.results.pooling import pooled
+from rayfe.results.transfer_summary import summarize_transfers
+from rayfe.results.walk_summary import summarize
 from rayfe.storage.manifest import stored_config
 from rayfe.storage.parquet import table_of
-from rayfe.storage.store import Store, load_certificates, load_readings, load_rows
+from rayfe.storage.store import Store
 from rayfe.trajectory.standing import Standing, standing
 
+WORDS = tuple(item.name for item in dataclasses.fields(StepRecord) if "str" in str(item.type))
+"""Columns of steps that hold words."""
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+
+@dataclass(frozen=True, kw_only=True)
 class RunView:
     """A run as stored at one moment."""
 
@@ -25,9 +34,12 @@ class RunView:
     manifest: Mapping[str, Any]
     config: RunConfig
     rows: pd.DataFrame
+    """Attempted steps (columns of StepRecord), by trajectory, step and attempt."""
     readings: pd.DataFrame
     standing: Mapping[str, Standing]
     """By trajectory: waiting, at step k of N, or how it ended."""
+    records: Mapping[str, Sequence[StepRecord]] = field(default_factory=dict)
+    """The same rows by trajectory."""
     certificates: pd.DataFrame = field(default_factory=lambda: table_of([], CertificateRecord).to_pandas())
     """How far models are from new ones at the same multipliers (columns of CertificateRecord)."""
     models: pd.DataFrame | None = None
@@ -40,13 +52,20 @@ class RunView:
             return "baseline"
         return "transfer" if self.config.moves_data else "walk"
 
+    @functools.cached_property
+    def summary(self) -> pd.DataFrame:
+        """A line of each trajectory with rows: `summarize` of walks, `summarize_transfers` of the others."""
+        if self.kind == "walk":
+            return summarize(self.rows, self.config.asked.tolerance, self.config.asked.tolerance_floor, self.models)
+        return summarize_transfers(self.rows, self.config.asked.tolerance, self.config.asked.tolerance_floor)
+
     @property
     def title(self) -> str:
         return f"{self.manifest.get('job', 'run')} {self.manifest.get('preset', '')}".strip()
 
 
-def view_of(store: Store, others: Sequence[str] = ()) -> RunView:
-    """The run at `store`; models of the runs `others` bound its F, too.
+def view_of(store: Store, others: Sequence[str] = (), *, readings: bool = True) -> RunView:
+    """The run at `store`; models of the runs `others` bound its F, too. Without `readings` it has none.
 
     Raises:
         FileNotFoundError: there is none.
@@ -54,14 +73,43 @@ def view_of(store: Store, others: Sequence[str] = ()) -> RunView:
         UsageError: one of the others has other data or another model.
     """
     manifest, config = stored_config(store)
-    names = dict.fromkeys([*store.trajectories(), *config.trajectories()])
+    manifest = _visible_words(manifest)
+    records: dict[str, list[StepRecord]] = {}
+    certificates: list[CertificateRecord] = []
+    read: list[ReadingRecord] = []
+    for name in store.trajectories():
+        found = store.rows(name)
+        records[visible(name)] = [_visible(row) for row in found]
+        certificates += store.certificates(name, rows=found)
+        read += store.readings(name, rows=found) if readings else []
+    rows = table_of(itertools.chain(*records.values()), StepRecord).to_pandas()
+    certified = table_of(certificates, CertificateRecord).to_pandas()
     return RunView(
         store=store,
         manifest=manifest,
         config=config,
-        rows=load_rows(store.url()),
-        readings=load_readings(store.url()),
-        standing={name: standing(store.rows(name), config) for name in names},
-        certificates=load_certificates(store.url()),
-        models=models_of(store, others),
+        records=records,
+        rows=rows,
+        readings=table_of(read, ReadingRecord).to_pandas(),
+        standing={name: standing(records.get(name, ()), config) for name in [*records, *config.trajectories()]},
+        certificates=certified,
+        models=pooled(store, rows, certified, others),
     )
+
+
+def _visible(row: StepRecord) -> StepRecord:
+    """The row with words that may be shown (`visible`)."""
+    for name in WORDS:
+        value = getattr(row, name)
+        if isinstance(value, str) and not value.isprintable():
+            row = dataclasses.replace(row, **{name: visible(value)})  # type: ignore[arg-type]
+    return row
+
+
+def _visible_words(value: Any) -> Any:
+    """What JSON holds, with words that may be shown."""
+    if isinstance(value, dict):
+        return {visible(name): _visible_words(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_visible_words(item) for item in value]
+    return visible(value) if isinstance(value, str) else value

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal
 
-import numpy as np
 import pandas as pd
 
 from rayfe.records import ON, CertificateRecord
@@ -81,10 +80,16 @@ def missed_by(rows: pd.DataFrame) -> list[MissedUptake]:
 
 def largest_missed(rows: pd.DataFrame, found: Iterable[Finding]) -> MissedUptake | None:
     """The largest of the rows that count, as a part of F; those of the models that were found upon say it themselves."""
-    said = {(one.trajectory, one.step) for one in found}
-    counted = missed_by(rows if rows.empty else counted_steps(rows))
-    others = [one for one in counted if (one.trajectory, one.step) not in said]
-    return max(others, key=lambda one: one.percent, default=None)
+    return max(_largest_by_trajectory(rows, found).values(), key=lambda one: one.percent, default=None)
+
+
+def _largest_by_trajectory(rows: pd.DataFrame, found: Iterable[Finding]) -> dict[str, MissedUptake]:
+    said, largest = {(one.trajectory, one.step) for one in found}, dict[str, MissedUptake]()
+    for one in missed_by(rows if rows.empty else counted_steps(rows)):
+        before = largest.get(one.trajectory)
+        if (one.trajectory, one.step) not in said and (before is None or one.percent > before.percent):
+            largest[one.trajectory] = one
+    return largest
 
 
 def findings(certificates: pd.DataFrame, rows: pd.DataFrame, *, step_epochs: float) -> list[Finding]:
@@ -183,35 +188,41 @@ class Gap:
         return f"F is at least {size} above equilibrium, by the models that happen to be there ({where})"
 
 
-def largest_gap(rows: pd.DataFrame, models: pd.DataFrame | None = None) -> Gap | None:
-    """The largest `envelope_excess` of the rows that count; None where no two models are at one t.
+def gaps(rows: pd.DataFrame, models: pd.DataFrame | None = None) -> dict[str, Gap]:
+    """The largest `envelope_excess` of the rows that count, by trajectory; none where no two models are at one t.
 
     `models` are all that bound F, those of the rows among them (`pooling.models_of`); None: those of the rows alone.
     """
     if rows.empty:
-        return None
+        return {}
     accepted = rows[rows["accepted"].astype(bool)]
     at_its_t = rows["t"].map((accepted if models is None else models)["t"].value_counts())
     nats = envelope_excess(rows, models)
     counts = rows.index.isin(counted_steps(rows).index) & (at_its_t > 1)
     percent = (100.0 * nats / rows["F"].astype(float).abs()).where(counts)
-    if percent.isna().all():
-        return None
-    place = int(np.nanargmax(percent.to_numpy()))
-    row, size = rows.iloc[place], float(percent.iloc[place])
-    return Gap(percent=size, trajectory=row["trajectory"], step=int(row["step"]), nats=float(nats.iloc[place]))
+    known = percent.dropna()
+    found = rows.loc[known.groupby(rows["trajectory"]).idxmax(), ["trajectory", "step"]]
+    return {
+        name: Gap(percent=float(percent[row]), trajectory=name, step=int(step), nats=float(nats[row]))
+        for row, name, step in found.itertuples(name=None)
+    }
 
 
-def equilibrium_lines(rows: pd.DataFrame, certificates: pd.DataFrame, models: pd.DataFrame, *, step_epochs: float) -> list[str]:
+def largest_gap(rows: pd.DataFrame, models: pd.DataFrame | None = None) -> Gap | None:
+    """The largest of `gaps`."""
+    return max(gaps(rows, models).values(), key=lambda one: one.percent, default=None)
+
+
+def equilibrium_lines(
+    rows: pd.DataFrame, certificates: pd.DataFrame, models: pd.DataFrame | None, *, step_epochs: float
+) -> list[str]:
     """For each trajectory with an accepted step, what its last certificate says, and its gap to the envelope of all `models`."""
     last, lines = last_findings(findings(certificates, rows, step_epochs=step_epochs)), []
-    for name, walk in rows.groupby("trajectory", sort=True):
-        if not walk["accepted"].any():
-            continue
-        found, gap = last.get(str(name)), largest_gap(walk, models)
+    above, missed = gaps(rows, models), _largest_by_trajectory(rows, last.values())
+    for name in sorted(set(rows.loc[rows["accepted"].astype(bool), "trajectory"])):
+        found = last.get(name)
         text = f"not measured: {NONE}" if found is None else f"{WORDS[found.state]}: step {found.step} is {found.text}"
-        left = largest_missed(walk, [] if found is None else [found])
-        more = [*([] if left is None else [left.placed]), *([] if gap is None else [str(gap)])]
+        more = [*([missed[name].placed] if name in missed else []), *([str(above[name])] if name in above else [])]
         lines.append("; ".join([f"{name}: equilibrium: {text}", *more]))
     return lines
 

@@ -13,7 +13,7 @@ BASELINES = ("finetune", "scratch", "joint")
 
 def numbers(frame: pd.DataFrame, name: str) -> np.ndarray:
     """Column `name` as float64; null is NaN (a column of nulls only has dtype object)."""
-    return frame[name].astype(float).to_numpy()
+    return np.asarray(frame[name].to_numpy(), float)  # not astype: with its checks it takes four times as long
 
 
 def accepted_steps(walk: pd.DataFrame) -> pd.DataFrame:

@@ -214,7 +214,7 @@ def _table(lines: list[dict[str, Any]], columns: Mapping[str, Callable[[dict[str
 
 
 def print_run(
-    rows: pd.DataFrame, config: RunConfig, console: Console, certificates: pd.DataFrame, models: pd.DataFrame
+    rows: pd.DataFrame, config: RunConfig, console: Console, certificates: pd.DataFrame, models: pd.DataFrame | None
 ) -> None:
     """Print the summary that fits what a run does, and how near its trajectories are to equilibrium; `models` bound its F."""
     if config.method is not None or config.moves_data:

@@ -31,7 +31,7 @@ def found_stop(walk: pd.DataFrame) -> pd.Series | None:
     """The row of the named stop that ended this trajectory, or None: it is the last row."""
     if walk.empty:
         return None
-    last = walk.sort_values(["step", "attempt"], kind="stable").iloc[-1]
+    last = walk.iloc[int(np.lexsort((walk["attempt"], walk["step"]))[-1])]
     return last if last["kind"] == Kind.STOP else None
 
 
@@ -129,10 +129,11 @@ def _drift_columns(steps: pd.DataFrame, tolerance: float) -> dict[str, Any]:
     if len(steps) < 2:
         return dict.fromkeys(("drift_percent", "drift_se_percent", "attainable_percent"), np.nan) | {"drift_ok": None}
     after = drift(steps, float(held_loss(steps)[0])).iloc[1:]
-    worst = after.iloc[int(after["drift"].abs().to_numpy().argmax())]
+    off, error = after["drift"].to_numpy(), after["drift_se"].to_numpy()
+    worst = int(np.abs(off).argmax())
     return {
-        "drift_percent": 100.0 * float(worst["drift"]),
-        "drift_se_percent": 100.0 * float(worst["drift_se"]),
+        "drift_percent": 100.0 * float(off[worst]),
+        "drift_se_percent": 100.0 * float(error[worst]),
         "attainable_percent": 100.0 * simultaneous(len(after)) * float(after["drift_se"].max()),
         "drift_ok": passes(after, tolerance),
     }

@@ -20,8 +20,8 @@ from rayfe.data.paths import PathData, coupled, coupled_splits, examples_of, loa
 from rayfe.exceptions import CorruptFile, LeaseLost, RunBroken, UsageError
 from rayfe.figures import band_of, draw_all, subject_of
 from rayfe.records import Split, StepRecord
-from rayfe.report import REPORT, report_of
-from rayfe.results.pooling import models_of
+from rayfe.report.page import REPORT, report_of
+from rayfe.report.view import view_of
 from rayfe.results.transfer_summary import print_run
 from rayfe.run.logs import JsonLog
 from rayfe.run.progress import Progress
@@ -29,7 +29,7 @@ from rayfe.storage.files import Files
 from rayfe.storage.layout import CONFIG, data_path
 from rayfe.storage.lease import LOCK
 from rayfe.storage.manifest import grown, manifest_of, stored_manifest, stored_replicas
-from rayfe.storage.store import Store, load_certificates, load_readings, load_rows
+from rayfe.storage.store import Store
 from rayfe.training.compiler import compiler
 from rayfe.trajectory.process_registry import OWN, check_own_process
 
@@ -232,11 +232,11 @@ def _undo(out: str, own: Mapping[str, Dataset]) -> Callable[[], None]:
 
 def _report(config: RunConfig, store: Store, data: PathData, console: Console) -> None:
     """Draw the figures, write the page, and print the summary and where everything is."""
-    rows = load_rows(store.url())
-    drawn = draw_all(rows, load_readings(store.url()), tolerance=band_of(config, rows), subject=subject_of(config))
+    view = view_of(store)
+    drawn = draw_all(view.rows, view.readings, tolerance=band_of(config, view.rows), subject=subject_of(config))
     paths = [store.write_figure(name, image) for name, image in drawn.items()]
-    page = store.write_text(REPORT, report_of(store, data))
-    print_run(rows, config, console, load_certificates(store.url()), models_of(store))
+    page = store.write_text(REPORT, report_of(view, data))
+    print_run(view.rows, config, console, view.certificates, view.models)
     places = [("rows", "steps"), *(("figure", path) for path in paths), ("report", page)]
     say = _speaker(console)
     for what, place in places:

@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rayfe.exceptions import visible
 from rayfe.figures import PictureBook, band_of, figures_of, subject_of
 from rayfe.records import StepRecord
-from rayfe.report import REPORT, report_of
+from rayfe.report.page import REPORT, report_of
+from rayfe.report.view import view_of
 from rayfe.results.pooling import models_of
 from rayfe.storage.manifest import stored_config
 from rayfe.storage.store import Store, load_certificates, load_readings, load_rows
@@ -37,7 +39,7 @@ class Run:
     failed: Mapping[str, str] = field(default_factory=dict, kw_only=True)
     """Trajectories that failed in the call that returned this, with one line why; the same call tries them again."""
     model_class: type[nn.Module] | None = field(default=None, kw_only=True)
-    """The class of its models, where it is not to be imported by the name in run.json."""
+    """The class of its models, where the one that run.json names is not loaded: names in a run are not imported."""
 
     @property
     def rows(self) -> pd.DataFrame:
@@ -111,7 +113,7 @@ class Run:
     def report(self, to: str | Path | None = None) -> str:
         """Write the run's page, a file for a browser, and return where it is: `to`, or report.html in the run."""
         store = Store(self.location)
-        text = report_of(store)
+        text = report_of(view_of(store), model=self.model_class)
         if to is None:
             return store.url(store.write_text(REPORT, text))
         Path(to).write_text(text, encoding="utf-8")
@@ -128,10 +130,10 @@ class Run:
         return f"<p>rayfe run <code>{html.escape(str(self.location))}</code></p><ul>{lines}</ul>{table}"
 
     def _standing(self) -> dict[str, str]:
-        store = Store(self.location)
         try:
-            _, config = stored_config(store)
+            view = view_of(Store(self.location), readings=False)
         except (FileNotFoundError, RuntimeError) as error:
-            return {"nothing to show": str(error)}
-        names = dict.fromkeys([*store.trajectories(), *self.failed])
-        return {name: standing(store.rows(name), config, failed=self.failed.get(name)).text for name in names}
+            return {"nothing to show": visible(str(error))}
+        found = {name: view.standing[name].text for name in view.records}
+        failed = {name: standing((), view.config, failed=visible(reason)).text for name, reason in self.failed.items()}
+        return found | failed

@@ -75,7 +75,7 @@ def key(record: StepRecord | ReadingRecord) -> tuple[int, int]:
     return record.step, record.attempt
 
 
-def with_row(readings: list[ReadingRecord], rows: list[StepRecord]) -> list[ReadingRecord]:
+def with_row(readings: list[ReadingRecord], rows: Sequence[StepRecord]) -> list[ReadingRecord]:
     """The readings of attempts that have a row: those of a step that was cut short do not exist."""
     keys = {key(row) for row in rows}
     return [reading for reading in readings if key(reading) in keys]

@@ -15,7 +15,7 @@ from typing import Any, Literal, NoReturn
 
 from rayfe.config import READINGS, VERSION, RunConfig, flat, from_flat, identity, require, retired, stored_identity
 from rayfe.config.resolve import option_of
-from rayfe.config.user_code import code_digest, named
+from rayfe.config.user_code import code_digest, named, own_names
 from rayfe.data.fingerprint import fingerprint
 from rayfe.data.paths import PathData, epoch_of
 from rayfe.exceptions import CorruptFile, UsageError, shown
@@ -73,11 +73,10 @@ def digest_of(manifest: Mapping[str, Any]) -> str:
 
 def own_code(config: RunConfig) -> dict[str, str]:
     """Digests of the classes and functions of the user's own, by the field that names them, where their source can be read."""
-    names = {"model.name": config.model.name, "process": config.process, "path.cost": config.path.cost}
     digests = {}
-    for field, name in names.items():
-        with contextlib.suppress(UsageError):  # what cannot be imported is refused by whoever needs it
-            digests[field] = code_digest(named(name, field, known="")) if ":" in name else None
+    for field, name in own_names(flat(config)).items():
+        with contextlib.suppress(UsageError):  # what is not there is refused by whoever needs it
+            digests[field] = code_digest(named(name, field, known=""))
     return {field: digest for field, digest in digests.items() if digest is not None}
 
 

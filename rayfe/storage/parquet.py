@@ -79,9 +79,10 @@ def decode(data: bytes, record_class: type[Record]) -> list[Record]:
     """
     schema = schema_of(record_class)
     try:
-        table = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True).read()
-        missing = [name for name in schema.names if name not in table.schema.names]
-        unknown = [name for name in table.schema.names if name not in schema.names and name not in RETIRED]
+        table = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True).read(use_threads=False)
+        known, found = schema.names, table.schema.names  # lists that are made anew each time
+        missing = [name for name in known if name not in found]
+        unknown = [name for name in found if name not in known and name not in RETIRED]
         for name in missing:
             # the footer has no checksum: a column both missing and unknown is most likely one with a damaged name
             if unknown or not schema.field(name).nullable:

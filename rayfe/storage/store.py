@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -147,13 +147,16 @@ class Store:
         """Attempted steps in order; none if there are none. Raises CorruptFile if they cannot be read."""
         return steps_of(self._files, trajectory).records()
 
-    def readings(self, trajectory: str) -> list[ReadingRecord]:
-        """Readings of the attempted steps that have a row, in the order of the rows."""
-        return with_row(readings_of(self._files, trajectory).records(), self.rows(trajectory))
+    def readings(self, trajectory: str, *, rows: Sequence[StepRecord] | None = None) -> list[ReadingRecord]:
+        """Readings of the attempted steps that have a row, in the order of the rows; `rows` are these, where they are at hand."""
+        return with_row(readings_of(self._files, trajectory).records(), self.rows(trajectory) if rows is None else rows)
 
-    def certificates(self, trajectory: str) -> list[CertificateRecord]:
-        """Certificates of the trajectory's models, by step and method. Raises CorruptFile if they cannot be read."""
-        return read_certificates(self._files, trajectory, self.rows(trajectory))
+    def certificates(self, trajectory: str, *, rows: Sequence[StepRecord] | None = None) -> list[CertificateRecord]:
+        """Certificates of the trajectory's models, by step and method; `rows` are the trajectory's, where they are at hand.
+
+        Raises CorruptFile if they cannot be read.
+        """
+        return read_certificates(self._files, trajectory, self.rows(trajectory) if rows is None else rows)
 
     def state(self, record: StepRecord) -> Weights:
         """Weights of an accepted step, checked against the SHA-256 in its row.

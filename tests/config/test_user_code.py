@@ -5,10 +5,11 @@ from __future__ import annotations
 import linecache
 import sys
 import types
+from pathlib import Path
 
 import pytest
 
-from rayfe.config.user_code import code_digest, name_of, named
+from rayfe.config.user_code import code_digest, introduce, name_of, named, own_names
 from rayfe.exceptions import UsageError
 
 CELL = """class Net:
@@ -57,7 +58,19 @@ def test_what_has_no_source_has_no_digest() -> None:
     assert code_digest(dict) is None
 
 
-@pytest.mark.parametrize("name", ["nowhere", ":Net", "json:", "no.such:Thing", "json:nothing"])
+@pytest.mark.parametrize("name", ["nowhere", ":Net", "json:", "json:nothing"])
 def test_names_that_lead_nowhere_are_refused(name: str) -> None:
     with pytest.raises(UsageError, match="cannot be imported.*give another"):
         named(name, "model.name", known="give another")
+
+
+def test_only_an_introduction_imports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "met_first_here.py").write_text("class Net:\n    pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    name = "met_first_here:Net"
+    with pytest.raises(UsageError, match="is code that is not loaded; import its module first"):
+        named(name, "model.name", known="")
+    introduce(own_names({"model.name": name, "process": "iso-classification", "path.cost": "squared-l2"}))
+    assert named(name, "model.name", known="").__name__ == "Net"
+    with pytest.raises(UsageError, match="process='no.such:Way': cannot be imported"):
+        introduce({"process": "no.such:Way"})

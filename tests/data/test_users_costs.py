@@ -84,7 +84,7 @@ def test_a_constant_in_the_cost_changes_nothing(solver: str, costs: None) -> Non
         ({"cost": "own_costs:number"}, "path.cost", "not a function"),
         ({"cost": "own_costs:missing"}, "path.cost", "cannot be imported"),
         ({"cost": "l2"}, "path.cost", "squared-l2"),
-        ({"cost": ".own:l1"}, "path.cost", "cannot be imported"),
+        ({"cost": ".own:l1"}, "path.cost", "is not loaded"),
         ({"cost": "own_costs:broken"}, "path.cost", "NaN"),
         ({"cost": "own_costs:rare", "regularization": 0.05}, "path.regularization", "forbidden; give"),
         ({"cost": "own_costs:apart"}, "path.cost", "infinite for some pair of every coupling"),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +15,41 @@ import pytest
 from rayfe.config import DataConfig, configure
 from rayfe.data.datasets import load as load_data
 from rayfe.records import Commit, StepRecord
-from rayfe.report import report_of
 from rayfe.report.images import MOST_FRAMES, MOST_PER_TRAJECTORY, Frame, Gallery, data_uri, grid
-from rayfe.report.live_server import LivePage, Server
-from rayfe.report.page import html_of, page_of
-from rayfe.report.view import RunView
+from rayfe.report.live_server import Server
+from rayfe.report.page import html_of, page_of, report_of
+from rayfe.report.view import RunView, view_of
+from rayfe.report.watched import Watched, answer
 from rayfe.storage.store import Store
+from rayfe.trajectory.standing import Phase, Standing
 
 LIMIT_MB = 15
 LIMIT_SECONDS = 3.0
 
 
+@contextlib.contextmanager
+def served(store: Store) -> Iterator[Server]:
+    """A server of the run's page, which looks at the run as `watch` does."""
+    ended = threading.Event()
+
+    def look(run: Watched) -> None:
+        while not ended.is_set():
+            answer(run, server, pause=0.1)
+
+    with Server("127.0.0.1", 0) as server:
+        looking = threading.Thread(target=look, args=(Watched(store),))
+        looking.start()
+        try:
+            yield server
+        finally:
+            ended.set()
+            looking.join()
+
+
 @pytest.fixture
 def page(stored_run: Callable[..., Store], tmp_path: Path) -> str:
     path = tmp_path / "report.html"
-    path.write_text(report_of(stored_run()), encoding="utf-8")
+    path.write_text(report_of(view_of(stored_run())), encoding="utf-8")
     return path.as_uri()
 
 
@@ -106,9 +127,7 @@ def test_served_page_shows_rows_as_they_arrive(
     browser: Any, stored_run: Callable[..., Store], exact: Callable[..., StepRecord]
 ) -> None:
     store = stored_run(gammas=(4.0,))
-    server = Server(("127.0.0.1", 0), LivePage(store))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
+    with served(store) as server:
         browser.open(server.url)
         browser.wait("document.getElementById('live').textContent.startsWith('Live')")
         browser.draw_all()
@@ -124,9 +143,19 @@ def test_served_page_shows_rows_as_they_arrive(
         assert browser.run("document.getElementById('gallery-step').value") == "2"
         assert browser.errors == []
         assert all(url.startswith((server.url, "data:", "blob:")) for url in browser.requests)
-    finally:
-        server.shutdown()
-        server.server_close()
+
+
+def test_served_page_stays_where_its_run_is_removed_and_says_so(
+    browser: Any, stored_run: Callable[..., Store], tmp_path: Path
+) -> None:
+    with served(stored_run(gammas=(4.0,))) as server:
+        browser.open(server.url)
+        browser.wait("document.getElementById('live').textContent.startsWith('Live')")
+        (tmp_path / "run").rename(tmp_path / "away")
+        browser.wait("document.getElementById('live').textContent.includes('no run at')")
+        assert browser.run("document.querySelectorAll('tbody tr').length") > 0
+        (tmp_path / "away").rename(tmp_path / "run")
+        browser.wait("document.getElementById('live').textContent.startsWith('Live')")
 
 
 def test_page_of_50_trajectories_of_60_steps_is_small_and_opens_fast(
@@ -165,6 +194,6 @@ def large_page(exact: Callable[..., StepRecord], tmp_path: Path) -> str:
         config=configure(gamma=gammas),
         rows=pd.DataFrame([dataclasses.asdict(row) for row in rows]),
         readings=pd.DataFrame(),
-        standing=dict.fromkeys(names, "ended: 60 steps"),
+        standing=dict.fromkeys(names, Standing(phase=Phase.ENDED, text="ended: 60 steps", end="steps")),
     )
     return html_of(page_of(view, Gallery(rows=("sample",), frames=frames)))

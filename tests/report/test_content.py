@@ -15,17 +15,18 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from rayfe.config import configure
 from rayfe.data.paths import load_path
 from rayfe.records import StepRecord
 from rayfe.records.kinds import REJECTED, STOPS
-from rayfe.report import report_of
 from rayfe.report.charts import baseline_charts, walk_charts
 from rayfe.report.charts_transfer import transfer_charts
 from rayfe.report.failures import ENDS, REASONS, failures, reasons
 from rayfe.report.images import Album, grid
-from rayfe.report.page import embedded, page_of
+from rayfe.report.page import embedded, page_of, report_of
+from rayfe.report.plots import Chart, series_of
 from rayfe.report.surface_chart import lower_hull
-from rayfe.report.view import view_of
+from rayfe.report.view import RunView, view_of
 from rayfe.storage.store import Store
 
 RESULTS = Path(__file__).parents[2] / "analysis" / "results"
@@ -33,6 +34,12 @@ RESULTS = Path(__file__).parents[2] / "analysis" / "results"
 
 def frame(rows: list[StepRecord]) -> pd.DataFrame:
     return pd.DataFrame([dataclasses.asdict(row) for row in rows])
+
+
+def drawn(charts: Callable[..., list[Chart]], rows: pd.DataFrame) -> list[Chart]:
+    """Charts of rows that are stored nowhere."""
+    view = RunView(store=Store("none"), manifest={}, config=configure(), rows=rows, readings=pd.DataFrame(), standing={})
+    return charts(view, series_of(rows))
 
 
 def test_lower_hull_holds_the_points_of_a_convex_surface_and_none_above_it() -> None:
@@ -59,8 +66,7 @@ def test_charts_are_valid_plotly_figures(exact: Callable[..., StepRecord]) -> No
     stopped = pd.concat(
         [walks, walks.iloc[-1:].assign(step=5, accepted=False, kind="stop", reason="gamma_zero")], ignore_index=True
     )
-    none = pd.DataFrame()
-    charts = [*walk_charts(stopped, none, 0.005), *transfer_charts(transfer, none, 0.01), *baseline_charts(walks, none, 0.01)]
+    charts = [*drawn(walk_charts, stopped), *drawn(transfer_charts, transfer), *drawn(baseline_charts, walks)]
     assert len(charts) == 8 + 9 + 5
     for chart in charts:
         Figure(data=chart.data, layout=chart.layout)  # raises at a property that plotly.js does not know
@@ -70,7 +76,7 @@ def test_charts_are_valid_plotly_figures(exact: Callable[..., StepRecord]) -> No
 def test_lines_have_a_gap_where_a_walk_leapt(exact: Callable[..., StepRecord]) -> None:
     kinds = ["start", "step", "leap", "step"]
     walk = frame([exact(step, 0.25 * 1.2**step, kind=kind) for step, kind in enumerate(kinds)])
-    charts = {chart.name: chart for chart in walk_charts(walk, pd.DataFrame(), 0.005)}
+    charts = {chart.name: chart for chart in drawn(walk_charts, walk)}
     for name, axis in (("rate-distortion", "x"), ("multipliers", "y"), ("surface", "z")):
         trace = charts[name].data[-1]
         assert [i for i, value in enumerate(trace[axis]) if value is None] == [2]
@@ -148,7 +154,7 @@ def test_a_damaged_weight_file_is_named_and_the_others_are_shown(stored_run: Cal
 
 @pytest.mark.parametrize("name", ["mnist-walk", "mnist-walk-paper"])
 def test_rows_without_weights_make_a_page_that_says_so(name: str) -> None:
-    text = report_of(Store(RESULTS / name))
+    text = report_of(view_of(Store(RESULTS / name)))
     assert "No weights are stored here" in text
     assert 'id="chart-surface"' in text and "python jobs/isoc.py mnist-walk" in text
 
@@ -160,7 +166,7 @@ def test_page_holds_command_versions_licence_and_no_path_of_this_machine(
     main = page_of(view, Album().gallery(view)).main
     assert "python jobs/isoc.py digits-smoke" in main
     assert "CC BY 4.0" in main and "torch 2" in main
-    assert str(tmp_path) not in report_of(view.store)
+    assert str(tmp_path) not in report_of(view)
     assert 'model.hidden</th><td class="text">8</td>' in main
 
 
@@ -168,13 +174,13 @@ def test_page_without_any_row_says_that_nothing_is_stored_yet(stored_run: Callab
     made = stored_run()
     store = Store(tmp_path / "empty")
     store.create(made.read_config())
-    assert "No step is stored yet." in report_of(store)
+    assert "No step is stored yet." in report_of(view_of(store))
 
 
 def test_text_of_a_run_cannot_end_a_script_or_become_markup(stored_run: Callable[..., Store]) -> None:
     store = stored_run()
     store.create(store.read_config() | {"command": "</script><img src=x onerror=alert(1)>"})
-    text = report_of(store)
+    text = report_of(view_of(store))
     assert "<img src=x" not in text
     assert embedded({"a": "</script>"}) == '{"a":"\\u003c/script>"}'
 
@@ -182,7 +188,7 @@ def test_text_of_a_run_cannot_end_a_script_or_become_markup(stored_run: Callable
 def test_nothing_in_the_page_of_ours_points_to_the_network(stored_run: Callable[..., Store]) -> None:
     from plotly.offline import get_plotlyjs
 
-    text = report_of(stored_run()).replace(get_plotlyjs(), "")
+    text = report_of(view_of(stored_run())).replace(get_plotlyjs(), "")
     assert re.findall(r"https?://\S+", text) == []
     assert "default-src 'none'" in text and "connect-src 'none'" in text
 

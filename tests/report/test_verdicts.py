@@ -12,7 +12,8 @@ import pytest
 
 from rayfe.config import configure
 from rayfe.records import StepRecord
-from rayfe.report.verdicts import Verdict, verdicts
+from rayfe.report.verdict import Verdict
+from rayfe.report.verdicts import verdicts
 from rayfe.report.view import RunView
 from rayfe.storage.store import Store
 

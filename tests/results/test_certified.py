@@ -15,7 +15,8 @@ from rayfe.config import DataConfig, ModelConfig, PathConfig, configure
 from rayfe.data.paths import load_path
 from rayfe.exceptions import UsageError
 from rayfe.records import CertificateRecord
-from rayfe.report.verdicts import Verdict, equilibrium
+from rayfe.report.verdict import Verdict
+from rayfe.report.verdicts import equilibrium
 from rayfe.report.view import RunView, view_of
 from rayfe.results.certified import equilibrium_lines, findings, largest_gap
 from rayfe.results.pooling import models_of

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from rayfe.cli.commands.parser import Parser, Refused, wanted_columns
+from rayfe.cli.commands.parser import Parser, Refused, trusted, wanted_columns
 from rayfe.config import RunConfig
 from rayfe.data.fingerprint import fingerprint
 from rayfe.data.local_files import load_here
@@ -32,6 +32,7 @@ def main(arguments: list[str]) -> int:
     chosen = parser().parse_args(arguments)
     store = Store(chosen.run)
     run, config = stored_config(store)
+    trusted(run, trust=chosen.trust)
     efforts = _efforts(config, chosen)
     rows = _rows(store, chosen)
     data = _data(store, run, config, chosen.root)
@@ -78,6 +79,7 @@ def parser() -> Parser:
         help=f"trainings that differ by chance, {SEEDS} or more; {USUAL_SEEDS} without it",
     )
     made.add_argument("--anew", action="store_true", help="train from new weights, too")
+    made.trust()
     made.add_argument("--data.root", dest="root", metavar="FOLDER", help="folder of the run's data")
     return made
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import math
+import os
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -43,6 +45,7 @@ def main(arguments: list[str]) -> int:
     if not arguments or arguments[0] not in PRESETS:
         raise Refused(f"{arguments[0] + ': unknown job; ' if arguments else ''}{USAGE}")
     job = arguments[0]
+    sys.path.append(os.getcwd())  # for --model.name of a module beside the user, as jobs do
     preset, options = split_preset(job, arguments[1:])
     config = absolute(parse(job, preset, options), preset)
     data = load_here(config)

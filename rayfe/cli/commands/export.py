@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rayfe.cli.commands.parser import Parser, Refused, wanted_columns
+from rayfe.cli.commands.parser import Parser, Refused, trusted, wanted_columns
 from rayfe.config import ModelConfig
 from rayfe.exceptions import UsageError
 from rayfe.storage.store import Store
@@ -30,6 +30,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--step", type=int, help="an accepted step")
     parser.add_argument("--at", nargs="+", metavar="COLUMN=VALUE", help="instead of --step: the nearest step, e.g. --at C=0.1")
     parser.add_argument("--to", metavar="FILE", required=True, help="a .pt2 or .onnx file that does not exist yet")
+    parser.trust()
     parser.add_argument(
         "--data.root", dest="root", metavar="FOLDER", help="folder of the run's data, on which the file is measured"
     )
@@ -38,6 +39,7 @@ def main(arguments: list[str]) -> int:
     to = _free(Path(chosen.to))
     store = Store(chosen.run)
     run = store.read_config()
+    trusted(run, trust=chosen.trust, fields=("model.name",))
     trajectory = chosen.trajectory or _only(store)
     if (chosen.step is None) == (chosen.at is None):
         raise Refused("--step: give --step 12, or --at C=0.1, and not both")
@@ -47,6 +49,7 @@ def main(arguments: list[str]) -> int:
     from rayfe.model.protocol import input_shape
     from rayfe.model.scaled import in_units
     from rayfe.report.model_card import about, card  # imports torch, as those that follow
+    from rayfe.report.view import view_of
     from rayfe.results.stored_model import find_row, model_of
 
     try:
@@ -64,7 +67,7 @@ def main(arguments: list[str]) -> int:
         _measured(store, run, row, made, shape, chosen.root) if chosen.part == "all" else (None, "only the whole model is")
     )
     to.write_bytes(made.data)
-    text = card(store, run, row, to, part=chosen.part, shape=shape, used=used, why=why)
+    text = card(view_of(store), row, to, part=chosen.part, shape=shape, used=used, why=why)
     to.with_suffix(".md").write_text(text, encoding="utf-8")
     print(f"model: {to} ({len(made.data) / 1e6:.1f} MB), step {row.step} of {trajectory}\ncard: {to.with_suffix('.md')}")
     return 0

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from typing import NoReturn
+import os
+import sys
+from collections.abc import Container, Mapping
+from typing import Any, NoReturn
+
+from rayfe.config.user_code import FIELDS, introduce, own_names
+from rayfe.exceptions import dashed
 
 
 class Refused(ValueError):
@@ -27,6 +33,26 @@ class Parser(argparse.ArgumentParser):
         """Add the option --with, as `others`."""
         text = "runs of the same data and model, whose models bound F, too"
         self.add_argument("--with", dest="others", nargs="+", default=(), metavar="OTHER", help=text)
+
+    def trust(self) -> None:
+        """Add the option --trust (`trusted`)."""
+        text = "import the classes of its author's own that the run names, also from the working directory: their code runs"
+        self.add_argument("--trust", action="store_true", help=text)
+
+
+def trusted(run: Mapping[str, Any], *, trust: bool, fields: Container[str] = FIELDS) -> None:
+    """Import code of the user's own that the `fields` of a run.json name, where that was asked for.
+
+    Raises:
+        Refused: it was not, and such code is needed.
+        UsageError: it cannot be imported here.
+    """
+    names = {field: name for field, name in own_names(run["config"]).items() if field in fields}
+    if trust:
+        sys.path.insert(0, os.getcwd())
+        introduce(names)
+    for field, name in names.items() if not trust else ():
+        raise Refused(f"{dashed(field)} {name}: is code that the run names; --trust imports it from here, and so runs it")
 
 
 def wanted_columns(words: list[str]) -> dict[str, float]:

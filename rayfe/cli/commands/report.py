@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rayfe.cli.commands.parser import Parser, Refused
-from rayfe.report import REPORT, report_of
+from rayfe.cli.commands.parser import Parser, Refused, trusted
+from rayfe.report.page import REPORT, report_of
+from rayfe.report.view import view_of
 from rayfe.storage.store import Store
 
 
@@ -16,9 +17,12 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--to", metavar="FILE", help="write it to this file; RUN/report.html without it")
     parser.add_argument("--data.root", dest="root", metavar="FOLDER", help="folder of the run's data, for its reconstructions")
     parser.others()
+    parser.trust()
     chosen = parser.parse_args(arguments)
     store = Store(chosen.run)
-    text = report_of(store, root=chosen.root, others=chosen.others)
+    if chosen.trust:
+        trusted(store.read_config(), trust=True)
+    text = report_of(view_of(store, chosen.others), root=chosen.root)
     if chosen.to is None:
         place = store.url(store.write_text(REPORT, text))
     else:

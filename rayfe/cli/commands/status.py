@@ -7,12 +7,10 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from rayfe.cli.commands.parser import Parser
-from rayfe.results.pooling import models_of
+from rayfe.report.view import view_of
 from rayfe.results.transfer_summary import print_run
 from rayfe.run.progress import line
-from rayfe.storage.manifest import stored_config
-from rayfe.storage.store import Store, load_certificates, load_rows
-from rayfe.trajectory.standing import standing
+from rayfe.storage.store import Store
 
 
 def main(arguments: list[str]) -> int:
@@ -31,15 +29,13 @@ def status(location: str, others: Sequence[str] = ()) -> None:
 
     Models of the runs `others` bound its F, too.
     """
-    store = Store(location)
-    run, config = stored_config(store)
+    view = view_of(Store(location), others, readings=False)
     console = Console()
     if not console.is_terminal:
         console = Console(width=100)
-    print(f"{store.url()}: {run.get('job')} {run.get('preset')}, rayfe {run.get('rayfe')}")
-    print_run(load_rows(location), config, console, load_certificates(location), models_of(store, others))
-    for name in dict.fromkeys([*store.trajectories(), *config.trajectories()]):
-        rows = store.rows(name)
-        print(f"{name}: {standing(rows, config)}")
-        if rows:
+    print(f"{view.store.url()}: {view.title}, rayfe {view.manifest.get('rayfe')}")
+    print_run(view.rows, view.config, console, view.certificates, view.models)
+    for name, now in view.standing.items():
+        print(f"{name}: {now}")
+        if rows := view.records.get(name):
             print(f"  last: {line(rows[-1])}")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import threading
-import time
+import signal
+from types import FrameType
 
-from rayfe.cli.commands.parser import Parser, Refused
-from rayfe.report.live_server import LOOPBACK, LivePage, Server
+from rayfe.cli.commands.parser import Parser, Refused, trusted
+from rayfe.report.live_server import LOOPBACK, Server
+from rayfe.report.watched import Watched, answer
 from rayfe.run.progress import Progress
+from rayfe.signals import TERMINATED, Terminated
 from rayfe.storage.manifest import stored_config
 from rayfe.storage.store import Store
 
@@ -21,44 +23,50 @@ def main(arguments: list[str]) -> int:
     parser = Parser("watch", "Serve a run's page on this machine, refreshed as rows arrive; Ctrl-C ends it, not the run.")
     parser.run()
     parser.add_argument("--port", type=int, default=PORT, help=f"port of the page ({PORT}); 0: any free one")
-    parser.add_argument("--host", default=LOOPBACK, help=f"address to listen on ({LOOPBACK}: this machine only)")
+    text = f"address to listen on ({LOOPBACK}: this machine only); elsewhere the page's address has a token"
+    parser.add_argument("--host", default=LOOPBACK, help=text)
     parser.add_argument("--data.root", dest="root", metavar="FOLDER", help="folder of the run's data, for its reconstructions")
+    parser.trust()
     chosen = parser.parse_args(arguments)
     store = Store(chosen.run)
-    stored_config(store)  # there is a run
+    run, _ = stored_config(store)
+    if chosen.trust:
+        trusted(run, trust=True)
     try:
-        server = Server((chosen.host, chosen.port), LivePage(store, root=chosen.root))
+        server = Server(chosen.host, chosen.port)
     except (OSError, OverflowError) as error:
         raise Refused(f"--port {chosen.port}: cannot listen on {chosen.host} ({error}); --port 0 takes any free one") from error
-    thread = threading.Thread(target=server.serve_forever, name="watch", daemon=True)
-    thread.start()
-    print(f"watching {store.url()} at {server.url}; Ctrl-C ends watching, the run goes on", flush=True)
-    if not server.is_local:
-        print(f"note: everybody who reaches {chosen.host} can read this page", flush=True)
+    # also where a shell started this in the background, which ignores SIGINT
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, _terminate)
+    ended = 0
     try:
-        follow(store)
+        with server:
+            print(f"watching {store.url()} at {server.url}; Ctrl-C ends watching, the run goes on", flush=True)
+            follow(Watched(store, root=chosen.root), server)
     except KeyboardInterrupt:
-        print("stopped watching", flush=True)
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-    return 0
+        pass
+    except Terminated:
+        ended = TERMINATED
+    print("stopped watching", flush=True)
+    return ended
 
 
-def follow(store: Store) -> None:
-    """Show rows on the terminal as they arrive, until interrupted."""
-    rows = {name: store.rows(name) for name in store.trajectories()}
-    seen = {name: len(found) for name, found in rows.items()}
-    stamp = store.stamp()
-    with Progress(stored_config(store)[1], rows) as progress:
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise Terminated
+
+
+def follow(run: Watched, server: Server) -> None:
+    """Show rows on the terminal as they arrive, and give the page to whoever asks, until interrupted."""
+    seen = {name: len(rows) for name, rows in run.view.records.items()}
+    said = None
+    with Progress(run.view.config, run.view.records) as progress:
         while True:
-            time.sleep(PAUSE)
-            if (now := store.stamp()) == stamp:
-                continue
-            stamp = now
-            for name in store.trajectories():
-                found = store.rows(name)
-                for record in found[seen.get(name, 0) :]:
+            answer(run, server, pause=PAUSE)
+            for name, rows in run.view.records.items():
+                for record in rows[seen.get(name, 0) :]:
                     progress.row(record)
-                seen[name] = len(found)
+                seen[name] = len(rows)
+            if run.trouble not in (None, said):
+                progress.event(f"cannot be shown: {run.trouble}")
+            said = run.trouble
