@@ -19,7 +19,6 @@ from rayfe.exceptions import CorruptFile
 from rayfe.records import CertificateRecord, Commit, ReadingRecord, StepRecord, Weights
 from rayfe.storage import lease, parquet, recovery
 from rayfe.storage.certificates import read_certificates, write_certificate
-from rayfe.storage.commits import ALWAYS_KEPT, Commits
 from rayfe.storage.files import Files
 from rayfe.storage.layout import (
     CERTIFICATES,
@@ -32,6 +31,7 @@ from rayfe.storage.layout import (
     tables_in,
     with_row,
 )
+from rayfe.storage.row_commit import ALWAYS_KEPT, Commits
 from rayfe.storage.table import readings_of, steps_of
 
 log = logging.getLogger(__name__)

@@ -8,15 +8,13 @@ initialised weights does.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Generator
 
 from rayfe.config import RunConfig
 from rayfe.records import Annealing, Answer, Equilibrated, EquilibrateRequest, Outcome, Point, Replica, Request, Weights
-from rayfe.records.columns import held_readings, number, probe_ends
+from rayfe.records.columns import number, probe_ends
 from rayfe.records.work import Work
-from rayfe.trajectory.measuring import measure_request
-from rayfe.trajectory.target_loss import LARGEST_FACTOR, Charted, WantedLoss, settle_on, train_charted
+from rayfe.trajectory.target_loss import Charted, WantedLoss, settle_on, train_charted
 
 SHARE = 0.6
 """Part of newly initialised weights that is blended into the model's."""
@@ -27,15 +25,8 @@ ALONE = 0.75
 HOPELESS = 0.02
 """Part of F by which a renewed model may then be higher than the old one. It loses 1 to 3 % until it is settled. On MNIST, with
 six epochs, one that was kept in the end was 1.6 % higher, and those that were not were 2.6 and 2.8 %."""
-FADING = 0.5
-"""Share of new weights in one part of a leap over that in the part before it; the last has none."""
 ROUNDS = 4
 """Settles in which gamma may move until C is the wanted one."""
-LANDING = 10
-"""The same after a leap, when gamma is that of elsewhere."""
-ELASTICITY = 0.7
-"""-d log C / d log gamma where nothing is known (0.54 and 0.61 by neighbours of two and four epochs at (0.72, 2.3) on MNIST; with
-more than that gamma does not overshoot)."""
 
 
 def renew(
@@ -58,7 +49,7 @@ def renew(
     `rounds`: settles in which gamma may move.
     """
     alone = Annealing(epochs=EPOCHS, begin=0.0, end=ALONE * EPOCHS)
-    trained = yield from _trained(config, work, here, state, alone, share=share, round=before)
+    trained = yield from trained_anew(config, work, here, state, alone, share=share, round=before)
     now = probe_ends(trained.readings).F_end
     if trained.outcome is not Outcome.OK or (F is not None and number(now) > (1.0 + HOPELESS) * F):
         return None
@@ -68,36 +59,7 @@ def renew(
     return None if chart is None else (yield from settle_on(config, work, chart, wanted=wanted, rounds=rounds))
 
 
-def leap(
-    config: RunConfig, work: Work, here: Point, state: Weights, *, wanted: WantedLoss
-) -> Generator[Request, Answer | None, Charted | None]:
-    """Renew a model at one lam after the other, in equal ratios from `here` to lam_end, and bring it to the wanted C there (on the
-    draws of settles); None if that fails.
-
-    gamma follows C in between. New weights become fewer: as many each time would land with too much rate, and walks lag long on the way
-    back; none, after the first time, with too little.
-    """
-    count, gamma = config.asked.renewal.leap, here.gamma
-    shares = [SHARE * FADING**index for index in range(count)]
-    if count > 1:
-        shares[-1] = 0.0
-    ratio = (config.asked.lam_end / here.lam) ** (1.0 / count)
-    whole = Annealing(epochs=EPOCHS, begin=0.0, end=EPOCHS)
-    for index in range(count - 1):
-        at = dataclasses.replace(here, lam=here.lam * ratio ** (index + 1), gamma=gamma)
-        trained = yield from _trained(config, work, at, state, whole, share=shares[index], round=index)
-        if trained.outcome is not Outcome.OK:
-            return None
-        state, replica = trained.weights[0], Replica(name="renewed", point=at, weights=None)
-        reading = measure_request(work, (replica,), trained.weights, "settle", splits=config.steering)
-        found = held_readings(work.measured((yield reading)).readings)["renewed"]
-        gamma *= min(max((found.C / wanted.C) ** (1.0 / ELASTICITY), 1.0 / LARGEST_FACTOR), LARGEST_FACTOR)
-    there = dataclasses.replace(here, lam=config.asked.lam_end, gamma=gamma)
-    landing = renew(config, work, there, state, wanted=wanted, F=None, share=shares[-1], before=count - 1, rounds=LANDING)
-    return (yield from landing)
-
-
-def _trained(
+def trained_anew(
     config: RunConfig, work: Work, at: Point, state: Weights, part: Annealing, *, share: float, round: int
 ) -> Generator[Request, Answer | None, Equilibrated]:
     """A model with a `share` of new weights, trained by (a part of) the first equilibrium's schedule; each `round` has its own."""

@@ -13,8 +13,9 @@ from rayfe.surface.step_control import MOVES, Judgement
 from rayfe.trajectory import history
 from rayfe.trajectory.acceptance import draws_of, judged, kept, left_behind, with_misses
 from rayfe.trajectory.constraint import wanted_loss
+from rayfe.trajectory.leap import leap
 from rayfe.trajectory.measuring import judging
-from rayfe.trajectory.renewal import leap, renew
+from rayfe.trajectory.renewal import renew
 from rayfe.trajectory.step import Candidate, take_step
 from rayfe.trajectory.walk_state import Steps, WalkState
 
