@@ -20,6 +20,7 @@ from rayfe.report.live_server import LivePage, Server
 from rayfe.report.page import html_of, page_of
 from rayfe.report.view import RunView
 from rayfe.storage.store import Store
+from rayfe.trajectory.standing import Phase, Standing
 
 LIMIT_MB = 15
 LIMIT_SECONDS = 3.0
@@ -165,6 +166,6 @@ def large_page(exact: Callable[..., StepRecord], tmp_path: Path) -> str:
         config=configure(gamma=gammas),
         rows=pd.DataFrame([dataclasses.asdict(row) for row in rows]),
         readings=pd.DataFrame(),
-        standing=dict.fromkeys(names, "ended: 60 steps"),
+        standing=dict.fromkeys(names, Standing(phase=Phase.ENDED, text="ended: 60 steps", end="steps")),
     )
     return html_of(page_of(view, Gallery(rows=("sample",), frames=frames)))

@@ -169,7 +169,7 @@ def test_a_lock_refuses_a_second_process_and_dies_with_its_holder(tmp_path: Path
     holder = subprocess.Popen([sys.executable, "-c", HOLDER, tmp_path / "run"], stdout=subprocess.PIPE, text=True, cwd=root)
     try:
         assert holder.stdout.readline() == "held\n"
-        refusal = rf"--out .*run: another process \(pid {holder.pid} on .*\) is working on this run"
+        refusal = rf"out='.*run': another process \(pid {holder.pid} on .*\) is working on this run"
         with pytest.raises(UsageError, match=refusal), store.lock():
             pass
         holder.send_signal(signal.SIGKILL)
