@@ -33,7 +33,6 @@ from rayfe.records import (
     Outcome,
     Reading,
     Replica,
-    Response,
     Settled,
     SettleRequest,
     Split,
@@ -206,17 +205,8 @@ class InlineBackend(Backend):
         )
         curvature = Curvature(model, batch, request.point, damping=config.damping)
         found = derivatives(curvature, first, second, iterations=config.iterations, accuracy=config.accuracy)
-        (D_lam, D_gamma), (C_lam, C_gamma) = found.hessian.tolist()
-        response = Response(
-            D_lam=D_lam,
-            D_gamma=D_gamma,
-            C_lam=C_lam,
-            C_gamma=C_gamma,
-            C_lam_se=float(found.hessian_se[1, 0]),
-            C_gamma_se=float(found.hessian_se[1, 1]),
-        )
         return Differentiated(
-            response=response,
+            response=found.response,
             tangents={"lam": found.theta_lam, "gamma": found.theta_gamma},
             decrement=found.decrement,
             C_lag=found.C_lag,

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from rayfe.data.device_path import DeviceExamples, DevicePath
 from rayfe.model.objective import Noise, Objective, draw_noise
-from rayfe.records import Held, Point, Weights
+from rayfe.records import Held, Point, Response, Weights
 from rayfe.training.batch_norm import WeightedStatistics
 
 PRODUCT_COST = 2.5
@@ -169,6 +169,13 @@ class Derivatives:
     """By how much C would change on the way there: -grad C' (A + damping)^-1 g."""
     residual: float
     """The largest relative residual of the solves."""
+
+    @property
+    def response(self) -> Response:
+        """Hess F as a walk takes it, with the standard errors of the row of C."""
+        (D_lam, D_gamma), (C_lam, C_gamma) = self.hessian.tolist()
+        C_lam_se, C_gamma_se = self.hessian_se[1].tolist()
+        return Response(D_lam=D_lam, D_gamma=D_gamma, C_lam=C_lam, C_gamma=C_gamma, C_lam_se=C_lam_se, C_gamma_se=C_gamma_se)
 
 
 def derivatives(

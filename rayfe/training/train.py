@@ -106,23 +106,24 @@ def train(
             keeper.save(_state(update, replicas, optimizer, noise, readings))
         if update > 0 and update in probe.updates:
             readings += read_probe(replicas, points, probe, update=update)
-        set_rate(optimizer, learning_rate((update + 0.5) / updates))
-        total = _total(replicas, points, batch, noise, update, config=config, latent=latent)
+        total = _total(replicas, points, batch, noise, update, latent=latent)
         if update % FINITE_CHECK == 0 and not torch.isfinite(total):
             return Trained(finite=False, preconditioner=None, readings=tuple(readings), updates=update)
-        optimizer.zero_grad(set_to_none=True)
-        total.backward()
-        optimizer.step()
+        _step(optimizer, total, learning_rate((update + 0.5) / updates))
         if average:
             average.see(update)
     left = {**left_by(optimizer, replicas), **(average.finish() if average else {})}
     last = read_probe(replicas, points, probe, update=updates)
-    return Trained(
-        finite=all(torch.isfinite(torch.tensor(reading.F)) for reading in last),
-        preconditioner=left,
-        readings=(*readings, *last),
-        updates=updates,
-    )
+    finite = all(torch.isfinite(torch.tensor(reading.F)) for reading in last)
+    return Trained(finite=finite, preconditioner=left, readings=(*readings, *last), updates=updates)
+
+
+def _step(optimizer: torch.optim.Optimizer, total: Tensor, rate: float) -> None:
+    """Go one update down the gradient of `total`."""
+    set_rate(optimizer, rate)
+    optimizer.zero_grad(set_to_none=True)
+    total.backward()
+    optimizer.step()
 
 
 def _total(
@@ -132,7 +133,6 @@ def _total(
     noise: torch.Generator,
     update: int,
     *,
-    config: EquilibrationConfig,
     latent: int,
 ) -> Tensor:
     """The sum of the replicas' J over a batch. They share no parameters, so its gradient is each one's own."""

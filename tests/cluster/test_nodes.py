@@ -36,7 +36,7 @@ from rayfe.on_ray.sweep import run_on_ray
 import test_nodes
 ray.cloudpickle.register_pickle_by_value(test_nodes)
 def tell(**line): print(json.dumps(line), flush=True)
-config = test_nodes.RunConfig(**{**vars(test_nodes.CONFIG), **json.loads(sys.argv[2])})
+config = test_nodes.configure(test_nodes.CONFIG, **json.loads(sys.argv[2]))
 failed = run_on_ray(config, None, sys.argv[1], "all",
     lambda row: tell(step=row.step, name=row.trajectory), lambda text: tell(event=text),
     backend_factory=test_nodes.make_noting)

@@ -73,21 +73,23 @@ def test_the_truth_is_of_the_run_s_own_training_examples() -> None:
     config = configure(gaussian_exact(), data=dataclasses.replace(GAUSSIAN, train_size=600))
     truth, train = truth_of(config), load(config.data).train
     assert truth is not None
-    found = truth.columns(2.0, 3.0, 0.4)
+    found = truth.at(2.0, 3.0, 0.4)
     exact = LinearGaussian(train.x, train.y, latent=16)
-    assert found["exact_F"] == pytest.approx(exact.at(2.0, 3.0).F, rel=1e-9)
-    assert found["exact_F"] == pytest.approx(found["exact_R"] + 2.0 * found["exact_D"] + 3.0 * found["exact_C"])
-    assert exact.at(2.0, found["exact_held_gamma"]).C == pytest.approx(0.4, rel=1e-5)
-    assert found == truth.columns(2.0, 3.0, 0.4)
+    assert found.exact_C is not None and found.exact_held_gamma is not None
+    assert found.exact_F == pytest.approx(exact.at(2.0, 3.0).F, rel=1e-9)
+    assert found.exact_F == pytest.approx(found.exact_R + 2.0 * found.exact_D + 3.0 * found.exact_C)
+    assert exact.at(2.0, found.exact_held_gamma).C == pytest.approx(0.4, rel=1e-5)
+    assert found == truth.at(2.0, 3.0, 0.4)
 
 
 def test_what_is_not_on_the_surface_is_left_out() -> None:
     config = configure(gaussian_exact(), data=dataclasses.replace(GAUSSIAN, train_size=400))
     truth = truth_of(config)
     assert truth is not None
-    assert set(truth.columns(2.0, 0.0, None)) == {"exact_F", "exact_R", "exact_D"}
-    assert "exact_held_gamma" not in truth.columns(2.0, 3.0, None)
-    assert "exact_held_gamma" not in truth.columns(2.0, 3.0, 1.5)  # more than log 3
+    stored = {name for name, value in dataclasses.asdict(truth.at(2.0, 0.0, None)).items() if value is not None}
+    assert stored == {"exact_F", "exact_R", "exact_D"}
+    assert truth.at(2.0, 3.0, None).exact_held_gamma is None
+    assert truth.at(2.0, 3.0, 1.5).exact_held_gamma is None  # more than log 3
 
 
 def test_so_few_examples_that_their_covariance_is_hardly_regular_have_no_truth() -> None:

@@ -59,7 +59,7 @@ EXAMPLES: dict[str, tuple[Any, Any, str, str]] = {
     "generator": ((row for row in X), Y, "x", r"can be read only once, give list\(...\)"),
     "generator of pairs": (zip(X, Y, strict=True), None, "x", r"can be read only once, give list\(...\)"),
     "stream of torch": (Stream(), None, "x", "can be read only once"),
-    "DataLoader": (DataLoader(PAIRS), None, "x", "DataLoader: serves batches, give its data set"),
+    "DataLoader": (DataLoader(PAIRS), None, "x", "x='DataLoader': serves batches, give its data set"),
     "an empty list": ([], Y, "x", "is empty"),
     "an empty array": (X[:0], Y[:0], "y", "is empty"),
     "no features": (X[:, :0], Y, "x", "is empty"),
@@ -107,7 +107,7 @@ LABELS: dict[str, tuple[Any, Any, str, str]] = {
     "none, with tensors": (torch.from_numpy(X), None, "y", "is no list of labels"),
     "none, with a list": (X.tolist(), None, "y", "is no list of labels"),
     "none, with a frame": (FRAME, None, "y", r"the columns are a, b, c; name the labels"),
-    "no such column": (FRAME, "kind", "y", "kind: is not clear; the columns are a, b, c"),
+    "no such column": (FRAME, "kind", "y", "y='kind': is not clear; the columns are a, b, c"),
     "two that may be": (FRAME.assign(label=Y, target=Y), None, "y", "is not clear"),
     "labels twice": (PAIRS, Y, "y", "x has labels of its own; leave it out"),
     "one-hot": (X, np.eye(2)[Y], "y", r"is one-hot, y.argmax\(1\) are its labels"),
@@ -131,7 +131,7 @@ LABELS: dict[str, tuple[Any, Any, str, str]] = {
     "complex": (X, Y * 1j, "y", "holds no labels"),
     "one class": (X, np.zeros(N, int), "y", "one class only"),
     "beyond 2^63": (X, Y.astype(np.uint64) * 2**63, "y", "beyond 2"),
-    "a column of an array": (X, "kind", "y", "kind: is no list of labels"),
+    "a column of an array": (X, "kind", "y", "y='kind': is no list of labels"),
 }  # fmt: skip
 
 OPTIONS: dict[str, tuple[dict[str, Any], str, str]] = {
@@ -149,7 +149,7 @@ OPTIONS: dict[str, tuple[dict[str, Any], str, str]] = {
     "NaN in validation": ({"validation": (X * np.nan, Y)}, "x of validation", "NaN"),
     "other labels": ({"validation": (X, Y + 1)}, "y of validation", "has the label 2, which y has not"),
     "other words": ({"validation": (X, ["a"] * N)}, "y of validation", "has the label 'a', which y has not"),
-    "a name with a blank": ({"name": "my data"}, "name", "'my data': name it with letters"),
+    "a name with a blank": ({"name": "my data"}, "name", r"""name="'my data'": name it with letters"""),
     "too few names": ({"class_names": ["one"]}, "class_names", "no name for the label 1, only for 0; give a mapping"),
     "names that are one word": ({"class_names": "ab"}, "class_names", "must be a list of names"),
     "equal names": ({"class_names": ["a", "a"]}, "class_names", "different names"),
@@ -231,7 +231,7 @@ def test_doubtful_data_are_warned_of() -> None:
         ({"a.png": (8, 8)}, "one folder of images for each class"),
         ({"cat/a.png": (8, 8), "dog/b.txt": None}, "class.* dog"),
         ({"cat/a.png": (8, 8), "dog/b.png": (9, 8)}, r"shapes \(8, 8\) and \(8, 9\) \(.*dog/b.png\)"),
-        ({"cat/a.png": (8, 8), "dog/b.png": None}, "b.png: is no image that can be read"),
+        ({"cat/a.png": (8, 8), "dog/b.png": None}, "b.png': is no image that can be read"),
     ],
     ids=["empty", "no classes", "a class without images", "sizes", "damaged"],
 )

@@ -21,6 +21,7 @@ from rayfe.config import configure
 from rayfe.figures.drawing import captioned
 from rayfe.figures.frames import band_of
 from rayfe.records import ReadingRecord, StepRecord
+from rayfe.records.older import told
 
 A = B = 1 / 3
 KAPPA = 20.0
@@ -50,7 +51,13 @@ def walk(*, start: float = 4.0, steps: int = 5, seed: int = 0, se: float = 1e-6)
         key = {"trajectory": f"lam0.25-gamma{start:g}-seed{seed}", "step": step, "attempt": 0, "seed": seed, "accepted": True}
         cost = {"examples": float(step), "seconds": float(step), "outcome": "OK", "process": "iso-classification"}
         rows.append(StepRecord(lam=float(lam), gamma=float(gamma), **key, **functionals, **validation, **errors, **cost))
-    return pd.DataFrame([dataclasses.asdict(row) for row in rows])
+    return pd.DataFrame([dataclasses.asdict(row) for row in told(rows)])
+
+
+def named_anew(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows as they are read where they were stored without `kind` and `leg`."""
+    unnamed = rows.assign(kind=None, leg=None)
+    return pd.DataFrame([dataclasses.asdict(row) for row in told([StepRecord(**row) for row in unnamed.to_dict("records")])])
 
 
 def with_row(rows: pd.DataFrame, **changes: object) -> pd.DataFrame:
@@ -113,7 +120,7 @@ def test_each_trajectory_is_a_line_of_its_accepted_rows(draw, x: str, y: str, x_
 def test_a_leap_is_a_dotted_line_without_markers_between_two_parts_of_the_walk():
     rows = walk()
     rows["step_length"] = [None, 0.4, 0.4, 0.0, 0.4, 0.4]  # the fourth row was reached by renewals, from the third one's lam
-    figure = figures.multipliers(rows)
+    figure = figures.multipliers(named_anew(rows))
     drawn = [line for line in axes_of(figure).get_lines() if len(line.get_xdata())]
     assert [len(line.get_xdata()) for line in drawn] == [3, 2, 3]
     leap = drawn[1]
@@ -121,7 +128,7 @@ def test_a_leap_is_a_dotted_line_without_markers_between_two_parts_of_the_walk()
     np.testing.assert_array_equal(leap.get_xdata(), rows["lam"][2:4])
     assert legend(figure) == ["(0.25, 4)", "leap"]
     rows.loc[3, "lam"] = rows.loc[2, "lam"]  # a renewal where the walk was
-    assert legend(figures.multipliers(rows)) == ["(0.25, 4)", "lowest F at each λ"]
+    assert legend(figures.multipliers(named_anew(rows))) == ["(0.25, 4)", "lowest F at each λ"]
 
 
 def there_and_back() -> pd.DataFrame:
@@ -134,7 +141,7 @@ def there_and_back() -> pd.DataFrame:
 
 @pytest.mark.parametrize("named", [False, True])
 def test_ways_of_one_walk_differ_in_colour_and_marker_and_the_lowest_lies_over_them(named: bool):
-    rows = there_and_back()
+    rows = named_anew(there_and_back())
     if named:
         rows = rows.assign(leg=["there"] * 5 + ["back"] * 4 + ["there_again"] * 2, kind="step")
     figure = figures.rate_distortion(rows)

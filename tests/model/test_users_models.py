@@ -12,7 +12,7 @@ from torch import Tensor
 
 from accepted_models import ACCEPTED, CLASSES, LATENT, SIDE, FrozenDecoderAndClassifier, Net
 from rayfe.backend.inline import InlineBackend
-from rayfe.config import EquilibrationConfig, ImplicitConfig, MeasureConfig, ModelConfig, RunConfig, configure
+from rayfe.config import EquilibrationConfig, MeasureConfig, ModelConfig, RunConfig, configure
 from rayfe.config.user_code import name_of
 from rayfe.data.device_path import DeviceExamples
 from rayfe.data.examples import Dataset, Examples
@@ -32,7 +32,7 @@ from rayfe.records import (
     TakeUpRequest,
 )
 from rayfe.run.job import check_model
-from rayfe.training.exact_derivatives import Curvature, Half
+from rayfe.training.exact_derivatives import Curvature, Half, Solve
 from refused_models import REFUSED
 
 N = 32
@@ -50,8 +50,7 @@ def config_of(cls: type, **fields: Any) -> RunConfig:
     return configure(
         model=ModelConfig(name=name_of(cls, "model.name")),
         equilibration=EquilibrationConfig(batch=8, epochs=1.0, first_epochs=2),
-        measure=MeasureConfig(head_draws=16, probe_size=8),
-        implicit=ImplicitConfig(examples=16, iterations=2),
+        measure=MeasureConfig(head_draws=16),
         device="cpu",
         **fields,
     )
@@ -70,10 +69,10 @@ def test_accepted_and_a_new_model_with_the_stored_weights_is_the_model_that_was_
     try:
         check_model(config, PathData(kind="still", source=data()))
     except UsageError as error:  # said before any work, with its fix
-        assert "--replicas-per-evaluator 1" in str(error)
+        assert "replicas_per_evaluator=1" in str(error)
         config = configure(config, replicas_per_evaluator=1)
         check_model(config, PathData(kind="still", source=data()))
-    backend, point = InlineBackend(config, data()), Point(lam=1.0, gamma=2.0)
+    backend, point = InlineBackend(config, data(), solve=Solve(examples=16, iterations=2)), Point(lam=1.0, gamma=2.0)
     key = StepKey(trajectory="a", step=0, attempt=0, seed=0)
     new = tuple(Replica(name=name, point=point, weights=None) for name in ("gamma-", "gamma+"))
     trained = backend.equilibrate(EquilibrateRequest(key=key, replicas=new))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
@@ -109,7 +107,7 @@ def test_with_batch_norm_the_shortcut_target_minus_source_is_wrong() -> None:
     on, t = backend(), 0.5
     weights = trained(on, 0.0)
     path, drawing = on._paths[Split.TRAIN], on._drawing
-    model = on._model(weights, seed=0)
+    model = on._models.with_weights(weights, seed=0)
     recompute_statistics(model, path, t, chunk=300, key=derived_seed)
 
     def J(at: float) -> float:
@@ -173,7 +171,7 @@ def test_equal_weights_are_batch_norm_itself() -> None:
 def test_a_still_path_and_a_mixture_at_its_start_read_the_same() -> None:
     on = backend()
     weights = trained(on, 0.0)
-    config = dataclasses.replace(configuration(), path=PathConfig(), process="iso-classification")
+    config = configure(configuration(), process="iso-classification")
     data = load_path(configuration())
     still = InlineBackend(config, PathData(kind="still", source=data.source), dtype=torch.float64)
     replica = Replica(name="centre", point=Point(lam=1.0, gamma=4.0), weights=weights)

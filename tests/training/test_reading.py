@@ -33,12 +33,12 @@ def digits() -> Dataset:
     return load(DataConfig(name="digits"))
 
 
-def backend(digits: Dataset, response_size: int | None = None) -> InlineBackend:
+def backend(digits: Dataset, *, response_size: int | None = None, statistics_size: int | None = None) -> InlineBackend:
     config = configure(
         threads=1,
         data=DataConfig(name="digits"),
         model=ModelConfig(hidden=24, latent=4),
-        measure=MeasureConfig(head_draws=8, response_size=response_size),
+        measure=MeasureConfig(head_draws=8, response_size=response_size, statistics_size=statistics_size),
     )
     return InlineBackend(config, digits, dtype=torch.float64)
 
