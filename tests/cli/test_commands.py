@@ -92,8 +92,8 @@ def test_check_prints_a_plan_and_runs_nothing(tmp_path: Path, capsys: pytest.Cap
     for what in ("requests", "million training examples", "MiB an evaluator", "disk:", "training examples a second"):
         assert what in text
     assert "examples: 1,442 training" in text
-    assert main(["check", "isoc", "digits-smoke", "--hold", "control", "--data.control-share", "0.5", "--out", str(out)]) == 0
-    assert "examples: 723 training" in capsys.readouterr().out
+    assert main(["check", "isoc", "digits-smoke", "--hold", "control", "--out", str(out)]) == 0
+    assert "examples: 1,302 training" in capsys.readouterr().out
     assert not out.exists()
 
 

@@ -36,7 +36,7 @@ def ignore(_: object) -> None: ...
 def test_killing_an_agent_ends_the_embedded_ray_with_one_line_and_the_same_command_goes_on(tmp_path: Path) -> None:
     psutil = pytest.importorskip("psutil")  # comes inside Ray, once that is imported
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
-    environment |= {"PYTHONPATH": str(JOB.parent.parent), "RAY_AUTH_MODE": "disabled"}
+    environment |= {"PYTHONPATH": str(JOB.parents[2]), "RAY_AUTH_MODE": "disabled"}
     out = tmp_path / "run"
     words = ["digits-smoke", "--steps", "2", "--lam", "0.25", "--backend", "ray", "--out", str(out)]
     command = [sys.executable, str(JOB), "analytic", "1", os.devnull, *words]

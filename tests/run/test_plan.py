@@ -55,6 +55,7 @@ TRANSFER = configure(
     data=DataConfig(name="digits:0-4"),
     path=PathConfig(target="digits:0-4"),
 )
+SHORT_START = dataclasses.replace(WALK.equilibration, first_epochs=15, first_batch=64)
 SMALL_PARTS = MeasureConfig(head_draws=64, response_size=500, statistics_size=600)
 CASES: dict[str, tuple[RunConfig, dict[str, Any]]] = {
     "settled": (WALK, {}),
@@ -64,10 +65,10 @@ CASES: dict[str, tuple[RunConfig, dict[str, Any]]] = {
     "control": (WALK, {"hold": "control", "tolerance": 0.2}),
     "one by one": (WALK, {"replicas_per_evaluator": 1}),
     "paper": (WALK, {"stencil": "paper", "refresh": 1, "settle": False, "predictor": False}),
-    "free": (WALK, {"process": "fixed-gamma", "gamma": (0.0,)}),
+    "free": (WALK, {"process": "fixed-gamma", "gamma": (0.0,), "step_length": 0.08}),
     "functional": (WALK, {"process": "iso-functional", "functional": (1.0, 0.0, 2.0), "stencil": "paper"}),
     "implicit": (WALK, {"derivatives": "implicit"}),
-    "renewals": (WALK, {"renewal": RenewalConfig(every=0.2), "steps": 4}),
+    "renewals": (WALK, {"renewal": RenewalConfig(every=0.2), "steps": 4, "equilibration": SHORT_START}),
     "leap": (WALK, {"both_ways": True, "lam_end": 1.45, "renewal": RenewalConfig(every=0.13, leap=2), "steps": 6}),
     "both ways": (WALK, {"both_ways": True, "lam_end": 1.3, "steps": 5}),
     "seek": (WALK, {"seek": ("R=6", "C=0.15")}),
