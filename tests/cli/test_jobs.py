@@ -62,7 +62,7 @@ def test_couplings_are_computed_once(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 @pytest.mark.parametrize("method", ["finetune", "scratch", "joint"])
 def test_a_baseline_learns_the_target_in_the_same_rows(tmp_path: Path, method: str) -> None:
-    options = [*SMALL, "--method", method, "--method-epochs", "20", "--equilibration.first-learning-rate", "1e-2"]
+    options = [*SMALL, "--method", method, "--method-epochs", "30", "--equilibration.first-learning-rate", "1e-2"]
     assert run("baseline", "fig5-quick", *options, out=tmp_path) == 0
     rows = rayfe.load_run(tmp_path)
     assert rows.target_accuracy.iloc[0] < 0.35 < 0.8 < rows.target_accuracy.iloc[-1]

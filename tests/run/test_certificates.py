@@ -333,7 +333,7 @@ def test_runs_that_move_data_or_hold_the_loss_of_control_images_are_certified(ki
 
 def test_check_says_what_the_certificate_will_cost(capsys: pytest.CaptureFixture[str]) -> None:
     assert command(["check", "isoc", *INLINE]) == 0
-    assert "certificates: at most 0.0" in capsys.readouterr().out
+    assert "certificates: about 0.0" in capsys.readouterr().out
     assert command(["check", "isoc", *INLINE, "--certificate-share", "2"]) == 2
     assert "--certificate-share 2.0: must be at least 0 and at most 1" in capsys.readouterr().err
 
