@@ -28,7 +28,6 @@ from rayfe.records import (
 )
 from rayfe.records.backend import Backend
 from rayfe.training.cost import Costs
-from rayfe.training.exact_derivatives import SOLVE
 from rayfe.training.settle import find_shift, searches_by_part, settled_weights
 
 SOLVES = 5
@@ -109,7 +108,7 @@ class CountingBackend(Backend):
         return dataclasses.replace(self._models_now.measure(request), examples=self._costs.measured(request))
 
     def differentiate(self, request: DifferentiateRequest) -> Differentiated:
-        products = SOLVES * (SOLVE.iterations + 1)  # and one each for the residual
+        products = SOLVES * (self._costs.solve.iterations + 1)  # and one each for the residual
         return dataclasses.replace(self._models_now.differentiate(request), examples=self._costs.differentiated(products))
 
     def take_up(self, request: TakeUpRequest) -> TakenUp:

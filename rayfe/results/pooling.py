@@ -13,6 +13,8 @@ from rayfe.storage.store import Store, load_certificates, load_rows
 
 MODEL = ("t", "R", "D", "C")
 """What of a model bounds F: at its t, F(lam, gamma) <= R + lam D + gamma C."""
+PAST = {"data.control_share": 0.1, "path.components": 64}
+"""What this version has in place of options that older ones had."""
 
 
 def models_of(store: Store, others: Sequence[str] = ()) -> pd.DataFrame:
@@ -73,7 +75,10 @@ def _same_code(run: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 def _defining(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """What makes F the same function: model, data path and training images."""
-    fields = stored_identity(manifest)
+    fields = PAST | stored_identity(manifest)
+    unread = {"path.last_epochs"}
+    if fields["path.regularization"] is None:
+        unread.add("path.components")
     held_out = {"data.control_share": fields["data.control_share"]} if fields.get("hold") == "control" else {}
     of = ("model.",) if fields["path.target"] is None else ("model.", "path.")
-    return held_out | {name: value for name, value in fields.items() if name.startswith(of) and name != "path.last_epochs"}
+    return held_out | {name: value for name, value in fields.items() if name.startswith(of) and name not in unread}

@@ -49,7 +49,7 @@ class Costs:
     def __init__(
         self, config: RunConfig, paths: Mapping[Split, PathSizes], model: Any, example: Tensor, *, solve: Solve = SOLVE
     ) -> None:
-        self._config, self._paths, self._model, self._solve = config, paths, model, solve
+        self._config, self._paths, self._model, self.solve = config, paths, model, solve
         self._train, measure = paths[Split.TRAIN], config.measure
         self._head = head_share(model, example)
         self._one = Still(DeviceExamples(x=example, y=torch.zeros(1, dtype=torch.long, device=example.device)))
@@ -129,7 +129,7 @@ class Costs:
 
     def derivative_examples(self) -> int:
         """Examples in each of the batches of exact derivatives."""
-        return min(self._solve.examples, len(self._train))
+        return min(self.solve.examples, len(self._train))
 
     def taken_up(self, t: float, *, fitted: bool) -> float:
         """A look at what dimensions of z could take up; `fitted`: some were fitted to it."""

@@ -1,4 +1,4 @@
-"""jobs/isoc.py with a backend that notes its work: `python tests/instrumented_job.py KIND DELAY LOG [PRESET] [--options]`.
+"""jobs/isoc.py with a backend that notes its work: `python tests/helpers/instrumented_job.py KIND DELAY LOG [PRESET] [--options]`.
 
 KIND is `analytic` (a closed-form surface) or `trained`. Of every answer one line goes to LOG: process, trajectory, step, attempt,
 kind of request, training examples. Then it is held back for DELAY seconds: who kills the process when a line appears loses an

@@ -239,7 +239,7 @@ def options(out: Path) -> list[str]:
 def job(out: Path, *words: str, delay: float = 0.0, log: Path | str = os.devnull) -> subprocess.Popen[str]:
     """jobs/isoc.py on the analytic surface, in a process of its own."""
     command = [sys.executable, str(JOB), "analytic", str(delay), str(log), *options(out), *words]
-    environment = os.environ | {"PYTHONPATH": str(JOB.parent.parent)}
+    environment = os.environ | {"PYTHONPATH": str(JOB.parents[2])}
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
 
