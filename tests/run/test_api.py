@@ -174,11 +174,7 @@ def test_without_out_equal_calls_share_a_folder_and_others_do_not(asked: list[jo
         ({"epochs": 5}, r'^epochs=5: is unknown; did you mean equilibration={"epochs": ...}\?$'),
         ({"lr": 0.1}, r"^lr=0.1: is unknown"),
         ({"settle": 1}, r"^settle=1: give True or False$"),
-<<<<<<< HEAD
-        ({"time_budget": True}, r"^time_budget=True: give a number or None$"),
-=======
         ({"step_length_first": True}, r"^step_length_first=True: give a number or None$"),
->>>>>>> fix1
         ({"tolerance": "0.1"}, r"^tolerance='0.1': give a number$"),
         ({"lam": [0.1, "x"]}, r"^lam=\[0.1, 'x'\]: give a number, or several$"),
         ({"equilibration": 5}, r'^equilibration=5: give a dict of its fields, such as equilibration={"first_epochs": ...}$'),
