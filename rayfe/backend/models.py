@@ -16,6 +16,8 @@ from rayfe.model.weights import frozen, load_weights, weights_of
 from rayfe.records import Replica, StepKey, Weights
 from rayfe.records.weights import along, slope
 
+PARTS = ("mean", "log-variance", "reconstruction", "logits")
+"""What a model gives, by name."""
 ANOTHER = -1
 """Seed of a model whose own initial weights are to be others."""
 ROUNDING = 1e-4
@@ -65,10 +67,7 @@ class Models:
                 raise WalkFailed(f"{what}; keep all that the outputs depend on in parameters and in buffers of floats")
 
 
-PARTS = ("mean", "log-variance", "reconstruction", "logits")
-
-
 @torch.no_grad()
 def _outputs(model: Any, x: Tensor) -> tuple[Tensor, ...]:
     mean, log_variance = model.encode(x)
-    return mean, log_variance, model.decode(mean), model.classify(mean)
+    return tuple(part.detach() for part in (mean, log_variance, model.decode(mean), model.classify(mean)))

@@ -335,7 +335,7 @@ def test_check_says_what_the_certificate_will_cost(capsys: pytest.CaptureFixture
     assert command(["check", "isoc", *INLINE]) == 0
     assert "certificates: about 0.0" in capsys.readouterr().out
     assert command(["check", "isoc", *INLINE, "--certificate-share", "2"]) == 2
-    assert "--certificate-share 2.0: must be at least 0 and at most 1" in capsys.readouterr().err
+    assert "--certificate-share 2: must be at least 0 and at most 1" in capsys.readouterr().err
 
 
 def test_page_card_and_status_show_it(copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
