@@ -32,7 +32,7 @@ from rayfe.records import (
 )
 from rayfe.records.backend import Backend
 from rayfe.surface.closed_form import Surface
-from rayfe.training.settle import find_shift, settled_weights
+from rayfe.training.settle import find_shift, settled, settled_weights
 
 MULTIPLIERS = "multipliers"
 """The one array of a model: (lam, gamma) of the point at which it is at equilibrium, shape (2,)."""
@@ -132,13 +132,7 @@ class AnalyticBackend(Backend):
 
     def settle(self, request: SettleRequest) -> Settled:
         root = find_shift(request, self.reader(request))
-        return Settled(
-            shift=dict(zip(request.tangents, root.shift.tolist(), strict=True)),
-            before=root.before,
-            after=root.after,
-            weights=settled_weights(request, root.shift),
-            examples=root.evaluations * EXAMPLES / 3.0,
-        )
+        return settled(request, root, examples=root.evaluations * EXAMPLES / 3.0)
 
     def measure(self, request: MeasureRequest) -> Measured:
         models = [_start(replica) for replica in request.replicas]

@@ -28,7 +28,7 @@ from rayfe.records import (
 )
 from rayfe.records.backend import Backend
 from rayfe.training.cost import Costs
-from rayfe.training.settle import find_shift, searches_by_part, settled_weights
+from rayfe.training.settle import find_shift, searches_by_part, settled
 
 SOLVES = 5
 """Linear systems of exact derivatives."""
@@ -96,13 +96,7 @@ class CountingBackend(Backend):
 
         by_part = self._config.measure.response_size is not None and searches_by_part(request)
         root = find_shift(request, counted(False), counted(True) if by_part else None)
-        return Settled(
-            shift=dict(zip(request.tangents, root.shift.tolist(), strict=True)),
-            before=root.before,
-            after=root.after,
-            weights=settled_weights(request, root.shift),
-            examples=cost,
-        )
+        return settled(request, root, examples=cost)
 
     def measure(self, request: MeasureRequest) -> Measured:
         return dataclasses.replace(self._models_now.measure(request), examples=self._costs.measured(request))

@@ -50,7 +50,7 @@ from rayfe.training.measure import Effort, read, read_draws, slope_in_t
 from rayfe.training.replicas import Replicas
 from rayfe.training.replicas import make_replicas as make_here
 from rayfe.training.schedule import learning_rate
-from rayfe.training.settle import find_shift, searches_by_part, settled_weights
+from rayfe.training.settle import find_shift, searches_by_part, settled, settled_weights
 from rayfe.training.take_up import take_up
 from rayfe.training.train import Keeper, draw_probe, train
 
@@ -170,13 +170,7 @@ class InlineBackend(Backend):
 
         quick = partial(functionals, self._part_of) if self._part_of and searches_by_part(request) else None
         root = find_shift(request, partial(functionals, self._paths), quick)
-        return Settled(
-            shift=dict(zip(request.tangents, root.shift.tolist(), strict=True)),
-            before=root.before,
-            after=root.after,
-            weights=settled_weights(request, root.shift),
-            examples=cost,
-        )
+        return settled(request, root, examples=cost)
 
     def measure(self, request: MeasureRequest) -> Measured:
         return join_measured([self._measure(part) for part in split_measure(request, self._config.per_part)])

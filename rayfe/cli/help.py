@@ -12,21 +12,8 @@ from rayfe.config.resolve import KINDS_OF
 from rayfe.exceptions import dashed, shown
 
 FIRST = (
-    *(
-        "lam",
-        "gamma",
-        "seed",
-        "steps",
-        "out",
-        "process",
-        "method",
-        "lam_end",
-        "path.target",
-        "data.name",
-        "data.root",
-        "model.name",
-    ),
-    *("equilibration.first_epochs", "equilibration.epochs", "tolerance", "backend", "threads", "keep_states"),
+    *("lam", "gamma", "seed", "steps", "out", "process", "method", "lam_end", "path.target", "data.name", "data.root"),
+    *("model.name", "equilibration.first_epochs", "equilibration.epochs", "tolerance", "backend", "threads", "keep_states"),
 )
 """What a first user needs."""
 WIDTH = 110

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rayfe.config.asked import Asked, kind_of
@@ -112,8 +112,17 @@ def unknown(name: str, value: object, kind: type[Asked]) -> UsageError:
         return UsageError(name, value, f"give a dict of its fields, such as ``{example}``")
     if others:
         return UsageError(name, value, f"is for {', '.join(others)}, not for {kind.called}; leave it away")
-    known = list(hints_of(kind))
+    near = _nearest(name, list(hints_of(kind)))
+    return UsageError(name, value, f"is unknown; did you mean ``{near}``?" if near else "is unknown")
+
+
+def _nearest(name: str, known: Sequence[str]) -> str | None:
+    """The known field that `name` is most like: of the same part where it names one, else of all, with or without their parts."""
+    part, dot, leaf = name.rpartition(".")
+    if dot and any(field.startswith(f"{part}.") for field in known):
+        leaves = {field.rpartition(".")[2]: field for field in known if field.startswith(f"{part}.")}
+        near = difflib.get_close_matches(leaf, leaves, n=1)
+        return leaves[near[0]] if near else None
     leaves = {field.rpartition(".")[2]: field for field in reversed(known) if "." in field}
-    near = [leaves[name]] if name in leaves else difflib.get_close_matches(name, [*known, *leaves], n=1)
-    hint = f"; did you mean ``{leaves.get(near[0], near[0])}``?" if near else ""
-    return UsageError(name, value, f"is unknown{hint}")
+    near = [name] if name in leaves else difflib.get_close_matches(name, [*known, *leaves], n=1)
+    return leaves.get(near[0], near[0]) if near else None

@@ -16,22 +16,17 @@ VERSION = "0.1.0"
 """Of the program; run.json and a model's card name it."""
 FREE = frozenset(
     {
-        *("lam", "gamma", "seed", "steps", "out", "backend", "evaluators", "time_budget", "keep_states"),
-        *(
-            "certificate_share",
-            "both_ways",
-            "placement",
-            "gpus_per_evaluator",
-            "autoscale",
-            "train_workers",
-            "log_format",
-        ),
+        *("lam", "gamma", "seed", "steps", "out", "backend", "evaluators", "time_budget", "keep_states", "certificate_share"),
+        *("both_ways", "placement", "gpus_per_evaluator", "autoscale", "train_workers", "log_format"),
     }
 )
 """Fields that may change when a run is continued: they alter rows that are yet to come by rounding at most, or none."""
 
 BY_CONTENT = frozenset({"data.root"})
 """Fields that say where things are, which may move: run.json has a digest of what is there."""
+
+UNREAD_BY_BASELINES = frozenset({"path.kind", "path.last_epochs"})
+"""Fields of a data path that baselines have: they train on its two data sets themselves, and never blend or couple them."""
 
 READINGS = 2
 """How R, D and C are read; rows of one run have one definition. 1: batch-norm statistics of consecutive chunks, noise and parts by the
@@ -41,7 +36,7 @@ place of an example; 2: statistics of the population, noise and parts by its num
 def identity(config: RunConfig) -> dict[str, Any]:
     """The fields that define a trajectory's rows, by flat name; `method` and `seek` also of those that have none."""
     kind = {"method": config.method, "seek": config.asked.seek}
-    unread = FREE | BY_CONTENT | (set() if config.method is None else {"path.last_epochs"})
+    unread = FREE | BY_CONTENT | (set() if config.method is None else UNREAD_BY_BASELINES)
     return {name: value for name, value in (kind | flat(config)).items() if name not in unread}
 
 
@@ -96,7 +91,8 @@ def _of_steps(config: RunConfig) -> dict[str, tuple[Any, ...]]:
     if asked.renewal.every is not None:
         values |= {"renewal.share": (0.6,), "renewal.epochs": (12.0,)}
     if isinstance(asked, Baseline):
-        return values | {"method_interval": (asked.method_epochs / 15,)}
+        # older versions trained on blends of two images on a displacement
+        return values | {"method_interval": (asked.method_epochs / 15,), "path.kind": ("mixture",)}
     assert isinstance(asked, Moving)
     first = asked.step_length_first
     values["step_length_min"] = (0.005 / 0.13 * asked.step_length if first is None else 0.1 * first,)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rayfe.records import Functionals, SettleRequest
+from rayfe.records import Functionals, Settled, SettleRequest
 from rayfe.records.weights import along
 
 EVALUATIONS = 6
@@ -40,6 +40,17 @@ def settled_weights(request: SettleRequest, shift: np.ndarray) -> dict[str, np.n
     for tangent, amount in zip(request.tangents.values(), shift.tolist(), strict=True):
         weights = along(weights, tangent, amount)
     return dict(weights)
+
+
+def settled(request: SettleRequest, root: Root, *, examples: float) -> Settled:
+    """The answer to the request where the search ended at `root`, for so many training examples."""
+    return Settled(
+        shift=dict(zip(request.tangents, root.shift.tolist(), strict=True)),
+        before=root.before,
+        after=root.after,
+        weights=settled_weights(request, root.shift),
+        examples=examples,
+    )
 
 
 def find_shift(

@@ -182,6 +182,7 @@ def test_without_out_equal_calls_share_a_folder_and_others_do_not(asked: list[jo
             {"equilibration": {"epoch": 5}},
             r'^equilibration={"epoch": 5}: is unknown; did you mean equilibration={"epochs": ...}\?$',
         ),
+        ({"equilibration": {"foo": 5}}, r'^equilibration={"foo": 5}: is unknown$'),
         ({"k": 0.5}, r"^k=0.5: is for transfers, not for walks; leave it away$"),
         ({"backend": "spark"}, r"backend='spark': give inline or ray"),
         ({"data": "mnits"}, r"data='mnits': .*did you mean mnist"),

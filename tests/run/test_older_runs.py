@@ -69,6 +69,7 @@ def test_a_stored_run_may_be_named_beside_one_of_this_version(place: Path) -> No
         (configure(process="iso-functional", stencil="paper"), "direction", "backward"),
         (configure(renewal=RenewalConfig(every=0.5)), "renewal.epochs", 10.0),
         (configure(process="geodesic", stencil="paper", path=PathConfig(target="mnist:5-9")), "line_tolerance", 0.1),
+        (configure(method="joint", path=PathConfig(target="mnist:5-9", kind="displacement")), "path.kind", "displacement"),
     ],
 )
 def test_a_run_that_followed_an_option_of_the_past_is_not_continued(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 from types import FrameType
 
@@ -41,11 +42,9 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGTERM, _terminate)
     ended = 0
     try:
-        with server:
+        with contextlib.suppress(KeyboardInterrupt), server:
             print(f"watching {store.url()} at {server.url}; Ctrl-C ends watching, the run goes on", flush=True)
             follow(Watched(store, root=chosen.root), server)
-    except KeyboardInterrupt:
-        pass
     except Terminated:
         ended = TERMINATED
     print("stopped watching", flush=True)
