@@ -131,17 +131,36 @@ def new_panels(x_label: str, y_labels: Sequence[str], *, sharex: bool = True) ->
     return figure, panels
 
 
+FINENESS = (
+    tuple(np.arange(10, 100) / 10.0),
+    tuple(np.arange(1.0, 10.0, 0.5)),
+    (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0),
+    (1.0, 2.0, 5.0),
+    (1.0,),
+)
+"""Round numbers of a decade, from the finest to the coarsest."""
+MOST_NUMBERS = 8
+"""Numbers that an axis has room for."""
+
+
 def lam_axis(axes: Axes, walks: Sequence[Walk]) -> None:
     """Logarithmic in lam, its numbers written out."""
     lam = np.concatenate([numbers(walk.steps, "lam") for walk in walks]) if walks else np.zeros(0)
     if len(np.unique(lam)) > 1:
         axes.set_xscale("log")
-        wide = lam.max() > 8.0 * lam.min()
-        axes.xaxis.set_major_locator(
-            LogLocator(subs=(1.0, 2.0, 5.0) if wide else tuple(np.arange(1.0, 10.0, 0.5)), numticks=12)
-        )
+        axes.xaxis.set_major_locator(LogLocator(subs=_round_numbers(lam.min(), lam.max()), numticks=12))
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _round_numbers(low: float, high: float) -> tuple[float, ...]:
+    """Of each decade the numbers to write out between `low` and `high`: as many as do not touch each other."""
+    decades = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)))
+    for numbers_of in FINENESS:
+        placed = np.multiply.outer(decades, numbers_of)
+        if ((placed >= low) & (placed <= high)).sum() <= MOST_NUMBERS:
+            return numbers_of
+    return FINENESS[-1]
 
 
 def note(figure: Figure, text: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 import subprocess
 import sys
@@ -306,3 +307,20 @@ def test_a_missing_run_is_one_line_on_stderr_and_exit_2(script: str, tmp_path: P
     assert (done.returncode, done.stdout) == (2, "")
     assert len(done.stderr.strip().splitlines()) == 1 and "nothing" in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("start", "steps"), [(1.0, 1), (0.25, 5), (0.25, 12), (0.01, 20)])
+def test_numbers_along_lam_do_not_touch(start: float, steps: int):
+    rows = walk(steps=steps)
+    rows["lam"] = start * np.exp(np.linspace(0.0, 0.13 * steps * (3 if start < 0.1 else 1), len(rows)))
+    figure = figures.multipliers(rows)
+    figure.canvas.draw()
+    axes = axes_of(figure)
+    low, high = axes.get_xlim()
+    boxes = [
+        label.get_window_extent()
+        for x, label in zip(axes.get_xticks(), axes.get_xticklabels(), strict=True)
+        if low <= x <= high
+    ]
+    assert len(boxes) >= 2
+    assert all(one.x1 < other.x0 for one, other in itertools.pairwise(boxes))
