@@ -16,11 +16,12 @@ from rayfe.config import ModelConfig, require
 from rayfe.config.user_code import named
 from rayfe.data.examples import Dataset
 from rayfe.exceptions import UsageError
+from rayfe.model.gradient_checks import check_trainable, check_types
 from rayfe.model.linear import Linear
 from rayfe.model.mlp import MLP
-from rayfe.model.protocol_checks import check_methods, check_ranges, check_shapes, check_trainable
+from rayfe.model.protocol_checks import check_methods, check_ranges, check_shapes
 from rayfe.model.resnet import ResNet
-from rayfe.model.stored_checks import check_stored
+from rayfe.model.stored_checks import check_registered, check_stored
 
 BUILT_IN: Mapping[str, type[nn.Module]] = MappingProxyType({"mlp": MLP, "linear": Linear, "resnet": ResNet})
 """Models by the name that needs no module."""
@@ -119,10 +120,16 @@ def build_checked(config: ModelConfig, dataset: Dataset, device: torch.device = 
     """
     x, y = (value.to(device) for value in some_examples(config, dataset))
 
-    def make(seed: int) -> Any:
-        return laid_out(build(config, input_shape=tuple(x.shape[1:]), classes=dataset.classes, seed=seed), device)
+    def new(seed: int) -> Any:
+        return build(config, input_shape=tuple(x.shape[1:]), classes=dataset.classes, seed=seed)
 
-    model = make(0)
+    def make(seed: int) -> Any:
+        return laid_out(new(seed), device)
+
+    model = new(0)
+    check_registered(model, config.name)
+    check_types(model, config.name)
+    laid_out(model, device)
     with torch.random.fork_rng():
         check_shapes(model, config.name, x, dataset.classes)
         check_trainable(model, config.name, x, y, dataset.classes)
@@ -132,7 +139,13 @@ def build_checked(config: ModelConfig, dataset: Dataset, device: torch.device = 
 
 
 def some_examples(config: ModelConfig, dataset: Dataset) -> tuple[Tensor, Tensor]:
-    """The first four training examples as the model sees them, x (4, *input_shape) in [0, 1], and their labels."""
-    examples = dataset.train.take(np.arange(min(4, len(dataset.train.y))))
+    """A few training examples as the model sees them, x (n, *input_shape) in [0, 1], and their labels.
+
+    The first four, and those where logarithms and divisions break: the lowest and highest values, the darkest, the flattest.
+    """
+    rows = dataset.train.x.reshape(len(dataset.train.y), -1)
+    low, high = rows.min(1), rows.max(1)
+    chosen = np.unique([*range(min(4, len(rows))), low.argmin(), high.argmax(), high.argmin(), (high - low).argmin()])
+    examples = dataset.train.take(chosen)
     x = torch.from_numpy(np.ascontiguousarray(examples.x)).reshape(-1, *input_shape(config, dataset.input_shape))
     return (x.float() / 255.0 if x.dtype == torch.uint8 else x.float()), torch.from_numpy(examples.y)

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from rayfe.config import require
 from rayfe.exceptions import UsageError
-from rayfe.model.objective import rate
 
 METHODS = ("encode", "decode", "classify")
+CLOSE = 1e-3
+"""Largest difference between outputs that count as equal, relative to 1 + their size; an example alone may take another kernel."""
 TRIAL_RATE = 0.1
 TRIAL_UPDATES = 20
 """Of the trial of an output that is suspected to be confined to a range: weights move by about 2."""
@@ -39,6 +40,11 @@ def methods_on(model: Any, x: Tensor) -> Iterator[tuple[str, Callable[[Tensor], 
     yield "encode", lambda given: torch.cat(tuple(model.encode(given)), dim=-1), x
     yield "decode", model.decode, z
     yield "classify", model.classify, z
+
+
+def close(one: Tensor, other: Tensor) -> bool:
+    """Whether outputs count as equal."""
+    return one.shape == other.shape and bool((one - other).abs().max() <= CLOSE * (1.0 + one.abs().max()))
 
 
 def check_methods(thing: Any, name: str) -> None:
@@ -94,55 +100,20 @@ def check_shapes(model: Any, name: str, x: Tensor, classes: int) -> None:
     training = model.training
     model.eval()
     with torch.no_grad():
-        _outputs(model, name, x, classes)
+        outputs_of(model, name, x, classes)
     model.train(training)
 
 
-def check_trainable(model: Any, name: str, x: Tensor, y: Tensor, classes: int) -> None:
-    """Look at the outputs and gradients of a new model on examples x (N, *input_shape) with labels y (N,), before any training.
+def outputs_of(model: Any, name: str, x: Tensor, classes: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Mean, log-variance, reconstruction and logits of examples x (N, *input_shape).
 
     Raises:
-        UsageError: model.name; a method returns values that are not finite or have no gradient, no gradient arrives at
-            the parameters or it is not finite, or modules share a parameter.
+        UsageError: model.name; a method fails, or returns something else than tensors of the expected shapes and type.
     """
-    _check_apart(model, name)
-    model.train()
-    mean, log_variance, x_hat, logits = _outputs(model, name, x, classes)
-    outputs = {"encode": mean, "encode (log_variance)": log_variance, "decode": x_hat, "classify": logits}
-    for method, output in outputs.items():
-        finite = bool(torch.isfinite(output).all())
-        require(
-            finite,
-            "model.name",
-            name,
-            f"{method} returns values that are not finite for examples of the data, expected numbers",
-        )
-        fix = "returns a tensor without a gradient; compute it from trained parameters by torch, without detach(), no_grad() or numpy"
-        require(output.requires_grad, "model.name", name, f"{method} {fix}")
-    loss = rate(mean, log_variance).mean() + (x - x_hat).square().mean() + nn.functional.cross_entropy(logits, y)
-    loss.backward()
-    gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
-    require(
-        bool(gradients), "model.name", name, "has no parameters that its outputs depend on; register its layers as attributes"
-    )
-    sound = all(bool(torch.isfinite(gradient).all()) for gradient in gradients)
-    require(sound, "model.name", name, "has gradients that are not finite on examples of the data")
-
-
-def _check_apart(model: nn.Module, name: str) -> None:
-    first: dict[int, str] = {}
-    for path, parameter in model.named_parameters(remove_duplicate=False):
-        other = first.setdefault(id(parameter), path)
-        require(other == path, "model.name", name, f"{other} and {path} are one parameter; give each module its own")
-        wide = parameter.dtype == torch.float32
-        require(wide, "model.name", name, f"{path} is {parameter.dtype}, expected torch.float32 (rayfe chooses the precision)")
-
-
-def _outputs(model: Any, name: str, x: Tensor, classes: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     latent: Any = getattr(model, "latent", None)
     n = len(x)
-    fix = f"must have an integer attribute `latent`, the dimensions of z; it has {latent!r}"
-    require(isinstance(latent, int) and not isinstance(latent, bool), "model.name", name, fix)
+    fix = f"must have an integer attribute `latent` of at least 1, the dimensions of z; it has {latent!r}"
+    require(isinstance(latent, int) and not isinstance(latent, bool) and latent > 0, "model.name", name, fix)
     pair = f"two tensors (mean, log_variance), each of shape {(n, latent)}"
     encoded = _called(name, "encode", lambda: model.encode(x), given=x, expected=pair)
     if not (isinstance(encoded, tuple | list) and len(encoded) == 2):

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import contextlib
+import inspect
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from rayfe.model.call_checks import check_batch_norm, check_draws, check_evaluation
 from rayfe.model.objective import Objective, draw_noise, rate
-from rayfe.model.protocol_checks import Refuse, methods_on, refusing
+from rayfe.model.protocol_checks import Refuse, close, methods_on, refusing
 from rayfe.model.weights import load_weights, weights_of
 
 UPDATES = 3
 """Updates of a trial training."""
-CLOSE = 1e-3
-"""Largest difference between outputs that count as equal, relative to 1 + their size; an example alone may take another kernel."""
 OF_TORCH = frozenset(vars(nn.Module()))
-BatchNorm = nn.modules.batchnorm._BatchNorm
 
 
 def check_stored(make: Callable[[int], Any], name: str, x: Tensor, y: Tensor) -> None:
@@ -27,18 +27,16 @@ def check_stored(make: Callable[[int], Any], name: str, x: Tensor, y: Tensor) ->
     `make(seed)` makes a new model, laid out as in training. It is called three times.
 
     Raises:
-        UsageError: model.name; a layer or a tensor is not registered, random numbers come from elsewhere than torch's
-            global generator, an output depends on what else is in the batch, or a new model with the same weights
-            gives other outputs.
+        UsageError: model.name; a tensor is not registered, random numbers come from elsewhere than torch's global generator, an
+            output depends on what else is in the batch or was called before, or a new model with the same weights gives others.
     """
     refuse = refusing(name)
     model, again, other = make(0), make(0), make(1)
-    _check_registered(model, refuse)
-    _check_batch_norm(model, refuse)
     _check_same_start(model, again, refuse)
-    _check_evaluation(model, x, refuse)
+    check_batch_norm(model, x, refuse)
+    check_evaluation(model, x, refuse)
     _check_constants(model, x, refuse)
-    _check_draws(model, x, refuse)
+    check_draws(model, x, refuse)
     first = _rate(model, x)
     _train(model, x, y)
     if torch.equal(first, _rate(model, x)) and torch.equal(first, _rate(other, x)):
@@ -47,27 +45,31 @@ def check_stored(make: Callable[[int], Any], name: str, x: Tensor, y: Tensor) ->
     _check_equal(model, other, x, refuse)
 
 
-def _check_registered(model: nn.Module, refuse: Refuse) -> None:
-    """Layers and parameters in lists, which torch does not see, and state that is no tensor."""
+def check_registered(model: nn.Module, name: str) -> None:
+    """Raises UsageError (model.name) where torch does not see layers or parameters, or where state is no tensor."""
+    refuse = refusing(name)
+    if model.train() is not model or model.eval() is not model:
+        refuse("train() or eval() of the model does not return it; end it with: return self")
     known = {id(part) for part in (*model.modules(), *model.parameters())}
+    for path, module in model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            refuse(f"{path or 'it'} is compiled by torch.jit, and its layers cannot be read; use the module itself")
     for path, value in _own(model):
         hidden = [part for part in _within(value) if isinstance(part, nn.Module | nn.Parameter) and id(part) not in known]
         if hidden:
             kind = "ParameterList" if isinstance(hidden[0], nn.Parameter) else "ModuleList"
-            there = f"{path} is a {type(value).__name__} of layers or parameters that torch does not see, so they are neither"
-            refuse(f"{there} trained nor stored; use torch.nn.{kind}" + (" or its Dict" if isinstance(value, Mapping) else ""))
-    for path, value in model.state_dict().items():
+            fix = f"use torch.nn.{kind}" + (" or its Dict" if isinstance(value, Mapping) else "")
+            there = f"{path} is a {type(value).__name__} of layers or parameters"
+            if hidden[0] is value:
+                there, fix = f"{path} is a {type(value).__name__}", "assign it as an attribute: self.name = ..."
+            refuse(f"{there} that torch does not see, so it is neither trained nor stored; {fix}")
+    state = model.state_dict()
+    left = next((path for path, _ in model.named_parameters() if path not in state), None)
+    if left is not None:
+        refuse(f"{left} is not in its state_dict(), so it is not stored; leave state_dict() as torch has it")
+    for path, value in state.items():
         if not isinstance(value, Tensor):
             refuse(f"{path} is state that is no tensor and cannot be stored; keep it in parameters and buffers")
-
-
-def _check_batch_norm(model: nn.Module, refuse: Refuse) -> None:
-    model.train()
-    for path, layer in model.named_modules():
-        if isinstance(layer, BatchNorm) and layer.running_mean is None:
-            refuse(f"{path} has no running statistics, so outputs depend on the batch; leave track_running_stats as it is")
-        if isinstance(layer, BatchNorm) and not layer.training:
-            refuse(f"{path} stays in evaluation mode, but rayfe recomputes its statistics; use a fixed scale and shift instead")
 
 
 def _check_same_start(model: nn.Module, again: nn.Module, refuse: Refuse) -> None:
@@ -82,48 +84,16 @@ def _check_same_start(model: nn.Module, again: nn.Module, refuse: Refuse) -> Non
 
 
 @torch.no_grad()
-def _check_evaluation(model: Any, x: Tensor, refuse: Refuse) -> None:
-    """In evaluation mode an output is a function of the example alone, and calls leave their argument and the model alone."""
-    model.eval()
-    before = weights_of(model)
-    for method, call, given in methods_on(model, x):
-        kept = given.clone()
-        torch.manual_seed(0)
-        first = call(given)
-        if not torch.equal(given, kept):
-            refuse(f"{method} changes its argument in place; write x = x - 0.5 for x -= 0.5, and no inplace=True there")
-        torch.manual_seed(1)
-        if not _close(first, call(given)):
-            refuse(
-                f"{method} gives other values in evaluation mode when called again; draw nothing there, rayfe draws z itself"
-            )
-        try:
-            alone = call(given[:1])
-        except Exception as error:  # a model of the user's own may raise anything
-            reason = f"{type(error).__name__}: {error}"
-            refuse(f"{method} fails for one example alone ({reason}); it must take any number of them", cause=error)
-        if alone.shape != first[:1].shape:
-            refuse(
-                f"{method} returns shape {tuple(alone.shape[1:])} for one example alone; leave squeeze() without a dimension"
-            )
-        if not _close(first[:1], alone):
-            refuse(
-                f"{method} gives an example other values alone than in a batch; normalise by examples or by batch-norm layers"
-            )
-    after = weights_of(model)
-    changed = [path for path, value in after.items() if not np.array_equal(value, before[path], equal_nan=True)]
-    if changed:
-        refuse(f"{changed[0]} changes in evaluation mode; change it only where self.training")
-
-
-@torch.no_grad()
 def _check_constants(model: Any, x: Tensor, refuse: Refuse) -> None:
-    """Tensors that are plain attributes, other than what each pass leaves there: they stay behind on another device."""
+    """Tensors that are plain attributes, other than what each pass leaves there, and arrays of the class or module.
+
+    They stay behind on another device, and nothing says that they are the same in another process.
+    """
     before = list(_plain_tensors(model))  # kept, so that no other tensor gets the identity of one of them
     for _, call, given in methods_on(model, x):
         call(given)
     stay = {(path, id(value)) for path, value in _plain_tensors(model)} & {(path, id(value)) for path, value in before}
-    for path, _ in sorted(stay):
+    for path in sorted([path for path, _ in stay] + list(_outside(model))):
         fix = f'register it: self.register_buffer("{path.rpartition(".")[2]}", ...)'
         refuse(f"{path} is a tensor that is neither a parameter nor a buffer, so it is not stored; {fix}")
 
@@ -134,21 +104,22 @@ def _plain_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
         yield from ((path, part) for part in _within(value) if isinstance(part, Tensor) and id(part) not in known)
 
 
-@torch.no_grad()
-def _check_draws(model: Any, x: Tensor, refuse: Refuse) -> None:
-    """In training mode outputs are a function of weights, examples and torch's seed."""
-    model.train()
-    kept = {path: value.clone() for path, value in model.state_dict().items()}
-    seen = []
-    for _ in range(2):
-        model.load_state_dict(kept)
-        torch.manual_seed(0)
-        seen.append({method: call(given) for method, call, given in methods_on(model, x)})
-    model.load_state_dict(kept)
-    for method, value in seen[0].items():
-        if not _close(value, seen[1][method]):
-            fix = "draw by torch's global generator alone, not by numpy or a generator of its own"
-            refuse(f"{method} gives other values in training mode when called again from the same torch seed; {fix}")
+def _outside(model: nn.Module) -> Iterator[str]:
+    """Names of tensors and arrays that belong to a class of the user's, or that its methods find around them."""
+    classes = {cls for module in model.modules() for cls in type(module).__mro__ if cls.__module__.partition(".")[0] != "torch"}
+    for cls in classes:
+        for name, value in vars(cls).items():
+            around = dict(_around(value)) if inspect.isfunction(value) else {name: value}
+            yield from (found for found, part in around.items() if isinstance(part, Tensor | np.ndarray))
+
+
+def _around(function: Any) -> Iterator[tuple[str, Any]]:
+    """Globals and variables of enclosing functions that a function names."""
+    code = function.__code__
+    yield from ((name, function.__globals__[name]) for name in code.co_names if name in function.__globals__)
+    for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
+        with contextlib.suppress(ValueError):  # a cell that is still empty
+            yield name, cell.cell_contents
 
 
 def _train(model: Any, x: Tensor, y: Tensor) -> None:
@@ -175,12 +146,12 @@ def _check_equal(model: Any, other: Any, x: Tensor, refuse: Refuse) -> None:
     model.eval(), other.eval()
     ours = {method: (call, given) for method, call, given in methods_on(model, x)}
     theirs = {method: call for method, call, _ in methods_on(other, x)}
-    differ = [method for method, (call, given) in ours.items() if not _close(call(given), theirs[method](given))]
+    differ = [method for method, (call, given) in ours.items() if not close(call(given), theirs[method](given))]
     if differ:
         what = ", ".join(_not_stored(model, other)) or "something that is neither a parameter nor a floating-point buffer"
         methods = " and ".join(differ)
         refuse(
-            f"{methods} give other values in a new model with the stored weights: not stored is {what}; make it a buffer of floats"
+            f"{methods} gives other values in a new model with the stored weights: not stored is {what}; make it a buffer of floats"
         )
 
 
@@ -208,14 +179,13 @@ def _own(model: nn.Module) -> Iterator[tuple[str, Any]]:
                 yield f"{path}.{name}" if path else name, value
 
 
-def _within(value: Any) -> Iterable[Any]:
+def _within(value: Any) -> Iterator[Any]:
     """What lists, tuples, sets and mappings hold, else the value itself."""
-    if isinstance(value, Mapping):
-        value = list(value.values())
-    if isinstance(value, list | tuple | set | frozenset):
-        return [part for each in value for part in _within(each)]
-    return [value]
-
-
-def _close(one: Tensor, other: Tensor) -> bool:
-    return bool((one - other).abs().max() <= CLOSE * (1.0 + one.abs().max()))
+    left, seen = [value], set()
+    while left:
+        part = left.pop(0)
+        if not isinstance(part, Mapping | list | tuple | set | frozenset):
+            yield part
+        elif id(part) not in seen:
+            seen.add(id(part))
+            left += part.values() if isinstance(part, Mapping) else part

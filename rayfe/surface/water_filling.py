@@ -10,6 +10,8 @@ import numpy as np
 UPTAKE = 3e-4
 """Part of F that a dimension of z may be worth taking up: above it a walk sees to it before the next step, and a model is not near
 equilibrium."""
+LARGEST = 700.0
+"""Exponents beyond this, of more nats than any code has, are taken for this: floats end at exp(709)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,7 +61,7 @@ def rate_of(variance: float, lam: float) -> float:
 
 def worth(rate: float) -> float:
     """By how much a dimension of z of so many nats lowers R + lam D at best: (exp(2 R) - 1) / 2 - R, nats."""
-    return 0.5 * math.expm1(2.0 * rate) - rate
+    return 0.5 * math.expm1(min(2.0 * rate, LARGEST)) - rate
 
 
 def uptake(fewest: float, missed: float, lam: float) -> float:

@@ -17,8 +17,8 @@ from rayfe.config.user_code import name_of
 from rayfe.data.examples import Dataset, Examples
 from rayfe.data.paths import PathData
 from rayfe.exceptions import UsageError
+from rayfe.model.gradient_checks import check_trainable, check_types
 from rayfe.model.protocol import build, build_checked
-from rayfe.model.protocol_checks import check_trainable
 from rayfe.run.job import check_model
 from rayfe.training.replicas import check_stacked
 
@@ -147,7 +147,8 @@ class InfiniteGradient(Sound):
 )
 def test_each_fault_names_its_method_and_what_is_expected(cls: type[Sound], said: str) -> None:
     with pytest.raises(UsageError, match=said) as caught:
-        check_trainable(cls(), "own:Model", X, Y, CLASSES)
+        check_types(model := cls(), "own:Model")
+        check_trainable(model, "own:Model", X, Y, CLASSES)
     assert caught.value.name == "model.name"
     assert "\n" not in str(caught.value)
 
