@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
+from decimal import Decimal
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -22,12 +25,11 @@ def as_numbers(values: Any, called: str) -> np.ndarray:
     values = _plain(values, called)
     if _is_frame(values):
         return _of_frame(values, called)
-    array = values if isinstance(values, np.ndarray) else None
-    if array is None and _is_sequence(values):
-        return stacked(values, called)
-    if array is None:
-        array = _asarray(values, called)
-    return stacked(list(array), called) if array.dtype == object and array.ndim == 1 else array
+    listed = not isinstance(values, np.ndarray) and _is_sequence(values)
+    array = stacked(values, called) if listed else _asarray(values, called)
+    if array.dtype == object and array.ndim == 1:
+        array = stacked(list(array), called)
+    return _of_objects(array) if array.dtype == object else array
 
 
 def as_labels(values: Any, called: str) -> np.ndarray:
@@ -43,6 +45,26 @@ def as_labels(values: Any, called: str) -> np.ndarray:
     if not isinstance(values, np.ndarray) and _is_sequence(values):
         return np.array([_plain(item, called) for item in values], dtype=object)
     return _asarray(values, called)
+
+
+@contextlib.contextmanager
+def reading(called: str, values: Any) -> Iterator[None]:
+    """Whatever an object of somebody else's raises while it is read becomes a UsageError that names `called`."""
+    try:
+        yield
+    except UsageError:
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise UsageError(called, type(values).__name__, f"cannot be read ({reason}); give numpy arrays") from error
+
+
+def alike(one: Any, other: Any) -> bool:
+    """Whether two values that a data set gave are the same, as far as arrays can tell."""
+    values = [np.asarray(_plain(value, "x")) for value in (one, other)]
+    if values[0].dtype == object or values[1].dtype == object:
+        return True
+    return values[0].shape == values[1].shape and values[0].tobytes() == values[1].tobytes()
 
 
 def stacked(items: Sequence[Any], called: str) -> np.ndarray:
@@ -124,6 +146,11 @@ def _of_frame(frame: Any, called: str) -> np.ndarray:
     require(not words, called, type(frame).__name__, fix)
     array = frame.to_numpy()
     return frame.to_numpy(dtype=float, na_value=np.nan) if array.dtype == object else array
+
+
+def _of_objects(array: np.ndarray) -> np.ndarray:
+    """Python's numbers as floats; anything else as it is."""
+    return array.astype(float) if all(isinstance(item, Real | Decimal | np.bool) for item in array.flat) else array
 
 
 def _is_sequence(values: Any) -> bool:

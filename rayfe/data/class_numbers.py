@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,8 @@ from rayfe.data.arrays import as_labels, described
 from rayfe.data.examples import listing
 
 ClassNames = Sequence[str] | Mapping[Any, str]
+MISSING = ("", "nan", "NaN", "NaT", "None", "<NA>")
+"""Words that libraries write for labels that are missing."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,9 +52,9 @@ def labels_of(values: Any, called: str) -> np.ndarray:
     if y.dtype.kind in "OT":
         y = _of_items([item.item() if _holds_one(item) else item for item in y.tolist()], called)
     if y.dtype.kind == "S":
-        y = np.char.decode(y, "utf-8")
+        y = _of_items(y.tolist(), called)
     if y.dtype.kind == "U":
-        _refuse_missing(np.isin(y, ["", "nan"]), called, y)
+        _refuse_missing(np.isin(np.char.strip(y), MISSING), called, y)
         return y
     if y.dtype.kind == "f":
         _refuse_missing(np.isnan(y), called, y)
@@ -78,22 +80,32 @@ def classes_of(y: np.ndarray, names: ClassNames | None, called: str) -> Classes:
     require(len(found) > 1, called, described(y), "has one class only, give at least two")
     if names is None:
         ordered = sorted(found, key=_order) if all(_is_number(label) for label in found) else found
-        return Classes(labels=tuple(ordered), names=tuple(str(label) for label in ordered))
-    fix = "must be a list of names, or a mapping from labels to names"
-    require(not isinstance(names, str) and hasattr(names, "__len__"), "class_names", repr(names), fix)
-    words = tuple(str(name) for name in (names.values() if isinstance(names, Mapping) else names))
+        words = tuple(str(label) for label in ordered)
+        _check_names(words, called, "must be words on one line each that differ in more than blanks; mend them, or number them")
+        return Classes(labels=tuple(ordered), names=words)
+    fix = "must be a list of names in order, or a mapping from labels to names"
+    listed = hasattr(names, "__len__") and not isinstance(names, str | Set)
+    require(listed, "class_names", repr(names), fix)
+    given = tuple(names.values() if isinstance(names, Mapping) else names)
+    nameless = next((name for name in given if not isinstance(name, str | int | np.integer)), None)
+    require(nameless is None and None not in given, "class_names", repr(nameless), f"is no name; {fix}")
+    words = tuple(str(name) for name in given)
     labels: tuple[Any, ...] = tuple(range(len(words)))
     if isinstance(names, Mapping):
         labels = tuple(names)
     elif y.dtype.kind == "U":
         labels = words
-    sound = len(set(words)) == len(words) and all(word and word.isprintable() for word in words)
-    require(sound, "class_names", listing(words), "must be different names on one line each")
+    _check_names(words, "class_names", "must be different names on one line each")
     unnamed = next((label for label in found if label not in labels), None)
-    known = f"has no name for the label {unnamed!r}, only for {listing(tuple(map(str, labels)), 5)}"
+    known = f"has no name for the label {unnamed!r}, only for {listing(tuple(map(repr, labels)), 5)}"
     fix = f"{known}; give a mapping from labels to names, e.g. {{{unnamed!r}: 'cat', ...}}"
     require(unnamed is None, "class_names", listing(words, 5), fix)
     return Classes(labels=labels, names=words)
+
+
+def _check_names(words: tuple[str, ...], called: str, fix: str) -> None:
+    sound = len({word.strip() for word in words}) == len(words) and all(word.strip() and word.isprintable() for word in words)
+    require(sound, called, listing(words), fix)
 
 
 def _of_items(items: list[Any], called: str) -> np.ndarray:
@@ -104,7 +116,7 @@ def _of_items(items: list[Any], called: str) -> np.ndarray:
     fix = f"has {type(odd).__name__} entries such as {str(odd)[:40]}; give one whole number or word for each example"
     require(odd is None, called, f"{len(items)} labels", fix)
     _refuse_missing(np.array([bool(pd.isna(item)) for item in items]), called, items)
-    items = [item.decode() if isinstance(item, bytes) else item for item in items]
+    items = [item.decode(errors="backslashreplace") if isinstance(item, bytes) else item for item in items]
     items = [item if isinstance(item, str | bool | int | float | np.generic) else str(item) for item in items]
     words = sum(isinstance(item, str) for item in items)
     mixed = f"mixes {words} words with {len(items) - words} numbers; give labels of one type"
@@ -115,7 +127,7 @@ def _of_items(items: list[Any], called: str) -> np.ndarray:
 def _refuse_missing(missing: np.ndarray, called: str, y: Sequence[Any] | np.ndarray) -> None:
     (places,) = np.nonzero(missing)
     first = int(places[0]) if len(places) else 0
-    fix = f"lacks the labels of {len(places)} examples, the first is number {first}; leave these examples out"
+    fix = f"lacks the labels of {len(places)} examples, the first is number {first} ({y[first]!r}); leave these examples out"
     require(len(places) == 0, called, f"{len(y)} labels", fix)
 
 

@@ -8,13 +8,14 @@ import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from rayfe.config import require
-from rayfe.data.arrays import described
+from rayfe.data.arrays import described, reading
 from rayfe.data.class_numbers import ClassNames, classes_of
 from rayfe.data.examples import Dataset, Examples, chance, listing, share_of_class
 from rayfe.data.given import Given, given, has_labels
@@ -26,6 +27,8 @@ from rayfe.exceptions import UsageError
 
 HELD = ("validation", "val", "valid", "test")
 """Splits of a mapping that are taken for validation, the first that is there."""
+APART = 8.0
+"""Factor between the largest values of training and validation examples above which there is a warning."""
 SEEN = 0.01
 """Share of validation examples that are training examples, too, above which there is a warning."""
 
@@ -61,10 +64,13 @@ def dataset(
     Raises:
         UsageError: a ValueError; one line that names the argument, its value and the fix.
     """
-    require(bool(re.fullmatch(r"[A-Za-z0-9_-]+", name)), "name", repr(name), "name it with letters, digits, - and _")
+    sound = isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9_-]{1,100}", name)
+    require(bool(sound), "name", name, "name it with letters, digits, - and _, at most 100")
     require(channels in (None, "first", "last"), "channels", repr(channels), "give first, last or None")
-    stored = _read(x, y)
-    held = stored.held if stored.held is not None and _is_share(validation) else _held(validation, y)
+    with reading("x", x):
+        stored = _read(x, y)
+    with reading("validation", validation):
+        held = stored.held if stored.held is not None and _is_share(validation) else _held(validation, y)
     made = _made(replace(stored, held=held), validation, name=name, names=class_names, channels=channels, rescale=rescale)
     _warn(made)
     return made
@@ -97,7 +103,7 @@ def _made(
     classes = classes_of(train.y, names if names is not None else brought, train.y_called)
     again = f"is one too many, {train.x_called} was rescaled before; leave it out"
     require(rescale is None or rescale is False or stored.scale is None, "rescale", rescale, again)
-    if rescale is None or rescale is False:
+    if (rescale is None or rescale is False) and stored.scale is None:
         refuse_dark(train.x, train.x_called)
         x = ranged(train.x, train.x_called)  # before a part of it is kept apart: errors count all examples
         train = replace(train, x=x)
@@ -120,19 +126,20 @@ def _made(
 
 
 def _laid_out(split: Given, channels: Channels | None) -> Given:
-    return replace(split, x=laid_out(split.x, split.x_called, channels or split.channels))
+    return replace(split, x=laid_out(split.x, split.x_called, split.channels or channels))
 
 
-def _read(x: Any, y: Any) -> Stored:
+def _read(x: Any, y: Any, called: str = "x") -> Stored:
     """The splits that x holds."""
     if isinstance(x, str | os.PathLike):
+        require(y is None, "y", type(y).__name__, f"is one too many, {called} is a place of examples with labels; leave it out")
         path = Path(x).expanduser()
         if path.is_dir():
-            train, held = read_folder(path)
+            train, held = read_folder(path, called)
             return Stored(train=train, held=held)
         fix = "is no folder of images and no .npz file; give one, or arrays (numpy.load, pandas.read_csv)"
-        require(path.is_file() and path.suffix == ".npz", "x", str(x), fix)
-        return stored_of(read_arrays(str(path), "x", str(x)))
+        require(path.is_file() and path.suffix == ".npz", called, str(x), fix)
+        return stored_of(read_arrays(str(path), called, str(x)), called)
     if not isinstance(x, Mapping) or (y is not None and not isinstance(y, str)):
         return Stored(train=given(x, y))
     splits = {str(key).lower(): value for key, value in x.items()}
@@ -158,12 +165,12 @@ def _held(validation: Any, y: Any) -> Given | None:
     plain = validation is None or isinstance(validation, bool | int)
     require(not plain, "validation", validation, "give a share such as 0.2, or a pair (x, y)")
     if isinstance(validation, str | os.PathLike):
-        return replace(_read(validation, None).train, x_called="validation", y_called="validation")
+        return replace(_read(validation, None, "validation").train, x_called="validation", y_called="validation")
     return _split(validation, y, "validation")
 
 
 def _is_share(validation: Any) -> bool:
-    return isinstance(validation, float | int | np.number) and not isinstance(validation, bool)
+    return isinstance(validation, Real) and not isinstance(validation, bool)
 
 
 def _apart(split: Given, share: float) -> tuple[Given, Given]:
@@ -189,6 +196,10 @@ def _warn(data: Dataset) -> None:
     if absent:
         text = f"data {data.name}: validation has no example of {listing(tuple(absent), 5)}; its C and accuracy say nothing of these"
         warnings.warn(text, stacklevel=3)
+    largest = [float(split.x.max()) for split in (data.train, data.validation)]
+    if max(largest) > APART * min(largest):
+        text = f"data {data.name}: training examples go up to {largest[0]:.3g}, validation up to {largest[1]:.3g}"
+        warnings.warn(f"{text}; bring both to one scale", stacklevel=3)
     seen = {hash(row.tobytes()) for row in data.train.x}
     twice = sum(hash(row.tobytes()) in seen for row in data.validation.x)
     if twice > SEEN * len(data.validation.y):

@@ -13,13 +13,15 @@ from typing import Any
 import numpy as np
 
 from rayfe.config import require
-from rayfe.data.arrays import as_numbers, described, is_picture, is_stream, of_frames
+from rayfe.data.arrays import alike, as_numbers, described, is_picture, is_stream, of_frames
 from rayfe.data.class_numbers import labels_of
 from rayfe.data.pixels import Channels
 from rayfe.exceptions import UsageError
 
 LABELS = ("label", "labels", "target", "targets", "class", "y")
 """Columns that are taken for labels where none is named."""
+REREAD = 16
+"""Items of a data set that are read twice, to see whether they are drawn at random."""
 MISSING = "is no list of labels; give one label for each example: rayfe.dataset(x, y)"
 
 
@@ -44,7 +46,11 @@ def given(x: Any, y: Any, *, x_called: str = "x", y_called: str = "y") -> Given:
         UsageError: x or y; they cannot be read, or there are not as many of one as of the other.
     """
     names, pictures = None, x
+    loader = hasattr(x, "dataset") and hasattr(x, "batch_size")
+    require(not loader, x_called, type(x).__name__, "serves batches, give its data set (loader.dataset)")
     if not (y is None or isinstance(y, str)):
+        if isinstance(tensors := getattr(x, "tensors", None), tuple) and len(tensors) == 1:
+            pictures = x = tensors[0]
         twice = not isinstance(x, list | tuple) and has_labels(x)
         require(not twice, y_called, type(y).__name__, f"is one too many, {x_called} has labels of its own; leave it out")
     elif isinstance(x, Mapping) or hasattr(x, "column_names") or hasattr(of_frames(x), "columns"):
@@ -61,6 +67,9 @@ def given(x: Any, y: Any, *, x_called: str = "x", y_called: str = "y") -> Given:
     made_x, made_y = as_numbers(pictures, x_called), labels_of(y, y_called)
     fix = f"has {len(made_x)} examples, but {y_called} has {len(made_y)} labels; give equally many"
     require(len(made_x) == len(made_y), x_called, described(made_x), fix)
+    leaked = _labels_among(pictures, made_y)
+    fix = f"has the column {leaked}, which holds the labels; drop it, or name it instead of {y_called}"
+    require(leaked is None, x_called, type(pictures).__name__, fix)
     if names is not None and (made_y.dtype.kind not in "iu" or not 0 <= made_y.min() <= made_y.max() < len(names)):
         names = None  # these are names of something else
     return Given(x=made_x, y=made_y, x_called=x_called, y_called=y_called, class_names=names, channels=channels)
@@ -82,6 +91,13 @@ def _reordered(x: Any, y: Any) -> bool:
     return len(index) == len(other) and not index.equals(other) and set(index) == set(other)
 
 
+def _labels_among(x: Any, y: np.ndarray) -> Any:
+    """The name of a column of the frame x that is called like labels and holds the labels y; None where there is none."""
+    frame = of_frames(x)
+    columns = frame.columns if hasattr(frame, "columns") and hasattr(frame, "to_numpy") else ()
+    return next((name for name in columns if str(name).lower() in LABELS and np.array_equal(frame[name], y)), None)
+
+
 def _is_pair(item: Any, of: Any) -> bool:
     """Lists of numbers are examples within a list, and pairs within a data set."""
     return isinstance(item, tuple) or (isinstance(item, list) and not isinstance(of, list | tuple))
@@ -91,8 +107,6 @@ def _of_items(x: Any, y: str | None, x_called: str, y_called: str) -> tuple[Any,
     """Examples and labels of a list or data set, item by item."""
     kind = type(x).__name__
     require(x is not None, x_called, None, "is missing, give the examples")
-    loader = hasattr(x, "dataset") and hasattr(x, "batch_size")
-    require(not loader, x_called, kind, "serves batches, give its data set (loader.dataset)")
     require(not is_stream(x), x_called, kind, "can be read only once, give list(...) of it")
     tensors = getattr(x, "tensors", None)
     if isinstance(tensors, tuple):
@@ -104,6 +118,11 @@ def _of_items(x: Any, y: str | None, x_called: str, y_called: str) -> tuple[Any,
     require(sized, y_called, y, MISSING)
     require(len(x) > 0, x_called, kind, "is empty, give at least one example")
     items = [_item(x, place, x_called) for place in range(len(x))]
+    drawn = not isinstance(x, list | tuple) and next(
+        (place for place, item in enumerate(items[:REREAD]) if not _same(item, _item(x, place, x_called))), None
+    )
+    fix = f"gives another example when number {drawn} is read again; leave out random transforms, which would be drawn once and kept"
+    require(drawn is None or drawn is False, x_called, kind, fix)
     if all(isinstance(item, Mapping) for item in items):
         return _of_columns({name: [item.get(name) for item in items] for name in items[0]}, y, x_called, y_called)
     require(y is None and _is_pair(items[0], x), y_called, y, MISSING)
@@ -111,6 +130,13 @@ def _of_items(x: Any, y: str | None, x_called: str, y_called: str) -> tuple[Any,
     fix = f"has items that are no pairs of an example and its label (number {other}), give pairs"
     require(other is None, x_called, kind, fix)
     return [item[0] for item in items], [item[1] for item in items]
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether an item of a data set is what it was when it was read before."""
+    if isinstance(one, Mapping):
+        return all(alike(value, other[name]) for name, value in one.items())
+    return all(map(alike, one, other)) if isinstance(one, tuple | list) else alike(one, other)
 
 
 def _item(x: Any, place: int, called: str) -> Any:
@@ -132,6 +158,10 @@ def _of_columns(x: Any, y: str | None, x_called: str, y_called: str) -> tuple[An
     others = [name for name in names if name != found[0]]
     require(len(others) > 0, x_called, type(x).__name__, f"has no column of examples; {known}")
     columns = x if isinstance(x, Mapping) or hasattr(x, "columns") else x[:]
+    count = len(columns[found[0]]) if hasattr(columns[found[0]], "__len__") else 0
+    short = next((name for name in others if not hasattr(columns[name], "__len__") or len(columns[name]) != count), None)
+    fix = f"has a column {short} without one entry for each of {count} labels; give examples and labels apart: rayfe.dataset(x, y)"
+    require(short is None, x_called, type(x).__name__, fix)
     whole = [name for name in others if not _is_scalar(columns[name])]
     if len(whole) > 1:
         fix = f"has several columns of arrays ({', '.join(map(str, whole))}), leave one"
@@ -152,7 +182,11 @@ def _is_scalar(column: Any) -> bool:
 
 
 def _values(column: Any) -> Any:
-    return list(column) if hasattr(column, "to_numpy") else column
+    """A column as an array or list: those of frames hold arrays as objects."""
+    if not hasattr(column, "to_numpy"):
+        return column
+    array = np.asarray(column)
+    return list(array) if array.dtype == object else array
 
 
 def _names(x: Any) -> tuple[str, ...] | None:

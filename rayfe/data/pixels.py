@@ -35,7 +35,7 @@ def laid_out(x: np.ndarray, called: str, channels: Channels | None) -> np.ndarra
     """
     shaped = "must be shaped (N, features), (N, H, W), (N, C, H, W) or (N, H, W, C)"
     hint = "; for one feature give x[:, None]" if x.ndim == 1 else ""
-    words = KINDS.get(x.dtype.kind, "holds words or Python objects, give numbers")
+    words = KINDS.get(x.dtype.kind, f"holds words or Python objects{_such_as(x)}, give numbers")
     require(x.dtype.kind in "biuf", called, described(x), words)
     require(2 <= x.ndim <= 4, called, described(x), shaped + hint)
     require(x.size > 0, called, described(x), "is empty, give at least one example")
@@ -71,15 +71,21 @@ def ranged(x: np.ndarray, called: str, scale: Scale | None = None) -> np.ndarray
 
 
 def refuse_dark(x: np.ndarray, called: str) -> None:
-    """Refuse bytes that are not on the scale from 0 to 255, by the look of them.
+    """Refuse bytes that are not on the scale from 0 to 255, and images in floats that were divided by 255 twice, by the look of them.
 
     Raises:
-        UsageError: `called`; the largest is below DARKEST.
+        UsageError: `called`; the largest is below DARKEST, or in floats 1 / 255 or less.
     """
-    largest = int(x.max()) if x.dtype == np.uint8 else DARKEST
-    other = "truth values (x.astype(bool))" if largest <= 1 else f"floats (x / {largest}.0)"
-    fix = f"has bytes up to {largest} only, but bytes stand for 0 to 255; give {other}, or rescale=(0, 255) to take them so"
-    require(largest >= DARKEST, called, described(x), fix)
+    if x.dtype == np.uint8:
+        largest = int(x.max())
+        other = "truth values (x.astype(bool))" if largest <= 1 else f"floats (x / {largest}.0)"
+        fix = f"has bytes up to {largest} only, but bytes stand for 0 to 255; give {other}, or rescale=(0, 255) to take them so"
+        require(largest >= DARKEST, called, described(x), fix)
+    elif x.dtype.kind == "f" and x.ndim == 4:
+        fix = (
+            f"has values up to {x.max():.3g} only, as if divided by 255 twice; give 255 * x, or rescale=(0, 1) to take them so"
+        )
+        require(float(x.max()) * 255 > 1 + OUTSIDE, called, described(x), fix)
 
 
 def _channels(x: np.ndarray, called: str) -> Channels:
@@ -89,6 +95,10 @@ def _channels(x: np.ndarray, called: str) -> Channels:
     fix = f"has {first} or {last} channels? Give channels='first' for (N, C, H, W), or channels='last' for (N, H, W, C)"
     require(last in USUAL_CHANNELS, called, described(x), fix)
     return "last"
+
+
+def _such_as(x: np.ndarray) -> str:
+    return f" such as {type(x.flat[0]).__name__}" if x.dtype == object and x.size else ""
 
 
 def _remedy(x: np.ndarray, low: float, high: float) -> str:

@@ -42,7 +42,7 @@ def scale_of(x: np.ndarray, rescale: Rescale) -> Scale | None:
         return None
     if rescale is True:
         axis = 0 if x.ndim == 2 else None
-        return Scale(low=np.asarray(x.min(axis), float), high=np.asarray(x.max(axis), float))
+        return _finite(Scale(low=np.asarray(x.min(axis), float), high=np.asarray(x.max(axis), float)))
     fix = "give True, or the numbers (low, high) that become 0 and 1"
     try:
         low, high = (np.asarray(end, float) for end in rescale)
@@ -51,4 +51,11 @@ def scale_of(x: np.ndarray, rescale: Rescale) -> Scale | None:
     sound = bool(np.isfinite(low).all() and np.isfinite(high).all()) and low.shape == high.shape and bool((low < high).all())
     fits = low.ndim == 0 or (x.ndim == 2 and low.shape == x.shape[1:])
     require(sound and fits, "rescale", f"({low}, {high})", f"{fix}; a table may have one of each for every feature")
-    return Scale(low=low, high=high)
+    return _finite(Scale(low=low, high=high))
+
+
+def _finite(scale: Scale) -> Scale:
+    with np.errstate(over="ignore"):
+        wide = bool(np.isfinite(scale.high - scale.low).all())
+    require(wide, "rescale", f"({scale.low}, {scale.high})", "is wider than numbers go; divide x by a power of ten before")
+    return scale

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -119,6 +120,10 @@ SAME_TABLE: dict[str, tuple[Any, Any]] = {
     "pairs": (list(zip(TABLE, Y, strict=True)), None),
     "pairs with labels (1,)": (list(zip(TABLE, Y[:, None], strict=True)), None),
     "TensorDataset": (TensorDataset(torch.from_numpy(TABLE), torch.from_numpy(Y)), None),
+    "Python's numbers in an array": (TABLE.astype(object), Y),
+    "decimals": ([[Decimal(number) for number in row] for row in TABLE.tolist()], Y),
+    "one tensor, labels beside it": (TensorDataset(torch.from_numpy(TABLE)), Y),
+    "array in a column of objects": (pd.DataFrame({"a": list(TABLE), "label": Y}), None),
     "matrix object": (np.asmatrix(TABLE), Y),  # type: ignore[arg-type]
 }
 
@@ -188,6 +193,7 @@ IMAGES: dict[str, tuple[Any, dict[str, Any], np.ndarray]] = {
     "pictures in grey": (pictures("L"), {}, np.stack([np.asarray(one) for one in pictures("L")])[:, None]),
     "pictures in colour": (pictures("RGB"), {}, RGB.transpose(0, 3, 1, 2)),
     "pictures with opacity": (pictures("RGBA"), {}, channels_first("RGBA")),
+    "pictures, whatever order is given": (pictures("RGB"), {"channels": "first"}, RGB.transpose(0, 3, 1, 2)),
     "pictures with a palette": (pictures("P"), {}, palette()),
     "series of arrays": (pd.Series(list(BYTES)), {}, BYTES[:, None]),
     "lists of lists": (BYTES[:, :2, :2].astype(int).tolist(), {"rescale": (0, 255)}, BYTES[:, None, :2, :2] / np.float32(255)),
@@ -242,12 +248,14 @@ def test_validation_may_be_held_by_anything(held: Any) -> None:
     assert len(made.validation.y) == (4 if isinstance(held, float) else N)
 
 
-@pytest.mark.parametrize("split", [False, True])
+@pytest.mark.parametrize("split", [(), ("train", "val"), ("Training", "Testing")])
 @pytest.mark.parametrize("mode", ["L", "RGB"])
-def test_a_folder_of_images_is_a_data_set(split: bool, mode: str, tmp_path: Path) -> None:
+def test_a_folder_of_images_is_a_data_set(split: tuple[str, ...], mode: str, tmp_path: Path) -> None:
+    (tmp_path / ".cache").mkdir()
+    (tmp_path / ".cache" / "hidden.png").write_text("no image")
     shown = pictures(mode)
     for place, (image, word) in enumerate(zip(shown, WORDS, strict=True)):
-        folder = tmp_path / ("." if not split else "train" if place < 12 else "val") / word
+        folder = tmp_path / ("." if not split else split[place >= 12]) / word
         folder.mkdir(parents=True, exist_ok=True)
         image.save(folder / f"{place}.png")
     made = rayfe.dataset(tmp_path if split else str(tmp_path))

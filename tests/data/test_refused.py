@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
-from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
+from sklearn.datasets import load_iris
+from torch.utils.data import ChainDataset, DataLoader, Dataset, IterableDataset, TensorDataset
 
 import rayfe
 from rayfe.exceptions import UsageError
@@ -28,6 +29,14 @@ PAIRS = TensorDataset(torch.from_numpy(X), torch.from_numpy(Y))
 class Stream(IterableDataset):
     def __iter__(self) -> Any:
         return iter(PAIRS)
+
+
+class Augmented(Dataset):
+    def __len__(self) -> int:
+        return N
+
+    def __getitem__(self, place: int) -> Any:
+        return X[place] * float(torch.rand(())), Y[place]
 
 
 class Broken(Dataset):
@@ -98,6 +107,15 @@ EXAMPLES: dict[str, tuple[Any, Any, str, str]] = {
     "triples": ([(1.0, 2, 3)] * N, None, "x", "no pairs of an example and its label"),
     "a data set that breaks": (Broken(), None, "x", "cannot be read at number 7 .*seven.png"),
     "a mapping of half a file": ({"x_train": X, "y_train": Y}, None, "x", "lacks the array x_test"),
+    "batches with labels": (DataLoader(TensorDataset(torch.from_numpy(X))), Y, "x", "serves batches"),
+    "a data set without a length": (ChainDataset([PAIRS]), None, "x", "cannot be read .*; give numpy arrays"),
+    "random transforms": (Augmented(), None, "x", "another example when number 0 is read again; leave out random transforms"),
+    "decoded by nobody": ([{"bytes": b"", "path": None}] * N, Y, "x", "Python objects such as dict"),
+    "labels among the features": (FRAME.assign(label=Y), Y, "x", "has the column label, which holds the labels; drop it"),
+    "columns of other lengths": ({"a": X[:, 0], "b": X[:5, 0], "label": Y}, None, "x", "a column b without one entry for each of 20"),
+    "scikit-learn's bunch": (load_iris(), None, "x", "a column frame without one entry for each of 150 labels"),
+    "divided twice": (BYTES / 255 / 255, Y, "x", "up to 0.00392 only, as if divided by 255 twice"),
+    "a file with labels beside it": ("faces.npz", Y, "y", "is one too many"),
     "lengths": (X, Y[:9], "x", "has 20 examples, but y has 9 labels; give equally many"),
     "two columns of images": ({"left": list(BYTES), "right": list(BYTES), "label": Y}, None, "x", "several columns of arrays"),
 }  # fmt: skip
@@ -124,6 +142,11 @@ LABELS: dict[str, tuple[Any, Any, str, str]] = {
     "rows in another order": (FRAME, pd.Series(Y, index=range(N)[::-1]), "y", r"another order, by its index; give y.loc\[x.index\]"),
     "a row": (X, Y[None], "y", r"has shape \(1, 20\)"),
     "one of each": (X, range(N), "validation", "the largest class has 1; give labels that are classes"),
+    "missing, as pandas writes it": (X, ["a", "<NA>"] * 10, "y", "lacks the labels of 10"),
+    "missing, as numpy writes it": (X, np.array(["a", None] * 10).astype(str), "y", r"the first is number 1 \(.*'None'"),
+    "blanks": (X, ["a", " "] * 10, "y", "lacks the labels of 10"),
+    "words that differ in blanks": (X, ["a", "a "] * 10, "y", "differ in more than blanks"),
+    "words on two lines": (X, ["a\nb", "c"] * 10, "y", "on one line each"),
     "missing categories": (X, pd.Categorical(["a", None] * 10), "y", "lacks the labels of 10"),
     "words and numbers": (X, ["a", 1] * 10, "y", "mixes 10 words with 10 numbers"),
     "dictionaries": (X, [{"box": 1}] * N, "y", "has dict entries"),
@@ -139,7 +162,7 @@ OPTIONS: dict[str, tuple[dict[str, Any], str, str]] = {
     "validation True": ({"validation": True}, "validation", "give a share"),
     "all for validation": ({"validation": 1.0}, "validation", "1.0: give a share between 0 and 1"),
     "a negative share": ({"validation": -0.2}, "validation", "give a share between"),
-    "a share as a word": ({"validation": "0.2"}, "x", "no folder"),
+    "a share as a word": ({"validation": "0.2"}, "validation", "no folder"),
     "a share too small": ({"validation": 0.05}, "validation", "the largest class has 10; give at least 0.1"),
     "validation without labels": ({"validation": (X, None)}, "y of validation", "is no list of labels"),
     "validation in one array": ({"validation": X}, "y of validation", "is no list of labels"),
@@ -149,12 +172,19 @@ OPTIONS: dict[str, tuple[dict[str, Any], str, str]] = {
     "NaN in validation": ({"validation": (X * np.nan, Y)}, "x of validation", "NaN"),
     "other labels": ({"validation": (X, Y + 1)}, "y of validation", "has the label 2, which y has not"),
     "other words": ({"validation": (X, ["a"] * N)}, "y of validation", "has the label 'a', which y has not"),
-    "a name with a blank": ({"name": "my data"}, "name", r"""name="'my data'": name it with letters"""),
+    "a name with a blank": ({"name": "my data"}, "name", "name='my data': name it with letters"),
     "too few names": ({"class_names": ["one"]}, "class_names", "no name for the label 1, only for 0; give a mapping"),
     "names that are one word": ({"class_names": "ab"}, "class_names", "must be a list of names"),
+    "names without an order": ({"class_names": {"no", "yes"}}, "class_names", "a list of names in order"),
+    "names that are none": ({"class_names": [None, "yes"]}, "class_names", "is no name"),
+    "names in digits for numbers": ({"class_names": {"0": "no", "1": "yes"}}, "class_names", "the label 0, only for '0', '1'"),
+    "a name that is none": ({"name": None}, "name", "name=None: name it with letters"),
+    "a name of a page": ({"name": "a" * 300}, "name", "at most 100"),
+    "a range wider than numbers": ({"rescale": (-1e308, 1e308)}, "rescale", "wider than numbers go"),
+    "a place for validation": ({"validation": "nowhere"}, "validation", "is no folder of images"),
     "equal names": ({"class_names": ["a", "a"]}, "class_names", "different names"),
     "an empty name": ({"class_names": ["a", ""]}, "class_names", "different names"),
-    "a mapping the wrong way": ({"class_names": {"no": 0, "yes": 1}}, "class_names", "no name for the label 0, only for no, yes"),
+    "a mapping the wrong way": ({"class_names": {"no": 0, "yes": 1}}, "class_names", "no name for the label 0, only for 'no', 'yes'"),
     "a wrong order": ({"channels": "middle"}, "channels", "give first, last or None"),
     "a scale without width": ({"rescale": (1, 1)}, "rescale", r"give True, or the numbers \(low, high\)"),
     "a scale of one number": ({"rescale": 255}, "rescale", "give True, or the numbers"),
@@ -219,6 +249,8 @@ def test_few_images_are_refused_in_the_right_words() -> None:
 def test_doubtful_data_are_warned_of() -> None:
     with pytest.warns(UserWarning, match="12 of 20 validation examples are training examples"):
         rayfe.dataset(X[:12], Y[:12], validation=(X, Y))
+    with pytest.warns(UserWarning, match="training examples go up to 255, validation up to 15; bring both to one scale"):
+        rayfe.dataset(BYTES, Y, validation=(BYTES // 16, Y))
     rare = np.arange(N) // 18
     with pytest.warns(UserWarning, match=r"validation has no example of 1 \(2 for training\)"):
         rayfe.dataset(X, rare)
