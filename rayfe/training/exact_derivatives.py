@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ import numpy as np
 import torch
 from scipy.sparse.linalg import LinearOperator, minres
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from rayfe.data.device_path import DeviceExamples, DevicePath
 from rayfe.model.objective import Noise, Objective, draw_noise
@@ -131,7 +133,7 @@ class Curvature:
         return {name: parts.get(name, torch.zeros_like(value)).cpu().numpy().copy() for name, value in state.items()}
 
     def _gradient(self, half: Half, held: Held, *, create_graph: bool) -> tuple[Tensor, ...]:
-        with WeightedStatistics(self._model) as statistics:
+        with WeightedStatistics(self._model) as statistics, twice_differentiable(self._model):
             statistics.weights = half.weights
             R, D, C, _ = self._objective(half.examples.x, half.examples.y, half.noise)
             value = (half.weights * (held.R * R + held.D * D + held.C * C)).sum()
@@ -146,6 +148,14 @@ class Curvature:
         whole = torch.from_numpy(np.asarray(vector)).to(parameters[0])
         sizes = [parameter.numel() for parameter in parameters]
         return [part.view_as(parameter) for part, parameter in zip(whole.split(sizes), parameters, strict=True)]
+
+
+@contextlib.contextmanager
+def twice_differentiable(model: nn.Module) -> Iterator[None]:
+    """Attention and recurrent layers are computed in ways that can be differentiated twice: torch's fast ones cannot."""
+    recurrent = any(isinstance(layer, nn.RNNBase) for layer in model.modules())
+    with sdpa_kernel(SDPBackend.MATH), torch.backends.cudnn.flags(enabled=False) if recurrent else contextlib.nullcontext():
+        yield
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

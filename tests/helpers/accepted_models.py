@@ -169,6 +169,87 @@ class Recurrent(Net):
         return self.hidden(x[:, 0])[0][:, -1]
 
 
+class GroupAndLayerNorm(Net):
+    def __init__(self, **_: object) -> None:
+        super().__init__()
+        convolution = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.GroupNorm(2, 4), nn.SiLU(), nn.Flatten())
+        self.hidden = nn.Sequential(convolution, nn.Linear(4 * PIXELS, 8), nn.LayerNorm(8))
+
+    def features(self, x: Tensor) -> Tensor:
+        return self.hidden(x)
+
+
+class SpectralNorm(Net):
+    def __init__(self, **_: object) -> None:
+        super().__init__()
+        self.hidden = nn.utils.parametrizations.spectral_norm(self.hidden)
+
+
+class Transposed(Net):
+    def __init__(self, **_: object) -> None:
+        super().__init__()
+        self.decoder = nn.Sequential(
+            nn.Linear(LATENT, 16), nn.Unflatten(1, (4, 2, 2)), nn.ConvTranspose2d(4, 1, 2, 2), nn.Sigmoid()
+        )
+
+    def decode(self, z: Tensor) -> Any:
+        return self.decoder(z)
+
+
+class Attention(Net):
+    def __init__(self, **_: object) -> None:
+        super().__init__()
+        self.attention = nn.TransformerEncoderLayer(SIDE, 2, 8, batch_first=True)
+
+    def features(self, x: Tensor) -> Tensor:
+        return super().features(self.attention(x[:, 0]))
+
+
+class MixedPrecision(Net):
+    def features(self, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, torch.bfloat16):
+            return super().features(x).float()
+
+
+class HalfBuffer(Net):
+    def __init__(self, **_: object) -> None:
+        super().__init__()
+        self.register_buffer("scale", torch.rand(8).half())
+
+    def features(self, x: Tensor) -> Tensor:
+        return (super().features(x) * self.scale).float()
+
+
+class CompiledByDynamo(Net):
+    def __init__(self, **_: object) -> None:
+        super().__init__()
+        self.hidden = torch.compile(self.hidden, backend="eager")
+
+
+class RunningMeanOfItsOwn(Net):
+    def __init__(self, **_: object) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(8))
+
+    def features(self, x: Tensor) -> Tensor:
+        h = super().features(x)
+        if self.training:
+            self.mean.mul_(0.9).add_(h.detach().mean(0), alpha=0.1)
+        return h - self.mean
+
+
+class RefersToItself(Net):
+    def __init__(self, **_: object) -> None:
+        super().__init__()
+        self.everything: list[Any] = [self]
+        self.everything.append(self.everything)
+
+
+class NoBounds(Net):
+    def decode(self, z: Tensor) -> Any:
+        return self.decoder(z).reshape(-1, 1, SIDE, SIDE)
+
+
 ACCEPTED = [
     Net,
     Convolutional,
@@ -190,4 +271,14 @@ ACCEPTED = [
     StartsAtThePrior,
     StartsPositive,
     Recurrent,
+    GroupAndLayerNorm,
+    SpectralNorm,
+    Transposed,
+    Attention,
+    MixedPrecision,
+    HalfBuffer,
+    CompiledByDynamo,
+    RunningMeanOfItsOwn,
+    RefersToItself,
+    NoBounds,
 ]

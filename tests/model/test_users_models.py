@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from accepted_models import ACCEPTED, CLASSES, LATENT, SIDE, FrozenDecoderAndClassifier, Net
+from models_of_calls import REFUSED_CALLS
 from rayfe.backend.inline import InlineBackend
 from rayfe.config import EquilibrationConfig, MeasureConfig, ModelConfig, RunConfig, configure
 from rayfe.config.user_code import name_of
@@ -56,9 +57,9 @@ def config_of(cls: type, **fields: Any) -> RunConfig:
     )
 
 
-@pytest.mark.parametrize("cls", REFUSED, ids=lambda cls: cls.__name__)
-def test_refused_by_one_line_before_any_work(cls: type) -> None:
-    with pytest.raises(UsageError, match=REFUSED[cls]) as caught:
+@pytest.mark.parametrize(("cls", "said"), (REFUSED | REFUSED_CALLS).items(), ids=lambda value: getattr(value, "__name__", ""))
+def test_refused_by_one_line_before_any_work(cls: type, said: str) -> None:
+    with pytest.raises(UsageError, match=said) as caught:
         build_checked(ModelConfig(name=name_of(cls, "model.name")), data())
     assert "\n" not in str(caught.value)
 
