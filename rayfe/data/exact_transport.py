@@ -8,6 +8,7 @@ both sides, solved in the same way.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -34,6 +35,8 @@ ROUGH_GAP = 1e-2
 ROUNDING = 1e-6
 """Part of a usual cost that rounding to float32 may hide."""
 ROUNDS = 50
+SMALL = 1e-3
+"""Costs that are all below this are multiplied before they go to POT, whose tolerances are absolute."""
 FURTHER = 1000.0
 """By this factor further pairs are let in."""
 
@@ -147,6 +150,9 @@ def _simplex(
         cost = cost.copy()
         entries: Any = cost.data if sparse.issparse(cost) else cost
         entries -= lowest
+    unit = _unit(float(cost.max()))
+    if unit != 1.0:
+        cost, potentials = cost / unit, potentials and (potentials[0] / unit, potentials[1] / unit)
     plan, log = ot.emd(*masses, cost, numItermax=1_000_000_000, log=True, potentials_init=potentials)
     fix = f"the solver stopped early ({log['warning']}); give fewer examples by ``data.train_size``"
     require(log["warning"] is None, "path.regularization", None, fix)
@@ -156,7 +162,12 @@ def _simplex(
         plan.eliminate_zeros()
     else:
         plan = np.rint(plan).astype(np.int64)
-    return plan, log["u"] + lowest, log["v"]
+    return plan, unit * log["u"] + lowest, unit * log["v"]
+
+
+def _unit(largest: float) -> float:
+    """A power of two, so that no digit is lost: 1 for costs as they usually are."""
+    return 2.0 ** math.floor(math.log2(largest)) if 0.0 < largest < SMALL else 1.0
 
 
 def _first_potentials(costs: Costs, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -172,7 +172,7 @@ def _solve(
     if not dense:
         tell(f"entropic plan after {entropic.iterations} iterations; drawing pairs from it")
     i, j, units = sparse_coupling(entropic, a, b, rng=rng, costs=features)
-    allowed = bool((features.of_pairs(i, j) < forbidden).all())
+    allowed = bool((features.of_pairs(i, j) < forbidden).all() and np.isfinite(within.of_pairs(i, j)).all())
     fix = f"couples pairs that cost {forbidden:.3g} or more, taken for forbidden; give ``path.regularization=None`` for least cost"
     require(allowed, "path.regularization", config.regularization, fix)
     return Solved(

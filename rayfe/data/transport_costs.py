@@ -51,6 +51,8 @@ class Costs:
             "(its result)",
             f"has shape {cost.shape} for {len(x)} and {len(y)} examples, return one cost for each pair",
         )
+        numbers = f"holds {cost.dtype}, return real numbers"
+        require(cost.dtype.kind in "biuf", "path.cost", "(its result)", numbers)
         sound = bool((cost > -np.inf).all())
         fix = "is NaN or -inf for some pair; return numbers, and inf for pairs that are forbidden"
         require(sound, "path.cost", "(its result)", fix)

@@ -36,6 +36,10 @@ def costs(monkeypatch: pytest.MonkeyPatch) -> None:
     module.apart = lambda x, y: np.where((x[:, :1] > 0.3) & (y[:, 0] < 0.7), np.inf, module.l1(x, y))  # type: ignore[attr-defined]
     for name, price, rarity in (("dear", 1e15, 0.5), ("closed", np.inf, 0.5), ("rare", np.inf, 0.8)):
         setattr(module, name, functools.partial(with_forbidden, price, rarity))
+    module.words = lambda x, y: np.full((len(x), len(y)), "a")  # type: ignore[attr-defined]
+    module.complex = lambda x, y: module.l1(x, y) + 0j  # type: ignore[attr-defined]
+    module.tiny = lambda x, y: 1e-30 * module.l1(x, y)  # type: ignore[attr-defined]
+    module.huge = lambda x, y: 1e200 * module.l1(x, y)  # type: ignore[attr-defined]
     module.number = 3  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "own_costs", module)
 
@@ -76,6 +80,14 @@ def test_a_constant_in_the_cost_changes_nothing(solver: str, costs: None) -> Non
     assert low["cost"] + 50 == pytest.approx(high["cost"], abs=tolerance)
 
 
+def test_a_unit_of_the_cost_changes_nothing(costs: None) -> None:
+    """POT's tolerances are absolute: costs of 1e-30 were all the same to it."""
+    source, target = cloud(60), cloud(60, seed=1)
+    usual, tiny = (couple(source, target, config(cost=f"own_costs:{name}"), seed=0).report for name in ("l1", "tiny"))
+    assert tiny["cost"] == pytest.approx(1e-30 * usual["cost"], rel=1e-5)
+    assert tiny["gap"] <= 1e-6
+
+
 @pytest.mark.parametrize(
     ("options", "field", "hint"),
     [
@@ -85,6 +97,10 @@ def test_a_constant_in_the_cost_changes_nothing(solver: str, costs: None) -> Non
         ({"cost": "own_costs:missing"}, "path.cost", "cannot be imported"),
         ({"cost": "l2"}, "path.cost", "squared-l2"),
         ({"cost": ".own:l1"}, "path.cost", "is not loaded"),
+        ({"cost": "own_costs:words"}, "path.cost", "holds <U1, return real numbers"),
+        ({"cost": "own_costs:complex"}, "path.cost", "holds complex64"),
+        ({"cost": "own_costs:huge"}, "path.cost", "infinite between some example"),
+        ({"cost": "own_costs:huge", "regularization": 0.05}, "path.regularization", "forbidden; give"),
         ({"cost": "own_costs:broken"}, "path.cost", "NaN"),
         ({"cost": "own_costs:rare", "regularization": 0.05}, "path.regularization", "forbidden; give"),
         ({"cost": "own_costs:apart"}, "path.cost", "infinite for some pair of every coupling"),
