@@ -79,12 +79,12 @@ def refuse_dark(x: np.ndarray, called: str) -> None:
     if x.dtype == np.uint8:
         largest = int(x.max())
         other = "truth values (x.astype(bool))" if largest <= 1 else f"floats (x / {largest}.0)"
-        fix = f"has bytes up to {largest} only, but bytes stand for 0 to 255; give {other}, or rescale=(0, 255) to take them so"
+        take = "or rayfe.dataset(..., rescale=(0, 255)) to take them so"
+        fix = f"has bytes up to {largest} only, but bytes stand for 0 to 255; give {other}, {take}"
         require(largest >= DARKEST, called, described(x), fix)
     elif x.dtype.kind == "f" and x.ndim == 4:
-        fix = (
-            f"has values up to {x.max():.3g} only, as if divided by 255 twice; give 255 * x, or rescale=(0, 1) to take them so"
-        )
+        take = "or rayfe.dataset(..., rescale=(0, 1)) to take them so"
+        fix = f"has values up to {x.max():.3g} only, as if divided by 255 twice; give 255 * x, {take}"
         require(float(x.max()) * 255 > 1 + OUTSIDE, called, described(x), fix)
 
 
@@ -103,6 +103,6 @@ def _such_as(x: np.ndarray) -> str:
 
 def _remedy(x: np.ndarray, low: float, high: float) -> str:
     if 0 <= low and 1 < high <= 255 and not (x % 1).any():
-        return "give x.astype('uint8') if 255 is white, or rescale=True"
+        return "give x.astype('uint8') if 255 is white, or rescale it, by rayfe.dataset(..., rescale=True)"
     range_ = "(-1, 1)" if -1 <= low and high <= 1 else "True"
     return f"rescale it, by rayfe.dataset(..., rescale={range_})"
