@@ -123,7 +123,7 @@ def check_words(words: list[str]) -> None:
 
 def read_options(name: str, arguments: list[str]) -> None:
     preset, options = split_preset(name, arguments)
-    if options != ["--help"]:
+    if options not in (["--help"], ["--help-all"]):
         parse(name, preset, options)
 
 
@@ -199,8 +199,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the pages' Python is executed; it has the run, the arrays and the model that they speak of."""
     place = tmp_path_factory.mktemp("docs")
     noise = np.random.default_rng(0)
-    np.save(place / "images.npy", noise.integers(0, 256, (60, 1, 8, 8), np.uint8))
-    np.save(place / "labels.npy", np.arange(60) % 3)
+    np.save(place / "images.npy", noise.integers(0, 256, (300, 1, 8, 8), np.uint8))
+    np.save(place / "labels.npy", np.arange(300) % 3)
     (place / "my_net.py").write_text(blocks(ROOT / "docs" / "guide.md", "python")[0])
     with pytest.MonkeyPatch.context() as patch:
         small_runs(patch)
