@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -42,5 +43,12 @@ def written(app: Sphinx, docname: str, source: list[str]) -> None:
         source[0] = page()
 
 
+def opened_first(app: Sphinx, error: Exception | None) -> None:
+    """The first page also by the name that a browser looks for in a folder."""
+    if error is None:
+        shutil.copyfile(Path(app.outdir) / "README.html", Path(app.outdir) / "index.html")
+
+
 def setup(app: Sphinx) -> None:
     app.connect("source-read", written)
+    app.connect("build-finished", opened_first)
