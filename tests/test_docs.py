@@ -267,7 +267,7 @@ def test_readme_is_short_and_begins_with_what_one_gets() -> None:
     lines = text.splitlines()
     assert len(lines) <= 120 and len(text.split()) <= 900 and max(map(len, lines)) <= 120
     first = "\n".join(lines[:30])
-    assert all(part in first for part in ("![", "make demo", "make test", "rayfe.walk(", "run.model()"))
+    assert all(part in first for part in ("![", "make demo", "make test", "rayfe.walk(", "model=Net, data=data", "run.model()"))
 
 
 # --- the site -----------------------------------------------------------------------------------------------------------
