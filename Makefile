@@ -19,7 +19,7 @@ service: .venv/installed
 	$(BIN)/python -m pytest -m slow -s tests/on_ray/test_service.py
 
 docs: .venv/installed
-	$(BIN)/python docs/make_api.py
+	$(BIN)/python -m sphinx -E -W --keep-going -q -b html -c docs -d build/doctrees . build/site
 
 lint: .venv/installed
 	$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""Writes docs/api.md from docstrings: python docs/make_api.py (a test compares them)."""
+"""The page docs/api of the site, from docstrings (docs/conf.py)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import inspect
 import re
 import textwrap
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import rayfe
@@ -17,11 +16,7 @@ from rayfe.data.examples import Dataset, Examples
 from rayfe.model.protocol import Representation
 from rayfe.surface.process import Conditions, Process
 
-PAGE = Path(__file__).parent / "api.md"
-HEAD = """# Python
-
-Written from the docstrings by `python docs/make_api.py`. `docs/guide.md` says what it is for.
-"""
+HEAD = "# Python\n"
 READING = ("load_run", "load_model", "find_step", "load_certificates", "error_bars", "envelope_excess")
 PARTS = (
     config.RunConfig,
@@ -42,7 +37,7 @@ PARTS = (
 
 
 def page() -> str:
-    """The whole of docs/api.md."""
+    """The whole page, as Markdown."""
     parts = [HEAD, "## Functions\n"]
     parts += [function(f"rayfe.{name}", getattr(rayfe, name)) for name in ("walk", "transfer", "dataset")]
     parts += [function(f"rayfe.{name}", getattr(rayfe, name)) for name in READING]
@@ -158,7 +153,3 @@ def one_line(text: str) -> str:
 
 def cell(text: str) -> str:
     return one_line(text).replace("|", "\\|")
-
-
-if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")

@@ -1,21 +1,22 @@
-"""What README.md and docs/ show can be run: commands are read by their own parsers, Python is executed in small."""
+"""What README.md and docs/ show can be run: commands are read by their own parsers, Python is executed in small, links lead somewhere."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
 import functools
-import importlib.util
 import inspect
 import re
 import runpy
 import shlex
+import subprocess
 import sys
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import tyro
@@ -35,6 +36,7 @@ from rayfe.run import api, job
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+SITE = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "cluster" / "README.md"]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -113,8 +115,6 @@ def check_words(words: list[str]) -> None:
             assert (ROOT / script).is_file(), script
             if script.startswith("jobs/") and name in PRESETS:
                 read_options(name, arguments)
-            elif script.startswith("docs/"):
-                assert not arguments
             else:
                 content(lambda: run_script(script, arguments))
         case _:
@@ -123,7 +123,7 @@ def check_words(words: list[str]) -> None:
 
 def read_options(name: str, arguments: list[str]) -> None:
     preset, options = split_preset(name, arguments)
-    if options != ["--help"]:
+    if options not in (["--help"], ["--help-all"]):
         parse(name, preset, options)
 
 
@@ -196,8 +196,12 @@ def test_options_named_in_sentences_exist() -> None:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the pages' Python is executed; it has the run that README.md speaks of."""
+    """Where the pages' Python is executed; it has the run, the arrays and the model that they speak of."""
     place = tmp_path_factory.mktemp("docs")
+    labels = np.arange(300) % 2
+    np.save(place / "images.npy", (255 * labels[:, None, None, None] * np.ones((1, 8, 8))).astype(np.uint8))
+    np.save(place / "labels.npy", labels)
+    (place / "my_net.py").write_text(blocks(ROOT / "docs" / "guide.md", "python")[0])
     with pytest.MonkeyPatch.context() as patch:
         small_runs(patch)
         rayfe.walk("mnist-quick", steps=3, out=place / "runs" / "mnist-quick", quiet=True)
@@ -240,6 +244,7 @@ def test_python_runs(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) 
     notebook.__dict__["x"] = torch.rand(4, 784)
     monkeypatch.setitem(sys.modules, "__main__", notebook)
     monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(folder)
     small_runs(monkeypatch)
     for text in blocks(page, "python"):
         exec(compile(text, page.name, "exec"), notebook.__dict__)
@@ -248,18 +253,42 @@ def test_python_runs(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_each_page_shows_what_it_should() -> None:
     """So that a block whose fence is mistyped does not escape."""
     shown = {page.name: len(blocks(page, "python")) for page in PAGES}
-    assert shown["README.md"] >= 2
-    assert shown["guide.md"] >= 4
+    assert shown["README.md"] >= 1
+    assert shown["guide.md"] >= 3
     assert {language for page in PAGES for language, _ in BLOCK.findall(page.read_text())} <= {"", "bash", "python", "text"}
     for page in PAGES:
         assert page.read_text().count("```") == 2 * len(BLOCK.findall(page.read_text())), page.name
-    text = (ROOT / "README.md").read_text()
+    text = (ROOT / "docs" / "commands.md").read_text()
     assert all(f"python -m rayfe {name}" in text for name in COMMANDS)
 
 
-def test_api_page_is_that_of_the_docstrings() -> None:
-    spec = importlib.util.spec_from_file_location("make_api", ROOT / "docs" / "make_api.py")
-    assert spec is not None and spec.loader is not None
-    make_api = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(make_api)
-    assert make_api.PAGE.read_text() == make_api.page(), "run: python docs/make_api.py"
+def test_readme_is_short_and_begins_with_what_one_gets() -> None:
+    text = (ROOT / "README.md").read_text()
+    lines = text.splitlines()
+    assert len(lines) <= 120 and len(text.split()) <= 900 and max(map(len, lines)) <= 120
+    first = "\n".join(lines[:30])
+    assert all(part in first for part in ("![", "make demo", "make test", "rayfe.walk(", "model=Net, data=data", "run.model()"))
+
+
+# --- the site -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", SITE, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_to_files_of_the_repository(page: Path) -> None:
+    targets = re.findall(r"\]\(([^)#]+)", BLOCK.sub("", page.read_text()))
+    assert not [to for to in targets if not to.startswith("https://") and not (page.parent / to).is_file()]
+
+
+def test_the_site_is_built_without_a_warning_and_asks_no_other_host(tmp_path: Path) -> None:
+    pytest.importorskip("sphinx", reason="the site needs the packages of the extra dev")
+    make = next(line for line in (ROOT / "Makefile").read_text().splitlines() if "-m sphinx" in line)
+    words = [word.replace("build/", f"{tmp_path}/") for word in make.split()[1:]]
+    built = subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stderr
+    pages = list((tmp_path / "site").rglob("*.html"))
+    assert len(pages) > len(SITE)
+    loaded = r"""<(?:script|img|iframe|source)[^>]*\bsrc=["'](?:https?:)?//|<link[^>]*\bhref=["'](?:https?:)?//|@import|url\(["']?https?:"""
+    texts = {page: page.read_text() for page in [*pages, *(tmp_path / "site").rglob("*.css")]}
+    assert not [page.name for page, text in texts.items() if re.search(loaded, text)]
+    api = re.sub(r"<[^>]+>", "", (tmp_path / "site" / "docs" / "api.html").read_text())
+    assert all(f"rayfe.{name}" in api for name in set(rayfe.__all__) - {"UsageError", "__version__"})
