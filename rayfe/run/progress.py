@@ -72,7 +72,7 @@ class Progress:
             return self
         for name, rows in self._rows.items():
             if rows:
-                self._print(f"{name}: {standing(rows, self._config)}, {duration(rows[-1].seconds)} so far")
+                self._print(f"{name}: {standing(rows, self._config).where}, {duration(rows[-1].seconds)} so far")
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
@@ -111,13 +111,11 @@ def _cells(rows: list[StepRecord], config: RunConfig) -> list[str]:
     accepted = [row for row in rows if row.accepted]
     now = standing(rows, config)
     if not accepted:
-        return ["-"] * (len(COLUMNS) - 1) + [now.text]
+        return ["-"] * (len(COLUMNS) - 1) + [now.where]
     last, left = accepted[-1], seconds_left(rows, config)
     accuracy = None if last.val_accuracy is None else 100 * last.val_accuracy
     values = [(last.lam, ".4g"), (last.gamma, ".4g"), (last.R, ".2f"), (last.D, ".2f"), (drift_percent(last), "+z.2f")]
     numbers = ["-" if value is None else format(value, form) for value, form in [*values, (accuracy, ".1f")]]
     left_text = "-" if now.is_over or left is None else duration(left)
-    state = (
-        now.text.removeprefix("ended: ") if now.is_over else "walking" if rows[-1].accepted else f"retry {rows[-1].attempt + 1}"
-    )
+    state = now.where if now.is_over else "walking" if rows[-1].accepted else f"retry {rows[-1].attempt + 1}"
     return [f"{last.step}/{config.steps}", *numbers, duration(rows[-1].seconds), left_text, state]
