@@ -92,6 +92,10 @@ def dashed(name: str) -> str:
     return name.replace("_", "-")
 
 
+Words = Callable[[str], str]
+"""How a text with fields in double backticks is said: `in_shell_words`, or `in_python_words`."""
+
+
 def in_shell_words(said: UsageError | str) -> str:
     """An error, or a text with fields in double backticks, as one line that names options as they are typed."""
     if isinstance(said, str):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
 
+from rayfe.exceptions import Words
 from rayfe.records import Kind
 from rayfe.report.view import RunView
 from rayfe.results.frames import accepted_steps
@@ -29,7 +29,7 @@ COLUMNS = {
 """What `overview` has, in this order; null where there is nothing."""
 
 
-def overview(view: RunView, words: Callable[[str], str]) -> pd.DataFrame:
+def overview(view: RunView, words: Words) -> pd.DataFrame:
     """A line of `COLUMNS` for each trajectory that is there or asked for; `words` says options as they are written (`exceptions`)."""
     lines = []
     for name, now in view.standing.items():

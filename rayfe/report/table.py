@@ -63,8 +63,8 @@ def lines_of(view: RunView, series: Sequence[Series]) -> list[Line]:
                 swatch=_swatch(styles[name]) if name in styles else None,
                 cells=tuple(cell(line) for cell in _cells(view).values()),
                 standing=in_shell_words(view.standing[name].dated) if name in view.standing else "",
-                sentence=module.verdict(line),
-                warnings=tuple(module.warnings(line)),
+                sentence=in_shell_words(module.verdict(line)),
+                warnings=tuple(map(in_shell_words, module.warnings(line))),
             )
         )
     known = {line.name for line in lines}

@@ -7,10 +7,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from rayfe.records import Kind, Leg
 from rayfe.results.frames import accepted_steps, counted_steps, drift, held_loss, holds_something, numbers
@@ -202,7 +198,7 @@ def warnings(line: Mapping[str, Any]) -> list[str]:
     if line["attainable_percent"] > 100.0 * line["tolerance"]:
         found.append(
             f"the tolerance is below the noise: {line['accepted_steps']} steps without drift would need "
-            f"{line['attainable_percent']:.2g} %; the error falls as the root of --measure.head-draws"
+            f"{line['attainable_percent']:.2g} %; the error falls as the root of ``measure.head_draws``"
         )
     if line["excess_percent"] > EXCESS_PERCENT:
         found.append(
@@ -222,52 +218,3 @@ def _course(name: str, start: float, end: float) -> str:
 
 def _drift(line: Mapping[str, Any]) -> str:
     return f"{line['drift_percent']:+z.2f} ± {line['drift_se_percent']:.2f}"
-
-
-def _value(value: float, form: str) -> str:
-    return "-" if pd.isna(value) else format(value, form)
-
-
-def print_summary(summary: pd.DataFrame, console: Console) -> None:
-    """Print a verdict and the warnings of each trajectory, and below them a table of `summarize`'s lines (100 columns)."""
-    if summary.empty:
-        console.print("no steps yet")
-        return
-    lines = [{str(name): value for name, value in line.items()} for line in summary.to_dict("records")]
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 0), pad_edge=False)
-    table.add_column("trajectory", overflow="fold")
-    for name in ("steps", "lam", "gamma", "R", "D", "C", "C/C0-1 %", "val C", "val acc", "excess", "min"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for line in lines:
-        table.add_row(*_cells(line))
-    for line in lines:
-        console.print(Text.assemble((f"{line['trajectory']}: ", "bold"), verdict(line)))
-        for warning in warnings(line):
-            console.print(Text(f"  warning: {warning}", style="yellow"))
-    console.print(table)
-    console.print(
-        Text(
-            "at the last accepted step, or where the walk turned; C/C0-1: largest on the way ± error of the draws; excess: at least so "
-            "many % of F above equilibrium, by the models that happen to be there"
-        ),
-        style="dim",
-    )
-
-
-def _cells(line: Mapping[str, Any]) -> list[str | Text]:
-    steps = f"{line['accepted_steps']}" + (f" (-{line['rejected_attempts']})" if line["rejected_attempts"] else "")
-    style = {True: "green", False: "red"}.get(line["drift_ok"], "")
-    return [
-        Text(str(line["trajectory"])),
-        steps,
-        _value(line["lam_end"], ".3g"),
-        _value(line["gamma_end"], ".3g"),
-        _value(line["R_end"], ".1f"),
-        _value(line["D_end"], ".1f"),
-        _value(line["C_end"], ".4f"),
-        Text("-" if pd.isna(line["drift_se_percent"]) else _drift(line).replace(" ", ""), style=style),
-        _value(line["val_C_end"], ".4f"),
-        _value(line["val_accuracy_end"], ".1%"),
-        _value(line["excess_percent"], ".1f"),
-        _value(line["seconds"] / 60, ".1f"),
-    ]

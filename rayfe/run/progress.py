@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rayfe.config import RunConfig
+from rayfe.exceptions import Words, in_shell_words
 from rayfe.records import Kind, StepRecord
 from rayfe.trajectory.standing import seconds_left, standing
 
@@ -59,9 +60,14 @@ class Progress:
     """
 
     def __init__(
-        self, config: RunConfig, rows: Mapping[str, Sequence[StepRecord]] | None = None, *, console: Console | None = None
+        self,
+        config: RunConfig,
+        rows: Mapping[str, Sequence[StepRecord]] | None = None,
+        *,
+        console: Console | None = None,
+        words: Words = in_shell_words,
     ) -> None:
-        self._config = config
+        self._config, self._words = config, words
         self._rows = {name: list((rows or {}).get(name, ())) for name in config.trajectories()}
         self._console = console or Console()
         self._live = Live(console=self._console, get_renderable=self._table, refresh_per_second=1)
@@ -91,7 +97,7 @@ class Progress:
 
     def event(self, text: str) -> None:
         """Something happened that leaves no row, such as a lost worker."""
-        self._print(text)
+        self._print(self._words(text))
 
     def _print(self, text: str) -> None:
         self._console.print(Text(text), soft_wrap=True)

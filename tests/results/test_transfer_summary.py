@@ -15,7 +15,8 @@ from rayfe import figures
 from rayfe.backend.analytic import AnalyticBackend
 from rayfe.config import RunConfig, configure
 from rayfe.figures import transfer as transfer_figures
-from rayfe.results.transfer_summary import print_transfers, summarize_transfers, verdict, warnings
+from rayfe.results.printed import print_transfers
+from rayfe.results.transfer_summary import summarize_transfers, verdict, warnings
 from rayfe.storage.store import Store, load_rows
 from rayfe.surface.closed_form import MovingPowerSurface
 from rayfe.trajectory.driver import advance, open_trajectory

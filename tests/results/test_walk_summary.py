@@ -13,7 +13,8 @@ from rich.console import Console
 
 from rayfe.records import StepRecord
 from rayfe.results.frames import drift
-from rayfe.results.walk_summary import NO_STOP, envelope_excess, found_stop, passes, print_summary, summarize, verdict, warnings
+from rayfe.results.printed import print_walks
+from rayfe.results.walk_summary import NO_STOP, envelope_excess, found_stop, passes, summarize, verdict, warnings
 
 A = B = 1 / 3
 KAPPA = 20.0
@@ -70,7 +71,7 @@ def stopped(rows: pd.DataFrame, reason: str = "gamma_zero") -> pd.DataFrame:
 
 def printed(rows: pd.DataFrame, width: int = 100) -> str:
     console = Console(file=io.StringIO(), width=width, color_system=None)
-    print_summary(summarize(rows, TOLERANCE), console)
+    print_walks(summarize(rows, TOLERANCE), console)
     return console.file.getvalue()
 
 

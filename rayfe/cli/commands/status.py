@@ -12,8 +12,8 @@ from rayfe.cli.commands.parser import Parser
 from rayfe.exceptions import in_shell_words
 from rayfe.report.overview import COLUMNS, as_json, overview
 from rayfe.report.view import RunView, view_of
+from rayfe.results.printed import print_run
 from rayfe.results.recommended import RULE, recommended
-from rayfe.results.transfer_summary import print_run
 from rayfe.run.progress import line
 from rayfe.storage.store import Store
 
