@@ -85,7 +85,7 @@ def _print_table(lines: Sequence[Line], columns: Columns, note: str, console: Co
     if not lines:
         return
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 0), pad_edge=False)
-    table.add_column("trajectory", overflow="fold")
+    table.add_column("trajectory", overflow="fold", min_width=10)
     for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
     for line in lines:
@@ -107,7 +107,8 @@ def _drift(line: Line) -> Text:
     if pd.isna(line["drift_percent"]):
         return Text("-")
     error = "" if pd.isna(line["drift_se_percent"]) else f"±{line['drift_se_percent']:.2f}"
-    return Text(f"{line['drift_percent']:+z.2f}{error}", style={True: "green", False: "red"}.get(line["drift_ok"], ""))
+    form = "+z.2f" if abs(line["drift_percent"]) < 100.0 else "+.0f"
+    return Text(f"{line['drift_percent']:{form}}{error}", style={True: "green", False: "red"}.get(line["drift_ok"], ""))
 
 
 MULTIPLIERS: Columns = {"lam": _of("lam_end", ".3g"), "gamma": _of("gamma_end", ".3g")}

@@ -28,6 +28,12 @@ def recommended(rows: pd.DataFrame) -> pd.Series | None:
     return None if worth.empty else worth.iloc[int(np.argmin(numbers(worth, "val_C")))]
 
 
+def choice(row: pd.Series) -> str:
+    """The recommended row in words."""
+    loss = f"the lowest validation C of the steps that count, {row['val_C']:.4g}"
+    return f"step {row['step']} of {row['trajectory']}, with {loss}"
+
+
 def none_because(rows: pd.DataFrame) -> str:
     """Why `recommended` finds nothing in these rows."""
     accepted = rows[rows["accepted"].astype(bool)]

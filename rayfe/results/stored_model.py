@@ -125,18 +125,22 @@ def _nearest(store: Store, trajectory: str, accepted: list[StepRecord], at: Mapp
         require(not np.isnan(columns[name]).all(), "at", at, f"{name} was not measured in {trajectory}")
         scales[name] = float(np.nanmax(columns[name]) - np.nanmin(columns[name])) or 1.0
         distance += np.where(np.isnan(columns[name]), np.inf, np.abs(columns[name] - wanted) / scales[name])
-    nearest = [index for index, far in enumerate(distance.tolist()) if far == distance.min()]
-    point = Point(lam=rows[nearest[0]].lam, gamma=rows[nearest[0]].gamma, t=rows[nearest[0]].t)
-    best = min(nearest, key=lambda index: bound(rows[index], point))  # of several models at one lam the lowest counts
+    best = _lowest(rows, [index for index, far in enumerate(distance.tolist()) if far == distance.min()])
     beside = [other for other in (best - 1, best + 1) if 0 <= other < len(rows)]
-    spacing = [
-        sum(abs(columns[name][other] - columns[name][best]) / scale for name, scale in scales.items()) for other in beside
-    ]
-    if distance[best] > max(spacing, default=0.0):
+    apart = [sum(abs(columns[name][other] - columns[name][best]) / scales[name] for name in at) for other in beside]
+    if distance[best] > max(apart, default=0.0):
         there, here = _in_words(at), _in_words({name: columns[name][best] for name in at})
         text = f"the step nearest to {there} is {rows[best].step}, with {here}: farther off than steps of {trajectory} are apart there"
         warnings.warn(text, FarFromWanted, stacklevel=5)
     return rows[best]
+
+
+def _lowest(rows: Sequence[StepRecord], near: Sequence[int]) -> int:
+    """Of several models at one lam the one that is lowest there in F."""
+    if len(near) == 1:
+        return near[0]
+    point = Point(lam=rows[near[0]].lam, gamma=rows[near[0]].gamma, t=rows[near[0]].t)
+    return min(near, key=lambda index: bound(rows[index], point))
 
 
 def _in_words(values: Mapping[str, float]) -> str:

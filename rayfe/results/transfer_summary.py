@@ -124,9 +124,7 @@ def verdict(line: dict[str, Any]) -> str:
     test = {True: "passed", False: "failed", None: "not possible"}[line["drift_ok"]]
     held = f"C off by up to {_signed(line)} % (tolerance {100 * line['tolerance']:.3g} %, equivalence test {test})"
     arrived = "arrived" if line["t_end"] == 1.0 else f"ended at t = {line['t_end']:.3g} ({line['end']})"
-    text = (
-        f"{worsened(line)}{arrived}; {held}; validation accuracy at least {_percent(line['val_accuracy_least'])}, {on_target}"
-    )
+    text = f"{worsened(line)}{arrived}; {held}; lowest validation accuracy {_percent(line['val_accuracy_least'])}, {on_target}"
     if not np.isnan(line["bend_percent"]):
         late = f" ({_bent(line, 'late_bend')} from t = {LATE:g} on)" if not np.isnan(line["late_bend_percent"]) else ""
         text += f"; off its line by up to {_bent(line, 'bend')} % of the largest |D - D0|{late}"

@@ -150,16 +150,15 @@ def verdict(line: Mapping[str, Any]) -> str:
         return held + _ending(line)
     if not line["holds_C"]:
         return _held_verdict(line)
-    size, error = abs(line["drift_percent"]), line["drift_se_percent"]
     limit = f"tolerance {100 * line['tolerance']:.3g} %, equivalence test"
     C = "C" if np.isnan(line["control_C_end"]) else "C of the control split"
     held = (
-        f"{C} held within {size:.2f} % ({limit} passed)"
+        f"{C} held, off by up to {_drift(line)} % ({limit} passed)"
         if line["drift_ok"]
         else f"{C} off by up to {_drift(line)} % ({limit} failed)"
     )
-    if np.isnan(error):
-        held = f"{C} off by up to {size:.2f} % (no standard error, not tested)"
+    if np.isnan(line["drift_se_percent"]):
+        held = f"{C} off by up to {line['drift_percent']:+z.2f} % (no standard error, not tested)"
     D, R = (_course(name, line[f"{name}_start"], line[f"{name}_end"]) for name in ("D", "R"))
     if not np.isnan(line["D_se_end"]):
         D += f" (± {line['D_se_end']:.1g} by the draws of z alone)"
@@ -176,7 +175,8 @@ def _held_verdict(line: Mapping[str, Any]) -> str:
     if line["process"] == "seek":
         miss, error = line["held_end_percent"] / 100, line["held_end_se_percent"] / 100
         there = "reached" if is_equivalent(miss, error, line["tolerance"]) else "not reached yet"
-        return f"{there}: off what is sought by {line['held_end_percent']:+z.2f} %; {course}; {C}{_ending(line)}"
+        off = f"{line['held_end_percent']:+z.2f} ± {line['held_end_se_percent']:.2f} %"
+        return f"{there}: off what is sought by {off}; {course}; {C}{_ending(line)}"
     return f"what is held is off by up to {miss}; {course}; {C}{_ending(line)}"
 
 
@@ -213,7 +213,7 @@ def _ending(line: Mapping[str, Any]) -> str:
 
 def _course(name: str, start: float, end: float) -> str:
     word = "rose" if end > start else "fell" if end < start else "stayed"
-    return f"{name} {word} {start:.1f} -> {end:.1f}"
+    return f"{name} {word} {start:#.3g} -> {end:#.3g}"
 
 
 def _drift(line: Mapping[str, Any]) -> str:

@@ -104,11 +104,11 @@ def test_export_never_replaces_a_file(run: str, tmp_path: Path, capsys: pytest.C
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        (["--step", "7"], "no accepted step 7, only 0, 1"),
+        (["--step", "7"], "has no such accepted step, only 0, 1"),
         (["--at", "C"], "write COLUMN=NUMBER"),
         (["--at", "loss=1"], "loss cannot be asked for"),
         (["--step", "1", "--at", "C=0.1"], "and not both"),
-        (["--step", "1", "--trajectory", "lam9"], "no trajectory 'lam9'"),
+        (["--step", "1", "--trajectory", "lam9"], "--trajectory lam9: "),
     ],
 )
 def test_export_of_what_is_not_there_is_one_line(

@@ -42,12 +42,12 @@ def test_nearest_step_among_those_with_weights(store: Store, at: dict[str, float
 @pytest.mark.parametrize(
     ("step", "at", "text"),
     [
-        (None, None, "give a step, or at="),
+        (None, None, "there is none to recommend, no model has learnt to classify"),
         (1, {"C": 0.1}, "not both"),
         (None, {"loss": 0.1}, "loss cannot be asked for, only lam"),
         (None, {}, "nothing cannot be asked for"),
         (None, {"val_C": 0.1}, "val_C was not measured"),
-        (9, None, "no accepted step 9"),
+        (9, None, "no such accepted step, only 0, 1, 2, 3, 4"),
     ],
 )
 def test_a_wish_that_cannot_be_met_is_one_line(store: Store, step: int | None, at: dict[str, float] | None, text: str) -> None:
@@ -85,9 +85,9 @@ def test_load_model_gives_back_the_stored_model(runner: Any) -> None:
     found = model.state_dict()
     assert expected.keys() <= found.keys()
     assert all(np.array_equal(value, found[name].numpy()) for name, value in expected.items())
-    with pytest.raises(ValueError, match="no trajectory 'lam9'.*" + untrained_job.NAME):
+    with pytest.raises(ValueError, match="trajectory='lam9': .* has only " + untrained_job.NAME):
         rayfe.load_model("r", "lam9", 0)
-    with pytest.raises(ValueError, match="no accepted step 7, only 0, 1, 2"):
+    with pytest.raises(ValueError, match="step=7: .* has no such accepted step, only 0, 1, 2"):
         rayfe.load_model(Path("r"), untrained_job.NAME, 7)
     with pytest.raises(FileNotFoundError, match="no run at"):
         rayfe.load_model("none", untrained_job.NAME, 0)

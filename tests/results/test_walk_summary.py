@@ -220,8 +220,11 @@ def test_a_start_alone_and_a_failed_start_are_lines_without_a_test():
 
 def test_a_healthy_walk_has_a_verdict_and_no_warning():
     text = " ".join(printed(stopped(walk())).split())
-    assert "C held within 0.00 % (tolerance 0.5 %, equivalence test passed); D fell 26.7 -> 9.4 (± 1e-05 by the draws" in text
-    assert "of z alone) while R rose 6.7 -> 18.9" in text
+    assert (
+        "C held, off by up to +0.00 ± 0.00 % (tolerance 0.5 %, equivalence test passed); D fell 26.7 -> 9.43 (± 1e-05 by the "
+        "draws" in text
+    )
+    assert "of z alone) while R rose 6.67 -> 18.9" in text
     assert "warning" not in text
 
 
@@ -240,7 +243,7 @@ def test_a_validation_that_got_worse_is_the_first_thing_that_is_said(worse: dict
     for column, factor in worse.items():
         rows.loc[len(rows) - 1, column] *= factor
     first = printed(rows, width=200).splitlines()[0]
-    assert first.startswith(f"lam0.25-gamma4-seed0: {said or 'C held within'}")
+    assert first.startswith(f"lam0.25-gamma4-seed0: {said or 'C held, off by up to'}")
 
 
 def test_a_start_at_chance_says_so_by_its_numbers_and_what_to_raise():
@@ -248,7 +251,7 @@ def test_a_start_at_chance_says_so_by_its_numbers_and_what_to_raise():
     line = summarize(stopped(start, "at_chance"), TOLERANCE).iloc[0]
     assert verdict(line) == (
         "nothing to hold: C0 is 2.29 nats, where guessing has 2.3, and R 0.01 nats; its first equilibrium had only 120 updates: "
-        "raise --equilibration.first-epochs; ended: at_chance"
+        "raise ``equilibration.first_epochs``; ended: at_chance"
     )
     assert warnings(line) == []
 

@@ -223,7 +223,7 @@ def test_the_command_certifies_the_nearest_step_on_and_anew_and_repeats_nothing(
     assert command(["certify", str(copy), "--epochs", "6", "--seeds", "3"]) == 0  # longer than what the job did
     (last,) = without_seconds(copy)[lambda frame: frame["step"] == 4].to_dict("records")
     assert (last["epochs"], last["seeds"], last["outcome"]) == (6.0, 3, "OK")
-    assert rayfe.Run(copy).certificates.equals(rayfe.load_certificates(copy))
+    assert rayfe.Run(copy).certificates().equals(rayfe.load_certificates(copy))
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from rayfe.exceptions import in_shell_words
 from rayfe.report.overview import COLUMNS, as_json, overview
 from rayfe.report.view import RunView, view_of
 from rayfe.results.printed import print_run
-from rayfe.results.recommended import RULE, recommended
+from rayfe.results.recommended import choice, recommended
 from rayfe.run.progress import line
 from rayfe.storage.store import Store
 
@@ -64,7 +64,7 @@ def status(location: str, others: Sequence[str] = ()) -> None:
             print(f"  last: {line(rows[-1])}")
     found = recommended(view.rows)
     if found is not None:
-        print(f"recommended: step {found['step']} of {found['trajectory']}, validation C {found['val_C']:.4g}. {RULE}")
+        print(f"recommended: {choice(found)}")
 
 
 def _told(view: RunView) -> dict[str, Any]:
