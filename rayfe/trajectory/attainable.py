@@ -112,7 +112,7 @@ def _advice(config: RunConfig, start: Reading, limit: Limit, miss: Miss) -> str:
     named, needed = _named(config, limit), (abs(miss.value) + Z * miss.error) / miss.tolerance
     fixes = [] if miss.may_hold else [LONGER]
     if named.field is None:
-        fixes.append(_own_slope(config, start, limit, needed * limit.allowed))
+        fixes += _other_ways(config, start, limit, needed * limit.allowed)
     elif (value := needed * named.given) < 1.0:
         fixes.append(_or_more(named.field, value))
     if _has_head_draws_alone(limit) and abs(miss.value) < miss.tolerance:  # draws shrink the error, not the miss
@@ -134,11 +134,11 @@ def _named(config: RunConfig, limit: Limit) -> Named:
     return Named("tolerance", asked.tolerance, "what is held or sought")
 
 
-def _own_slope(config: RunConfig, start: Reading, limit: Limit, needed: float) -> str:
-    """The line's slope as one's own, which may be missed by `tolerance` of D, and what that must be for a miss of `needed` to pass."""
-    wide = needed / start.D
-    more = "" if wide <= config.asked.tolerance else f" and {_or_more('tolerance', wide)}"
-    return f"``k={-limit.held.R:.4g}``, whose line is kept to ``tolerance`` of D,{more} or ``process=constant-rate``"
+def _other_ways(config: RunConfig, start: Reading, limit: Limit, needed: float) -> list[str]:
+    """The line's slope as the user's own, which may be missed by `tolerance` of D, if a miss of `needed` would pass so; and no line."""
+    wide, kept = needed / start.D, f"``k={-limit.held.R:.4g}``, whose line is kept to ``tolerance`` of D"
+    own = [] if wide >= 1.0 else [kept if wide <= config.asked.tolerance else f"{kept}, with {_or_more('tolerance', wide)}"]
+    return [*own, "``process=constant-rate``"]
 
 
 def _or_more(field: str, value: float) -> str:

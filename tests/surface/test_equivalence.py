@@ -63,5 +63,5 @@ def test_what_to_raise_follows_from_the_numbers():
     assert "first_epochs" in what_to_raise(gamma=0.5, updates=FEW_UPDATES - 1)
     assert "``gamma``" in what_to_raise(gamma=0.5, updates=FEW_UPDATES)
     enough = what_to_raise(gamma=4.0, updates=5000)
-    assert "5000 updates" in enough and "learning-rate" in enough and "first-epochs" not in enough
+    assert "5000 updates" in enough and "learning_rate" in enough and "first-epochs" not in enough
     assert "updates" not in what_to_raise(gamma=4.0, updates=None)
