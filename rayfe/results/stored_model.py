@@ -16,7 +16,6 @@ from rayfe.model.protocol import build, input_shape
 from rayfe.model.scaled import in_units
 from rayfe.model.weights import load_weights
 from rayfe.records import Point, Split, StepRecord
-from rayfe.results.frames import BASELINES
 from rayfe.results.recommended import none_because, recommended
 from rayfe.results.walk_summary import NOT_C
 from rayfe.storage.parquet import table_of
@@ -162,8 +161,9 @@ def _require_varying(at: Mapping[str, float], rows: Sequence[StepRecord], column
 
 def _is_kept(name: str, rows: Sequence[StepRecord], values: np.ndarray) -> bool:
     """Whether the process of these rows keeps the column `name`, of these values, where it was at the start."""
-    if name == "C" and rows[-1].C_target is not None and rows[-1].held_on != Split.CONTROL:
-        return rows[0].process not in (*NOT_C, *BASELINES)
+    settled = any(row.C_before_settle is not None for row in rows[1:])
+    if name == "C" and settled and rows[-1].C_target is not None and rows[-1].held_on != Split.CONTROL:
+        return rows[0].process not in NOT_C
     held = np.array([row.held_drift for row in rows], float)
     if len(rows) > 1 and name in ("R", "D", "C") and np.allclose(values / values[0] - 1.0, held, rtol=0.0, atol=ROUNDING):
         return True  # a functional that is one of the three
