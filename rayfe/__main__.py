@@ -24,10 +24,10 @@ def main(argv: list[str]) -> int:
     """Exit code of `python -m rayfe ARGV`: the command's own, or 2 with one line on stderr."""
     with closed_pipe_is_fine():
         if argv[:1] in (["-h"], ["--help"]):
-            print("usage: rayfe COMMAND ... (or python -m rayfe COMMAND ...)\n")
+            print("usage: python -m rayfe COMMAND ..., or rayfe COMMAND ...\n")
             for name, purpose in COMMANDS.items():
                 print(f"  {name:8} {purpose}")
-            print("\n`rayfe COMMAND --help` explains its options; `rayfe --version` says which version this is.")
+            print("\n`python -m rayfe COMMAND --help` explains its options; `rayfe --version` says which version this is.")
             return 0
         if argv[:1] == ["--version"]:
             print(f"rayfe {VERSION}")
