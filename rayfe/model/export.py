@@ -95,7 +95,7 @@ def exported(model: Any, shape: tuple[int, ...], part: Part, about: Mapping[str,
     return made
 
 
-class _Fixed(logging.Handler):
+class _Fixed(logging.Filter):
     """Notes the line of the model at which a size was first taken for a number; its error does not name it, torch's log is told there."""
 
     def __init__(self) -> None:
@@ -104,22 +104,22 @@ class _Fixed(logging.Handler):
         self._log = logging.getLogger("torch.fx.experimental.symbolic_shapes")
 
     def __enter__(self) -> None:
-        self._before = self._log.level, self._log.propagate
-        self._log.addHandler(self)
-        self._log.setLevel(logging.INFO)
-        self._log.propagate = False
+        self._level, self._shown = self._log.level, self._log.getEffectiveLevel()
+        self._log.addFilter(self)
+        self._log.setLevel(min(logging.INFO, self._shown))
 
     def __exit__(self, *error: object) -> None:
-        self._log.removeHandler(self)
-        self._log.setLevel(self._before[0])
-        self._log.propagate = self._before[1]
+        self._log.removeFilter(self)
+        self._log.setLevel(self._level)
 
-    def emit(self, record: logging.LogRecord) -> None:
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Shows what would be shown without it."""
         theirs = (os.path.dirname(torch.__file__), os.path.dirname(logging.__file__), __file__)
         own = [frame for frame in traceback.extract_stack() if not frame.filename.startswith(theirs)]
         if record.getMessage().startswith("eval ") and not self.place and own:
             line = f"{os.path.basename(own[-1].filename)}, line {own[-1].lineno}, in {own[-1].name}"
             self.place = f" by {line}: {own[-1].line}"
+        return record.levelno >= self._shown
 
 
 def _pt2(program: Any, about: str) -> Exported:
