@@ -97,15 +97,15 @@ Words = Callable[[str], str]
 
 
 def in_shell_words(said: UsageError | str) -> str:
-    """An error, or a text with fields in double backticks, as one line that names options as they are typed."""
+    """An error as one line, or a text with fields in double backticks, that names options as they are typed."""
     if isinstance(said, str):
-        return visible(_named(said, _option))
+        return _named(said, _option)
     return visible(f"{_option(said.name, said.value)}: {_named(said.fix, _option)}")
 
 
 def in_python_words(text: str) -> str:
-    """A text with fields in double backticks as one line that names them as arguments."""
-    return visible(_named(text, _argument))
+    """A text with fields in double backticks that names them as arguments."""
+    return _named(text, _argument)
 
 
 def shown(value: object) -> str:

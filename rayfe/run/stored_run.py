@@ -94,12 +94,13 @@ class Run:
         FarFromWanted, a warning, says where the nearest step is farther from `at` than steps are apart there.
 
         Raises:
+            FileNotFoundError: there is no run.
             UsageError: a ValueError; there is no such step, or none to recommend, several trajectories to choose from, or the process
                 keeps a column of `at` constant, so that it tells no steps apart.
         """
-        from rayfe.results.stored_model import find_row  # imports torch
+        from rayfe.results.stored_model import find_step  # imports torch
 
-        return find_row(Store(self.location), trajectory, step, at)
+        return find_step(self.location, trajectory, step, at=at)
 
     def model(
         self, step: int | None = None, *, at: Mapping[str, float] | None = None, trajectory: str | None = None

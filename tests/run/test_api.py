@@ -365,8 +365,9 @@ def test_a_run_that_is_not_there_says_so(cwd: Path) -> None:
     assert "no run at" in repr(run)
     with pytest.raises(FileNotFoundError):
         _ = run.rows
-    with pytest.raises(ValueError, match=r"give a trajectory: one of \(none stored so far\)"):
-        run.model()
+    for question in (run.model, run.step, run.summary):
+        with pytest.raises(FileNotFoundError, match="no run at"):
+            question()
 
 
 def test_importing_rayfe_is_quick() -> None:
