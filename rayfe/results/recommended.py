@@ -41,7 +41,9 @@ def none_because(rows: pd.DataFrame) -> str:
         return "no step is accepted so far"
     if (furthest := numbers(accepted, "t").max()) < 1.0 and moves_data(rows).any():
         return f"no transfer has arrived at t = 1, the furthest is at t = {furthest:.3g}"
-    return "no model has learnt to classify, as far as validation images were read"
+    if accepted["val_C"].isna().all():
+        return "no loss on validation images was read"
+    return "no model has learnt to classify"
 
 
 def _counted(rows: pd.DataFrame) -> pd.DataFrame:

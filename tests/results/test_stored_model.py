@@ -102,7 +102,7 @@ def test_nearest_step_among_those_with_weights(store: Store, at: dict[str, float
 @pytest.mark.parametrize(
     ("step", "at", "text"),
     [
-        (None, None, "there is none to recommend, no model has learnt to classify"),
+        (None, None, "there is none to recommend, no loss on validation images was read"),
         (1, {"C": 0.1}, "not both"),
         (None, {"loss": 0.1}, "loss cannot be asked for, only lam"),
         (None, {}, "nothing cannot be asked for"),
