@@ -61,12 +61,15 @@ def summarize(rows: pd.DataFrame, tolerance: float, floor: float = 0.0, models: 
     `drift_ok` the equivalence test over all accepted steps after the start (None if there is none, or C is not held) with
     `tolerance`, or with `floor` nats where they are more; `attainable_percent` is the smallest tolerance at which steps without
     drift would pass. `excess_percent` is the largest `envelope_excess` (with `models`) of the steps that count in per cent of F,
-    a lower bound. A walk that came back has its end where it turned. Trajectories without an accepted row have null numbers.
+    a lower bound; NaN where there is one model alone. A walk that came back has its end where it turned. Trajectories without an
+    accepted row have null numbers.
     """
     if rows.empty:
         return pd.DataFrame()
     pooled = rows.reset_index(drop=True)
     above = envelope_excess(pooled, models).loc[counted_steps(pooled).index]
+    if len(pooled[pooled["accepted"].astype(bool)] if models is None else models) < 2:
+        above[:] = np.nan  # a model alone bounds nothing but itself
     pooled["excess_percent"] = 100.0 * above / pooled["F"].astype(float).abs()
     lines = [_line(name, walk, tolerance, floor) for name, walk in pooled.groupby("trajectory", sort=True)]
     return pd.DataFrame(lines)

@@ -256,6 +256,11 @@ def test_a_start_at_chance_says_so_by_its_numbers_and_what_to_raise():
     assert warnings(line) == []
 
 
+def test_a_model_alone_is_not_said_to_be_low():
+    assert np.isnan(summarize(walk(steps=0), TOLERANCE).iloc[0]["excess_percent"])
+    assert summarize(walk(steps=1), TOLERANCE).iloc[0]["excess_percent"] == pytest.approx(0.0, abs=1e-9)
+
+
 def test_warnings_name_over_fitting_wrong_directions_and_excess():
     rows = pd.concat([walk(seed=0), walk(seed=1)], ignore_index=True)
     rows.loc[6, ["R", "F"]] += 0.5 * rows.loc[6, "F"]
