@@ -114,25 +114,28 @@ def envelope_excess(rows: pd.DataFrame, models: pd.DataFrame | None = None) -> p
 
 def load_model(
     location: str | Path,
-    trajectory: str,
+    trajectory: str | None = None,
     step: int | None = None,
     *,
     at: Mapping[str, float] | None = None,
     model: type[nn.Module] | None = None,
 ) -> nn.Module:
-    """The model of an accepted step, in evaluation mode on the CPU: step number `step`, or the one nearest to `at`.
+    """The model of an accepted step, in evaluation mode on the CPU: step number `step`, or the one nearest to `at`; without either the
+    recommended one, of all trajectories where none is named (`Run.step` has the rule).
 
     It has `encode(x) -> (mean, log_variance)`, `decode(z) -> x_hat` shaped like x, and `classify(z) -> logits`; x is
     float in [0, 1], (N, features) for an MLP and (N, *input_shape) for every other model. Where the data were rescaled
-    (`rayfe.dataset(..., rescale=...)`), x and x_hat are in the units before. `at={"C": 0.1}` or
+    (`rayfe.dataset(..., rescale=...)`), x and x_hat are in the units before. `at={"lam": 1.0}` or
     `at={"lam": 1.0, "t": 0.5}` names columns of the rows; of the accepted steps whose weights are stored it takes the one
-    where these columns are nearest, each measured in units of its range along the trajectory (`find_step` says which).
+    where these columns are nearest, each measured in units of its range along the trajectory (`find_step` says which). It warns
+    (FarFromWanted) where that is farther off than steps are apart there.
     `model` is the class of the run's models, where the module that run.json names is not loaded: it is not imported because a run
     names it (docs/trust.md).
 
     Raises:
         FileNotFoundError: there is no run at `location`, or these weights are not kept any more (`--keep-states`).
-        ValueError: the run has no such trajectory, accepted step or column, not exactly one of `step` and `at` is given, or
+        UsageError: a ValueError; the run has no such trajectory, accepted step or column, the process keeps such a column constant, both
+            `step` and `at` are given, or one of them without `trajectory` where there are several; nothing is to be recommended; or
             the class is not to be found here.
         CorruptFile: the weights are not the ones that the step's row describes.
     """
@@ -141,11 +144,13 @@ def load_model(
     return load(location, trajectory, step, at=at, model=model)
 
 
-def find_step(location: str | Path, trajectory: str, *, at: Mapping[str, float]) -> StepRecord:
-    """The row of the step that `load_model` takes for the same `at`: `find_step(...).step` is its number, `.C` its C.
+def find_step(
+    location: str | Path, trajectory: str | None = None, step: int | None = None, *, at: Mapping[str, float] | None = None
+) -> StepRecord:
+    """The row of the step that `load_model` takes for the same arguments: `find_step(...).step` is its number, `.C` its C.
 
     Raises as `load_model` does.
     """
     from rayfe.results.stored_model import find_step as find
 
-    return find(location, trajectory, at=at)
+    return find(location, trajectory, step, at=at)

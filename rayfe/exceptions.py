@@ -56,7 +56,18 @@ class LeaseLost(RuntimeError):
 
 
 class WalkFailed(RuntimeError):
-    """The trajectory cannot go on, and not by a named stop."""
+    """The trajectory cannot go on, and not by a named stop. `text` names fields as a fix of UsageError does."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+    def __str__(self) -> str:
+        return in_python_words(self.text)
+
+
+class FarFromWanted(UserWarning):
+    """The stored step that is nearest to what was asked for is far from it."""
 
 
 class RunBroken(RuntimeError):
@@ -81,9 +92,20 @@ def dashed(name: str) -> str:
     return name.replace("_", "-")
 
 
-def in_shell_words(error: UsageError) -> str:
-    """The error as one line that names options as they are typed."""
-    return visible(f"{_option(error.name, error.value)}: {_named(error.fix, _option)}")
+Words = Callable[[str], str]
+"""How a text with fields in double backticks is said: `in_shell_words`, or `in_python_words`."""
+
+
+def in_shell_words(said: UsageError | str) -> str:
+    """An error as one line, or a text with fields in double backticks, that names options as they are typed."""
+    if isinstance(said, str):
+        return _named(said, _option)
+    return visible(f"{_option(said.name, said.value)}: {_named(said.fix, _option)}")
+
+
+def in_python_words(text: str) -> str:
+    """A text with fields in double backticks that names them as arguments."""
+    return _named(text, _argument)
 
 
 def shown(value: object) -> str:
@@ -94,6 +116,8 @@ def shown(value: object) -> str:
         return "''"
     if isinstance(value, tuple | list):
         return " ".join(map(shown, value))
+    if isinstance(value, Mapping):
+        return " ".join(f"{name}={shown(one)}" for name, one in value.items())
     return f"{value:.12g}" if isinstance(value, float) else str(value)
 
 

@@ -71,5 +71,5 @@ def _drive(name: str, preset: str, argv: list[str], config: RunConfig) -> int:
     failed = carry_out(Job(name=name, preset=preset, arguments=tuple(argv), config=config, again=again), console_of())
     for trajectory, reason in failed.items():
         advice = "; the same command tries again" if tries_again(reason) else ""
-        print(f"failed: {trajectory}: {' '.join(reason.splitlines())}{advice}", file=sys.stderr)
+        print(f"failed: {trajectory}: {in_shell_words(reason)}{advice}", file=sys.stderr)
     return FAILED if failed else DONE

@@ -5,6 +5,9 @@ from __future__ import annotations
 import importlib.util
 import io
 import json
+import logging
+import os
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -31,7 +34,7 @@ CLOSE = 1e-4
 """Largest difference between the exported program and the model that passes, relative to 1 + the size of the output."""
 TRIED = (1, 7)
 """Numbers of examples on which both are compared."""
-FIXED = "it fixes the number of examples, by len(x), int(...) or a branch on it; write x.shape[0] for len(x), and -1 in reshape"
+FIXED = "the number of examples is fixed{}; write x.shape[0] for len(x) and int(...), -1 in reshape, and no branch or loop over examples"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,14 +82,44 @@ def exported(model: Any, shape: tuple[int, ...], part: Part, about: Mapping[str,
         shape = (model.latent,)
     batch = torch.export.Dim("batch", min=1)
     text = json.dumps(dict(about), sort_keys=True)
+    fixed = _Fixed()
     try:
-        program = torch.export.export(module, (torch.rand(3, *shape),), dynamic_shapes={"given": {0: batch}})
+        with fixed:
+            program = torch.export.export(module, (torch.rand(3, *shape),), dynamic_shapes={"given": {0: batch}})
         made = _onnx(program, part, text) if form == ".onnx" else _pt2(program, text)
     except Exception as error:  # its kinds are many, and a model of the user's own adds to them
-        reason = FIXED if "Constraints violated (batch)" in str(error) else f"{type(error).__name__}: {str(error)[:300]}"
+        by_size = "Constraints violated (batch)" in str(error)
+        reason = FIXED.format(fixed.place) if by_size else f"{type(error).__name__}: {str(error)[:300]}"
         raise NotExported(f"torch cannot export this model ({reason})") from error
     _compare(module, made, shape)
     return made
+
+
+class _Fixed(logging.Filter):
+    """Notes the line of the model at which a size was first taken for a number; its error does not name it, torch's log is told there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.place = ""
+        self._log = logging.getLogger("torch.fx.experimental.symbolic_shapes")
+
+    def __enter__(self) -> None:
+        self._level, self._shown = self._log.level, self._log.getEffectiveLevel()
+        self._log.addFilter(self)
+        self._log.setLevel(min(logging.INFO, self._shown))
+
+    def __exit__(self, *error: object) -> None:
+        self._log.removeFilter(self)
+        self._log.setLevel(self._level)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Shows what would be shown without it."""
+        theirs = (os.path.dirname(torch.__file__), os.path.dirname(logging.__file__), __file__)
+        own = [frame for frame in traceback.extract_stack() if not frame.filename.startswith(theirs)]
+        if record.getMessage().startswith("eval ") and not self.place and own:
+            line = f"{os.path.basename(own[-1].filename)}, line {own[-1].lineno}, in {own[-1].name}"
+            self.place = f" by {line}: {own[-1].line}"
+        return record.levelno >= self._shown
 
 
 def _pt2(program: Any, about: str) -> Exported:

@@ -108,7 +108,7 @@ def _survey(config: RunConfig, store: Store, *, certified: bool) -> tuple[dict[s
 
     `certified`: a trajectory that has ended and lacks its certificate has work left.
     """
-    unfinished, failed = {}, {}
+    unfinished, failed = dict[str, list[StepRecord]](), driver.Failures(store)
     for name, start in config.trajectories().items():
         try:
             trajectory = driver.open_trajectory(config, start, store)

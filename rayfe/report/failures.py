@@ -6,16 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-import numpy as np
 import pandas as pd
 
 from rayfe.records import Kind
 
 REASONS: Mapping[str, str] = MappingProxyType(
     {
-        "drift": "What is held was off by more than the tolerance, four errors of the draws included; tried again at half the length, and "
-        "with twice the draws where those may be why.",
-        "settle_range": "The wanted C lay outside the range in which the stencil's tangent holds, also after the model was moved on; "
+        "drift": "What is held, C or a geodesic's line, was off by more than it may be, four errors of the draws included; tried again at "
+        "half the length, and with twice the draws where those may be why.",
+        "settle_range": "What is wanted lay outside the range in which the stencil's tangent holds, also after the model was moved on; "
         "tried again at half the length.",
         "not_equilibrated": "Training ended with a higher free energy than it began with; tried again at half the length and half the "
         "learning rate.",
@@ -97,8 +96,6 @@ def _name(row: pd.Series) -> str:
 
 
 def _failure(row: pd.Series) -> Failure:
-    C = row["C"] if pd.isna(row["control_C"]) else row["control_C"]
-    off = np.nan if pd.isna(C) or pd.isna(row["C_target"]) else 100.0 * (C / row["C_target"] - 1.0)
     t = f", t {row['t']:.4g}" if row["t"] else ""
     return Failure(
         trajectory=str(row["trajectory"]),
@@ -107,5 +104,21 @@ def _failure(row: pd.Series) -> Failure:
         reason=_name(row),
         is_stop=row["kind"] == Kind.STOP,
         where=f"lam {row['lam']:.4g}, gamma {row['gamma']:.4g}{t}",
-        drift="not measured" if np.isnan(off) else f"{off:+.2f} %",
+        drift=_drift(row),
     )
+
+
+def _drift(row: pd.Series) -> str:
+    """How far what is held was off, with its standard error; of a geodesic the line, too, since either may have failed."""
+    C = row["C"] if pd.isna(row["control_C"]) else row["control_C"]
+    holds_C = not (pd.isna(C) or pd.isna(row["C_target"]))
+    off = C / row["C_target"] - 1.0 if holds_C else row["held_drift"]
+    error = row["drift_se"] if holds_C else row["held_drift_se"]
+    if pd.isna(off):
+        return "not measured"
+    line = "" if pd.isna(row["line_miss"]) else f"; off its line by {row['line_miss']:+.2g}{_se(row['line_miss_se'])} in D"
+    return f"{100.0 * off:+.2f}{_se(100.0 * error if pd.notna(error) else error)} %{line}"
+
+
+def _se(error: float | None) -> str:
+    return "" if pd.isna(error) else f" ± {error:.2g}"

@@ -33,8 +33,8 @@ def variational(view: RunView) -> Verdict | None:
         f"(effective sample size)."
     )
     meaning = (
-        "J_K lies between -log Z and F. The gap is the encoder's, not the training's: it says how far e(z|x) is from the posterior, \
-and enters no tolerance. Where fewer than two draws count, more of them would show a larger gap."
+        "J_K lies between -log Z and F. The gap is the encoder's, not the training's: it says at least how far e(z|x) is from the \
+posterior, and enters no tolerance. Where fewer than two draws count, more of them would show a larger gap."
     )
     return Verdict(name="Variational gap", state="holds" if K * ess >= 2.0 else "look", text=text, meaning=meaning)
 
@@ -54,7 +54,8 @@ equilibrium, too."
     part = np.abs(numbers(rows, "maxwell_gap")) / np.maximum(np.abs(numbers(rows, "C_lam")), 1e-300)
     median, largest = float(np.median(part)), float(part.max())
     text = (
-        f"|D_gamma - C_lam| is {_percent(median)} of |C_lam| in the median, {_percent(largest)} at most, over {len(rows)} rows."
+        f"|D_gamma - C_lam| is {_percent(median)} of |C_lam| in the median and {_percent(largest)} where it is largest, "
+        f"of {len(rows)} rows."
     )
     return Verdict(name="Maxwell relation", state="holds" if median <= MAXWELL else "look", text=text, meaning=meaning)
 
@@ -81,6 +82,9 @@ walk lags behind the surface, or caught up with it."
         way, residual = np.abs(np.diff(numbers(steps, "R")))[known].sum(), residuals[known].sum()
         if way > 0:
             parts[str(name)] = (residual / way, residual, way)
+    if not parts:
+        text = "Not measured: R never changed from one step to the next."
+        return Verdict(name="First law", state="not measured", text=text, meaning=meaning)
     name, (part, residual, way) = max(parts.items(), key=lambda item: abs(item[1][0]))
     text = (
         f"The residuals sum to {residual:+.3g} nats over a way of {way:.3g} nats in R, {_percent(part)} ({name}, the largest)."
@@ -105,7 +109,9 @@ equilibrium, or noise."
         fine &= not above.any()
     pairs, violated, largest = _pairs(view.rows)
     if pairs:
-        texts.append(f"{violated} of {pairs} pairs of models violate monotony (largest {largest:.2g} nats)")
+        texts.append(
+            f"{violated} of {pairs} pairs of models violate monotony by more than {NOISE:.1%} of F (largest sum {largest:.2g} nats)"
+        )
         fine &= violated == 0
     if not texts:
         return Verdict(name="Concave free energy", state="not measured", text="No response measured yet.", meaning=meaning)

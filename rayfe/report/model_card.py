@@ -16,7 +16,9 @@ from rayfe.report.verdict import WORDS
 from rayfe.report.verdicts import verdicts
 from rayfe.report.view import RunView
 from rayfe.results.as_used import AsUsed
-from rayfe.results.certified import NONE, findings, missed_by
+from rayfe.results.certified import NONE, Gap, findings, missed_by
+from rayfe.results.recommended import CAVEAT, RULE, choice, recommended
+from rayfe.results.walk_summary import envelope_excess
 
 FUNCTIONALS = (
     ("R", "rate, nats", "R", "val_R"),
@@ -60,6 +62,7 @@ def card(
     sections = (
         _head(run, row),
         _use(to, part, shape, run),
+        _chosen(view, row),
         _numbers(row, used, why),
         _certificates(view, row),
         _data(run),
@@ -110,6 +113,16 @@ def _onnx_code(name: str, given: str, sizes: str) -> str:
     )
 
 
+def _chosen(view: RunView, row: StepRecord) -> str:
+    """Whether this is the model that the run recommends."""
+    found = recommended(view.rows)
+    if found is None:
+        return "\n## Choice\n\nThe run recommends none of its models."
+    own = found["state_sha256"] == row.state_sha256
+    what = "This is the model that the run recommends." if own else f"The run recommends another model: {words(choice(found))}."
+    return f"\n## Choice\n\n{what} {RULE} {CAVEAT}"
+
+
 def _numbers(row: StepRecord, used: AsUsed | None, why: str) -> str:
     lines = [
         "\n## Functionals\n",
@@ -131,13 +144,21 @@ def _certificates(view: RunView, row: StepRecord) -> str:
     off = None if row.drift is None else 100.0 * row.drift
     error = "" if row.drift_se is None else f" ± {100 * row.drift_se:.2f}"
     lines = ["\n## Certificates\n"]
-    lines.append(f"- This step: C / C0 - 1 is {'not measured' if off is None else f'{off:+.2f}{error} %'}; excess over the")
-    lines[-1] += f" trajectory's other models {_value(row.excess)} nats (a lower bound of the distance from equilibrium)."
+    lines.append(
+        f"- This step: C / C0 - 1 is {'not measured' if off is None else f'{off:+.2f}{error} %'}; {_above(view, row)}."
+    )
     lines.append(f"- This model's equilibrium: {words(_equilibrium(view, row))}.")
     for found in verdicts(view):
         state = "" if found.state == "not measured" else f"{WORDS[found.state]}. "
         lines.append(f"- {found.name} (whole run): {state}{words(found.text)}")
     return "\n".join(lines)
+
+
+def _above(view: RunView, row: StepRecord) -> str:
+    """How far F of this model is at least above equilibrium, by all models that are there."""
+    (own,) = view.rows.index[view.rows["state_sha256"] == row.state_sha256][:1]
+    nats = float(envelope_excess(view.rows, view.models)[own])
+    return str(Gap(percent=100.0 * nats / abs(view.rows["F"][own]), trajectory=row.trajectory, step=row.step, nats=nats))
 
 
 def _equilibrium(view: RunView, row: StepRecord) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
+from rayfe.exceptions import in_shell_words
 from rayfe.report.plots import Series
 from rayfe.report.verdict import records
 from rayfe.report.view import RunView
@@ -61,15 +62,15 @@ def lines_of(view: RunView, series: Sequence[Series]) -> list[Line]:
                 label=name,
                 swatch=_swatch(styles[name]) if name in styles else None,
                 cells=tuple(cell(line) for cell in _cells(view).values()),
-                standing=view.standing[name].text if name in view.standing else "",
-                sentence=module.verdict(line),
-                warnings=tuple(module.warnings(line)),
+                standing=in_shell_words(view.standing[name].dated) if name in view.standing else "",
+                sentence=in_shell_words(module.verdict(line)),
+                warnings=tuple(map(in_shell_words, module.warnings(line))),
             )
         )
     known = {line.name for line in lines}
     blank = tuple("-" for _ in _cells(view))
     for name in (name for name in view.standing if name not in known):
-        waiting = view.standing[name].text
+        waiting = in_shell_words(view.standing[name].dated)
         lines.append(Line(name=name, label=name, swatch=None, cells=blank, standing=waiting, sentence=waiting, warnings=()))
     return lines
 

@@ -57,7 +57,7 @@ the tolerance at all steps together."
     worst = tested.iloc[int(np.argmax(np.abs(numbers(tested, "drift_percent"))))]
     passed = int(tested["drift_ok"].astype(bool).sum())
     text = (
-        f"{passed} of {len(tested)} trajectories pass at a tolerance of {100 * view.config.asked.tolerance:.3g} %; largest drift "
+        f"{passed} of {len(tested)} trajectories pass at a tolerance of {_span(100 * numbers(tested, 'tolerance'))} %; largest drift "
         f"{worst['drift_percent']:+.2f} ± {worst['drift_se_percent']:.2f} % ({worst['trajectory']})."
     )
     close = bool((tested["drift_percent"].abs() <= 100 * tested["tolerance"]).all())
@@ -153,23 +153,29 @@ def _lower_than_before(steps: pd.DataFrame) -> np.ndarray:
 
 def generalisation(view: RunView) -> Verdict | None:
     """Validation C against training C at the end."""
-    ends = [accepted_steps(walk).iloc[-1] for _, walk in view.rows.groupby("trajectory") if walk["accepted"].any()]
-    ends = [end for end in ends if end["gamma"] and pd.notna(end["val_C"]) and pd.notna(end["C"])]
+    ends = [
+        line for line in records(view.summary) if line["gamma_end"] and pd.notna(line["val_C_end"]) and pd.notna(line["C_end"])
+    ]
     if not ends:
         return None
     holding = _holding_C(view)
     worse = sum(bool(worsened(line)) for line in holding)
     meaning = f"{_what_C_is(view, holding)}; what a user of the model sees is the validation data."
-    worst = max(ends, key=lambda end: end["val_C"] / end["C"])
-    ratio = worst["val_C"] / worst["C"]
+    worst = max(ends, key=lambda end: end["val_C_end"] / end["C_end"])
+    ratio = worst["val_C_end"] / worst["C_end"]
     text = (
-        f"At the end validation C is {worst['val_C']:.4g} and training C {worst['C']:.4g} nats, {ratio:.1f} times as much; "
-        f"validation accuracy {100 * worst['val_accuracy']:.1f} % ({worst['trajectory']})."
+        f"At the end validation C is {worst['val_C_end']:.4g} and training C {worst['C_end']:.4g} nats, {ratio:.1f} times as much; "
+        f"validation accuracy {100 * worst['val_accuracy_end']:.1f} % ({worst['trajectory']})."
     )
     if worse:
         text += f" It got worse along {worse} of {len(holding)} trajectories, where the held C did not."
     state: State = "look" if worse or ratio > OVERFIT_RATIO else "holds"
     return Verdict(name="New data", state=state, text=text, meaning=meaning)
+
+
+def _span(values: np.ndarray) -> str:
+    """The values in words: one number, or the smallest and the largest."""
+    return " to ".join(dict.fromkeys(f"{value:.3g}" for value in (values.min(), values.max())))
 
 
 def _holding_C(view: RunView) -> list[dict[str, Any]]:

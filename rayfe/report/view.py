@@ -7,6 +7,7 @@ import functools
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import pandas as pd
@@ -37,7 +38,7 @@ class RunView:
     """Attempted steps (columns of StepRecord), by trajectory, step and attempt."""
     readings: pd.DataFrame
     standing: Mapping[str, Standing]
-    """By trajectory: waiting, at step k of N, or how it ended."""
+    """By trajectory: running, stopped, failed or finished, and where."""
     records: Mapping[str, Sequence[StepRecord]] = field(default_factory=dict)
     """The same rows by trajectory."""
     certificates: pd.DataFrame = field(default_factory=lambda: table_of([], CertificateRecord).to_pandas())
@@ -75,13 +76,16 @@ def view_of(store: Store, others: Sequence[str] = (), *, readings: bool = True) 
     manifest, config = stored_config(store)
     manifest = _visible_words(manifest)
     records: dict[str, list[StepRecord]] = {}
+    last: dict[str, datetime | None] = {}
     certificates: list[CertificateRecord] = []
     read: list[ReadingRecord] = []
     for name in store.trajectories():
         found = store.rows(name)
-        records[visible(name)] = [_visible(row) for row in found]
+        records[visible(name)], last[visible(name)] = [_visible(row) for row in found], store.last_written(name)
         certificates += store.certificates(name, rows=found)
         read += store.readings(name, rows=found) if readings else []
+    failed = {visible(name): visible(reason) for name, reason in store.failures().items()}
+    in_work = store.is_in_work()
     rows = table_of(itertools.chain(*records.values()), StepRecord).to_pandas()
     certified = table_of(certificates, CertificateRecord).to_pandas()
     return RunView(
@@ -91,7 +95,10 @@ def view_of(store: Store, others: Sequence[str] = (), *, readings: bool = True) 
         records=records,
         rows=rows,
         readings=table_of(read, ReadingRecord).to_pandas(),
-        standing={name: standing(records.get(name, ()), config) for name in [*records, *config.trajectories()]},
+        standing={
+            name: standing(records.get(name, ()), config, failed=failed.get(name), in_work=in_work, last=last.get(name))
+            for name in [*records, *config.trajectories()]
+        },
         certificates=certified,
         models=pooled(store, rows, certified, others),
     )

@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch import nn
 
-from rayfe.config import ModelConfig
-from rayfe.exceptions import UsageError
+from rayfe.config import ModelConfig, require
+from rayfe.exceptions import UNSAID, FarFromWanted, UsageError
 from rayfe.model.protocol import build, input_shape
 from rayfe.model.scaled import in_units
 from rayfe.model.weights import load_weights
-from rayfe.records import Point, StepRecord
+from rayfe.records import Point, Split, StepRecord
+from rayfe.results.recommended import none_because, recommended
+from rayfe.results.walk_summary import NOT_C
+from rayfe.storage.parquet import table_of
 from rayfe.storage.store import Store
 from rayfe.surface.envelope import bound
 
 __all__ = ["find_row", "find_step", "load_model", "model_of"]
 
+ROUNDING = 1e-9
+"""By which what a row says of a drift may differ from what its numbers give."""
 WANTED = ("lam", "gamma", "t", "R", "D", "C", "F", "accuracy", "val_R", "val_D", "val_C", "val_accuracy")
 """Columns that `at` may name."""
 
 
 def load_model(
     location: str | Path,
-    trajectory: str,
+    trajectory: str | None = None,
     step: int | None = None,
     *,
     at: Mapping[str, float] | None = None,
@@ -38,11 +44,13 @@ def load_model(
     return in_units(model_of(store, run, find_row(store, trajectory, step, at), cls=model), run)
 
 
-def find_step(location: str | Path, trajectory: str, *, at: Mapping[str, float]) -> StepRecord:
+def find_step(
+    location: str | Path, trajectory: str | None = None, step: int | None = None, *, at: Mapping[str, float] | None = None
+) -> StepRecord:
     """The row whose model `load_model` takes; documented at `rayfe.find_step`."""
     store = Store(location)
     store.read_config()  # says where there is no run
-    return find_row(store, trajectory, None, at)
+    return find_row(store, trajectory, step, at)
 
 
 def model_of(store: Store, run: Mapping[str, Any], row: StepRecord, *, cls: type[nn.Module] | None = None) -> nn.Module:
@@ -65,45 +73,98 @@ def model_of(store: Store, run: Mapping[str, Any], row: StepRecord, *, cls: type
     return model.eval()
 
 
-def find_row(store: Store, trajectory: str, step: int | None, at: Mapping[str, float] | None) -> StepRecord:
-    """The accepted row of `step`, or the one whose columns are nearest to `at` among those with stored weights.
+def find_row(store: Store, trajectory: str | None, step: int | None, at: Mapping[str, float] | None) -> StepRecord:
+    """The accepted row of `step`; the one whose columns are nearest to `at` among those with stored weights; without either the recommended
+    one (`recommended.RULE`), of all trajectories where none is named.
 
     Distances in several columns add up, each in units of the column's range along the trajectory. Of rows that are as near, such
     as those of several ways at one lam, it is the one whose F is lowest.
 
     Raises:
-        ValueError: no such trajectory, step or column, or neither or both of `step` and `at` were given.
+        UsageError: no such trajectory, step or column; both `step` and `at` were given, or one of them without a trajectory where there
+            are several; there is nothing to recommend.
     """
     names = store.trajectories()
-    if trajectory not in names:
-        raise ValueError(f"{store.url()} has no trajectory {trajectory!r}, only {', '.join(names) or 'none so far'}")
-    if (step is None) == (at is None):
-        raise ValueError('give a step, or at={"C": 0.1}, and not both')
+    there = ", ".join(names) or "none so far"
+    require(trajectory is None or trajectory in names, "trajectory", trajectory, f"{store.url()} has only {there}")
+    require(step is None or at is None, "step", step, "give a step or ``at``, and not both")
+    if step is None and at is None:
+        return _recommended(store, names if trajectory is None else [trajectory])
+    if trajectory is None:
+        require(len(names) == 1, "trajectory", UNSAID, f"say which one has the step: {there}")
+        trajectory = names[0]
     accepted = {row.step: row for row in store.rows(trajectory) if row.accepted}
-    if at is not None:
-        return _nearest(store, trajectory, list(accepted.values()), at)
-    if step not in accepted:
-        steps = ", ".join(map(str, sorted(accepted))) or "none so far"
-        raise ValueError(f"{trajectory} in {store.url()} has no accepted step {step!r}, only {steps}")
+    if step is None or at is not None:
+        return _nearest(store, trajectory, list(accepted.values()), at or {})
+    steps = ", ".join(map(str, sorted(accepted))) or "none so far"
+    require(step in accepted, "step", step, f"{trajectory} in {store.url()} has no such accepted step, only {steps}")
     return accepted[step]
+
+
+def _recommended(store: Store, names: Sequence[str]) -> StepRecord:
+    records = [row for name in names for row in store.rows(name)]
+    rows = table_of(records, StepRecord).to_pandas()
+    found = recommended(rows)
+    if found is None:
+        raise UsageError("step", UNSAID, f"there is none to recommend, {none_because(rows)}; name one, or give ``at``")
+    return records[int(rows.index.get_loc(found.name))]
 
 
 def _nearest(store: Store, trajectory: str, accepted: list[StepRecord], at: Mapping[str, float]) -> StepRecord:
     unknown = [name for name in at if name not in WANTED]
-    if unknown or not at:
-        raise ValueError(f"at={dict(at)}: {', '.join(unknown) or 'nothing'} cannot be asked for, only {', '.join(WANTED)}")
+    require(
+        bool(at) and not unknown, "at", at, f"{', '.join(unknown) or 'nothing'} cannot be asked for, only {', '.join(WANTED)}"
+    )
     rows = [row for row in accepted if store.has_state(row)]
-    if not rows:
-        raise ValueError(f"{trajectory} in {store.url()} has no stored weights")
-    distance = np.zeros(len(rows))
+    require(bool(rows), "at", at, f"{trajectory} in {store.url()} has no stored weights")
+    columns = {name: np.array([getattr(row, name) for row in rows], float) for name in WANTED}  # None becomes NaN
+    _require_varying(at, rows, columns)
+    distance, scales = np.zeros(len(rows)), {}
     for name, wanted in at.items():
-        column = np.array([getattr(row, name) for row in rows], float)  # None becomes NaN
-        if np.isnan(column).all():
-            raise ValueError(f"at={dict(at)}: {name} was not measured in {trajectory}")
-        scale = float(np.nanmax(column) - np.nanmin(column)) or 1.0
-        distance += np.where(np.isnan(column), np.inf, np.abs(column - wanted) / scale)
-    nearest = [row for row, far in zip(rows, distance.tolist(), strict=True) if far == distance.min()]
-    if len(nearest) == 1:
-        return nearest[0]
-    point = Point(lam=nearest[0].lam, gamma=nearest[0].gamma, t=nearest[0].t)
-    return min(nearest, key=lambda row: bound(row, point))  # of several models at one lam the lowest counts
+        require(not np.isnan(columns[name]).all(), "at", at, f"{name} was not measured in {trajectory}")
+        scales[name] = float(np.nanmax(columns[name]) - np.nanmin(columns[name])) or 1.0
+        distance += np.where(np.isnan(columns[name]), np.inf, np.abs(columns[name] - wanted) / scales[name])
+    best = _lowest(rows, [index for index, far in enumerate(distance.tolist()) if far == distance.min()])
+    beside = [other for other in (best - 1, best + 1) if 0 <= other < len(rows)]
+    apart = [sum(abs(columns[name][other] - columns[name][best]) / scales[name] for name in at) for other in beside]
+    if distance[best] > max(apart, default=0.0):
+        there, here = _in_words(at), _in_words({name: columns[name][best] for name in at})
+        text = f"the step nearest to {there} is {rows[best].step}, with {here}: farther off than steps of {trajectory} are apart there"
+        warnings.warn(text, FarFromWanted, stacklevel=5)
+    return rows[best]
+
+
+def _lowest(rows: Sequence[StepRecord], near: Sequence[int]) -> int:
+    """Of several models at one lam the one that is lowest there in F."""
+    if len(near) == 1:
+        return near[0]
+    point = Point(lam=rows[near[0]].lam, gamma=rows[near[0]].gamma, t=rows[near[0]].t)
+    return min(near, key=lambda index: bound(rows[index], point))
+
+
+def _in_words(values: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+
+
+def _require_varying(at: Mapping[str, float], rows: Sequence[StepRecord], columns: Mapping[str, np.ndarray]) -> None:
+    """Refuse columns that tell no steps apart, because the process keeps them.
+
+    Raises:
+        UsageError: there is one.
+    """
+    kept = {name: values[0] for name, values in columns.items() if _is_kept(name, rows, values)}
+    *others, last = [name for name in ("t", "lam", "R", "D") if name not in kept]
+    for name in (name for name in at if name in kept):
+        why = f"{name} is {kept[name]:.4g} all along {rows[0].trajectory}, whose process {rows[0].process} keeps it"
+        raise UsageError("at", at, f"{why}; name {', '.join(others)} or {last}")
+
+
+def _is_kept(name: str, rows: Sequence[StepRecord], values: np.ndarray) -> bool:
+    """Whether the process of these rows keeps the column `name`, of these values, where it was at the start."""
+    settled = any(row.C_before_settle is not None for row in rows[1:])
+    if name == "C" and settled and rows[-1].C_target is not None and rows[-1].held_on != Split.CONTROL:
+        return rows[0].process not in NOT_C
+    held = np.array([row.held_drift for row in rows], float)
+    if len(rows) > 1 and name in ("R", "D", "C") and np.allclose(values / values[0] - 1.0, held, rtol=0.0, atol=ROUNDING):
+        return True  # a functional that is one of the three
+    return len(rows) > 1 and name in ("lam", "gamma", "t") and bool((values == values[0]).all())

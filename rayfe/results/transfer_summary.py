@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
-from types import MappingProxyType
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from rayfe.config import RunConfig
-from rayfe.results.certified import equilibrium_lines
 from rayfe.results.frames import BASELINES, accepted_steps, drift, numbers, way_in_D
 from rayfe.results.learnt import at_chance, start_columns, worsened
 from rayfe.results.walk_summary import (
@@ -22,8 +15,6 @@ from rayfe.results.walk_summary import (
     OVERFIT_RATIO,
     found_stop,
     passes,
-    print_summary,
-    summarize,
 )
 from rayfe.surface.data_processes import line_length
 from rayfe.surface.equivalence import relative_tolerance
@@ -133,9 +124,7 @@ def verdict(line: dict[str, Any]) -> str:
     test = {True: "passed", False: "failed", None: "not possible"}[line["drift_ok"]]
     held = f"C off by up to {_signed(line)} % (tolerance {100 * line['tolerance']:.3g} %, equivalence test {test})"
     arrived = "arrived" if line["t_end"] == 1.0 else f"ended at t = {line['t_end']:.3g} ({line['end']})"
-    text = (
-        f"{worsened(line)}{arrived}; {held}; validation accuracy at least {_percent(line['val_accuracy_least'])}, {on_target}"
-    )
+    text = f"{worsened(line)}{arrived}; {held}; lowest validation accuracy {_percent(line['val_accuracy_least'])}, {on_target}"
     if not np.isnan(line["bend_percent"]):
         late = f" ({_bent(line, 'late_bend')} from t = {LATE:g} on)" if not np.isnan(line["late_bend_percent"]) else ""
         text += f"; off its line by up to {_bent(line, 'bend')} % of the largest |D - D0|{late}"
@@ -164,7 +153,7 @@ def warnings(line: dict[str, Any]) -> list[str]:
     if line["ends_apart"] < SURE * line["end_moved"]:
         found.append(
             f"k = {line['k']:.2g} is mostly chance: the ends of the line are {line['ends_apart']:.2g} nats apart, and training on "
-            f"moves one of them by {line['end_moved']:.2g}; train longer, or give --k"
+            f"moves one of them by {line['end_moved']:.2g}; train longer, or give ``k``"
         )
     if (open_ := unclosed(line)) is not None:
         found.append(open_)
@@ -185,47 +174,6 @@ def unclosed(line: Mapping[str, Any]) -> str | None:
     )
 
 
-def print_transfers(summary: pd.DataFrame, console: Console) -> None:
-    """Print `summarize_transfers`' lines (100 columns): verdicts and warnings, a table of transfers, one of baselines."""
-    if summary.empty:
-        console.print("no steps yet")
-        return
-    lines = [{str(name): value for name, value in line.items()} for line in summary.to_dict("records")]
-    trained = [line for line in lines if line["process"] in BASELINES]
-    moved = [line for line in lines if line["process"] not in BASELINES]
-    for line in lines:
-        console.print(Text.assemble((f"{line['trajectory']}: ", "bold"), verdict(line)))
-        for warning in warnings(line):
-            console.print(Text(f"  warning: {warning}", style="yellow"))
-    for kind, columns, note in ((moved, TRANSFER, TRANSFER_NOTE), (trained, BASELINE, BASELINE_NOTE)):
-        if kind:
-            console.print(_table(kind, columns))
-            console.print(Text(note, style="dim"))
-
-
-def _table(lines: list[dict[str, Any]], columns: Mapping[str, Callable[[dict[str, Any]], str]]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 0), pad_edge=False)
-    table.add_column("trajectory", overflow="fold")
-    for name in columns:
-        table.add_column(name, justify="right", no_wrap=True)
-    for line in lines:
-        table.add_row(str(line["trajectory"]), *(cell(line) for cell in columns.values()))
-    return table
-
-
-def print_run(
-    rows: pd.DataFrame, config: RunConfig, console: Console, certificates: pd.DataFrame, models: pd.DataFrame | None
-) -> None:
-    """Print the summary that fits what a run does, and how near its trajectories are to equilibrium; `models` bound its F."""
-    if config.method is not None or config.moves_data:
-        print_transfers(summarize_transfers(rows, config.asked.tolerance, config.asked.tolerance_floor), console)
-    else:
-        print_summary(summarize(rows, config.asked.tolerance, config.asked.tolerance_floor, models), console)
-    if config.method is None and len(rows):
-        for line in equilibrium_lines(rows, certificates, models, step_epochs=config.equilibration.epochs):
-            console.print(Text(line))
-
-
 def _signed(line: dict[str, Any]) -> str:
     if np.isnan(line["drift_percent"]):
         return "-"
@@ -244,51 +192,3 @@ def _value(value: float, form: str) -> str:
 
 def _percent(value: float) -> str:
     return "-" if pd.isna(value) else f"{100 * value:.1f} %"
-
-
-def _steps(line: dict[str, Any]) -> str:
-    return f"{line['accepted_steps']}" + (f" (-{line['rejected_attempts']})" if line["rejected_attempts"] else "")
-
-
-def _of(name: str, form: str, unit: float = 1.0) -> Callable[[dict[str, Any]], str]:
-    return lambda line: _value(line[name] / unit, form)
-
-
-COST = {"M ex": _of("examples", ".1f", 1e6), "min": _of("seconds", ".1f", 60.0)}
-TRANSFER: Mapping[str, Callable[[dict[str, Any]], str]] = MappingProxyType(
-    {
-        "steps": _steps,
-        "t": _of("t_end", ".3g"),
-        "lam": _of("lam_end", ".3g"),
-        "gamma": _of("gamma_end", ".3g"),
-        "R": _of("R_end", ".1f"),
-        "D": _of("D_end", ".1f"),
-        "C/C0-1 %": lambda line: _signed(line).replace(" ", ""),
-        "val acc": _of("val_accuracy_end", ".1%"),
-        "target": _of("target_accuracy_end", ".1%"),
-        **COST,
-    }
-)
-TRANSFER_NOTE = (
-    "at the last accepted step; C/C0-1: largest on the way; val acc: on p(x, t); target: accuracy on the\n"
-    "target alone; M ex: million training examples"
-)
-BASELINE: Mapping[str, Callable[[dict[str, Any]], str]] = MappingProxyType(
-    {
-        "method": lambda line: str(line["process"]),
-        "steps": _steps,
-        "R": _of("R_end", ".1f"),
-        "D": _of("D_end", ".1f"),
-        "C": _of("C_end", ".4f"),
-        "C/C0-1 %": lambda line: _signed(line).replace(" ", ""),
-        "acc 0": _of("target_accuracy_start", ".1%"),
-        "acc": _of("target_accuracy_end", ".1%"),
-        "val C 0": _of("target_C_start", ".4f"),
-        "val C": _of("target_C_end", ".4f"),
-        **COST,
-    }
-)
-BASELINE_NOTE = (
-    "at the last step, 0: before any training on the target; acc, val C: on the target's validation\n"
-    "split; C/C0-1: largest distance from the source's C, step 0 included; M ex: million examples"
-)

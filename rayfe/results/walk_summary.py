@@ -7,10 +7,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from rayfe.records import Kind, Leg
 from rayfe.results.frames import accepted_steps, counted_steps, drift, held_loss, holds_something, numbers
@@ -65,12 +61,15 @@ def summarize(rows: pd.DataFrame, tolerance: float, floor: float = 0.0, models: 
     `drift_ok` the equivalence test over all accepted steps after the start (None if there is none, or C is not held) with
     `tolerance`, or with `floor` nats where they are more; `attainable_percent` is the smallest tolerance at which steps without
     drift would pass. `excess_percent` is the largest `envelope_excess` (with `models`) of the steps that count in per cent of F,
-    a lower bound. A walk that came back has its end where it turned. Trajectories without an accepted row have null numbers.
+    a lower bound; NaN where there is one model alone. A walk that came back has its end where it turned. Trajectories without an
+    accepted row have null numbers.
     """
     if rows.empty:
         return pd.DataFrame()
     pooled = rows.reset_index(drop=True)
     above = envelope_excess(pooled, models).loc[counted_steps(pooled).index]
+    if len(pooled[pooled["accepted"].astype(bool)] if models is None else models) < 2:
+        above[:] = np.nan  # a model alone bounds nothing but itself
     pooled["excess_percent"] = 100.0 * above / pooled["F"].astype(float).abs()
     lines = [_line(name, walk, tolerance, floor) for name, walk in pooled.groupby("trajectory", sort=True)]
     return pd.DataFrame(lines)
@@ -154,16 +153,15 @@ def verdict(line: Mapping[str, Any]) -> str:
         return held + _ending(line)
     if not line["holds_C"]:
         return _held_verdict(line)
-    size, error = abs(line["drift_percent"]), line["drift_se_percent"]
     limit = f"tolerance {100 * line['tolerance']:.3g} %, equivalence test"
     C = "C" if np.isnan(line["control_C_end"]) else "C of the control split"
     held = (
-        f"{C} held within {size:.2f} % ({limit} passed)"
+        f"{C} held, off by up to {_drift(line)} % ({limit} passed)"
         if line["drift_ok"]
         else f"{C} off by up to {_drift(line)} % ({limit} failed)"
     )
-    if np.isnan(error):
-        held = f"{C} off by up to {size:.2f} % (no standard error, not tested)"
+    if np.isnan(line["drift_se_percent"]):
+        held = f"{C} off by up to {line['drift_percent']:+z.2f} % (no standard error, not tested)"
     D, R = (_course(name, line[f"{name}_start"], line[f"{name}_end"]) for name in ("D", "R"))
     if not np.isnan(line["D_se_end"]):
         D += f" (± {line['D_se_end']:.1g} by the draws of z alone)"
@@ -180,7 +178,8 @@ def _held_verdict(line: Mapping[str, Any]) -> str:
     if line["process"] == "seek":
         miss, error = line["held_end_percent"] / 100, line["held_end_se_percent"] / 100
         there = "reached" if is_equivalent(miss, error, line["tolerance"]) else "not reached yet"
-        return f"{there}: off what is sought by {line['held_end_percent']:+z.2f} %; {course}; {C}{_ending(line)}"
+        off = f"{line['held_end_percent']:+z.2f} ± {line['held_end_se_percent']:.2f} %"
+        return f"{there}: off what is sought by {off}; {course}; {C}{_ending(line)}"
     return f"what is held is off by up to {miss}; {course}; {C}{_ending(line)}"
 
 
@@ -202,7 +201,7 @@ def warnings(line: Mapping[str, Any]) -> list[str]:
     if line["attainable_percent"] > 100.0 * line["tolerance"]:
         found.append(
             f"the tolerance is below the noise: {line['accepted_steps']} steps without drift would need "
-            f"{line['attainable_percent']:.2g} %; the error falls as the root of --measure.head-draws"
+            f"{line['attainable_percent']:.2g} %; the error falls as the root of ``measure.head_draws``"
         )
     if line["excess_percent"] > EXCESS_PERCENT:
         found.append(
@@ -217,57 +216,8 @@ def _ending(line: Mapping[str, Any]) -> str:
 
 def _course(name: str, start: float, end: float) -> str:
     word = "rose" if end > start else "fell" if end < start else "stayed"
-    return f"{name} {word} {start:.1f} -> {end:.1f}"
+    return f"{name} {word} {start:#.3g} -> {end:#.3g}"
 
 
 def _drift(line: Mapping[str, Any]) -> str:
     return f"{line['drift_percent']:+z.2f} ± {line['drift_se_percent']:.2f}"
-
-
-def _value(value: float, form: str) -> str:
-    return "-" if pd.isna(value) else format(value, form)
-
-
-def print_summary(summary: pd.DataFrame, console: Console) -> None:
-    """Print a verdict and the warnings of each trajectory, and below them a table of `summarize`'s lines (100 columns)."""
-    if summary.empty:
-        console.print("no steps yet")
-        return
-    lines = [{str(name): value for name, value in line.items()} for line in summary.to_dict("records")]
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 0), pad_edge=False)
-    table.add_column("trajectory", overflow="fold")
-    for name in ("steps", "lam", "gamma", "R", "D", "C", "C/C0-1 %", "val C", "val acc", "excess", "min"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for line in lines:
-        table.add_row(*_cells(line))
-    for line in lines:
-        console.print(Text.assemble((f"{line['trajectory']}: ", "bold"), verdict(line)))
-        for warning in warnings(line):
-            console.print(Text(f"  warning: {warning}", style="yellow"))
-    console.print(table)
-    console.print(
-        Text(
-            "at the last accepted step, or where the walk turned; C/C0-1: largest on the way ± error of the draws; excess: at least so "
-            "many % of F above equilibrium, by the models that happen to be there"
-        ),
-        style="dim",
-    )
-
-
-def _cells(line: Mapping[str, Any]) -> list[str | Text]:
-    steps = f"{line['accepted_steps']}" + (f" (-{line['rejected_attempts']})" if line["rejected_attempts"] else "")
-    style = {True: "green", False: "red"}.get(line["drift_ok"], "")
-    return [
-        Text(str(line["trajectory"])),
-        steps,
-        _value(line["lam_end"], ".3g"),
-        _value(line["gamma_end"], ".3g"),
-        _value(line["R_end"], ".1f"),
-        _value(line["D_end"], ".1f"),
-        _value(line["C_end"], ".4f"),
-        Text("-" if pd.isna(line["drift_se_percent"]) else _drift(line).replace(" ", ""), style=style),
-        _value(line["val_C_end"], ".4f"),
-        _value(line["val_accuracy_end"], ".1%"),
-        _value(line["excess_percent"], ".1f"),
-        _value(line["seconds"] / 60, ".1f"),
-    ]

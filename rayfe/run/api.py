@@ -15,7 +15,7 @@ from rayfe.config.resolve import absolute, check_job, split_preset, words_of
 from rayfe.config.user_code import name_of
 from rayfe.data.examples import Dataset
 from rayfe.data.paths import load_path
-from rayfe.exceptions import UsageError
+from rayfe.exceptions import UsageError, in_python_words
 from rayfe.run.job import Job, carry_out, console_of
 from rayfe.run.stored_run import Run
 from rayfe.storage.manifest import digest_of, manifest_of
@@ -117,9 +117,13 @@ def _run(
     failed = carry_out(job, console_of(quiet=quiet))
     for trajectory, reason in failed.items():
         advice = "; the same call tries again" if tries_again(reason) else ""
-        warnings.warn(f"{trajectory} failed: {reason}{advice}", RuntimeWarning, stacklevel=3)
+        warnings.warn(f"{trajectory} failed: {in_python_words(reason)}{advice}", RuntimeWarning, stacklevel=3)
     assert job.config.out is not None
-    return Run(job.config.out, failed=failed, model_class=model if isinstance(model, type) else None)
+    return Run(
+        job.config.out,
+        failed={name: in_python_words(why) for name, why in failed.items()},
+        model_class=model if isinstance(model, type) else None,
+    )
 
 
 def _job(name: str, preset: str | RunConfig | None, fields: Mapping[str, Any], own: Mapping[str, Dataset]) -> Job:
@@ -136,7 +140,15 @@ def _job(name: str, preset: str | RunConfig | None, fields: Mapping[str, Any], o
     if fields.get("out") is None:
         manifest = manifest_of(name, chosen, [], config, load_path(config, own))
         config = absolute(configure(config, out=f"runs/{chosen}-{digest_of(manifest)}"), chosen, own=own)
-    return Job(name=name, preset=chosen, arguments=(*given, *arguments), config=config, again="the same call", own=own)
+    return Job(
+        name=name,
+        preset=chosen,
+        arguments=(*given, *arguments),
+        config=config,
+        again="the same call",
+        words=in_python_words,
+        own=own,
+    )
 
 
 def _model_fields(model: Any) -> dict[str, Any]:

@@ -17,12 +17,12 @@ from rayfe.data.coupling import Coupling, decode, encode
 from rayfe.data.examples import Dataset
 from rayfe.data.npz import npz_bytes
 from rayfe.data.paths import PathData, coupled, coupled_splits, examples_of, load_path
-from rayfe.exceptions import CorruptFile, LeaseLost, RunBroken, UsageError
+from rayfe.exceptions import CorruptFile, LeaseLost, RunBroken, UsageError, Words, in_shell_words
 from rayfe.figures import band_of, draw_all, subject_of
 from rayfe.records import Split, StepRecord
 from rayfe.report.page import REPORT, report_of
 from rayfe.report.view import view_of
-from rayfe.results.transfer_summary import print_run
+from rayfe.results.printed import print_run
 from rayfe.run.logs import JsonLog
 from rayfe.run.progress import Progress
 from rayfe.storage.files import Files
@@ -48,6 +48,8 @@ class Job:
     config: RunConfig
     again: str
     """For people: what goes on with it, such as `the same command: python jobs/isoc.py`."""
+    words: Words = in_shell_words
+    """How options are said where the job was asked for: on a command line, or in Python."""
     own: Mapping[str, Dataset] = field(default_factory=dict)
     """Data sets that no file holds, by the name that the configuration has for them; the run keeps a copy."""
 
@@ -74,7 +76,7 @@ def carry_out(job: Job, console: Console) -> dict[str, str]:
         say(f"run {_shown(store.url())}; if interrupted, go on with {job.again}")
         try:
             data = with_couplings(data, config, store, say)
-            failed = _run(config, data, store, console)
+            failed = _run(job, config, data, store, console)
         except UsageError:  # only a backend knows what its machine can hold
             if stored is None and not store.trajectories():
                 undo()
@@ -83,7 +85,7 @@ def carry_out(job: Job, console: Console) -> dict[str, str]:
             raise
         except RuntimeError as error:  # Ray died or refused; what is stored stays
             raise RunBroken(str(error) or type(error).__name__) from error
-        _report(config, store, data, console)
+        _report(job, config, store, data, console)
     return failed
 
 
@@ -166,11 +168,12 @@ def _with_replicas(config: RunConfig, store: Store) -> RunConfig:
     return configure(config, replicas_per_evaluator=replicas)
 
 
-def _run(config: RunConfig, data: PathData, store: Store, console: Console) -> dict[str, str]:
+def _run(job: Job, config: RunConfig, data: PathData, store: Store, console: Console) -> dict[str, str]:
     from rayfe.run.runner import run  # imports torch and Ray: not for --help
 
     rows = {name: _readable_rows(store, name) for name in config.trajectories()}
-    listener = JsonLog() if config.service.log_format == "json" else Progress(config, rows, console=console)
+    json = config.service.log_format == "json"
+    listener = JsonLog(words=job.words) if json else Progress(config, rows, console=console, words=job.words)
     with listener as told:
         return run(config, data, store, told)
 
@@ -230,13 +233,13 @@ def _undo(out: str, own: Mapping[str, Dataset]) -> Callable[[], None]:
     return undo
 
 
-def _report(config: RunConfig, store: Store, data: PathData, console: Console) -> None:
+def _report(job: Job, config: RunConfig, store: Store, data: PathData, console: Console) -> None:
     """Draw the figures, write the page, and print the summary and where everything is."""
     view = view_of(store)
     drawn = draw_all(view.rows, view.readings, tolerance=band_of(config, view.rows), subject=subject_of(config))
     paths = [store.write_figure(name, image) for name, image in drawn.items()]
     page = store.write_text(REPORT, report_of(view, data))
-    print_run(view.rows, config, console, view.certificates, view.models)
+    print_run(view.rows, config, console, view.certificates, view.models, words=job.words)
     places = [("rows", "steps"), *(("figure", path) for path in paths), ("report", page)]
     say = _speaker(console)
     for what, place in places:

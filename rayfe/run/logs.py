@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self, TextIO
 
+from rayfe.exceptions import Words, in_shell_words
 from rayfe.records import StepRecord
 
 
@@ -22,9 +23,15 @@ class JsonLog:
     Every line has `time` (UTC), `event`, `host` and `pid`; a `row` has the columns of its step that were measured.
     """
 
-    def __init__(self, stream: TextIO | None = None, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(
+        self,
+        stream: TextIO | None = None,
+        *,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        words: Words = in_shell_words,
+    ) -> None:
         self._stream = stream or sys.stderr
-        self._now = now
+        self._now, self._words = now, words
 
     def __enter__(self) -> Self:
         self._write("begin")
@@ -39,7 +46,7 @@ class JsonLog:
 
     def event(self, text: str) -> None:
         """Something happened that leaves no row, such as a lost worker."""
-        self._write("event", message=text)
+        self._write("event", message=self._words(text))
 
     def _write(self, event: str, **fields: Any) -> None:
         line: dict[str, Any] = {"time": self._now().isoformat(timespec="milliseconds"), "event": event}

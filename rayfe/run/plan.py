@@ -16,7 +16,7 @@ from rayfe.backend.analytic import AnalyticBackend
 from rayfe.backend.counting import Count, CountingBackend
 from rayfe.config import UNHELD, RunConfig, Start, configure
 from rayfe.data.path_sizes import PathSizes
-from rayfe.exceptions import WalkFailed
+from rayfe.exceptions import WalkFailed, in_shell_words
 from rayfe.records import ON, Leg, Point, Split, StepRecord, Weights
 from rayfe.surface.closed_form import MovingPowerSurface
 from rayfe.surface.stencil import neighbours
@@ -127,7 +127,7 @@ def _walk(config: RunConfig, start: Start, backend: CountingBackend) -> Walked:
             trajectory.committed(commit.record, commit)
         ended = trajectory.finished
     except WalkFailed as failed:
-        ended = str(failed)
+        ended = in_shell_words(failed.text)
     accepted = trajectory.accepted
     return Walked(accepted=accepted, state=states[accepted[-1].step] if accepted else None, ended=ended)
 

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rayfe.config import RunConfig
+from rayfe.exceptions import Words, in_shell_words
 from rayfe.records import Kind, StepRecord
 from rayfe.trajectory.standing import seconds_left, standing
 
@@ -59,9 +60,14 @@ class Progress:
     """
 
     def __init__(
-        self, config: RunConfig, rows: Mapping[str, Sequence[StepRecord]] | None = None, *, console: Console | None = None
+        self,
+        config: RunConfig,
+        rows: Mapping[str, Sequence[StepRecord]] | None = None,
+        *,
+        console: Console | None = None,
+        words: Words = in_shell_words,
     ) -> None:
-        self._config = config
+        self._config, self._words = config, words
         self._rows = {name: list((rows or {}).get(name, ())) for name in config.trajectories()}
         self._console = console or Console()
         self._live = Live(console=self._console, get_renderable=self._table, refresh_per_second=1)
@@ -72,7 +78,7 @@ class Progress:
             return self
         for name, rows in self._rows.items():
             if rows:
-                self._print(f"{name}: {standing(rows, self._config)}, {duration(rows[-1].seconds)} so far")
+                self._print(f"{name}: {standing(rows, self._config).where}, {duration(rows[-1].seconds)} so far")
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
@@ -91,7 +97,7 @@ class Progress:
 
     def event(self, text: str) -> None:
         """Something happened that leaves no row, such as a lost worker."""
-        self._print(text)
+        self._print(self._words(text))
 
     def _print(self, text: str) -> None:
         self._console.print(Text(text), soft_wrap=True)
@@ -111,13 +117,11 @@ def _cells(rows: list[StepRecord], config: RunConfig) -> list[str]:
     accepted = [row for row in rows if row.accepted]
     now = standing(rows, config)
     if not accepted:
-        return ["-"] * (len(COLUMNS) - 1) + [now.text]
+        return ["-"] * (len(COLUMNS) - 1) + [now.where]
     last, left = accepted[-1], seconds_left(rows, config)
     accuracy = None if last.val_accuracy is None else 100 * last.val_accuracy
     values = [(last.lam, ".4g"), (last.gamma, ".4g"), (last.R, ".2f"), (last.D, ".2f"), (drift_percent(last), "+z.2f")]
     numbers = ["-" if value is None else format(value, form) for value, form in [*values, (accuracy, ".1f")]]
     left_text = "-" if now.is_over or left is None else duration(left)
-    state = (
-        now.text.removeprefix("ended: ") if now.is_over else "walking" if rows[-1].accepted else f"retry {rows[-1].attempt + 1}"
-    )
+    state = now.where if now.is_over else "walking" if rows[-1].accepted else f"retry {rows[-1].attempt + 1}"
     return [f"{last.step}/{config.steps}", *numbers, duration(rows[-1].seconds), left_text, state]

@@ -60,8 +60,7 @@ def run_inline(
 
     `epoch`: training examples in an epoch; None, where the backend has no data: there are no certificates.
     """
-    failed: dict[str, str] = {}
-    walking = {}
+    failed, walking = driver.Failures(store), {}
     for name, start in config.trajectories().items():
         try:
             walking[name] = driver.open_trajectory(config, start, store)

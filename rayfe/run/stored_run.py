@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rayfe.exceptions import visible
+from rayfe.exceptions import in_python_words, visible
 from rayfe.figures import PictureBook, band_of, figures_of, subject_of
 from rayfe.records import StepRecord
+from rayfe.report.overview import overview
 from rayfe.report.page import REPORT, report_of
 from rayfe.report.view import view_of
 from rayfe.results.pooling import models_of
 from rayfe.storage.manifest import stored_config
 from rayfe.storage.store import Store, load_certificates, load_readings, load_rows
-from rayfe.trajectory.standing import standing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,10 +52,20 @@ class Run:
         rows = self.rows
         return rows[rows["accepted"]].reset_index(drop=True)
 
-    @property
     def certificates(self) -> pd.DataFrame:
         """How far models are from others that were trained at the same multipliers (`rayfe.load_certificates`)."""
         return load_certificates(self.location)
+
+    def summary(self) -> pd.DataFrame:
+        """A row a trajectory: whether it is running, stopped, failed or finished, and why; its accepted steps; when its last row was
+        stored; lam, gamma, t, R, D, C and validation C of the last accepted one; the largest drift of what is held, as a part of it, with
+        its standard error; the recommended step (`step`).
+
+        Raises:
+            FileNotFoundError: there is no run.
+            CorruptFile: it cannot be read.
+        """
+        return overview(view_of(Store(self.location), readings=False), in_python_words)
 
     def models(self, *others: str) -> pd.DataFrame:
         """t, R, D and C of every model that bounds the run's free energy, for `rayfe.envelope_excess`: accepted steps and certificates
@@ -74,24 +84,23 @@ class Run:
     def step(
         self, step: int | None = None, *, at: Mapping[str, float] | None = None, trajectory: str | None = None
     ) -> StepRecord:
-        """The row of an accepted step: number `step`, or the one nearest to `at` such as {"C": 0.1}; the last without either.
+        """The row of an accepted step: number `step`, or the one nearest to `at` such as {"lam": 1.0}; without either the recommended one.
 
-        `trajectory` may be left out where there is one.
+        Recommended is, of the accepted steps that count, the one with the lowest classification loss on validation images. Of a walk
+        those count that are lowest in F at their lam, of a transfer those at t = 1, of a seek the one that came nearest. On new images
+        its loss is likely to be a little higher than on those that it was chosen by.
+
+        `trajectory` may be left out where there is one; the recommended step is then of all of them, whose losses are of the same images.
+        FarFromWanted, a warning, says where the nearest step is farther from `at` than steps are apart there.
 
         Raises:
-            ValueError: there is no such step, or several trajectories to choose from.
+            FileNotFoundError: there is no run.
+            UsageError: a ValueError; there is no such step, or none to recommend, several trajectories to choose from, or the process
+                keeps a column of `at` constant, so that it tells no steps apart.
         """
-        from rayfe.results.stored_model import find_row  # imports torch
+        from rayfe.results.stored_model import find_step  # imports torch
 
-        store = Store(self.location)
-        names = store.trajectories()
-        if trajectory is None and len(names) != 1:
-            raise ValueError(f"give a trajectory: one of {', '.join(names) or '(none stored so far)'}")
-        name = names[0] if trajectory is None else trajectory
-        if step is None and at is None:
-            accepted = [row.step for row in store.rows(name) if row.accepted] if name in names else []
-            step = accepted[-1] if accepted else 0
-        return find_row(store, name, step, at)
+        return find_step(self.location, trajectory, step, at=at)
 
     def model(
         self, step: int | None = None, *, at: Mapping[str, float] | None = None, trajectory: str | None = None
@@ -134,6 +143,4 @@ class Run:
             view = view_of(Store(self.location), readings=False)
         except (FileNotFoundError, RuntimeError) as error:
             return {"nothing to show": visible(str(error))}
-        found = {name: view.standing[name].text for name in view.records}
-        failed = {name: standing((), view.config, failed=visible(reason)).text for name, reason in self.failed.items()}
-        return found | failed
+        return {name: in_python_words(now.dated) for name, now in view.standing.items()}

@@ -9,6 +9,7 @@ import os
 import posixpath
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -80,6 +81,14 @@ class Files:
         except FileNotFoundError:
             return []
         return sorted(name for name in (posixpath.basename(path.rstrip("/")) for path in paths) if name)
+
+    def modified(self, relative: str) -> datetime | None:
+        """When a file was last replaced, by the clock of its storage; None where there is none, or the storage does not tell."""
+        try:
+            found = self._fs.modified(self._path(relative))
+        except (FileNotFoundError, NotImplementedError):
+            return None
+        return found if found.tzinfo else found.replace(tzinfo=UTC)
 
     def stamp(self, places: Sequence[str]) -> str:
         """Changes when one of these files, or a file in one of these folders, is replaced: a hash of sizes and times."""

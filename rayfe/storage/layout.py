@@ -1,6 +1,7 @@
 """Where things are in a run directory, and reading them with a check; used by `store` and `recovery` only.
 
 run.json                                the configuration
+failed.json                             why trajectories failed for the last driver; missing where none ever did
 steps/<trajectory>.parquet              one row per attempted step; a step exists exactly when its row is here
 readings/<trajectory>.parquet           one row per replica, split and recorded update
   <trajectory>.part0001.parquet ...     their next rows, where there are more than one file holds (`table`)
@@ -26,7 +27,7 @@ from rayfe.records import ReadingRecord, StepRecord
 from rayfe.storage.files import Files
 from rayfe.storage.parquet import Record, decode
 
-CONFIG = "run.json"
+CONFIG, FAILED = "run.json", "failed.json"
 STEPS, READINGS, CERTIFICATES = "steps", "readings", "certificates"
 FILE_OF_TABLE = re.compile(r"(?P<trajectory>[^.].*?)(\.part(?P<number>\d{4,}))?\.parquet")
 

@@ -20,6 +20,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 
 from rayfe.exceptions import LeaseLost, UsageError
 from rayfe.storage.files import Files, room_for
@@ -32,6 +33,8 @@ PERIOD = 10.0
 """Seconds between two beats."""
 PATIENCE = 4
 """Periods without a beat after which a holder is taken to be gone."""
+LOOKS = 5
+"""Times that a lock is tried, 0.1 s apart: who only asks whether it is held has it for a moment."""
 NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK})
 """What flock answers on filesystems that are mounted without locks (some Lustre and FUSE mounts)."""
 Say = Callable[[str], None]
@@ -92,20 +95,35 @@ def check(files: Files, token: str) -> None:
         raise LeaseLost(f"{files.url()} is held by another driver now, or is not the folder that this run's driver holds")
 
 
+def is_held(files: Files) -> bool:
+    """Whether a driver holds the folder now: a lock that dies with it, or a heartbeat that stood still for less than PATIENCE periods."""
+    if files.local and _is_locked(files):
+        return True
+    newest = _newest(files)
+    if newest is None or newest[1].is_of_a_dead_process:
+        return False
+    beat = files.modified(f"{LEASES}/{newest[0]}")
+    return beat is None or (datetime.now(UTC) - beat).total_seconds() <= PATIENCE * newest[1].period
+
+
 # --- the operating system's lock ------------------------------------------------------------------------------------
 
 
 def _take(descriptor: int, files: Files) -> str | None:
     """Lock the open lock file and write who holds it; returns the token, None where there are no locks."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = os.pread(descriptor, 300, 0).decode(errors="replace").partition("\n")[0]
-        raise _refusal(files, holder) from None
-    except OSError as error:
-        if error.errno not in NO_LOCKS:
-            raise
-        return None
+    for look in range(LOOKS):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            if look + 1 == LOOKS:
+                holder = os.pread(descriptor, 300, 0).decode(errors="replace").partition("\n")[0]
+                raise _refusal(files, holder) from None
+            time.sleep(0.1)
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+            return None
     for name in files.names(LEASES):  # of a time when it was mounted without locks
         files.remove(f"{LEASES}/{name}")
     token = uuid.uuid4().hex
@@ -113,6 +131,24 @@ def _take(descriptor: int, files: Files) -> str | None:
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{_holder()}\n{token}\n".encode(), 0)
     return token
+
+
+def _is_locked(files: Files) -> bool:
+    """Whether a process has the lock; False where the folder has no locks, or nobody has worked in it."""
+    try:
+        descriptor = os.open(files.url(LOCK), os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def _locked(files: Files) -> str | None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,13 @@ from rayfe.storage.files import Files
 from rayfe.storage.layout import (
     CERTIFICATES,
     CONFIG,
+    FAILED,
     STEPS,
     carry_path,
     coupling_path,
     data_path,
     read_checked,
+    table_path,
     tables_in,
     with_row,
 )
@@ -90,13 +93,32 @@ class Store:
         """run.json. Raises FileNotFoundError if there is no run here, CorruptFile if it is no JSON object."""
         if not self.exists():
             raise FileNotFoundError(f"no run at {self.url()}: it has no {CONFIG}")
+        return self._json(CONFIG)
+
+    def _json(self, path: str) -> dict[str, Any]:
         try:
-            config = json.loads(self._files.read(CONFIG))
+            found = json.loads(self._files.read(path))
         except ValueError as error:
-            raise CorruptFile(self.url(CONFIG), f"is not JSON ({error})") from error
-        if not isinstance(config, dict):
-            raise CorruptFile(self.url(CONFIG), "is not a JSON object")
-        return config
+            raise CorruptFile(self.url(path), f"is not JSON ({error})") from error
+        if not isinstance(found, dict):
+            raise CorruptFile(self.url(path), "is not a JSON object")
+        return found
+
+    def is_in_work(self) -> bool:
+        """Whether a driver holds the run now (`lease.is_held`), other than the one that this store is of."""
+        return self.owner is None and lease.is_held(self._files)
+
+    def keep_failures(self, failed: Mapping[str, str]) -> None:
+        """Store why trajectories failed, a line each, in the place of what was stored before."""
+        self.check_owner()
+        if failed or self._files.exists(FAILED):
+            self.write_text(FAILED, json.dumps(dict(failed), indent=2) + "\n")
+
+    def failures(self) -> dict[str, str]:
+        """What `keep_failures` stored: why trajectories failed for the last driver of the run. Raises CorruptFile if it cannot be read."""
+        if not self._files.exists(FAILED):
+            return {}
+        return {name: str(reason) for name, reason in self._json(FAILED).items()}
 
     def write_figure(self, name: str, data: bytes) -> str:
         """Write figures/NAME; returns its path relative to the run."""
@@ -140,8 +162,13 @@ class Store:
         return list(tables_in(self._files.names(STEPS)))
 
     def stamp(self) -> str:
-        """Changes when run.json, rows or certificates are written, without reading them."""
-        return self._files.stamp((CONFIG, STEPS, CERTIFICATES))
+        """Changes when run.json, rows, failures or certificates are written, without reading them, and when a driver comes or goes."""
+        return f"{self._files.stamp((CONFIG, FAILED, STEPS, CERTIFICATES))}{'-now' if self.is_in_work() else ''}"
+
+    def last_written(self, trajectory: str) -> datetime | None:
+        """When the last row was stored: the time of its file, of which a copy may have its own. None where there is none."""
+        numbers = tables_in(self._files.names(STEPS)).get(trajectory)
+        return self._files.modified(table_path(STEPS, trajectory, numbers[-1])) if numbers else None
 
     def rows(self, trajectory: str) -> list[StepRecord]:
         """Attempted steps in order; none if there are none. Raises CorruptFile if they cannot be read."""

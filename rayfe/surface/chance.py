@@ -25,8 +25,8 @@ def what_to_raise(*, gamma: float, updates: int | None) -> str:
     of learning, or the labels.
     """
     if updates is not None and updates < FEW_UPDATES:
-        return f"its first equilibrium had only {updates} updates: raise --equilibration.first-epochs"
+        return f"its first equilibrium had only {updates} updates: raise ``equilibration.first_epochs``"
     if gamma <= 1.0:
-        return f"at gamma {gamma:g} a nat of rate costs more than it can save: raise --gamma"
+        return f"at gamma {gamma:g} a nat of rate costs more than it can save: raise ``gamma``"
     trained = "" if updates is None else f" after {updates} updates"
-    return f"nothing was learnt{trained}: raise --gamma or --equilibration.first-learning-rate, or look at the labels"
+    return f"nothing was learnt{trained}: raise ``gamma`` or ``equilibration.first_learning_rate``, or look at the labels"

@@ -1,14 +1,16 @@
-"""What a tolerance needs of the draws of z, said before anything walks by it, and where a walk failed by them."""
+"""What a tolerance needs of the draws of z, said before anything walks by it; and of a walk that failed which condition did, and by
+what the same step would have passed."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from rayfe.config import RunConfig
 from rayfe.exceptions import WalkFailed
-from rayfe.records import Held, Reading, StepRecord
+from rayfe.records import Reading, StepRecord
 from rayfe.surface.equivalence import Miss, Z
 from rayfe.surface.process import LOSS
 from rayfe.trajectory.draws import BOUND, PART, Limit, Sets, shortfall
@@ -19,16 +21,24 @@ BY_DRAWS = ("drift", "not_nearer")
 """Reasons of a rejection that may be the draws'."""
 DIGITS = 2
 """Significant digits of a tolerance that is proposed."""
-
-
-OFF_LINE = "give --k, whose line is kept to --tolerance of D, or --process constant-rate"
+OFF_LINE = "give ``k``, whose line is kept to ``tolerance`` of D, or ``process=constant-rate``"
 """What to do where the draws do not tell how far a geodesic is off its line: by how much it may be is no option."""
+LONGER = "more ``equilibration.epochs``"
+UNTRAINED: Mapping[str, str] = MappingProxyType(
+    {
+        "not_equilibrated": "training ended with a higher free energy than it began with, also by shorter steps and lower learning rates; "
+        f"give {LONGER}, or a lower ``equilibration.learning_rate``",
+        "nonfinite": "a number became infinite or undefined, also by shorter steps and lower learning rates; give a lower "
+        "``equilibration.learning_rate``",
+    }
+)
+"""Of attempts that were rejected before anything that is held was looked at: what happened, and what to do."""
 
 
 class Named(NamedTuple):
-    """The option that says how far a condition may be off (None: there is none), how far that is, and the condition in words."""
+    """The field that says how far a condition may be off (None: there is none), how far that is, and the condition in words."""
 
-    option: str | None
+    field: str | None
     given: float
     what: str
 
@@ -48,55 +58,96 @@ def require_attainable(config: RunConfig, limits: Sequence[Limit], start: Readin
 
 
 def _refusal(config: RunConfig, limit: Limit, start: Reading, factor: float) -> str:
-    option, given, what = _named(config, limit.held)
-    size = start.C if limit.held == LOSS else limit.allowed / given
+    named = _named(config, limit)
+    size = start.C if limit.held == LOSS else limit.allowed / named.given
     error = 100.0 * factor * limit.allowed / (PART * size)
-    most = f"{BOUND.head} times --measure.head-draws" if limit.held.C else f"{BOUND.decoder} sets of draws through the decoder"
-    fixes = OFF_LINE if option is None else f"give {option} {rounded_up(factor * limit.allowed / size):g} or more"
-    if _has_head_draws_alone(limit.held):
-        fixes += f", or --measure.head-draws {_times(config, factor**2)} or more"
-    asked = "its tolerance" if option is None else option
+    most = (
+        f"{BOUND.head} times ``measure.head_draws``" if limit.held.C else f"{BOUND.decoder} sets of draws through the decoder"
+    )
+    fixes = OFF_LINE if named.field is None else f"give {_or_more(named.field, factor * named.given)}"
+    if _has_head_draws_alone(limit):
+        fixes += f", or ``measure.head_draws={_times(config, factor**2)}`` or more"
+    asked = f"its tolerance {named.given:g}" if named.field is None else f"``{named.field}={named.given!r}``"
     return (
-        f"{asked} {given:g}: even {most} leave {what} uncertain by {error:.2g} %, and {PART:g} such errors must fit into the "
-        f"tolerance; {fixes}, and another --out"
+        f"{asked}: even {most} leave {named.what} uncertain by {error:.2g} %, and {PART:g} such errors must fit into the "
+        f"tolerance; {fixes}, and another ``out``"
     )
 
 
-def told_by_draws(config: RunConfig, rejected: StepRecord, held: Sequence[Held], misses: Sequence[Miss]) -> str | None:
+def told_by_draws(
+    config: RunConfig, rejected: StepRecord, start: Reading, limits: Sequence[Limit], misses: Sequence[Miss]
+) -> str | None:
     """What to do if a rejected step may be within the tolerance: a shorter step has the same draws.
 
-    `misses` are those of the conditions `held`, of as many as the row has. None: nothing failed, or more draws would not help.
+    `misses` are those of `limits`, of as many as the row has. None: nothing failed, or more draws would not help.
     """
-    if rejected.reason not in BY_DRAWS:
+    failed = _failed(limits, misses)
+    if rejected.reason not in BY_DRAWS or not failed or not all(miss.may_hold for _, miss in failed):
         return None
-    failed = [(condition, miss) for condition, miss in zip(held, misses, strict=False) if not miss.passes]
-    if not failed or not all(miss.may_hold for _, miss in failed):
-        return None
-    return "; ".join(_advice(config, condition, miss) for condition, miss in failed) + ", and another --out"
+    return _advised(config, start, failed)
 
 
-def _advice(config: RunConfig, held: Held, miss: Miss) -> str:
-    option, given, what = _named(config, held)
-    unit = 1.0 if held == LOSS else miss.tolerance / given
-    fixes = OFF_LINE if option is None else f"give {option} {rounded_up((abs(miss.value) + Z * miss.error) / unit):g} or more"
-    if _has_head_draws_alone(held) and abs(miss.value) < miss.tolerance:  # draws shrink the error, not the miss
+def why_failed(
+    config: RunConfig, rejected: StepRecord, start: Reading, limits: Sequence[Limit] = (), misses: Sequence[Miss] = ()
+) -> str:
+    """Why a walk failed whose last attempt is `rejected`: the conditions that did, how far they were off and may be, and what would
+    have let the same step pass. `limits` and `misses` are as for `told_by_draws`."""
+    reason = str(rejected.reason)
+    if failed := _failed(limits, misses):
+        reach = "what is wanted lay outside the range of the measured tangent; " if reason == "settle_range" else ""
+        return reach + _advised(config, start, failed)
+    return f"{UNTRAINED[reason]}, and another ``out``" if reason in UNTRAINED else reason
+
+
+def _failed(limits: Sequence[Limit], misses: Sequence[Miss]) -> list[tuple[Limit, Miss]]:
+    return [(limit, miss) for limit, miss in zip(limits, misses, strict=False) if not miss.passes]
+
+
+def _advised(config: RunConfig, start: Reading, failed: Sequence[tuple[Limit, Miss]]) -> str:
+    return "; ".join(_advice(config, start, limit, miss) for limit, miss in failed) + ", and another ``out``"
+
+
+def _advice(config: RunConfig, start: Reading, limit: Limit, miss: Miss) -> str:
+    """That one condition failed, and by what the same step would have passed."""
+    named, needed = _named(config, limit), (abs(miss.value) + Z * miss.error) / miss.tolerance
+    fixes = [] if miss.may_hold else [LONGER]
+    if named.field is None:
+        fixes += _other_ways(config, start, limit, needed * limit.allowed)
+    elif (value := needed * named.given) < 1.0:
+        fixes.append(_or_more(named.field, value))
+    if _has_head_draws_alone(limit) and abs(miss.value) < miss.tolerance:  # draws shrink the error, not the miss
         draws = _times(config, (Z * miss.error / (miss.tolerance - abs(miss.value))) ** 2)
-        fixes += f", or --measure.head-draws {draws} or more"
-    value, error = 100.0 * miss.value / unit, 100.0 * miss.error / unit
-    return f"{what} is off by {value:+.2g} +- {error:.2g} %, which may be the draws of z; {fixes}"
+        fixes.append(f"``measure.head_draws={draws}`` or more")
+    part = 100.0 if named.field == "tolerance_floor" else 100.0 * named.given / miss.tolerance
+    value, error, most = part * miss.value, part * miss.error, part * miss.tolerance
+    why = "which may be the draws of z" if miss.may_hold else f"and may be by {most:.3g} %"
+    return f"{named.what} is off by {value:+.2g} +- {error:.2g} %, {why}; give {', or '.join(fixes)}"
 
 
-def _named(config: RunConfig, held: Held) -> Named:
-    if held == LOSS:
-        return Named("--tolerance", config.asked.tolerance, "C")
-    if not config.asked.seek and config.asked.k is None and process_class(config.process).along_line:
+def _named(config: RunConfig, limit: Limit) -> Named:
+    asked = config.asked
+    if limit.held == LOSS:
+        by_floor = not asked.seek and limit.allowed == asked.tolerance_floor
+        return Named("tolerance_floor", asked.tolerance_floor, "C") if by_floor else Named("tolerance", asked.tolerance, "C")
+    if not asked.seek and asked.k is None and process_class(config.process).along_line:
         return Named(None, LINE_TOLERANCE, "the distance from the line")
-    return Named("--tolerance", config.asked.tolerance, "what is held or sought")
+    return Named("tolerance", asked.tolerance, "what is held or sought")
 
 
-def _has_head_draws_alone(held: Held) -> bool:
+def _other_ways(config: RunConfig, start: Reading, limit: Limit, needed: float) -> list[str]:
+    """The line's slope as the user's own, which may be missed by `tolerance` of D, if a miss of `needed` would pass so; and no line."""
+    wide, kept = needed / start.D, f"``k={-limit.held.R:.4g}``, whose line is kept to ``tolerance`` of D"
+    own = [] if wide >= 1.0 else [kept if wide <= config.asked.tolerance else f"{kept}, with {_or_more('tolerance', wide)}"]
+    return [*own, "``process=constant-rate``"]
+
+
+def _or_more(field: str, value: float) -> str:
+    return f"``{field}={rounded_up(value):g}`` or more"
+
+
+def _has_head_draws_alone(limit: Limit) -> bool:
     """Whether all the error of a condition is of the draws through the head."""
-    return bool(held.C) and not held.D
+    return bool(limit.held.C) and not limit.held.D
 
 
 def _times(config: RunConfig, factor: float) -> int:

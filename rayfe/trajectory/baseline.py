@@ -55,11 +55,11 @@ def _source(state: WalkState, work: Work) -> Generator[Request, Answer | None, t
     new = Replica(name="centre", point=at, weights=None)
     whole = Annealing(epochs=epochs, begin=0.0, end=epochs)
     first = work.equilibrated((yield EquilibrateRequest(key=work.key, replicas=(new,), annealing=whole)), first=True)
-    _require(first.outcome, "first-learning-rate")
+    _require(first.outcome, "first_learning_rate")
     replica = Replica(name="centre", point=at, weights=first.weights[0])
     request = EquilibrateRequest(key=work.key, replicas=(replica,), preconditioner=first.preconditioner)
     walk = work.equilibrated((yield request))
-    _require(walk.outcome, "learning-rate")
+    _require(walk.outcome, "learning_rate")
     read = work.measured((yield measure_request(work, (replica,), walk.weights, "test")))
     return walk.weights[0], read.readings[0].C
 
@@ -75,7 +75,7 @@ def next_step(state: WalkState) -> Steps:
         annealing=Annealing(epochs=epochs, begin=last.step * interval, end=min((last.step + 1) * interval, epochs)),
     )
     trained = work.equilibrated((yield request))
-    _require(trained.outcome, "first-learning-rate")
+    _require(trained.outcome, "first_learning_rate")
     carried = Carried(preconditioner=trained.preconditioner)
     return (yield from _read(state, work, trained.weights[0], carried, C_target=last.C_target))
 
@@ -96,4 +96,4 @@ def _point(state: WalkState) -> Point:
 
 def _require(outcome: Outcome, rate: str) -> None:
     if outcome is not Outcome.OK:
-        raise WalkFailed(f"the training diverged; lower --equilibration.{rate}")
+        raise WalkFailed(f"the training diverged; lower ``equilibration.{rate}``")

@@ -131,6 +131,19 @@ def certify(config: RunConfig, row: StepRecord, backend: Backend, store: Store, 
     return record
 
 
+class Failures(dict[str, str]):
+    """Trajectories that failed, with one line why; the run in `store` has each at once, and none of those of the driver before."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__()
+        self._store = store
+        store.keep_failures(self)
+
+    def __setitem__(self, name: str, why: str) -> None:
+        super().__setitem__(name, why)
+        self._store.keep_failures(self)
+
+
 def tries_again(reason: str) -> bool:
     """Whether the same command may do better than what this line says of a failure. What a walk failed by follows from its rows, and the
     same requests have the same answers."""
@@ -138,6 +151,7 @@ def tries_again(reason: str) -> bool:
 
 
 def failure(name: str, error: Exception) -> str:
-    """One line for people; the traceback goes to the log."""
+    """One line for people, with fields in double backticks as in `WalkFailed.text`; the traceback goes to the log."""
     log.info("%s failed", name, exc_info=error)
-    return " ".join(f"{type(error).__name__}: {error}".split())
+    text = error.text if isinstance(error, WalkFailed) else str(error)
+    return " ".join(f"{type(error).__name__}: {text}".split())

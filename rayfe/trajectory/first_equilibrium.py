@@ -54,13 +54,13 @@ def start_equilibrium(
     whole = Annealing(epochs=config.equilibration.first_epochs, begin=0.0, end=config.equilibration.first_epochs)
     first = work.equilibrated((yield EquilibrateRequest(key=work.key, replicas=(new,), annealing=whole)), first=True)
     if first.outcome is not Outcome.OK:
-        raise WalkFailed("the first equilibrium diverged; lower --equilibration.first-learning-rate")
+        raise WalkFailed("the first equilibrium diverged; lower ``equilibration.first_learning_rate``")
     implicit = config.asked.derivatives == "implicit"
     stencil = centre_only(point) if implicit else neighbours(point, config.asked.stencil, config.neighbours)
     replicas = tuple(Replica(name=name, point=at, weights=first.weights[0]) for name, at in stencil.items())
     walk = work.equilibrated((yield EquilibrateRequest(key=work.key, replicas=replicas, preconditioner=first.preconditioner)))
     if walk.outcome is not Outcome.OK:
-        raise WalkFailed("the walk's equilibration diverged at the start; lower --equilibration.learning-rate")
+        raise WalkFailed("the walk's equilibration diverged at the start; lower ``equilibration.learning_rate``")
     measure = measure_request(work, replicas, walk.weights, "settle", splits=config.steering, slope_in_t=config.moves_data)
     read = held_readings(work.measured((yield measure)).readings)
     observed = Observed()
@@ -130,5 +130,5 @@ def settle_targets(
 def _require_finite(*values: float) -> None:
     if not all(map(math.isfinite, values)):
         raise WalkFailed(
-            "the start or a neighbour has no finite F in evaluation mode; lower --equilibration.first-learning-rate"
+            "the start or a neighbour has no finite F in evaluation mode; lower ``equilibration.first_learning_rate``"
         )

@@ -15,6 +15,7 @@ from rayfe.surface.process import FixedGamma
 from rayfe.surface.response import first_law_residual
 from rayfe.surface.step_control import Judgement, judge, propose, shortest_step
 from rayfe.trajectory import history
+from rayfe.trajectory.attainable import why_failed
 from rayfe.trajectory.course import Course
 from rayfe.trajectory.draws import Sets
 from rayfe.trajectory.equilibration import Trainee, outcome_of, trained_at, with_ends, with_uptake
@@ -51,12 +52,12 @@ def first_step(state: WalkState) -> Steps:
     whole = Annealing(epochs=epochs, begin=0.0, end=epochs)
     first = work.equilibrated((yield EquilibrateRequest(key=work.key, replicas=(new,), annealing=whole)), first=True)
     if first.outcome is not Outcome.OK:
-        raise WalkFailed("the first equilibrium diverged; lower --equilibration.first-learning-rate")
+        raise WalkFailed("the first equilibrium diverged; lower ``equilibration.first_learning_rate``")
     start = Trainee(weights=first.weights[0], preconditioner=first.preconditioner)
     F_start = probe_ends(first.readings).F_start
     commit = yield from _trained(state, work, point, start, Observed(), F_start=F_start)
     if not commit.record.accepted:
-        raise WalkFailed("the walk's equilibration diverged at the start; lower --equilibration.learning-rate")
+        raise WalkFailed("the walk's equilibration diverged at the start; lower ``equilibration.learning_rate``")
     return commit
 
 
@@ -73,8 +74,8 @@ def next_step(state: WalkState) -> Steps:
     proposal = propose(process, here, velocity, length=length)
     shortest = shortest_step(config.asked.step_length, config.asked.step_length_first)
     if history.rejections(state.rows) and length < min(shortest, process.left(here)):
-        why = state.rows[-1].reason
-        raise WalkFailed(f"step {state.last.step + 1}: rejected down to a step of {length:.2g} ({why})")
+        why = why_failed(config, state.rows[-1], reading_in(state.first))
+        raise WalkFailed(f"step {state.last.step + 1}: rejected down to a step of {length:.2g}: {why}")
     work = state.begin(Kind.STEP)
     start, taken_up = yield from with_uptake(work, proposal.point, state.last, _trainee(state, proposal.length))
     observed = Observed(velocity=velocity, step_length=proposal.length, taken_up=taken_up)

@@ -33,7 +33,7 @@ def find_line(
     request = EquilibrateRequest(key=work.key, replicas=(new,), annealing=Annealing(epochs=epochs, begin=0.0, end=epochs))
     trained = work.equilibrated((yield request))
     if trained.outcome is not Outcome.OK:
-        raise WalkFailed("the model of the target alone diverged; lower --equilibration.first-learning-rate, or give --k")
+        raise WalkFailed("the model of the target alone diverged; lower ``equilibration.first_learning_rate``, or give ``k``")
     wanted = WantedLoss(C=at_start.C, allowed=allowed)
     weights, left = trained.weights[0], trained.preconditioner
     arrived = yield from arrive(config, work, new.point, weights, left, wanted=wanted, rounds=ROUNDS)

@@ -77,7 +77,7 @@ def require_line(start: StepRecord) -> None:
     """
     if start.k is not None:
         return
-    fix = "give --k, or --process constant-rate, and another --out"
+    fix = "give ``k``, or ``process=constant-rate``, and another ``out``"
     if start.end_R is None or start.end_D is None:
         raise WalkFailed(
             f"no model of the target alone with C = {number(start.C_target):.4g} at lam = {start.lam:g} was found by training and "
@@ -87,7 +87,7 @@ def require_line(start: StepRecord) -> None:
     if math.isclose(start.end_R, number(start.R), rel_tol=SAME) and length > number(start.end_moved):
         raise WalkFailed(
             f"the line from D {start.D:.4g} to D {start.end_D:.4g} is {length:.2g} nats long and keeps R at {start.R:.4g}: no k = "
-            f"dD / dR is its slope; give --process constant-rate, which needs none, and another --out"
+            f"dD / dR is its slope; give ``process=constant-rate``, which needs none, and another ``out``"
         )
     raise WalkFailed(
         f"the line from R {start.R:.4g}, D {start.D:.4g} to R {start.end_R:.4g}, D {start.end_D:.4g} is {length:.2g} nats long, and "

@@ -198,7 +198,7 @@ def _told_by_draws(state: WalkState, goal: Sought) -> str | None:
     """What to do if the last attempt may have arrived."""
     row = state.rows[-1]
     misses = () if row.held_drift is None else goal.misses(reading_in(row))
-    return told_by_draws(state.config, row, goal.wanted.held, misses)
+    return told_by_draws(state.config, row, reading_in(state.first), goal.limits, misses)
 
 
 def _draws_of(state: WalkState, goal: Sought) -> Sets:

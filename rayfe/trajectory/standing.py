@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from rayfe.config import RunConfig, Start
 from rayfe.exceptions import UsageError
@@ -15,33 +17,38 @@ from rayfe.trajectory.round_trip import MET, RETURNED
 from rayfe.trajectory.walk_state import WalkState
 
 
-class Phase(enum.StrEnum):
+class State(enum.StrEnum):
     """What a trajectory is up to."""
 
-    WAITING = "waiting"
-    """It has no rows yet."""
     RUNNING = "running"
-    """There is a further step to take."""
+    """A driver works on its run, and it has not ended."""
     STOPPED = "stopped"
-    """It met a named stop."""
-    ENDED = "ended"
-    """It arrived, or used up its steps or its time."""
+    """There is a further step, and no driver works on its run: the same command goes on."""
     FAILED = "failed"
     """It could not go on when it was last tried."""
+    FINISHED = "finished"
+    """It arrived, met a named stop, or used up its steps or its time."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Standing:
     """Where a trajectory stands."""
 
-    phase: Phase
-    text: str
-    """For people."""
+    state: State
+    where: str
+    """How far it is, how it ended or why it failed, for people; with fields in double backticks as in `exceptions`."""
     end: str | None = None
     """The name of the stop or the end, `steps` or `time`; None while there is a further step."""
+    last: datetime | None = None
+    """When its last row was stored; None: there is none, or that is not known."""
 
     def __str__(self) -> str:
-        return self.text
+        return f"{self.state}: {self.where}"
+
+    @property
+    def dated(self) -> str:
+        """The same with the time of the last row, in UTC."""
+        return f"{self}" if self.last is None else f"{self}; last row {self.last.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
     @property
     def is_over(self) -> bool:
@@ -49,32 +56,49 @@ class Standing:
         return self.end is not None
 
 
-NOT_STARTED = Standing(phase=Phase.WAITING, text="not started")
+def standing(
+    rows: Sequence[StepRecord],
+    config: RunConfig,
+    *,
+    failed: str | None = None,
+    in_work: bool = False,
+    last: datetime | None = None,
+) -> Standing:
+    """Where the trajectory of these rows stands.
 
-
-def standing(rows: Sequence[StepRecord], config: RunConfig, *, failed: str | None = None) -> Standing:
-    """Where the trajectory of these rows stands; `failed`: why it could not go on when it was last tried."""
+    `failed`: why it could not go on when it was last tried. `in_work`: a driver works on its run. `last`: when its last row was stored.
+    """
     if failed is not None:
-        return Standing(phase=Phase.FAILED, text=f"failed: {failed}")
-    return NOT_STARTED if not rows else standing_of(_state(rows, config), _course(config))
+        return Standing(state=State.FAILED, where=failed, last=last)
+    found = standing_of(_state(rows, config), _course(config)) if rows else NOT_STARTED
+    state = State.RUNNING if in_work and not found.is_over else found.state
+    return dataclasses.replace(found, state=state, last=last)
+
+
+NOT_STARTED = Standing(state=State.STOPPED, where="not started")
 
 
 def standing_of(state: WalkState, course: Course | None) -> Standing:
-    """Where a trajectory stands; `course` None: it is not at hand, such as a process of the user's own in another environment."""
+    """Where a trajectory stands by its rows, as if no driver worked on it; `course` None: it is not at hand, such as a process of the
+    user's own in another environment."""
     config, rows = state.config, state.rows
     if not rows:
         return NOT_STARTED
     if rows[-1].kind == Kind.STOP:
-        return Standing(phase=Phase.STOPPED, text=f"ended: {rows[-1].reason}", end=rows[-1].reason)
+        return _finished(str(rows[-1].reason), rows[-1].reason)
     if not state.accepted:
-        return Standing(phase=Phase.RUNNING, text="first equilibrium rejected")
+        return Standing(state=State.STOPPED, where="first equilibrium rejected")
     if course is not None and (end := course.arrived(state)) is not None:
-        return Standing(phase=Phase.ENDED, text=f"ended: {_in_words(end, state)}", end=end)
+        return _finished(_in_words(end, state), end)
     if state.last.step >= config.steps:
-        return Standing(phase=Phase.ENDED, text=f"ended: {config.steps} steps", end="steps")
+        return _finished(f"{config.steps} steps", "steps")
     if config.service.time_budget is not None and state.seconds >= config.service.time_budget:
-        return Standing(phase=Phase.ENDED, text=f"ended: {config.service.time_budget:g} seconds", end="time")
-    return Standing(phase=Phase.RUNNING, text=f"at step {state.last.step} of at most {config.steps}")
+        return _finished(f"{config.service.time_budget:g} seconds", "time")
+    return Standing(state=State.STOPPED, where=f"at step {state.last.step} of at most {config.steps}")
+
+
+def _finished(where: str, end: str | None) -> Standing:
+    return Standing(state=State.FINISHED, where=where, end=end)
 
 
 def _in_words(end: str, state: WalkState) -> str:

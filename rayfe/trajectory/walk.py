@@ -17,7 +17,7 @@ from rayfe.surface.response import first_law_residual
 from rayfe.surface.step_control import MOVES, Judgement, Proposal, gamma_vanishes, propose, shortest_step
 from rayfe.trajectory import history
 from rayfe.trajectory.acceptance import draws_of, kept, left_behind
-from rayfe.trajectory.attainable import require_attainable, told_by_draws
+from rayfe.trajectory.attainable import require_attainable, why_failed
 from rayfe.trajectory.constraint import limits_of, most_sets, remembered, usual_sets
 from rayfe.trajectory.course import Course
 from rayfe.trajectory.draws import Sets
@@ -149,9 +149,9 @@ def next_step(state: WalkState) -> Steps:
         if stop := process.singular_near(here):
             return state.stop(here, stop, Outcome.SINGULAR, _told(state))
         rejected = state.rows[-1]
-        told = told_by_draws(config, rejected, process.held, state.holding.misses_in(rejected))
-        why = rejected.reason if told is None else told
-        raise WalkFailed(f"step {state.last.step + 1}: rejected down to a step of {length:.2g} ({why})")
+        limits, start = state.holding.limits, held_reading_in(state.first)
+        why = why_failed(config, rejected, start, limits, state.holding.misses_in(rejected))
+        raise WalkFailed(f"step {state.last.step + 1}: rejected down to a step of {length:.2g}: {why}")
     return (yield from _walk(state, proposal, velocity))
 
 

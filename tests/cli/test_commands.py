@@ -8,9 +8,11 @@ import re
 import signal
 import subprocess
 import sys
+import tomllib
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +84,33 @@ def test_job_leaves_its_report_and_the_command_writes_the_same_one(
     assert (tmp_path / "r.html").read_text() == there
     assert main(["report", run, "--to", str(tmp_path / "none" / "r.html")]) == 2
     assert "give a file in a folder that exists" in capsys.readouterr().err
+
+
+def test_the_console_command_is_the_same_program_and_says_its_version(capsys: pytest.CaptureFixture[str]) -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    (entry,) = (EntryPoint(name, value, "console_scripts") for name, value in project["scripts"].items())
+    assert entry.name == "rayfe"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["rayfe", "--version"])
+        assert entry.load()() == 0
+    assert capsys.readouterr().out == f"rayfe {project['version']}\n"
+
+
+def test_the_console_command_imports_nothing_from_the_working_directory(tmp_path: Path) -> None:
+    """As the script does that an installation makes of it."""
+    (tmp_path / "pandas.py").write_text("raise SystemExit('imported from the working directory')")
+    script = tmp_path / "bin" / "rayfe"
+    script.parent.mkdir()
+    script.write_text("import sys\nfrom rayfe.__main__ import command\nsys.exit(command())\n")
+    root = str(Path(__file__).parents[2])
+    done = subprocess.run(
+        [sys.executable, str(script), "status", "none"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": root},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (2, "") and done.stderr.startswith("no run at ")
 
 
 def test_check_prints_a_plan_and_runs_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,6 +17,7 @@ import rayfe
 from rayfe.__main__ import main
 from rayfe.config import DataConfig
 from rayfe.data.datasets import load
+from rayfe.results.recommended import CAVEAT, RULE
 
 NAME = "lam1-gamma4-seed0"
 
@@ -92,6 +93,29 @@ def test_an_onnx_file_needs_its_packages_and_computes_the_same(
     subprocess.run([sys.executable, "-c", code[1]], cwd=tmp_path, check=True, timeout=120)
 
 
+def test_without_a_step_the_recommended_model_is_exported_and_the_card_says_by_which_rule(
+    run: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    best = rayfe.Run(run).step()
+    other = 1 - best.step
+    for words, step, said in (
+        ([], best.step, "This is the model that the run recommends."),
+        (["--step", str(other)], other, "The run recommends"),
+    ):
+        to = tmp_path / f"{step}.pt2"
+        assert main(["export", run, *words, "--part", "encode", "--to", str(to)]) == 0
+        assert f"step {step} of {NAME}" in capsys.readouterr().out
+        card = to.with_suffix(".md").read_text()
+        assert said in card and RULE in card and CAVEAT in card
+    assert f"another model: step {best.step} of {NAME}" in card
+
+
+def test_a_far_step_is_warned_of_in_one_line(run: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", run, "--at", "lam=99", "--part", "classify", "--to", str(tmp_path / "model.pt2")]) == 0
+    error = capsys.readouterr().err
+    assert error.startswith("warning: the step nearest to lam 99 is 1, with lam 1.1") and error.count("\n") == 1
+
+
 def test_export_never_replaces_a_file(run: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("a.pt2", "b.md"):
         (tmp_path / name).write_text("mine")
@@ -104,11 +128,11 @@ def test_export_never_replaces_a_file(run: str, tmp_path: Path, capsys: pytest.C
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        (["--step", "7"], "no accepted step 7, only 0, 1"),
+        (["--step", "7"], "has no such accepted step, only 0, 1"),
         (["--at", "C"], "write COLUMN=NUMBER"),
         (["--at", "loss=1"], "loss cannot be asked for"),
         (["--step", "1", "--at", "C=0.1"], "and not both"),
-        (["--step", "1", "--trajectory", "lam9"], "no trajectory 'lam9'"),
+        (["--step", "1", "--trajectory", "lam9"], "--trajectory lam9: "),
     ],
 )
 def test_export_of_what_is_not_there_is_one_line(

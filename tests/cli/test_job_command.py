@@ -39,7 +39,7 @@ def test_a_run_leaves_rows_figures_and_a_summary(capsys: pytest.CaptureFixture[s
     captured = capsys.readouterr()
     assert captured.err == ""
     assert f"{NAME} step 2: lam 1.21" in captured.out
-    assert "C held within 0.00 %" in captured.out
+    assert "C held, off by up to +0.00" in captured.out
     assert "go on with the same command" in captured.out
     figures = sorted(path.name for path in Path("new/run/figures").iterdir())
     assert figures

@@ -20,11 +20,11 @@ def test_status_says_where_every_trajectory_stands(capsys: pytest.CaptureFixture
     capsys.readouterr()
     assert rayfe_main(["status", "r"]) == 0
     text = capsys.readouterr().out
-    assert f"{NAME}: at step 2 of at most 6" in text
+    assert f"{NAME}: stopped: at step 2 of at most 6; last row 20" in text
     assert f"last: {NAME} step 2: lam" in text
-    assert "lam1-gamma6-seed0: not started" in text
+    assert "lam1-gamma6-seed0: stopped: not started" in text
     assert "verdict" not in text
-    assert "C held within" in text
+    assert "C held, off by up to" in text
 
 
 @pytest.mark.parametrize("argv", [["status", "none"], ["status"], ["report", "r"], []])

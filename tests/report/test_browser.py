@@ -21,7 +21,7 @@ from rayfe.report.page import html_of, page_of, report_of
 from rayfe.report.view import RunView, view_of
 from rayfe.report.watched import Watched, answer
 from rayfe.storage.store import Store
-from rayfe.trajectory.standing import Phase, Standing
+from rayfe.trajectory.standing import Standing, State
 
 LIMIT_MB = 15
 LIMIT_SECONDS = 3.0
@@ -194,6 +194,6 @@ def large_page(exact: Callable[..., StepRecord], tmp_path: Path) -> str:
         config=configure(gamma=gammas),
         rows=pd.DataFrame([dataclasses.asdict(row) for row in rows]),
         readings=pd.DataFrame(),
-        standing=dict.fromkeys(names, Standing(phase=Phase.ENDED, text="ended: 60 steps", end="steps")),
+        standing=dict.fromkeys(names, Standing(state=State.FINISHED, where="60 steps", end="steps")),
     )
     return html_of(page_of(view, Gallery(rows=("sample",), frames=frames)))

@@ -102,6 +102,18 @@ def test_rejected_rows_and_stops_are_listed_with_their_reason(exact: Callable[..
     assert {reason.name: reason.count for reason in reasons(frame(rows))} == {"drift": 1, "gamma_zero": 1}
 
 
+def test_a_rejected_step_shows_both_conditions_of_a_geodesic(exact: Callable[..., StepRecord]) -> None:
+    start = exact(0, 0.25)
+    off = {"accepted": False, "reason": "drift", "C": 1.001 * float(start.C_target or 0.0), "drift_se": 0.0005}
+    rows = [start, exact(1, 0.3, t=0.04, line_miss=0.21, line_miss_se=0.01, **off), exact(1, 0.3, attempt=1, **off)]
+    assert [row.drift for row in failures(frame(rows))] == [
+        "+0.10 ± 0.05 %; off its line by +0.21 ± 0.01 in D",
+        "+0.10 ± 0.05 %",
+    ]
+    functional = {"C_target": None, "held_drift": 0.03, "held_drift_se": 0.001, "accepted": False, "reason": "drift"}
+    assert failures(frame([exact(1, 0.3, **functional)]))[0].drift == "+3.00 ± 0.1 %"
+
+
 def test_grid_puts_rows_of_images_below_each_other() -> None:
     rows = [np.zeros((3, 1, 2, 2)), np.ones((3, 1, 2, 2))]
     picture = grid(rows)

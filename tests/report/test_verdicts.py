@@ -50,6 +50,23 @@ def test_exact_surface_passes_every_certificate_that_was_measured(judged: Callab
     assert "1 of 1 trajectories pass" in found["C held"].text
 
 
+def test_a_run_whose_R_never_changes_has_a_page_of_verdicts(judged: Callable[..., dict[str, Verdict]]) -> None:
+    found = judged({step: {"R": 5.0} for step in range(9)})["First law"]
+    assert (found.state, found.text) == ("not measured", "Not measured: R never changed from one step to the next.")
+
+
+def test_the_tolerance_that_was_passed_is_told_where_a_floor_is_wider(judged: Callable[..., dict[str, Verdict]]) -> None:
+    assert "pass at a tolerance of 0.5 %" in judged()["C held"].text
+    C0 = 20 / 3 * 0.25 ** (1 / 3) * 4.0 ** (-2 / 3)
+    assert "pass at a tolerance of 3 %" in judged(tolerance_floor=0.03 * C0)["C held"].text
+
+
+def test_validation_C_has_one_ratio_wherever_it_is_told(judged: Callable[..., dict[str, Verdict]], exact: Any) -> None:
+    """Of a walk that turned it is that of where it turned, as in the summary's warning; on the way back it is another."""
+    found = judged({8: {"val_C": 2.5 * exact(8, 1.0).C}, 11: {"val_C": 9.9 * exact(8, 1.0).C}}, back=3)
+    assert "2.5 times as much" in found["New data"].text
+
+
 def test_maxwell_not_measured_names_the_option_that_measures_it(judged: Callable[..., dict[str, Verdict]]) -> None:
     assert "--stencil paper" in judged()["Maxwell relation"].text
     assert "no step has measured" in judged(stencil="paper")["Maxwell relation"].text

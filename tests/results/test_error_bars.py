@@ -124,7 +124,7 @@ def test_a_summary_says_the_error_of_the_draws_and_that_it_is_no_more() -> None:
     rows = walk(AnalyticBackend(SURFACE, training_noise=NOISE, noise=1e-3), configure(CONFIG, seed=(3,)), 3)
     line = summarize(rows, 0.05).iloc[0]
     assert line["D_se_end"] == rows["D_se"].iloc[-1] > 0.0
-    assert f"-> {line['D_end']:.1f} (± {line['D_se_end']:.1g} by the draws of z alone) while R" in verdict(line)
+    assert f"-> {line['D_end']:#.3g} (± {line['D_se_end']:.1g} by the draws of z alone) while R" in verdict(line)
 
 
 def test_the_noise_of_steps_does_not_hold_what_a_branch_does() -> None:

@@ -13,7 +13,8 @@ from rich.console import Console
 
 from rayfe.records import StepRecord
 from rayfe.results.frames import drift
-from rayfe.results.walk_summary import NO_STOP, envelope_excess, found_stop, passes, print_summary, summarize, verdict, warnings
+from rayfe.results.printed import print_walks
+from rayfe.results.walk_summary import NO_STOP, envelope_excess, found_stop, passes, summarize, verdict, warnings
 
 A = B = 1 / 3
 KAPPA = 20.0
@@ -70,7 +71,7 @@ def stopped(rows: pd.DataFrame, reason: str = "gamma_zero") -> pd.DataFrame:
 
 def printed(rows: pd.DataFrame, width: int = 100) -> str:
     console = Console(file=io.StringIO(), width=width, color_system=None)
-    print_summary(summarize(rows, TOLERANCE), console)
+    print_walks(summarize(rows, TOLERANCE), console)
     return console.file.getvalue()
 
 
@@ -219,8 +220,11 @@ def test_a_start_alone_and_a_failed_start_are_lines_without_a_test():
 
 def test_a_healthy_walk_has_a_verdict_and_no_warning():
     text = " ".join(printed(stopped(walk())).split())
-    assert "C held within 0.00 % (tolerance 0.5 %, equivalence test passed); D fell 26.7 -> 9.4 (± 1e-05 by the draws" in text
-    assert "of z alone) while R rose 6.7 -> 18.9" in text
+    assert (
+        "C held, off by up to +0.00 ± 0.00 % (tolerance 0.5 %, equivalence test passed); D fell 26.7 -> 9.43 (± 1e-05 by the "
+        "draws" in text
+    )
+    assert "of z alone) while R rose 6.67 -> 18.9" in text
     assert "warning" not in text
 
 
@@ -239,7 +243,7 @@ def test_a_validation_that_got_worse_is_the_first_thing_that_is_said(worse: dict
     for column, factor in worse.items():
         rows.loc[len(rows) - 1, column] *= factor
     first = printed(rows, width=200).splitlines()[0]
-    assert first.startswith(f"lam0.25-gamma4-seed0: {said or 'C held within'}")
+    assert first.startswith(f"lam0.25-gamma4-seed0: {said or 'C held, off by up to'}")
 
 
 def test_a_start_at_chance_says_so_by_its_numbers_and_what_to_raise():
@@ -247,9 +251,14 @@ def test_a_start_at_chance_says_so_by_its_numbers_and_what_to_raise():
     line = summarize(stopped(start, "at_chance"), TOLERANCE).iloc[0]
     assert verdict(line) == (
         "nothing to hold: C0 is 2.29 nats, where guessing has 2.3, and R 0.01 nats; its first equilibrium had only 120 updates: "
-        "raise --equilibration.first-epochs; ended: at_chance"
+        "raise ``equilibration.first_epochs``; ended: at_chance"
     )
     assert warnings(line) == []
+
+
+def test_a_model_alone_is_not_said_to_be_low():
+    assert np.isnan(summarize(walk(steps=0), TOLERANCE).iloc[0]["excess_percent"])
+    assert summarize(walk(steps=1), TOLERANCE).iloc[0]["excess_percent"] == pytest.approx(0.0, abs=1e-9)
 
 
 def test_warnings_name_over_fitting_wrong_directions_and_excess():

@@ -262,7 +262,7 @@ def test_a_notebooks_model_data_and_process(notebook: Callable[[], None], capsys
     run = rayfe.walk("digits-smoke", model=Net, data=digits(), process=Constant, steps=1, **small)
     assert run.trajectories == [NAME]
     assert run.accepted.step.tolist() == [0, 1]
-    assert "at step 1 of at most 1" in repr(run) or "ended: 1 steps" in repr(run)
+    assert "finished: 1 steps; last row 20" in repr(run)
     assert "<table" in run._repr_html_()
     model: Any = run.model(at={"lam": 1.0})
     assert isinstance(model, Net) and not model.training
@@ -278,7 +278,7 @@ def test_a_notebooks_model_data_and_process(notebook: Callable[[], None], capsys
 
     notebook()
     assert rayfe_main(["status", run.location]) == 0
-    assert "ended: 1 steps" in capsys.readouterr().out
+    assert "finished: 1 steps" in capsys.readouterr().out
     with pytest.raises(UsageError, match=r"__main__:Net': was defined in a notebook .* load_model\(..., model=Class\)"):
         rayfe.load_model(run.location, NAME, 1)
     assert isinstance(rayfe.load_model(run.location, NAME, 1, model=Net), Net)
@@ -365,8 +365,9 @@ def test_a_run_that_is_not_there_says_so(cwd: Path) -> None:
     assert "no run at" in repr(run)
     with pytest.raises(FileNotFoundError):
         _ = run.rows
-    with pytest.raises(ValueError, match=r"give a trajectory: one of \(none stored so far\)"):
-        run.model()
+    for question in (run.model, run.step, run.summary):
+        with pytest.raises(FileNotFoundError, match="no run at"):
+            question()
 
 
 def test_importing_rayfe_is_quick() -> None:

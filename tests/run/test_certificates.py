@@ -223,7 +223,7 @@ def test_the_command_certifies_the_nearest_step_on_and_anew_and_repeats_nothing(
     assert command(["certify", str(copy), "--epochs", "6", "--seeds", "3"]) == 0  # longer than what the job did
     (last,) = without_seconds(copy)[lambda frame: frame["step"] == 4].to_dict("records")
     assert (last["epochs"], last["seeds"], last["outcome"]) == (6.0, 3, "OK")
-    assert rayfe.Run(copy).certificates.equals(rayfe.load_certificates(copy))
+    assert rayfe.Run(copy).certificates().equals(rayfe.load_certificates(copy))
 
 
 @pytest.mark.parametrize(
@@ -233,11 +233,11 @@ def test_the_command_certifies_the_nearest_step_on_and_anew_and_repeats_nothing(
         (["RUN", "--seeds", "1"], "--seeds 1: must be at least 2"),
         (["RUN", "--epochs", "0"], "--epochs 0: must be a positive number"),
         (["RUN", "--epochs", "nan"], "--epochs nan: must be a positive number"),
-        (["RUN", "--step", "9"], "no accepted step 9, only 0, 1, 2, 3, 4"),
+        (["RUN", "--step", "9"], "has no such accepted step, only 0, 1, 2, 3, 4"),
         (["RUN", "--step", "1", "--at", "lam=1"], "and not both"),
         (["RUN", "--at", "lam"], "write COLUMN=NUMBER"),
         (["RUN", "--at", "loss=1"], "loss cannot be asked for"),
-        (["RUN", "--trajectory", "lam9"], "no trajectory 'lam9'"),
+        (["RUN", "--trajectory", "lam9"], "--trajectory lam9: "),
         (["RUN", "--epoch", "3"], "unrecognized arguments"),
     ],
 )

@@ -83,14 +83,14 @@ def test_a_table_shows_trajectories_without_a_row() -> None:
     [
         ([], "not started"),
         ([row(0)], "at step 0 of at most 10"),
-        ([row(0), row(10)], "ended: 10 steps"),
-        ([row(0), row(3, lam=4.0)], "ended: lam_end 4"),
-        ([row(0), row(1, accepted=False, kind="stop", reason="gamma_blind")], "ended: gamma_blind"),
+        ([row(0), row(10)], "10 steps"),
+        ([row(0), row(3, lam=4.0)], "lam_end 4"),
+        ([row(0), row(1, accepted=False, kind="stop", reason="gamma_blind")], "gamma_blind"),
         ([row(0, accepted=False, reason="nonfinite")], "first equilibrium rejected"),
     ],
 )
 def test_standing(rows: list[StepRecord], where: str) -> None:
-    assert standing(rows, CONFIG).text == where
+    assert standing(rows, CONFIG).where == where
 
 
 def test_time_left_follows_the_nearer_end() -> None:

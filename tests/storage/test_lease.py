@@ -112,6 +112,26 @@ def test_a_process_of_this_machine_that_is_gone_needs_no_wait(files: Files) -> N
         pass
 
 
+def test_whoever_reads_is_told_whether_a_driver_is_there(files: Files, tmp_path: Path) -> None:
+    for place in (files, Files(str(tmp_path / "run"))):
+        assert not lease.is_held(place)
+        with hold(place, say=silent):
+            assert lease.is_held(place)
+        assert not lease.is_held(place)
+
+
+def test_a_heartbeat_that_stands_still_is_nobodys(files: Files) -> None:
+    left_behind(files, period=60.0)
+    assert lease.is_held(files)  # it may have beaten just now
+    left_behind(files, period=1e-9)
+    assert not lease.is_held(files)
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    started = lease._started(ended.pid)
+    ended.wait()
+    left_behind(files, period=60.0, machine=lease._machine(), process=started)
+    assert not lease.is_held(files)
+
+
 def test_a_number_that_another_process_has_by_now_is_not_the_holder() -> None:
     me = Lease(token="", holder="", machine=lease._machine(), process=f"{os.getpid()}:1", period=1.0, beat=0)
     assert me.is_of_a_dead_process

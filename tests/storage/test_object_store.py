@@ -10,6 +10,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +154,19 @@ def test_one_driver_at_a_time_by_a_conditional_put(
     assert "waiting 2 s" in said[0]
     assert files.names(".lease") == []
     assert ("put_object", "run/.lease/1") in calls
+
+
+def test_who_reads_is_told_of_the_driver_of_failures_and_when_the_last_row_came(bucket: str) -> None:
+    store, began = Store(bucket), datetime.now(UTC) - timedelta(seconds=2)
+    assert store.last_written(NAMES[0]) is None and not store.is_in_work()
+    with store.lock(say=print) as held:
+        assert store.is_in_work() and not held.is_in_work()
+        run_inline(CONFIG, AnalyticBackend(PowerSurface(kappa=20.0, a=1 / 3, b=1 / 3)), held, Deaf())
+    assert not store.is_in_work() and store.failures() == {}
+    written = store.last_written(NAMES[0])
+    assert written is not None and began <= written <= datetime.now(UTC) + timedelta(seconds=2)
+    store.keep_failures({NAMES[0]: "WalkFailed: x"})
+    assert store.failures() == {NAMES[0]: "WalkFailed: x"}
 
 
 def test_a_bucket_that_is_not_there_is_refused_by_name(bucket: str) -> None:

@@ -60,8 +60,8 @@ def test_a_start_is_at_chance_by_its_loss_or_by_its_rate(R, C, entropy, expected
 
 
 def test_what_to_raise_follows_from_the_numbers():
-    assert "first-epochs" in what_to_raise(gamma=0.5, updates=FEW_UPDATES - 1)
-    assert "--gamma" in what_to_raise(gamma=0.5, updates=FEW_UPDATES)
+    assert "first_epochs" in what_to_raise(gamma=0.5, updates=FEW_UPDATES - 1)
+    assert "``gamma``" in what_to_raise(gamma=0.5, updates=FEW_UPDATES)
     enough = what_to_raise(gamma=4.0, updates=5000)
-    assert "5000 updates" in enough and "learning-rate" in enough and "first-epochs" not in enough
+    assert "5000 updates" in enough and "learning_rate" in enough and "first-epochs" not in enough
     assert "updates" not in what_to_raise(gamma=4.0, updates=None)

@@ -100,7 +100,7 @@ def test_summary_figures_and_standing_speak_of_nothing_held(tmp_path):
     names = set(draw_all(frame, load_readings(tmp_path)))
     assert "dimensions.png" in names
     assert not names & {"constraint.png", "fig2b_multipliers.png"}
-    assert standing(rows, config).text == "ended: lam_end 3.5"
+    assert standing(rows, config).where == "lam_end 3.5"
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,7 @@ def start_of(folder):
 
 def test_ends_too_near_are_an_error_after_the_start_that_comes_again_without_work(tmp_path):
     for _ in range(2):
-        with pytest.raises(WalkFailed, match=r"its ends are too near to fix k; give --k, or --process constant-rate"):
+        with pytest.raises(WalkFailed, match=r"its ends are too near to fix k; give k, or process='constant-rate'"):
             transfer(tmp_path, Restless(NEAR), process="geodesic")
     start = start_of(tmp_path)
     assert (
@@ -92,7 +92,7 @@ def test_ends_too_near_are_an_error_after_the_start_that_comes_again_without_wor
 @pytest.mark.parametrize(
     ("R", "D", "text"),
     [
-        (17.5, 13.0, r"the line from D 12.3 to D 13 is 1.4 nats long and keeps R at 17.5: .* give --process constant-rate"),
+        (17.5, 13.0, r"the line from D 12.3 to D 13 is 1.4 nats long and keeps R at 17.5: .* give process='constant-rate'"),
         (17.5, 12.3001, "its ends are too near to fix k"),
         (17.5001, 12.3, "its ends are too near to fix k"),
     ],
@@ -114,7 +114,7 @@ class Unreachable(AnalyticBackend):
 
 
 def test_an_end_that_is_not_found_leaves_the_start_and_an_error_that_does_not_advise_the_same_command(tmp_path):
-    with pytest.raises(WalkFailed, match=r"no model of the target alone with C = .* was found .* give --k") as failed:
+    with pytest.raises(WalkFailed, match=r"no model of the target alone with C = .* was found .* give k, or") as failed:
         transfer(tmp_path, Unreachable(SURFACE), process="geodesic")
     start = start_of(tmp_path)
     assert start.accepted and (start.k, start.end_R, start.end_D) == (None, None, None)
@@ -141,5 +141,5 @@ def test_every_accepted_row_is_on_the_line_by_its_length(tmp_path, noise):
 
 def test_a_line_that_the_draws_cannot_see_is_refused_with_what_helps(tmp_path):
     options = {"process": "geodesic", "tolerance": 0.3}
-    with pytest.raises(WalkFailed, match="its tolerance 0.05: even .* the distance from the line .* give --k, whose line"):
+    with pytest.raises(WalkFailed, match="its tolerance 0.05: even .* the distance from the line .* give k, whose line"):
         transfer(tmp_path, AnalyticBackend(SURFACE, noise=0.12, memory=0.3), **options)

@@ -187,8 +187,8 @@ def test_progress_counts_all_ways(tmp_path):
     done = [way_done(accepted[: count + 1], config) for count in range(len(accepted))]
     assert done[0] == 0.0 and done[-1] == 1.0 and (np.diff(done) > 0).all()
     assert [part for part, row in zip(done, accepted, strict=True) if row.lam == 3.5] == [pytest.approx(1 / 3)]
-    assert standing(rows, config).text.startswith("ended: no longer lower at lam")
-    assert standing(rows[: len(rows) // 2 + 1], config).text.startswith("at step")
+    assert standing(rows, config).where.startswith("no longer lower at lam")
+    assert standing(rows[: len(rows) // 2 + 1], config).where.startswith("at step")
     assert seconds_left(rows, config) == 0.0
 
 

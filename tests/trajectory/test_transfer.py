@@ -165,8 +165,8 @@ def test_a_last_training_makes_good_what_steps_lag(tmp_path, way):
     assert [row.F for row in more[:-1]] == [row.F for row in rows]
     arrived, last = more[-2:]
     config = configure(lam=(2.0,), gamma=(8.0,), steps=200, path=LAST, **way)
-    assert standing(more[:-1], config).text == f"at step {arrived.step} of at most 200"
-    assert standing(more, config).text == "ended: t 1"
+    assert standing(more[:-1], config).where == f"at step {arrived.step} of at most 200"
+    assert standing(more, config).where == "t 1"
     assert (last.accepted, last.t, last.step_length, last.step) == (True, 1.0, 0.0, arrived.step + 1)
     assert last.C == pytest.approx(more[0].C, rel=2e-3)
     target = SURFACE.at(1.0)

@@ -101,12 +101,9 @@ def _rows(store: Store, chosen: argparse.Namespace) -> list[StepRecord]:
 
     at = None if chosen.at is None else wanted_columns(chosen.at)
     found = []
-    try:
-        for name in names:
-            steps: Sequence[int | None] = [None] if at is not None else chosen.step or _last(store, name)
-            found += [find_row(store, name, step, at) for step in dict.fromkeys(steps)]
-    except ValueError as error:
-        raise Refused(str(error)) from error
+    for name in names:
+        steps: Sequence[int | None] = [None] if at is not None else chosen.step or _last(store, name)
+        found += [find_row(store, name, step, at) for step in dict.fromkeys(steps)]
     for row in found:
         if not store.has_state(row):
             raise FileNotFoundError(f"{store.url(str(row.state))}: these weights are not stored any more (--keep-states)")

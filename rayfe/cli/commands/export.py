@@ -27,9 +27,6 @@ def main(arguments: list[str]) -> int:
     store = Store(chosen.run)
     run = store.read_config()
     trusted(run, trust=chosen.trust, fields=("model.name",))
-    trajectory = chosen.trajectory or _only(store)
-    if (chosen.step is None) == (chosen.at is None):
-        raise Refused("--step: give --step 12, or --at C=0.1, and not both")
 
     from rayfe.exceptions import NotExported
     from rayfe.model.export import exported
@@ -39,24 +36,21 @@ def main(arguments: list[str]) -> int:
     from rayfe.report.view import view_of
     from rayfe.results.stored_model import find_row, model_of
 
-    try:
-        row = find_row(store, trajectory, chosen.step, None if chosen.at is None else wanted_columns(chosen.at))
-    except ValueError as error:
-        raise Refused(str(error)) from error
+    row = find_row(store, chosen.trajectory, chosen.step, None if chosen.at is None else wanted_columns(chosen.at))
     model = in_units(model_of(store, run, row), run)
     config = ModelConfig(**{name[6:]: value for name, value in run["config"].items() if name.startswith("model.")})
     shape = input_shape(config, tuple(run["input_shape"]))
     try:
         made = exported(model, shape, chosen.part, about(run, row), to.suffix)
     except NotExported as error:
-        raise Refused(f"{trajectory} step {row.step}: {error}") from error
+        raise Refused(f"{row.trajectory} step {row.step}: {error}") from error
     used, why = (
         _measured(store, run, row, made, shape, chosen.root) if chosen.part == "all" else (None, "only the whole model is")
     )
     to.write_bytes(made.data)
     text = card(view_of(store), row, to, part=chosen.part, shape=shape, used=used, why=why)
     to.with_suffix(".md").write_text(text, encoding="utf-8")
-    print(f"model: {to} ({len(made.data) / 1e6:.1f} MB), step {row.step} of {trajectory}\ncard: {to.with_suffix('.md')}")
+    print(f"model: {to} ({len(made.data) / 1e6:.1f} MB), step {row.step} of {row.trajectory}\ncard: {to.with_suffix('.md')}")
     return 0
 
 
@@ -66,8 +60,12 @@ def _parser() -> Parser:
     )
     parser.run()
     parser.add_argument("--trajectory", metavar="NAME", help="which; may be left out where there is one")
-    parser.add_argument("--step", type=int, help="an accepted step")
-    parser.add_argument("--at", nargs="+", metavar="COLUMN=VALUE", help="instead of --step: the nearest step, e.g. --at C=0.1")
+    parser.add_argument(
+        "--step", type=int, help="an accepted step; without it and --at the recommended one, of all trajectories"
+    )
+    parser.add_argument(
+        "--at", nargs="+", metavar="COLUMN=VALUE", help="instead of --step: the nearest step, e.g. --at lam=1.0"
+    )
     parser.add_argument("--to", metavar="FILE", required=True, help="a .pt2 or .onnx file that does not exist yet")
     parser.trust()
     parser.add_argument(
@@ -109,10 +107,3 @@ def _free(to: Path) -> Path:
     if not to.parent.is_dir():
         raise Refused(f"--to {to}: there is no folder {to.parent}; make it first")
     return to
-
-
-def _only(store: Store) -> str:
-    names = store.trajectories()
-    if len(names) != 1:
-        raise Refused(f"--trajectory: give one of {', '.join(names) or '(none stored so far)'}")
-    return names[0]

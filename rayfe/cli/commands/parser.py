@@ -19,8 +19,10 @@ class Refused(ValueError):
 class Parser(argparse.ArgumentParser):
     """argparse without abbreviations; raises `Refused` where argparse would print its usage and exit."""
 
-    def __init__(self, name: str, description: str) -> None:
-        super().__init__(prog=f"python -m rayfe {name}", description=description, allow_abbrev=False)
+    def __init__(self, name: str, description: str, *, after: str | None = None) -> None:
+        form = argparse.RawDescriptionHelpFormatter if after else argparse.HelpFormatter
+        prog = f"python -m rayfe {name}"
+        super().__init__(prog=prog, description=description, epilog=after, formatter_class=form, allow_abbrev=False)
 
     def error(self, message: str) -> NoReturn:
         raise Refused(f"{self.prog}: {message}; --help explains")

@@ -2,26 +2,49 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from typing import Any
 
 from rich.console import Console
 
 from rayfe.cli.commands.parser import Parser
-from rayfe.report.view import view_of
-from rayfe.results.transfer_summary import print_run
+from rayfe.exceptions import in_shell_words
+from rayfe.report.overview import COLUMNS, as_json, overview
+from rayfe.report.view import RunView, view_of
+from rayfe.results.printed import print_run
+from rayfe.results.recommended import choice, recommended
 from rayfe.run.progress import line
 from rayfe.storage.store import Store
+
+JSON = "\n".join(
+    [
+        "--json prints a list with an object a run: run, rayfe, title, recommended ({trajectory, step} or null) and",
+        "trajectories, a list of",
+        *(f"  {name:17} {meaning}" for name, meaning in COLUMNS.items()),
+    ]
+)
 
 
 def main(arguments: list[str]) -> int:
     """Print the standing of every run named."""
-    parser = Parser("status", "How far runs are, from what they stored; works while they go on.")
-    parser.add_argument("runs", metavar="RUN", nargs="+", help="folder or URI of a run")
-    parser.others()
-    chosen = parser.parse_args(arguments)
+    chosen = parser().parse_args(arguments)
+    if chosen.json:
+        views = [view_of(Store(location), chosen.others, readings=False) for location in chosen.runs]
+        print(json.dumps([_told(view) for view in views], indent=2))
+        return 0
     for location in chosen.runs:
         status(location, chosen.others)
     return 0
+
+
+def parser() -> Parser:
+    """Its arguments."""
+    made = Parser("status", "How far runs are, from what they stored; works while they go on.", after=JSON)
+    made.add_argument("runs", metavar="RUN", nargs="+", help="folder or URI of a run")
+    made.others()
+    made.add_argument("--json", action="store_true", help="the same for programs, as JSON")
+    return made
 
 
 def status(location: str, others: Sequence[str] = ()) -> None:
@@ -36,6 +59,17 @@ def status(location: str, others: Sequence[str] = ()) -> None:
     print(f"{view.store.url()}: {view.title}, rayfe {view.manifest.get('rayfe')}")
     print_run(view.rows, view.config, console, view.certificates, view.models)
     for name, now in view.standing.items():
-        print(f"{name}: {now}")
+        print(f"{name}: {in_shell_words(now.dated)}")
         if rows := view.records.get(name):
             print(f"  last: {line(rows[-1])}")
+    found = recommended(view.rows)
+    if found is not None:
+        print(f"recommended: {choice(found)}")
+
+
+def _told(view: RunView) -> dict[str, Any]:
+    """A run as `JSON` describes it."""
+    lines, found = overview(view, in_shell_words), recommended(view.rows)
+    chosen = None if found is None else {"trajectory": str(found["trajectory"]), "step": int(found["step"])}
+    told = {"run": view.store.url(), "rayfe": view.manifest.get("rayfe"), "title": view.title}
+    return told | {"recommended": chosen, "trajectories": as_json(lines)}

@@ -1,0 +1,164 @@
+"""What a run says at its end, and `python -m rayfe status`: sentences, and a table of trajectories in 100 columns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import pandas as pd
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from rayfe.config import RunConfig
+from rayfe.exceptions import Words, in_shell_words
+from rayfe.results import transfer_summary, walk_summary
+from rayfe.results.certified import equilibrium_lines
+from rayfe.results.frames import BASELINES
+from rayfe.results.transfer_summary import summarize_transfers
+from rayfe.results.walk_summary import summarize
+
+Line = Mapping[str, Any]
+Columns = Mapping[str, Callable[[Line], str | Text]]
+
+
+def print_run(
+    rows: pd.DataFrame,
+    config: RunConfig,
+    console: Console,
+    certificates: pd.DataFrame,
+    models: pd.DataFrame | None,
+    *,
+    words: Words = in_shell_words,
+) -> None:
+    """Print the summary that fits what a run does, and how near its trajectories are to equilibrium.
+
+    `models` bound its F; `words` says options as they are written where this is read.
+    """
+    tolerance, floor = config.asked.tolerance, config.asked.tolerance_floor
+    if config.method is not None or config.moves_data:
+        print_transfers(summarize_transfers(rows, tolerance, floor), console, words)
+    else:
+        print_walks(summarize(rows, tolerance, floor, models), console, words)
+    if config.method is None and len(rows):
+        for line in equilibrium_lines(rows, certificates, models, step_epochs=config.equilibration.epochs):
+            console.print(Text(line))
+
+
+def print_walks(summary: pd.DataFrame, console: Console, words: Words = in_shell_words) -> None:
+    """Print a verdict and the warnings of each line of `summarize`, and a table of them."""
+    if summary.empty:
+        console.print("no steps yet")
+        return
+    lines = _lines(summary)
+    for line in lines:
+        _say(line, walk_summary.verdict(line), walk_summary.warnings(line), console, words)
+    _print_table(lines, WALK, WALK_NOTE, console)
+
+
+def print_transfers(summary: pd.DataFrame, console: Console, words: Words = in_shell_words) -> None:
+    """Print a verdict and the warnings of each line of `summarize_transfers`, a table of transfers and one of baselines."""
+    if summary.empty:
+        console.print("no steps yet")
+        return
+    lines = _lines(summary)
+    for line in lines:
+        _say(line, transfer_summary.verdict(line), transfer_summary.warnings(line), console, words)
+    _print_table([line for line in lines if line["process"] not in BASELINES], TRANSFER, TRANSFER_NOTE, console)
+    _print_table([line for line in lines if line["process"] in BASELINES], BASELINE, BASELINE_NOTE, console)
+
+
+def _lines(summary: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(name): value for name, value in line.items()} for line in summary.to_dict("records")]
+
+
+def _say(line: Line, sentence: str, warnings: Sequence[str], console: Console, words: Words) -> None:
+    console.print(Text.assemble((f"{line['trajectory']}: ", "bold"), words(sentence)))
+    for warning in warnings:
+        console.print(Text(f"  warning: {words(warning)}", style="yellow"))
+
+
+def _print_table(lines: Sequence[Line], columns: Columns, note: str, console: Console) -> None:
+    """Nothing without lines."""
+    if not lines:
+        return
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 0), pad_edge=False)
+    table.add_column("trajectory", overflow="fold", min_width=10)
+    for name in columns:
+        table.add_column(name, justify="right", no_wrap=True)
+    for line in lines:
+        table.add_row(Text(str(line["trajectory"])), *(cell(line) for cell in columns.values()))
+    console.print(table)
+    console.print(Text(note, style="dim"))
+
+
+def _steps(line: Line) -> str:
+    return f"{line['accepted_steps']}" + (f" (-{line['rejected_attempts']})" if line["rejected_attempts"] else "")
+
+
+def _of(name: str, form: str, unit: float = 1.0) -> Callable[[Line], str]:
+    return lambda line: "-" if pd.isna(line[name]) else format(line[name] / unit, form)
+
+
+def _drift(line: Line) -> Text:
+    """Green where the equivalence test passed, red where it failed."""
+    if pd.isna(line["drift_percent"]):
+        return Text("-")
+    error = "" if pd.isna(line["drift_se_percent"]) else f"±{line['drift_se_percent']:.2f}"
+    form = "+z.2f" if abs(line["drift_percent"]) < 100.0 else "+.0f"
+    return Text(f"{line['drift_percent']:{form}}{error}", style={True: "green", False: "red"}.get(line["drift_ok"], ""))
+
+
+MULTIPLIERS: Columns = {"lam": _of("lam_end", ".3g"), "gamma": _of("gamma_end", ".3g")}
+PLACE: Columns = {"R": _of("R_end", ".1f"), "D": _of("D_end", ".1f"), "C": _of("C_end", ".4f")}
+DRIFT: Columns = {"C/C0-1,\n%": _drift}
+MINUTES: Columns = {"minutes": _of("seconds", ".1f", 60.0)}
+COST: Columns = {"million\nexamples": _of("examples", ".1f", 1e6)} | dict(MINUTES)
+WALK: Columns = MappingProxyType(
+    {
+        "steps": _steps,
+        **MULTIPLIERS,
+        **PLACE,
+        **DRIFT,
+        "validation\nC": _of("val_C_end", ".4f"),
+        "validation\naccuracy": _of("val_accuracy_end", ".1%"),
+        "F too\nhigh, %": _of("excess_percent", ".1f"),
+        **MINUTES,
+    }
+)
+WALK_NOTE = (
+    "at the last accepted step, or where the walk turned; C/C0-1: largest on the way ± error of the draws; F too high: at least so "
+    "much above equilibrium, by the models that happen to be there"
+)
+TRANSFER: Columns = MappingProxyType(
+    {
+        "steps": _steps,
+        "t": _of("t_end", ".3g"),
+        **MULTIPLIERS,
+        **{name: PLACE[name] for name in ("R", "D")},
+        **DRIFT,
+        "validation\naccuracy": _of("val_accuracy_end", ".1%"),
+        "on the\ntarget": _of("target_accuracy_end", ".1%"),
+        **COST,
+    }
+)
+TRANSFER_NOTE = "at the last accepted step; C/C0-1: largest on the way ± error of the draws; validation accuracy: on p(x, t)"
+BASELINE: Columns = MappingProxyType(
+    {
+        "method": lambda line: str(line["process"]),
+        "steps": _steps,
+        **PLACE,
+        **DRIFT,
+        "accuracy\nbefore": _of("target_accuracy_start", ".1%"),
+        "after": _of("target_accuracy_end", ".1%"),
+        "validation\nC before": _of("target_C_start", ".4f"),
+        "after ": _of("target_C_end", ".4f"),
+        **COST,
+    }
+)
+BASELINE_NOTE = (
+    "at the last step; before: without any training on the target; accuracy, validation C: on the target's validation split; "
+    "C/C0-1: largest distance from the source's C"
+)
