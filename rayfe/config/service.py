@@ -27,6 +27,8 @@ class Service:
     """Workers that share each mini-batch of first equilibria and baselines (Ray Train); 0: an evaluator trains them."""
     log_format: Literal["text", "json"] = "text"
     """text: a table or a line a step for people; json: one JSON object a line on stderr for each event, instead."""
+    only_start: bool = False
+    """Train and store the start of each trajectory, then stop; the same command without it goes on from there."""
     time_budget: float | None = None
     """Seconds after which a trajectory starts no further step."""
     threads: int = 2

@@ -23,7 +23,7 @@ class Phase(enum.StrEnum):
     RUNNING = "running"
     """There is a further step to take."""
     STOPPED = "stopped"
-    """It met a named stop."""
+    """It met a named stop, or only its start was asked for."""
     ENDED = "ended"
     """It arrived, or used up its steps or its time."""
     FAILED = "failed"
@@ -70,6 +70,10 @@ def standing_of(state: WalkState, course: Course | None) -> Standing:
         return Standing(phase=Phase.RUNNING, text="first equilibrium rejected")
     if course is not None and (end := course.arrived(state)) is not None:
         return Standing(phase=Phase.ENDED, text=f"ended: {_in_words(end, state)}", end=end)
+    if config.service.only_start:
+        return Standing(
+            phase=Phase.STOPPED, text=f"stopped at step {state.last.step}: only the start was asked for", end="only_start"
+        )
     if state.last.step >= config.steps:
         return Standing(phase=Phase.ENDED, text=f"ended: {config.steps} steps", end="steps")
     if config.service.time_budget is not None and state.seconds >= config.service.time_budget:
