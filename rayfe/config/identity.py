@@ -29,7 +29,7 @@ FREE = frozenset(
             "keep_states",
             "certificate_share",
         ),
-        *("both_ways", "placement", "gpus_per_evaluator", "autoscale", "train_workers", "log_format"),
+        *("both_ways", "placement", "autoscale", "train_workers", "log_format"),
     }
 )
 """Fields that may change when a run is continued: they alter rows that are yet to come by rounding at most, or none."""
@@ -117,6 +117,7 @@ def _of_steps(config: RunConfig) -> dict[str, tuple[Any, ...]]:
 def _of_all(config: RunConfig) -> dict[str, tuple[Any, ...]]:
     """Of all kinds of runs."""
     return {
+        "device": ("auto",),
         "equilibration.head_draws": (8,),
         "equilibration.decoder_draws": (1,),
         "equilibration.carry_preconditioner": (True,),

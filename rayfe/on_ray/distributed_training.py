@@ -92,7 +92,7 @@ def fit(config: RunConfig, data: bytes, request: EquilibrateRequest, unit: Unit,
         scaling_config=train.ScalingConfig(
             num_workers=config.service.train_workers,
             use_gpu=bool(unit.gpus),
-            resources_per_worker=Unit(cpus=unit.cpus, gpus=1.0 if unit.gpus else 0.0).resources,
+            resources_per_worker=unit.resources,
         ),
         run_config=run(
             name=name,

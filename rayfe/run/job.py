@@ -145,8 +145,7 @@ def _check_own_model(config: RunConfig, dataset: Dataset) -> None:
     from rayfe.model.protocol import build, build_checked, some_examples
     from rayfe.training.replicas import check_stacked, stacks
 
-    cuda = config.service.device != "cpu" and torch.cuda.is_available()
-    device = torch.device("cuda" if cuda else "cpu")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = build_checked(config.model, dataset, device)
     if ":" in config.model.name and config.per_part != 1 and stacks(model, device):
         x, y = (value.to(device) for value in some_examples(config.model, dataset))
@@ -157,7 +156,7 @@ def _check_own_model(config: RunConfig, dataset: Dataset) -> None:
 def _check_compiler(config: RunConfig) -> None:
     import torch
 
-    on_cpu = config.service.device == "cpu" or not torch.cuda.is_available()
+    on_cpu = not torch.cuda.is_available()
     fix = "on a CPU this needs a C++ compiler, install g++, or leave ``equilibration.compile`` away"
     require(compiler() is not None or not (config.equilibration.compile and on_cpu), "equilibration.compile", True, fix)
 
