@@ -18,8 +18,8 @@ from rayfe.records import StepRecord, Weights
 from rayfe.records.weights import digest_of
 from rayfe.storage.store import Store
 
-SIZES = ("name", "hidden", "width", "latent", "classifier_hidden")
-"""Fields of a model in which a run and the model it starts from must agree; dropout is no part of the weights."""
+SIZES = ("name", "latent", "classifier_hidden", "hidden", "dropout", "width")
+"""Fields of a model by which weights may not fit, first those that every model has."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
