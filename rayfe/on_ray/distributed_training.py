@@ -65,7 +65,10 @@ def is_long(request: EquilibrateRequest, config: RunConfig) -> bool:
     if request.annealing is None or len(request.replicas) != 1:
         return False
     (replica,) = request.replicas
-    return replica.weights is None or (not replica.renewed and (config.method is not None or config.moves_data))
+    of_a_state_dict = request.key.step == 0 and config.start is not None
+    return (
+        replica.weights is None or of_a_state_dict or (not replica.renewed and (config.method is not None or config.moves_data))
+    )
 
 
 def name_of(request: EquilibrateRequest) -> str:

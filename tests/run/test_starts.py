@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import uuid
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import numpy as np
 import pandas as pd
 import pytest
@@ -105,6 +107,17 @@ def test_it_goes_on_when_the_other_run_is_gone_and_from_no_other_start(
     assert "there is no run" in refused(capsys, "isoc", fork(other, "--steps", "3"), out, left=True)
 
 
+def test_a_fork_of_an_object_store_in_an_object_store(source: Path) -> None:
+    place = f"memory://{uuid.uuid4().hex}"
+    fsspec.filesystem("memory").put(str(source), f"{place}/walk", recursive=True)
+    start = f"{place}/walk@lam1-gamma4-seed1:1"
+    assert main("isoc", [*SMALL, "--start", start, "--only-start", "--out", f"{place}/fork"]) == 0
+    before = rows(source).query("trajectory == 'lam1-gamma4-seed1' and step == 1").iloc[0]
+    (_, found) = next(rayfe.load_run(f"{place}/fork").iterrows())
+    assert found["R"] == pytest.approx(before["R"], rel=1e-6)
+    assert Store(f"{place}/fork").read_config()["start"]["from"] == "walk@lam1-gamma4-seed1:1"
+
+
 def test_only_the_start_then_the_same_command_has_the_rows_of_a_run_that_never_stopped(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -116,7 +129,6 @@ def test_only_the_start_then_the_same_command_has_the_rows_of_a_run_that_never_s
     assert "stopped" in repr(rayfe.Run(parts))
     assert main("isoc", [*words, "--steps", "2", "--out", str(parts)]) == 0
     pd.testing.assert_frame_equal(rows(whole), rows(parts), check_exact=True)
-    assert (whole / "steps/lam1-gamma4-seed0.parquet").stat().st_size > 0
     assert "--only-start trains and stores the start alone" in refused(
         capsys, "isoc", [*SMALL, "--steps", "0"], tmp_path / "no"
     )
