@@ -79,7 +79,7 @@ def digest_of(manifest: Mapping[str, Any]) -> str:
     defining = [manifest["job"], changed, manifest["data_sha256"], manifest["code_sha256"]]
     if manifest["readings"] != 1:
         defining.append(manifest["readings"])
-    if manifest["start"] is not None:
+    if manifest.get("start") is not None:
         defining.append(manifest["start"]["sha256"])
     return hashlib.sha256(json.dumps(defining, sort_keys=True).encode()).hexdigest()[:8]
 
@@ -151,7 +151,7 @@ def stored_manifest(store: Store, manifest: Mapping[str, Any], config: RunConfig
     _refuse_retired(before | ({"known_runs": "(the stored run's)"} if told else {}), config)
     if stored["config"].get("both_ways", False) and not config.asked.both_ways:
         _refuse_change("both_ways", False, True)  # it may be on its way back
-    _refuse_other_start(stored.get("start"), manifest["start"])
+    _refuse_other_start(stored.get("start"), manifest.get("start"))
     other_data = "its examples are not those of the stored run; use another ``out``, or the data of that run"
     require(sha256 == manifest["data_sha256"], "data.name", config.data.name, other_data)
     for field, digest in manifest["code_sha256"].items():
