@@ -51,7 +51,7 @@ class RunConfig(Generic[Kind]):
     start: str | None = None
     """Start from a stored model instead of new weights: RUN@STEP, or RUN@TRAJECTORY:STEP of a run with several trajectories. Its lam and
     gamma are the start's, and it is not trained again; everything else may differ from its run. In Python also a state dict, which
-    takes the place of newly initialised weights (``equilibration.first_epochs=0`` reads it as it is)."""
+    takes the place of newly initialised weights (`equilibration.first_epochs=0` reads it as it is)."""
     out: str | None = None
     """Run directory, a local path or any fsspec URI; runs/PRESET without it."""
     asked: Kind = field(default_factory=Walk)  # type: ignore[assignment]
