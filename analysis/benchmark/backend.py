@@ -13,7 +13,7 @@ from analysis.benchmark.multipliers import make_rule
 from analysis.benchmark.requests import Constrained, ConstrainRequest
 from rayfe.backend.inline import InlineBackend
 from rayfe.backend.models import Models
-from rayfe.config import RunConfig, configure
+from rayfe.config import RunConfig
 from rayfe.data.device_path import Still, to_device
 from rayfe.data.examples import Dataset
 from rayfe.data.paths import PathData
@@ -36,7 +36,7 @@ class BenchmarkBackend(Relay):
 
     def __init__(self, config: RunConfig, data: Dataset) -> None:
         self._config, self._device = config, torch.device("cpu")
-        self._inner = InlineBackend(configure(config, device="cpu"), data)
+        self._inner = InlineBackend(config, data, device=self._device)
         self._models = Models(config.model, PathData(kind="still", source=data), self._device, DTYPE)
         self._path = Still(to_device(data.train, self._device, DTYPE, self._models.shape))
         model, example = self._models.new(0).eval(), self._path.strata[0].examples(slice(0, 1), 0.0).x

@@ -59,7 +59,8 @@ SOME_DIRECTIONS = 4
 
 
 class InlineBackend(Backend):
-    """Models of `config` on the data path of `data`, which is copied to the device once; a data set is a path that stays.
+    """Models of `config` on the data path of `data`, which is copied to the device once (without `device` to the GPU, if there is one);
+    a data set is a path that stays.
 
     `make_replicas` and `keeper` are for trainings that are shared by several processes (`ray_train`).
     """
@@ -70,13 +71,13 @@ class InlineBackend(Backend):
         data: PathData | Dataset,
         *,
         dtype: torch.dtype = torch.float32,
+        device: torch.device | None = None,
         make_replicas: Callable[[Sequence[nn.Module], torch.device], Replicas] | None = None,
         keeper: Keeper | None = None,
         solve: Solve = SOLVE,
     ) -> None:
         torch.set_num_threads(config.service.threads)
-        cuda = config.service.device == "cuda" or (config.service.device == "auto" and torch.cuda.is_available())
-        self._device = torch.device("cuda" if cuda else "cpu")
+        self._device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._config = config
         self._make_replicas = make_replicas or partial(make_here, compiled=config.equilibration.compile)
         self._keeper, self._solve = keeper, solve

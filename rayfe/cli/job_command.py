@@ -15,6 +15,7 @@ from rayfe.config import RunConfig
 from rayfe.config.resolve import absolute, split_preset
 from rayfe.exceptions import LeaseLost, RunBroken, UsageError, in_shell_words
 from rayfe.run.job import Job, carry_out, console_of
+from rayfe.run.starts import started
 from rayfe.trajectory.driver import tries_again
 
 log = logging.getLogger(__name__)
@@ -68,7 +69,9 @@ def _command(job: str, argv: Sequence[str]) -> str:
 
 def _drive(name: str, preset: str, argv: list[str], config: RunConfig) -> int:
     again = f"the same command: {_command(name, argv)}"
-    failed = carry_out(Job(name=name, preset=preset, arguments=tuple(argv), config=config, again=again), console_of())
+    config, start = started(config)
+    job = Job(name=name, preset=preset, arguments=tuple(argv), config=config, again=again, start=start)
+    failed = carry_out(job, console_of())
     for trajectory, reason in failed.items():
         advice = "; the same command tries again" if tries_again(reason) else ""
         print(f"failed: {trajectory}: {in_shell_words(reason)}{advice}", file=sys.stderr)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rayfe.config.asked import Asked, kind_of
 from rayfe.config.fields import INLINE, flat, hints_of, kinds_with, parts_of, taken
 from rayfe.config.run import RunConfig
+from rayfe.config.start import is_state_dict
 from rayfe.exceptions import UsageError
 
 CHOOSING = ("process", "method", "seek")
@@ -29,6 +31,8 @@ def configure(base: RunConfig | None = None, /, **fields: Any) -> RunConfig:
     base = RunConfig() if base is None else base
     given = spread(fields)
     before = flat(base)
+    if isinstance(given.get("start"), str | os.PathLike) and not is_state_dict(os.fspath(given["start"])):
+        given = {"lam": (), "gamma": ()} | given  # those of the stored step, unless they are named
     chosen = {name: given[name] if name in given else getattr(base.asked, name) for name in CHOOSING}
     kind = kind_of(**chosen)
     hints = hints_of(kind)

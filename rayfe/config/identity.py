@@ -16,13 +16,25 @@ VERSION = "0.1.0"
 """Of the program; run.json and a model's card name it."""
 FREE = frozenset(
     {
-        *("lam", "gamma", "seed", "steps", "out", "backend", "evaluators", "time_budget", "keep_states", "certificate_share"),
-        *("both_ways", "placement", "gpus_per_evaluator", "autoscale", "train_workers", "log_format"),
+        *(
+            "lam",
+            "gamma",
+            "seed",
+            "steps",
+            "only_start",
+            "out",
+            "backend",
+            "evaluators",
+            "time_budget",
+            "keep_states",
+            "certificate_share",
+        ),
+        *("both_ways", "placement", "autoscale", "train_workers", "log_format"),
     }
 )
 """Fields that may change when a run is continued: they alter rows that are yet to come by rounding at most, or none."""
 
-BY_CONTENT = frozenset({"data.root"})
+BY_CONTENT = frozenset({"data.root", "start"})
 """Fields that say where things are, which may move: run.json has a digest of what is there."""
 
 UNREAD_BY_BASELINES = frozenset({"path.kind", "path.last_epochs"})
@@ -105,6 +117,7 @@ def _of_steps(config: RunConfig) -> dict[str, tuple[Any, ...]]:
 def _of_all(config: RunConfig) -> dict[str, tuple[Any, ...]]:
     """Of all kinds of runs."""
     return {
+        "device": ("auto",),
         "equilibration.head_draws": (8,),
         "equilibration.decoder_draws": (1,),
         "equilibration.carry_preconditioner": (True,),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import os
 from collections.abc import Collection, Iterable, Mapping
@@ -61,7 +62,7 @@ def words_of(config: RunConfig, default: RunConfig) -> list[str]:
     usual = flat(configure(default, **chosen)) | {name: getattr(default.asked, name) for name in chosen}
     words: list[str] = []
     for name, value in fields.items():
-        if value == usual[name]:
+        if value in (usual[name], ()):  # nothing: the lam and gamma of a stored step
             continue
         group, dot, leaf = dashed(name).rpartition(".")
         if isinstance(value, bool):
@@ -89,7 +90,11 @@ def absolute(config: RunConfig, preset: str, *, own: Collection[str] = ()) -> Ru
     root = None if config.data.root is None else _path(config.data.root)
     target = None if config.path.target is None else _data(config.path.target, own)
     places: dict[str, Any] = {"out": out, "data.root": root, "data.name": _data(config.data.name, own), "path.target": target}
-    return configure(config, **{name: place for name, place in places.items() if place is not None})
+    config = configure(config, **{name: place for name, place in places.items() if place is not None})
+    start = config.forked
+    if start is None or "://" in start.run:
+        return config
+    return dataclasses.replace(config, start=dataclasses.replace(start, run=_path(start.run)).name)
 
 
 def _data(name: str, own: Collection[str]) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Generic
 from typing_extensions import TypeVar
 
 from rayfe.config.asked import Asked, Transfer, Walk
-from rayfe.config.checks import at_least, positive, require
+from rayfe.config.checks import positive, require
 from rayfe.config.sections import (
     DataConfig,
     EquilibrationConfig,
@@ -19,6 +19,7 @@ from rayfe.config.sections import (
     StencilConfig,
 )
 from rayfe.config.service import Service
+from rayfe.config.start import StoredStep, is_state_dict, stored_step
 from rayfe.records import Split
 
 THREADING = MappingProxyType({"OMP_WAIT_POLICY": "PASSIVE"})
@@ -47,6 +48,10 @@ class RunConfig(Generic[Kind]):
     """Seeds of initial weights, batches and noise."""
     steps: int = 100
     """At most this many accepted steps after the start."""
+    start: str | None = None
+    """Start from a stored model instead of new weights: RUN@STEP, or RUN@TRAJECTORY:STEP of a run with several trajectories. Its lam and
+    gamma are the start's, and it is not trained again; everything else may differ from its run. In Python also a state dict, which
+    takes the place of newly initialised weights (`equilibration.first_epochs=0` reads it as it is)."""
     out: str | None = None
     """Run directory, a local path or any fsspec URI; runs/PRESET without it."""
     asked: Kind = field(default_factory=Walk)  # type: ignore[assignment]
@@ -60,11 +65,14 @@ class RunConfig(Generic[Kind]):
     def __post_init__(self) -> None:
         for name in ("lam", "gamma", "seed"):
             values = getattr(self, name)
-            require(len(values) > 0, name, values, f"give at least one value, e.g. ``{name}={EXAMPLES[name]}``")
+            given = len(values) > 0 or (name != "seed" and self.forked is not None)  # else they are those of the stored step
+            require(given, name, values, f"give at least one value, e.g. ``{name}={EXAMPLES[name]}``")
             require(len(set(values)) == len(values), name, values, "give each value once")
         for seed in self.seed:
             require(0 <= seed < 2**63, "seed", seed, "must be at least 0 and below 2^63")
-        at_least("steps", self.steps, 1)
+        fix = "must be at least 1; ``only_start=True`` trains and stores the start alone"
+        require(self.steps >= 1, "steps", self.steps, fix)
+        self._check_start_model()
         for lam in self.lam:
             positive("lam", lam)
             for gamma in self.gamma:
@@ -73,6 +81,32 @@ class RunConfig(Generic[Kind]):
         name = "batch" if self.equilibration.first_batch is None else "first_batch"
         divides = not workers or batch % workers == 0
         require(divides, "train_workers", workers, f"must divide ``equilibration.{name}={batch}``, which they share")
+
+    def _check_start_model(self) -> None:
+        new = self.method == "scratch"
+        fix = "is not for method scratch, which trains new weights; leave it away"
+        require(self.start is None or not new, "start", self.start, fix)
+        epochs = self.equilibration.first_epochs
+        line = self.process == "geodesic" and self.asked.k is None
+        fix = "finds the line by a model of the target that is trained so long; give more, or the slope ``k``"
+        require(epochs > 0 or not line, "equilibration.first_epochs", epochs, f"process geodesic {fix}")
+        given = self.start is not None and not new
+        fix = "new weights need a training; give more, or a model to begin with (``start``)"
+        require(epochs > 0 or given, "equilibration.first_epochs", epochs, fix)
+
+    @property
+    def forked(self) -> StoredStep | None:
+        """The stored step of another run that this one starts from, as `start` names it; None: it starts from other weights.
+
+        Raises:
+            UsageError: `start` names none.
+        """
+        return None if self.start is None or is_state_dict(self.start) else stored_step(self.start)
+
+    @property
+    def start_epochs(self) -> float:
+        """Epochs of the start's own training: 0 of a stored step, which is read as it is."""
+        return 0.0 if self.forked is not None else self.equilibration.first_epochs
 
     @property
     def process(self) -> str:
@@ -117,8 +151,16 @@ class RunConfig(Generic[Kind]):
 
     def trajectories(self) -> dict[str, Start]:
         """Starts by trajectory name, e.g. `lam0.25-gamma4-seed0`."""
-        starts = [Start(lam=lam, gamma=gamma, seed=seed) for lam in self.lam for gamma in self.gamma for seed in self.seed]
-        return {start.name: start for start in starts}
+        digits = 15 if self.forked is None else 6  # one lam and one gamma, which nobody typed
+        return {
+            start.name: start
+            for start in (
+                Start(lam=lam, gamma=gamma, seed=seed, digits=digits)
+                for lam in self.lam
+                for gamma in self.gamma
+                for seed in self.seed
+            )
+        }
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -128,7 +170,9 @@ class Start:
     lam: float
     gamma: float
     seed: int
+    digits: int = 15
+    """Of lam and gamma in its name."""
 
     @property
     def name(self) -> str:
-        return f"lam{self.lam:.15g}-gamma{self.gamma:.15g}-seed{self.seed}"
+        return f"lam{self.lam:.{self.digits}g}-gamma{self.gamma:.{self.digits}g}-seed{self.seed}"

@@ -102,7 +102,7 @@ class EquilibrationConfig:
     """How weights are brought to equilibrium at fixed (lam, gamma)."""
 
     first_epochs: float = 120.0
-    """Epochs of the first equilibrium, from newly initialised weights."""
+    """Epochs of the first equilibrium, from newly initialised weights, or from the state dict that `start` is; 0 only of that."""
     first_schedule: Literal["step", "linear"] = "step"
     """Decay of the first equilibrium's learning rate: /10 after every 5/12 of the epochs (sec. 5.1), or linear to 0."""
     first_learning_rate: float = 1e-3
@@ -129,7 +129,8 @@ class EquilibrationConfig:
     update, after some 15 s for the first training on a machine. On a CPU it needs a C++ compiler."""
 
     def __post_init__(self) -> None:
-        positive("equilibration.first_epochs", self.first_epochs)
+        epochs = self.first_epochs
+        require(math.isfinite(epochs) and epochs >= 0, "equilibration.first_epochs", epochs, "must be a number of epochs")
         positive("equilibration.epochs", self.epochs)
         positive("equilibration.learning_rate", self.learning_rate)
         positive("equilibration.first_learning_rate", self.first_learning_rate)

@@ -19,14 +19,15 @@ class Service:
     placement: Literal["shared", "isolated"] = "shared"
     """shared: all trajectories send their work to one pool of evaluators, which is never idle while there is work;
     isolated: each trajectory has evaluators of its own in a placement group (backend ray)."""
-    gpus_per_evaluator: float = 1.0
-    """Share of a GPU that an evaluator asks for where there are GPUs: 0.5 puts two of them on each."""
-    autoscale: bool = False
-    """Ask the cluster's autoscaler for machines for the evaluators, and wait for them (backend ray)."""
+    autoscale: Literal["cpu", "gpu"] | None = None
+    """Ask the cluster's autoscaler for machines for the evaluators, and wait for them (backend ray): gpu for machines with GPUs, also
+    where none is up yet."""
     train_workers: int = 0
     """Workers that share each mini-batch of first equilibria and baselines (Ray Train); 0: an evaluator trains them."""
     log_format: Literal["text", "json"] = "text"
     """text: a table or a line a step for people; json: one JSON object a line on stderr for each event, instead."""
+    only_start: bool = False
+    """Train and store the start of each trajectory, then stop; the same command without it goes on from there."""
     time_budget: float | None = None
     """Seconds after which a trajectory starts no further step."""
     threads: int = 2
@@ -34,8 +35,6 @@ class Service:
     replicas_per_evaluator: int | Literal["all", "auto"] = "auto"
     """Neighbours trained together on one evaluator, 1 to all. auto: as the run began, which is 1 where there were two or
     more GPUs (neighbours side by side) and all elsewhere (stacked on one device). Rows differ by rounding."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where models are trained; auto: the GPU if there is one."""
     keep_states: str = "all"
     """Weight files to keep: all, last, or a number."""
 
@@ -46,8 +45,6 @@ class Service:
         for name in ("evaluators", "replicas_per_evaluator"):
             if isinstance(getattr(self, name), int):
                 at_least(name, getattr(self, name), 1)
-        share = self.gpus_per_evaluator
-        require(0 < share <= 1, "gpus_per_evaluator", share, "must be positive and at most 1: an evaluator uses one GPU")
         at_least("train_workers", self.train_workers, 0)
         for name in ("train_workers", "autoscale"):
             value = getattr(self, name)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from rayfe.config import RunConfig, configure
 from rayfe.data.datasets import FASHION_DEBIAN, FROM_FOLDER, cache_folder
-from rayfe.data.paths import PathData, load_path
+from rayfe.data.paths import PathData, by_outputs, load_path
 from rayfe.exceptions import UsageError
 
 
-def load_here(config: RunConfig, root: str | None = None, *, kept: str | None = None) -> PathData:
-    """What `load_path` gives, from `root` or the places where files are kept; couplings are not computed.
+def load_here(config: RunConfig, root: str | None = None, *, kept: str | None = None, outputs: Sequence[str] = ()) -> PathData:
+    """What `load_path` gives, from `root` or the places where files are kept; couplings are not computed. `outputs` are the
+    `class_names` of a stored run: one that started from a stored model numbers its classes as that did.
 
     `root`: the folder of fashion-mnist or cifar10, or of a user's own npz file; `kept`: where a run keeps its copy of
     data that it was given as arrays.
@@ -22,7 +23,11 @@ def load_here(config: RunConfig, root: str | None = None, *, kept: str | None = 
     Raises:
         UsageError: the files are not here.
     """
-    root = config.data.root if root is None else root
+    data = _load_here(config, config.data.root if root is None else root, kept)
+    return data if config.forked is None or not outputs else by_outputs(data, tuple(outputs), config.forked.name)
+
+
+def _load_here(config: RunConfig, root: str | None, kept: str | None) -> PathData:
     for folder in (root, kept):
         config = configure(config, data=replace(config.data, name=_within(config.data.name, folder)))
         if config.path.target is not None:

@@ -11,6 +11,8 @@ from rayfe.config import require
 from rayfe.data.examples import Dataset, Examples, chance, listing
 from rayfe.exceptions import UsageError
 
+PAIR = "->"
+"""Between the names of two classes that share an output."""
 SAMPLE = 300
 """Examples of each class between which pairing `cost` measures the transport cost."""
 
@@ -60,11 +62,27 @@ def pair_classes(source: Dataset, target: Dataset, pairing: str) -> Outputs:
         apart = name == other or (name not in target.class_names and other not in source.class_names)
         fix = f"{name} is paired with {other}, but a class of both data sets must be paired with itself"
         require(apart, "path.pairing", pairing, f"{fix}; give a map, or ``path.pairing=none``")
-    names = tuple(f"{source.class_names[k]}->{target.class_names[partner]}" for k, partner in enumerate(partners))
+    names = tuple(f"{source.class_names[k]}{PAIR}{target.class_names[partner]}" for k, partner in enumerate(partners))
     outputs = [0] * target.classes
     for output, partner in enumerate(partners):
         outputs[partner] = output
     return Outputs(names=names, source=tuple(range(source.classes)), target=tuple(outputs), cost=cost)
+
+
+def places_among(names: tuple[str, ...], outputs: tuple[str, ...]) -> tuple[int, ...] | None:
+    """The output of a trained classifier, whose outputs were called `outputs`, for each class of `names`; None: they do not fit.
+
+    A class has the output that was trained on it: the one of its name, or of a pair that it was in. Other classes take the outputs that
+    are left, in order, where there are as many classes as outputs.
+    """
+    of = {side: place for place, output in enumerate(outputs) for side in output.split(PAIR)}
+    of |= {output: place for place, output in enumerate(outputs)}
+    found = [of.get(name, of.get(name.split(PAIR)[0])) for name in names]
+    if None in found and len(names) != len(outputs):
+        return None
+    left = (place for place in range(len(outputs)) if place not in found)
+    places = tuple(next(left) if place is None else place for place in found)
+    return places if len(set(places)) == len(places) else None
 
 
 def relabelled(dataset: Dataset, outputs: tuple[int, ...], names: tuple[str, ...]) -> Dataset:

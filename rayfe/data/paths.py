@@ -10,8 +10,9 @@ from typing import Literal
 from rayfe.config import DataConfig, RunConfig, require
 from rayfe.data.coupling import Coupling
 from rayfe.data.datasets import load, reduced
-from rayfe.data.examples import Dataset, Examples, set_apart
-from rayfe.data.pairing import Outputs, pair_classes, relabelled
+from rayfe.data.examples import Dataset, Examples, listing, set_apart
+from rayfe.data.pairing import Outputs, pair_classes, places_among, relabelled
+from rayfe.exceptions import UsageError
 from rayfe.records import Split
 
 CONTROL_SHARE = 0.1
@@ -70,6 +71,33 @@ def load_path(config: RunConfig, own: Mapping[str, Dataset] = MappingProxyType({
         target=relabelled(target, outputs.target, outputs.names),
         outputs=outputs,
     )
+
+
+def by_outputs(data: PathData, names: tuple[str, ...], of: str) -> PathData:
+    """The same with labels numbered as the outputs of a trained classifier are, whose outputs were called `names`; `of` names its model.
+
+    Raises:
+        UsageError: start; there is no output for some class.
+    """
+    have = data.source.class_names
+    places = places_among(have, names)
+    known = f"has a classifier with outputs {listing(names)}, the data have classes {listing(have)}"
+    if places is None:
+        raise UsageError("start", of, f"{known}; give data with these classes, or as many")
+    if places == tuple(range(len(names))):
+        return data
+    called = list(names)
+    for name, place in zip(have, places, strict=True):
+        called[place] = name
+    ends = [end and relabelled(end, places, tuple(called)) for end in (data.source, data.target)]
+    outputs = data.outputs and replace(
+        data.outputs,
+        names=tuple(called),
+        source=tuple(places[output] for output in data.outputs.source),
+        target=tuple(places[output] for output in data.outputs.target),
+    )
+    assert ends[0] is not None
+    return replace(data, source=ends[0], target=ends[1], outputs=outputs)
 
 
 def _named(config: DataConfig, own: Mapping[str, Dataset]) -> Dataset:

@@ -50,6 +50,10 @@ __all__ = [
 ]
 
 
+OF_THE_START = "fig4a_equilibration.png"
+"""The figure of the trainings of starts."""
+
+
 def draw_all(
     rows: pd.DataFrame,
     readings: pd.DataFrame,
@@ -86,6 +90,8 @@ def _each(
     families = _families(rows) if figures is None else [(rows, figures)]
     for own, kinds in families:
         for name, draw in kinds.items():
+            if name == OF_THE_START and len(readings) and not readings["first"].any():
+                continue  # all starts were stored models
             yield name, captioned(draw(own, readings, tolerance), subject, own)
 
 

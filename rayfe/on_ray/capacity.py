@@ -38,19 +38,15 @@ def parts_of(config: RunConfig) -> int:
 
 
 def unit_of(config: RunConfig, nodes: Sequence[Resources]) -> Unit:
-    """What an evaluator asks for: a CPU, or half a CPU and (a share of) a GPU where there are GPUs."""
-    gpus = config.service.device == "cuda" or (
-        config.service.device == "auto" and any(node.get("GPU", 0) >= 1 for node in nodes)
-    )
-    return Unit(cpus=GPU_CPUS, gpus=config.service.gpus_per_evaluator) if gpus else Unit()
+    """What an evaluator asks for: a CPU, or half a CPU and a GPU where there are GPUs, or are to be."""
+    gpus = config.service.autoscale == "gpu" or any(node.get("GPU", 0) >= 1 for node in nodes)
+    return Unit(cpus=GPU_CPUS, gpus=1) if gpus else Unit()
 
 
 def slots(node: Resources, unit: Unit) -> int:
-    """Evaluators that fit on a node; a share of a GPU cannot be put together from two of them."""
+    """Evaluators that fit on a node."""
     by_cpu = int(node.get("CPU", 0) / unit.cpus + 1e-9)
-    if not unit.gpus:
-        return by_cpu
-    return min(by_cpu, int(node.get("GPU", 0) + 1e-9) * int(1.0 / unit.gpus + 1e-9))
+    return min(by_cpu, int(node.get("GPU", 0) / unit.gpus + 1e-9)) if unit.gpus else by_cpu
 
 
 def preflight(config: RunConfig, *, trajectories: int, nodes: Sequence[Resources], unit: Unit | None = None) -> CapacityPlan:
@@ -77,8 +73,8 @@ def preflight(config: RunConfig, *, trajectories: int, nodes: Sequence[Resources
     room = f"beside {SLIVER:g} CPU a trajectory the machine can hold {most} ({unit} each; it has {has})"
     asked, workers = config.service.evaluators, config.service.train_workers
     if asked is not None and asked > most:
-        raise UsageError("evaluators", asked, f"{room}; ask for fewer, add machines, or give ``autoscale=True``")
-    require(most > 0, "evaluators", asked or 1, f"{room}; add CPUs, give ``autoscale=True``, or use ``backend=inline``")
+        raise UsageError("evaluators", asked, f"{room}; ask for fewer, add machines, or give ``autoscale=cpu``")
+    require(most > 0, "evaluators", asked or 1, f"{room}; add CPUs, give ``autoscale=cpu``, or use ``backend=inline``")
     require(workers <= most, "train_workers", workers, f"{room}; give at most {most}, or add machines")
     useful = min(asked or most, trajectories * parts)
     if config.service.placement == "isolated":

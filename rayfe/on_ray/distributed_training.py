@@ -65,7 +65,10 @@ def is_long(request: EquilibrateRequest, config: RunConfig) -> bool:
     if request.annealing is None or len(request.replicas) != 1:
         return False
     (replica,) = request.replicas
-    return replica.weights is None or (not replica.renewed and (config.method is not None or config.moves_data))
+    of_a_state_dict = request.key.step == 0 and config.start is not None
+    return (
+        replica.weights is None or of_a_state_dict or (not replica.renewed and (config.method is not None or config.moves_data))
+    )
 
 
 def name_of(request: EquilibrateRequest) -> str:
@@ -92,7 +95,7 @@ def fit(config: RunConfig, data: bytes, request: EquilibrateRequest, unit: Unit,
         scaling_config=train.ScalingConfig(
             num_workers=config.service.train_workers,
             use_gpu=bool(unit.gpus),
-            resources_per_worker=Unit(cpus=unit.cpus, gpus=1.0 if unit.gpus else 0.0).resources,
+            resources_per_worker=unit.resources,
         ),
         run_config=run(
             name=name,

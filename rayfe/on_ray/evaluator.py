@@ -24,7 +24,7 @@ class Unit:
     """What one evaluator asks for."""
 
     cpus: float = 1.0
-    gpus: float = 0.0
+    gpus: int = 0
 
     @property
     def resources(self) -> dict[str, float]:

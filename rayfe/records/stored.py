@@ -182,7 +182,10 @@ class StepRecord:
     decrement: float | None = column("Newton decrement, F above the equilibrium nearby, nats; before the settle", default=None)
     C_lag: float | None = column("change of C on the way to the equilibrium nearby, nats; before the settle", default=None)
     solve_residual: float | None = column("largest relative residual of the solves for exact derivatives", default=None)
-    examples: float = column("cumulative training examples; forward-only passes as 1/3")
+    examples: float = column(
+        "cumulative training examples of this run; forward-only passes as 1/3. Of a run that starts from a stored step those that the "
+        "step had cost before are start.examples in run.json, and not in here"
+    )
     seconds: float = column("cumulative seconds of work on this trajectory")
     seed: int = column("seed of the trajectory")
     state: str | None = column("weights of this row, path relative to the run", default=None)

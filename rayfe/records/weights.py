@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 
 from rayfe.records import Weights
@@ -32,3 +34,12 @@ def unpack(packed: Weights, group: str) -> Weights:
 def without(packed: Weights, group: str) -> Weights:
     """`packed` but for one group."""
     return {name: value for name, value in packed.items() if not name.startswith(f"{group}/")}
+
+
+def digest_of(weights: Weights) -> str:
+    """SHA-256 of names, shapes, types and values, in the order of the names."""
+    digest = hashlib.sha256()
+    for name, value in sorted(weights.items()):
+        digest.update(f"{name} {value.dtype}{value.shape}".encode())
+        digest.update(np.ascontiguousarray(value).reshape(-1).data)
+    return digest.hexdigest()

@@ -84,7 +84,9 @@ class Album:
         if self._data is not None or self._missing is not None:
             return
         try:
-            data = load_here(view.config, self._root, kept=view.store.data_folder())
+            data = load_here(
+                view.config, self._root, kept=view.store.data_folder(), outputs=view.manifest.get("class_names", ())
+            )
         except UsageError as error:
             self._missing = f"Only samples: the data are not on this machine ({error})."
             return

@@ -17,6 +17,7 @@ from rayfe.data.examples import Dataset
 from rayfe.data.paths import load_path
 from rayfe.exceptions import UsageError, in_python_words
 from rayfe.run.job import Job, carry_out, console_of
+from rayfe.run.starts import StartModel, started, state_dict_model, with_outputs
 from rayfe.run.stored_run import Run
 from rayfe.storage.manifest import digest_of, manifest_of
 from rayfe.surface.process import Process
@@ -32,6 +33,7 @@ def walk(
     gamma: float | Sequence[float] | None = None,
     seed: int | Sequence[int] | None = None,
     process: str | type[Process] | None = None,
+    start: str | Path | Mapping[str, Any] | None = None,
     steps: int | None = None,
     out: str | Path | None = None,
     quiet: bool = False,
@@ -46,6 +48,9 @@ def walk(
     - `data`: a name such as `digits` or `mnist:0-4`, a DataConfig, or a data set made by `rayfe.dataset`.
     - `lam`, `gamma`, `seed`: where walks start; several values of each make one trajectory for each combination.
     - `process`: what is kept, by name, or a subclass of `rayfe.surface.process.Process`.
+    - `start`: a stored model to start from instead of new weights, `RUN@STEP` or `RUN@TRAJECTORY:STEP`, read as it is at its own lam
+      and gamma; or a state dict, which is trained at `lam` and `gamma` as new weights would be, or read as it is with
+      `equilibration={"first_epochs": 0}`. The run keeps a copy.
     - `steps`: at most this many accepted steps after the start.
     - `out`: the run's folder or URI; without it `runs/PRESET-DIGEST`, where the digest is that of everything that defines
       the rows, so that an equal call finds its run and any other call makes a new one.
@@ -64,7 +69,7 @@ def walk(
     Raises:
         UsageError: a ValueError; an argument that is wrong, before any work.
     """
-    named = {"lam": lam, "gamma": gamma, "seed": seed, "process": process, "steps": steps, "out": out}
+    named = {"lam": lam, "gamma": gamma, "seed": seed, "process": process, "start": start, "steps": steps, "out": out}
     return _run("isoc", preset, model, {"data.name": data}, named, settings, quiet=quiet)
 
 
@@ -78,6 +83,7 @@ def transfer(
     gamma: float | Sequence[float] | None = None,
     seed: int | Sequence[int] | None = None,
     process: str | None = None,
+    start: str | Path | Mapping[str, Any] | None = None,
     steps: int | None = None,
     out: str | Path | None = None,
     quiet: bool = False,
@@ -91,7 +97,7 @@ def transfer(
     Raises:
         UsageError: a ValueError; an argument that is wrong, before any work.
     """
-    named = {"lam": lam, "gamma": gamma, "seed": seed, "process": process, "steps": steps, "out": out}
+    named = {"lam": lam, "gamma": gamma, "seed": seed, "process": process, "start": start, "steps": steps, "out": out}
     return _run("transfer", preset, model, {"data.name": data, "path.target": target}, named, settings, quiet=quiet)
 
 
@@ -110,10 +116,14 @@ def _run(
     if isinstance(fields.get("process"), type):
         fields["process"] = name_of(fields["process"], "process")
     fields |= _model_fields(model)
+    given = None
+    if "start" in fields and not isinstance(fields["start"], str | Path):
+        given = state_dict_model(fields["start"])
+        fields["start"] = given.told["from"]
     own: dict[str, Dataset] = {}
     for field, examples in data.items():
         fields |= _data_fields(field, examples, own)
-    job = _job(name, preset, fields, own)
+    job = _job(name, preset, fields, own, given)
     failed = carry_out(job, console_of(quiet=quiet))
     for trajectory, reason in failed.items():
         advice = "; the same call tries again" if tries_again(reason) else ""
@@ -126,27 +136,35 @@ def _run(
     )
 
 
-def _job(name: str, preset: str | RunConfig | None, fields: Mapping[str, Any], own: Mapping[str, Dataset]) -> Job:
+def _job(
+    name: str,
+    preset: str | RunConfig | None,
+    fields: Mapping[str, Any],
+    own: Mapping[str, Dataset],
+    given: StartModel | None = None,
+) -> Job:
     """The job of these fields, on top of a preset, with the words of the command line that does the same."""
     fix = "give the name of one, or a RunConfig"
     require(preset is None or isinstance(preset, str | RunConfig), "PRESET", preset, fix)
-    given = [preset] if isinstance(preset, str) else []
-    chosen, _ = split_preset(name, given)
+    first = [preset] if isinstance(preset, str) else []
+    chosen, _ = split_preset(name, first)
     default = PRESETS[name][chosen]()
     config = configure(preset if isinstance(preset, RunConfig) else default, **fields)
     check_job(name, config)
     arguments = words_of(config, default)
-    config = absolute(config, chosen, own=own)
+    config, start = started(absolute(config, chosen, own=own), given)
     if fields.get("out") is None:
-        manifest = manifest_of(name, chosen, [], config, load_path(config, own))
+        data = with_outputs(load_path(config, own), start)
+        manifest = manifest_of(name, chosen, [], config, data, start=None if start is None else start.told)
         config = absolute(configure(config, out=f"runs/{chosen}-{digest_of(manifest)}"), chosen, own=own)
     return Job(
         name=name,
         preset=chosen,
-        arguments=(*given, *arguments),
+        arguments=(*first, *arguments),
         config=config,
         again="the same call",
         words=in_python_words,
+        start=start,
         own=own,
     )
 

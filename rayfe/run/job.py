@@ -25,8 +25,9 @@ from rayfe.report.view import view_of
 from rayfe.results.printed import print_run
 from rayfe.run.logs import JsonLog
 from rayfe.run.progress import Progress
+from rayfe.run.starts import StartModel, check_fits, with_outputs
 from rayfe.storage.files import Files
-from rayfe.storage.layout import CONFIG, data_path
+from rayfe.storage.layout import CONFIG, START, data_path
 from rayfe.storage.lease import LOCK
 from rayfe.storage.manifest import grown, manifest_of, stored_manifest, stored_replicas
 from rayfe.storage.store import Store
@@ -50,6 +51,8 @@ class Job:
     """For people: what goes on with it, such as `the same command: python jobs/isoc.py`."""
     words: Words = in_shell_words
     """How options are said where the job was asked for: on a command line, or in Python."""
+    start: StartModel | None = None
+    """What `config.start` names; None: new weights."""
     own: Mapping[str, Dataset] = field(default_factory=dict)
     """Data sets that no file holds, by the name that the configuration has for them; the run keeps a copy."""
 
@@ -65,7 +68,7 @@ def carry_out(job: Job, console: Console) -> dict[str, str]:
         LeaseLost: another driver has taken the run over.
         OSError: storage is full, or away.
     """
-    data = load_path(job.config, job.own)
+    data = with_outputs(load_path(job.config, job.own), job.start)
     store, config, manifest = prepared(job, data)
     assert config.out is not None
     say, undo = _speaker(console), _undo(config.out, job.own)
@@ -73,6 +76,7 @@ def carry_out(job: Job, console: Console) -> dict[str, str]:
         stored = stored_manifest(store, manifest, config)  # again: another process may have made it since
         store.create(grown(manifest, stored))
         _keep_data(job.own, store)
+        _keep_start(job.start, store)
         say(f"run {_shown(store.url())}; if interrupted, go on with {job.again}")
         try:
             data = with_couplings(data, config, store, say)
@@ -99,8 +103,12 @@ def prepared(job: Job, data: PathData) -> tuple[Store, RunConfig, dict[str, Any]
     store = Store(job.config.out, keep_states=job.config.service.keep_states)
     store.writable()
     check_model(job.config, data)
+    if job.start is not None:
+        check_fits(job.config, data, job.start)
     config = _with_replicas(job.config, store)
-    manifest = manifest_of(job.name, job.preset, list(job.arguments), config, data)
+    manifest = manifest_of(
+        job.name, job.preset, list(job.arguments), config, data, start=None if job.start is None else job.start.told
+    )
     stored_manifest(store, manifest, config)
     return store, config, manifest
 
@@ -139,8 +147,7 @@ def _check_own_model(config: RunConfig, dataset: Dataset) -> None:
     from rayfe.model.protocol import build, build_checked, some_examples
     from rayfe.training.replicas import check_stacked, stacks
 
-    cuda = config.service.device != "cpu" and torch.cuda.is_available()
-    device = torch.device("cuda" if cuda else "cpu")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = build_checked(config.model, dataset, device)
     if ":" in config.model.name and config.per_part != 1 and stacks(model, device):
         x, y = (value.to(device) for value in some_examples(config.model, dataset))
@@ -151,7 +158,7 @@ def _check_own_model(config: RunConfig, dataset: Dataset) -> None:
 def _check_compiler(config: RunConfig) -> None:
     import torch
 
-    on_cpu = config.service.device == "cpu" or not torch.cuda.is_available()
+    on_cpu = not torch.cuda.is_available()
     fix = "on a CPU this needs a C++ compiler, install g++, or leave ``equilibration.compile`` away"
     require(compiler() is not None or not (config.equilibration.compile and on_cpu), "equilibration.compile", True, fix)
 
@@ -192,6 +199,16 @@ def _keep_data(own: Mapping[str, Dataset], store: Store) -> None:
             store.keep_data(dataset.name, npz_bytes(dataset))
 
 
+def _keep_start(start: StartModel | None, store: Store) -> None:
+    """A copy of what the run starts from, which goes on when the original is gone."""
+    if start is None:
+        return
+    try:
+        store.start()
+    except (FileNotFoundError, CorruptFile):
+        store.keep_start(start.weights)
+
+
 def with_couplings(data: PathData, config: RunConfig, store: Store, say: Say) -> PathData:
     """The data with its couplings: those that the run has stored, and the others computed and stored."""
     known: dict[Split, Coupling] = {}
@@ -224,7 +241,7 @@ def _undo(out: str, own: Mapping[str, Dataset]) -> Callable[[], None]:
     missing = [path for path in places if not path.exists()] if "://" not in out else []
 
     def undo() -> None:
-        for name in (CONFIG, LOCK, *(data_path(dataset.name) for dataset in own.values())):
+        for name in (CONFIG, START, LOCK, *(data_path(dataset.name) for dataset in own.values())):
             Files(out).remove(name)
         for path in missing:
             with contextlib.suppress(OSError):

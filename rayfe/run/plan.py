@@ -12,7 +12,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from rayfe.backend.analytic import AnalyticBackend
+import numpy as np
+
+from rayfe.backend.analytic import MULTIPLIERS, AnalyticBackend
 from rayfe.backend.counting import Count, CountingBackend
 from rayfe.config import UNHELD, RunConfig, Start, configure
 from rayfe.data.path_sizes import PathSizes
@@ -117,7 +119,8 @@ class Walked:
 
 def _walk(config: RunConfig, start: Start, backend: CountingBackend) -> Walked:
     states: dict[int, Weights] = {}
-    trajectory = new_trajectory(config, start)
+    given = None if config.start is None else {MULTIPLIERS: np.array([start.lam, start.gamma])}
+    trajectory = new_trajectory(config, start, given)
     try:
         while trajectory.finished is None:
             backend.offset = _offset(config, trajectory.accepted, backend.renewals)

@@ -46,7 +46,7 @@ def run(config: RunConfig, data: PathData, store: Store, progress: Listener) -> 
 
 def gpus(config: RunConfig) -> int:
     """GPUs that a run of this configuration could use side by side, on this machine or in the cluster of RAY_ADDRESS."""
-    if config.service.backend == "inline" or config.service.device == "cpu":
+    if config.service.backend == "inline":
         return 0
     from rayfe.on_ray.session import cluster_gpus  # imports Ray
 

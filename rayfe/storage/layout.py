@@ -7,6 +7,7 @@ readings/<trajectory>.parquet           one row per replica, split and recorded 
   <trajectory>.part0001.parquet ...     their next rows, where there are more than one file holds (`table`)
 certificates/<trajectory>.parquet       one row per certified model and method (`trajectory.certification`)
 states/<trajectory>/<step>.safetensors  weights of an accepted step
+start.safetensors                       what a run starts from, where that is a stored model or a state dict
 data/<name>.npz                         examples that a run was given as arrays, from Python
 couplings/<split>.parquet               pairs of source and target examples, of transfers by displacement
 carry/<trajectory>/<step>.safetensors   what the next step needs besides the weights; of the last two steps only
@@ -28,6 +29,7 @@ from rayfe.storage.files import Files
 from rayfe.storage.parquet import Record, decode
 
 CONFIG, FAILED = "run.json", "failed.json"
+START = "start.safetensors"
 STEPS, READINGS, CERTIFICATES = "steps", "readings", "certificates"
 FILE_OF_TABLE = re.compile(r"(?P<trajectory>[^.].*?)(\.part(?P<number>\d{4,}))?\.parquet")
 

@@ -15,6 +15,7 @@ from typing import Any, Literal, NoReturn
 
 from rayfe.config import READINGS, VERSION, RunConfig, flat, from_flat, identity, require, retired, stored_identity
 from rayfe.config.resolve import option_of
+from rayfe.config.start import portable
 from rayfe.config.user_code import code_digest, named, own_names
 from rayfe.data.fingerprint import fingerprint
 from rayfe.data.paths import PathData, epoch_of
@@ -31,13 +32,22 @@ PLACES = ("out", "data.root", "polish")
 """Options that say where things are, perhaps with a password: run.json leaves them out."""
 
 
-def manifest_of(job: str, preset: str, argv: list[str], config: RunConfig, data: PathData) -> dict[str, Any]:
-    """The content of run.json: what was asked for, with nothing of this machine in it."""
+def manifest_of(
+    job: str,
+    preset: str,
+    argv: list[str],
+    config: RunConfig,
+    data: PathData,
+    *,
+    start: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The content of run.json: what was asked for, with nothing of this machine in it. `start` tells of a model that it starts from."""
     fields = {name: value for name, value in flat(config).items() if name not in PLACES}
     same = identity(config) | {"measure.decoder_draws": decoder_draws(epoch_of(data, config))}
     fields["data.name"] = same["data.name"] = _portable(config.data.name)
     if config.path.target is not None:
         fields["path.target"] = same["path.target"] = _portable(config.path.target)
+    fields["start"] = start and start["from"]
     manifest = {
         "rayfe": VERSION,
         "readings": READINGS,
@@ -51,6 +61,7 @@ def manifest_of(job: str, preset: str, argv: list[str], config: RunConfig, data:
         "class_names": data.source.class_names,
         "scale": data.source.scale and data.source.scale.ends(),
         "data_sha256": fingerprint(data),
+        "start": start,
         "code_sha256": own_code(config),
         "versions": {"python": platform.python_version()}
         | {name: importlib.metadata.version(name) for name in ("torch", "ray", "numpy")},
@@ -68,6 +79,8 @@ def digest_of(manifest: Mapping[str, Any]) -> str:
     defining = [manifest["job"], changed, manifest["data_sha256"], manifest["code_sha256"]]
     if manifest["readings"] != 1:
         defining.append(manifest["readings"])
+    if manifest.get("start") is not None:
+        defining.append(manifest["start"]["sha256"])
     return hashlib.sha256(json.dumps(defining, sort_keys=True).encode()).hexdigest()[:8]
 
 
@@ -87,13 +100,14 @@ def _portable(name: str) -> str:
 
 def _without_places(argv: list[str]) -> list[str]:
     words: list[str] = []
-    inside = False
+    inside, of = False, ""
     for word in argv:
         if word.startswith("--"):
-            inside = option_of(word)[2:] in PLACES
+            of = option_of(word)[2:]
+            inside = of in PLACES
         if not inside:
             option, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
-            words.append(option + equals + _portable(value))
+            words.append(option + equals + (portable(value) if of == "start" and value else _portable(value)))
     return words
 
 
@@ -137,6 +151,7 @@ def stored_manifest(store: Store, manifest: Mapping[str, Any], config: RunConfig
     _refuse_retired(before | ({"known_runs": "(the stored run's)"} if told else {}), config)
     if stored["config"].get("both_ways", False) and not config.asked.both_ways:
         _refuse_change("both_ways", False, True)  # it may be on its way back
+    _refuse_other_start(stored.get("start"), manifest.get("start"))
     other_data = "its examples are not those of the stored run; use another ``out``, or the data of that run"
     require(sha256 == manifest["data_sha256"], "data.name", config.data.name, other_data)
     for field, digest in manifest["code_sha256"].items():
@@ -173,6 +188,15 @@ def _refuse_change(name: str, value: object, before: object) -> NoReturn:
     raise UsageError(
         name, value, f"the stored run has {shown(before)}; use another ``out``, or give ``{name}={shown(before)}``"
     )
+
+
+def _refuse_other_start(before: Mapping[str, Any] | None, now: Mapping[str, Any] | None) -> None:
+    """Refuse to go on from other weights than the stored run began with."""
+    if (before and before["sha256"]) != (now and now["sha256"]):
+        fix = "the stored run began with new weights; use another ``out``, or leave it away"
+        if before is not None:
+            fix = f"the stored run began with {before['from']} (SHA-256 {before['sha256'][:16]}...); use another ``out``, or give that"
+        raise UsageError("start", now and now["from"], fix)
 
 
 def grown(manifest: dict[str, Any], stored: Mapping[str, Any] | None) -> dict[str, Any]:

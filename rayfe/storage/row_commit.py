@@ -18,6 +18,12 @@ ALWAYS_KEPT = 2
 """Accepted steps whose files stay whatever `keep_states` says: a torn last one leaves one to go on from."""
 
 
+def bytes_of(arrays: Weights) -> bytes:
+    """A weight file with these arrays."""
+    # asarray, not ascontiguousarray: that one makes a scalar buffer one-dimensional. No metadata: its order is random
+    return save({name: np.asarray(array, order="C") for name, array in arrays.items()})
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Ends:
     """Where the tables of a trajectory ended when this process last looked: what the next commit is put after."""
@@ -95,8 +101,7 @@ class Commits:
         return dataclasses.replace(record, carry_sha256=self._write_arrays(carry_path(record), carry))
 
     def _write_arrays(self, path: str, arrays: Weights) -> str:
-        # asarray, not ascontiguousarray: that one makes a scalar buffer one-dimensional. No metadata: its order is random
-        data = save({name: np.asarray(array, order="C") for name, array in arrays.items()})
+        data = bytes_of(arrays)
         self._files.write(path, data)
         return hashlib.sha256(data).hexdigest()
 

@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from safetensors import SafetensorError
 from safetensors.numpy import load
 
 from rayfe.exceptions import CorruptFile
 from rayfe.records import CertificateRecord, Commit, ReadingRecord, StepRecord, Weights
+from rayfe.records.weights import digest_of
 from rayfe.storage import lease, parquet, recovery
 from rayfe.storage.certificates import read_certificates, write_certificate
 from rayfe.storage.files import Files
@@ -25,6 +27,7 @@ from rayfe.storage.layout import (
     CERTIFICATES,
     CONFIG,
     FAILED,
+    START,
     STEPS,
     carry_path,
     coupling_path,
@@ -34,7 +37,7 @@ from rayfe.storage.layout import (
     tables_in,
     with_row,
 )
-from rayfe.storage.row_commit import ALWAYS_KEPT, Commits
+from rayfe.storage.row_commit import ALWAYS_KEPT, Commits, bytes_of
 from rayfe.storage.table import readings_of, steps_of
 
 log = logging.getLogger(__name__)
@@ -132,6 +135,26 @@ class Store:
     def has_data(self, name: str) -> bool:
         """Whether `keep_data` wrote it."""
         return self._files.exists(data_path(name))
+
+    def keep_start(self, weights: Weights) -> None:
+        """Write start.safetensors, a copy of the stored model or state dict that the run starts from."""
+        self._files.write(START, bytes_of(weights))
+
+    def start(self) -> Weights:
+        """What `keep_start` wrote, checked against the SHA-256 in run.json.
+
+        Raises:
+            FileNotFoundError: it is gone.
+            CorruptFile: it is not the one that run.json describes.
+        """
+        sha256 = self.read_config()["start"]["sha256"]
+        try:
+            weights = load(self._files.read(START))
+        except SafetensorError as error:
+            raise CorruptFile(self.url(START), f"is no weight file ({error})") from error
+        if digest_of(weights) != sha256:
+            raise CorruptFile(self.url(START), f"its weights are not those with the SHA-256 {sha256} of {CONFIG}")
+        return weights
 
     def data_folder(self) -> str | None:
         """Where copies of data are, as a path of this machine; None if the run is not on it."""

@@ -12,6 +12,7 @@ from rayfe.records.work import Work
 from rayfe.surface.step_control import Judgement
 from rayfe.trajectory.course import Course
 from rayfe.trajectory.draws import Sets
+from rayfe.trajectory.first_equilibrium import first_training
 from rayfe.trajectory.measuring import judging_request, measure_request
 from rayfe.trajectory.walk_state import Steps, WalkState
 
@@ -50,18 +51,17 @@ def first_step(state: WalkState) -> Steps:
 
 
 def _source(state: WalkState, work: Work) -> Generator[Request, Answer | None, tuple[Weights, float]]:
-    """The source's equilibrium, trained as a walk trains it, and its C on the source."""
-    at, epochs = Point(lam=state.start.lam, gamma=state.start.gamma), state.config.equilibration.first_epochs
-    new = Replica(name="centre", point=at, weights=None)
-    whole = Annealing(epochs=epochs, begin=0.0, end=epochs)
-    first = work.equilibrated((yield EquilibrateRequest(key=work.key, replicas=(new,), annealing=whole)), first=True)
-    _require(first.outcome, "first_learning_rate")
-    replica = Replica(name="centre", point=at, weights=first.weights[0])
-    request = EquilibrateRequest(key=work.key, replicas=(replica,), preconditioner=first.preconditioner)
-    walk = work.equilibrated((yield request))
-    _require(walk.outcome, "learning_rate")
-    read = work.measured((yield measure_request(work, (replica,), walk.weights, "test")))
-    return walk.weights[0], read.readings[0].C
+    """The source's equilibrium, trained as a walk trains it or read as a stored model is, and its C on the source."""
+    at = Point(lam=state.start.lam, gamma=state.start.gamma)
+    first = yield from first_training(state.config, work, at, state.weights)
+    replica, model = Replica(name="centre", point=at, weights=first.model), first.model
+    if first.trained:
+        request = EquilibrateRequest(key=work.key, replicas=(replica,), preconditioner=first.preconditioner)
+        walk = work.equilibrated((yield request))
+        _require(walk.outcome, "learning_rate")
+        model = walk.weights[0]
+    read = work.measured((yield measure_request(work, (replica,), (model,), "test")))
+    return model, read.readings[0].C
 
 
 def next_step(state: WalkState) -> Steps:

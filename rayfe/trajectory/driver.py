@@ -11,7 +11,7 @@ from typing import TypeVar
 from rayfe.config import RunConfig, Start
 from rayfe.data.truths import truth_of
 from rayfe.exceptions import WalkFailed
-from rayfe.records import ON, Answer, CertificateRecord, Commit, Outcome, Request, StepRecord
+from rayfe.records import ON, Answer, CertificateRecord, Commit, Outcome, Request, StepRecord, Weights
 from rayfe.records.backend import Backend
 from rayfe.storage.store import Store
 from rayfe.trajectory.certification import CertificateEffort, certificate
@@ -28,19 +28,20 @@ def open_trajectory(config: RunConfig, start: Start, store: Store) -> Trajectory
     """The trajectory as far as its rows go, ready for its next step; damage in the store is repaired first."""
     rows = store.recover(start.name)
     accepted = [row for row in rows if row.accepted]
+    given = store.start() if config.start is not None and not accepted else None
     return Trajectory(
         config,
         start,
         rows,
-        state=store.state(accepted[-1]) if accepted else None,
+        state=store.state(accepted[-1]) if accepted else given,
         carry=store.carry(accepted[-1]) if accepted else {},
         truth=truth_of(config),
     )
 
 
-def new_trajectory(config: RunConfig, start: Start) -> Trajectory:
-    """A trajectory without rows, and without a store."""
-    return Trajectory(config, start, (), state=None, carry={}, truth=None)
+def new_trajectory(config: RunConfig, start: Start, given: Weights | None = None) -> Trajectory:
+    """A trajectory without rows, and without a store, that starts from the model `given`; None: from new weights."""
+    return Trajectory(config, start, (), state=given, carry={}, truth=None)
 
 
 def advance(trajectory: Trajectory, backend: Backend, store: Store) -> StepRecord:
@@ -81,10 +82,11 @@ def answered(
 
 def last_certificate_is_due(config: RunConfig, trajectory: Trajectory, store: Store) -> bool:
     """Whether the trajectory has ended, and its last model is yet to be trained on (`config.certificate_share`); again if that failed
-    or was too short, and more may be spent now."""
+    or was too short, and more may be spent now. Where only the start was asked for it goes on first."""
     if (
         not config.asked.certificate_share
         or config.method is not None
+        or config.service.only_start
         or trajectory.finished is None
         or not trajectory.accepted
     ):

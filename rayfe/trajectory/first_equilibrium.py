@@ -1,4 +1,4 @@
-"""Step 0: the start's own equilibrium, brought about by the walk's settings, with the response around it."""
+"""Step 0: the start's own equilibrium, brought about by the walk's settings or read as a stored model is, with the response around it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from rayfe.config import RunConfig
 from rayfe.exceptions import WalkFailed
 from rayfe.records import Annealing, Answer, EquilibrateRequest, Outcome, Point, Reading, Replica, Request, Split, Weights
 from rayfe.records.columns import Observed, held_readings, probe_ends
+from rayfe.records.weights import without
 from rayfe.records.work import Work
 from rayfe.surface.response import response_of
 from rayfe.surface.stencil import centre_only, neighbours
@@ -42,35 +43,61 @@ class Tested:
     """With what was observed before."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class First:
+    """The model that a start begins with: trained at its point, or given and read as it is."""
+
+    model: Weights
+    preconditioner: Weights | None = None
+    readings: tuple[Reading, ...] = ()
+    """Of its training, on the probe."""
+    trained: bool = True
+
+
+def first_training(
+    config: RunConfig, work: Work, point: Point, given: Weights | None
+) -> Generator[Request, Answer | None, First]:
+    """The model with which step 0 begins: new weights, or a state dict's, trained by the first equilibrium's schedule; a stored step's
+    model is what it is. `given` None: new weights.
+
+    Raises:
+        WalkFailed: the training diverged.
+    """
+    epochs = config.start_epochs
+    if epochs == 0.0:
+        assert given is not None
+        return First(model=given, trained=False)
+    replica = Replica(name="centre", point=point, weights=given)
+    whole = Annealing(epochs=epochs, begin=0.0, end=epochs)
+    first = work.equilibrated((yield EquilibrateRequest(key=work.key, replicas=(replica,), annealing=whole)), first=True)
+    if first.outcome is not Outcome.OK:
+        raise WalkFailed("the first equilibrium diverged; lower ``equilibration.first_learning_rate``")
+    return First(model=first.weights[0], preconditioner=first.preconditioner, readings=first.readings)
+
+
 def start_equilibrium(
-    config: RunConfig, work: Work, point: Point, *, moved_by: tuple[str, ...]
+    config: RunConfig, work: Work, point: Point, given: Weights | None, *, moved_by: tuple[str, ...]
 ) -> Generator[Request, Answer | None, Started]:
-    """Train a new model at `point`, then a stencil from it; tangents in the multipliers `moved_by`.
+    """The first model at `point`, then a stencil around it; tangents in the multipliers `moved_by`.
 
     Raises:
         WalkFailed: a training diverged, or a model has no finite F in evaluation mode.
     """
-    new = Replica(name="centre", point=point, weights=None)
-    whole = Annealing(epochs=config.equilibration.first_epochs, begin=0.0, end=config.equilibration.first_epochs)
-    first = work.equilibrated((yield EquilibrateRequest(key=work.key, replicas=(new,), annealing=whole)), first=True)
-    if first.outcome is not Outcome.OK:
-        raise WalkFailed("the first equilibrium diverged; lower ``equilibration.first_learning_rate``")
+    first = yield from first_training(config, work, point, given)
     implicit = config.asked.derivatives == "implicit"
-    stencil = centre_only(point) if implicit else neighbours(point, config.asked.stencil, config.neighbours)
-    replicas = tuple(Replica(name=name, point=at, weights=first.weights[0]) for name, at in stencil.items())
-    walk = work.equilibrated((yield EquilibrateRequest(key=work.key, replicas=replicas, preconditioner=first.preconditioner)))
-    if walk.outcome is not Outcome.OK:
-        raise WalkFailed("the walk's equilibration diverged at the start; lower ``equilibration.learning_rate``")
-    measure = measure_request(work, replicas, walk.weights, "settle", splits=config.steering, slope_in_t=config.moves_data)
+    points = centre_only(point) if implicit else neighbours(point, config.asked.stencil, config.neighbours)
+    replicas = tuple(Replica(name=name, point=at, weights=first.model) for name, at in points.items())
+    models, preconditioner, F_end = yield from _equilibrated(work, first, replicas)
+    measure = measure_request(work, replicas, models, "settle", splits=config.steering, slope_in_t=config.moves_data)
     read = held_readings(work.measured((yield measure)).readings)
     observed = Observed()
     tangents: Tangents
     if implicit:
-        exact = yield from differentiated(work, point, walk.weights[0])
+        exact = yield from differentiated(work, point, models[0])
         response, tangents = exact.response, {multiplier: exact.tangents[multiplier] for multiplier in moved_by}
         observed = with_derivatives(observed, exact)
     else:
-        response, tangents = response_of(read), tangents_of(moved_by, replicas, walk.weights)
+        response, tangents = response_of(read), tangents_of(moved_by, replicas, models)
     _require_finite(read["centre"].F, response.C_gamma, response.C_lam)
     observed = dataclasses.replace(
         observed,
@@ -79,12 +106,34 @@ def start_equilibrium(
         C_settle_target=read["centre"].C,
         first_updates=max((reading.update for reading in first.readings), default=None),
         F_start=probe_ends(first.readings).F_start,
-        F_end=probe_ends(walk.readings).F_end,
+        F_end=F_end,
     )
-    chart = LocalChart(
-        weights=walk.weights[0], tangents=tangents, response=response, response_age=0, preconditioner=walk.preconditioner
-    )
+    chart = LocalChart(weights=models[0], tangents=tangents, response=response, response_age=0, preconditioner=preconditioner)
     return Started(chart=chart, centre=read["centre"], observed=observed)
+
+
+def _equilibrated(
+    work: Work, first: First, replicas: tuple[Replica, ...]
+) -> Generator[Request, Answer | None, tuple[tuple[Weights, ...], Weights | None, float | None]]:
+    """The models of a stencil by one equilibration of the walk, what it leaves for the next one, and J of the centre at its end. A model
+    that is read as it is stays the centre: only its neighbours are trained, from it.
+
+    Raises:
+        WalkFailed: it diverged.
+    """
+    training = replicas if first.trained else replicas[1:]
+    if not training:
+        return (first.model,), None, None
+    request = EquilibrateRequest(key=work.key, replicas=training, preconditioner=first.preconditioner)
+    walk = work.equilibrated((yield request))
+    if walk.outcome is not Outcome.OK:
+        raise WalkFailed("the walk's equilibration diverged at the start; lower ``equilibration.learning_rate``")
+    if first.trained:
+        return walk.weights, walk.preconditioner, probe_ends(walk.readings).F_end
+    learnt = without(
+        walk.preconditioner or {}, "ahead"
+    )  # how far a neighbour's last iterate was ahead is nothing of the centre's
+    return (first.model, *walk.weights), learnt or None, None
 
 
 def read_start(

@@ -6,7 +6,7 @@ import dataclasses
 import math
 
 from rayfe.exceptions import WalkFailed
-from rayfe.records import Annealing, EquilibrateRequest, Kind, Outcome, Point, Reading, Replica
+from rayfe.records import Kind, Outcome, Point, Reading, Replica
 from rayfe.records.carried import Carried
 from rayfe.records.columns import Observed, probe_ends, reading_in
 from rayfe.records.work import Work
@@ -19,6 +19,7 @@ from rayfe.trajectory.attainable import why_failed
 from rayfe.trajectory.course import Course
 from rayfe.trajectory.draws import Sets
 from rayfe.trajectory.equilibration import Trainee, outcome_of, trained_at, with_ends, with_uptake
+from rayfe.trajectory.first_equilibrium import first_training
 from rayfe.trajectory.measuring import judging_request
 from rayfe.trajectory.prediction import ahead
 from rayfe.trajectory.round_trip import part_done
@@ -48,12 +49,13 @@ def first_step(state: WalkState) -> Steps:
         WalkFailed: a training diverged.
     """
     work, point = state.begin(Kind.START), Point(lam=state.start.lam, gamma=state.start.gamma)
-    new, epochs = Replica(name="centre", point=point, weights=None), state.config.equilibration.first_epochs
-    whole = Annealing(epochs=epochs, begin=0.0, end=epochs)
-    first = work.equilibrated((yield EquilibrateRequest(key=work.key, replicas=(new,), annealing=whole)), first=True)
-    if first.outcome is not Outcome.OK:
-        raise WalkFailed("the first equilibrium diverged; lower ``equilibration.first_learning_rate``")
-    start = Trainee(weights=first.weights[0], preconditioner=first.preconditioner)
+    first = yield from first_training(state.config, work, point, state.weights)
+    start = Trainee(weights=first.model, preconditioner=first.preconditioner)
+    if not first.trained:
+        commit = yield from _read(state, work, point, start, Observed())
+        if not commit.record.accepted:
+            raise WalkFailed("the model that it starts from has no finite F on these data; start from another one")
+        return commit
     F_start = probe_ends(first.readings).F_start
     commit = yield from _trained(state, work, point, start, Observed(), F_start=F_start)
     if not commit.record.accepted:
@@ -102,7 +104,17 @@ def _trained(
     length = observed.step_length
     if outcome is not Outcome.OK:
         return state.left_behind(work, point, outcome, _judged(state, outcome, length), observed)
-    replica = Replica(name="settled", point=point, weights=trained.weights[0])
+    return (
+        yield from _read(
+            state, work, point, Trainee(weights=trained.weights[0], preconditioner=trained.preconditioner), observed
+        )
+    )
+
+
+def _read(state: WalkState, work: Work, point: Point, model: Trainee, observed: Observed) -> Steps:
+    """What a step with this model leaves behind; accepted if it can be read."""
+    length = observed.step_length
+    replica = Replica(name="settled", point=point, weights=model.weights)
     tested = work.measured((yield judging_request(work, replica, state.judged, Sets())))
     train: Reading = tested.readings[0]
     if not math.isfinite(train.F):
@@ -110,9 +122,9 @@ def _trained(
     observed = dataclasses.replace(observed, tested=tested.readings, excess=excess(state.accepted, train))
     if state.accepted:
         observed = dataclasses.replace(observed, first_law_residual=first_law_residual(reading_in(state.last), train))
-    carried = Carried(previous=state.weights, preconditioner=trained.preconditioner)
-    judgement = _judged(state, outcome, length)
-    return state.left_behind(work, point, outcome, judgement, observed, weights=tested.weights[0], carried=carried)
+    carried = Carried(previous=state.weights if state.accepted else None, preconditioner=model.preconditioner)
+    judgement = _judged(state, Outcome.OK, length)
+    return state.left_behind(work, point, Outcome.OK, judgement, observed, weights=tested.weights[0], carried=carried)
 
 
 def _judged(state: WalkState, outcome: Outcome, length: float | None) -> Judgement:

@@ -130,7 +130,7 @@ def first_step(state: WalkState) -> Steps:
     """The start's own equilibrium."""
     config, goal = state.config, sought(state.config)
     work, point = state.begin(Kind.START), Point(lam=state.start.lam, gamma=state.start.gamma)
-    started = yield from start_equilibrium(config, work, point, moved_by=goal.wanted.moved_by)
+    started = yield from start_equilibrium(config, work, point, state.weights, moved_by=goal.wanted.moved_by)
     sets = needed(goal.limits_at(started.centre), started.centre, Sets())
     tested = yield from read_start(config, work, point, started, sets=sets, splits=state.judged)
     observed = _with_miss(tested.observed, goal.worst(tested.held))

@@ -90,6 +90,8 @@ def standing_of(state: WalkState, course: Course | None) -> Standing:
         return Standing(state=State.STOPPED, where="first equilibrium rejected")
     if course is not None and (end := course.arrived(state)) is not None:
         return _finished(_in_words(end, state), end)
+    if config.service.only_start:
+        return Standing(state=State.STOPPED, where=f"at step {state.last.step}, only the start was asked for", end="only_start")
     if state.last.step >= config.steps:
         return _finished(f"{config.steps} steps", "steps")
     if config.service.time_budget is not None and state.seconds >= config.service.time_budget:

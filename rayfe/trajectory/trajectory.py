@@ -21,7 +21,8 @@ class Trajectory:
     """Attempted steps from one start.
 
     `rows` are the attempted steps so far; `state` and `carry` are the weights of the last accepted one and what it left for the next, as
-    they are stored. Together they define everything that follows. `truth` is the exact surface, where the data set knows it.
+    they are stored. Without an accepted row `state` is what the trajectory starts from; None: new weights. Together they define
+    everything that follows. `truth` is the exact surface, where the data set knows it.
     `course` is the kind of trajectory; without it that of the configuration.
     """
 

@@ -65,7 +65,7 @@ def first_step(state: WalkState) -> Steps:
     """The start's own equilibrium, and what later steps need of it."""
     config, work = state.config, state.begin(Kind.START)
     point = Point(lam=state.start.lam, gamma=state.start.gamma)
-    started = yield from start_equilibrium(config, work, point, moved_by=process_class(config.process).moved_by)
+    started = yield from start_equilibrium(config, work, point, state.weights, moved_by=process_class(config.process).moved_by)
     tested, line, sets = yield from _read_first(state, work, point, started)
     held = _held(config, line)
     usual = usual_sets(limits_of(config, held, tested.held, line), tested.held, sets)

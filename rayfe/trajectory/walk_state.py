@@ -29,7 +29,8 @@ Steps = Generator[Request, Answer | None, Commit]
 class WalkState:
     """What an attempt starts from. What follows from the fields is worked out once, when it is first asked for.
 
-    `weights` are those of the last accepted row, and `carry` what it left besides (`records.carried`, stored form). `truth` is the exact
+    `weights` are those of the last accepted row, before it those that the trajectory starts from (None: new ones), and `carry` is what
+    that row left besides (`records.carried`, stored form). `truth` is the exact
     surface, where the data set knows it. Where only rows are told of, the last three are left out.
     """
 

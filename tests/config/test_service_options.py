@@ -82,8 +82,6 @@ def test_how_a_run_is_watched_and_placed_may_change(run: Path) -> None:
     "words, message",
     [
         (["--replicas-per-evaluator", "0"], "--replicas-per-evaluator 0: must be at least 1"),
-        (["--gpus-per-evaluator", "2"], "--gpus-per-evaluator 2: must be positive and at most 1"),
-        (["--gpus-per-evaluator", "0"], "--gpus-per-evaluator 0: must be positive and at most 1"),
         (["--train-workers", "2"], "--train-workers 2: needs --backend ray"),
         (["--train-workers", "3", "--backend", "ray"], "--train-workers 3: must divide --equilibration.batch 128"),
         (

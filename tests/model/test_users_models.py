@@ -52,7 +52,6 @@ def config_of(cls: type, **fields: Any) -> RunConfig:
         model=ModelConfig(name=name_of(cls, "model.name")),
         equilibration=EquilibrationConfig(batch=8, epochs=1.0, first_epochs=2),
         measure=MeasureConfig(head_draws=16),
-        device="cpu",
         **fields,
     )
 

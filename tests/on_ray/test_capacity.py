@@ -43,11 +43,6 @@ def test_one_cpu_alone_is_refused_with_the_reason() -> None:
         plan(CONFIG, {"CPU": 1})
 
 
-def test_shares_of_a_gpu_put_several_evaluators_on_each_but_none_across_two() -> None:
-    assert plan(configured(gpus_per_evaluator=0.5), {"CPU": 8, "GPU": 2}, trajectories=9).evaluators == 4
-    assert plan(configured(gpus_per_evaluator=0.6), {"CPU": 8, "GPU": 2}, trajectories=9).evaluators == 2
-
-
 def test_neighbours_side_by_side_need_an_evaluator_each() -> None:
     assert plan(configured(replicas_per_evaluator=1), {"CPU": 16}, trajectories=1).evaluators == 3
     assert plan(configured(replicas_per_evaluator=2), {"CPU": 16}, trajectories=1).evaluators == 2
@@ -78,7 +73,7 @@ def test_more_train_workers_than_fit_are_refused() -> None:
 
 def test_a_cpu_cluster_is_refused_where_gpus_are_asked_for() -> None:
     with pytest.raises(UsageError, match=r"can hold 0 \(0.5 CPU and 1 GPU each; it has 8 CPU and 0 GPU\)"):
-        plan(configured(device="cuda"), {"CPU": 8})
+        plan(configured(autoscale="gpu", backend="ray"), {"CPU": 8})
 
 
 class Nodes:
@@ -155,7 +150,7 @@ def test_evaluators_asked_for_that_have_gone_are_not_missed_later(nodes: Nodes) 
 
 def test_the_autoscaler_is_asked_once_and_the_request_taken_back(nodes: Nodes) -> None:
     nodes.total = {"head": {"CPU": 0}}
-    looking = room(configured(autoscale=True, evaluators=2, device="cuda"))
+    looking = room(configured(autoscale="gpu", evaluators=2))
     assert looking.plan() is None and looking.plan() is None
     assert nodes.asked == [[{"CPU": 0.5, "GPU": 1.0}, {"CPU": 0.5, "GPU": 1.0}, {"CPU": 1.0}]]
     nodes.total["worker"] = {"CPU": 4, "GPU": 2}

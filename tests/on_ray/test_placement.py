@@ -99,5 +99,5 @@ def test_each_neighbour_has_a_gpu_of_its_own_where_a_bundle_has_one() -> None:
     """Bundles of an isolated trial, as they are asked of Ray."""
     from rayfe.on_ray.capacity import parts_of, unit_of
 
-    config = configure(CONFIG, placement="isolated", gpus_per_evaluator=0.5)
-    assert [unit_of(config, [{"CPU": 8, "GPU": 2}]).resources] * parts_of(config) == [{"CPU": 0.5, "GPU": 0.5}] * 3
+    config = configure(CONFIG, placement="isolated")
+    assert [unit_of(config, [{"CPU": 8, "GPU": 2}]).resources] * parts_of(config) == [{"CPU": 0.5, "GPU": 1}] * 3

@@ -134,7 +134,7 @@ def _data(store: Store, run: dict[str, Any], config: RunConfig, root: str | None
     Raises:
         UsageError: they are not here, or are others; or the code of the user's own is not that of the run.
     """
-    data = load_here(config, root, kept=store.data_folder())
+    data = load_here(config, root, kept=store.data_folder(), outputs=run.get("class_names", ()))
     if fingerprint(data) != run.get("data_sha256"):
         raise UsageError(
             "data.root", root, "the examples on this machine are not those of the run; give the folder of its data"

@@ -20,6 +20,7 @@ from rayfe.data.paths import examples_of
 from rayfe.records import Split
 from rayfe.run.job import Job, prepared
 from rayfe.run.progress import duration
+from rayfe.run.starts import started, with_outputs
 from rayfe.storage.store import Store
 from rayfe.surface.chance import FEW_UPDATES
 
@@ -48,8 +49,10 @@ def main(arguments: list[str]) -> int:
     sys.path.append(os.getcwd())  # for --model.name of a module beside the user, as jobs do
     preset, options = split_preset(job, arguments[1:])
     config = absolute(parse(job, preset, options), preset)
-    data = load_here(config)
-    store, config, _ = prepared(Job(name=job, preset=preset, arguments=tuple(options), config=config, again=""), data)
+    config, start = started(config)
+    data = with_outputs(load_here(config), start)
+    asked = Job(name=job, preset=preset, arguments=tuple(options), config=config, again="", start=start)
+    store, config, _ = prepared(asked, data)
     from rayfe.run.plan import plan_of  # imports torch: not for --help
 
     sizes, costs = sizes_and_costs(config, data)
@@ -84,7 +87,9 @@ def lines(job: str, preset: str, config: RunConfig, sizes: Sizes, plans: dict[st
         f"trajectories: {len(plans)} ({', '.join(list(plans)[:5])}{', ...' if len(plans) > 5 else ''})",
         f"each: about {max(plan.steps for plan in plans.values())} steps, {first.count.models} models trained, "
         f"{first.count.requests} requests; ends: {first.ended}",
-        f"start: {updates:,} updates{few if updates < FEW_UPDATES else ''}",
+        f"start: {updates:,} updates{few if updates < FEW_UPDATES else ''}"
+        if config.start_epochs
+        else "start: read as it is stored",
         f"examples: {len(sizes.paths[Split.TRAIN]):,} training and {len(sizes.paths[Split.VALIDATION]):,} validation; about "
         f"{total / 1e6:.3g} million training examples in all ({100 * trained / total:.0f} % training, the rest measuring)",
         f"certificates: about {certified / 1e6:.3g} million more, of training the last models on (--certificate-share "

@@ -87,7 +87,7 @@ def _measured(
 
     _, config = stored_config(store)
     try:
-        data = load_here(config, root, kept=store.data_folder())
+        data = load_here(config, root, kept=store.data_folder(), outputs=run.get("class_names", ()))
     except UsageError as error:
         if root is not None:
             raise
