@@ -79,7 +79,7 @@ def content_of(charts: Sequence[Chart]) -> dict[str, Any]:
 def _keyed(chart: Chart, view: RunView, series: Sequence[Series]) -> Chart:
     """The curve with its keys, and a star at the recommended model."""
     row = view.recommended
-    stars = [] if row is None else [star(float(row["R"]), float(row["D"]))]
+    stars = [] if row is None else [star(row, one) for one in series if one.trajectory == row["trajectory"]]
     return replace(chart, data=[*chart.data, *stars], keys=keys_of(series, starred=bool(stars)))
 
 

@@ -142,6 +142,7 @@ def values(array: np.ndarray | Sequence[float]) -> list[float | None]:
 
 def line(series: Series, x: np.ndarray, y: np.ndarray, **options: Any) -> dict[str, Any]:
     """A line with markers; `options` override what the series gives."""
+    size = SIZE + 3 * series.symbol.startswith("triangle")  # which fill less of their box
     trace: dict[str, Any] = {
         "type": "scatter",
         "mode": "lines+markers",
@@ -150,7 +151,7 @@ def line(series: Series, x: np.ndarray, y: np.ndarray, **options: Any) -> dict[s
         "name": series.label,
         "meta": series.trajectory,
         "line": {"color": series.color, "dash": series.dash, "width": 2},
-        "marker": {"symbol": series.symbol, "size": SIZE, "color": series.color, "maxdisplayed": series.symbols},
+        "marker": {"symbol": series.symbol, "size": size, "color": series.color, "maxdisplayed": series.symbols},
     }
     return trace | options
 
@@ -206,17 +207,12 @@ def arrow(one: Series, x: np.ndarray, y: np.ndarray) -> dict[str, Any]:
     return line(one, x[-2:], y[-2:], mode="markers", marker=marker, name=f"{one.label}, end", hoverinfo="skip")
 
 
-def star(R: float, D: float) -> dict[str, Any]:
-    """The mark of the recommended model."""
-    marker = {"symbol": "star", "size": 17, "color": "#000000", "line": {"width": 1, "color": "#ffffff"}}
-    return {
-        "type": "scatter",
-        "mode": "markers",
-        "x": values([R]),
-        "y": values([D]),
-        "name": "recommended",
-        "marker": marker,
-    } | {"hovertemplate": "recommended: R %{x:.4g}, D %{y:.4g}<extra></extra>"}
+def star(row: pd.Series, of: Series) -> dict[str, Any]:
+    """The mark of the recommended model, a row of this trajectory (or run)."""
+    marker = {"symbol": "star", "size": 17, "color": of.color, "line": {"width": 1.5, "color": "#000000"}}
+    R, D = np.array([row["R"]], float), np.array([row["D"]], float)
+    hover = f"recommended: step {row['step']}, R %{{x:.4g}}, D %{{y:.4g}}<extra>{of.label}</extra>"
+    return line(of, R, D, mode="markers", marker=marker, name=f"{of.label}, recommended", hovertemplate=hover)
 
 
 def span(series: Sequence[Series], column: str) -> float:

@@ -74,7 +74,8 @@ def _steps(line: Mapping[str, Any]) -> str:
     return f"{line['accepted_steps']}{rejected}"
 
 
-def _drift(line: Mapping[str, Any]) -> str:
+def drift_of(line: Mapping[str, Any]) -> str:
+    """The largest drift of a line of a summary with its standard error, for people."""
     if pd.isna(line["drift_percent"]):
         return "-"
     error = "" if pd.isna(line["drift_se_percent"]) else f" ± {line['drift_se_percent']:.2f}"
@@ -88,7 +89,7 @@ _ENDS: Mapping[str, Cell] = {
     "R": _of("R_end", ".2f"),
     "D": _of("D_end", ".2f"),
     "C": _of("C_end", ".4f"),
-    "drift": _drift,
+    "drift": drift_of,
 }
 WALK: Mapping[str, Cell] = MappingProxyType(
     {

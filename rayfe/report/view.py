@@ -13,6 +13,7 @@ import pandas as pd
 
 from rayfe.config import RunConfig
 from rayfe.exceptions import visible
+from rayfe.figures.frames import labels_of
 from rayfe.records import CertificateRecord, ReadingRecord, StepRecord
 from rayfe.results.pooling import pooled
 from rayfe.results.recommended import recommended
@@ -106,6 +107,15 @@ def view_of(store: Store, others: Sequence[str] = (), *, readings: bool = True) 
         certificates=certified,
         models=pooled(store, rows, certified, others),
     )
+
+
+def views_of(locations: Sequence[str], others: Sequence[str] = ()) -> dict[str, RunView]:
+    """The runs at `locations`, without readings, by labels that tell them apart.
+
+    Raises: as `view_of` does, and ValueError where one is named twice.
+    """
+    labels = labels_of(locations)
+    return {label: view_of(Store(place), others, readings=False) for label, place in zip(labels, locations, strict=True)}
 
 
 def _visible(row: StepRecord) -> StepRecord:
