@@ -91,9 +91,10 @@ def draw_lowest(axes: Axes, walk: Walk, x: np.ndarray, y: np.ndarray) -> None:
 
 
 def lowest_of(steps: pd.DataFrame) -> np.ndarray:
-    """Places of the accepted rows that count, in order of lam, where others stand beside them; (0,) where all count."""
+    """Places of a walk's accepted rows that count, in order of lam, where others stand beside them; (0,) where all count, and of a
+    transfer."""
     counted = np.flatnonzero(steps.index.isin(counted_steps(steps).index))
-    if len(counted) == len(steps):
+    if len(counted) == len(steps) or (numbers(steps, "t") > 0.0).any():
         return counted[:0]
     return counted[np.argsort(numbers(steps, "lam")[counted], kind="stable")]
 

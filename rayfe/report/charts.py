@@ -52,7 +52,7 @@ def walk_charts(view: RunView, series: Sequence[Series]) -> list[Chart]:
         equilibration(view.readings),
         *rdc_surface(view.rows, view.readings, series),
     ]
-    return [chart for chart in charts if chart.data]
+    return worth(charts)
 
 
 def baseline_charts(view: RunView, series: Sequence[Series]) -> list[Chart]:
@@ -65,7 +65,13 @@ def baseline_charts(view: RunView, series: Sequence[Series]) -> list[Chart]:
         free_energy(series, EXAMPLES),
         equilibration(view.readings),
     ]
-    return [chart for chart in charts if chart.data]
+    return worth(charts)
+
+
+def worth(charts: Sequence[Chart]) -> list[Chart]:
+    """The first, and those others that show more than single points."""
+    first, *others = charts
+    return [first, *(chart for chart in others if any(len(trace.get("x", ())) > 1 for trace in chart.data))]
 
 
 def rate_distortion(series: Sequence[Series]) -> Chart:
@@ -164,12 +170,15 @@ def loss(series: Sequence[Series], axis: Axis) -> Chart:
         data.append(dashed(one, axis.of(one), one.of("C"), "training"))
         if has([one], "target_C"):
             data.append(_on_target(one, axis, "target_C", 1.0))
+    layout = axis.layout(series, "C (nats)", rangemode="tozero")
+    if has(series, "target_C"):  # which begins a hundred times above the other
+        layout["yaxis"] |= {"type": "log"}
     return Chart(
         name="loss",
         title="Classification loss C",
         caption=_second("validation images (bars: two standard errors over them)", series, "target_C"),
         data=data,
-        layout=axis.layout(series, "C (nats)", rangemode="tozero"),
+        layout=layout,
     )
 
 

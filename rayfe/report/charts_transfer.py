@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from rayfe.figures.drawing import GREY
-from rayfe.report.charts import DRAWS, accuracy, constraint, equilibration, free_energy, loss, tolerances
-from rayfe.report.plots import POSITION, Chart, Series, arrow, axes, curve, has, line, mark, span, tolerance_band
+from rayfe.report.charts import DRAWS, accuracy, constraint, equilibration, free_energy, loss, tolerances, worth
+from rayfe.report.plots import POSITION, Chart, Series, arrows, axes, curve, has, line, mark, span, tolerance_band
 from rayfe.report.view import RunView
 from rayfe.results.frames import way_in_D
 from rayfe.results.transfer_summary import LARGEST_BEND
@@ -31,7 +31,7 @@ def transfer_charts(view: RunView, series: Sequence[Series]) -> list[Chart]:
         slope(series),
         equilibration(view.readings),
     ]
-    return [chart for chart in charts if chart.data]
+    return worth(charts)
 
 
 def geodesic(series: Sequence[Series]) -> Chart:
@@ -46,22 +46,22 @@ def geodesic(series: Sequence[Series]) -> Chart:
             data.append(line(one, ends, D[0] + k[0] * (ends - R[0]), mode="lines", line=style, name="D - D0 = k (R - R0)"))
         errors = {"x": ("R_se", across["R"]), "y": ("D_se", across["D"])}
         data += curve(one, R, D, "t %{customdata[4]:.4g}, R %{x:.4g}, D %{y:.4g}", errors=errors)
-        data.append(arrow(one, R, D))
+        data.append(arrows(one, R, D))
         data.append(mark(one, R[0], D[0], "start, t = 0", "circle-open"))
         if np.isfinite([end_R[0], end_D[0]]).all():
-            data.append(mark(one, end_R[0], end_D[0], "trained on the target alone, same C", "star"))
+            data.append(mark(one, end_R[0], end_D[0], "trained on the target alone, same C", "hexagon-open"))
     return Chart(
         name="rate-distortion",
         title="Distortion against rate during the transfer",
-        caption="A ring: the start. An arrow: the end. A star: a model trained on the target alone, with the same C. Dashed: the line that "
-        f"the transfer keeps to, where it keeps to one. {DRAWS}",
+        caption="A ring: the start. A hexagon: a model trained on the target alone, with the same C. Dashed: the line that the transfer "
+        f"keeps to, where it keeps to one. {DRAWS}",
         data=data,
         layout=axes("Rate R (nats)", "Distortion D (squared pixels)"),
     )
 
 
 def multipliers_in_t(series: Sequence[Series]) -> Chart:
-    """lam above, gamma below, against t; a star: the target's own gamma at the start's C and lam."""
+    """lam above, gamma below, against t; a hexagon: the target's own gamma at the start's C and lam."""
     data: list[dict[str, Any]] = []
     for one in series:
         end = one.of("end_gamma")[0]
@@ -73,7 +73,7 @@ def multipliers_in_t(series: Sequence[Series]) -> Chart:
                 stop = mark(one, float(one.stop["t"]), float(one.stop[name]), f"stop {one.stop['reason']}", "x-thin")
                 data.append(stop | {"yaxis": y_axis})
         if np.isfinite(end):
-            data.append(mark(one, 1.0, end, "the target's own gamma", "star") | {"yaxis": "y2"})
+            data.append(mark(one, 1.0, end, "the target's own gamma", "hexagon-open") | {"yaxis": "y2"})
     layout = POSITION.layout(series, "lam")
     for (axis, title), domain in zip((("yaxis", "lam"), ("yaxis2", "gamma")), DOMAINS, strict=True):
         layout[axis] = {"title": {"text": title}, "domain": domain}
@@ -81,7 +81,7 @@ def multipliers_in_t(series: Sequence[Series]) -> Chart:
     return Chart(
         name="multipliers",
         title="Multipliers along the data path",
-        caption="lam above, gamma below. A star: the gamma of the target's own model with the same C.",
+        caption="lam above, gamma below. A hexagon: the gamma of the target's own model with the same C.",
         data=data,
         layout=layout,
     )

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from rayfe.figures.frames import subject_of
+from rayfe.records import Split
 from rayfe.report.view import RunView
 from rayfe.results.frames import counted_steps, holds_nothing, level_of, numbers
 from rayfe.results.recommended import RULE
@@ -50,8 +51,8 @@ def gives(view: RunView) -> str:
 
 
 def _walk(view: RunView, steps: pd.DataFrame) -> str:
-    held = level_of(view.rows)
-    what = f", {held}" if held else ", with nothing held" if holds_nothing(view.rows).all() else ""
+    held = _level(view)
+    what = f", with {held}" if held else ", with nothing held" if holds_nothing(view.rows).all() else ""
     if len(steps) == 1:
         return f"One model so far: R {steps['R'].iloc[0]:.3g} nats, D {steps['D'].iloc[0]:.3g}{what}."
     curves = steps["trajectory"].nunique()
@@ -65,12 +66,16 @@ def _walk(view: RunView, steps: pd.DataFrame) -> str:
 def _transfer(view: RunView, steps: pd.DataFrame) -> str:
     ends = steps.groupby("trajectory").tail(1)
     arrived = ends[ends["t"] == 1.0]
-    held = level_of(view.rows)
+    held = _level(view)
     models = "A model" if len(ends) == 1 else f"{len(ends)} models"
     text = f"{models} taken from {view.config.data.name} to {view.config.path.target}"
     text += f" ({held})" if held else ""
     if arrived.empty:
-        return f"{text}; so far up to t = {ends['t'].max():.3g}."
+        return (
+            f"{text}; the furthest is at t = {ends['t'].max():.3g}."
+            if len(ends) > 1
+            else f"{text}; it is at t = {ends['t'].max():.3g}."
+        )
     text += "; it has arrived" if len(ends) == 1 else f"; {len(arrived)} of them have arrived"
     return f"{text}{_on_target(arrived)}."
 
@@ -80,6 +85,12 @@ def _baseline(view: RunView, steps: pd.DataFrame) -> str:
     models = "A model" if len(ends) == 1 else f"{len(ends)} models"
     how = METHODS.get(str(view.config.method), str(view.config.method))
     return f"{models} by {how}, to compare a transfer with; no loss is held{_on_target(ends)}."
+
+
+def _level(view: RunView) -> str:
+    """At which C, and of which images; empty where nothing holds it."""
+    held = level_of(view.rows)
+    return f"{held} on {'control' if view.config.held_on is Split.CONTROL else 'training'} images" if held else ""
 
 
 def _on_target(ends: pd.DataFrame) -> str:

@@ -22,6 +22,8 @@ DIGITS = 6
 MANY = 12
 """Trajectories beyond which a chart shows only some of each one's symbols."""
 SOME = 8
+ARROW = 0.12
+"""Part of a trajectory's extent from which on a piece of it has an arrow."""
 SIZE = 7
 """Of a symbol, in pixels."""
 VISIBLE = 0.005
@@ -201,10 +203,14 @@ def dashed(series: Series, x: np.ndarray, y: np.ndarray, what: str) -> dict[str,
     return line(series, x, y, mode="lines", line=style, name=f"{series.label}, {what}")
 
 
-def arrow(one: Series, x: np.ndarray, y: np.ndarray) -> dict[str, Any]:
-    """The head of an arrow at a trajectory's end."""
-    marker = {"symbol": "arrow", "angleref": "previous", "size": [0, 18], "color": one.color}
-    return line(one, x[-2:], y[-2:], mode="markers", marker=marker, name=f"{one.label}, end", hoverinfo="skip")
+def arrows(one: Series, x: np.ndarray, y: np.ndarray) -> dict[str, Any]:
+    """Heads of arrows in the middle of a trajectory's longer pieces: which way it went."""
+    scale = [np.ptp(part) or 1.0 for part in (x, y)]
+    far = np.hypot(np.diff(x) / scale[0], np.diff(y) / scale[1]) > ARROW
+    between = [np.ravel(np.stack([part[:-1], (part[:-1] + part[1:]) / 2], axis=1)) for part in (x, y)]
+    sizes = np.ravel(np.stack([0 * far, 3 * SIZE * far], axis=1)).tolist()
+    marker = {"symbol": "arrow", "angleref": "previous", "size": sizes, "color": one.color, "line": {"width": 0}}
+    return line(one, *between, mode="markers", marker=marker, name=f"{one.label}, the way", hoverinfo="skip")
 
 
 def star(row: pd.Series, of: Series) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from rayfe.records import Split
 from rayfe.report.keys import Key, swatch, swatch_of
 from rayfe.report.lead import Take, stands, take_of
 from rayfe.report.page import Page, content_of, template
-from rayfe.report.plots import EXAMPLES, SOME, Axis, Chart, Series, arrow, axes, has, line, star, where
+from rayfe.report.plots import EXAMPLES, SOME, Axis, Chart, Series, arrows, axes, has, line, star, where
 from rayfe.report.table import drift_of
 from rayfe.report.verdict import records
 from rayfe.report.view import RunView
@@ -25,7 +25,7 @@ from rayfe.results.recommended import RULE
 
 CAPTIONS = {
     "walk": "Of each walk: the models with the lowest F at their lam.",
-    "transfer": "Of each transfer: all models, with an arrow at the end.",
+    "transfer": "Of each transfer: all models, with arrows from start to end.",
     "baseline": "Of each baseline: the recommended model.",
 }
 RATE = Axis(column="R", title="Rate R (nats)")
@@ -220,7 +220,7 @@ def _rate_distortion(runs: Sequence[Curves]) -> list[dict[str, object]]:
     for run in runs:
         for one in run.series if run.view.kind != "baseline" else ():
             data.append(line(one, one.of("R"), one.of("D")) | where(one, "R %{x:.4g}, D %{y:.4g}"))
-            data += [arrow(one, one.of("R"), one.of("D"))] if run.view.kind == "transfer" else []
+            data += [arrows(one, one.of("R"), one.of("D"))] if run.view.kind == "transfer" else []
         row = run.view.recommended
         if row is not None:
             data.append(star(row, run.series[0]))
