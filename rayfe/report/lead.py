@@ -14,8 +14,6 @@ from rayfe.figures.frames import subject_of
 from rayfe.records import Split
 from rayfe.report.view import RunView
 from rayfe.results.frames import counted_steps, holds_nothing, level_of, numbers
-from rayfe.results.recommended import RULE
-from rayfe.trajectory.standing import Phase
 
 METHODS = {"finetune": "fine-tuning", "scratch": "training from scratch", "joint": "joint training"}
 
@@ -26,7 +24,6 @@ class Take:
 
     trajectory: str
     step: int
-    why: str
     numbers: tuple[tuple[str, str], ...]
     """Names with values, as people read them."""
     python: str
@@ -104,11 +101,11 @@ def _on_target(ends: pd.DataFrame) -> str:
 
 def stands(view: RunView) -> str:
     """Where the run stands, as a sentence."""
-    now = list(view.standing.values())
+    now = list(map(str, view.standing.values()))
     if len(now) == 1:
-        return _capital(now[0].text) + "."
-    counts = Counter(one.phase for one in now)
-    return f"{len(now)} trajectories: {', '.join(f'{counts[phase]} {phase}' for phase in Phase if counts[phase])}."
+        return _capital(now[0]) + "."
+    counts = Counter(text.partition(":")[0] for text in now)
+    return f"{len(now)} trajectories: {', '.join(f'{count} {state}' for state, count in counts.items())}."
 
 
 def take_of(view: RunView, name: str) -> Take | None:
@@ -122,7 +119,6 @@ def take_of(view: RunView, name: str) -> Take | None:
     return Take(
         trajectory=trajectory,
         step=step,
-        why=RULE,
         numbers=_numbers(row),
         python=f"rayfe.Run({name!r}).model({step}{'' if one else f', trajectory={trajectory!r}'})",
         shell=shlex.join(

@@ -25,6 +25,7 @@ from rayfe.report.table import columns_of, lines_of
 from rayfe.report.verdict import WORDS
 from rayfe.report.verdicts import verdicts
 from rayfe.report.view import RunView
+from rayfe.results.recommended import CAVEAT, RULE, none_because
 
 if TYPE_CHECKING:
     from torch import nn
@@ -113,6 +114,9 @@ def _main(view: RunView, gallery: Gallery, series: list[Series], charts: list[Ch
         gives=gives(view),
         stands=stands(view),
         take=take_of(view, view.name),
+        rule=RULE,
+        caveat=CAVEAT,
+        none_because=none_because(view.rows) if len(view.rows) else "",
         verdicts=verdicts(view),
         icons=ICONS,
         words=WORDS,

@@ -48,7 +48,7 @@ def lines_of(view: RunView, series: Sequence[Series]) -> list[Line]:
                 name=name,
                 swatch=swatch_of(styles[name]) if name in styles else None,
                 cells=tuple(cell(line) for cell in _cells(view).values()),
-                standing=view.standing[name].text if name in view.standing else "",
+                standing=str(view.standing[name]) if name in view.standing else "",
                 sentence=module.verdict(line),
                 warnings=tuple(module.warnings(line)),
             )
@@ -56,7 +56,7 @@ def lines_of(view: RunView, series: Sequence[Series]) -> list[Line]:
     known = {line.name for line in lines}
     blank = tuple("-" for _ in _cells(view))
     for name in (name for name in view.standing if name not in known):
-        waiting = view.standing[name].text
+        waiting = str(view.standing[name])
         lines.append(Line(name=name, swatch=None, cells=blank, standing=waiting, sentence=waiting, warnings=()))
     return lines
 

@@ -153,17 +153,18 @@ def _lower_than_before(steps: pd.DataFrame) -> np.ndarray:
 
 def generalisation(view: RunView) -> Verdict | None:
     """Validation C against training C at the end."""
-    ends = [line for line in records(view.summary) if line["gamma_end"] and line["val_C_end"] > 0.0 and line["C_end"] > 0.0]
+    ends = [accepted_steps(walk).iloc[-1] for _, walk in view.rows.groupby("trajectory") if walk["accepted"].any()]
+    ends = [end for end in ends if end["gamma"] and pd.notna(end["val_C"]) and pd.notna(end["C"])]
     if not ends:
         return None
     holding = _holding_C(view)
     worse = sum(bool(worsened(line)) for line in holding)
     meaning = f"{_what_C_is(view, holding)}; what a user of the model sees is the validation data."
-    worst = max(ends, key=lambda end: end["val_C_end"] / end["C_end"])
-    ratio = worst["val_C_end"] / worst["C_end"]
+    worst = max(ends, key=lambda end: end["val_C"] / end["C"])
+    ratio = worst["val_C"] / worst["C"]
     text = (
-        f"At the end validation C is {worst['val_C_end']:.4g} and training C {worst['C_end']:.4g} nats, {ratio:.1f} times as much; "
-        f"validation accuracy {100 * worst['val_accuracy_end']:.1f} % ({worst['trajectory']})."
+        f"At the end validation C is {worst['val_C']:.4g} and training C {worst['C']:.4g} nats, {ratio:.1f} times as much; "
+        f"validation accuracy {100 * worst['val_accuracy']:.1f} % ({worst['trajectory']})."
     )
     if worse:
         text += f" It got worse along {worse} of {len(holding)} trajectories, where the held C did not."
