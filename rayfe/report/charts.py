@@ -23,6 +23,7 @@ from rayfe.report.plots import (
     dashed,
     has,
     line,
+    logarithmic,
     lowest,
     mark,
     span,
@@ -172,7 +173,7 @@ def loss(series: Sequence[Series], axis: Axis) -> Chart:
             data.append(_on_target(one, axis, "target_C", 1.0))
     layout = axis.layout(series, "C (nats)", rangemode="tozero")
     if has(series, "target_C"):  # which begins a hundred times above the other
-        layout["yaxis"] |= {"type": "log"}
+        layout["yaxis"] |= logarithmic(one.of(name) for one in series for name in ("val_C", "C", "target_C"))
     return Chart(
         name="loss",
         title="Classification loss C",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -76,11 +76,19 @@ class Axis:
     def layout(self, series: Sequence[Series], y: str, *, rangemode: str = "normal", **more: Any) -> dict[str, Any]:
         """A layout with both axes named; of a logarithmic one round numbers are written out."""
         layout = axes(self.title, y, rangemode=rangemode, **more)
-        every = np.concatenate([np.zeros(0), *(self.of(one) for one in series)])
-        if self.is_log and len(np.unique(every)) > 1:
-            ticks = round_numbers(float(np.nanmin(every)), float(np.nanmax(every)))
-            layout["xaxis"] |= {"type": "log", "tickvals": values(ticks), "ticktext": [f"{tick:g}" for tick in ticks]}
+        if self.is_log:
+            layout["xaxis"] |= logarithmic(self.of(one) for one in series)
         return layout
+
+
+def logarithmic(columns: Iterable[np.ndarray]) -> dict[str, Any]:
+    """What makes an axis of these numbers logarithmic, with round ones written out; nothing where they do not differ."""
+    every = np.concatenate([np.zeros(0), *columns])
+    every = every[np.isfinite(every) & (every > 0.0)]
+    if len(np.unique(every)) < 2:
+        return {}
+    ticks = round_numbers(float(every.min()), float(every.max()))
+    return {"type": "log", "tickvals": values(ticks), "ticktext": [f"{tick:g}" for tick in ticks]}
 
 
 LAM = Axis(column="lam", title="Multiplier lam of D", is_log=True)

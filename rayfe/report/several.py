@@ -16,7 +16,7 @@ from rayfe.records import Split
 from rayfe.report.keys import Key, swatch, swatch_of
 from rayfe.report.lead import Take, stands, take_of
 from rayfe.report.page import Page, content_of, template
-from rayfe.report.plots import EXAMPLES, SOME, Axis, Chart, Series, arrows, axes, has, line, star, where
+from rayfe.report.plots import EXAMPLES, SOME, Axis, Chart, Series, arrows, axes, has, line, logarithmic, star, where
 from rayfe.report.table import drift_of
 from rayfe.report.verdict import records
 from rayfe.report.view import RunView
@@ -211,6 +211,7 @@ def _charts(number: int, runs: Sequence[Curves]) -> list[Chart]:
         name = f"{column.replace('_', '-')}-{number}"
         if data:
             layout = axis.layout(shown, unit_name)
+            layout["yaxis"] |= logarithmic(one.of(column) for one in shown) if column == "target_C" else {}
             charts.append(Chart(name=name, title=title, caption="Of the same models.", data=data, layout=layout))
     return charts
 
