@@ -41,7 +41,9 @@ def counted_steps(rows: pd.DataFrame) -> pd.DataFrame:
 
 def level_of(rows: pd.DataFrame) -> str:
     """At which C trajectories hold it, in words; empty where none does."""
-    held = numbers(rows[rows["accepted"].astype(bool)], "C_target") if "C_target" in rows else np.zeros(0)
+    if "C_target" not in rows:
+        return ""
+    held = numbers(rows[rows["accepted"].astype(bool) & ~rows["process"].isin(BASELINES)], "C_target")
     held = held[np.isfinite(held)]
     if not len(held):
         return ""
