@@ -114,7 +114,7 @@ def take_of(view: RunView, name: str) -> Take | None:
     if row is None:
         return None
     trajectory, step = str(row["trajectory"]), int(row["step"])
-    one = len(view.records) == 1
+    one = len(view.standing) == 1
     record = next((row for row in view.records.get(trajectory, ()) if row.accepted and row.step == step), None)
     return Take(
         trajectory=trajectory,

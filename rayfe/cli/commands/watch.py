@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import signal
+from collections.abc import Mapping
+from dataclasses import replace
 from types import FrameType
+from typing import Self
 
 from rayfe.cli.commands.parser import Parser, Refused, trusted
+from rayfe.records import StepRecord
 from rayfe.report.live_server import LOOPBACK, Server
 from rayfe.report.view import RunView
 from rayfe.report.watched import Watched, answer
@@ -36,7 +40,6 @@ def main(arguments: list[str]) -> int:
         run, _ = stored_config(Store(place))
         if chosen.trust:
             trusted(run, trust=True)
-    watched = Watched(chosen.runs, root=chosen.root)
     try:
         server = Server(chosen.host, chosen.port)
     except (OSError, OverflowError) as error:
@@ -50,7 +53,7 @@ def main(arguments: list[str]) -> int:
             what = ", ".join(Store(place).url() for place in chosen.runs)
             go = "the run goes on" if len(chosen.runs) == 1 else "the runs go on"
             print(f"watching {what} at {server.url}; Ctrl-C ends watching, {go}", flush=True)
-            follow(watched, server)
+            follow(Watched(chosen.runs, root=chosen.root), server)
     except Terminated:
         ended = TERMINATED
     print("stopped watching", flush=True)
@@ -66,21 +69,39 @@ def follow(watched: Watched, server: Server) -> None:
     seen = {label: _counted(view) for label, view in watched.views.items()}
     said = None
     (first, *others) = watched.views.values()
-    with contextlib.nullcontext() if others else Progress(first.config, first.records) as progress:
+    with _Lines(watched.views) if others else Progress(first.config, first.records) as progress:
         while True:
             answer(watched, server, pause=PAUSE)
             for label, view in watched.views.items():
                 for name, rows in view.records.items():
                     for record in rows[seen[label].get(name, 0) :]:
-                        if progress is None:
-                            print(f"{label}: {line(record)}", flush=True)
-                        else:
-                            progress.row(record)
+                        progress.row(replace(record, trajectory=f"{label}: {name}") if others else record)
                 seen[label] = _counted(view)
             if watched.trouble not in (None, said):
-                text = f"cannot be shown: {watched.trouble}"
-                print(text, flush=True) if progress is None else progress.event(text)
+                progress.event(f"cannot be shown: {watched.trouble}")
             said = watched.trouble
+
+
+class _Lines:
+    """What `Progress` is for one run, of several: a line a row. A context manager."""
+
+    def __init__(self, views: Mapping[str, RunView]) -> None:
+        self._views = views
+
+    def __enter__(self) -> Self:
+        for label, view in self._views.items():
+            for name, now in view.standing.items():
+                self.event(f"{label}: {name}: {now}")
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def row(self, record: StepRecord) -> None:
+        self.event(line(record))
+
+    def event(self, text: str) -> None:
+        print(text, flush=True)
 
 
 def _counted(view: RunView) -> dict[str, int]:
