@@ -1,9 +1,10 @@
 """Cost of looking at runs of many trajectories: CPU seconds and memory of `report` and `status`, of this build and of another.
 
     python analysis/looking.py --trajectories 10 100 400 [--against FOLDER]
+    python analysis/looking.py --runs 20
 
 FOLDER holds another checkout. Both builds look at the same run, in turn. The run has the first rows of analysis/results/mnist-walk,
-under as many names.
+under as many names. --runs: one page of as many runs, each with the 40 steps of a walk in analysis/results/mnist-leap.
 """
 
 from __future__ import annotations
@@ -23,14 +24,16 @@ from rayfe.storage.parquet import encode
 from rayfe.storage.store import Store
 
 HERE = Path(__file__).resolve().parents[1]
-SOURCE = HERE / "analysis" / "results" / "mnist-walk"
+RESULTS = HERE / "analysis" / "results"
+STEPS = 40
+"""Of each run on one page."""
 
 
-def make(count: int, to: Path, *, steps: int) -> None:
-    """A run of `count` trajectories with the first `steps` accepted steps after the start, each slightly another."""
-    source, store = Store(SOURCE), Store(to)
-    (name, *_) = source.trajectories()
-    run, rows = source.read_config(), [row for row in source.rows(name) if row.step <= steps]
+def make(count: int, to: Path, *, steps: int, source: str = "mnist-walk") -> None:
+    """A run of `count` trajectories with the first `steps` accepted steps of `source` after the start, each slightly another."""
+    stored, store = Store(RESULTS / source), Store(to)
+    (name, *_) = stored.trajectories()
+    run, rows = stored.read_config(), [row for row in stored.rows(name) if row.step <= steps]
     gammas = [rows[0].gamma * (1 + i / 1000) for i in range(count)]
     own = {"gamma": gammas, "lam": [rows[0].lam], "seed": [rows[0].seed], "steps": steps}
     store.create(run | {"config": run["config"] | own})
@@ -55,12 +58,27 @@ def cost(build: Path, *words: str) -> tuple[float, float]:
     return used.ru_utime + used.ru_stime, used.ru_maxrss / 1e3
 
 
+def one_page(count: int, folder: Path) -> tuple[float, float]:
+    """CPU seconds of `report` of `count` runs, without those of starting it, and MB of the page."""
+    runs, page = [str(folder / f"run{i}") for i in range(count)], folder / "page.html"
+    for run in runs:
+        make(1, Path(run), steps=STEPS, source="mnist-leap")
+    start, _ = cost(HERE, "report", "--help")
+    return cost(HERE, "report", *runs, "--to", str(page))[0] - start, page.stat().st_size / 1e6
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trajectories", type=int, nargs="+", default=[10, 100, 400])
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--against", type=Path, help="another checkout")
+    parser.add_argument("--runs", type=int, help="one page of so many runs, and nothing else")
     chosen = parser.parse_args()
+    if chosen.runs is not None:
+        with tempfile.TemporaryDirectory() as folder:
+            seconds, size = one_page(chosen.runs, Path(folder))
+        print(f"{chosen.runs} runs of {STEPS} steps on one page: {seconds:.1f} CPU s after the start, {size:.1f} MB")
+        return
     builds = {"this": HERE} | ({"other": chosen.against.resolve()} if chosen.against else {})
     print("| trajectories | build | report, CPU s | MB | status, CPU s | MB |\n|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:

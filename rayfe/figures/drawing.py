@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 
-from rayfe.results.frames import accepted_steps, numbers
+from rayfe.results.frames import accepted_steps, level_of, numbers
 from rayfe.results.walk_summary import found_stop
 
 # Okabe-Ito without its yellow, which is too pale for lines on white.
@@ -32,7 +32,7 @@ DPI = 150
 LETTERS = 13
 """Of a head that find room on an inch."""
 FEW = 3
-"""Levels of C that are named one by one, and entries of a legend that find room beside curves."""
+"""Entries of a legend that find room beside curves."""
 BARS = "bars: two standard errors of the draws of z alone"
 BANDS = "bands: two standard errors of the draws of z alone"
 Draw = Callable[[pd.DataFrame, pd.DataFrame, float | None], Figure]
@@ -148,19 +148,20 @@ def lam_axis(axes: Axes, walks: Sequence[Walk]) -> None:
     lam = np.concatenate([numbers(walk.steps, "lam") for walk in walks]) if walks else np.zeros(0)
     if len(np.unique(lam)) > 1:
         axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(subs=_round_numbers(lam.min(), lam.max()), numticks=12))
+        axes.xaxis.set_major_locator(FixedLocator(round_numbers(lam.min(), lam.max()).tolist()))
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.xaxis.set_minor_locator(NullLocator())
 
 
-def _round_numbers(low: float, high: float) -> tuple[float, ...]:
-    """Of each decade the numbers to write out between `low` and `high`: as many as do not touch each other."""
+def round_numbers(low: float, high: float) -> np.ndarray:
+    """Round numbers between `low` and `high`, as many as do not touch each other on a logarithmic axis."""
     decades = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)))
     for numbers_of in FINENESS:
-        placed = np.multiply.outer(decades, numbers_of)
-        if ((placed >= low) & (placed <= high)).sum() <= MOST_NUMBERS:
-            return numbers_of
-    return FINENESS[-1]
+        placed = np.multiply.outer(decades, numbers_of).ravel()
+        placed = placed[(placed >= low) & (placed <= high)]
+        if len(placed) <= MOST_NUMBERS:
+            break
+    return placed
 
 
 def note(figure: Figure, text: str) -> None:
@@ -172,20 +173,10 @@ def note(figure: Figure, text: str) -> None:
 
 def captioned(figure: Figure, subject: str, rows: pd.DataFrame) -> Figure:
     """Name the data and the model, `subject`, and the level of C at which trajectories hold it, above the axes."""
-    text = ", ".join(filter(None, (subject, _level_of(rows))))
+    text = ", ".join(filter(None, (subject, level_of(rows))))
     lines = textwrap.wrap(text, width=int(LETTERS * figure.get_figwidth()))
     figure.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=9.5, color=GREY)
     return figure
-
-
-def _level_of(rows: pd.DataFrame) -> str:
-    """The C that is held, of all trajectories."""
-    held = numbers(rows[rows["accepted"].astype(bool)], "C_target") if "C_target" in rows else np.zeros(0)
-    held = held[np.isfinite(held)]
-    if not len(held):
-        return ""
-    levels = list(dict.fromkeys(f"{value:.3g}" for value in sorted(held)))
-    return f"C held at {', '.join(levels) if len(levels) <= FEW else f'{levels[0]} to {levels[-1]}'} nats"
 
 
 def draw_arrow(axes: Axes, x: np.ndarray, y: np.ndarray, colour: str) -> None:

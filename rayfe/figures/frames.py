@@ -17,13 +17,7 @@ def pool(load: Callable[[str], pd.DataFrame], runs: Sequence[str]) -> pd.DataFra
     Raises:
         ValueError: no run was named, one was named twice, or one has no rows.
     """
-    if not runs:
-        raise ValueError("name at least one run directory")
-    places = [run.rstrip("/") for run in runs]
-    if twice := sorted({run for run in places if places.count(run) > 1}):
-        raise ValueError(f"{twice[0]}: named twice; name each run once")
-    folders = [run.rsplit("/", 1)[-1] for run in places]
-    labels = folders if len(set(folders)) == len(runs) else places
+    labels = labels_of(runs)
     frames = [load(run) for run in runs]
     for run, frame in zip(runs, frames, strict=True):
         if frame.empty:
@@ -37,10 +31,38 @@ def pool(load: Callable[[str], pd.DataFrame], runs: Sequence[str]) -> pd.DataFra
     return pd.concat(labelled, ignore_index=True)
 
 
+def labels_of(runs: Sequence[str]) -> list[str]:
+    """Names that tell runs (directories or URIs) apart: the last parts of their places, as many as that takes.
+
+    Raises:
+        ValueError: no run was named, or one was named twice.
+    """
+    if not runs:
+        raise ValueError("name at least one run directory")
+    places = [run.rstrip("/") for run in runs]
+    if twice := sorted({run for run in places if places.count(run) > 1}):
+        raise ValueError(f"{twice[0]}: named twice; name each run once")
+    parts = [run.split("/") for run in places]
+    for count in range(1, max(map(len, parts)) + 1):
+        labels = ["/".join(part[-count:]) for part in parts]
+        if len(set(labels)) == len(labels):
+            break
+    return labels
+
+
 def subject_of(config: RunConfig) -> str:
     """The data and the model of a run, for the head of a figure."""
-    data = " to ".join(name.removeprefix("npz:") for name in (config.data.name, config.path.target) if name)
-    return f"{data}, {config.model.name.rpartition(':')[2]} with {config.model.latent} dimensions of z"
+    return f"{data_of(config)}, {model_of(config)}"
+
+
+def data_of(config: RunConfig) -> str:
+    """The data of a run, for people."""
+    return " to ".join(name.removeprefix("npz:") for name in (config.data.name, config.path.target) if name)
+
+
+def model_of(config: RunConfig) -> str:
+    """The model of a run, for people."""
+    return f"{config.model.name.rpartition(':')[2]} with {config.model.latent} dimensions of z"
 
 
 def band_of(config: RunConfig, rows: pd.DataFrame) -> float:

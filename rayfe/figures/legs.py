@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.lines import Line2D
@@ -23,23 +25,52 @@ LEAP: Mapping[str, Any] = MappingProxyType({"color": GREY, "linestyle": (0, (1, 
 LOWEST: Mapping[str, Any] = MappingProxyType({"color": "#000000", "linewidth": 0.9, "zorder": 3})
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Way:
+    """Accepted rows of a walk, one after the other, that are drawn alike."""
+
+    leg: str
+    begin: int
+    """Its first row, by place."""
+    end: int
+    """The row after its last."""
+    joined: int
+    """The row at which its line begins: the one before `begin` where a line leads from there."""
+    leapt: bool
+    """Whether a leap led to its first row."""
+    is_first: bool
+    """Whether it is the first of its leg."""
+
+    def named(self, label: str) -> str:
+        """The name of a walk with this label on this way."""
+        return label if self.leg == Leg.THERE else f"{label}, {self.leg.replace('_', ' ')}"
+
+
+def ways_of(steps: pd.DataFrame) -> list[Way]:
+    """The ways of a walk by its accepted rows: a new one begins with each leg, and where a leap landed."""
+    legs, leaps = steps["leg"].to_numpy(), (steps["kind"] == Kind.LEAP).to_numpy()
+    begins = np.flatnonzero(np.append(True, legs[1:] != legs[:-1]) | leaps) if len(legs) else np.array([], int)
+    ways, seen = [], set[str]()
+    for begin, end in zip(begins.tolist(), [*begins[1:].tolist(), len(legs)], strict=True):
+        leg, leapt = str(legs[begin]), bool(leaps[begin]) and begin > 0
+        joined = begin - 1 if begin > 0 and not leapt else begin
+        ways.append(Way(leg=leg, begin=begin, end=end, joined=joined, leapt=leapt, is_first=leg not in seen))
+        seen.add(leg)
+    return ways
+
+
 def draw_walk(axes: Axes, walk: Walk, x: np.ndarray, y: np.ndarray, **changes: Any) -> None:
     """The accepted rows of a walk, each way in its own colour and marker; a leap is a dotted line without markers.
 
     x and y (N,) belong to the rows of `walk.steps`; `changes` are those of its style.
     """
-    legs, leaps = walk.steps["leg"].to_numpy(), (walk.steps["kind"] == Kind.LEAP).to_numpy()
-    begins = np.flatnonzero(np.append(True, legs[1:] != legs[:-1]) | leaps) if len(legs) else np.array([], int)
-    named: set[str] = set()
-    for begin, end in zip(begins, [*begins[1:], len(legs)], strict=True):
-        leg = str(legs[begin])
-        joined = begin - 1 if begin > 0 and not leaps[begin] else begin
-        if leaps[begin]:
-            axes.plot(x[begin - 1 : begin + 1], y[begin - 1 : begin + 1], **LEAP, label="_leap")
-        label = "_again" if leg in named else walk.label + ("" if leg == Leg.THERE else ", " + leg.replace("_", " "))
-        style = {**leg_style(walk.style, leg), **changes}
-        axes.plot(x[joined:end], y[joined:end], **style, label=label, markevery=slice(begin - joined, None))
-        named.add(leg)
+    for way in ways_of(walk.steps):
+        if way.leapt:
+            axes.plot(x[way.begin - 1 : way.begin + 1], y[way.begin - 1 : way.begin + 1], **LEAP, label="_leap")
+        label = way.named(walk.label) if way.is_first else "_again"
+        style = {**leg_style(walk.style, way.leg), **changes}
+        joined, marked = slice(way.joined, way.end), slice(way.begin - way.joined, None)
+        axes.plot(x[joined], y[joined], **style, label=label, markevery=marked)
 
 
 def leg_style(style: Mapping[str, Any], leg: str) -> dict[str, Any]:
@@ -54,10 +85,18 @@ def leg_style(style: Mapping[str, Any], leg: str) -> dict[str, Any]:
 
 def draw_lowest(axes: Axes, walk: Walk, x: np.ndarray, y: np.ndarray) -> None:
     """A line through those rows that count where others stand beside them: at each lam the one whose F is lowest."""
-    counted = walk.steps.index.isin(counted_steps(walk.steps).index)
-    if not counted.all():
-        order = np.argsort(numbers(walk.steps, "lam")[counted], kind="stable")
-        axes.plot(x[counted][order], y[counted][order], **LOWEST, label="_lowest")
+    lowest = lowest_of(walk.steps)
+    if len(lowest):
+        axes.plot(x[lowest], y[lowest], **LOWEST, label="_lowest")
+
+
+def lowest_of(steps: pd.DataFrame) -> np.ndarray:
+    """Places of a walk's accepted rows that count, in order of lam, where others stand beside them; (0,) where all count, and of a
+    transfer."""
+    counted = np.flatnonzero(steps.index.isin(counted_steps(steps).index))
+    if len(counted) == len(steps) or (numbers(steps, "t") > 0.0).any():
+        return counted[:0]
+    return counted[np.argsort(numbers(steps, "lam")[counted], kind="stable")]
 
 
 def legend_of(axes: Axes) -> list[Line2D]:

@@ -112,8 +112,6 @@ def constraint_in_t(rows: pd.DataFrame, tolerance: float | None = None) -> Figur
         miss, error = (numbers(walk.steps, name) for name in ("line_miss", "line_miss_se"))
         if way := way_in_D(walk.steps):
             _with_band(panels[1], walk, 100.0 * miss / way, 100.0 * error / way)
-    if walks:
-        note(figure, BANDS)
     extra: list[Any] = []
     if walks and tolerance is not None:
         limit, text = 100.0 * tolerance, f"tolerance ±{100.0 * tolerance:.3g} %"
@@ -194,7 +192,9 @@ def _symbol(marker: str, label: str) -> Line2D:
 def _with_band(axes: Axes, walk: Walk, y: np.ndarray, error: np.ndarray) -> None:
     t = numbers(walk.steps, "t")
     axes.plot(t, y, label=walk.label, **{**walk.style, "linewidth": 1.0})
-    draw_band(axes, t, y, error, walk.style["color"])
+    if np.nan_to_num(error).any():
+        draw_band(axes, t, y, error, walk.style["color"])
+        note(axes.figure, BANDS)  # type: ignore[arg-type]
 
 
 def _path_axis(panels: Sequence[Axes], walks: Sequence[Walk]) -> None:

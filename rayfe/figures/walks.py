@@ -69,7 +69,7 @@ def dimensions(rows: pd.DataFrame) -> Figure:
             at = own.loc[own["event"] == event, "lam"]
             axes.plot(at, np.full(len(at), ACTIVE), marker, color=walk.style["color"], markersize=7, mfc="none", label="_event")
     lam_axis(axes, walks)
-    return finish(figure, axes, walks, legend_of(axes))
+    return finish(figure, axes, walks, legend_of(axes), beside=True)
 
 
 def multipliers(rows: pd.DataFrame) -> Figure:

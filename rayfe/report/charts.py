@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,14 +12,19 @@ import pandas as pd
 from rayfe.figures.drawing import equilibrations
 from rayfe.records.columns import ACTIVE
 from rayfe.report.plots import (
+    EXAMPLES,
+    LAM,
+    SIZE,
+    Axis,
     Chart,
     Series,
     axes,
-    band,
-    bars,
+    curve,
     dashed,
     has,
     line,
+    logarithmic,
+    lowest,
     mark,
     span,
     tolerance_band,
@@ -30,56 +36,60 @@ from rayfe.results.dimensions import dimension_events, rates_of
 from rayfe.results.frames import drift, exact_curve, numbers
 from rayfe.results.walk_summary import envelope_excess
 
-STEPS = "Number of steps"
-WHERE = "step %{customdata[0]}, lam %{customdata[1]:.4g}, gamma %{customdata[2]:.4g}<br>"
+DRAWS = "Bars: two standard errors of the draws of z alone."
 
 
 def walk_charts(view: RunView, series: Sequence[Series]) -> list[Chart]:
-    """Every chart of walks, the surface first."""
+    """Every chart of walks, the curve first."""
     charts = [
-        rdc_surface(view.rows, view.readings, series),
         rate_distortion(series),
         multipliers(series),
-        constraint(series, "step", STEPS, view.config.asked.tolerance),
-        loss(series, "step", STEPS),
-        accuracy(series, "step", STEPS),
+        constraint(series, LAM, tolerances(view)),
+        loss(series, LAM),
+        accuracy(series, LAM),
         dimensions(view.rows, series),
-        free_energy(series, "step", STEPS),
+        free_energy(series, LAM),
         excess(view.rows, series, view.models),
         equilibration(view.readings),
+        *rdc_surface(view.rows, view.readings, series),
     ]
-    return [chart for chart in charts if chart.data]
+    return worth(charts)
 
 
 def baseline_charts(view: RunView, series: Sequence[Series]) -> list[Chart]:
-    """Every chart of baselines: training against steps, and what the model is worth on the target."""
+    """Every chart of baselines: training against examples, and what the model is worth on the target."""
     charts = [
         rate_distortion(series),
-        constraint(series, "step", STEPS, view.config.asked.tolerance),
-        loss(series, "step", STEPS),
-        accuracy(series, "step", STEPS),
-        free_energy(series, "step", STEPS),
+        constraint(series, EXAMPLES, tolerances(view)),
+        loss(series, EXAMPLES),
+        accuracy(series, EXAMPLES),
+        free_energy(series, EXAMPLES),
         equilibration(view.readings),
     ]
-    return [chart for chart in charts if chart.data]
+    return worth(charts)
+
+
+def worth(charts: Sequence[Chart]) -> list[Chart]:
+    """The first, and those others that show more than single points."""
+    first, *others = charts
+    return [first, *(chart for chart in others if any(len(trace.get("x", ())) > 1 for trace in chart.data))]
 
 
 def rate_distortion(series: Sequence[Series]) -> Chart:
     """Fig. 2a."""
     data, (R, D) = [], (span(series, name) for name in "RD")
-    for one in (one.between_leaps() for one in series):
-        trace = line(one, one.of("R"), one.of("D"))
-        trace |= {"error_x": bars(one, "R_se", span=R), "error_y": bars(one, "D_se", span=D)}
-        data.append(trace | where(one, "R %{x:.4g}, D %{y:.4g}"))
     for one in series:
-        if (curve := exact_curve(one.steps)) is not None:
+        errors = {"x": ("R_se", R), "y": ("D_se", D)}
+        data += curve(one, one.of("R"), one.of("D"), "R %{x:.4g}, D %{y:.4g}", errors=errors)
+        data += lowest(one, one.of("R"), one.of("D"))
+    for one in series:
+        if (exact := exact_curve(one.steps)) is not None:
             style = {"color": "#000000", "dash": "dash", "width": 1.5}
-            data.append(line(one, *curve, mode="lines", line=style, name=f"{one.label}, exact"))
+            data.append(line(one, *exact, mode="lines", line=style, name=f"{one.label}, exact"))
     return Chart(
         name="rate-distortion",
         title="Distortion against rate",
-        caption="Right and down: z carries more about x, and reconstructions are better. Bars: two standard errors of the "
-        "draws of z alone; what training, branch and seed do is not in them.",
+        caption=f"Each point is a model. Further right z keeps more of x; further down x is reconstructed better. {DRAWS}",
         data=data,
         layout=axes("Rate R (nats)", "Distortion D (squared pixels)"),
     )
@@ -107,89 +117,100 @@ def dimensions(rows: pd.DataFrame, series: Sequence[Series]) -> Chart:
     return Chart(
         name="dimensions",
         title="Nats of each dimension of z",
-        caption=f"A phase diagram: dimensions come in as lam grows (triangles up, above {ACTIVE:g} nats) and may go out (down).",
+        caption=f"Triangles: where a dimension comes in (up, above {ACTIVE:g} nats) or goes out (down).",
         data=data,
-        layout=axes("Multiplier lam of D", "Rate (nats)", xaxis={"title": {"text": "Multiplier lam of D"}, "type": "log"}),
+        layout=LAM.layout(series, "Rate (nats)"),
     )
 
 
 def multipliers(series: Sequence[Series]) -> Chart:
     """Fig. 2b; an x marks a found stop."""
     data = []
-    for one in (one.between_leaps() for one in series):
-        data.append(line(one, one.of("lam"), one.of("gamma")) | where(one, "R %{customdata[3]:.4g}"))
+    for one in series:
+        data += curve(one, one.of("lam"), one.of("gamma"), "R %{customdata[3]:.4g}") + lowest(
+            one, one.of("lam"), one.of("gamma")
+        )
         if one.stop is not None:
             data.append(mark(one, float(one.stop["lam"]), float(one.stop["gamma"]), f"stop {one.stop['reason']}", "x-thin"))
     return Chart(
         name="multipliers",
-        title="Multipliers gamma against lam",
-        caption="What gamma has to be so that C stays while lam grows. A large x: the walk ended there by a named stop.",
+        title="Multipliers: gamma against lam",
+        caption="A large x: the walk ended there by a named stop.",
         data=data,
-        layout=axes("Multiplier lam of D", "Multiplier gamma of C"),
+        layout=LAM.layout(series, "Multiplier gamma of C"),
     )
 
 
-def constraint(series: Sequence[Series], column: str, x_title: str, tolerance: float) -> Chart:
-    """C / C0 - 1 in per cent with its band, and the tolerance."""
-    data = []
+def tolerances(view: RunView) -> tuple[float, ...]:
+    """Of C, fractions: those of all trajectories. They differ where a floor in nats is more of a smaller C."""
+    return tuple(sorted(set(numbers(view.summary, "tolerance")))) if len(view.summary) else ()
+
+
+def constraint(series: Sequence[Series], axis: Axis, tolerance: Sequence[float]) -> Chart:
+    """C / C0 - 1 in per cent with its error, and the tolerances (fractions)."""
+    data, limits = [], [100.0 * one for one in tolerance]
     for one in (one for one in series if np.isfinite(one.of("C_target")).any()):
-        held = drift(one.steps, one.of("C_target"))
-        x, y = one.of(column), 100.0 * held["drift"].to_numpy()
-        data += [band(one, x, y, 100.0 * held["drift_se"].to_numpy()), line(one, x, y)]
-    limit = 100.0 * tolerance
+        off = drift(one.steps, one.of("C_target")) * 100.0
+        shown = replace(one, steps=one.steps.assign(drift_se=off["drift_se"]))
+        data += curve(shown, axis.of(one), off["drift"].to_numpy(), "%{y:+.2f} %", errors={"y": ("drift_se", max(limits))})
     return Chart(
         name="constraint",
         title="Was C held? C / C0 - 1",
-        caption=f"Grey: the tolerance of {limit:g} %. Coloured bands: two standard errors of the draws of z.",
+        caption=f"Grey: the tolerance, {' or '.join(f'{limit:.3g}' for limit in limits)} %. {DRAWS}",
         data=data,
-        layout=axes(x_title, "C / C0 - 1 (%)", shapes=tolerance_band(limit)),
+        layout=axis.layout(series, "C / C0 - 1 (%)", shapes=tolerance_band(*limits)),
     )
 
 
-def loss(series: Sequence[Series], column: str, x_title: str) -> Chart:
+def loss(series: Sequence[Series], axis: Axis) -> Chart:
     """Fig. 2c: validation loss, training loss dotted, loss on the target alone dashed."""
     data: list[dict[str, Any]] = []
     across = span(series, "val_C")
     for one in series:
-        error = bars(one, "val_C_se", span=across)
-        data.append(line(one, one.of(column), one.of("val_C"), name=f"{one.label}, validation", error_y=error))
-        data.append(dashed(one, one.of(column), one.of("C"), "training"))
+        data += curve(one, axis.of(one), one.of("val_C"), "validation C %{y:.4g}", errors={"y": ("val_C_se", across)})
+        data.append(dashed(one, axis.of(one), one.of("C"), "training"))
         if has([one], "target_C"):
-            data.append(_on_target(one, column, "target_C", 1.0))
+            data.append(_on_target(one, axis, "target_C", 1.0))
+    layout = axis.layout(series, "C (nats)", rangemode="tozero")
+    if has(series, "target_C"):  # which begins a hundred times above the other
+        layout["yaxis"] |= logarithmic(one.of(name) for one in series for name in ("val_C", "C", "target_C"))
     return Chart(
         name="loss",
         title="Classification loss C",
-        caption=_second("validation data (bars: two standard errors over images)", "training data", series, "target_C"),
+        caption=_second("validation images (bars: two standard errors over them)", series, "target_C"),
         data=data,
-        layout=axes(x_title, "C (nats)", yaxis={"title": {"text": "C (nats)"}, "rangemode": "tozero"}),
+        layout=layout,
     )
 
 
-def accuracy(series: Sequence[Series], column: str, x_title: str) -> Chart:
+def accuracy(series: Sequence[Series], axis: Axis) -> Chart:
     """Validation and training accuracy, and that on the target alone."""
     data: list[dict[str, Any]] = []
     for one in series:
-        data.append(line(one, one.of(column), one.of("val_accuracy", 100.0), name=f"{one.label}, validation"))
-        data.append(dashed(one, one.of(column), one.of("accuracy", 100.0), "training"))
+        data += curve(one, axis.of(one), one.of("val_accuracy", 100.0), "validation accuracy %{y:.2f} %")
+        data.append(dashed(one, axis.of(one), one.of("accuracy", 100.0), "training"))
         if has([one], "target_accuracy"):
-            data.append(_on_target(one, column, "target_accuracy", 100.0))
+            data.append(_on_target(one, axis, "target_accuracy", 100.0))
     return Chart(
         name="accuracy",
         title="Accuracy",
-        caption=_second("validation data", "training data", series, "target_accuracy"),
+        caption=_second("validation images", series, "target_accuracy"),
         data=data,
-        layout=axes(x_title, "Accuracy (%)"),
+        layout=axis.layout(series, "Accuracy (%)"),
     )
 
 
-def free_energy(series: Sequence[Series], column: str, x_title: str) -> Chart:
+def free_energy(series: Sequence[Series], axis: Axis) -> Chart:
     """Fig. 4b."""
+    data = []
+    for one in series:
+        data += curve(one, axis.of(one), one.of("F"), "F %{y:.5g}") + lowest(one, axis.of(one), one.of("F"))
     return Chart(
         name="free-energy",
-        title="Free energy along the way",
-        caption="F = R + lam D + gamma C of each accepted step: it changes because the multipliers do.",
-        data=[line(one, one.of(column), one.of("F")) | where(one, "F %{y:.5g}") for one in series],
-        layout=axes(x_title, "F (nats)"),
+        title="Free energy F = R + lam D + gamma C",
+        caption="F of each accepted step. It changes because the multipliers do.",
+        data=data,
+        layout=axis.layout(series, "F (nats)"),
     )
 
 
@@ -198,15 +219,14 @@ def excess(rows: pd.DataFrame, series: Sequence[Series], models: pd.DataFrame | 
     above = envelope_excess(rows, models)
     data = []
     for one in series:
-        y = 100.0 * above[one.steps.index].to_numpy() / np.abs(one.of("F"))
-        data.append(line(one, one.of("step"), y) | where(one, "%{y:.3f} %"))
+        percent = 100.0 * above[one.steps.index].to_numpy() / np.abs(one.of("F"))
+        data += curve(one, LAM.of(one), percent, "%{y:.3f} %") + lowest(one, LAM.of(one), percent)
     return Chart(
         name="excess",
-        title="Distance from equilibrium (lower bound)",
-        caption="F above the best of the models that happen to be there, at the same multipliers, in per cent of F: at least so far "
-        "is it from equilibrium. Zero is no proof.",
+        title="Distance from equilibrium, at least",
+        caption="F above that of the best stored model at the same multipliers. Zero is no proof of equilibrium.",
         data=data,
-        layout=axes(STEPS, "excess (% of F)", yaxis={"title": {"text": "excess (% of F)"}, "rangemode": "tozero"}),
+        layout=LAM.layout(series, "excess (% of F)", rangemode="tozero"),
     )
 
 
@@ -228,27 +248,18 @@ def equilibration(readings: pd.DataFrame) -> Chart:
     return Chart(
         name="equilibration",
         title="Free energy while the start was trained",
-        caption="F on the probe against mini-batch updates of the first equilibrium. It should be flat at the end.",
+        caption="F of the probe images during the first training. It should be flat at the end.",
         data=data,
         layout=axes("Mini-batch update", "F (nats)", yaxis={"title": {"text": "F (nats)"}, "type": "log"}),
     )
 
 
-def where(one: Series, text: str) -> dict[str, Any]:
-    """Hover text that says at which step and multipliers a point lies."""
-    known = np.stack([one.of(name) for name in ("step", "lam", "gamma", "R")], axis=1)
-    return {
-        "customdata": [values(point) for point in known],
-        "hovertemplate": f"{WHERE}{text}<extra>%{{fullData.name}}</extra>",
-    }
-
-
-def _on_target(one: Series, column: str, wanted: str, unit: float) -> dict[str, Any]:
+def _on_target(one: Series, axis: Axis, wanted: str, unit: float) -> dict[str, Any]:
     style = {"color": one.color, "dash": "dash", "width": 1.5}
-    marker = {"symbol": f"{one.symbol}-open", "size": 7, "color": one.color}
-    return line(one, one.of(column), one.of(wanted, unit), line=style, marker=marker, name=f"{one.label}, target alone")
+    marker = {"symbol": f"{one.symbol}-open", "size": SIZE, "color": one.color}
+    return line(one, axis.of(one), one.of(wanted, unit), line=style, marker=marker, name=f"{one.label}, target alone")
 
 
-def _second(first: str, second: str, series: Sequence[Series], on_target: str) -> str:
-    text = f"With symbols: {first}; dotted: {second}"
-    return f"{text}; open symbols, dashed: the target's validation data alone." if has(series, on_target) else f"{text}."
+def _second(first: str, series: Sequence[Series], on_target: str) -> str:
+    text = f"Symbols: {first}. Dotted: training images."
+    return f"{text} Open symbols, dashed: validation images of the target alone." if has(series, on_target) else text

@@ -3,37 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from rayfe.figures.drawing import GREY
-from rayfe.report.charts import accuracy, constraint, equilibration, free_energy, loss, where
-from rayfe.report.plots import Chart, Series, axes, band, bars, has, line, mark, span, tolerance_band, values
-from rayfe.report.surface_chart import path_in_t
+from rayfe.report.charts import DRAWS, accuracy, constraint, equilibration, free_energy, loss, tolerances, worth
+from rayfe.report.plots import POSITION, Chart, Series, arrows, axes, curve, has, line, mark, span, tolerance_band
 from rayfe.report.view import RunView
 from rayfe.results.frames import way_in_D
 from rayfe.results.transfer_summary import LARGEST_BEND
 
-POSITION = "Position t on the data path (0 source, 1 target)"
 DOMAINS = ([0.56, 1.0], [0.0, 0.44])
 
 
 def transfer_charts(view: RunView, series: Sequence[Series]) -> list[Chart]:
-    """Every chart of transfers, the path through (t, D, R) first."""
+    """Every chart of transfers, the way in the plane of R and D first."""
     charts = [
-        path_in_t(series),
         geodesic(series),
         multipliers_in_t(series),
-        constraint(series, "t", POSITION, view.config.asked.tolerance),
+        constraint(series, POSITION, tolerances(view)),
         off_the_line(series),
-        loss(series, "t", POSITION),
-        accuracy(series, "t", POSITION),
-        free_energy(series, "t", POSITION),
+        loss(series, POSITION),
+        accuracy(series, POSITION),
+        free_energy(series, POSITION),
         slope(series),
         equilibration(view.readings),
     ]
-    return [chart for chart in charts if chart.data]
+    return worth(charts)
 
 
 def geodesic(series: Sequence[Series]) -> Chart:
@@ -46,41 +44,44 @@ def geodesic(series: Sequence[Series]) -> Chart:
             ends = np.array([np.nanmin([*R, end_R[0]]), np.nanmax([*R, end_R[0]])])
             style = {"color": GREY, "dash": "dash", "width": 1.5}
             data.append(line(one, ends, D[0] + k[0] * (ends - R[0]), mode="lines", line=style, name="D - D0 = k (R - R0)"))
-        trace = line(one, R, D) | where(one, "R %{x:.4g}, D %{y:.4g}")
-        data.append(trace | {"error_x": bars(one, "R_se", span=across["R"]), "error_y": bars(one, "D_se", span=across["D"])})
+        errors = {"x": ("R_se", across["R"]), "y": ("D_se", across["D"])}
+        data += curve(one, R, D, "t %{customdata[4]:.4g}, R %{x:.4g}, D %{y:.4g}", errors=errors)
+        data.append(arrows(one, R, D))
         data.append(mark(one, R[0], D[0], "start, t = 0", "circle-open"))
         if np.isfinite([end_R[0], end_D[0]]).all():
-            data.append(mark(one, end_R[0], end_D[0], "trained on the target alone, same C", "star"))
+            data.append(mark(one, end_R[0], end_D[0], "trained on the target alone, same C", "hexagon-open"))
     return Chart(
         name="rate-distortion",
         title="Distortion against rate during the transfer",
-        caption="A ring: the start. A star: a model trained on the target alone that has the same C. Dashed: the geodesic's line "
-        "through the start, where the process keeps one.",
+        caption="A ring: the start. A hexagon: a model trained on the target alone, with the same C. Dashed: the line that the transfer "
+        f"keeps to, where it keeps to one. {DRAWS}",
         data=data,
         layout=axes("Rate R (nats)", "Distortion D (squared pixels)"),
     )
 
 
 def multipliers_in_t(series: Sequence[Series]) -> Chart:
-    """lam above, gamma below, against t; a star: the target's own gamma at the start's C and lam."""
+    """lam above, gamma below, against t; a hexagon: the target's own gamma at the start's C and lam."""
     data: list[dict[str, Any]] = []
     for one in series:
         end = one.of("end_gamma")[0]
         for name, y_axis in (("lam", "y"), ("gamma", "y2")):
-            data.append(line(one, one.of("t"), one.of(name), yaxis=y_axis, name=f"{one.label}, {name}"))
+            data += [
+                trace | {"yaxis": y_axis} for trace in curve(one, one.of("t"), one.of(name), f"t %{{x:.4g}}, {name} %{{y:.4g}}")
+            ]
             if one.stop is not None:
                 stop = mark(one, float(one.stop["t"]), float(one.stop[name]), f"stop {one.stop['reason']}", "x-thin")
                 data.append(stop | {"yaxis": y_axis})
         if np.isfinite(end):
-            data.append(mark(one, 1.0, end, "the target's own gamma", "star") | {"yaxis": "y2"})
-    layout = axes(POSITION, "lam")
+            data.append(mark(one, 1.0, end, "the target's own gamma", "hexagon-open") | {"yaxis": "y2"})
+    layout = POSITION.layout(series, "lam")
     for (axis, title), domain in zip((("yaxis", "lam"), ("yaxis2", "gamma")), DOMAINS, strict=True):
         layout[axis] = {"title": {"text": title}, "domain": domain}
     layout["xaxis"]["anchor"] = "y2"
     return Chart(
         name="multipliers",
         title="Multipliers along the data path",
-        caption="lam above, gamma below: what keeps C while the data change.",
+        caption="lam above, gamma below. A hexagon: the gamma of the target's own model with the same C.",
         data=data,
         layout=layout,
     )
@@ -91,14 +92,15 @@ def off_the_line(series: Sequence[Series]) -> Chart:
     data: list[dict[str, Any]] = []
     for one in (one for one in series if has([one], "line_miss") and len(one.steps) > 1):
         if way := way_in_D(one.steps):
-            miss, error = 100.0 * one.of("line_miss") / way, 100.0 * one.of("line_miss_se") / way
-            data += [band(one, one.of("t"), miss, error), line(one, one.of("t"), miss)]
+            shown = replace(one, steps=one.steps.assign(line_miss_se=100.0 * one.of("line_miss_se") / way))
+            errors = {"y": ("line_miss_se", LARGEST_BEND)}
+            data += curve(shown, one.of("t"), 100.0 * one.of("line_miss") / way, "%{y:+.2f} %", errors=errors)
     return Chart(
         name="line",
         title="Off the geodesic's line",
-        caption=f"D - D0 - k (R - R0) in per cent of the largest |D - D0|. Grey: {LARGEST_BEND:g} %, beyond which a summary warns.",
+        caption=f"D - D0 - k (R - R0) in per cent of the largest |D - D0|. Grey: up to {LARGEST_BEND:g} %. {DRAWS}",
         data=data,
-        layout=axes(POSITION, "off the line (%)", shapes=tolerance_band(LARGEST_BEND)),
+        layout=POSITION.layout(series, "off the line (%)", shapes=tolerance_band(LARGEST_BEND)),
     )
 
 
@@ -108,7 +110,7 @@ def slope(series: Sequence[Series]) -> Chart:
     return Chart(
         name="slope",
         title="How fast the data change: F_t",
-        caption="Derivative of F in t at fixed weights; steep near t = 0 where the target has new classes.",
-        data=[{**line(one, one.of("t"), one.of("F_t")), "y": values(one.of("F_t"))} for one in shown],
-        layout=axes(POSITION, "F_t (nats)"),
+        caption="The derivative of F in t at fixed weights. It is steep near t = 0 where the target has new classes.",
+        data=[trace for one in shown for trace in curve(one, one.of("t"), one.of("F_t"), "F_t %{y:.4g}")],
+        layout=POSITION.layout(series, "F_t (nats)"),
     )

@@ -1,7 +1,5 @@
 "use strict";
 (() => {
-  // Colours of the palette that would vanish on a dark page, as they stand in charts, and what is drawn there instead.
-  const ON_DARK = { "#000000": "#e8eaed", "rgba(0,0,0,": "rgba(232,234,237,", "#0072B2": "#3b9fe0", "rgba(0,114,178,": "rgba(59,159,224," };
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const narrow = matchMedia("(max-width: 600px)");
   const hidden = new Set();
@@ -13,7 +11,7 @@
 
   function themed(chart) {
     let text = JSON.stringify(chart);
-    if (dark.matches) for (const [light, other] of Object.entries(ON_DARK)) text = text.replaceAll(light, other);
+    if (dark.matches) for (const [light, other] of Object.entries(content.dark)) text = text.replaceAll(light, other);
     const { data, layout } = JSON.parse(text);
     const style = getComputedStyle(document.documentElement);
     const ink = style.getPropertyValue("--ink"), edge = style.getPropertyValue("--edge");
@@ -87,6 +85,31 @@
     redraw();
   }
 
+  // --- tables ------------------------------------------------------------------------------------------------------
+
+  function sortable(table) {
+    const heads = [...table.tHead.rows[0].cells];
+    const cell = (body, i) => body.rows[0].cells[i].textContent.trim();
+    const sort = (i, up) => {
+      const bodies = [...table.tBodies], key = (body) => parseFloat(cell(body, i));
+      const words = bodies.every((body) => isNaN(key(body)));
+      bodies.sort((a, b) => {
+        if (words) return (up ? 1 : -1) * cell(a, i).localeCompare(cell(b, i), undefined, { numeric: true });
+        if (isNaN(key(a)) || isNaN(key(b))) return isNaN(key(a)) - isNaN(key(b)); // without a number: last, both ways
+        return (up ? 1 : -1) * (key(a) - key(b));
+      });
+      table.append(...bodies);
+      heads.forEach((head, j) => (i === j ? head.setAttribute("aria-sort", up ? "ascending" : "descending") : head.removeAttribute("aria-sort")));
+    };
+    heads.forEach((head, i) => {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.append(...head.childNodes);
+      button.onclick = () => sort(i, head.getAttribute("aria-sort") !== "ascending");
+      head.append(button);
+    });
+  }
+
   // --- images ------------------------------------------------------------------------------------------------------
 
   function gallery() {
@@ -122,11 +145,11 @@
   function start() {
     for (const button of document.querySelectorAll(".toggle")) button.onclick = () => show([button.dataset.trajectory], hidden.has(button.dataset.trajectory));
     const every = [...document.querySelectorAll(".toggle")].map((button) => button.dataset.trajectory);
-    if (at("show-all")) at("show-all").onclick = () => show(every, true);
-    if (at("hide-all")) at("hide-all").onclick = () => show(every, false);
+    if (at("show-all")) at("show-all").onclick = () => show(every, hidden.size > 0);
     for (const button of document.querySelectorAll("[data-turn]")) {
       button.onclick = () => turn(button.closest("figure").querySelector(".plot"), button.dataset.turn.split(" ").map(Number));
     }
+    document.querySelectorAll("table.sortable").forEach(sortable);
     lazily();
     gallery();
     show([], true);

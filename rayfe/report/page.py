@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import importlib.resources
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import jinja2
@@ -17,13 +17,15 @@ from rayfe.data.paths import PathData
 from rayfe.report.charts import baseline_charts, walk_charts
 from rayfe.report.charts_transfer import transfer_charts
 from rayfe.report.failures import failures, reasons
-from rayfe.report.images import MOST_PER_TRAJECTORY, Album, Gallery
-from rayfe.report.plots import Chart, Series, series_of
+from rayfe.report.images import Album, Gallery
+from rayfe.report.keys import dark_colors, keys_of
+from rayfe.report.lead import gives, stands, take_of, title_of
+from rayfe.report.plots import Chart, Series, series_of, star
 from rayfe.report.table import columns_of, lines_of
 from rayfe.report.verdict import WORDS
 from rayfe.report.verdicts import verdicts
 from rayfe.report.view import RunView
-from rayfe.results.frames import holds_nothing
+from rayfe.results.recommended import CAVEAT, RULE, none_because
 
 if TYPE_CHECKING:
     from torch import nn
@@ -59,27 +61,34 @@ def page_of(view: RunView, gallery: Gallery) -> Page:
     """The page of a run with the images of its models."""
     series = series_of(view.rows)
     charts = CHARTS[view.kind](view, series) if len(view.rows) else []
+    if charts:
+        charts[0] = _keyed(charts[0], view, series)
+    frames = {name: [{"caption": frame.caption, "src": frame.src} for frame in found] for name, found in gallery.frames.items()}
     return Page(
-        title=f"rayfe: {view.title}",
+        title=f"rayfe: {title_of(view)}",
         main=_main(view, gallery, series, charts),
-        content={
-            "charts": [
-                {"name": chart.name, "is_3d": chart.is_3d, "data": chart.data, "layout": chart.layout} for chart in charts
-            ],
-            "frames": {
-                name: [{"caption": frame.caption, "src": frame.src} for frame in frames]
-                for name, frames in gallery.frames.items()
-            },
-            "image_rows": ", ".join(gallery.rows),
-        },
+        content=content_of(charts) | {"frames": frames, "image_rows": ", ".join(gallery.rows)},
     )
+
+
+def content_of(charts: Sequence[Chart]) -> dict[str, Any]:
+    """What the script needs to draw charts."""
+    shown = [{"name": one.name, "is_3d": one.is_3d, "data": one.data, "layout": one.layout} for one in charts]
+    return {"charts": shown, "dark": dark_colors(embedded(shown)), "frames": {}, "image_rows": ""}
+
+
+def _keyed(chart: Chart, view: RunView, series: Sequence[Series]) -> Chart:
+    """The curve with its keys, and a star at the recommended model."""
+    row = view.recommended
+    stars = [] if row is None else [star(row, one) for one in series if one.trajectory == row["trajectory"]]
+    return replace(chart, data=[*chart.data, *stars], keys=keys_of(series, starred=bool(stars)))
 
 
 def html_of(page: Page, *, live: str | None = None) -> str:
     """The whole file. `live`: the version of the run that it shows, for a page that asks its server for newer ones."""
     from plotly.offline import get_plotlyjs
 
-    return _template("page.html").render(
+    return template("page.html").render(
         title=page.title,
         css=Markup(_text("page.css")),
         plotly=Markup(get_plotlyjs()),
@@ -99,9 +108,15 @@ def embedded(value: object) -> str:
 def _main(view: RunView, gallery: Gallery, series: list[Series], charts: list[Chart]) -> str:
     every = {name: _shown(value) for name, value in flat(view.config).items() if name not in ("out", "data.root")}
     usual = {name: _shown(value) for name, value in flat(configure(process="iso-classification")).items()}
-    return _template("main.html").render(
+    return template("main.html").render(
         view=view,
-        lead=_lead(view),
+        title=title_of(view),
+        gives=gives(view),
+        stands=stands(view),
+        take=take_of(view, view.name),
+        rule=RULE,
+        caveat=CAVEAT,
+        none_because=none_because(view.rows) if len(view.rows) else "",
         verdicts=verdicts(view),
         icons=ICONS,
         words=WORDS,
@@ -110,7 +125,6 @@ def _main(view: RunView, gallery: Gallery, series: list[Series], charts: list[Ch
         charts=charts,
         gallery=gallery,
         image_rows=", ".join(gallery.rows),
-        most=MOST_PER_TRAJECTORY,
         reasons=reasons(view.rows),
         failures=failures(view.rows),
         versions=view.manifest.get("versions", {}),
@@ -118,20 +132,6 @@ def _main(view: RunView, gallery: Gallery, series: list[Series], charts: list[Ch
         changed={name: value for name, value in every.items() if value != usual.get(name)},
         every=every,
     )
-
-
-def _lead(view: RunView) -> str:
-    kinds = {
-        "walk": "Walks along the equilibrium surface that keep the classification loss C while lam grows.",
-        "transfer": "Transfers from one data set to another that keep the classification loss C.",
-        "baseline": "Baselines: plain training on the target, for comparison with a transfer.",
-    }
-    if len(view.rows) and holds_nothing(view.rows).all():
-        kinds["walk"] = "Walks along the equilibrium surface at constant gamma while lam moves; nothing is held."
-    ended = sum(now.is_over for now in view.standing.values())
-    accepted = int(view.rows["accepted"].sum()) if len(view.rows) else 0
-    plural = "trajectory" if len(view.standing) == 1 else "trajectories"
-    return f"{kinds[view.kind]} {ended} of {len(view.standing)} {plural} ended, {accepted} steps stored."
 
 
 def _data(view: RunView) -> str:
@@ -147,9 +147,14 @@ def _shown(value: object) -> str:
     return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def _template(name: str) -> jinja2.Template:
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined)
-    return environment.from_string(_text(name))
+def template(name: str) -> jinja2.Template:
+    """One of the page's templates, with the macros of parts.html."""
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined, loader=jinja2.PackageLoader("rayfe.report", "")
+    )
+    found = environment.get_template(name)
+    found.globals.update(vars(environment.get_template("parts.html").module))
+    return found
 
 
 def _text(name: str) -> str:

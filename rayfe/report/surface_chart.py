@@ -9,11 +9,15 @@ import numpy as np
 import pandas as pd
 from scipy.spatial import ConvexHull, QhullError
 
-from rayfe.report.plots import SYMBOLS_3D, Chart, Series, values
+from rayfe.report.plots import SYMBOLS_3D, Chart, Series, values, where
 from rayfe.results.frames import accepted_steps, numbers
 
 MOST_POINTS = 4000
 """Models from which the surface is made; evenly chosen ones where there are more."""
+CURVES = 3
+"""Levels of C at which there are curves where the surface is drawn."""
+APART = 0.1
+"""Part of C by which levels differ: curves of several seeds are one level."""
 
 
 def lower_hull(points: np.ndarray) -> np.ndarray:
@@ -44,39 +48,35 @@ def models(rows: pd.DataFrame, readings: pd.DataFrame) -> np.ndarray:
     return points[np.linspace(0, len(points) - 1, min(len(points), MOST_POINTS)).astype(int)]
 
 
-def rdc_surface(rows: pd.DataFrame, readings: pd.DataFrame, series: Sequence[Series]) -> Chart:
-    """The walks in (D, C, R), on the lower convex hull of all stored models."""
+def rdc_surface(rows: pd.DataFrame, readings: pd.DataFrame, series: Sequence[Series]) -> list[Chart]:
+    """The walks in (D, C, R), on the lower convex hull of all stored models; none where there are fewer than `CURVES` levels of C,
+    since one curve spans no surface and two span a strip."""
+    if levels(series) < CURVES:
+        return []
     points = models(rows, readings)
     triangles = lower_hull(points)
-    data: list[dict[str, Any]] = [_mesh(points, triangles)] if len(triangles) else []
-    data += [_walk(one.between_leaps(), "D", "C", "R") for one in series]
-    below = (
-        f"The shaded surface is the lower convex hull of {len(points)} measured models (steps and their trained neighbours): "
-        "the equilibrium surface lies on it or below. Points above it are not at equilibrium."
-        if len(triangles)
-        else "One loss C alone spans no surface: walks at several gamma, or with their readings, do."
+    if not len(triangles):
+        return []
+    caption = (
+        f"Shaded: the lower convex hull of {len(points)} measured models. The equilibrium surface lies on it or below; models above it "
+        "are not at equilibrium. Drag, or use the buttons, to turn it."
     )
-    return Chart(
-        name="surface",
-        title="Rate-distortion-classification surface",
-        caption=f"{below} Drag, or use the buttons, to turn it.",
-        data=data,
-        layout={"scene": _scene("Distortion D", "Classification loss C", "Rate R")},
-        is_3d=True,
-    )
+    return [
+        Chart(
+            name="surface",
+            title="Rate-distortion-classification surface",
+            caption=caption,
+            data=[_mesh(points, triangles), *(_walk(one) for one in series)],
+            layout={"scene": _scene()},
+            is_3d=True,
+        )
+    ]
 
 
-def path_in_t(series: Sequence[Series]) -> Chart:
-    """A transfer in (t, D, R): its surface moves with the data."""
-    return Chart(
-        name="surface",
-        title="Rate and distortion while the data change",
-        caption="The equilibrium surface moves with t, so the walk is drawn in (t, D, R); C stays, as below. "
-        "Drag, or use the buttons, to turn it.",
-        data=[_walk(one, "t", "D", "R") for one in series],
-        layout={"scene": _scene("Position t", "Distortion D", "Rate R")},
-        is_3d=True,
-    )
+def levels(series: Sequence[Series]) -> int:
+    """How many levels of C the curves lie at: neighbouring ones differ by more than `APART` of C."""
+    found = np.sort([np.nanmedian(one.of("C")) for one in series if np.isfinite(one.of("C")).any()])
+    return int(len(found) > 0) + int((np.diff(found) > APART * found[:-1]).sum())
 
 
 def _mesh(points: np.ndarray, triangles: np.ndarray) -> dict[str, Any]:
@@ -91,26 +91,22 @@ def _mesh(points: np.ndarray, triangles: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _walk(series: Series, *columns: str) -> dict[str, Any]:
-    places = dict(zip("xyz", (values(series.of(name)) for name in columns), strict=True))
-    names = [f"{name} %{{{axis}:.4g}}" for axis, name in zip("xyz", columns, strict=True)]
-    known = np.stack([series.of(name) for name in ("step", "lam", "gamma")], axis=1)
+def _walk(series: Series) -> dict[str, Any]:
+    D, C, R = (values(series.of(name)) for name in "DCR")
     return {
         "type": "scatter3d",
         "mode": "lines+markers",
-        **places,
+        **{"x": D, "y": C, "z": R},
         "name": series.label,
         "meta": series.trajectory,
-        "customdata": [values(point) for point in known],
-        "hovertemplate": "step %{customdata[0]}<br>lam %{customdata[1]:.4g}, gamma %{customdata[2]:.4g}<br>"
-        + ", ".join(names)
-        + "<extra>%{fullData.name}</extra>",
+        **where(series, "D %{x:.4g}, C %{y:.4g}, R %{z:.4g}"),
         "line": {"color": series.color, "width": 5},
         "marker": {"symbol": SYMBOLS_3D.get(series.symbol, series.symbol), "size": 3.5, "color": series.color},
     }
 
 
-def _scene(x: str, y: str, z: str) -> dict[str, Any]:
+def _scene() -> dict[str, Any]:
     camera = {"eye": {"x": 1.7, "y": 1.7, "z": 0.8}, "center": {"x": 0, "y": 0, "z": -0.12}}
-    named = {f"{axis}axis": {"title": {"text": title}} for axis, title in zip("xyz", (x, y, z), strict=True)}
+    titles = {"x": "Distortion D", "y": "Classification loss C", "z": "Rate R"}
+    named = {f"{axis}axis": {"title": {"text": title}} for axis, title in titles.items()}
     return {**named, "camera": camera, "aspectmode": "cube", "dragmode": "turntable"}

@@ -11,23 +11,12 @@ import pandas as pd
 from markupsafe import Markup
 
 from rayfe.exceptions import in_shell_words
+from rayfe.report.keys import swatch_of
 from rayfe.report.plots import Series
 from rayfe.report.verdict import records
 from rayfe.report.view import RunView
 from rayfe.results import transfer_summary, walk_summary
 
-SHAPES: Mapping[str, str] = MappingProxyType(
-    {
-        "circle": '<circle cx="17" cy="7" r="4.5"/>',
-        "square": '<rect x="13" y="3" width="8" height="8"/>',
-        "triangle-up": '<path d="M17 2 22 11 12 11Z"/>',
-        "diamond": '<path d="M17 1.5 22 7 17 12.5 12 7Z"/>',
-        "triangle-down": '<path d="M17 12 22 3 12 3Z"/>',
-        "cross": '<path d="M15 2h4v3h3v4h-3v3h-4v-3h-3v-4h3Z"/>',
-        "x": '<path d="M13 1 17 5 21 1 23 3 19 7 23 11 21 13 17 9 13 13 11 11 15 7 11 3Z"/>',
-    }
-)
-STROKES: Mapping[str, str] = MappingProxyType({"dashdot": "5 2 1 2", "dot": "2 2"})
 Cell = Callable[[Mapping[str, Any]], str]
 
 
@@ -36,7 +25,6 @@ class Line:
     """One trajectory: cells of the table, and what a summary says of it in words."""
 
     name: str
-    label: str
     swatch: Markup | None
     cells: tuple[str, ...]
     standing: str
@@ -59,8 +47,7 @@ def lines_of(view: RunView, series: Sequence[Series]) -> list[Line]:
         lines.append(
             Line(
                 name=name,
-                label=name,
-                swatch=_swatch(styles[name]) if name in styles else None,
+                swatch=swatch_of(styles[name]) if name in styles else None,
                 cells=tuple(cell(line) for cell in _cells(view).values()),
                 standing=in_shell_words(view.standing[name].dated) if name in view.standing else "",
                 sentence=in_shell_words(module.verdict(line)),
@@ -71,22 +58,12 @@ def lines_of(view: RunView, series: Sequence[Series]) -> list[Line]:
     blank = tuple("-" for _ in _cells(view))
     for name in (name for name in view.standing if name not in known):
         waiting = in_shell_words(view.standing[name].dated)
-        lines.append(Line(name=name, label=name, swatch=None, cells=blank, standing=waiting, sentence=waiting, warnings=()))
+        lines.append(Line(name=name, swatch=None, cells=blank, standing=waiting, sentence=waiting, warnings=()))
     return lines
 
 
 def _cells(view: RunView) -> Mapping[str, Cell]:
     return WALK if view.kind == "walk" else TRANSFER if view.kind == "transfer" else BASELINE
-
-
-def _swatch(series: Series) -> Markup:
-    """The line of a trajectory as in the charts, as a small SVG; black follows the page's ink."""
-    color = "currentColor" if series.color == "#000000" else series.color
-    stroke = f' stroke-dasharray="{STROKES[series.dash]}"' if series.dash in STROKES else ""
-    return Markup(
-        f'<svg width="34" height="14" aria-hidden="true" fill="{color}" stroke="none">'
-        f'<path d="M0 7H34" stroke="{color}" stroke-width="2"{stroke}/>{SHAPES[series.symbol]}</svg>'
-    )
 
 
 def _of(name: str, form: str, unit: float = 1.0) -> Cell:
@@ -98,7 +75,8 @@ def _steps(line: Mapping[str, Any]) -> str:
     return f"{line['accepted_steps']}{rejected}"
 
 
-def _drift(line: Mapping[str, Any]) -> str:
+def drift_of(line: Mapping[str, Any]) -> str:
+    """The largest drift of a line of a summary with its standard error, for people."""
     if pd.isna(line["drift_percent"]):
         return "-"
     error = "" if pd.isna(line["drift_se_percent"]) else f" ± {line['drift_se_percent']:.2f}"
@@ -112,7 +90,7 @@ _ENDS: Mapping[str, Cell] = {
     "R": _of("R_end", ".2f"),
     "D": _of("D_end", ".2f"),
     "C": _of("C_end", ".4f"),
-    "drift": _drift,
+    "drift": drift_of,
 }
 WALK: Mapping[str, Cell] = MappingProxyType(
     {

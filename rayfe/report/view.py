@@ -14,8 +14,10 @@ import pandas as pd
 
 from rayfe.config import RunConfig
 from rayfe.exceptions import visible
+from rayfe.figures.frames import labels_of
 from rayfe.records import CertificateRecord, ReadingRecord, StepRecord
 from rayfe.results.pooling import pooled
+from rayfe.results.recommended import recommended
 from rayfe.results.transfer_summary import summarize_transfers
 from rayfe.results.walk_summary import summarize
 from rayfe.storage.manifest import stored_config
@@ -60,9 +62,19 @@ class RunView:
             return summarize(self.rows, self.config.asked.tolerance, self.config.asked.tolerance_floor, self.models)
         return summarize_transfers(self.rows, self.config.asked.tolerance, self.config.asked.tolerance_floor)
 
+    @functools.cached_property
+    def recommended(self) -> pd.Series | None:
+        """The row whose model to take, as `results.recommended` chooses it."""
+        return recommended(self.rows)
+
     @property
     def title(self) -> str:
         return f"{self.manifest.get('job', 'run')} {self.manifest.get('preset', '')}".strip()
+
+    @property
+    def name(self) -> str:
+        """The last part of its place: in commands it stands for the run."""
+        return self.store.url().rstrip("/").rpartition("/")[2]
 
 
 def view_of(store: Store, others: Sequence[str] = (), *, readings: bool = True) -> RunView:
@@ -102,6 +114,15 @@ def view_of(store: Store, others: Sequence[str] = (), *, readings: bool = True) 
         certificates=certified,
         models=pooled(store, rows, certified, others),
     )
+
+
+def views_of(locations: Sequence[str], others: Sequence[str] = ()) -> dict[str, RunView]:
+    """The runs at `locations`, without readings, by labels that tell them apart.
+
+    Raises: as `view_of` does, and ValueError where one is named twice.
+    """
+    labels = labels_of(locations)
+    return {label: view_of(Store(place), others, readings=False) for label, place in zip(labels, locations, strict=True)}
 
 
 def _visible(row: StepRecord) -> StepRecord:

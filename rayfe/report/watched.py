@@ -1,65 +1,82 @@
-"""A run that is looked at again and again: read anew only when it has changed, and not lost when it is damaged or removed."""
+"""Runs that are looked at again and again: read anew only when they have changed, and not lost when one is damaged or removed."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 from rayfe.exceptions import CorruptFile, visible
+from rayfe.figures.frames import labels_of
 from rayfe.report.images import Album
 from rayfe.report.live_server import Served, Server
 from rayfe.report.page import embedded, html_of, page_of
-from rayfe.report.view import view_of
+from rayfe.report.several import page_of_several
+from rayfe.report.view import RunView, view_of
 from rayfe.storage.store import Store
 
 log = logging.getLogger(__name__)
 
 
 class Watched:
-    """A run as it was at the last `look`."""
+    """Runs as they were at the last `look`."""
 
-    def __init__(self, store: Store, *, root: str | None = None) -> None:
-        """Raises as `view_of` does."""
-        self._store, self._album = store, Album(root=root)
+    def __init__(self, places: Sequence[str], *, root: str | None = None) -> None:
+        """Raises as `view_of` does; ValueError: a run is named twice."""
+        self._stores = dict(zip(labels_of(places), map(Store, places), strict=True))
+        self._album = Album(root=root)
         self._served: Served | None = None
-        self.version = store.stamp()
-        """Changes when the run does."""
-        self.view = view_of(store)
-        """The run; what was last read of it, where there is `trouble`."""
+        self._stamps = self._stamped()
+        self.views = {label: self._read(label) for label in self._stores}
+        """The runs by their labels; what was last read of them, where there is `trouble`."""
         self.trouble: str | None = None
-        """Why it cannot be shown, on one line."""
+        """Why they cannot be shown, on one line."""
+
+    @property
+    def version(self) -> str:
+        """Changes when a run does."""
+        return " ".join(self._stamps.values())
 
     def look(self) -> None:
-        """Read the run if it has changed."""
+        """Read the runs that have changed."""
         try:
-            version = self._store.stamp()
-            if version != self.version or self.trouble is not None:
-                self.version, self._served = version, None
-                self.view, self.trouble = view_of(self._store), None
+            stamps = self._stamped()
+            if stamps != self._stamps or self.trouble is not None:
+                before, self._stamps, self._served = self._stamps, stamps, None
+                for label in [one for one in stamps if self.trouble is not None or stamps[one] != before[one]]:
+                    self.views[label] = self._read(label)
+                self.trouble = None
         except Exception as error:  # damage takes any form
             self._note(error)
 
     def page(self) -> Served | str:
-        """The page of the run, made once; the trouble, where there is some."""
+        """The page of the runs, made once; the trouble, where there is some."""
         try:
             if self.trouble is None and self._served is None:
-                page = page_of(self.view, self._album.gallery(self.view))
+                (first, *others) = self.views.values()
+                page = page_of_several(self.views) if others else page_of(first, self._album.gallery(first))
                 content = {"version": self.version, "main": page.main, "content": page.content}
                 self._served = Served(html=html_of(page, live=self.version).encode(), content=embedded(content).encode())
         except Exception as error:  # as above
             self._note(error)
         return self._served or str(self.trouble)
 
+    def _stamped(self) -> dict[str, str]:
+        return {label: store.stamp() for label, store in self._stores.items()}
+
+    def _read(self, label: str) -> RunView:
+        return view_of(self._stores[label], readings=len(self._stores) == 1)
+
     def _note(self, error: Exception) -> None:
-        log.info("the run cannot be shown", exc_info=error)
+        log.info("a run cannot be shown", exc_info=error)
         what = "" if isinstance(error, FileNotFoundError | CorruptFile) else f"{type(error).__name__}: "
         self.trouble, self._served = visible(f"{what}{error}"), None
 
 
-def answer(run: Watched, server: Server, *, pause: float) -> None:
-    """Wait for `pause` seconds, or until somebody asks; then look at the run, and tell of it."""
+def answer(watched: Watched, server: Server, *, pause: float) -> None:
+    """Wait for `pause` seconds, or until somebody asks; then look at the runs, and tell of them."""
     asked = server.asked.wait(pause)
     server.asked.clear()
-    run.look()
+    watched.look()
     if asked:
-        server.publish(run.page())
-    server.announce(run.version)
+        server.publish(watched.page())
+    server.announce(watched.version)

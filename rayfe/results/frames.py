@@ -9,6 +9,8 @@ from rayfe.records import Kind, Leg
 
 BASELINES = ("finetune", "scratch", "joint")
 """What rows of baselines name as their process."""
+FEW_LEVELS = 3
+"""Levels of C that are named one by one."""
 
 
 def numbers(frame: pd.DataFrame, name: str) -> np.ndarray:
@@ -37,11 +39,16 @@ def counted_steps(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[rows.index.isin(lowest) | rows.index.isin(others.index)]
 
 
-def between_leaps(steps: pd.DataFrame) -> pd.DataFrame:
-    """The accepted rows of a trajectory with an empty one before each that a leap led to, so that a line drawn through them has a gap
-    there: the walk has not been in between."""
-    leapt = np.flatnonzero(steps["kind"] == Kind.LEAP)
-    return steps.reset_index(drop=True).reindex(np.insert(np.arange(len(steps)), leapt, -1))
+def level_of(rows: pd.DataFrame) -> str:
+    """At which C trajectories hold it, in words; empty where none does."""
+    if "C_target" not in rows:
+        return ""
+    held = numbers(rows[rows["accepted"].astype(bool) & ~rows["process"].isin(BASELINES)], "C_target")
+    held = held[np.isfinite(held)]
+    if not len(held):
+        return ""
+    levels = list(dict.fromkeys(f"{value:.3g}" for value in sorted(held)))
+    return f"C held at {', '.join(levels) if len(levels) <= FEW_LEVELS else f'{levels[0]} to {levels[-1]}'} nats"
 
 
 def exact_curve(steps: pd.DataFrame) -> tuple[np.ndarray, np.ndarray] | None:

@@ -19,10 +19,12 @@ from matplotlib.figure import Figure
 
 from rayfe import figures
 from rayfe.config import configure
-from rayfe.figures.drawing import captioned
+from rayfe.figures.drawing import BANDS, captioned
 from rayfe.figures.frames import band_of
+from rayfe.figures.transfer import constraint_in_t
 from rayfe.records import ReadingRecord, StepRecord
 from rayfe.records.older import told
+from rayfe.results.frames import level_of
 
 A = B = 1 / 3
 KAPPA = 20.0
@@ -166,6 +168,14 @@ def test_a_head_names_data_model_and_the_level_of_C_and_a_foot_says_what_bars_ar
     assert figure.get_suptitle().replace("\n", " ") == "digits, mlp with 8 dimensions of z, C held at 0.69, 1.67 nats"
     assert figure.get_supxlabel() == "bars: two standard errors of the draws of z alone"
     assert figures.rate_distortion(walk(se=0.0)).get_supxlabel() == ""
+    assert level_of(walk().assign(process="finetune")) == ""  # its C_target is the source's, and nothing holds it
+
+
+@pytest.mark.parametrize(("se", "said"), [(1e-3, BANDS), (np.nan, "")])
+def test_bands_are_spoken_of_where_they_are_drawn(se: float, said: str) -> None:
+    rows = walk(se=se).assign(process="constant-rate")
+    rows["t"] = np.linspace(0.0, 1.0, len(rows))
+    assert constraint_in_t(rows, 0.05).get_supxlabel() == said
 
 
 def test_the_band_is_the_tolerance_of_the_run_or_its_floor_in_nats():

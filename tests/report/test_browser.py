@@ -37,7 +37,7 @@ def served(store: Store) -> Iterator[Server]:
             answer(run, server, pause=0.1)
 
     with Server("127.0.0.1", 0) as server:
-        looking = threading.Thread(target=look, args=(Watched(store),))
+        looking = threading.Thread(target=look, args=(Watched([store.url()]),))
         looking.start()
         try:
             yield server
@@ -49,7 +49,7 @@ def served(store: Store) -> Iterator[Server]:
 @pytest.fixture
 def page(stored_run: Callable[..., Store], tmp_path: Path) -> str:
     path = tmp_path / "report.html"
-    path.write_text(report_of(view_of(stored_run())), encoding="utf-8")
+    path.write_text(report_of(view_of(stored_run(gammas=(4.0, 8.0, 16.0)))), encoding="utf-8")
     return path.as_uri()
 
 
@@ -62,7 +62,7 @@ def test_page_draws_every_chart_without_errors_or_requests(browser: Any, page: s
         assert browser.run(f"document.getElementById('{name}').querySelectorAll('.main-svg, canvas').length") > 0, name
         drawn = browser.run(f"document.getElementById('{name}')._fullData.length")
         assert drawn >= 2, name
-    assert browser.run("document.querySelectorAll('#chart-rate-distortion .scatterlayer .trace').length") == 2
+    assert browser.run("document.querySelectorAll('#chart-rate-distortion .scatterlayer .trace').length") == 3 + 1  # and a star
     assert browser.run("document.querySelectorAll('#chart-surface canvas').length") >= 1
     assert "webgl is not supported" not in browser.run("document.body.innerText.toLowerCase()")
     assert browser.errors == []
@@ -114,6 +114,11 @@ def test_page_fits_a_phone_and_follows_the_dark_scheme(browser: Any, page: str) 
     browser.open(page)
     browser.draw_all()
     assert browser.run("document.documentElement.scrollWidth") <= 390
+    clipped = "[...document.querySelectorAll('.wide')].filter((one) => one.scrollWidth > one.clientWidth + 1).length"
+    assert browser.run(clipped) == 0
+    browser.size(1400, 900)
+    browser.wait(f"{clipped} === 0")
+    browser.size(390, 844)
     color = "getComputedStyle(document.body).backgroundColor"
     ink = "document.getElementById('chart-rate-distortion')._fullLayout.font.color"
     light = browser.run(color), browser.run(ink)

@@ -6,6 +6,7 @@ import base64
 import dataclasses
 import io
 import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,19 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+import rayfe
+from rayfe.__main__ import main as main_of_rayfe
 from rayfe.config import configure
 from rayfe.data.paths import load_path
+from rayfe.figures import PALETTE
 from rayfe.records import StepRecord
 from rayfe.records.kinds import REJECTED, STOPS
 from rayfe.report.charts import baseline_charts, walk_charts
 from rayfe.report.charts_transfer import transfer_charts
 from rayfe.report.failures import ENDS, REASONS, failures, reasons
 from rayfe.report.images import Album, grid
+from rayfe.report.keys import dark_colors, on_dark
+from rayfe.report.lead import take_of
 from rayfe.report.page import embedded, page_of, report_of
 from rayfe.report.plots import Chart, series_of
 from rayfe.report.surface_chart import lower_hull
@@ -67,22 +73,112 @@ def test_charts_are_valid_plotly_figures(exact: Callable[..., StepRecord]) -> No
         [walks, walks.iloc[-1:].assign(step=5, accepted=False, kind="stop", reason="gamma_zero")], ignore_index=True
     )
     charts = [*drawn(walk_charts, stopped), *drawn(transfer_charts, transfer), *drawn(baseline_charts, walks)]
-    assert len(charts) == 8 + 9 + 5
+    assert len(charts) == 7 + 8 + 5
     for chart in charts:
         Figure(data=chart.data, layout=chart.layout)  # raises at a property that plotly.js does not know
     assert any("stop gamma_zero" in trace["name"] for chart in charts for trace in chart.data if "name" in trace)
 
 
-def test_lines_have_a_gap_where_a_walk_leapt(exact: Callable[..., StepRecord]) -> None:
-    kinds = ["start", "step", "leap", "step"]
-    walk = frame([exact(step, 0.25 * 1.2**step, kind=kind) for step, kind in enumerate(kinds)])
-    charts = {chart.name: chart for chart in drawn(walk_charts, walk)}
-    for name, axis in (("rate-distortion", "x"), ("multipliers", "y"), ("surface", "z")):
-        trace = charts[name].data[-1]
-        assert [i for i, value in enumerate(trace[axis]) if value is None] == [2]
-        assert len(trace["customdata"]) == len(kinds) + 1
-    (steps,) = (trace["y"] for trace in charts["free-energy"].data)
-    assert None not in steps
+def legs(exact: Callable[..., StepRecord]) -> pd.DataFrame:
+    """A walk that leaps, comes back over two of its lam with a lower F, and goes there again."""
+    lam = [0.25, 0.3, 1.0, 0.3, 0.25, 0.3]
+    ways = ["there", "there", "there", "back", "back", "there_again"]
+    rows = [
+        exact(step, at, leg=way, kind="leap" if at == 1.0 else "step")
+        for step, (at, way) in enumerate(zip(lam, ways, strict=True))
+    ]
+    return frame([dataclasses.replace(row, R=row.R - row.step * 0.1) for row in rows if row.R is not None])
+
+
+def test_ways_of_a_walk_differ_in_colour_and_symbol_and_a_leap_is_no_gap(exact: Callable[..., StepRecord]) -> None:
+    charts = {chart.name: chart for chart in drawn(walk_charts, legs(exact))}
+    for name in ("rate-distortion", "multipliers", "constraint", "free-energy"):
+        traces = charts[name].data
+        curves = [trace for trace in traces if trace["mode"] == "lines+markers"]
+        looks = {(trace["marker"]["color"], trace["marker"]["symbol"]) for trace in curves}
+        assert len(looks) == 3, name
+        (leap,) = (trace for trace in traces if trace["name"].endswith("leap"))
+        assert leap["line"]["dash"] == "dot"
+        assert all(None not in trace["x"] for trace in traces)
+    lowest = [trace for trace in charts["rate-distortion"].data if "lowest F" in trace["name"]]
+    assert [len(trace["x"]) for trace in lowest] == [3]
+    assert charts["rate-distortion"].data.index(lowest[0]) > 3  # over the ways
+
+
+@pytest.mark.parametrize(("charts", "column"), [(walk_charts, "lam"), (transfer_charts, "t"), (baseline_charts, "examples")])
+def test_charts_along_the_way_have_the_axis_that_a_reader_asks_for(
+    exact: Callable[..., StepRecord], charts: Callable[..., list[Chart]], column: str
+) -> None:
+    rows = frame([exact(step, 0.25 * 1.2**step, t=step / 4) for step in range(5)])
+    found = {chart.name: chart for chart in drawn(charts, rows)}
+    unit = 1e-6 if column == "examples" else 1.0
+    for name in ("constraint", "loss", "accuracy", "free-energy"):
+        np.testing.assert_allclose(found[name].data[0]["x"], unit * rows[column].to_numpy(), rtol=1e-5)
+        assert "steps" not in found[name].layout["xaxis"]["title"]["text"]
+
+
+@pytest.mark.parametrize(("gammas", "number"), [((4.0,), 0), ((4.0, 8.0), 0), ((4.0, 4.1, 8.0), 0), ((4.0, 8.0, 16.0), 1)])
+def test_a_surface_needs_curves_at_three_levels_of_C(
+    exact: Callable[..., StepRecord], gammas: tuple[float, ...], number: int
+) -> None:
+    rows = frame([exact(step, 0.25 * 1.2**step, gamma0=gamma) for gamma in gammas for step in range(5)])
+    assert sum(chart.is_3d for chart in drawn(walk_charts, rows)) == number
+
+
+def test_the_band_of_the_constraint_is_the_tolerance_of_each_trajectory(exact: Callable[..., StepRecord]) -> None:
+    rows = frame([exact(step, 0.25 * 1.2**step, gamma0=gamma) for gamma in (4.0, 400.0) for step in range(3)])
+    view = RunView(
+        store=Store("none"),
+        manifest={},
+        config=configure(tolerance=0.01, tolerance_floor=0.02),
+        rows=rows,
+        readings=pd.DataFrame(),
+        standing={},
+    )
+    (chart,) = (chart for chart in walk_charts(view, series_of(rows)) if chart.name == "constraint")
+    levels = rows.groupby("trajectory")["C"].first()
+    bands = [shape["y1"] for shape in chart.layout["shapes"] if shape["type"] == "rect"]
+    np.testing.assert_allclose(bands, sorted(100.0 * np.maximum(0.01, 0.02 / levels)))
+
+
+def test_colours_of_a_dark_page_stand_out_from_it() -> None:
+    for color in PALETTE:
+        bright, dark = (np.array([int(one[i : i + 2], 16) for i in (1, 3, 5)]) for one in (on_dark(color), "#1e2227"))
+        assert (luminance(bright) + 0.05) / (luminance(dark) + 0.05) >= 4.4, color
+    assert dark_colors('["#000000","rgba(0,114,178,0.2)","#ffffff"]').keys() == {"#000000", "rgba(0,114,178,"}
+
+
+def luminance(rgb: np.ndarray) -> float:
+    """WCAG's, by its formula."""
+    linear = [part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in rgb / 255.0]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_the_page_says_what_the_run_gives_and_how_to_get_it_before_it_judges(stored_run: Callable[..., Store]) -> None:
+    store = stored_run()
+    view = view_of(store)
+    main = page_of(view, Album().gallery(view)).main
+    places = [
+        main.index(text) for text in ("10 models on 2 curves", 'id="chart-rate-distortion"', 'id="take"', 'id="certificates"')
+    ]
+    assert places == sorted(places)
+    take = take_of(view, store.url())
+    assert take is not None and take.is_stored and view.recommended is not None
+    model = eval(take.python, {"rayfe": rayfe})
+    wanted = rayfe.load_model(store.url(), str(view.recommended["trajectory"]), int(view.recommended["step"]))
+    for one, other in zip(model.parameters(), wanted.parameters(), strict=True):
+        assert one.equal(other)
+
+
+def test_the_line_for_a_shell_gets_the_recommended_model(stored_run: Callable[..., Store], tmp_path: Path) -> None:
+    view = view_of(stored_run())
+    take = take_of(view, view.store.url())
+    assert take is not None
+    words = shlex.split(take.shell)
+    assert words[:3] == ["python", "-m", "rayfe"]
+    words[words.index("--to") + 1] = str(tmp_path / "model.pt2")
+    assert main_of_rayfe(words[3:]) == 0
+    assert f"# Model of step {take.step}, trajectory {take.trajectory}" in (tmp_path / "model.md").read_text()
 
 
 def test_every_reason_of_the_stepper_is_explained() -> None:
@@ -168,7 +264,7 @@ def test_a_damaged_weight_file_is_named_and_the_others_are_shown(stored_run: Cal
 def test_rows_without_weights_make_a_page_that_says_so(name: str) -> None:
     text = report_of(view_of(Store(RESULTS / name)))
     assert "No weights are stored here" in text
-    assert 'id="chart-surface"' in text and "python jobs/isoc.py mnist-walk" in text
+    assert 'id="chart-rate-distortion"' in text and "python jobs/isoc.py mnist-walk" in text
 
 
 def test_page_holds_command_versions_licence_and_no_path_of_this_machine(

@@ -31,6 +31,10 @@ class Parser(argparse.ArgumentParser):
         """Add the argument RUN."""
         self.add_argument("run", metavar="RUN", help="folder or URI of a run")
 
+    def runs(self) -> None:
+        """Add the argument RUN, one or more, as `runs`."""
+        self.add_argument("runs", metavar="RUN", nargs="+", action=_Distinct, help="folder or URI of a run")
+
     def others(self) -> None:
         """Add the option --with, as `others`."""
         text = "runs of the same data and model, whose models bound F, too"
@@ -40,6 +44,18 @@ class Parser(argparse.ArgumentParser):
         """Add the option --trust (`trusted`)."""
         text = "import the classes of its author's own that the run names, also from the working directory: their code runs"
         self.add_argument("--trust", action="store_true", help=text)
+
+
+class _Distinct(argparse.Action):
+    """Takes several values, each once."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, space: argparse.Namespace, given: Any, option: str | None = None
+    ) -> None:
+        places = [str(place).rstrip("/") for place in given]
+        if twice := sorted({place for place in places if places.count(place) > 1}):
+            parser.error(f"{self.metavar} {twice[0]}: is named twice; name each once")
+        setattr(space, self.dest, given)
 
 
 def trusted(run: Mapping[str, Any], *, trust: bool, fields: Container[str] = FIELDS) -> None:

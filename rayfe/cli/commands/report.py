@@ -1,35 +1,53 @@
-"""python -m rayfe report RUN [--to FILE] [--with OTHER ...]: write the run's page again."""
+"""python -m rayfe report RUN [RUN ...] [--to FILE] [--with OTHER ...]: write a run's page again, or one page of several runs."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rayfe.cli.commands.parser import Parser, Refused, trusted
-from rayfe.report.page import REPORT, report_of
-from rayfe.report.view import view_of
+from rayfe.report.page import REPORT, html_of, report_of
+from rayfe.report.several import page_of_several
+from rayfe.report.view import view_of, views_of
 from rayfe.storage.store import Store
 
 
 def main(arguments: list[str]) -> int:
     """Write the page and print where it is."""
-    parser = Parser("report", "Write a run's page: one file that opens without a network. Works while the run goes on.")
-    parser.run()
-    parser.add_argument("--to", metavar="FILE", help="write it to this file; RUN/report.html without it")
+    parser = Parser(
+        "report", "Write a run's page, or one of several runs: a file that opens without a network. Works while runs go on."
+    )
+    parser.runs()
+    parser.add_argument("--to", metavar="FILE", help="write it to this file; RUN/report.html without it, of one run")
     parser.add_argument("--data.root", dest="root", metavar="FOLDER", help="folder of the run's data, for its reconstructions")
     parser.others()
     parser.trust()
     chosen = parser.parse_args(arguments)
-    store = Store(chosen.run)
+    if len(chosen.runs) > 1:
+        return _of_several(chosen.runs, chosen.to, chosen.others)
+    store = Store(chosen.runs[0])
     if chosen.trust:
         trusted(store.read_config(), trust=True)
     text = report_of(view_of(store, chosen.others), root=chosen.root)
-    if chosen.to is None:
-        place = store.url(store.write_text(REPORT, text))
-    else:
-        place = chosen.to
-        try:
-            Path(place).write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise Refused(f"--to {place}: cannot be written ({error.strerror}); give a file in a folder that exists") from error
+    place = store.url(store.write_text(REPORT, text)) if chosen.to is None else _written(text, chosen.to)
+    return _said(place, text)
+
+
+def _of_several(runs: Sequence[str], to: str | None, others: Sequence[str]) -> int:
+    if to is None:
+        raise Refused("--to: the page of several runs has no run to lie in; give a file, e.g. --to page.html")
+    text = html_of(page_of_several(views_of(runs, others)))
+    return _said(_written(text, to), text)
+
+
+def _written(text: str, place: str) -> str:
+    try:
+        Path(place).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise Refused(f"--to {place}: cannot be written ({error.strerror}); give a file in a folder that exists") from error
+    return place
+
+
+def _said(place: str, text: str) -> int:
     print(f"report: {place} ({len(text.encode()) / 1e6:.1f} MB)")
     return 0

@@ -1,15 +1,20 @@
-"""python -m rayfe watch RUN: the report of a run while it goes on, served locally, and its table on the terminal."""
+"""python -m rayfe watch RUN [RUN ...]: the page of runs while they go on, served locally, and their rows on the terminal."""
 
 from __future__ import annotations
 
 import contextlib
 import signal
+from collections.abc import Mapping
+from dataclasses import replace
 from types import FrameType
+from typing import Self
 
 from rayfe.cli.commands.parser import Parser, Refused, trusted
+from rayfe.records import StepRecord
 from rayfe.report.live_server import LOOPBACK, Server
+from rayfe.report.view import RunView
 from rayfe.report.watched import Watched, answer
-from rayfe.run.progress import Progress
+from rayfe.run.progress import Progress, line
 from rayfe.signals import TERMINATED, Terminated
 from rayfe.storage.manifest import stored_config
 from rayfe.storage.store import Store
@@ -21,18 +26,20 @@ PAUSE = 2.0
 
 def main(arguments: list[str]) -> int:
     """Serve until Ctrl-C."""
-    parser = Parser("watch", "Serve a run's page on this machine, refreshed as rows arrive; Ctrl-C ends it, not the run.")
-    parser.run()
+    parser = Parser(
+        "watch", "Serve the page of a run, or one of several, refreshed as rows arrive; Ctrl-C ends it, not the runs."
+    )
+    parser.runs()
     parser.add_argument("--port", type=int, default=PORT, help=f"port of the page ({PORT}); 0: any free one")
     text = f"address to listen on ({LOOPBACK}: this machine only); elsewhere the page's address has a token"
     parser.add_argument("--host", default=LOOPBACK, help=text)
     parser.add_argument("--data.root", dest="root", metavar="FOLDER", help="folder of the run's data, for its reconstructions")
     parser.trust()
     chosen = parser.parse_args(arguments)
-    store = Store(chosen.run)
-    run, _ = stored_config(store)
-    if chosen.trust:
-        trusted(run, trust=True)
+    for place in chosen.runs:
+        run, _ = stored_config(Store(place))
+        if chosen.trust:
+            trusted(run, trust=True)
     try:
         server = Server(chosen.host, chosen.port)
     except (OSError, OverflowError) as error:
@@ -43,8 +50,10 @@ def main(arguments: list[str]) -> int:
     ended = 0
     try:
         with contextlib.suppress(KeyboardInterrupt), server:
-            print(f"watching {store.url()} at {server.url}; Ctrl-C ends watching, the run goes on", flush=True)
-            follow(Watched(store, root=chosen.root), server)
+            what = ", ".join(Store(place).url() for place in chosen.runs)
+            go = "the run goes on" if len(chosen.runs) == 1 else "the runs go on"
+            print(f"watching {what} at {server.url}; Ctrl-C ends watching, {go}", flush=True)
+            follow(Watched(chosen.runs, root=chosen.root), server)
     except Terminated:
         ended = TERMINATED
     print("stopped watching", flush=True)
@@ -55,17 +64,45 @@ def _terminate(number: int, frame: FrameType | None) -> None:
     raise Terminated
 
 
-def follow(run: Watched, server: Server) -> None:
+def follow(watched: Watched, server: Server) -> None:
     """Show rows on the terminal as they arrive, and give the page to whoever asks, until interrupted."""
-    seen = {name: len(rows) for name, rows in run.view.records.items()}
+    seen = {label: _counted(view) for label, view in watched.views.items()}
     said = None
-    with Progress(run.view.config, run.view.records) as progress:
+    (first, *others) = watched.views.values()
+    with _Lines(watched.views) if others else Progress(first.config, first.records) as progress:
         while True:
-            answer(run, server, pause=PAUSE)
-            for name, rows in run.view.records.items():
-                for record in rows[seen.get(name, 0) :]:
-                    progress.row(record)
-                seen[name] = len(rows)
-            if run.trouble not in (None, said):
-                progress.event(f"cannot be shown: {run.trouble}")
-            said = run.trouble
+            answer(watched, server, pause=PAUSE)
+            for label, view in watched.views.items():
+                for name, rows in view.records.items():
+                    for record in rows[seen[label].get(name, 0) :]:
+                        progress.row(replace(record, trajectory=f"{label}: {name}") if others else record)
+                seen[label] = _counted(view)
+            if watched.trouble not in (None, said):
+                progress.event(f"cannot be shown: {watched.trouble}")
+            said = watched.trouble
+
+
+class _Lines:
+    """What `Progress` is for one run, of several: a line a row. A context manager."""
+
+    def __init__(self, views: Mapping[str, RunView]) -> None:
+        self._views = views
+
+    def __enter__(self) -> Self:
+        for label, view in self._views.items():
+            for name, now in view.standing.items():
+                self.event(f"{label}: {name}: {now}")
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def row(self, record: StepRecord) -> None:
+        self.event(line(record))
+
+    def event(self, text: str) -> None:
+        print(text, flush=True)
+
+
+def _counted(view: RunView) -> dict[str, int]:
+    return {name: len(rows) for name, rows in view.records.items()}
