@@ -37,8 +37,10 @@ class Representation(Protocol):
     Batch-norm may be used anywhere; its population statistics are recomputed before a model is measured. Layers may be
     stochastic in training (dropout); torch's global generator is then seeded for each update, alike for all replicas.
     Parameters may be frozen (`requires_grad` False): no training changes them, and no derivative counts them.
-    Parameters must not be shared between modules. All else that an output depends on is a buffer of floats, or the same
-    in every model that is built. The constructor is called as `Class(input_shape=..., classes=..., config=ModelConfig)`.
+    Parameters must not be shared between modules, and gradients arrive at all that are not frozen. All else that an output
+    depends on is a buffer of floats, or the same in every model that is built. In evaluation mode an output is a function of
+    its own example and the weights: calls keep nothing for one another.
+    The constructor is called as `Class(input_shape=..., classes=..., config=ModelConfig)`.
     """
 
     latent: int
