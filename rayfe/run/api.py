@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from rayfe.config import DataConfig, ModelConfig, RunConfig, configure, require
+from rayfe.config.places import usual_place
 from rayfe.config.presets import PRESETS
 from rayfe.config.resolve import absolute, check_job, split_preset, words_of
 from rayfe.config.user_code import name_of
@@ -135,7 +136,7 @@ def _job(name: str, preset: str | RunConfig | None, fields: Mapping[str, Any], o
     config = absolute(config, chosen, own=own)
     if fields.get("out") is None:
         manifest = manifest_of(name, chosen, [], config, load_path(config, own))
-        config = absolute(configure(config, out=f"runs/{chosen}-{digest_of(manifest)}"), chosen, own=own)
+        config = absolute(configure(config, out=usual_place(f"{chosen}-{digest_of(manifest)}")), chosen, own=own)
     return Job(name=name, preset=chosen, arguments=(*given, *arguments), config=config, again="the same call", own=own)
 
 
