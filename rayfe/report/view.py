@@ -17,6 +17,7 @@ from rayfe.records import CertificateRecord, ReadingRecord, StepRecord
 from rayfe.results.pooling import pooled
 from rayfe.results.transfer_summary import summarize_transfers
 from rayfe.results.walk_summary import summarize
+from rayfe.storage.again import Again, again
 from rayfe.storage.manifest import stored_config
 from rayfe.storage.parquet import table_of
 from rayfe.storage.store import Store
@@ -58,6 +59,11 @@ class RunView:
         if self.kind == "walk":
             return summarize(self.rows, self.config.asked.tolerance, self.config.asked.tolerance_floor, self.models)
         return summarize_transfers(self.rows, self.config.asked.tolerance, self.config.asked.tolerance_floor)
+
+    @functools.cached_property
+    def again(self) -> Again:
+        """How the run goes on, with RUN for its place: a page may be sent."""
+        return again(self.store, self.manifest, self.config)
 
     @property
     def title(self) -> str:

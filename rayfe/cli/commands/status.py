@@ -10,6 +10,7 @@ from rayfe.cli.commands.parser import Parser
 from rayfe.report.view import view_of
 from rayfe.results.transfer_summary import print_run
 from rayfe.run.progress import line
+from rayfe.storage.again import again
 from rayfe.storage.store import Store
 
 
@@ -39,3 +40,6 @@ def status(location: str, others: Sequence[str] = ()) -> None:
         print(f"{name}: {now}")
         if rows := view.records.get(name):
             print(f"  last: {line(rows[-1])}")
+    if not all(now.is_over for now in view.standing.values()):
+        found = again(view.store, view.manifest, view.config, view.store.url())
+        print(f"to go on: {found.command}{' with ' if found.needs else ''}{'; '.join(found.needs)}")
