@@ -13,7 +13,8 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self, TextIO
 
-from rayfe.records import StepRecord
+from rayfe.records import InTraining, StepRecord
+from rayfe.run.progress import Pacer
 
 
 class JsonLog:
@@ -25,6 +26,7 @@ class JsonLog:
     def __init__(self, stream: TextIO | None = None, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._stream = stream or sys.stderr
         self._now = now
+        self._pacer = Pacer()
 
     def __enter__(self) -> Self:
         self._write("begin")
@@ -40,6 +42,11 @@ class JsonLog:
     def event(self, text: str) -> None:
         """Something happened that leaves no row, such as a lost worker."""
         self._write("event", message=text)
+
+    def training(self, now: InTraining) -> None:
+        """A training goes on; `share` is the part of it that is done."""
+        if self._pacer.is_due(now):
+            self._write("training", **dataclasses.asdict(now), share=round(now.share, 4))
 
     def _write(self, event: str, **fields: Any) -> None:
         line: dict[str, Any] = {"time": self._now().isoformat(timespec="milliseconds"), "event": event}

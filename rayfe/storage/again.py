@@ -43,7 +43,7 @@ def like(store: Store, run: Mapping[str, Any], config: RunConfig, place: str = R
 
     Data that were given as arrays are taken from that run's copy.
     """
-    job = run.get("job")
+    job = str(run.get("job"))
     if job not in PRESETS:  # not of ours
         return Again(command=str(run.get("command", "")), needs=())
     known = PRESETS[job]
