@@ -264,6 +264,7 @@ def _listen(news: queue.SimpleQueue[tuple[str, str, Any]], service: Service, wat
             yield entry
             if entry[0] == "end":
                 service.check_alive()
+                take(watch.on_training)
                 return
         service.check_alive()
         service.look()

@@ -91,8 +91,7 @@ def train(
     schedule `average` makes the mean of the late iterates the result. `preconditioner` is what the last training left.
 
     Stochastic layers draw from the seed of `noise` and the number of the update, without advancing `noise`. With what
-    `keeper` has kept the training goes on there, and ends with the same bytes. `watch` is told the number of each update and the
-    readings so far.
+    `keeper` has kept the training goes on there, and ends with the same bytes. `watch` hears of every update.
     """
     readings = read_probe(replicas, points, probe, update=0) if 0 in probe.updates else []
     average = Average(replicas, updates) if config.schedule == "average" and not annealed else None
