@@ -48,7 +48,7 @@ class RunConfig(Generic[Kind]):
     steps: int = 100
     """At most this many accepted steps after the start."""
     out: str | None = None
-    """Run directory, a local path or any fsspec URI; runs/PRESET without it."""
+    """Folder of the run, or a URI such as s3://bucket/run (runs/PRESET). Without it a submitted Ray job has ~/rayfe-runs/PRESET."""
     asked: Kind = field(default_factory=Walk)  # type: ignore[assignment]
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)

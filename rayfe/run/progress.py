@@ -56,9 +56,10 @@ class Pacer:
     def is_due(self, now: InTraining) -> bool:
         """Whether to say it; if so it counts as said."""
         key = now.trajectory, now.step
-        due = now.seconds - self._said.get(key, 0.0) >= PAUSE or now.seconds < self._said.get(key, 0.0)
-        if due:
-            self._said[key] = now.seconds
+        said = self._said.get(key, 0.0)
+        said = 0.0 if now.seconds < said else said  # another training
+        due = now.seconds - said >= PAUSE
+        self._said[key] = now.seconds if due else said
         return due
 
 

@@ -139,7 +139,7 @@ def test_a_long_training_has_a_line_now_and_then() -> None:
         for seconds in (1.0, 29.0, 31.0, 45.0, 61.5, 2.0, 33.0):  # then it was taken up again
             progress.training(in_training(seconds))
     said = console.file.getvalue().splitlines()
-    assert said == [f"{NAME} step 0: 34 % of 40 epochs trained, C 0.213, about 2 min left"] * 4
+    assert said == [f"{NAME} step 0: 34 % of 40 epochs trained, C 0.213, about 2 min left"] * 3
 
 
 def test_a_table_shows_the_training_until_its_row_is_there() -> None:
