@@ -13,7 +13,8 @@ class UsageError(ValueError):
     """Bad input from a user: one line that names the field, the value and the fix.
 
     `name` is the field's flat name, such as `lam_end` or `equilibration.epochs`. A fix names fields and values in double backticks:
-    ``settle=False`` is `--no-settle` on a command line and `settle=False` in Python, which `in_shell_words` and `str` write.
+    ``settle=False`` is `--no-settle` on a command line and `settle=False` in Python, which `in_shell_words` and `str` write. A name in
+    capitals is no option but a word of its own: PRESET, or a variable of the environment.
     """
 
     def __init__(self, name: str, value: object, fix: str) -> None:
@@ -151,7 +152,7 @@ def _option(name: str, value: object) -> str:
     group, dot, leaf = dashed(name).rpartition(".")
     if isinstance(value, bool):
         return f"--{group}{dot}{leaf if value else f'no-{leaf}'}"
-    option = name if name == "PRESET" else f"--{group}{dot}{leaf}"
+    option = name if name.isupper() else f"--{group}{dot}{leaf}"
     return option if value is UNSAID else f"{option} {shown(value)}"
 
 

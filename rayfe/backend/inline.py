@@ -36,6 +36,7 @@ from rayfe.records import (
     Settled,
     SettleRequest,
     Split,
+    StepKey,
     TakenUp,
     TakeUpRequest,
 )
@@ -53,6 +54,7 @@ from rayfe.training.schedule import learning_rate
 from rayfe.training.settle import find_shift, searches_by_part, settled, settled_weights
 from rayfe.training.take_up import take_up
 from rayfe.training.train import Keeper, draw_probe, train
+from rayfe.training.watch import Watch
 
 SOME_DIRECTIONS = 4
 """Directions that are followed to find the one that is missed most."""
@@ -136,6 +138,7 @@ class InlineBackend(Backend):
             probe=probe,
             annealed=annealing is not None,
             keeper=self._keeper,
+            watch=self._watch(key, updates=updates, epochs=updates * training.batch / len(path)),
         )
         examples = self._costs.equilibrated(
             training, replicas=replicas.count, updates=trained.updates, readings=len(trained.readings)
@@ -147,6 +150,9 @@ class InlineBackend(Backend):
             readings=trained.readings,
             examples=examples,
         )
+
+    def _watch(self, key: StepKey, *, updates: int, epochs: float) -> Watch | None:
+        return Watch(self.on_training, key, updates=updates, epochs=epochs) if self.on_training else None
 
     # --- settle and measure -------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterable, Sequence
 
@@ -13,10 +14,16 @@ from rayfe.exceptions import dashed, shown
 
 FIRST = (
     *("lam", "gamma", "seed", "steps", "out", "process", "method", "lam_end", "path.target", "data.name", "data.root"),
-    *("model.name", "equilibration.first_epochs", "equilibration.epochs", "tolerance", "backend", "threads", "keep_states"),
+    *("model.name", "equilibration.first_epochs", "equilibration.epochs", "tolerance", "backend"),
 )
 """What a first user needs."""
 WIDTH = 110
+WHAT = {
+    "isoc": "A walk along the equilibrium surface: a family of models that classify equally well, from coarse to fine.",
+    "transfer": "Moves a model from one data set to another while its classification loss C stays.",
+    "baseline": "Plain training on a transfer's target, with the same data, model and start, to compare with it.",
+}
+"""What a job makes."""
 
 
 def asks_for_help(words: Sequence[str]) -> bool:
@@ -29,21 +36,32 @@ def help_text(job: str, preset: str, *, everything: bool) -> str:
     docs = {name: text for kind in KINDS_OF[job] for name, text in docs_of(kind).items()}
     docs |= docs_of(type(default.asked))
     names = [name for name in docs if name in _fields(job, default)] if everything else [name for name in FIRST if name in docs]
-    first, *others = PRESETS[job]
     lines = [
         f"usage: python jobs/{job}.py [PRESET] [--option VALUE ...]",
         "",
-        *textwrap.wrap(
-            f"PRESET comes first: {first} (default), {', '.join(others)}. Defaults below are those of {preset}. "
-            f"The same command again goes on where a run stopped.",
-            WIDTH,
-        ),
+        WHAT[job],
         "",
+        "PRESET, before the options:",
+        *_presets(job),
+        "",
+        f"Options, with what {preset} has for them:",
     ]
     usual = flat(default)
     for name in names:
         lines += _option(name, usual, docs[name] if everything else _sentence(docs[name]))
-    return "\n".join([*lines, "", "--help-all explains every option." if not everything else "--help shows the first ones."])
+    more = "--help shows the first ones." if everything else "--help-all explains every option."
+    return "\n".join([*lines, "", f"The same command again goes on where a run stopped. {more}"])
+
+
+def _presets(job: str) -> list[str]:
+    """Each with what it is; the first one is taken without a word."""
+    known = PRESETS[job]
+    names = {name: f"{name} (default)" if name == next(iter(known)) else name for name in known}
+    said = {
+        name: textwrap.shorten(_sentence(preset.__doc__ or ""), WIDTH - 26, placeholder=" ...")
+        for name, preset in known.items()
+    }
+    return [f"  {names[name]:24}{said[name]}".rstrip() for name in known]
 
 
 def _fields(job: str, default: RunConfig) -> Iterable[str]:
@@ -67,4 +85,4 @@ def _option(name: str, usual: dict[str, object], text: str) -> list[str]:
 
 def _sentence(text: str) -> str:
     """The first sentence, or the first part of a list."""
-    return " ".join(text.split()).partition(". ")[0].rstrip(".") + "."
+    return re.split(r"(?<!Fig)(?<!App)(?<!sec)\. ", " ".join(text.split()))[0].rstrip(".") + "."

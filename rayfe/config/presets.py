@@ -198,6 +198,7 @@ def baseline(preset: Callable[[], RunConfig], epochs: float) -> Callable[[], Run
     def build() -> RunConfig:
         return configure(preset(), method="finetune", method_epochs=epochs)
 
+    build.__doc__ = preset.__doc__
     return build
 
 

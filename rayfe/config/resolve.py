@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import os
 from collections.abc import Collection, Iterable, Mapping
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -14,6 +12,7 @@ from rayfe.config.asked import Asked, Baseline, FreeWalk, Seek, Transfer, Walk
 from rayfe.config.checks import require
 from rayfe.config.configure import CHOOSING, configure
 from rayfe.config.fields import flat
+from rayfe.config.places import absolute_path, place_of, usual_place
 from rayfe.config.presets import OTHER_JOB, PRESETS
 from rayfe.config.run import RunConfig
 from rayfe.config.user_code import introduce, own_names
@@ -83,25 +82,23 @@ def absolute(config: RunConfig, preset: str, *, own: Collection[str] = ()) -> Ru
     `own` are names of data that are no files.
     """
     introduce(own_names(flat(config)))
-    out = f"runs/{preset}" if config.out is None else config.out
-    require(bool(out.strip()), "out", out, "give a folder or a URI")
-    if "://" not in out:
-        out = _path(out)
-    root = None if config.data.root is None else _path(config.data.root)
-    target = None if config.path.target is None else _data(config.path.target, own)
-    places: dict[str, Any] = {"out": out, "data.root": root, "data.name": _data(config.data.name, own), "path.target": target}
+    out = usual_place(preset) if config.out is None else place_of(config.out)
+    root = None if config.data.root is None else absolute_path("data.root", config.data.root)
+    target = None if config.path.target is None else _data("path.target", config.path.target, own)
+    places: dict[str, Any] = {
+        "out": out,
+        "data.root": root,
+        "data.name": _data("data.name", config.data.name, own),
+        "path.target": target,
+    }
     config = configure(config, **{name: place for name, place in places.items() if place is not None})
     start = config.forked
     if start is None or "://" in start.run:
         return config
-    return dataclasses.replace(config, start=dataclasses.replace(start, run=_path(start.run)).name)
+    return dataclasses.replace(config, start=dataclasses.replace(start, run=absolute_path("start", start.run)).name)
 
 
-def _data(name: str, own: Collection[str]) -> str:
+def _data(field: str, name: str, own: Collection[str]) -> str:
     """A data set's name with the path of a file of the user's own made absolute."""
     file = name.startswith("npz:") and name != "npz:" and name not in own
-    return "npz:" + _path(name.removeprefix("npz:")) if file else name
-
-
-def _path(text: str) -> str:
-    return str(Path(os.path.expanduser(text)).absolute())
+    return "npz:" + absolute_path(field, name.removeprefix("npz:")) if file else name

@@ -53,7 +53,7 @@ class RunConfig(Generic[Kind]):
     gamma are the start's, and it is not trained again; everything else may differ from its run. In Python also a state dict, which
     takes the place of newly initialised weights (`equilibration.first_epochs=0` reads it as it is)."""
     out: str | None = None
-    """Run directory, a local path or any fsspec URI; runs/PRESET without it."""
+    """Folder of the run, or a URI such as s3://bucket/run (runs/PRESET). Without it a submitted Ray job has ~/rayfe-runs/PRESET."""
     asked: Kind = field(default_factory=Walk)  # type: ignore[assignment]
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)

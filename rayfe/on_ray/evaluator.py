@@ -13,6 +13,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from rayfe.config import THREADING, RunConfig, flat
 from rayfe.config.user_code import introduce, own_names
 from rayfe.data.paths import PathData
+from rayfe.on_ray.in_training import tell
 from rayfe.records import Answer, Request
 from rayfe.records.backend import Backend
 
@@ -66,6 +67,7 @@ class Evaluator:
         """Build the backend. Not in the constructor: Ray would report an error there as a dead actor."""
         if self._backend is None:
             self._backend = self._make()
+            self._backend.on_training = tell
 
     def answer(self, request: Request) -> Answer:
         self.start()

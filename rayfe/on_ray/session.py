@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import ray
+from ray.exceptions import RayError
 
+from rayfe.on_ray.address import check_address, cluster_address, refused
 from rayfe.signals import Terminated
 
 HINT = "the same command goes on from the last committed step"
@@ -30,15 +32,20 @@ class RayDied(RuntimeError):
 
 @contextlib.contextmanager
 def cluster() -> Iterator[Callable[[], None]]:
-    """Ray for the time of the block; yields a check that raises RuntimeError if an embedded Ray died."""
+    """Ray for the time of the block; yields a check that raises RuntimeError if an embedded Ray died.
+
+    Raises:
+        UsageError: the cluster of RAY_ADDRESS cannot be joined.
+        RuntimeError: Ray failed in the block.
+    """
     _prepare()
     auto_init: Any = ray._private.auto_init_hook
     before, auto_init.enable_auto_connect = auto_init.enable_auto_connect, False  # or Tune, interrupted, starts another Ray
-    embedded = not ray.is_initialized() and not os.environ.get("RAY_ADDRESS")
+    embedded = not ray.is_initialized() and cluster_address() is None
     others = _descendants()
     try:
         if not ray.is_initialized():
-            _start(embedded)
+            _start(cluster_address())
         yield _check_embedded if embedded else _check_nothing
     except Terminated:  # no time for more: the command ends
         if embedded:
@@ -48,9 +55,11 @@ def cluster() -> Iterator[Callable[[], None]]:
         _kill(_descendants() - others)
         _stop(others)
         raise
-    except BaseException:
+    except BaseException as error:
         if embedded:
             _stop(others)
+        if isinstance(error, RayError):
+            raise RuntimeError(f"Ray failed ({' '.join(str(error).split())}); {HINT}") from error
         raise
     if embedded:
         _stop(others)
@@ -68,14 +77,18 @@ def cluster_gpus() -> int:
     """GPUs of the Ray that this process has started or that RAY_ADDRESS names, or, where there is none yet, of this machine.
 
     In the first two cases the process is connected from now on.
-    """
-    if not ray.is_initialized() and not os.environ.get("RAY_ADDRESS"):
-        import torch
 
-        return torch.cuda.device_count()
+    Raises:
+        UsageError: the cluster of RAY_ADDRESS cannot be joined.
+    """
+    address = cluster_address()
     if not ray.is_initialized():
+        if address is None:
+            import torch
+
+            return torch.cuda.device_count()
         _prepare()
-        _start(embedded=False)
+        _start(address)
     return int(sum(node["Resources"].get("GPU", 0) for node in ray.nodes() if node["Alive"]))
 
 
@@ -87,10 +100,19 @@ def _stop(others: set[Any]) -> None:
     _kill(rest)
 
 
-def _start(embedded: bool) -> None:
+def _start(address: str | None) -> None:
+    """Join the cluster at `address`, or start a Ray of our own without one.
+
+    Raises:
+        UsageError: the cluster cannot be joined.
+    """
     with _own_handlers():
-        if not embedded:
-            ray.init(log_to_driver=False, logging_level=logging.ERROR)
+        if address is not None:
+            check_address(address)
+            try:
+                ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
+            except Exception as error:  # of many kinds: of Ray, of the system, of gRPC
+                raise refused(address, error) from error
             return
         ray.init(
             address="local",

@@ -25,12 +25,13 @@ from rayfe.data.paths import PathData, epoch_of
 from rayfe.exceptions import LeaseLost, StorageFull
 from rayfe.on_ray.capacity import Room
 from rayfe.on_ray.evaluator import BackendFactory, make_inline, share
+from rayfe.on_ray.in_training import take
 from rayfe.on_ray.metrics import StepMetrics
 from rayfe.on_ray.service import Service, first_plan
 from rayfe.on_ray.session import HINT, RayDied, cluster
 from rayfe.on_ray.shared_storage import check_shared
 from rayfe.on_ray.trial import TrajectoryTrial
-from rayfe.records import StepRecord
+from rayfe.records import InTraining, StepRecord
 from rayfe.storage.store import Store
 from rayfe.trajectory import driver
 
@@ -38,6 +39,7 @@ LOSSES = 20
 """A trajectory has failed after this many lost trial workers without a committed step."""
 OnRow = Callable[[StepRecord], None]
 OnEvent = Callable[[str], None]
+OnTraining = Callable[[InTraining], None]
 
 
 def run_on_ray(
@@ -48,19 +50,19 @@ def run_on_ray(
     on_row: OnRow,
     on_event: OnEvent,
     *,
+    on_training: OnTraining = lambda now: None,
     owner: str | None = None,
     backend_factory: BackendFactory = make_inline,
 ) -> dict[str, str]:
     """Walk every trajectory to its end; returns those that failed, with one line why.
 
     Joins the cluster of RAY_ADDRESS, or a Ray that this process has started; otherwise starts one on this machine
-    and ends it again. `on_row` and `on_event` are called in the calling thread. Without `data`, where the
+    and ends it again. `on_row`, `on_event` and `on_training` are called in the calling thread. Without `data`, where the
     backend of `backend_factory` needs none, there are no certificates.
 
     Raises:
-        UsageError: the cluster cannot hold the evaluators asked for.
+        UsageError: the cluster cannot be joined or cannot hold the evaluators, or another node does not see the store.
         KeyboardInterrupt, Terminated: at once; an embedded Ray is ended.
-        UsageError: another node of the cluster does not see the store.
         StorageFull: there is no room for a file.
         LeaseLost: another driver has taken the run over.
         RuntimeError: the embedded Ray died (RayDied), or Tune failed.
@@ -72,23 +74,36 @@ def run_on_ray(
         return failed
     seen = {name: len(rows) for name, rows in unfinished.items()}
     with cluster() as check_alive:
-        watch = Watch(store=store, seen=seen, failed=failed, metrics=StepMetrics(), on_row=on_row, on_event=on_event)
+        watch = Watch(
+            store=store,
+            seen=seen,
+            failed=failed,
+            metrics=StepMetrics(),
+            on_row=on_row,
+            on_event=on_event,
+            on_training=on_training,
+        )
         check_shared(store.url(), [node for node in ray.nodes() if node["Alive"]], on_event)
         room = Room(config, trajectories=len(unfinished))
         try:
             plan = first_plan(room, on_event)
             service = Service(config, backend_factory, share(data), room, plan, check_alive)
-            try:
-                _walk(config, watch, service, epoch)
-            except RayDied:
-                raise
-            except Exception:
-                service.close()  # in a Ray that is not ours its evaluators would stay, and keep their CPUs
-                raise
-            service.close()
+            _served(config, watch, service, epoch)
         finally:
             room.give_up()
     return failed
+
+
+def _served(config: RunConfig, watch: Watch, service: Service, epoch: int | None) -> None:
+    """Walk, and end what answers."""
+    try:
+        _walk(config, watch, service, epoch)
+    except RayDied:
+        raise
+    except Exception:
+        service.close()  # in a Ray that is not ours its evaluators would stay, and keep their CPUs
+        raise
+    service.close()
 
 
 def _walk(config: RunConfig, watch: Watch, service: Service, epoch: int | None) -> None:
@@ -150,6 +165,7 @@ class Watch:
     metrics: StepMetrics
     on_row: OnRow
     on_event: OnEvent
+    on_training: OnTraining
 
     def result(self, name: str, result: dict[str, Any]) -> None:
         self.rows(name)
@@ -192,7 +208,7 @@ def _attempt(config: RunConfig, watch: Watch, service: Service, names: list[str]
 
     threading.Thread(target=fit, name="tune", daemon=True).start()
     try:
-        for kind, name, content in _listen(news, service, watch.on_event):
+        for kind, name, content in _listen(news, service, watch):
             if kind == "result":
                 watch.result(name, content)
                 ended |= {name} if content["done"] else set()
@@ -239,9 +255,7 @@ def _tuner(
     )
 
 
-def _listen(
-    news: queue.SimpleQueue[tuple[str, str, Any]], service: Service, on_event: OnEvent
-) -> Iterator[tuple[str, str, Any]]:
+def _listen(news: queue.SimpleQueue[tuple[str, str, Any]], service: Service, watch: Watch) -> Iterator[tuple[str, str, Any]]:
     """News of the trials, the last one of kind "end"; in between events of the pool, and a look at Ray and its nodes."""
     asked, events = time.monotonic(), service.pool.events.remote() if service.pool is not None else None
     while True:
@@ -250,15 +264,19 @@ def _listen(
             yield entry
             if entry[0] == "end":
                 service.check_alive()
+                take(watch.on_training)
                 return
         service.check_alive()
         service.look()
-        if events is not None and time.monotonic() - asked > 1.0:
-            asked = time.monotonic()
+        if time.monotonic() - asked <= 1.0:
+            continue
+        asked = time.monotonic()
+        take(watch.on_training)
+        if events is not None:
             with contextlib.suppress(ray.exceptions.RayError):  # the pool is starting again
                 ready, _ = ray.wait([events], timeout=0)
                 if not ready:
                     continue
                 done, events = events, service.pool.events.remote()
                 for text in ray.get(done):
-                    on_event(text)
+                    watch.on_event(text)

@@ -1,6 +1,7 @@
 """The vocabulary: every record that crosses a module border, and every column that is stored."""
 
 from rayfe.records.certificates import ANEW, ON, TOO_SHORT, CertificateRecord
+from rayfe.records.in_training import InTraining
 from rayfe.records.kinds import Kind, Leg
 from rayfe.records.points import (
     Certificate,
@@ -54,6 +55,7 @@ __all__ = [
     "EquilibrateRequest",
     "Functionals",
     "Held",
+    "InTraining",
     "Kind",
     "Leg",
     "Measured",

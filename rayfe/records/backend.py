@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Callable
 from typing import Any
 
 from rayfe.records import (
@@ -11,6 +12,7 @@ from rayfe.records import (
     DifferentiateRequest,
     Equilibrated,
     EquilibrateRequest,
+    InTraining,
     Measured,
     MeasureRequest,
     Request,
@@ -26,6 +28,9 @@ class Backend(abc.ABC):
 
     Raises (all methods): whatever the backend's own code raises; numerical failures are Outcomes, not exceptions.
     """
+
+    on_training: Callable[[InTraining], None] | None = None
+    """Who is told how far a long training is; no answer depends on it."""
 
     @abc.abstractmethod
     def equilibrate(self, request: EquilibrateRequest) -> Equilibrated:

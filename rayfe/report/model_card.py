@@ -66,7 +66,7 @@ def card(
         _numbers(row, used, why),
         _certificates(view, row),
         _data(run),
-        _origin(run, row),
+        _origin(view, row),
     )
     return "\n".join(sections)
 
@@ -177,10 +177,12 @@ def _data(run: Mapping[str, Any]) -> str:
     return "\n".join([*lines, f"- SHA-256 of the examples: {code(run['data_sha256'])}"])
 
 
-def _origin(run: Mapping[str, Any], row: StepRecord) -> str:
+def _origin(view: RunView, row: StepRecord) -> str:
+    run, again = view.manifest, view.again
+    needs = f"; it needs {words('; '.join(again.needs))}" if again.needs else ""
     versions = ", ".join(words(f"{name} {version}") for name, version in run.get("versions", {}).items())
     return (
-        f"\n## Origin\n\n- Command: {code(run['command'])}\n"
+        f"\n## Origin\n\n- The run goes on by {code(again.command)}, where RUN is its folder or URI{needs}\n"
         f"- Made by rayfe {words(run['rayfe'])} ({versions}); exported by rayfe {VERSION}\n"
         f"- Weights: {code(row.state)}, SHA-256 {code(row.state_sha256)}\n- Training examples so far: {row.examples:.4g}\n"
     )

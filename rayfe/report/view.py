@@ -20,6 +20,7 @@ from rayfe.results.pooling import pooled
 from rayfe.results.recommended import recommended
 from rayfe.results.transfer_summary import summarize_transfers
 from rayfe.results.walk_summary import summarize
+from rayfe.storage.again import Again, again
 from rayfe.storage.manifest import stored_config
 from rayfe.storage.parquet import table_of
 from rayfe.storage.store import Store
@@ -66,6 +67,11 @@ class RunView:
     def recommended(self) -> pd.Series | None:
         """The row whose model to take, as `results.recommended` chooses it."""
         return recommended(self.rows)
+
+    @functools.cached_property
+    def again(self) -> Again:
+        """How the run goes on, with RUN for its place: a page may be sent."""
+        return again(self.store, self.manifest, self.config)
 
     @property
     def title(self) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from rayfe.config import DataConfig, ModelConfig, RunConfig, configure, require
+from rayfe.config.places import usual_place
 from rayfe.config.presets import PRESETS
 from rayfe.config.resolve import absolute, check_job, split_preset, words_of
 from rayfe.config.user_code import name_of
@@ -156,7 +157,7 @@ def _job(
     if fields.get("out") is None:
         data = with_outputs(load_path(config, own), start)
         manifest = manifest_of(name, chosen, [], config, data, start=None if start is None else start.told)
-        config = absolute(configure(config, out=f"runs/{chosen}-{digest_of(manifest)}"), chosen, own=own)
+        config = absolute(configure(config, out=usual_place(f"{chosen}-{digest_of(manifest)}")), chosen, own=own)
     return Job(
         name=name,
         preset=chosen,

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from rayfe.config import RunConfig, configure, require
+from rayfe.config.places import said_of
 from rayfe.config.user_code import NOTEBOOK
 from rayfe.data.coupling import Coupling, decode, encode
 from rayfe.data.examples import Dataset
@@ -78,6 +79,8 @@ def carry_out(job: Job, console: Console) -> dict[str, str]:
         _keep_data(job.own, store)
         _keep_start(job.start, store)
         say(f"run {_shown(store.url())}; if interrupted, go on with {job.again}")
+        if note := said_of(config.out or ""):
+            say(note)
         try:
             data = with_couplings(data, config, store, say)
             failed = _run(job, config, data, store, console)

@@ -14,7 +14,8 @@ from types import TracebackType
 from typing import Any, Self, TextIO
 
 from rayfe.exceptions import Words, in_shell_words
-from rayfe.records import StepRecord
+from rayfe.records import InTraining, StepRecord
+from rayfe.run.progress import Pacer
 
 
 class JsonLog:
@@ -32,6 +33,7 @@ class JsonLog:
     ) -> None:
         self._stream = stream or sys.stderr
         self._now, self._words = now, words
+        self._pacer = Pacer()
 
     def __enter__(self) -> Self:
         self._write("begin")
@@ -47,6 +49,11 @@ class JsonLog:
     def event(self, text: str) -> None:
         """Something happened that leaves no row, such as a lost worker."""
         self._write("event", message=self._words(text))
+
+    def training(self, now: InTraining) -> None:
+        """A training goes on; `share` is the part of it that is done."""
+        if self._pacer.is_due(now):
+            self._write("training", **dataclasses.asdict(now), share=round(now.share, 4))
 
     def _write(self, event: str, **fields: Any) -> None:
         line: dict[str, Any] = {"time": self._now().isoformat(timespec="milliseconds"), "event": event}

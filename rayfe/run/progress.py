@@ -12,12 +12,14 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from rayfe.config import RunConfig
+from rayfe.config import TRANSFERS, RunConfig
 from rayfe.exceptions import Words, in_shell_words
-from rayfe.records import Kind, StepRecord
+from rayfe.records import InTraining, Kind, StepRecord
 from rayfe.trajectory.standing import seconds_left, standing
 
-COLUMNS = ("step", "lam", "gamma", "R", "D", "C/C0-1 %", "val acc %", "elapsed", "left", "now")
+COLUMNS = ("step", "t", "lam", "gamma", "R", "D", "C drift %", "val acc %", "elapsed", "left", "now")
+PAUSE = 30.0
+"""Seconds between two lines about one training."""
 
 
 def drift_percent(record: StepRecord) -> float | None:
@@ -28,14 +30,38 @@ def drift_percent(record: StepRecord) -> float | None:
 
 def line(record: StepRecord) -> str:
     """One attempted step on one line."""
-    numbers = [f"lam {record.lam:.4g} gamma {record.gamma:.4g}"]
+    numbers = [f"t {record.t:.3g}"] if record.process in TRANSFERS else []
+    numbers += [f"lam {record.lam:.4g} gamma {record.gamma:.4g}"]
     numbers += [f"{name} {value:.4g}" for name, value in (("R", record.R), ("D", record.D)) if value is not None]
     drift = drift_percent(record)
-    name = "C/C0-1" if record.C_target else "miss" if record.process == "seek" else "drift"
+    name = "C drift" if record.C_target else "miss" if record.process == "seek" else "drift"
     numbers += [] if drift is None else [f"{name} {drift:+z.2f} %"]
     numbers += [] if record.val_accuracy is None else [f"val acc {100 * record.val_accuracy:.1f} %"]
-    numbers += [duration(record.seconds)]
+    numbers += [f"after {duration(record.seconds)}"]
     return f"{record.trajectory} step {record.step}{_verdict(record)}: {' '.join(numbers)}"
+
+
+def training_line(now: InTraining) -> str:
+    """How far a training is, on one line."""
+    C = "" if now.C is None else f", C {now.C:.3g}"
+    left = "" if now.seconds_left is None else f", about {duration(now.seconds_left)} left"
+    return f"{100 * now.share:.0f} % of {now.epochs:.3g} epochs trained{C}{left}"
+
+
+class Pacer:
+    """Lets a word about a trajectory's training through once in a `PAUSE`, the first one after as long."""
+
+    def __init__(self) -> None:
+        self._said: dict[tuple[str, int], float] = {}
+
+    def is_due(self, now: InTraining) -> bool:
+        """Whether to say it; if so it counts as said."""
+        key = now.trajectory, now.step
+        said = self._said.get(key, 0.0)
+        said = 0.0 if now.seconds < said else said  # another training
+        due = now.seconds - said >= PAUSE
+        self._said[key] = now.seconds if due else said
+        return due
 
 
 def _verdict(record: StepRecord) -> str:
@@ -70,6 +96,8 @@ class Progress:
         self._config, self._words = config, words
         self._rows = {name: list((rows or {}).get(name, ())) for name in config.trajectories()}
         self._console = console or Console()
+        self._training: dict[str, InTraining] = {}
+        self._pacer = Pacer()
         self._live = Live(console=self._console, get_renderable=self._table, refresh_per_second=1)
 
     def __enter__(self) -> Self:
@@ -88,6 +116,7 @@ class Progress:
     def row(self, record: StepRecord) -> None:
         """A row was committed."""
         self._rows.setdefault(record.trajectory, []).append(record)
+        self._training.pop(record.trajectory, None)
         if not self._console.is_terminal:
             self._print(line(record))
         else:
@@ -99,6 +128,12 @@ class Progress:
         """Something happened that leaves no row, such as a lost worker."""
         self._print(self._words(text))
 
+    def training(self, now: InTraining) -> None:
+        """A training goes on."""
+        self._training[now.trajectory] = now
+        if not self._console.is_terminal and self._pacer.is_due(now):
+            self._print(f"{now.trajectory} step {now.step}: {training_line(now)}")
+
     def _print(self, text: str) -> None:
         self._console.print(Text(text), soft_wrap=True)
         self._console.file.flush()
@@ -106,11 +141,17 @@ class Progress:
     def _table(self) -> Table:
         table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
         table.add_column("trajectory", overflow="fold")
-        for name in COLUMNS:
+        for name in self._columns():
             table.add_column(name, justify="left" if name == "now" else "right", no_wrap=True)
         for name, rows in list(self._rows.items()):
-            table.add_row(Text(name), *_cells(list(rows), self._config))
+            cells = dict(zip(COLUMNS, _cells(list(rows), self._config), strict=True))
+            if name in self._training:
+                cells["now"] = training_line(self._training[name])
+            table.add_row(Text(name), *(cells[column] for column in self._columns()))
         return table
+
+    def _columns(self) -> list[str]:
+        return [name for name in COLUMNS if name != "t" or self._config.moves_data]
 
 
 def _cells(rows: list[StepRecord], config: RunConfig) -> list[str]:
@@ -120,7 +161,14 @@ def _cells(rows: list[StepRecord], config: RunConfig) -> list[str]:
         return ["-"] * (len(COLUMNS) - 1) + [now.where]
     last, left = accepted[-1], seconds_left(rows, config)
     accuracy = None if last.val_accuracy is None else 100 * last.val_accuracy
-    values = [(last.lam, ".4g"), (last.gamma, ".4g"), (last.R, ".2f"), (last.D, ".2f"), (drift_percent(last), "+z.2f")]
+    values = [
+        (last.t, ".3g"),
+        (last.lam, ".4g"),
+        (last.gamma, ".4g"),
+        (last.R, ".2f"),
+        (last.D, ".2f"),
+        (drift_percent(last), "+z.2f"),
+    ]
     numbers = ["-" if value is None else format(value, form) for value, form in [*values, (accuracy, ".1f")]]
     left_text = "-" if now.is_over or left is None else duration(left)
     state = now.where if now.is_over else "walking" if rows[-1].accepted else f"retry {rows[-1].attempt + 1}"

@@ -7,7 +7,7 @@ from typing import Protocol
 from rayfe.config import RunConfig
 from rayfe.data.paths import PathData, epoch_of
 from rayfe.exceptions import LeaseLost, StorageFull
-from rayfe.records import StepRecord
+from rayfe.records import InTraining, StepRecord
 from rayfe.records.backend import Backend
 from rayfe.results.certified import certificate_line
 from rayfe.storage.store import Store
@@ -21,6 +21,8 @@ class Listener(Protocol):
     def row(self, record: StepRecord) -> None: ...
 
     def event(self, text: str) -> None: ...
+
+    def training(self, now: InTraining) -> None: ...
 
 
 def run(config: RunConfig, data: PathData, store: Store, progress: Listener) -> dict[str, str]:
@@ -37,11 +39,20 @@ def run(config: RunConfig, data: PathData, store: Store, progress: Listener) -> 
         from rayfe.on_ray.sweep import run_on_ray  # imports Ray
 
         return run_on_ray(
-            config, data, store.url(), config.service.keep_states, progress.row, progress.event, owner=store.owner
+            config,
+            data,
+            store.url(),
+            config.service.keep_states,
+            progress.row,
+            progress.event,
+            on_training=progress.training,
+            owner=store.owner,
         )
     from rayfe.backend.inline import InlineBackend  # imports torch
 
-    return run_inline(config, InlineBackend(config, data), store, progress, epoch=epoch_of(data, config))
+    backend = InlineBackend(config, data)
+    backend.on_training = progress.training
+    return run_inline(config, backend, store, progress, epoch=epoch_of(data, config))
 
 
 def gpus(config: RunConfig) -> int:

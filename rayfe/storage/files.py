@@ -55,8 +55,8 @@ class Files:
         try:
             # no listings cache: other processes write here too, and s3fs would answer from memory
             self._fs, self._root = url_to_fs(os.fspath(location), use_listings_cache=False)
-        except (ValueError, ImportError) as error:
-            raise UsageError("out", location, f"{error}; give a local path or an fsspec URI") from error
+        except Exception as error:  # each filesystem has a constructor of its own
+            raise UsageError("out", location, f"cannot be opened ({error}); give a local path or an fsspec URI") from error
         self.local = isinstance(self._fs, LocalFileSystem)
 
     def url(self, relative: str = "") -> str:

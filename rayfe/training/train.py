@@ -83,6 +83,7 @@ def train(
     probe: Probe,
     annealed: bool = False,
     keeper: Keeper | None = None,
+    watch: Callable[[int, Sequence[Reading]], None] | None = None,
 ) -> Trained:
     """Minimise J = R + lam D + gamma C of every replica over `batches`, of which there are `updates`.
 
@@ -90,7 +91,7 @@ def train(
     schedule `average` makes the mean of the late iterates the result. `preconditioner` is what the last training left.
 
     Stochastic layers draw from the seed of `noise` and the number of the update, without advancing `noise`. With what
-    `keeper` has kept the training goes on there, and ends with the same bytes.
+    `keeper` has kept the training goes on there, and ends with the same bytes. `watch` hears of every update.
     """
     readings = read_probe(replicas, points, probe, update=0) if 0 in probe.updates else []
     average = Average(replicas, updates) if config.schedule == "average" and not annealed else None
@@ -106,6 +107,8 @@ def train(
             keeper.save(_state(update, replicas, optimizer, noise, readings))
         if update > 0 and update in probe.updates:
             readings += read_probe(replicas, points, probe, update=update)
+        if watch:
+            watch(update, readings)
         total = _total(replicas, points, batch, noise, update, latent=latent)
         if update % FINITE_CHECK == 0 and not torch.isfinite(total):
             return Trained(finite=False, preconditioner=None, readings=tuple(readings), updates=update)

@@ -160,9 +160,15 @@ def test_out_that_is_a_file_is_refused(capsys: pytest.CaptureFixture[str]) -> No
     assert Path("file").read_text() == "mine"
 
 
-@pytest.mark.parametrize("out", ["/proc/none/run", "xyzzy://bucket/run", ""])
+@pytest.mark.parametrize("out", ["/proc/none/run", "xyzzy://bucket/run", "zip://a/run", "dbfs://a/run", "reference://a", ""])
 def test_out_that_cannot_be_written_is_refused(capsys: pytest.CaptureFixture[str], out: str) -> None:
     refused(capsys, ["--out", out], "--out")
+
+
+@pytest.mark.parametrize("out", ["walk::a", "s3:/bucket/run", "file:x", "~nobody-of-this-name/run", "run "])
+def test_out_that_would_be_another_place_than_it_looks_is_refused(capsys: pytest.CaptureFixture[str], out: str) -> None:
+    refused(capsys, ["--out", out], "--out")
+    assert list(Path.cwd().iterdir()) == []
 
 
 def test_a_damaged_run_json_is_refused_not_replaced(capsys: pytest.CaptureFixture[str]) -> None:

@@ -111,6 +111,23 @@ def test_bad_input_fails_the_job_with_code_2_and_leaves_nothing(two_nodes: dict[
     assert not (tmp_path / "run").exists()
 
 
+def test_without_out_the_run_is_outside_the_copy_of_the_working_directory(two_nodes: dict[str, str]) -> None:
+    kept = Path(two_nodes["HOME"], "rayfe-runs/digits-smoke")
+    done = submit(two_nodes, *WALK)
+    assert done.returncode == 0, done.stdout
+    assert f"run {kept}; " in done.stdout
+    assert "On a cluster of several nodes give a URI" in done.stdout
+    assert (kept / "report.html").is_file()
+
+
+@pytest.mark.parametrize("out", ["runs/mine", "."])
+def test_a_relative_out_would_be_lost_and_is_refused(two_nodes: dict[str, str], out: str) -> None:
+    refused = submit(two_nodes, *WALK, "--out", out)
+    assert refused.returncode == 1
+    assert f"--out {out}: would be in the temporary copy of the working directory" in refused.stdout
+    assert "exit code 2" in refused.stdout + refused.stderr
+
+
 def test_a_client_without_the_token_is_refused(two_nodes: dict[str, str]) -> None:
     stranger = two_nodes | {"HOME": "/nowhere", "RAY_AUTH_MODE": "disabled"}
     refused = subprocess.run([RAY, "job", "list"], env=stranger, capture_output=True, text=True)

@@ -9,13 +9,16 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from rayfe.backend.analytic import AnalyticBackend
 from rayfe.config import RunConfig, configure
-from rayfe.records import Equilibrated, EquilibrateRequest, StepRecord
+from rayfe.on_ray.in_training import take
+from rayfe.records import Equilibrated, EquilibrateRequest, InTraining, StepRecord
 from rayfe.records.backend import Backend
 from rayfe.run.runner import run_inline
 from rayfe.storage.store import Store
@@ -47,6 +50,23 @@ class Broken(AnalyticBackend):
 
 def make_broken(config: RunConfig, dataset: object) -> Backend:
     return Broken(SURFACE)
+
+
+class Telling(AnalyticBackend):
+    """Says how far its trainings are."""
+
+    def equilibrate(self, request: EquilibrateRequest) -> Equilibrated:
+        assert self.on_training is not None
+        name, step = request.key.trajectory, request.key.step
+        now = InTraining(
+            trajectory=name, step=step, updates=1, all_updates=2, epochs=3.0, C=None, seconds=4.0, seconds_left=4.0
+        )
+        self.on_training(now)
+        return super().equilibrate(request)
+
+
+def make_telling(config: RunConfig, dataset: object) -> Backend:
+    return Telling(SURFACE, noise=1e-4)
 
 
 @dataclass
@@ -81,6 +101,22 @@ def test_rows_on_ray_are_those_of_the_inline_path(tmp_path: Path) -> None:
     assert len(inline) >= 12
     assert timeless(stored) == timeless(inline)
     assert by_trajectory(heard.rows) == by_trajectory(stored)
+
+
+@pytest.mark.usefixtures("ray_session")
+@pytest.mark.parametrize("placement", ["shared", "isolated"])
+def test_trainings_anywhere_say_how_far_they_are(tmp_path: Path, placement: Literal["shared", "isolated"]) -> None:
+    from rayfe.on_ray.sweep import run_on_ray
+
+    config = configure(CONFIG, gamma=(4.0,), steps=1, placement=placement, replicas_per_evaluator="all")
+    heard, told = Listener(), []
+    run = partial(run_on_ray, on_training=told.append, backend_factory=make_telling)
+    assert run(config, None, str(tmp_path), "all", heard.row, heard.event) == {}
+    assert told and {now.trajectory for now in told} == {"lam0.25-gamma4-seed0"}
+    assert (told[-1].step, told[-1].share, told[-1].epochs) == (1, 0.5, 3.0)
+    again: list[InTraining] = []
+    take(again.append)
+    assert again == []
 
 
 @pytest.mark.usefixtures("ray_session")

@@ -109,9 +109,8 @@ def rude(stored_run: Callable[..., Store]) -> Store:
     """A run whose words would clear a terminal, and are markup."""
     store = stored_run(gammas=(4.0,))
     run = store.read_config()
-    store.create(
-        run | {"preset": "\x1b[2J\x1b]0;owned\x07", "command": "`<b>x</b>`\x1b[31m", "class_names": ["<img src=x>", "*a*"]}
-    )
+    config = run["config"] | {"data.name": "`<b>x</b>`\x1b[31m"}
+    store.create(run | {"preset": "\x1b[2J\x1b]0;owned\x07", "config": config, "class_names": ["<img src=x>", "*a*"]})
     last = store.rows(NAME)[-1]
     row = dataclasses.replace(last, step=9, accepted=False, reason="\x9b2Jdrift\n# more", state=None, state_sha256=None)
     store.commit(NAME, Commit(record=row, readings=(), state=None, carry=None))
@@ -133,6 +132,6 @@ def test_words_of_a_run_do_not_steer_the_terminal(
 def test_words_of_a_run_are_text_in_the_card_of_its_model(rude: Store, tmp_path: Path) -> None:
     assert main(["export", rude.url(), "--step", "1", "--to", str(tmp_path / "m.pt2")]) == 0
     card = (tmp_path / "m.md").read_text()
-    assert "`` `<b>x</b>`\N{SYMBOL FOR ESCAPE}[31m ``" in card
+    assert "'`<b>x</b>`\N{SYMBOL FOR ESCAPE}[31m'" in card and "`` python jobs/isoc.py" in card
     assert r"\<img src=x\>, \*a\*" in card
     assert "\x1b" not in card

@@ -7,7 +7,7 @@ import pytest
 
 from rayfe.__main__ import main
 from rayfe.backend.analytic import AnalyticBackend
-from rayfe.config import configure
+from rayfe.config import configure, flat
 from rayfe.results.atlas import locate, nearest, stored_models
 from rayfe.storage.store import Store, load_rows
 from rayfe.surface.closed_form import PowerSurface
@@ -21,6 +21,7 @@ def run(tmp_path_factory) -> str:
     """Walks from five gammas, as `jobs/isoc.py` would leave them."""
     config = configure(lam=(0.25,), gamma=(2.0, 3.0, 4.0, 6.0, 8.0))
     store = Store(str(tmp_path_factory.mktemp("atlas")))
+    store.create({"job": "isoc", "preset": "digits-smoke", "config": flat(config)})
     for start in config.trajectories().values():
         trajectory = open_trajectory(config, start, store)
         while trajectory.finished is None:
@@ -57,7 +58,7 @@ def test_locate_prints_the_place_and_how_to_go_there(run, capsys):
     assert main(["locate", run, f"D={SURFACE.D(1.2, 7.0)}", f"C={SURFACE.C(1.2, 7.0)}"]) == 0
     said = capsys.readouterr().out
     assert "between the stored models" in said
-    assert "--seek" in said
+    assert "to go there: python jobs/isoc.py digits-smoke" in said and "--seek D=" in said
 
 
 @pytest.mark.parametrize("words", [["C=0.1"], ["C=0.1", "D=-1"], ["C=0.1", "D=x"]])

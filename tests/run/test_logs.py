@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from rayfe.cli.job_command import main
-from rayfe.records import StepRecord
+from rayfe.records import InTraining, StepRecord
 from rayfe.run.logs import JsonLog
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -69,3 +69,12 @@ def test_a_run_with_json_logs_has_json_alone_on_stderr(tmp_path: Path, capfd: py
     found = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
     assert [line["event"] for line in found][0 :: len(found) - 1] == ["begin", "end"]
     assert [line["step"] for line in found if line["event"] == "row"] == [0, 1]
+
+
+def test_a_training_is_an_event_with_its_share() -> None:
+    stream = io.StringIO()
+    now = InTraining(trajectory="a", step=0, updates=25, all_updates=100, epochs=4.0, C=None, seconds=40.0, seconds_left=120.0)
+    JsonLog(stream).training(now)
+    (found,) = lines(stream)
+    assert (found["event"], found["share"], found["seconds_left"]) == ("training", 0.25, 120.0)
+    assert "C" not in found

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import io
 import math
+from typing import Any
 
 import pytest
 from rich.console import Console
 
 from rayfe.config import configure
-from rayfe.records import StepRecord
+from rayfe.records import InTraining, StepRecord
 from rayfe.run.progress import Progress, duration, line
 from rayfe.trajectory.standing import seconds_left, standing
 
@@ -40,6 +41,15 @@ def row(step: int, **changes: object) -> StepRecord:
     return dataclasses.replace(RECORD, step=step, **({"lam": 0.25 * 1.1**step, "seconds": 100 + 10.0 * step} | changes))
 
 
+def in_training(seconds: float, **changes: object) -> InTraining:
+    return dataclasses.replace(
+        InTraining(
+            trajectory=NAME, step=0, updates=34, all_updates=100, epochs=40.0, C=0.213, seconds=seconds, seconds_left=130.0
+        ),
+        **changes,
+    )
+
+
 def shown(*, terminal: bool, rows: dict[str, list[StepRecord]] | None = None, new: tuple[StepRecord, ...] = ()) -> str:
     console = Console(file=io.StringIO(), width=140, force_terminal=terminal, color_system=None)
     with Progress(CONFIG, rows, console=console) as progress:
@@ -50,14 +60,14 @@ def shown(*, terminal: bool, rows: dict[str, list[StepRecord]] | None = None, ne
 
 
 def test_a_step_is_one_plain_line() -> None:
-    text = f"{NAME} step 3: lam 0.37 gamma 4.1 R 7.12 D 27.3 C/C0-1 +0.05 % val acc 95.2 % 41 s"
+    text = f"{NAME} step 3: lam 0.37 gamma 4.1 R 7.12 D 27.3 C drift +0.05 % val acc 95.2 % after 41 s"
     assert line(RECORD) == text
     assert shown(terminal=False, new=(RECORD,)) == f"{text}\nlost a worker [repeating]\n"
 
 
 def test_rejected_attempts_and_stops_say_why() -> None:
     rejected = row(4, accepted=False, attempt=1, reason="drift", C=None, R=None, D=None, val_accuracy=None)
-    assert line(rejected) == f"{NAME} step 4 attempt 1 rejected (drift): lam 0.366 gamma 4.1 140 s".replace("140 s", "2 min")
+    assert line(rejected) == f"{NAME} step 4 attempt 1 rejected (drift): lam 0.366 gamma 4.1 after 2 min"
     assert line(row(4, accepted=False, kind="stop", reason="gamma_zero")).startswith(f"{NAME} step 4 stopped (gamma_zero): lam")
 
 
@@ -103,3 +113,41 @@ def test_time_left_follows_the_nearer_end() -> None:
 
 def test_durations_are_short() -> None:
     assert [duration(seconds) for seconds in (41, 720, 12240)] == ["41 s", "12 min", "3.4 h"]
+
+
+def test_a_step_of_a_transfer_says_where_on_the_data_path_it_is() -> None:
+    assert line(dataclasses.replace(RECORD, process="geodesic", t=0.25)).startswith(f"{NAME} step 3: t 0.25 lam 0.37 ")
+
+
+def test_a_table_has_t_where_data_move() -> None:
+    def table(config: Any) -> str:
+        console = Console(file=io.StringIO(), width=160, force_terminal=True, color_system=None)
+        with Progress(config, {NAME: [row(0, t=0.125)]}, console=console):
+            pass
+        return console.file.getvalue()
+
+    transfer = configure(
+        steps=10, process="geodesic", stencil="paper", path={"target": "mnist:5-9"}, data={"name": "mnist:0-4"}
+    )
+    assert "0.125" in table(transfer)
+    assert "0.125" not in table(CONFIG)
+
+
+def test_a_long_training_has_a_line_now_and_then() -> None:
+    console = Console(file=io.StringIO(), width=140, force_terminal=False)
+    with Progress(CONFIG, console=console) as progress:
+        for seconds in (1.0, 29.0, 31.0, 45.0, 61.5, 2.0, 33.0):  # then it was taken up again
+            progress.training(in_training(seconds))
+    said = console.file.getvalue().splitlines()
+    assert said == [f"{NAME} step 0: 34 % of 40 epochs trained, C 0.213, about 2 min left"] * 3
+
+
+def test_a_table_shows_the_training_until_its_row_is_there() -> None:
+    console = Console(file=io.StringIO(), width=160, force_terminal=True, color_system=None)
+    with Progress(CONFIG, console=console) as progress:
+        progress.training(in_training(1.0))
+        progress._live.refresh()
+        assert "34 % of 40 epochs trained, C 0.213" in console.file.getvalue()
+        before = len(console.file.getvalue())
+        progress.row(row(0))
+        assert "epochs" not in console.file.getvalue()[before:]

@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 
 from rayfe.cli.commands.parser import Parser
 from rayfe.config import DataConfig
-from rayfe.exceptions import UsageError
+from rayfe.exceptions import UsageError, in_shell_words
 from rayfe.storage.files import Files
 from rayfe.training.compiler import compiler
 
@@ -133,9 +133,16 @@ def ray() -> Iterator[Check]:
         fix = f"{sys.executable} -m pip install 'ray[default,train,tune]>=2.60,<2.61', or use --backend inline"
         yield Check(what="Ray", state="missing", found=f"cannot be imported ({error})", fix=fix)
         return
-    address = os.environ.get("RAY_ADDRESS")
-    place = f"jobs join the cluster at RAY_ADDRESS {address}" if address else "jobs start a local one each"
-    yield Check(what="Ray", state="ok", found=f"{version}, {place}")
+    from rayfe.on_ray.address import check_address, cluster_address
+
+    address = cluster_address()
+    try:
+        place = f"jobs join the cluster at RAY_ADDRESS {address}" if address else "jobs start a local one each"
+        if address:
+            check_address(address)
+        yield Check(what="Ray", state="ok", found=f"{version}, {place}")
+    except UsageError as error:
+        yield Check(what="Ray", state="missing", found=f"{version}, {in_shell_words(error)}", fix=f"unset {error.name}")
     if os.path.isdir("/dev/shm"):
         free = shutil.disk_usage("/dev/shm").free
         small = free < LEAST_SHM

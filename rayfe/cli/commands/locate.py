@@ -7,9 +7,12 @@ import math
 import pandas as pd
 
 from rayfe.cli.commands.parser import Parser, Refused
+from rayfe.config import RunConfig, configure
 from rayfe.exceptions import UsageError
 from rayfe.results.atlas import LOCATABLE, locate, nearest
 from rayfe.results.pooling import models_of
+from rayfe.storage.again import like
+from rayfe.storage.manifest import stored_config
 from rayfe.storage.store import Store, load_rows
 
 SOUGHT = ("R", "D", "C")
@@ -48,8 +51,19 @@ def main(arguments: list[str]) -> int:
     if set(wanted) <= set(SOUGHT):
         sought = " ".join(f"{name}={value:g}" for name, value in wanted.items())
         lam, gamma = (place.lam, place.gamma) if place else (row["lam"], row["gamma"])
-        print(f"to go there: python jobs/isoc.py --seek {sought} --lam {lam:.3g} --gamma {gamma:.3g}")
+        print(way(str(row["run"]), sought.split(), lam=float(f"{lam:.3g}"), gamma=float(f"{gamma:.3g}")))
     return 0
+
+
+def way(run: str, sought: list[str], *, lam: float, gamma: float) -> str:
+    """The command of a run that seeks the wanted values from these multipliers, with the data, the model and the training of `run`."""
+    store = Store(run)
+    manifest, config = stored_config(store)
+    out = "runs/seek-" + "-".join(word.replace("=", "") for word in sought)
+    seeking = configure(config, seek=sought, lam=lam, gamma=gamma, seed=config.seed[0], steps=RunConfig().steps, out=out)
+    found = like(store, manifest, seeking, run)
+    needs = f"\n  with {'; '.join(found.needs)}" if found.needs else ""
+    return f"to go there: {found.command}{needs}"
 
 
 def _value(word: str) -> tuple[str, float]:

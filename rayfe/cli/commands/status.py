@@ -15,6 +15,7 @@ from rayfe.report.view import RunView, view_of
 from rayfe.results.printed import print_run
 from rayfe.results.recommended import choice, recommended
 from rayfe.run.progress import line
+from rayfe.storage.again import again
 from rayfe.storage.store import Store
 
 JSON = "\n".join(
@@ -65,6 +66,9 @@ def status(location: str, others: Sequence[str] = ()) -> None:
     found = recommended(view.rows)
     if found is not None:
         print(f"recommended: {choice(found)}")
+    if not all(now.is_over for now in view.standing.values()):
+        on = again(view.store, view.manifest, view.config, view.store.url())
+        print(f"to go on: {on.command}{' with ' if on.needs else ''}{'; '.join(on.needs)}")
 
 
 def _told(view: RunView) -> dict[str, Any]:
