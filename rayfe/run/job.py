@@ -28,7 +28,7 @@ from rayfe.run.progress import Progress
 from rayfe.storage.files import Files
 from rayfe.storage.layout import CONFIG, data_path
 from rayfe.storage.lease import LOCK
-from rayfe.storage.manifest import grown, manifest_of, stored_manifest, stored_replicas
+from rayfe.storage.manifest import digest_of, grown, manifest_of, stored_manifest, stored_replicas
 from rayfe.storage.store import Store
 from rayfe.training.compiler import compiler
 from rayfe.trajectory.process_registry import OWN, check_own_process
@@ -69,7 +69,7 @@ def carry_out(job: Job, console: Console) -> dict[str, str]:
     say, undo = _speaker(console), _undo(config.out, job.own)
     with store.lock(say=say) as store:
         stored = stored_manifest(store, manifest, config)  # again: another process may have made it since
-        store.create(grown(manifest, stored))
+        store.create(grown(manifest, stored), fingerprint=digest_of(manifest))
         _keep_data(job.own, store)
         say(f"run {_shown(store.url())}; if interrupted, go on with {job.again}")
         try:

@@ -15,14 +15,16 @@ import hashlib
 import json
 import logging
 import os
+import re
 import socket
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
 
-from rayfe.exceptions import LeaseLost, UsageError
-from rayfe.storage.files import Files, room_for
+from rayfe.exceptions import CorruptFile, LeaseLost, UsageError, visible
+from rayfe.storage.files import Files
+from rayfe.storage.local import open_to_lock, room_for
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +32,12 @@ LOCK = ".lock"
 LEASES = ".lease"
 PERIOD = 10.0
 """Seconds between two beats."""
+LONGEST_PERIOD = 60.0
+"""Seconds between two beats that a lease may name; one that names more is waited for as if it had named `PERIOD`."""
+NUMBER = re.compile(r"[1-9][0-9]{0,8}")
+"""Names of leases; others are not of this package."""
+MOST = 10_000
+"""Bytes of a lease, or of the lock file, that are read at most."""
 PATIENCE = 4
 """Periods without a beat after which a holder is taken to be gone."""
 NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK})
@@ -67,7 +75,7 @@ def hold(files: Files, *, say: Say) -> Iterator[str]:
     if files.local:
         os.makedirs(files.url(), exist_ok=True)
         # never removed: a lock file that is deleted can be held by two processes, one of them by a name that is gone
-        descriptor = os.open(f"{files.url()}/{LOCK}", os.O_RDWR | os.O_CREAT, 0o666)
+        descriptor = open_to_lock(files.url(), LOCK)
         try:
             token = _take(descriptor, files)
             if token is not None:
@@ -100,7 +108,7 @@ def _take(descriptor: int, files: Files) -> str | None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        holder = os.pread(descriptor, 300, 0).decode(errors="replace").partition("\n")[0]
+        holder = visible(os.pread(descriptor, 300, 0).decode(errors="replace").partition("\n")[0])
         raise _refusal(files, holder) from None
     except OSError as error:
         if error.errno not in NO_LOCKS:
@@ -118,8 +126,8 @@ def _take(descriptor: int, files: Files) -> str | None:
 def _locked(files: Files) -> str | None:
     """The token of who holds the lock, or held it last; None where the last holder found no locks."""
     try:
-        lines = files.read(LOCK).decode(errors="replace").splitlines()
-    except FileNotFoundError:
+        lines = files.read(LOCK, MOST).decode(errors="replace").splitlines()
+    except (FileNotFoundError, CorruptFile):
         return None
     return lines[1] if len(lines) > 1 else None
 
@@ -152,9 +160,9 @@ def _heartbeat(files: Files, say: Say) -> Iterator[str]:
     newest = _newest(files)
     if newest is None or newest[1] != mine:
         raise _refusal(files, newest[1].holder if newest else "")
-    for name in files.names(LEASES):
-        if name.isdecimal() and int(name) < number:
-            files.remove(f"{LEASES}/{name}")
+    for earlier in _numbers(files):
+        if earlier < number:
+            files.remove(f"{LEASES}/{earlier}")
     ended = threading.Event()
     beats = threading.Thread(target=_beat, args=(files, path, mine, ended), name="lease", daemon=True)
     beats.start()
@@ -208,11 +216,18 @@ def _wait_for_the_one_before(files: Files, say: Say) -> int:
 
 def _newest(files: Files) -> tuple[int, Lease] | None:
     """Number and content of the last lease; None if nobody holds one."""
-    numbers = sorted((int(name) for name in files.names(LEASES) if name.isdecimal()), reverse=True)
-    for number in numbers:
-        with contextlib.suppress(FileNotFoundError):  # given up since
-            return number, _parsed(files.read(f"{LEASES}/{number}"))
+    for number in reversed(_numbers(files)):
+        try:
+            return number, _parsed(files.read(f"{LEASES}/{number}", MOST))
+        except FileNotFoundError:  # given up since
+            continue
+        except CorruptFile as error:  # no file that a driver writes
+            return number, _parsed(error.fault.encode())
     return None
+
+
+def _numbers(files: Files) -> list[int]:
+    return sorted(int(name) for name in files.names(LEASES) if NUMBER.fullmatch(name))
 
 
 def _bytes(lease: Lease) -> bytes:
@@ -221,10 +236,15 @@ def _bytes(lease: Lease) -> bytes:
 
 def _parsed(data: bytes) -> Lease:
     try:
-        return Lease(**json.loads(data))
-    except (ValueError, TypeError):  # torn, or by another version: it still may live
-        digest = hashlib.sha256(data).hexdigest()
-        return Lease(token=digest, holder="another process", machine="", process="", period=PERIOD, beat=0)
+        lease = Lease(**json.loads(data))
+        names = (lease.token, lease.holder, lease.machine, lease.process)
+        if all(isinstance(name, str) for name in names) and 0 < float(lease.period) <= LONGEST_PERIOD:
+            return dataclasses.replace(lease, holder=visible(lease.holder))
+    except (ValueError, TypeError, OverflowError, RecursionError):
+        pass
+    # torn, by another version, or by nobody: it still may live
+    digest = hashlib.sha256(data).hexdigest()
+    return Lease(token=digest, holder="another process", machine="", process="", period=PERIOD, beat=0)
 
 
 def _machine() -> str:

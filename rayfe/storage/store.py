@@ -6,7 +6,6 @@ One driver at a time works on a run (`Store.lock`), one process on a trajectory;
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -19,15 +18,19 @@ from rayfe.exceptions import CorruptFile
 from rayfe.records import CertificateRecord, Commit, ReadingRecord, StepRecord, Weights
 from rayfe.storage import lease, parquet, recovery
 from rayfe.storage.certificates import read_certificates, write_certificate
+from rayfe.storage.config_file import read_config, read_fingerprint, write_config
 from rayfe.storage.files import Files
 from rayfe.storage.layout import (
     CERTIFICATES,
     CONFIG,
+    FOLDERS,
     STEPS,
     carry_path,
+    copy_path,
     coupling_path,
     data_path,
     read_checked,
+    state_path,
     tables_in,
     with_row,
 )
@@ -61,42 +64,43 @@ class Store:
     # --- the run ----------------------------------------------------------------------------------------------------
 
     def exists(self) -> bool:
-        return self._files.exists(CONFIG)
+        return self._files.exists(CONFIG) or self._files.exists(copy_path(CONFIG))
 
     def writable(self) -> None:
-        """Check that the run can be written here, leaving nothing behind; UsageError naming `out` if not."""
-        self._files.check_writable()
+        """Check that the run can be written here, leaving nothing behind; UsageError naming `out` if not, or if one of its
+        folders is a link."""
+        self._files.check_writable(FOLDERS)
 
     @contextlib.contextmanager
     def lock(self, *, say: Callable[[str], None] = log.warning) -> Iterator[Store]:
         """Hold the run for this process (`lease.hold`); yields this store with the `owner` that its workers need.
 
+        What processes that were killed while they wrote have left is removed before and after.
+
         Raises:
             UsageError: another process holds it.
         """
         with lease.hold(self._files, say=say) as token:
+            self._files.sweep()
             yield Store(self.url(), keep_states=self._keep_states, owner=token)
+            self._files.sweep()
 
     def check_owner(self) -> None:
         """Raises LeaseLost if the run is not, or not any more, held under `owner`."""
         if self.owner is not None:
             lease.check(self._files, self.owner)
 
-    def create(self, config: dict[str, Any]) -> None:
-        """Write run.json, replacing one that is there."""
-        self.write_text(CONFIG, json.dumps(config, indent=2, sort_keys=True) + "\n")
+    def create(self, config: dict[str, Any], *, fingerprint: str | None = None) -> None:
+        """Write run.json, replacing one that is there, and its copy; `fingerprint` tells runs with other rows apart."""
+        write_config(self._files, config, fingerprint)
 
     def read_config(self) -> dict[str, Any]:
-        """run.json. Raises FileNotFoundError if there is no run here, CorruptFile if it is no JSON object."""
-        if not self.exists():
-            raise FileNotFoundError(f"no run at {self.url()}: it has no {CONFIG}")
-        try:
-            config = json.loads(self._files.read(CONFIG))
-        except ValueError as error:
-            raise CorruptFile(self.url(CONFIG), f"is not JSON ({error})") from error
-        if not isinstance(config, dict):
-            raise CorruptFile(self.url(CONFIG), "is not a JSON object")
-        return config
+        """run.json, or its copy. Raises FileNotFoundError if there is no run here, CorruptFile if it is no JSON object."""
+        return read_config(self._files)
+
+    def fingerprint(self) -> str | None:
+        """What `create` was given last; None if that is not known."""
+        return read_fingerprint(self._files)
 
     def write_figure(self, name: str, data: bytes) -> str:
         """Write figures/NAME; returns its path relative to the run."""
@@ -169,11 +173,11 @@ class Store:
         if record.state is None or record.state_sha256 is None:
             name = f"{record.trajectory}, step {record.step}, attempt {record.attempt}"
             raise ValueError(f"{name}: has no weights; only accepted steps have")
-        return load(read_checked(self._files, record.state, record.state_sha256))
+        return load(read_checked(self._files, state_path(record), record.state_sha256))
 
     def has_state(self, record: StepRecord) -> bool:
         """Whether the weights of a row are stored; what is in the file is not looked at."""
-        return record.state is not None and self._files.exists(record.state)
+        return record.state is not None and self._files.exists(state_path(record))
 
     def carry(self, record: StepRecord) -> Weights:
         """What the step after `record` needs besides its weights; empty if nothing. Raises as `state` does."""
@@ -205,14 +209,16 @@ class Store:
     def recover(self, trajectory: str) -> list[StepRecord]:
         """Rows from which the trajectory can go on; call it before the first `commit` of a process.
 
-        Rows end where weights end: they are cut back to the last accepted step whose weights and carry are as
-        written. A file of a table that cannot be read is replaced by what it was one commit earlier, or by none (rows
-        are a function of the configuration, so they come again). Damaged files are moved to the folder `damaged`,
-        readings without a row are dropped. Raises as `check_owner` does.
+        What is damaged or missing is restored from its copy, and moved to the folder `damaged`. Where the copy is gone, too,
+        rows end where weights or readings end (they are a function of the configuration, so they come again). Readings
+        without a row are dropped, files that a crash left to prune are removed. Raises as `check_owner` does.
         """
         self.check_owner()
         self._commits.forget(trajectory)
-        return recovery.recover(self._files, steps_of(self._files, trajectory), readings_of(self._files, trajectory))
+        rows = recovery.recover(self._files, trajectory)
+        if last := next((row for row in reversed(rows) if row.accepted), None):
+            self._commits.prune(last)
+        return rows
 
 
 def load_rows(location: str | Path) -> pd.DataFrame:

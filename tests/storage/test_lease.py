@@ -141,7 +141,7 @@ def test_a_holder_that_was_succeeded_is_refused_and_leaves_the_successor_alone(f
 def test_a_store_that_is_away_for_a_while_costs_no_lease(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     write, failures = Files.write, []
 
-    def fails_twice(self: Files, relative: str, data: bytes) -> None:
+    def fails_twice(self: Files, relative: str, data: bytes, **options: bool) -> None:
         if len(failures) < 2:
             failures.append(relative)
             raise ConnectionError("away")
