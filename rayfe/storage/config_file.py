@@ -9,7 +9,7 @@ from typing import Any
 
 from rayfe.exceptions import CorruptFile
 from rayfe.storage.files import Files
-from rayfe.storage.layout import CONFIG, FINGERPRINT, MOST_OF_TEXT, copy_path
+from rayfe.storage.layout import CONFIG, FINGERPRINT, MISSING, MOST_OF_TEXT, copy_path
 
 log = logging.getLogger(__name__)
 
@@ -29,8 +29,9 @@ def read_config(files: Files) -> dict[str, Any]:
 
 def write_config(files: Files, config: dict[str, Any], fingerprint: str | None) -> None:
     """Write run.json, its copy and, if there is one, the fingerprint; a run.json that is damaged is set aside."""
-    if (fault := config_fault(files)) is not None and files.exists(CONFIG):
-        log.warning("%s: %s; set aside as %s, and written again", files.url(CONFIG), fault, files.set_aside(CONFIG))
+    if (fault := config_fault(files)) is not None:
+        aside = "" if fault == MISSING else f"; set aside as {files.set_aside(CONFIG)}"
+        log.warning("%s: %s%s; written again", files.url(CONFIG), fault, aside)
     text = json.dumps(config, indent=2, sort_keys=True) + "\n"
     files.write(CONFIG, text.encode())
     files.write(copy_path(CONFIG), json.dumps({"sha256": _sha256(text), "text": text}).encode())
@@ -47,15 +48,15 @@ def read_fingerprint(files: Files) -> str | None:
 
 
 def config_fault(files: Files) -> str | None:
-    """What is wrong with run.json; None if it is whole, or not there."""
+    """What is wrong with run.json; None if it is whole, or there is no run."""
+    copied = _copy(files)
     try:
         text = _text(files)
         _parsed(files, text)
     except FileNotFoundError:
-        return None
+        return None if copied is None else MISSING
     except CorruptFile as error:
         return error.fault
-    copied = _copy(files)
     return None if copied in (None, text) else f"is not what its copy in {copy_path(CONFIG)} is"
 
 

@@ -227,7 +227,7 @@ class Files:
     def set_aside(self, relative: str) -> str:
         """Move a damaged file, or whatever else is there, to the folder `damaged`; returns where it is now."""
         folder, name = posixpath.split(relative)
-        aside = posixpath.join(DAMAGED, folder)
+        aside = f"{DAMAGED}/{folder}".rstrip("/")
         taken = set(self.names(aside))
         number = next(n for n in range(1, len(taken) + 2) if f"{n}-{name}" not in taken)
         self.move(relative, f"{aside}/{number}-{name}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from rayfe.records import StepRecord
 from rayfe.storage.files import Files
 from rayfe.storage.layout import (
     CARRY,
+    MISSING,
     MOST_OF_TABLE,
     STATES,
     carry_path,
@@ -25,8 +27,6 @@ from rayfe.storage.parquet import encode
 from rayfe.storage.table import Row, Table
 
 log = logging.getLogger(__name__)
-
-MISSING = "is missing"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,7 +108,9 @@ class FoundTable(Generic[Row]):
             else:
                 data = encode(kept, self._table.record_class)
             file, copy = self.originals[number], self.copies[number]
-            self._bring(file, data, set_aside=set_aside, source="; restored from its copy" if part is copy else "")
+            source = "; restored from its copy" if part is copy else ""
+            fault = file.fault or ("is an older one" if source else None)
+            self._bring(dataclasses.replace(file, fault=fault), data, set_aside=set_aside, source=source)
             self._bring(copy, data, is_copy=True)
 
     def _bring(
@@ -148,25 +150,52 @@ class FoundWeights:
         return self._faults[path, digest]
 
     def put_in_order(self, rows: Sequence[StepRecord]) -> None:
-        """Restore the files of the last accepted row from their copies, or the copies from the files; set damaged ones aside."""
-        last = next((row for row in reversed(rows) if row.accepted), None)
-        copied = {} if last is None else {path: (copy, digest) for path, copy, digest in weight_files(last)}
-        for (path, _), fault in list(self._faults.items()):
-            is_copy = path.startswith(copy_path(""))
-            if fault not in (None, MISSING) and not is_copy:
-                log.warning("%s: %s; set aside as %s", self._files.url(path), fault, self._files.set_aside(path))
-        for path, (copy, digest) in copied.items():
+        """Restore the files of the last accepted row from their copies, or the copies from the files; set damaged ones aside.
+
+        Of the rows before, damaged and missing files are named: nothing needs them to go on. Elsewhere than on this machine
+        they are not read.
+        """
+        accepted = [row for row in rows if row.accepted]
+        self._set_aside()
+        for path, copy, digest in weight_files(accepted[-1]) if accepted else ():
             if self._fault(path, digest) is not None:
                 self._files.write(path, read_checked(self._files, copy, digest))
                 log.warning("%s: restored from its copy", self._files.url(path))
             elif self._fault(copy, digest) is not None:
                 self._files.write(copy, read_checked(self._files, path, digest), durable=False)
+        for path, fault in faults_before_last(self._files, accepted) if self._files.local else ():
+            log.warning("%s: %s; it is not made again", self._files.url(path), fault)
+
+    def _set_aside(self) -> None:
+        for (path, _), fault in self._faults.items():
+            if fault not in (None, MISSING) and not path.startswith(copy_path("")):
+                log.warning("%s: %s; set aside as %s", self._files.url(path), fault, self._files.set_aside(path))
 
 
-def weight_files(row: StepRecord) -> list[tuple[str, str, str]]:
-    """Path, path of the copy, and SHA-256 of each weight file that a row has."""
+def faults_before_last(files: Files, accepted: Sequence[StepRecord]) -> list[tuple[str, str]]:
+    """Paths of weight files of all accepted rows but the last that should be there and are not as written, and what is wrong.
+
+    Those that are missing before all that are there have been pruned, but for those of the last step but one.
+    """
+    found: list[tuple[str, str]] = []
+    for folder in (STATES, CARRY):
+        seen = False
+        for row in accepted[:-1]:
+            for path, _, digest in weight_files(row, folder):
+                fault = fault_of(files, path, digest)
+                seen = seen or fault != MISSING or row is accepted[-2]
+                found += [(path, fault)] if seen and fault is not None else []
+    return found
+
+
+def weight_files(row: StepRecord, only: str = "") -> list[tuple[str, str, str]]:
+    """Path, path of the copy, and SHA-256 of each weight file that a row has; of those in the folder `only`, if it is given."""
     found = [(STATES, state_path(row), row.state_sha256), (CARRY, carry_path(row), row.carry_sha256)]
-    return [(path, weights_copy_path(folder, row.trajectory), digest) for folder, path, digest in found if digest is not None]
+    return [
+        (path, weights_copy_path(folder, row.trajectory), digest)
+        for folder, path, digest in found
+        if digest is not None and only in ("", folder)
+    ]
 
 
 def fault_of(files: Files, path: str, digest: str) -> str | None:

@@ -35,6 +35,8 @@ FOLDERS = (STEPS, READINGS, CERTIFICATES, STATES, CARRY, COPIES, "data", "coupli
 """Where a run is written."""
 MOST_OF_TEXT, MOST_OF_TABLE = 2**24, 2**28
 """Bytes of run.json and of a file of a table that are read at most."""
+MISSING = "is missing"
+"""What is said of a file that should be there."""
 NAME = re.compile(r"[^./\\\x00-\x1f][^/\\\x00-\x1f]{0,199}")
 FILE_OF_TABLE = re.compile(r"(?P<trajectory>[^.].*?)(\.part(?P<number>\d{4,}))?\.parquet")
 
@@ -79,6 +81,12 @@ def data_path(name: str) -> str:
 def copy_path(path: str) -> str:
     """Where a file is kept once more."""
     return f"{COPIES}/{path}"
+
+
+def step_of(name: str) -> int | None:
+    """The step of a weight file; None if that is no name of one."""
+    match = re.fullmatch(r"([0-9]{1,9})\.safetensors", name)
+    return int(match[1]) if match else None
 
 
 def weights_copy_path(folder: str, trajectory: str) -> str:

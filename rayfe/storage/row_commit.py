@@ -11,7 +11,7 @@ from safetensors.numpy import save
 
 from rayfe.records import Commit, StepRecord, Weights
 from rayfe.storage.files import Files
-from rayfe.storage.layout import CARRY, STATES, carry_path, key, state_path, weights_copy_path, with_row
+from rayfe.storage.layout import CARRY, STATES, carry_path, key, state_path, step_of, weights_copy_path, with_row
 from rayfe.storage.table import Tail, readings_of, steps_of
 
 ALWAYS_KEPT = 2
@@ -117,6 +117,6 @@ class Commits:
 
     def _remove_before(self, folder: str, first_kept: int) -> None:
         for name in self._files.names(folder):
-            step = name.removesuffix(".safetensors")
-            if step.isdecimal() and int(step) < first_kept:
+            step = step_of(name)
+            if step is not None and step < first_kept:
                 self._files.remove(f"{folder}/{name}")
