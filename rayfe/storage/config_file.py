@@ -60,6 +60,11 @@ def config_fault(files: Files) -> str | None:
     return None if copied in (None, text) else f"is not what its copy in {copy_path(CONFIG)} is"
 
 
+def copy_fault(files: Files) -> str | None:
+    """What is wrong with the copy of run.json; None if it is whole."""
+    return None if _copy(files) is not None else "is missing or damaged"
+
+
 def _text(files: Files) -> str:
     try:
         return files.read(CONFIG, MOST_OF_TEXT).decode()

@@ -170,6 +170,16 @@ class Files:
                         raise through_a_link(self.url(), self.url(place))
             place = folder
 
+    def links(self, folders: Sequence[str]) -> list[tuple[str, str]]:
+        """Those of these folders that are links, so that nothing can be written there, and what is said of them."""
+        found = []
+        for folder in folders:
+            try:
+                self._own(f"{folder}/any")
+            except UsageError as error:
+                found.append((folder, error.fix))
+        return found
+
     def sweep(self, trajectory: str | None = None) -> None:
         """Remove what processes that were killed left of writing, or of trying whether they could; only of a trajectory's files if
         there is one."""

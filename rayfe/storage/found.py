@@ -141,10 +141,11 @@ class FoundWeights:
     def has(self, row: StepRecord) -> bool:
         """Whether the files of a row, or their copies, are as written; True also where the row has none."""
         # all are looked at: a damaged file must be set aside before the repeated step writes it anew
-        found = [None in (self._fault(path, digest), self._fault(copy, digest)) for path, copy, digest in weight_files(row)]
+        found = [None in (self.fault(path, digest), self.fault(copy, digest)) for path, copy, digest in weight_files(row)]
         return all(found)
 
-    def _fault(self, path: str, digest: str) -> str | None:
+    def fault(self, path: str, digest: str) -> str | None:
+        """What is wrong with a file; None if it is as written."""
         if (path, digest) not in self._faults:
             self._faults[path, digest] = fault_of(self._files, path, digest)
         return self._faults[path, digest]
@@ -158,10 +159,10 @@ class FoundWeights:
         accepted = [row for row in rows if row.accepted]
         self._set_aside()
         for path, copy, digest in weight_files(accepted[-1]) if accepted else ():
-            if self._fault(path, digest) is not None:
+            if self.fault(path, digest) is not None:
                 self._files.write(path, read_checked(self._files, copy, digest))
                 log.warning("%s: restored from its copy", self._files.url(path))
-            elif self._fault(copy, digest) is not None:
+            elif self.fault(copy, digest) is not None:
                 self._files.write(copy, read_checked(self._files, path, digest), durable=False)
         for path, fault in faults_before_last(self._files, accepted) if self._files.local else ():
             log.warning("%s: %s; it is not made again", self._files.url(path), fault)

@@ -31,7 +31,8 @@ from rayfe.storage.parquet import Record, decode
 
 CONFIG, FINGERPRINT = "run.json", "copies/fingerprint"
 STEPS, READINGS, CERTIFICATES, STATES, CARRY, COPIES = "steps", "readings", "certificates", "states", "carry", "copies"
-FOLDERS = (STEPS, READINGS, CERTIFICATES, STATES, CARRY, COPIES, "data", "couplings", "figures", "damaged", ".lease")
+DATA, COUPLINGS = "data", "couplings"
+FOLDERS = (STEPS, READINGS, CERTIFICATES, STATES, CARRY, COPIES, DATA, COUPLINGS, "figures", "damaged", ".lease")
 """Where a run is written."""
 MOST_OF_TEXT, MOST_OF_TABLE = 2**24, 2**28
 """Bytes of run.json and of a file of a table that are read at most."""
@@ -71,11 +72,11 @@ def carry_path(record: StepRecord) -> str:
 
 
 def coupling_path(split: str) -> str:
-    return f"couplings/{split}.parquet"
+    return f"{COUPLINGS}/{split}.parquet"
 
 
 def data_path(name: str) -> str:
-    return f"data/{named(name)}.npz"
+    return f"{DATA}/{named(name)}.npz"
 
 
 def copy_path(path: str) -> str:

@@ -107,7 +107,14 @@ def replace_file(path: str, data: bytes, temporary: str, *, durable: bool = True
 
 
 def replace_together(files: Mapping[Path, bytes]) -> None:
-    """Replace files of this machine, whole and in this order; none is if one cannot be written."""
+    """Replace files of this machine, whole and in this order; none is if one cannot be written.
+
+    Links are followed: the caller's user has named them. A device or a pipe is written to.
+    """
+    special = {path: data for path, data in files.items() if path.exists() and not path.is_file()}
+    for path, data in special.items():
+        path.write_bytes(data)
+    files = {Path(os.path.realpath(path)): data for path, data in files.items() if path not in special}
     temporaries = {path: path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{TEMPORARY}") for path in files}
     try:
         for path, data in files.items():

@@ -7,6 +7,7 @@ from pathlib import Path
 from rayfe.cli.commands.parser import Parser, Refused, trusted
 from rayfe.report.page import REPORT, report_of
 from rayfe.report.view import view_of
+from rayfe.storage.local import replace_together
 from rayfe.storage.store import Store
 
 
@@ -28,7 +29,7 @@ def main(arguments: list[str]) -> int:
     else:
         place = chosen.to
         try:
-            Path(place).write_text(text, encoding="utf-8")
+            replace_together({Path(place): text.encode()})
         except OSError as error:
             raise Refused(f"--to {place}: cannot be written ({error.strerror}); give a file in a folder that exists") from error
     print(f"report: {place} ({len(text.encode()) / 1e6:.1f} MB)")
