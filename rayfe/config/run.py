@@ -26,6 +26,8 @@ THREADING = MappingProxyType({"OMP_WAIT_POLICY": "PASSIVE"})
 
 Spinning ones made a convolutional update 12 times as slow where another process wanted the same cores.
 """
+MOST_TRAJECTORIES = 100_000
+"""Of a run: the product of what lam, gamma and seed are given."""
 EXAMPLES = MappingProxyType({"lam": 0.25, "gamma": 4.0, "seed": 0})
 """A value of each field that takes several, to show how it is given."""
 
@@ -62,6 +64,9 @@ class RunConfig(Generic[Kind]):
             values = getattr(self, name)
             require(len(values) > 0, name, values, f"give at least one value, e.g. ``{name}={EXAMPLES[name]}``")
             require(len(set(values)) == len(values), name, values, "give each value once")
+        count = len(self.lam) * len(self.gamma) * len(self.seed)
+        fix = f"trajectories are too many, with all of ``gamma`` and ``seed``; give at most {MOST_TRAJECTORIES}"
+        require(count <= MOST_TRAJECTORIES, "lam", count, fix)
         for seed in self.seed:
             require(0 <= seed < 2**63, "seed", seed, "must be at least 0 and below 2^63")
         at_least("steps", self.steps, 1)

@@ -238,7 +238,8 @@ def _parsed(data: bytes) -> Lease:
     try:
         lease = Lease(**json.loads(data))
         names = (lease.token, lease.holder, lease.machine, lease.process)
-        if all(isinstance(name, str) for name in names) and 0 < float(lease.period) <= LONGEST_PERIOD:
+        sound = all(isinstance(name, str) for name in names)
+        if sound and isinstance(lease.period, int | float) and 0 < lease.period <= LONGEST_PERIOD:
             return dataclasses.replace(lease, holder=visible(lease.holder))
     except (ValueError, TypeError, OverflowError, RecursionError):
         pass

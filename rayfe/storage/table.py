@@ -11,7 +11,17 @@ import pyarrow as pa
 from rayfe.records import CertificateRecord, ReadingRecord, StepRecord
 from rayfe.records.older import told
 from rayfe.storage.files import Files
-from rayfe.storage.layout import CERTIFICATES, MOST_OF_TABLE, READINGS, STEPS, copy_path, read_table, table_path, tables_in
+from rayfe.storage.layout import (
+    CERTIFICATES,
+    MOST_OF_TABLE,
+    READINGS,
+    STEPS,
+    copy_path,
+    named,
+    read_table,
+    table_path,
+    tables_in,
+)
 from rayfe.storage.parquet import encode_table, table_of
 
 Row = TypeVar("Row", bound=StepRecord | ReadingRecord | CertificateRecord)
@@ -48,7 +58,7 @@ class Table(Generic[Row]):
         completed: Callable[[Sequence[Row]], list[Row]] = list,
     ) -> None:
         self._files, self._folder, self._completed = files, folder, completed
-        self.trajectory, self.record_class = trajectory, record_class
+        self.trajectory, self.record_class = named(trajectory), record_class
 
     def numbers(self, *, copies: bool = False) -> list[int]:
         """Numbers of its files, or of their copies, in order."""

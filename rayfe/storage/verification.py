@@ -13,7 +13,7 @@ from rayfe.exceptions import CorruptFile
 from rayfe.records import StepRecord
 from rayfe.records.older import told
 from rayfe.storage.config_file import config_fault, copy_fault
-from rayfe.storage.files import LEFT_OVER, Files
+from rayfe.storage.files import LEFT_OVER, Files, most_bytes
 from rayfe.storage.found import FoundTable, FoundWeights, faults_before_last, weight_files
 from rayfe.storage.layout import (
     CERTIFICATES,
@@ -114,6 +114,8 @@ def archive_fault(files: Files, path: str) -> str | None:
     """What is wrong with an .npz file: each array is read once, by its checksum, and none is kept."""
     try:
         with zipfile.ZipFile(io.BytesIO(files.read(path))) as archive:
+            if (size := sum(entry.file_size for entry in archive.infolist())) > most_bytes():
+                return f"holds {size} bytes when unpacked, more than the {most_bytes()} that are read"
             damaged = archive.testzip()
     except FileNotFoundError:
         return MISSING
