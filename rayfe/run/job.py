@@ -185,7 +185,7 @@ def _readable_rows(store: Store, name: str) -> list[StepRecord]:
 def _keep_data(own: Mapping[str, Dataset], store: Store) -> None:
     """Copies of data that are in no file, for whoever opens the run later."""
     for dataset in own.values():
-        if not store.has_data(dataset.name):
+        if store.lacks_data(dataset.name):
             store.keep_data(dataset.name, npz_bytes(dataset))
 
 

@@ -118,13 +118,15 @@ def replace_together(files: Mapping[Path, bytes]) -> None:
     temporaries = {path: path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{TEMPORARY}") for path in files}
     try:
         for path, data in files.items():
+            path.parent.stat()  # a folder that is mistyped is not made
             with room_for(str(path)):
                 _write_new(str(temporaries[path]), data, durable=True)
         for path, temporary in temporaries.items():
             os.replace(temporary, path)
     except BaseException:
         for temporary in temporaries.values():
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                temporary.unlink()
         raise
     for folder in {path.parent for path in files}:
         _sync_folder(str(folder))

@@ -24,6 +24,7 @@ from rayfe.storage.layout import (
     CERTIFICATES,
     CONFIG,
     FOLDERS,
+    MISSING,
     STEPS,
     carry_path,
     copy_path,
@@ -36,6 +37,7 @@ from rayfe.storage.layout import (
 )
 from rayfe.storage.row_commit import ALWAYS_KEPT, Commits
 from rayfe.storage.table import readings_of, steps_of
+from rayfe.storage.verification import archive_fault
 
 log = logging.getLogger(__name__)
 
@@ -111,9 +113,12 @@ class Store:
         """Write data/NAME.npz, a copy of examples that are in no file of the user's."""
         self._files.write(data_path(name), data)
 
-    def has_data(self, name: str) -> bool:
-        """Whether `keep_data` wrote it."""
-        return self._files.exists(data_path(name))
+    def lacks_data(self, name: str) -> bool:
+        """Whether the file of `keep_data` is missing, or damaged: then it is set aside."""
+        fault = archive_fault(self._files, data_path(name))
+        if fault not in (None, MISSING):
+            log.warning("%s: %s; set aside as %s", self.url(data_path(name)), fault, self._files.set_aside(data_path(name)))
+        return fault is not None
 
     def data_folder(self) -> str | None:
         """Where copies of data are, as a path of this machine; None if the run is not on it."""

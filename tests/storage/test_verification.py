@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from damages import DAMAGES, KINDS, NAME, make, manifest
 from rayfe.__main__ import main
 from rayfe.storage.files import Files
+from rayfe.storage.store import Store
 from rayfe.storage.verification import faults
 from stored_steps import content
 
@@ -70,3 +73,18 @@ def test_exit_codes(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[st
     (run / KINDS["last state"]).write_bytes(b"")
     assert main(["verify", str(made), str(run)]) == 1
     assert f"states/{NAME}/4.safetensors: its SHA-256 is not" in capsys.readouterr().out
+
+
+def test_a_copy_of_data_that_is_damaged_is_set_aside_and_wanted_again(tmp_path: Path) -> None:
+    store, buffer = Store(tmp_path), io.BytesIO()
+    np.savez_compressed(buffer, x=np.arange(1000.0))
+    whole = buffer.getvalue()
+    assert store.lacks_data("mine")
+    store.keep_data("mine", whole)
+    assert not store.lacks_data("mine")
+    path, aside = tmp_path / "data" / "mine.npz", tmp_path / "damaged" / "data"
+    for number, bad in enumerate((b"", whole[:-7], whole[:200] + bytes([whole[200] ^ 4]) + whole[201:]), start=1):
+        path.write_bytes(bad)
+        assert store.lacks_data("mine")
+        assert (aside / f"{number}-mine.npz").read_bytes() == bad
+        store.keep_data("mine", whole)
