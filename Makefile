@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test bench chaos service docs lint clean
+.PHONY: demo test bench chaos damage service docs lint clean
 
 demo: .venv/installed
 	$(BIN)/python jobs/isoc.py mnist-quick --out runs/mnist-quick
@@ -14,6 +14,9 @@ bench: .venv/installed
 
 chaos: .venv/installed
 	$(BIN)/python -m pytest tests/chaos -m chaos
+
+damage: .venv/installed
+	$(BIN)/python -m pytest -s -m "chaos and slow" tests/chaos/test_damage.py
 
 service: .venv/installed
 	$(BIN)/python -m pytest -m slow -s tests/on_ray/test_service.py

@@ -27,6 +27,8 @@ THREADING = MappingProxyType({"OMP_WAIT_POLICY": "PASSIVE"})
 
 Spinning ones made a convolutional update 12 times as slow where another process wanted the same cores.
 """
+MOST_TRAJECTORIES = 100_000
+"""Of a run: the product of what lam, gamma and seed are given."""
 EXAMPLES = MappingProxyType({"lam": 0.25, "gamma": 4.0, "seed": 0})
 """A value of each field that takes several, to show how it is given."""
 
@@ -68,6 +70,9 @@ class RunConfig(Generic[Kind]):
             given = len(values) > 0 or (name != "seed" and self.forked is not None)  # else they are those of the stored step
             require(given, name, values, f"give at least one value, e.g. ``{name}={EXAMPLES[name]}``")
             require(len(set(values)) == len(values), name, values, "give each value once")
+        count = len(self.lam) * len(self.gamma) * len(self.seed)
+        fix = f"trajectories are too many, with all of ``gamma`` and ``seed``; give at most {MOST_TRAJECTORIES}"
+        require(count <= MOST_TRAJECTORIES, "lam", count, fix)
         for seed in self.seed:
             require(0 <= seed < 2**63, "seed", seed, "must be at least 0 and below 2^63")
         fix = "must be at least 1; ``only_start=True`` trains and stores the start alone"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -81,6 +82,17 @@ def stored_of(arrays: Mapping[str, Any], called: str = "x") -> Stored:
     return Stored(train=train, held=validation, class_names=None if names is None else names.tolist(), scale=scale)
 
 
+def check_unpacked(archive: zipfile.ZipFile, field: str, given: str) -> None:
+    """Raises UsageError: `field`; unpacked the arrays have more bytes than half of this machine's memory."""
+    size, most = (
+        sum(entry.file_size for entry in archive.infolist()),
+        os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2,
+    )
+    require(
+        size <= most, field, given, f"holds {size} bytes when unpacked, more than the {most} that are read; give a smaller file"
+    )
+
+
 def read_arrays(path: str, field: str, given: str) -> dict[str, np.ndarray]:
     """The arrays of an .npz file that `stored_of` knows.
 
@@ -89,10 +101,12 @@ def read_arrays(path: str, field: str, given: str) -> dict[str, np.ndarray]:
     """
     array = "the archive"
     try:
+        require(os.path.isfile(path), field, given, "is no regular file, give the path of an .npz file")
         with open(path, "rb") as file:
             require(zipfile.is_zipfile(file), field, given, "not an .npz file, write one with numpy.savez")
             file.seek(0)
             with np.load(file, allow_pickle=False) as archive:
+                check_unpacked(archive.zip, field, given)
                 arrays = {}
                 for array in archive.files:
                     if array.lower() in WANTED:

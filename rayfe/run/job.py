@@ -29,8 +29,8 @@ from rayfe.run.progress import Progress
 from rayfe.run.starts import StartModel, check_fits, with_outputs
 from rayfe.storage.files import Files
 from rayfe.storage.layout import CONFIG, START, data_path
-from rayfe.storage.lease import LOCK
-from rayfe.storage.manifest import grown, manifest_of, stored_manifest, stored_replicas
+from rayfe.storage.lock_file import LOCK
+from rayfe.storage.manifest import digest_of, grown, manifest_of, stored_manifest, stored_replicas
 from rayfe.storage.store import Store
 from rayfe.training.compiler import compiler
 from rayfe.trajectory.process_registry import OWN, check_own_process
@@ -75,7 +75,7 @@ def carry_out(job: Job, console: Console) -> dict[str, str]:
     say, undo = _speaker(console), _undo(config.out, job.own)
     with store.lock(say=say) as store:
         stored = stored_manifest(store, manifest, config)  # again: another process may have made it since
-        store.create(grown(manifest, stored))
+        store.create(grown(manifest, stored), fingerprint=digest_of(manifest))
         _keep_data(job.own, store)
         _keep_start(job.start, store)
         say(f"run {_shown(store.url())}; if interrupted, go on with {job.again}")
@@ -198,7 +198,7 @@ def _readable_rows(store: Store, name: str) -> list[StepRecord]:
 def _keep_data(own: Mapping[str, Dataset], store: Store) -> None:
     """Copies of data that are in no file, for whoever opens the run later."""
     for dataset in own.values():
-        if not store.has_data(dataset.name):
+        if store.lacks_data(dataset.name):
             store.keep_data(dataset.name, npz_bytes(dataset))
 
 

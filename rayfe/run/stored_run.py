@@ -15,6 +15,7 @@ from rayfe.report.overview import overview
 from rayfe.report.page import REPORT, report_of
 from rayfe.report.view import view_of
 from rayfe.results.pooling import models_of
+from rayfe.storage.local import replace_together
 from rayfe.storage.manifest import stored_config
 from rayfe.storage.store import Store, load_certificates, load_readings, load_rows
 
@@ -125,7 +126,7 @@ class Run:
         text = report_of(view_of(store), model=self.model_class)
         if to is None:
             return store.url(store.write_text(REPORT, text))
-        Path(to).write_text(text, encoding="utf-8")
+        replace_together({Path(to): text.encode()})
         return str(to)
 
     def __repr__(self) -> str:

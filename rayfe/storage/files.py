@@ -3,43 +3,50 @@
 from __future__ import annotations
 
 import contextlib
-import errno
+import functools
 import hashlib
+import logging
 import os
 import posixpath
+import re
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeVar
 
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from rayfe.config import require
-from rayfe.exceptions import StorageFull, UsageError
+from rayfe.exceptions import CorruptFile, StorageFull, UsageError
+from rayfe.storage.local import (
+    TEMPORARY,
+    check_no_link,
+    create_file,
+    read_file,
+    replace_file,
+    room_for,
+    through_a_link,
+    try_folder,
+    with_folder,
+)
 
-NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
-"""What a full disk, or a user's full share of one, answers."""
+log = logging.getLogger(__name__)
 
 DAMAGED = "damaged"
 """Folder of what could not be read; the folders below it are those in which the files were."""
-TEMPORARY = ".tmp"
+LEFT_OVER = re.compile(rf"\..+\.[0-9a-f]{{8}}{re.escape(TEMPORARY)}|\.probe-[0-9a-f]{{32}}.*")
+"""Names of what a process leaves in a run's folder when it is killed while it writes, or tries whether it can."""
 STAMPED = ("name", "size", "mtime", "ino", "created", "LastModified", "ETag", "etag", "updated")
 """What filesystems say of a file's version; each has some of them."""
+WITHOUT_LINKS = frozenset({"memory", "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "oci"})
+"""Protocols of storage that knows no links."""
 
-Result = TypeVar("Result")
 
-
-@contextlib.contextmanager
-def room_for(path: str) -> Iterator[None]:
-    """Says what to do where there is no room for `path`: raises StorageFull in place of the system's error."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in NO_ROOM:
-            raise
-        raise StorageFull(path) from error
+@functools.cache
+def most_bytes() -> int:
+    """What a file may have to be read: half of this machine's memory."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
 
 
 class Files:
@@ -70,9 +77,31 @@ class Files:
     def exists(self, relative: str) -> bool:
         return bool(self._fs.exists(self._path(relative)))
 
-    def read(self, relative: str) -> bytes:
-        """The whole file; FileNotFoundError if there is none."""
-        return self._fs.cat_file(self._path(relative))
+    def read(self, relative: str, limit: int | None = None) -> bytes:
+        """The whole file.
+
+        Raises:
+            FileNotFoundError: there is none.
+            CorruptFile: it is no regular file, or has more than `limit` bytes (None: `most_bytes`).
+        """
+        limit = most_bytes() if limit is None else limit
+        if self.local:
+            return read_file(self._path(relative), limit)
+        data = self._get(self._path(relative), limit + 1)
+        if len(data) > limit:
+            raise CorruptFile(self.url(relative), f"has more than the {limit} bytes that are read")
+        return data
+
+    def _get(self, path: str, limit: int) -> bytes:
+        """At most `limit` bytes, by one request."""
+        try:
+            return self._fs.cat_file(path, start=0, end=limit)
+        except FileNotFoundError:
+            raise
+        except (OSError, ValueError):  # servers refuse to give a part of nothing
+            if self._fs.size(path):
+                raise
+            return b""
 
     def names(self, folder: str) -> list[str]:
         """Names in a folder, in order; none if it does not exist."""
@@ -101,37 +130,71 @@ class Files:
             found += [[str(entry.get(name)) for name in STAMPED] for entry in entries]
         return hashlib.sha256(repr(sorted(found)).encode()).hexdigest()[:16]
 
-    def write(self, relative: str, data: bytes) -> None:
+    def write(self, relative: str, data: bytes, *, durable: bool = True) -> None:
         """Replace one file as a whole: a reader, or a crash at any moment, sees the old bytes or the new ones.
 
         What is half-written lies in the folder that all files are below, so that in the others there are whole files only.
+        Without `durable` a power failure may tear it: enough for a copy.
 
         Raises:
             StorageFull: there is no room; the old bytes stay.
+            UsageError: a folder on the way is a link.
         """
-        path = self._path(relative)
+        path = self._own(relative)
         with room_for(self.url(relative)):
-            if self.local:
-                _replace(path, data, self._path(f"{_temporary(relative)}.{uuid.uuid4().hex[:8]}{TEMPORARY}"))
-            else:
-                self._put(path, data)
+            if not self.local:
+                return self._put(path, data)
+            try:
+                replace_file(path, data, self._path(_temporary(relative)), durable=durable)
+            except IsADirectoryError:
+                self._folder_aside(relative)
+                replace_file(path, data, self._path(_temporary(relative)), durable=durable)
 
-    def remove_temporaries(self, prefix: str) -> None:
-        """Remove what a process that was killed left of writing files whose relative path begins with `prefix`."""
+    def _folder_aside(self, relative: str) -> None:
+        """Make way where a folder is in the place of a file."""
+        log.warning("%s: is a folder; set aside as %s", self.url(relative), self.set_aside(relative))
+
+    def _own(self, relative: str) -> str:
+        """The path of a file that is to be changed: no link leads there. Raises UsageError."""
         if self.local:
-            for name in self.names(""):
-                if name.startswith(_temporary(prefix)) and name.endswith(TEMPORARY):
-                    self.remove(name)
+            check_no_link(self._root, relative)
+        elif self._may_have_links:
+            self._look_for_links(relative)
+        return self._path(relative)
 
-    def keep(self, relative: str, copy: str) -> None:
-        """Make `copy` what `relative` is now; nothing if that does not exist.
+    @property
+    def _may_have_links(self) -> bool:
+        protocols = self._fs.protocol
+        return WITHOUT_LINKS.isdisjoint((protocols,) if isinstance(protocols, str) else protocols)
 
-        A link on a local disk: `relative` is safe there already, and the next `write` gives it another inode.
-        """
-        path, copied = self._path(relative), self._path(copy)
-        if not (self.local and _link(path, copied)):
+    def _look_for_links(self, relative: str) -> None:
+        """Raises UsageError if the file or a folder on the way is a link: such storage writes through both."""
+        place = relative
+        while place:
+            folder = posixpath.dirname(place)
             with contextlib.suppress(FileNotFoundError):
-                self.write(copy, self.read(relative))
+                for entry in self._fs.ls(self._path(folder) if folder else self._root, detail=True):
+                    is_link = entry.get("islink") or entry.get("type") == "link"
+                    if is_link and entry["name"].rstrip("/") == self._path(place):
+                        raise through_a_link(self.url(), self.url(place))
+            place = folder
+
+    def links(self, folders: Sequence[str]) -> list[tuple[str, str]]:
+        """Those of these folders that are links, so that nothing can be written there, and what is said of them."""
+        found = []
+        for folder in folders:
+            try:
+                self._own(f"{folder}/any")
+            except UsageError as error:
+                found.append((folder, error.fix))
+        return found
+
+    def sweep(self, trajectory: str | None = None) -> None:
+        """Remove what processes that were killed left of writing, or of trying whether they could; only of a trajectory's files if
+        there is one."""
+        for name in self.names(""):
+            if LEFT_OVER.fullmatch(name) and (trajectory is None or re.search(rf"\+{re.escape(trajectory)}[.+]", name)):
+                self.remove(name)
 
     def create(self, relative: str, data: bytes) -> bool:
         """Write a file that is not there yet; False if it is, and nothing is written then.
@@ -140,9 +203,9 @@ class Files:
         conditional PUT). Others answer True to both, and the later bytes stay; a PUT that is repeated after a lost
         answer is told False. So read the file back.
         """
-        path = self._path(relative)
+        path = self._own(relative)
         if self.local:
-            return _create(path, data)
+            return create_file(path, data)
         try:
             self._put(path, data, mode="create")
         except (OSError, TypeError):  # servers word a refused condition, or that they know none, in different ways
@@ -162,38 +225,47 @@ class Files:
             self._fs.pipe_file(path, data, **options)
 
     def remove(self, relative: str) -> None:
-        """Remove a file if it is there."""
-        with contextlib.suppress(FileNotFoundError):
-            self._fs.rm_file(self._path(relative))
+        """Remove a file, or a link to one, if it is there."""
+        path = self._own(relative)
+        try:
+            os.unlink(path) if self.local else self._fs.rm_file(path)
+        except FileNotFoundError:
+            return
+        except IsADirectoryError:
+            self._folder_aside(relative)
 
-    def set_aside(self, relative: str, instead: bytes | None = None) -> str:
-        """Move a damaged file to the folder `damaged`, and put `instead` in its place; returns where it is now.
+    def move(self, relative: str, to: str) -> None:
+        """Give a file another name; what had that name is replaced."""
+        if self.local:
+            source, target = self._own(relative), self._own(to)
+            with_folder(target, lambda: os.replace(source, target))
+        else:
+            self.write(to, self.read(relative))
+            self.remove(relative)
 
-        It is never missing on the way if there is something in its place.
-        """
+    def set_aside(self, relative: str) -> str:
+        """Move a damaged file, or whatever else is there, to the folder `damaged`; returns where it is now."""
         folder, name = posixpath.split(relative)
-        aside = posixpath.join(DAMAGED, folder)
+        aside = f"{DAMAGED}/{folder}".rstrip("/")
         taken = set(self.names(aside))
         number = next(n for n in range(1, len(taken) + 2) if f"{n}-{name}" not in taken)
-        self.keep(relative, f"{aside}/{number}-{name}")
-        if instead is None:
-            self.remove(relative)
-        else:
-            self.write(relative, instead)
+        self.move(relative, f"{aside}/{number}-{name}")
         return f"{aside}/{number}-{name}"
 
-    def check_writable(self) -> None:
+    def check_writable(self, folders: Sequence[str] = ()) -> None:
         """Try to make the folder and a file in it, and take both away again.
 
         Raises:
-            UsageError: the location is a file, or cannot be written.
+            UsageError: the location is a file, or cannot be written, or one of the `folders` in it is a link.
             StorageFull: there is no room.
         """
         try:
             require(not self._fs.isfile(self._root), "out", self.url(), "is a file; give a folder")
+            for folder in folders:
+                self._own(f"{folder}/any")
             if self.local:
                 with room_for(self.url()):
-                    _try_folder(Path(self._root))
+                    try_folder(Path(self._root))
             else:
                 probe = f".probe-{uuid.uuid4().hex}"
                 self.write(probe, b"")
@@ -206,70 +278,4 @@ class Files:
 
 
 def _temporary(relative: str) -> str:
-    return "." + relative.replace("/", "+")
-
-
-def _replace(path: str, data: bytes, temporary: str) -> None:
-    """Write a temporary file, sync, and rename it to `path`."""
-    try:
-        with _with_folder(temporary, lambda: open(temporary, "wb")) as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        _with_folder(path, lambda: os.replace(temporary, path))
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise
-    descriptor = os.open(os.path.dirname(path), os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):  # some network filesystems cannot sync a folder
-            os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _with_folder(path: str, make: Callable[[], Result]) -> Result:
-    """What `make` does at `path`, whose folder is made only where it is missing: to look each time is a call more."""
-    try:
-        return make()
-    except FileNotFoundError:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        return make()
-
-
-def _link(path: str, copy: str) -> bool:
-    """Make `copy` another name of the file `path`; False where that cannot be done (no such file, or no links here)."""
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(copy)
-    try:
-        _with_folder(copy, lambda: os.link(path, copy))
-    except OSError:
-        return False
-    return True
-
-
-def _create(path: str, data: bytes) -> bool:
-    try:
-        with room_for(path), _with_folder(path, lambda: open(path, "xb")) as file:
-            file.write(data)
-    except FileExistsError:
-        return False
-    return True
-
-
-def _try_folder(folder: Path) -> None:
-    """Make `folder` and a file in it for a moment; OSError if that cannot be done. Permission bits alone do not tell."""
-    missing = [path for path in (folder, *folder.parents) if not path.exists()]
-    made: list[Path] = []
-    try:
-        for path in reversed(missing):
-            path.mkdir()
-            made.append(path)
-        probe = folder / f".probe-{uuid.uuid4().hex}"
-        probe.touch(exist_ok=False)
-        probe.unlink()
-    finally:
-        for path in reversed(made):
-            with contextlib.suppress(OSError):  # another process may use it by now
-                path.rmdir()
+    return f".{relative.replace('/', '+')}.{uuid.uuid4().hex[:8]}{TEMPORARY}"

@@ -11,7 +11,9 @@ start.safetensors                       what a run starts from, where that is a 
 data/<name>.npz                         examples that a run was given as arrays, from Python
 couplings/<split>.parquet               pairs of source and target examples, of transfers by displacement
 carry/<trajectory>/<step>.safetensors   what the next step needs besides the weights; of the last two steps only
-previous/<folder>/<name>.parquet        a file of a table as it was before the last write, for when that is damaged
+copies/<path>                           run.json, tables and certificates once more, for when they are damaged
+copies/states/<trajectory>.safetensors  the last step's weights once more, and copies/carry/ what they leave for the next step
+copies/fingerprint                      the run's eight letters (`manifest.digest_of`), for when run.json and its copy are damaged
 damaged/<folder>/<n>-<name>             files that could not be read
 figures/*.png, report.html
 .lock, .lease/<n>                       who works on the run: local folders, object stores (`lease`)
@@ -23,20 +25,35 @@ import hashlib
 import re
 from collections.abc import Sequence
 
+from rayfe.config import require
 from rayfe.exceptions import CorruptFile
 from rayfe.records import ReadingRecord, StepRecord
 from rayfe.storage.files import Files
 from rayfe.storage.parquet import Record, decode
 
-CONFIG, FAILED = "run.json", "failed.json"
-START = "start.safetensors"
-STEPS, READINGS, CERTIFICATES = "steps", "readings", "certificates"
+CONFIG, FINGERPRINT, FAILED, START = "run.json", "copies/fingerprint", "failed.json", "start.safetensors"
+STEPS, READINGS, CERTIFICATES, STATES, CARRY, COPIES = "steps", "readings", "certificates", "states", "carry", "copies"
+DATA, COUPLINGS = "data", "couplings"
+FOLDERS = (STEPS, READINGS, CERTIFICATES, STATES, CARRY, COPIES, DATA, COUPLINGS, "figures", "damaged", ".lease")
+"""Where a run is written."""
+MOST_OF_TEXT, MOST_OF_TABLE = 2**24, 2**28
+"""Bytes of run.json and of a file of a table that are read at most."""
+MISSING = "is missing"
+"""What is said of a file that should be there."""
+NAME = re.compile(r"[^./\\\x00-\x1f][^/\\\x00-\x1f]{0,199}")
 FILE_OF_TABLE = re.compile(r"(?P<trajectory>[^.].*?)(\.part(?P<number>\d{4,}))?\.parquet")
+
+
+def named(trajectory: str) -> str:
+    """The name, if it can be that of files. Raises UsageError: it leads elsewhere."""
+    sound = NAME.fullmatch(trajectory) is not None
+    require(sound, "trajectory", trajectory, "cannot be the name of a trajectory; give one that ``status`` shows")
+    return trajectory
 
 
 def table_path(folder: str, trajectory: str, number: int = 0) -> str:
     """The file of a table with this number, from 0. By name the files of a trajectory are in order, with no other's between them."""
-    return f"{folder}/{trajectory}{f'.part{number:04d}' if number else ''}.parquet"
+    return f"{folder}/{named(trajectory)}{f'.part{number:04d}' if number else ''}.parquet"
 
 
 def tables_in(names: Sequence[str]) -> dict[str, list[int]]:
@@ -48,29 +65,36 @@ def tables_in(names: Sequence[str]) -> dict[str, list[int]]:
     return {trajectory: sorted(numbers) for trajectory, numbers in found.items()}
 
 
-def certificates_path(trajectory: str) -> str:
-    return table_path(CERTIFICATES, trajectory)
-
-
 def state_path(record: StepRecord) -> str:
-    return f"states/{record.trajectory}/{record.step}.safetensors"
+    return f"{STATES}/{named(record.trajectory)}/{record.step}.safetensors"
 
 
 def carry_path(record: StepRecord) -> str:
-    return f"carry/{record.trajectory}/{record.step}.safetensors"
+    return f"{CARRY}/{named(record.trajectory)}/{record.step}.safetensors"
 
 
 def coupling_path(split: str) -> str:
-    return f"couplings/{split}.parquet"
+    return f"{COUPLINGS}/{split}.parquet"
 
 
 def data_path(name: str) -> str:
-    return f"data/{name}.npz"
+    return f"{DATA}/{named(name)}.npz"
 
 
-def previous_path(path: str) -> str:
-    """Where a file of a table is kept as it was before the last commit."""
-    return f"previous/{path}"
+def copy_path(path: str) -> str:
+    """Where a file is kept once more."""
+    return f"{COPIES}/{path}"
+
+
+def step_of(name: str) -> int | None:
+    """The step of a weight file; None if that is no name of one."""
+    match = re.fullmatch(r"([0-9]{1,9})\.safetensors", name)
+    return int(match[1]) if match else None
+
+
+def weights_copy_path(folder: str, trajectory: str) -> str:
+    """Where the last step's file of `states` or `carry` is kept once more; the hash in its row says of which step it is."""
+    return copy_path(f"{folder}/{named(trajectory)}.safetensors")
 
 
 def key(record: StepRecord | ReadingRecord) -> tuple[int, int]:
@@ -84,16 +108,27 @@ def with_row(readings: list[ReadingRecord], rows: Sequence[StepRecord]) -> list[
     return [reading for reading in readings if key(reading) in keys]
 
 
-def read_table(files: Files, path: str, record_class: type[Record]) -> list[Record]:
-    """Records of a Parquet file, none if it is missing; CorruptFile if it cannot be read."""
+def read_table(files: Files, path: str, record_class: type[Record], trajectory: str) -> list[Record]:
+    """Records of a trajectory's Parquet file, none if it is missing; CorruptFile if it cannot be read."""
     try:
-        data = files.read(path)
+        data = files.read(path, MOST_OF_TABLE)
     except FileNotFoundError:
         return []
+    return records_in(files, path, data, record_class, trajectory)
+
+
+def records_in(files: Files, path: str, data: bytes, record_class: type[Record], trajectory: str) -> list[Record]:
+    """Records of a trajectory, from the bytes of a file. Raises CorruptFile: they are not such, or of another trajectory."""
     try:
-        return decode(data, record_class)
+        records = decode(data, record_class)
     except ValueError as error:
         raise CorruptFile(files.url(path), str(error)) from error
+    for record in records:
+        if getattr(record, "trajectory", None) != trajectory:
+            raise CorruptFile(files.url(path), "holds rows of another trajectory")
+        if isinstance(record, StepRecord) and record.state not in (None, state_path(record)):
+            raise CorruptFile(files.url(path), f"step {record.step} names another file of weights than its own")
+    return records
 
 
 def read_checked(files: Files, path: str, sha256: str) -> bytes:

@@ -9,34 +9,35 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import errno
-import fcntl
 import hashlib
 import json
 import logging
 import os
-import socket
+import re
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
-from rayfe.exceptions import LeaseLost, UsageError
-from rayfe.storage.files import Files, room_for
+from rayfe.exceptions import CorruptFile, LeaseLost, visible
+from rayfe.storage import lock_file
+from rayfe.storage.files import Files
+from rayfe.storage.local import open_to_lock
 
 log = logging.getLogger(__name__)
 
-LOCK = ".lock"
 LEASES = ".lease"
 PERIOD = 10.0
 """Seconds between two beats."""
+LONGEST_PERIOD = 60.0
+"""Seconds between two beats that a lease may name; one that names more is waited for as if it had named `PERIOD`."""
+NUMBER = re.compile(r"[1-9][0-9]{0,8}")
+"""Names of leases; others are not of this package."""
+MOST = 10_000
+"""Bytes of a lease that are read at most."""
 PATIENCE = 4
 """Periods without a beat after which a holder is taken to be gone."""
-LOOKS = 5
-"""Times that a lock is tried, 0.1 s apart: who only asks whether it is held has it for a moment."""
-NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK})
-"""What flock answers on filesystems that are mounted without locks (some Lustre and FUSE mounts)."""
 Say = Callable[[str], None]
 
 
@@ -70,10 +71,12 @@ def hold(files: Files, *, say: Say) -> Iterator[str]:
     if files.local:
         os.makedirs(files.url(), exist_ok=True)
         # never removed: a lock file that is deleted can be held by two processes, one of them by a name that is gone
-        descriptor = os.open(f"{files.url()}/{LOCK}", os.O_RDWR | os.O_CREAT, 0o666)
+        descriptor = open_to_lock(files.url(), lock_file.LOCK)
         try:
-            token = _take(descriptor, files)
+            token = lock_file.take(descriptor, files)
             if token is not None:
+                for name in files.names(LEASES):  # of a time when it was mounted without locks
+                    files.remove(f"{LEASES}/{name}")
                 yield token
                 return
             with _heartbeat(files, say) as token:
@@ -88,7 +91,7 @@ def hold(files: Files, *, say: Say) -> Iterator[str]:
 
 def check(files: Files, token: str) -> None:
     """Raises LeaseLost if the folder is not held under `token` now: its driver has been succeeded, or it is another folder."""
-    held = _locked(files) if files.local else None
+    held = lock_file.token_in(files) if files.local else None
     if held is None and (newest := _newest(files)) is not None:
         held = newest[1].token
     if held != token:
@@ -97,76 +100,13 @@ def check(files: Files, token: str) -> None:
 
 def is_held(files: Files) -> bool:
     """Whether a driver holds the folder now: a lock that dies with it, or a heartbeat that stood still for less than PATIENCE periods."""
-    if files.local and _is_locked(files):
+    if files.local and lock_file.is_locked(files):
         return True
     newest = _newest(files)
     if newest is None or newest[1].is_of_a_dead_process:
         return False
     beat = files.modified(f"{LEASES}/{newest[0]}")
     return beat is None or (datetime.now(UTC) - beat).total_seconds() <= PATIENCE * newest[1].period
-
-
-# --- the operating system's lock ------------------------------------------------------------------------------------
-
-
-def _take(descriptor: int, files: Files) -> str | None:
-    """Lock the open lock file and write who holds it; returns the token, None where there are no locks."""
-    for look in range(LOOKS):
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            break
-        except BlockingIOError:
-            if look + 1 == LOOKS:
-                holder = os.pread(descriptor, 300, 0).decode(errors="replace").partition("\n")[0]
-                raise _refusal(files, holder) from None
-            time.sleep(0.1)
-        except OSError as error:
-            if error.errno not in NO_LOCKS:
-                raise
-            return None
-    for name in files.names(LEASES):  # of a time when it was mounted without locks
-        files.remove(f"{LEASES}/{name}")
-    token = uuid.uuid4().hex
-    with room_for(files.url(LOCK)):
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{_holder()}\n{token}\n".encode(), 0)
-    return token
-
-
-def _is_locked(files: Files) -> bool:
-    """Whether a process has the lock; False where the folder has no locks, or nobody has worked in it."""
-    try:
-        descriptor = os.open(files.url(LOCK), os.O_RDONLY)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError as error:
-        if error.errno not in NO_LOCKS:
-            raise
-    finally:
-        os.close(descriptor)
-    return False
-
-
-def _locked(files: Files) -> str | None:
-    """The token of who holds the lock, or held it last; None where the last holder found no locks."""
-    try:
-        lines = files.read(LOCK).decode(errors="replace").splitlines()
-    except FileNotFoundError:
-        return None
-    return lines[1] if len(lines) > 1 else None
-
-
-def _refusal(files: Files, holder: str) -> UsageError:
-    who = f"another process ({holder})" if holder else "another process"
-    return UsageError("out", files.url(), f"{who} is working on this run; wait until it ends, stop it, or give another folder")
-
-
-def _holder() -> str:
-    return f"pid {os.getpid()} on {socket.gethostname()}"
 
 
 # --- the heartbeat --------------------------------------------------------------------------------------------------
@@ -177,7 +117,7 @@ def _heartbeat(files: Files, say: Say) -> Iterator[str]:
     number = _wait_for_the_one_before(files, say) + 1
     mine = Lease(
         token=uuid.uuid4().hex,
-        holder=_holder(),
+        holder=lock_file.holder(),
         machine=_machine(),
         process=_started(os.getpid()),
         period=PERIOD,
@@ -187,10 +127,10 @@ def _heartbeat(files: Files, say: Say) -> Iterator[str]:
     files.create(path, _bytes(mine))
     newest = _newest(files)
     if newest is None or newest[1] != mine:
-        raise _refusal(files, newest[1].holder if newest else "")
-    for name in files.names(LEASES):
-        if name.isdecimal() and int(name) < number:
-            files.remove(f"{LEASES}/{name}")
+        raise lock_file.refusal(files, newest[1].holder if newest else "")
+    for earlier in _numbers(files):
+        if earlier < number:
+            files.remove(f"{LEASES}/{earlier}")
     ended = threading.Event()
     beats = threading.Thread(target=_beat, args=(files, path, mine, ended), name="lease", daemon=True)
     beats.start()
@@ -237,18 +177,25 @@ def _wait_for_the_one_before(files: Files, say: Say) -> int:
         if now is None:
             return number
         if now != found:
-            raise _refusal(files, now[1].holder)
+            raise lock_file.refusal(files, now[1].holder)
     say(f"no sign of {lease.holder}: going on")
     return number
 
 
 def _newest(files: Files) -> tuple[int, Lease] | None:
     """Number and content of the last lease; None if nobody holds one."""
-    numbers = sorted((int(name) for name in files.names(LEASES) if name.isdecimal()), reverse=True)
-    for number in numbers:
-        with contextlib.suppress(FileNotFoundError):  # given up since
-            return number, _parsed(files.read(f"{LEASES}/{number}"))
+    for number in reversed(_numbers(files)):
+        try:
+            return number, _parsed(files.read(f"{LEASES}/{number}", MOST))
+        except FileNotFoundError:  # given up since
+            continue
+        except CorruptFile as error:  # no file that a driver writes
+            return number, _parsed(error.fault.encode())
     return None
+
+
+def _numbers(files: Files) -> list[int]:
+    return sorted(int(name) for name in files.names(LEASES) if NUMBER.fullmatch(name))
 
 
 def _bytes(lease: Lease) -> bytes:
@@ -257,10 +204,16 @@ def _bytes(lease: Lease) -> bytes:
 
 def _parsed(data: bytes) -> Lease:
     try:
-        return Lease(**json.loads(data))
-    except (ValueError, TypeError):  # torn, or by another version: it still may live
-        digest = hashlib.sha256(data).hexdigest()
-        return Lease(token=digest, holder="another process", machine="", process="", period=PERIOD, beat=0)
+        lease = Lease(**json.loads(data))
+        names = (lease.token, lease.holder, lease.machine, lease.process)
+        sound = all(isinstance(name, str) for name in names)
+        if sound and isinstance(lease.period, int | float) and 0 < lease.period <= LONGEST_PERIOD:
+            return dataclasses.replace(lease, holder=visible(lease.holder))
+    except (ValueError, TypeError, OverflowError, RecursionError):
+        pass
+    # torn, by another version, or by nobody: it still may live
+    digest = hashlib.sha256(data).hexdigest()
+    return Lease(token=digest, holder="another process", machine="", process="", period=PERIOD, beat=0)
 
 
 def _machine() -> str:

@@ -126,19 +126,23 @@ def stored_config(store: Store) -> tuple[dict[str, Any], RunConfig]:
 
 
 def stored_manifest(store: Store, manifest: Mapping[str, Any], config: RunConfig) -> dict[str, Any] | None:
-    """run.json of the run that is there, None if there is none.
+    """run.json of the run that is there; None if there is none, or none that can be read but the fingerprint is that of `manifest`.
 
     Raises:
         UsageError: its rows would not be those of this configuration.
     """
-    if not store.exists():
-        require(not store.trajectories(), "out", store.url(), f"has steps but no {CONFIG}; use another ``out``")
+    if not store.exists() and not store.trajectories():
         return None
+    rebuilt = store.fingerprint() == digest_of(manifest)
     try:
         stored = store.read_config()
         before, job, sha256 = stored_identity(stored), stored["job"], stored["data_sha256"]
         _ = {name: stored["config"][name] for name in (*SETS, "steps")}
-    except (CorruptFile, KeyError, TypeError, ValueError) as error:
+        if rebuilt and digest_of(stored) != store.fingerprint():
+            raise CorruptFile(store.url(CONFIG), "is not what its fingerprint is of")
+    except (FileNotFoundError, CorruptFile, KeyError, TypeError, ValueError) as error:
+        if rebuilt:
+            return None
         raise UsageError("out", store.url(), f"its {CONFIG} cannot be read ({error}); use another ``out``") from error
     require(job == manifest["job"], "out", store.url(), f"holds a run of jobs/{job}.py; use another ``out``")
     fix = "its readings are defined otherwise than this version's; it can be read and drawn, but to go on use another ``out``"

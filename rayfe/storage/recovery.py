@@ -1,61 +1,78 @@
-"""Making a trajectory's files consistent after a crash, or after damage to a disk (`Store.recover`)."""
+"""Making a trajectory's files consistent after a crash, or after damage to a disk (`Store.recover`).
+
+What a trajectory goes on from is stored twice: its tables, and the last step's weights. First everything is looked at, and it is decided
+which rows can be kept. Then files are put in order so that a crash on the way leads to the same decision.
+"""
 
 from __future__ import annotations
 
 import itertools
 import logging
-import re
+from collections.abc import Sequence
 
-from rayfe.exceptions import CorruptFile
-from rayfe.records import CertificateRecord, ReadingRecord, StepRecord
+from rayfe.records import ReadingRecord, StepRecord
 from rayfe.records.older import told
-from rayfe.storage.files import DAMAGED, TEMPORARY, Files
-from rayfe.storage.layout import (
-    CERTIFICATES,
-    READINGS,
-    STEPS,
-    carry_path,
-    certificates_path,
-    key,
-    previous_path,
-    read_checked,
-    read_table,
-    table_path,
-    with_row,
-)
-from rayfe.storage.parquet import Record, encode
-from rayfe.storage.table import Row, Table
+from rayfe.storage.files import Files
+from rayfe.storage.found import FoundTable, FoundWeights, Version
+from rayfe.storage.layout import key
+from rayfe.storage.older_folders import take_over
+from rayfe.storage.table import certificates_of, readings_of, steps_of
 
 log = logging.getLogger(__name__)
 
-TABLES, WEIGHTS = (STEPS, READINGS, CERTIFICATES), ("states", "carry")
 
-
-def recover(files: Files, steps: Table[StepRecord], readings: Table[ReadingRecord]) -> list[StepRecord]:
+def recover(files: Files, trajectory: str) -> list[StepRecord]:
     """Rows from which the trajectory can go on. Damage is set aside and logged, never overwritten."""
-    trajectory = steps.trajectory
-    _sweep(files, trajectory)
-    _clear(files, trajectory)
-    stored, _ = _mended(files, steps)
-    rows = told(stored)
-    read, damaged = _mended(files, readings)
-    # certificates that are lost are made again, or asked for again
-    _readable(files, certificates_path(trajectory), CertificateRecord)
-    end = min(_unbroken(rows), _usable_end(files, rows))
-    if damaged and (read or len(rows) == 1):  # only those of the last row are lost: its step comes again, and they with it
-        end = min(end, max(0, len(rows) - 1))
+    files.sweep(trajectory)
+    take_over(files, trajectory)
+    weights = FoundWeights(files)
+    steps, readings = FoundTable(files, steps_of(files, trajectory)), FoundTable(files, readings_of(files, trajectory))
+    by, rows, end = _most(steps, weights)
+    read, covered = _with_readings(readings, rows[:end])
+    end = usable_end(rows, weights, covered)
     if end < len(rows):
-        log.warning(
-            "%s: what was stored after row %d is damaged or gone; keeping %d of %d rows", trajectory, end, end, len(rows)
-        )
-        steps.retain({key(row) for row in rows[:end]}, drop=files.set_aside)
-    if len(with_row(read, rows[:end])) < len(read):
-        readings.retain({key(row) for row in rows[:end]}, drop=files.remove)
+        text = "%s: what was stored after row %d is damaged or gone; keeping %d of %d rows"
+        log.warning(text, trajectory, end, end, len(rows))
+    kept = {key(row) for row in rows[:end]}
+    # in this order: while there is a row too many, what is wrong with its readings can still be seen
+    weights.put_in_order(rows[:end])
+    steps.put_in_order(by, lambda row: key(row) in kept, set_aside=True)
+    readings.put_in_order(read, lambda reading: key(reading) in kept)
+    certificates = FoundTable(files, certificates_of(files, trajectory))
+    certificates.put_in_order(certificates.versions()[0])  # those that are lost are made again, or asked for again
     return rows[:end]
 
 
-def _unbroken(rows: list[StepRecord]) -> int:
-    """Number of rows before the first gap, as damage to a file that is not the last one leaves."""
+def _most(steps: FoundTable[StepRecord], weights: FoundWeights) -> tuple[Version[StepRecord], list[StepRecord], int]:
+    """The version of the table of which most rows can be kept, its rows, and how many can be."""
+    found = []
+    for version in steps.versions():
+        rows = told(version.records)
+        found.append((version, rows, usable_end(rows, weights, unbroken(rows))))
+    return max(found, key=lambda one: one[2])  # the first of equals: that of the files themselves
+
+
+def _with_readings(readings: FoundTable[ReadingRecord], rows: Sequence[StepRecord]) -> tuple[Version[ReadingRecord], int]:
+    """The version of the readings that belongs to most of the rows, and to how many.
+
+    An accepted row without readings has lost them only where files are missing or damaged now: older versions went on without.
+    """
+    versions = readings.versions()
+    if readings.is_whole:
+        return versions[0], len(rows)
+    return max(((version, _covered(version.records, rows)) for version in versions), key=lambda one: one[1])
+
+
+def _covered(readings: Sequence[ReadingRecord], rows: Sequence[StepRecord]) -> int:
+    """Number of rows before the first accepted one that has no reading."""
+    found = {key(reading) for reading in readings}
+    return next((index for index, row in enumerate(rows) if row.accepted and key(row) not in found), len(rows))
+
+
+def unbroken(rows: Sequence[StepRecord]) -> int:
+    """Number of rows before the first gap, as damage to a file leaves."""
+    if rows and key(rows[0]) != (0, 0):
+        return 0
     for index, (before, after) in enumerate(itertools.pairwise(rows), start=1):
         follows = (before.step + 1, 0) if before.accepted else (before.step, before.attempt + 1)
         if key(after) != follows:
@@ -63,82 +80,10 @@ def _unbroken(rows: list[StepRecord]) -> int:
     return len(rows)
 
 
-def _usable_end(files: Files, rows: list[StepRecord]) -> int:
-    """Number of rows before the first accepted one that is lost; rejected attempts before it lead to it and stay."""
-    end = len(rows)
-    for index in reversed([index for index, row in enumerate(rows) if row.accepted]):
-        row = rows[index]
-        # both are looked at: a damaged file must be set aside before the repeated step writes it anew
-        state, carry = _intact(files, row.state, row.state_sha256), _intact(files, carry_path(row), row.carry_sha256)
-        if state and carry:
+def usable_end(rows: Sequence[StepRecord], weights: FoundWeights, end: int) -> int:
+    """Number of rows, `end` at most, before the first accepted one that is lost; rejected attempts before it lead to it and stay."""
+    for index in reversed([index for index, row in enumerate(rows[:end]) if row.accepted]):
+        if weights.has(rows[index]):
             break
         end = index
     return end
-
-
-def _intact(files: Files, path: str | None, sha256: str | None) -> bool:
-    """Whether a weight file is as written; True also where the row has none."""
-    if path is None or sha256 is None:
-        return True
-    try:
-        read_checked(files, path, sha256)
-    except FileNotFoundError:
-        return False
-    except CorruptFile as error:
-        log.warning("%s; set aside as %s", error, files.set_aside(path))
-        return False
-    return True
-
-
-def _mended(files: Files, table: Table[Row]) -> tuple[list[Row], bool]:
-    """Records of a table, and whether its last file was damaged."""
-    records: list[Row] = []
-    damaged = False
-    for number in table.numbers():
-        found, damaged = _readable(files, table.path(number), table.record_class)
-        records += found
-    return records, damaged
-
-
-def _readable(files: Files, path: str, record_class: type[Record]) -> tuple[list[Record], bool]:
-    """Records of a table, and whether it was damaged: then they are those of before the last commit, as far as they are kept."""
-    try:
-        return read_table(files, path, record_class), False
-    except CorruptFile as error:
-        damage = error
-    previous = previous_path(path)
-    try:
-        records = read_table(files, previous, record_class)
-    except CorruptFile as error:
-        log.warning("%s; set aside as %s", error, files.set_aside(previous))
-        records = []
-    log.warning("%s; set aside as %s", damage, files.set_aside(path, instead=encode(records, record_class)))
-    return records, True
-
-
-def _sweep(files: Files, trajectory: str) -> None:
-    """Remove temporary files of a process that was killed while it wrote."""
-    for path in (*(f"{folder}/{trajectory}." for folder in TABLES), *(f"{folder}/{trajectory}/" for folder in WEIGHTS)):
-        files.remove_temporaries(path)
-
-
-def _clear(files: Files, trajectory: str) -> None:
-    """Empty the folders of tables of what older versions put there under a dot: Polars and DuckDB read it as rows.
-
-    Copies are moved to where they are now, whole before they go; temporary files are removed.
-    """
-    name = re.escape(f"{trajectory}.parquet")
-    for folder in TABLES:
-        path = table_path(folder, trajectory)
-        for found in files.names(folder):
-            if re.fullmatch(rf"\.previous-{name}", found):
-                files.keep(f"{folder}/{found}", previous_path(path))
-            elif re.fullmatch(rf"\.bad-\d+-(\.previous-)?{name}", found):
-                files.keep(f"{folder}/{found}", f"{DAMAGED}/{folder}/{found.removeprefix('.bad-')}")
-            elif not re.fullmatch(rf"\.(\.previous-)?{name}\..*\.tmp", found):
-                continue
-            files.remove(f"{folder}/{found}")
-    for folder in WEIGHTS:
-        for found in files.names(f"{folder}/{trajectory}"):
-            if found.startswith(".") and found.endswith(TEMPORARY):
-                files.remove(f"{folder}/{trajectory}/{found}")

@@ -11,7 +11,7 @@ from safetensors.numpy import save
 
 from rayfe.records import Commit, StepRecord, Weights
 from rayfe.storage.files import Files
-from rayfe.storage.layout import carry_path, key, state_path, with_row
+from rayfe.storage.layout import CARRY, STATES, carry_path, key, state_path, step_of, weights_copy_path, with_row
 from rayfe.storage.table import Tail, readings_of, steps_of
 
 ALWAYS_KEPT = 2
@@ -53,24 +53,30 @@ class Commits:
         """Store one attempted step and return its row, with paths and hashes filled in.
 
         The row is written last, so a crash leaves the step stored or not stored. `state` None (a rejected
-        attempt) leaves no weight files. Files of older steps are pruned when the row is safe. Raises as `Store.commit`.
+        attempt) leaves no weight files. When the row is safe, copies are written and files of older steps pruned. Raises as
+        `Store.commit`.
         """
         record = commit.record
         steps, readings = steps_of(self._files, record.trajectory), readings_of(self._files, record.trajectory)
         before = self._ends_before(record)
+        weights: dict[str, bytes] = {}
         if commit.state is not None:
-            record = self._write_weights(record, commit.state, commit.carry)
+            record, weights = self._write_weights(record, commit.state, commit.carry)
         read = before.readings.followed_by(readings.rows(commit.readings))
-        readings.replace(before.readings, read)
+        readings.replace(read)
         # once more: a worker that was cut off from its driver may come back in the midst of its commit
         if self._ends_before(record) is not before:
             where = self._files.url(steps.path(before.steps.number))
             raise RuntimeError(f"{where}: other rows than before; is a second process working on this run?")
         rows = before.steps.followed_by(steps.rows([record]))
-        steps.replace(before.steps, rows)
+        steps.replace(rows)
         self._ends[record.trajectory] = Ends(last=key(record), steps=rows, readings=read)
+        readings.copy(read)
+        steps.copy(rows)
+        for folder, data in weights.items():
+            self._files.write(weights_copy_path(folder, record.trajectory), data, durable=False)
         if record.accepted:
-            self._prune(record)
+            self.prune(record)
         return record
 
     def _ends_before(self, record: StepRecord) -> Ends:
@@ -93,26 +99,29 @@ class Commits:
             readings=readings_of(self._files, trajectory).tail(lambda found: with_row(found, rows)),
         )
 
-    def _write_weights(self, record: StepRecord, state: Weights, carry: Weights | None) -> StepRecord:
-        path = state_path(record)
-        record = dataclasses.replace(record, state=path, state_sha256=self._write_arrays(path, state))
-        if carry is None:
-            return record
-        return dataclasses.replace(record, carry_sha256=self._write_arrays(carry_path(record), carry))
+    def _write_weights(self, record: StepRecord, state: Weights, carry: Weights | None) -> tuple[StepRecord, dict[str, bytes]]:
+        """The row with the hashes of its weight files, and their bytes by folder."""
+        written = {STATES: self._write_arrays(state_path(record), state)}
+        digest = hashlib.sha256(written[STATES]).hexdigest()
+        record = dataclasses.replace(record, state=state_path(record), state_sha256=digest)
+        if carry is not None:
+            written[CARRY] = self._write_arrays(carry_path(record), carry)
+            record = dataclasses.replace(record, carry_sha256=hashlib.sha256(written[CARRY]).hexdigest())
+        return record, written
 
-    def _write_arrays(self, path: str, arrays: Weights) -> str:
+    def _write_arrays(self, path: str, arrays: Weights) -> bytes:
         data = bytes_of(arrays)
         self._files.write(path, data)
-        return hashlib.sha256(data).hexdigest()
+        return data
 
-    def _prune(self, record: StepRecord) -> None:
+    def prune(self, record: StepRecord) -> None:
         """Remove what is not kept beside an accepted step and those before it."""
-        self._remove_before(f"carry/{record.trajectory}", record.step - ALWAYS_KEPT + 1)
+        self._remove_before(f"{CARRY}/{record.trajectory}", record.step - ALWAYS_KEPT + 1)
         if self._keep is not None:
-            self._remove_before(f"states/{record.trajectory}", record.step - self._keep + 1)
+            self._remove_before(f"{STATES}/{record.trajectory}", record.step - self._keep + 1)
 
     def _remove_before(self, folder: str, first_kept: int) -> None:
         for name in self._files.names(folder):
-            step = name.removesuffix(".safetensors")
-            if step.isdecimal() and int(step) < first_kept:
+            step = step_of(name)
+            if step is not None and step < first_kept:
                 self._files.remove(f"{folder}/{name}")

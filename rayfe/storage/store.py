@@ -6,7 +6,6 @@ One driver at a time works on a run (`Store.lock`), one process on a trajectory;
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -14,31 +13,37 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from safetensors import SafetensorError
 from safetensors.numpy import load
 
 from rayfe.exceptions import CorruptFile
 from rayfe.records import CertificateRecord, Commit, ReadingRecord, StepRecord, Weights
-from rayfe.records.weights import digest_of
 from rayfe.storage import lease, parquet, recovery
 from rayfe.storage.certificates import read_certificates, write_certificate
+from rayfe.storage.config_file import read_config, read_fingerprint, write_config
+from rayfe.storage.failures_file import read_failures, write_failures
 from rayfe.storage.files import Files
 from rayfe.storage.layout import (
     CERTIFICATES,
     CONFIG,
     FAILED,
+    FOLDERS,
+    MISSING,
     START,
     STEPS,
     carry_path,
+    copy_path,
     coupling_path,
     data_path,
     read_checked,
+    state_path,
     table_path,
     tables_in,
     with_row,
 )
 from rayfe.storage.row_commit import ALWAYS_KEPT, Commits, bytes_of
+from rayfe.storage.start_file import read_start
 from rayfe.storage.table import readings_of, steps_of
+from rayfe.storage.verification import archive_fault
 
 log = logging.getLogger(__name__)
 
@@ -64,48 +69,44 @@ class Store:
         """Absolute path or URI of a file of the run (of the run itself without one), for people to read."""
         return self._files.url(relative)
 
-    # --- the run ----------------------------------------------------------------------------------------------------
-
     def exists(self) -> bool:
-        return self._files.exists(CONFIG)
+        return self._files.exists(CONFIG) or self._files.exists(copy_path(CONFIG))
 
     def writable(self) -> None:
-        """Check that the run can be written here, leaving nothing behind; UsageError naming `out` if not."""
-        self._files.check_writable()
+        """Check that the run can be written here, leaving nothing behind; UsageError naming `out` if not, or if one of its
+        folders is a link."""
+        self._files.check_writable(FOLDERS)
 
     @contextlib.contextmanager
     def lock(self, *, say: Callable[[str], None] = log.warning) -> Iterator[Store]:
         """Hold the run for this process (`lease.hold`); yields this store with the `owner` that its workers need.
 
+        What processes that were killed while they wrote have left is removed before and after.
+
         Raises:
             UsageError: another process holds it.
         """
         with lease.hold(self._files, say=say) as token:
+            self._files.sweep()
             yield Store(self.url(), keep_states=self._keep_states, owner=token)
+            self._files.sweep()
 
     def check_owner(self) -> None:
         """Raises LeaseLost if the run is not, or not any more, held under `owner`."""
         if self.owner is not None:
             lease.check(self._files, self.owner)
 
-    def create(self, config: dict[str, Any]) -> None:
-        """Write run.json, replacing one that is there."""
-        self.write_text(CONFIG, json.dumps(config, indent=2, sort_keys=True) + "\n")
+    def create(self, config: dict[str, Any], *, fingerprint: str | None = None) -> None:
+        """Write run.json, replacing one that is there, and its copy; `fingerprint` tells runs with other rows apart."""
+        write_config(self._files, config, fingerprint)
 
     def read_config(self) -> dict[str, Any]:
-        """run.json. Raises FileNotFoundError if there is no run here, CorruptFile if it is no JSON object."""
-        if not self.exists():
-            raise FileNotFoundError(f"no run at {self.url()}: it has no {CONFIG}")
-        return self._json(CONFIG)
+        """run.json, or its copy. Raises FileNotFoundError if there is no run here, CorruptFile if it is no JSON object."""
+        return read_config(self._files)
 
-    def _json(self, path: str) -> dict[str, Any]:
-        try:
-            found = json.loads(self._files.read(path))
-        except ValueError as error:
-            raise CorruptFile(self.url(path), f"is not JSON ({error})") from error
-        if not isinstance(found, dict):
-            raise CorruptFile(self.url(path), "is not a JSON object")
-        return found
+    def fingerprint(self) -> str | None:
+        """What `create` was given last; None if that is not known."""
+        return read_fingerprint(self._files)
 
     def is_in_work(self) -> bool:
         """Whether a driver holds the run now (`lease.is_held`), other than the one that this store is of."""
@@ -114,14 +115,11 @@ class Store:
     def keep_failures(self, failed: Mapping[str, str]) -> None:
         """Store why trajectories failed, a line each, in the place of what was stored before."""
         self.check_owner()
-        if failed or self._files.exists(FAILED):
-            self.write_text(FAILED, json.dumps(dict(failed), indent=2) + "\n")
+        write_failures(self._files, failed)
 
     def failures(self) -> dict[str, str]:
         """What `keep_failures` stored: why trajectories failed for the last driver of the run. Raises CorruptFile if it cannot be read."""
-        if not self._files.exists(FAILED):
-            return {}
-        return {name: str(reason) for name, reason in self._json(FAILED).items()}
+        return read_failures(self._files)
 
     def write_figure(self, name: str, data: bytes) -> str:
         """Write figures/NAME; returns its path relative to the run."""
@@ -133,8 +131,15 @@ class Store:
         self._files.write(data_path(name), data)
 
     def has_data(self, name: str) -> bool:
-        """Whether `keep_data` wrote it."""
+        """Whether `keep_data` wrote it; it may be damaged."""
         return self._files.exists(data_path(name))
+
+    def lacks_data(self, name: str) -> bool:
+        """Whether the file of `keep_data` is missing, or damaged: then it is set aside."""
+        fault = archive_fault(self._files, data_path(name))
+        if fault not in (None, MISSING):
+            log.warning("%s: %s; set aside as %s", self.url(data_path(name)), fault, self._files.set_aside(data_path(name)))
+        return fault is not None
 
     def keep_start(self, weights: Weights) -> None:
         """Write start.safetensors, a copy of the stored model or state dict that the run starts from."""
@@ -147,14 +152,7 @@ class Store:
             FileNotFoundError: it is gone.
             CorruptFile: it is not the one that run.json describes.
         """
-        sha256 = self.read_config()["start"]["sha256"]
-        try:
-            weights = load(self._files.read(START))
-        except SafetensorError as error:
-            raise CorruptFile(self.url(START), f"is no weight file ({error})") from error
-        if digest_of(weights) != sha256:
-            raise CorruptFile(self.url(START), f"its weights are not those with the SHA-256 {sha256} of {CONFIG}")
-        return weights
+        return read_start(self._files)
 
     def data_folder(self) -> str | None:
         """Where copies of data are, as a path of this machine; None if the run is not on it."""
@@ -177,8 +175,6 @@ class Store:
         """Write a text file, e.g. report.html; returns its path relative to the run."""
         self._files.write(relative, text.encode())
         return relative
-
-    # --- reading ----------------------------------------------------------------------------------------------------
 
     def trajectories(self) -> list[str]:
         """Names of the trajectories that have a file of steps, in order."""
@@ -219,17 +215,15 @@ class Store:
         if record.state is None or record.state_sha256 is None:
             name = f"{record.trajectory}, step {record.step}, attempt {record.attempt}"
             raise ValueError(f"{name}: has no weights; only accepted steps have")
-        return load(read_checked(self._files, record.state, record.state_sha256))
+        return load(read_checked(self._files, state_path(record), record.state_sha256))
 
     def has_state(self, record: StepRecord) -> bool:
         """Whether the weights of a row are stored; what is in the file is not looked at."""
-        return record.state is not None and self._files.exists(record.state)
+        return record.state is not None and self._files.exists(state_path(record))
 
     def carry(self, record: StepRecord) -> Weights:
         """What the step after `record` needs besides its weights; empty if nothing. Raises as `state` does."""
         return {} if record.carry_sha256 is None else load(read_checked(self._files, carry_path(record), record.carry_sha256))
-
-    # --- writing ----------------------------------------------------------------------------------------------------
 
     def commit(self, trajectory: str, commit: Commit) -> StepRecord:
         """Store one attempted step and return its row, with paths and hashes filled in (`commits.Commits.commit`).
@@ -255,14 +249,16 @@ class Store:
     def recover(self, trajectory: str) -> list[StepRecord]:
         """Rows from which the trajectory can go on; call it before the first `commit` of a process.
 
-        Rows end where weights end: they are cut back to the last accepted step whose weights and carry are as
-        written. A file of a table that cannot be read is replaced by what it was one commit earlier, or by none (rows
-        are a function of the configuration, so they come again). Damaged files are moved to the folder `damaged`,
-        readings without a row are dropped. Raises as `check_owner` does.
+        What is damaged or missing is restored from its copy, and moved to the folder `damaged`. Where the copy is gone, too,
+        rows end where weights or readings end (they are a function of the configuration, so they come again). Readings
+        without a row are dropped, files that a crash left to prune are removed. Raises as `check_owner` does.
         """
         self.check_owner()
         self._commits.forget(trajectory)
-        return recovery.recover(self._files, steps_of(self._files, trajectory), readings_of(self._files, trajectory))
+        rows = recovery.recover(self._files, trajectory)
+        if last := next((row for row in reversed(rows) if row.accepted), None):
+            self._commits.prune(last)
+        return rows
 
 
 def load_rows(location: str | Path) -> pd.DataFrame:

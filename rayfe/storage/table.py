@@ -8,13 +8,23 @@ from typing import Generic, TypeVar
 
 import pyarrow as pa
 
-from rayfe.records import ReadingRecord, StepRecord
+from rayfe.records import CertificateRecord, ReadingRecord, StepRecord
 from rayfe.records.older import told
 from rayfe.storage.files import Files
-from rayfe.storage.layout import READINGS, STEPS, key, previous_path, read_table, table_path, tables_in
-from rayfe.storage.parquet import encode, encode_table, table_of
+from rayfe.storage.layout import (
+    CERTIFICATES,
+    MOST_OF_TABLE,
+    READINGS,
+    STEPS,
+    copy_path,
+    named,
+    read_table,
+    table_path,
+    tables_in,
+)
+from rayfe.storage.parquet import encode_table, table_of
 
-Row = TypeVar("Row", bound=StepRecord | ReadingRecord)
+Row = TypeVar("Row", bound=StepRecord | ReadingRecord | CertificateRecord)
 
 LIMIT = 500
 """Rows of a file. One with more has them all from one attempt, or is of a version that had one file for a trajectory."""
@@ -48,18 +58,19 @@ class Table(Generic[Row]):
         completed: Callable[[Sequence[Row]], list[Row]] = list,
     ) -> None:
         self._files, self._folder, self._completed = files, folder, completed
-        self.trajectory, self.record_class = trajectory, record_class
+        self.trajectory, self.record_class = named(trajectory), record_class
 
-    def numbers(self) -> list[int]:
-        """Numbers of its files, in order."""
-        return tables_in(self._files.names(self._folder)).get(self.trajectory, [])
+    def numbers(self, *, copies: bool = False) -> list[int]:
+        """Numbers of its files, or of their copies, in order."""
+        folder = copy_path(self._folder) if copies else self._folder
+        return tables_in(self._files.names(folder)).get(self.trajectory, [])
 
     def path(self, number: int) -> str:
         return table_path(self._folder, self.trajectory, number)
 
     def file(self, number: int) -> list[Row]:
         """Records of one file, none if it is missing. Raises CorruptFile if it cannot be read."""
-        return read_table(self._files, self.path(number), self.record_class)
+        return read_table(self._files, self.path(number), self.record_class, self.trajectory)
 
     def records(self) -> list[Row]:
         """All records in order. Raises CorruptFile if a file cannot be read."""
@@ -83,32 +94,19 @@ class Table(Generic[Row]):
 
     def _stored(self, number: int) -> bytes | None:
         try:
-            return self._files.read(self.path(number))
+            return self._files.read(self.path(number), MOST_OF_TABLE)
         except FileNotFoundError:
             return None
 
-    def replace(self, before: Tail, after: Tail) -> None:
-        """Write the last file; what it was is kept, for `recovery`."""
-        path = self.path(after.number)
-        if after.number == before.number and before.stored is not None:
-            self._files.keep(path, previous_path(path))
+    def replace(self, after: Tail) -> None:
+        """Write the last file."""
         assert after.stored is not None
-        self._files.write(path, after.stored)
+        self._files.write(self.path(after.number), after.stored)
 
-    # --- repair ---------------------------------------------------------------------------------------------------------
-
-    def retain(self, keys: set[tuple[int, int]], drop: Callable[[str], object]) -> None:
-        """Keep the records with these keys; `drop` takes files away that have none of them.
-
-        The last file comes first, so that at any moment the records that are left are the first ones.
-        """
-        for number in reversed(self.numbers()):
-            records = self.file(number)
-            kept = [record for record in records if key(record) in keys]
-            if not kept and number:
-                drop(self.path(number))
-            elif len(kept) < len(records):
-                self._files.write(self.path(number), encode(kept, self.record_class))
+    def copy(self, tail: Tail) -> None:
+        """Write the last file once more, for `recovery`."""
+        assert tail.stored is not None
+        self._files.write(copy_path(self.path(tail.number)), tail.stored, durable=False)
 
 
 def steps_of(files: Files, trajectory: str) -> Table[StepRecord]:
@@ -119,3 +117,8 @@ def steps_of(files: Files, trajectory: str) -> Table[StepRecord]:
 def readings_of(files: Files, trajectory: str) -> Table[ReadingRecord]:
     """The trajectory's readings, those of a step that was cut short included."""
     return Table(files, READINGS, trajectory, ReadingRecord)
+
+
+def certificates_of(files: Files, trajectory: str) -> Table[CertificateRecord]:
+    """The trajectory's certificates, those of models that are no rows any more included."""
+    return Table(files, CERTIFICATES, trajectory, CertificateRecord)

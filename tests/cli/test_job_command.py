@@ -18,7 +18,7 @@ from rayfe.config.fields import hints_of
 from rayfe.config.presets import PRESETS
 from rayfe.config.resolve import KINDS_OF
 from rayfe.exceptions import UsageError, WalkFailed
-from rayfe.storage import lease
+from rayfe.storage import lock_file
 from rayfe.storage.store import Store
 from rayfe.trajectory.driver import failure
 from untrained_job import DIGITS, NAME, arrays, walk
@@ -193,7 +193,7 @@ def test_a_run_that_another_driver_has_taken_over_is_one_line_and_exits_1(
         Path("r/.lease/2").write_text("another driver's")
         return walk(configure(config, steps=3), dataset, store, progress)
 
-    monkeypatch.setattr(lease.fcntl, "flock", no_locks)
+    monkeypatch.setattr(lock_file.fcntl, "flock", no_locks)
     runner(overtaken)
     assert main("isoc", [*DIGITS, "--out", "r"]) == 1
     error = capsys.readouterr().err

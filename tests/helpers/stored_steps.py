@@ -58,4 +58,4 @@ def content(folder: Path) -> dict[str, bytes]:
 
 def standing(folder: Path) -> dict[str, bytes]:
     """What is in a run's folder but what is kept aside: copies of tables, and damaged files."""
-    return {name: data for name, data in content(folder).items() if not name.startswith(("previous/", "damaged/"))}
+    return {name: data for name, data in content(folder).items() if not name.startswith(("copies/", "damaged/"))}

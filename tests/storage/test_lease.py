@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from rayfe.exceptions import LeaseLost, UsageError
-from rayfe.storage import lease
+from rayfe.storage import lease, lock_file
 from rayfe.storage.files import Files
 from rayfe.storage.lease import Lease, hold
 
@@ -161,7 +161,7 @@ def test_a_holder_that_was_succeeded_is_refused_and_leaves_the_successor_alone(f
 def test_a_store_that_is_away_for_a_while_costs_no_lease(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     write, failures = Files.write, []
 
-    def fails_twice(self: Files, relative: str, data: bytes) -> None:
+    def fails_twice(self: Files, relative: str, data: bytes, **options: bool) -> None:
         if len(failures) < 2:
             failures.append(relative)
             raise ConnectionError("away")
@@ -183,7 +183,7 @@ def without_locks(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     def refuse(*_: object) -> None:
         raise OSError(errno.ENOLCK, "no locks")
 
-    monkeypatch.setattr(lease.fcntl, "flock", refuse)
+    monkeypatch.setattr(lock_file.fcntl, "flock", refuse)
     return monkeypatch.undo
 
 

@@ -19,7 +19,7 @@ import pytest
 import rayfe
 from rayfe.backend.analytic import AnalyticBackend
 from rayfe.config import configure
-from rayfe.exceptions import UsageError
+from rayfe.exceptions import CorruptFile, UsageError
 from rayfe.records import StepRecord
 from rayfe.run.runner import run_inline
 from rayfe.storage import lease
@@ -173,3 +173,17 @@ def test_a_bucket_that_is_not_there_is_refused_by_name(bucket: str) -> None:
     with pytest.raises(UsageError, match=r"out=.*cannot be written"):
         Store(f"{bucket}-none/run").writable()
     assert not s3fs.S3FileSystem().exists(f"{bucket}-none")
+
+
+def test_an_object_is_read_by_one_request_within_a_limit_also_an_empty_one(bucket: str, calls: list[tuple[str, str]]) -> None:
+    files = Files(bucket)
+    for data in (b"", b"abc"):
+        files.write("a", data)
+        assert files.read("a", 3) == data
+    with pytest.raises(CorruptFile, match="has more than the 2 bytes that are read"):
+        files.read("a", 2)
+    with pytest.raises(FileNotFoundError):
+        files.read("b")
+    calls.clear()
+    files.read("a")
+    assert [method for method, _ in calls] == ["get_object"]

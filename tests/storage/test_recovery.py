@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import uuid
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,11 @@ import pandas as pd
 import pytest
 
 from rayfe.exceptions import CorruptFile
+from rayfe.records import ReadingRecord
 from rayfe.storage.files import Files
+from rayfe.storage.parquet import encode
 from rayfe.storage.store import Store, load_readings, load_rows
-from stored_steps import NAME, commit_of, names, standing, walk
+from stored_steps import NAME, commit_of, names, reading_record, standing, walk
 
 # --- crashes ----------------------------------------------------------------------------------------------------------
 
@@ -23,32 +25,25 @@ class Killed(BaseException):
     """Stands for kill -9: nothing of our own code catches it."""
 
 
-@pytest.mark.parametrize("survives", range(6))
-def test_a_crash_between_any_two_writes_leaves_the_step_undone_and_repeatable(
+@pytest.mark.parametrize("survives", range(4))
+def test_a_crash_before_the_row_is_written_leaves_the_step_undone_and_repeatable(
     location: str, survives: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = Store(location)
     rows = walk(store, 2)
-    real, written = {name: getattr(Files, name) for name in ("write", "keep")}, []
+    write, written = Files.write, []
 
-    def until_killed(change: str) -> Callable[..., None]:
-        def changed(self: Files, relative: str, *arguments: Any) -> None:
-            if len(written) == survives:
-                raise Killed
-            written.append(relative.split("/")[0])
-            with pytest.MonkeyPatch.context() as alive:
-                alive.setattr(Files, "write", real["write"])  # to keep may be to write
-                real[change](self, relative, *arguments)
+    def until_killed(self: Files, relative: str, data: bytes, **options: Any) -> None:
+        if len(written) == survives:
+            raise Killed
+        written.append(relative.split("/")[0])
+        write(self, relative, data, **options)
 
-        return changed
-
-    for change in real:
-        monkeypatch.setattr(Files, change, until_killed(change))
+    monkeypatch.setattr(Files, "write", until_killed)
     with pytest.raises(Killed):
         store.commit(NAME, commit_of(2))
     monkeypatch.undo()
-    # a table is kept as it was before it is replaced
-    assert written == ["states", "carry", "readings", "readings", "steps", "steps"][:survives]
+    assert written == ["states", "carry", "readings", "steps"][:survives]
 
     assert store.rows(NAME) == rows
     assert {reading.step for reading in store.readings(NAME)} == {0, 1}
@@ -67,10 +62,10 @@ def test_recover_drops_readings_without_a_row_from_the_file(tmp_path: Path, monk
     before = table.read_bytes()
     write = Files.write
 
-    def killed(self: Files, relative: str, data: bytes) -> None:
+    def killed(self: Files, relative: str, data: bytes, **options: Any) -> None:
         if relative.startswith("steps"):
             raise Killed
-        write(self, relative, data)
+        write(self, relative, data, **options)
 
     monkeypatch.setattr(Files, "write", killed)
     with pytest.raises(Killed):
@@ -86,7 +81,7 @@ def test_recover_drops_readings_without_a_row_from_the_file(tmp_path: Path, monk
 
 @pytest.mark.parametrize("folder", ["states", "carry"])
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "gone"])
-def test_recover_goes_back_to_the_step_before_a_damaged_file(
+def test_recover_goes_back_to_the_step_before_a_file_that_is_damaged_like_its_copy(
     tmp_path: Path, folder: str, damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = Store(tmp_path)
@@ -95,8 +90,10 @@ def test_recover_goes_back_to_the_step_before_a_damaged_file(
     rows.append(store.commit(NAME, commit_of(2, attempt=1)))
     store.commit(NAME, commit_of(3, accepted=False))
     whole = standing(tmp_path)
-    path = tmp_path / folder / NAME / "2.safetensors"
+    path, copy = tmp_path / folder / NAME / "2.safetensors", tmp_path / "copies" / folder / f"{NAME}.safetensors"
     data = path.read_bytes()
+    assert copy.read_bytes() == data
+    copy.write_bytes(b"")
     bad = {"truncated": data[:-5], "flipped": data[:-1] + bytes([data[-1] ^ 1]), "gone": None}[damage]
     if bad is None:
         path.unlink()
@@ -119,8 +116,8 @@ def test_recover_goes_back_to_the_step_before_a_damaged_file(
 def test_recover_starts_again_when_no_step_is_whole(tmp_path: Path) -> None:
     store = Store(tmp_path, keep_states="last")
     walk(store, 3)
-    for step in (1, 2):
-        (tmp_path / "states" / NAME / f"{step}.safetensors").write_bytes(b"")
+    for damaged in (f"states/{NAME}/1.safetensors", f"states/{NAME}/2.safetensors", f"copies/states/{NAME}.safetensors"):
+        (tmp_path / damaged).write_bytes(b"")
     assert store.recover(NAME) == [] == store.rows(NAME) == store.readings(NAME)
     assert names(tmp_path / "states" / NAME) == set()
     assert names(tmp_path / "damaged" / "states" / NAME) == {"1-1.safetensors", "1-2.safetensors"}
@@ -128,11 +125,12 @@ def test_recover_starts_again_when_no_step_is_whole(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("length", [0, 3, 500, -1])
-def test_recover_sets_an_unreadable_table_of_steps_aside_and_goes_back_by_one_commit(
+def test_recover_sets_an_unreadable_table_of_steps_aside_and_takes_its_copy(
     tmp_path: Path, length: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = Store(tmp_path)
     rows = walk(store, 3)
+    whole = standing(tmp_path)
     path = tmp_path / "steps" / f"{NAME}.parquet"
     bad = path.read_bytes()[:length]
     for number in (1, 2):
@@ -141,43 +139,79 @@ def test_recover_sets_an_unreadable_table_of_steps_aside_and_goes_back_by_one_co
             store.rows(NAME)
         with pytest.raises(CorruptFile):
             load_rows(tmp_path)
-        assert store.recover(NAME) == rows[:2] == store.rows(NAME)
-        assert [reading.step for reading in store.readings(NAME)] == [0, 1]
+        assert store.recover(NAME) == rows == store.rows(NAME)
+        assert standing(tmp_path) == whole
         assert (tmp_path / "damaged" / "steps" / f"{number}-{NAME}.parquet").read_bytes() == bad
-    assert f"set aside as damaged/steps/1-{NAME}.parquet" in caplog.text
-    assert store.commit(NAME, commit_of(2)) == rows[2]
-    assert len(pd.read_parquet(f"{tmp_path}/steps")) == 3
+    assert f"set aside as damaged/steps/1-{NAME}.parquet; restored from its copy" in caplog.text
 
 
-def test_recover_starts_again_when_a_table_and_what_it_was_are_both_unreadable(tmp_path: Path) -> None:
+def test_recover_starts_again_when_a_table_and_its_copy_are_both_unreadable(tmp_path: Path) -> None:
     store = Store(tmp_path)
     rows = walk(store, 3)
-    for folder in (tmp_path, tmp_path / "previous"):
+    for folder in (tmp_path, tmp_path / "copies"):
         (folder / "steps" / f"{NAME}.parquet").write_bytes(b"PAR1")
     assert store.recover(NAME) == [] == store.readings(NAME)
     assert names(tmp_path / "steps") == {f"{NAME}.parquet"}
-    assert names(tmp_path / "damaged" / "steps") == names(tmp_path / "damaged" / "previous" / "steps") == {f"1-{NAME}.parquet"}
+    assert names(tmp_path / "damaged" / "steps") == names(tmp_path / "damaged" / "copies" / "steps") == {f"1-{NAME}.parquet"}
     assert walk(store, 3) == rows
 
 
-@pytest.mark.parametrize("steps", [1, 2, 3])
-def test_an_unreadable_table_of_readings_costs_the_last_step(tmp_path: Path, steps: int) -> None:
+def test_steps_and_their_readings_that_are_damaged_together_cost_nothing(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    rows = walk(store, steps)
+    rows = walk(store, 3)
     whole = standing(tmp_path)
-    (tmp_path / "readings" / f"{NAME}.parquet").write_bytes(b"PAR1")
-    assert store.recover(NAME) == rows[:-1]
-    assert [reading.step for reading in store.readings(NAME)] == list(range(steps - 1))
-    store.commit(NAME, commit_of(steps - 1))
+    for folder in ("steps", "readings"):
+        (tmp_path / folder / f"{NAME}.parquet").write_bytes(b"PAR1")
+    assert store.recover(NAME) == rows
     assert standing(tmp_path) == whole
 
 
-def test_readings_of_a_run_by_an_older_version_are_lost_with_their_table(tmp_path: Path) -> None:
+def test_rows_whose_readings_are_gone_with_their_copy_come_again(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    walk(store, 3)
+    whole = standing(tmp_path)
+    for folder in (tmp_path, tmp_path / "copies"):
+        (folder / "readings" / f"{NAME}.parquet").unlink()
+    assert store.recover(NAME) == []
+    walk(store, 3)
+    assert standing(tmp_path) == whole
+
+
+def test_readings_that_a_version_of_before_went_on_without_stay_away(tmp_path: Path) -> None:
     store = Store(tmp_path)
     rows = walk(store, 3)
-    (tmp_path / "previous" / "readings" / f"{NAME}.parquet").unlink()  # older versions kept none
-    (tmp_path / "readings" / f"{NAME}.parquet").write_bytes(b"PAR1")
+    readings = tmp_path / "readings" / f"{NAME}.parquet"
+    readings.write_bytes(encode([reading_record(2)], ReadingRecord))
+    shutil.rmtree(tmp_path / "copies")
     assert store.recover(NAME) == rows
-    assert store.readings(NAME) == []
-    store.commit(NAME, commit_of(3))
-    assert [reading.step for reading in store.readings(NAME)] == [3]
+    assert [reading.step for reading in store.readings(NAME)] == [2]
+    assert (tmp_path / "copies" / "readings" / f"{NAME}.parquet").read_bytes() == readings.read_bytes()
+
+
+def test_a_table_that_is_an_older_one_is_not_taken_for_the_last(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    rows = walk(store, 2)
+    older = {folder: (tmp_path / folder / f"{NAME}.parquet").read_bytes() for folder in ("steps", "readings")}
+    rows.append(store.commit(NAME, commit_of(2)))
+    whole = standing(tmp_path)
+    for damaged in (["steps"], ["readings"], ["steps", "readings"]):
+        for folder in damaged:
+            (tmp_path / folder / f"{NAME}.parquet").write_bytes(older[folder])
+        assert Store(tmp_path).recover(NAME) == rows
+        assert standing(tmp_path) == whole
+
+
+def test_what_a_kill_before_the_last_prune_left_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(tmp_path, keep_states="last")
+    rows = walk(store, 3)
+
+    def killed(self: Files, relative: str) -> None:
+        raise Killed
+
+    monkeypatch.setattr(Files, "remove", killed)
+    with pytest.raises(Killed):
+        store.commit(NAME, commit_of(3))
+    monkeypatch.undo()
+    assert len(names(tmp_path / "states" / NAME)) == len(names(tmp_path / "carry" / NAME)) == 3
+    assert Store(tmp_path, keep_states="last").recover(NAME)[:3] == rows
+    assert names(tmp_path / "states" / NAME) == names(tmp_path / "carry" / NAME) == {"2.safetensors", "3.safetensors"}

@@ -26,14 +26,14 @@ def test_a_committed_step_comes_back(location: str) -> None:
     assert not store.exists()
     assert store.trajectories() == [] == store.rows(NAME) == store.readings(NAME)
     store.create({"b": [1, 2], "a": "é"})
-    record = store.commit(NAME, commit_of(3))
+    record = store.commit(NAME, commit_of(0))
     assert store.exists()
     assert store.read_config() == {"a": "é", "b": [1, 2]}
-    assert record.state == f"states/{NAME}/3.safetensors"
+    assert record.state == f"states/{NAME}/0.safetensors"
     assert store.trajectories() == [NAME]
     assert store.rows(NAME) == [record] == Store(location).recover(NAME)
-    assert store.readings(NAME) == [reading_record(3)]
-    for stored, given_weights in ((store.state(record), commit_of(3).state), (store.carry(record), commit_of(3).carry)):
+    assert store.readings(NAME) == [reading_record(0)]
+    for stored, given_weights in ((store.state(record), commit_of(0).state), (store.carry(record), commit_of(0).carry)):
         assert stored.keys() == given_weights.keys()
         for name, array in stored.items():
             np.testing.assert_array_equal(array, given_weights[name], strict=True)
@@ -203,8 +203,8 @@ def test_a_worker_that_comes_back_in_the_midst_of_its_commit_takes_no_row_away(
     rows = walk(late, 2)
     write = Files.write
 
-    def meanwhile(self: Files, relative: str, data: bytes) -> None:
-        write(self, relative, data)
+    def meanwhile(self: Files, relative: str, data: bytes, **options: bool) -> None:
+        write(self, relative, data, **options)
         if relative.startswith("readings/l"):
             monkeypatch.undo()
             rows.extend([other.commit(NAME, commit_of(2)), other.commit(NAME, commit_of(3))])

@@ -146,13 +146,15 @@ def of_the_build_before(run: Path, made: list[Commit]) -> None:
     """A run with one file for a trajectory, copies under a dot beside it, and what was left of a crash and of damage."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(table, "LIMIT", 10**9)
-        store_all(Store(run), made)
-    for folder in ("steps", "readings"):
-        (run / "previous" / folder / f"{NAME}.parquet").rename(run / folder / f".previous-{NAME}.parquet")
+        store_all(Store(run), made[:-1])
+        before = {folder: (run / folder / f"{NAME}.parquet").read_bytes() for folder in ("steps", "readings")}
+        store_all(Store(run), made[-1:])
+    for folder, data in before.items():
+        (run / folder / f".previous-{NAME}.parquet").write_bytes(data)
         (run / folder / f".bad-1-{NAME}.parquet").write_bytes(b"PAR1")
         (run / folder / f".{NAME}.parquet.0123abcd.tmp").write_bytes(b"PA")
     (run / "states" / NAME / ".9.safetensors.0123abcd.tmp").write_bytes(b"")
-    shutil.rmtree(run / "previous")
+    shutil.rmtree(run / "copies")
 
 
 def test_a_run_of_the_build_before_reads_and_goes_on_and_no_kill_on_the_way_loses_a_row(tmp_path: Path) -> None:
@@ -201,37 +203,28 @@ def test_a_copy_of_the_build_before_mends_its_table(tmp_path: Path) -> None:
 # --- damage ----------------------------------------------------------------------------------------------------------------
 
 
-def test_damage_to_the_last_file_costs_the_last_step(tmp_path: Path) -> None:
-    made, run = commits(8), tmp_path / "run"
-    rows = store_all(Store(tmp_path / "whole"), made)
-    for stored, folder in itertools.product(range(1, 8), ("steps", "readings")):
-        store_all(Store(run), made[:stored])
-        path = max((run / folder).iterdir())
+@pytest.mark.parametrize("folder", ["steps", "readings"])
+def test_damage_to_any_file_of_a_table_costs_nothing(tmp_path: Path, folder: str) -> None:
+    run = tmp_path / "run"
+    rows = store_all(Store(run), commits(8))
+    whole = standing(run)
+    for path in sorted((run / folder).iterdir()):
         path.write_bytes(path.read_bytes()[:-9])
-        assert Store(run).recover(NAME) == rows[: stored - 1]
-        store_all(Store(run), made[stored - 1 :])
-        assert standing(run) == standing(tmp_path / "whole")
-        shutil.rmtree(run)
+        assert Store(run).recover(NAME) == rows
+        assert standing(run) == whole
 
 
-def test_rows_after_a_damaged_file_come_again_and_what_was_there_is_kept_aside(tmp_path: Path) -> None:
+def test_rows_after_a_file_that_is_lost_with_its_copy_come_again_and_what_was_there_is_kept_aside(tmp_path: Path) -> None:
     made, run = commits(8), tmp_path / "run"
     rows = store_all(Store(run), made)
     path, last = (run / "steps" / f"{NAME}.part000{number}.parquet" for number in (1, 2))
-    path.write_bytes(path.read_bytes()[:-9])
+    for damaged in (path, run / "copies" / "steps" / path.name):
+        damaged.write_bytes(damaged.read_bytes()[:-9])
     whole = last.read_bytes()
-    assert Store(run).recover(NAME) == rows[:5]  # all but the last row of the damaged file: it was kept without that
+    assert Store(run).recover(NAME) == []  # what the third row left to the fourth is not kept any more
     assert (run / "damaged" / "steps" / f"1-{last.name}").read_bytes() == whole
-    assert names(run / "steps") == {f"{NAME}.parquet", path.name}
-    assert store_all(Store(run), made[5:]) == rows[5:]
-
-
-def test_readings_of_an_earlier_file_that_is_damaged_are_lost_and_no_step_comes_again(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    rows = walk(store, 8)
-    (tmp_path / "readings" / f"{NAME}.part0001.parquet").write_bytes(b"PAR1")
-    assert store.recover(NAME) == rows
-    assert [reading.step for reading in store.readings(NAME)] == [0, 1, 2, 3, 4, 6, 7]
+    assert names(run / "steps") == {f"{NAME}.parquet"}
+    assert store_all(Store(run), made) == rows
 
 
 # --- other readers -----------------------------------------------------------------------------------------------------------

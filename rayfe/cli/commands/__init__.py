@@ -10,6 +10,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "status": "how far runs are; works while they go on",
         "report": "write a run's report.html again, here or elsewhere",
         "watch": "serve the report of a run while it goes on, and show its table here",
+        "verify": "whether all that is stored of runs is as it was written; changes nothing",
         "certify": "how far stored models are from models trained at the same multipliers in another way",
         "export": "take a stored model away: torch.export with a model card",
         "check": "what a job would do, cost and need, before anything runs",

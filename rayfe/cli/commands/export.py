@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rayfe.cli.commands.parser import Parser, Refused, trusted, wanted_columns
 from rayfe.config import ModelConfig
 from rayfe.exceptions import UsageError
+from rayfe.storage.local import replace_together
 from rayfe.storage.store import Store
 
 if TYPE_CHECKING:
@@ -47,9 +48,8 @@ def main(arguments: list[str]) -> int:
     used, why = (
         _measured(store, run, row, made, shape, chosen.root) if chosen.part == "all" else (None, "only the whole model is")
     )
-    to.write_bytes(made.data)
     text = card(view_of(store), row, to, part=chosen.part, shape=shape, used=used, why=why)
-    to.with_suffix(".md").write_text(text, encoding="utf-8")
+    replace_together({to.with_suffix(".md"): text.encode(), to: made.data})
     print(f"model: {to} ({len(made.data) / 1e6:.1f} MB), step {row.step} of {row.trajectory}\ncard: {to.with_suffix('.md')}")
     return 0
 

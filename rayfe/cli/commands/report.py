@@ -9,6 +9,7 @@ from rayfe.cli.commands.parser import Parser, Refused, trusted
 from rayfe.report.page import REPORT, html_of, report_of
 from rayfe.report.several import page_of_several
 from rayfe.report.view import view_of, views_of
+from rayfe.storage.local import replace_together
 from rayfe.storage.store import Store
 
 
@@ -42,7 +43,7 @@ def _of_several(runs: Sequence[str], to: str | None, others: Sequence[str]) -> i
 
 def _written(text: str, place: str) -> str:
     try:
-        Path(place).write_text(text, encoding="utf-8")
+        replace_together({Path(place): text.encode()})
     except OSError as error:
         raise Refused(f"--to {place}: cannot be written ({error.strerror}); give a file in a folder that exists") from error
     return place

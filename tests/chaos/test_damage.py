@@ -1,0 +1,42 @@
+"""Any two files of a run damaged in any two ways: at most one step comes again, but where a table and its copy are both gone.
+
+`make damage` prints how many cases ended how, and every case that should have ended otherwise.
+"""
+
+from __future__ import annotations
+
+import collections
+import itertools
+import logging
+import os
+from pathlib import Path
+
+import pytest
+
+from damages import DAMAGES, KINDS, expected, make, manifest, outcome
+
+pytestmark = [pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(3600)]
+
+
+@pytest.mark.parametrize("first", DAMAGES)
+def test_any_two_files_damaged_in_any_ways_cost_a_step_at_most(
+    tmp_path: Path, first: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+    asked, wrong, ends = manifest(), {}, collections.Counter[str]()
+    make(tmp_path / "made" / "run", asked)
+
+    def said() -> str:
+        text = caplog.text
+        caplog.clear()
+        return text
+
+    with caplog.at_level(logging.WARNING):
+        for (one, other), second in itertools.product(itertools.combinations(KINDS, 2), DAMAGES):
+            damaged = {one: first, other: second}
+            text = outcome(tmp_path / "made", tmp_path / "here", damaged, asked, said)
+            ends[text if text.isdecimal() else text.partition(":")[0]] += 1
+            if not expected(damaged, text):
+                wrong[tuple(damaged.items())] = text
+    print(f"\n{first} and another: rows that came again, cases: {dict(ends)}")
+    assert wrong == {}
