@@ -26,7 +26,16 @@ html_copy_source = False
 html_show_sourcelink = False
 
 CONTENTS = {
-    "Use": ["docs/guide", "docs/data", "docs/choose", "docs/which", "docs/transfers", "docs/commands", "cluster/README"],
+    "Use": [
+        "docs/guide",
+        "docs/data",
+        "docs/choose",
+        "docs/which",
+        "docs/page",
+        "docs/transfers",
+        "docs/commands",
+        "cluster/README",
+    ],
     "Know": ["docs/step", "docs/numbers", "docs/trust", "docs/api"],
     "Measured": ["docs/results", "docs/exact", "docs/benchmark", "docs/performance", "docs/notebook"],
     "Change": ["CONTRIBUTING"],

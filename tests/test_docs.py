@@ -108,6 +108,8 @@ def check_words(words: list[str]) -> None:
             assert all((ROOT / word).exists() for word in rest if word.endswith(".txt"))
         case ["python" | ".venv/bin/python", "-m", "rayfe", "check", name, *options]:
             read_options(name, options)
+        case ["python", "-m", "rayfe", "--version"]:
+            assert rayfe_main(["--version"]) == 0
         case ["python" | ".venv/bin/python", "-m", "rayfe", *arguments]:
             content(lambda: rayfe_main(arguments))
         case ["python" | ".venv/bin/python", script, *arguments]:
