@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
+from rayfe.backend.models import Models
 from rayfe.backend.parts import join_measured, join_replicas, split_measure, split_replicas
+from rayfe.backend.readings import Paths, Readings, keys_of
 from rayfe.config import RunConfig
 from rayfe.data.device_path import DeviceExamples, DevicePath, Mixture, Still, to_device
 from rayfe.data.displacement import Displacement
 from rayfe.data.examples import Dataset
-from rayfe.data.labels import label_entropy
 from rayfe.data.paths import PathData, examples_of
-from rayfe.data.randomness import derived_seed, generator
+from rayfe.data.randomness import generator
 from rayfe.model.objective import draw_noise, training_cost
-from rayfe.model.protocol import Representation, build, input_shape
+from rayfe.model.protocol import Representation, input_shape
 from rayfe.records import (
     Annealing,
     Differentiated,
@@ -31,34 +30,23 @@ from rayfe.records import (
     Measured,
     MeasureRequest,
     Outcome,
-    Reading,
-    Replica,
     Response,
     Settled,
     SettleRequest,
     Split,
-    StepKey,
     TakenUp,
     TakeUpRequest,
-    Weights,
 )
 from rayfe.records.backend import Backend
-from rayfe.records.weights import along, slope
-from rayfe.surface.water_filling import uptake
-from rayfe.training.batch_norm import BatchNorm, recompute_statistics
-from rayfe.training.certificate import certify
-from rayfe.training.dimensions import missed, rates_by_dimension
 from rayfe.training.exact_derivatives import GRADIENTS, PRODUCT_COST, Curvature, derivatives, draw_parts
-from rayfe.training.measure import FORWARD, Effort, head_share, read, read_draws, slope_in_t
-from rayfe.training.replicas import Replicas, load_weights, weights_of
+from rayfe.training.measure import FORWARD
+from rayfe.training.replicas import Replicas, weights_of
 from rayfe.training.replicas import make_replicas as make_here
 from rayfe.training.schedule import constant_rate, first_rate, walk_rate
 from rayfe.training.settle import find_shift, settled_weights
 from rayfe.training.take_up import take_up
 from rayfe.training.train import Keeper, Probe, train
 
-SOME_DIRECTIONS = 4
-"""Directions that are followed to find the one that is missed most."""
 FITTED = 5000
 """Examples to which dimensions of z are fitted that take up something."""
 FIRST_READINGS = 50
@@ -89,18 +77,9 @@ class InlineBackend(Backend):
         self._keeper = keeper
         path = PathData(kind="still", source=data) if isinstance(data, Dataset) else data
         self._shape = input_shape(config.model, path.input_shape)
-        self._classes = path.classes
+        self._models = Models(config.model, shape=self._shape, classes=path.classes, device=self._device, dtype=dtype)
         self._paths = {split: self._path(path, split) for split in config.splits}
-        self._quick = self._part(config.measure.settle_size)
-        self._response = self._part(config.measure.response_size) or self._paths
-        whole, size = self._paths[Split.TRAIN], config.measure.statistics_size
-        self._statistics = whole if size is None else whole.thinned(size)
-        example = whole.present(0.0)[0].examples(slice(0, 1), 0.0).x
-        self._head = head_share(self._model(None, seed=0).eval(), example)
-
-    def _part(self, size: int | None) -> dict[Split, DevicePath] | None:
-        """Fixed parts of the splits that steer; None for all of them."""
-        return None if size is None else {split: self._paths[split].thinned(size) for split in self._config.steering}
+        self._readings = Readings(config, self._paths, self._models, classes=path.classes)
 
     def _path(self, data: PathData, split: Split) -> DevicePath:
         def on_device(end: Dataset) -> DeviceExamples:
@@ -127,7 +106,7 @@ class InlineBackend(Backend):
         epochs = annealing.end - annealing.begin if annealing else config.epochs
         batch = config.batch_of(annealed=annealing is not None)
         updates = max(1, round(epochs * len(path) / batch))
-        models = [self._start(replica, key, request.round) for replica in request.replicas]
+        models = [self._models.start(replica, key, request.round) for replica in request.replicas]
         replicas = self._make_replicas(models, self._device)
         probe = self._probe(request, t, updates)
         phase = _phase(request)
@@ -171,7 +150,7 @@ class InlineBackend(Backend):
         noise = draw_noise(
             generator(self._device, seed, "probe"),
             n=n,
-            latent=self._model(None, seed=0).latent,
+            latent=self._models.pattern.latent,
             decoder_draws=2,
             head_draws=8,
             dtype=self._dtype,
@@ -189,26 +168,16 @@ class InlineBackend(Backend):
     # --- settle and measure -------------------------------------------------------------------------------------------
 
     def settle(self, request: SettleRequest) -> Settled:
-        config, t, keys = self._config.measure, request.point.t, self._keys(request.key.seed, request.split, "settle")
-        decode = any(held.D for held in request.held)
-        effort = Effort(draw_sets=request.draw_sets, decoder_sets=request.decoder_sets, decode=decode)
-        cost = 0.0
+        readings, cost = self._readings, 0.0
 
-        def functionals(paths: Mapping[Split, DevicePath], shift: np.ndarray) -> Functionals:
+        def functionals(paths: Paths, shift: np.ndarray) -> Functionals:
             nonlocal cost
-            model = self._model(settled_weights(request, shift), seed=0)
-            statistics = self._statistics if paths is self._paths else paths[Split.TRAIN]
-            cost += self._recompute(model, statistics, request.key.seed, "settle", t, decode=decode)
-            R = D = C = 0.0
-            for stratum in paths[request.split].present(t):
-                mean = read_draws(model, stratum, t, config=config, key=keys(stratum.name), effort=effort).mean
-                weights = stratum.weights(slice(None), t)
-                R, D, C = (old + float(new.double() @ weights) for old, new in zip((R, D, C), mean[:3], strict=True))
-                cost += effort.cost(len(stratum), config, self._head)
-            return Functionals(R=R, D=D, C=C)
+            found, more = readings.functionals(self._models.with_weights(settled_weights(request, shift)), paths, request)
+            cost += more
+            return found
 
-        quick = None if self._quick is None else partial(functionals, self._quick)
-        root = find_shift(request, partial(functionals, self._paths), quick)
+        quick = None if readings.quick is None else partial(functionals, readings.quick)
+        root = find_shift(request, partial(functionals, readings.paths), quick)
         return Settled(
             shift=dict(zip(request.tangents, root.shift.tolist(), strict=True)),
             before=root.before,
@@ -223,19 +192,22 @@ class InlineBackend(Backend):
     def _measure(self, request: MeasureRequest) -> Measured:
         readings, weights, examples = [], [], 0.0
         for replica in request.replicas:
-            model = self._model(replica.weights, seed=request.key.seed)
-            examples += self._recompute(model, self._statistics, request.key.seed, request.purpose, replica.point.t)
+            model = self._models.model(replica.weights, request.key.seed)
+            examples += self._recompute(model, request.key.seed, request.purpose, replica.point.t)
             weights.append(weights_of(model))
             for split in request.splits:
-                reading, cost = self._read(model, replica, split, request)
+                reading, cost = self._readings.read(model, replica, split, request)
                 readings.append(reading)
                 examples += cost
         return Measured(readings=tuple(readings), weights=tuple(weights), examples=examples)
 
+    def _recompute(self, model: Representation, seed: int, purpose: str, t: float) -> float:
+        return self._readings.recompute(model, self._readings.statistics, seed, purpose, t)
+
     # --- differentiate ------------------------------------------------------------------------------------------------
 
     def differentiate(self, request: DifferentiateRequest) -> Differentiated:
-        config, model = self._config.implicit, self._model(request.weights, seed=0)
+        config, model = self._config.implicit, self._models.with_weights(request.weights)
         path, t = self._paths[Split.TRAIN], request.point.t
         # The same examples and noise for every model of a seed.
         order, noise = (generator(self._device, request.key.seed, "implicit", name) for name in ("order", "noise"))
@@ -263,99 +235,14 @@ class InlineBackend(Backend):
             examples=curvature.examples * (PRODUCT_COST * curvature.products + GRADIENTS),
         )
 
-    def _read(self, model: Representation, replica: Replica, split: Split, request: MeasureRequest) -> tuple[Reading, float]:
-        """One reading and its cost. `TARGET`: the end of the validation path, batch-norm as it is at the model's own t."""
-        path = (self._response if request.part else self._paths)[Split.VALIDATION if split is Split.TARGET else split]
-        t = 1.0 if split is Split.TARGET else replica.point.t
-        seed, purpose = request.key.seed, request.purpose
-
-        def rng(purpose_of_it: str) -> torch.Generator:
-            return generator(self._device, seed, split, purpose, purpose_of_it)
-
-        config, keys = self._config.measure, self._keys(seed, split, purpose)
-        effort = Effort(draw_sets=request.draw_sets, decoder_sets=request.decoder_sets)
-        reading = read(
-            model,
-            path,
-            replica=replica.name,
-            split=split,
-            point=replica.point,
-            t=t,
-            config=config,
-            key=keys,
-            effort=effort,
-        )
-        reading = dataclasses.replace(reading, statistics_size=self._statistics_size(model, replica.point.t))
-        cost = effort.cost(path.size(t), config, self._head)
-        if request.slope_in_t and split is Split.TRAIN:
-            part = path if config.slope_size is None else path.thinned(config.slope_size)
-            slope, more = slope_in_t(model, part, replica.point, config=config, key=keys, head=self._head)
-            reading, cost = dataclasses.replace(reading, F_t=slope, slope_size=part.size(replica.point.t)), cost + more
-        if request.certify and split is Split.TRAIN:
-            trained = self._config.equilibration.epochs * len(path)
-            found, more = certify(
-                model, path, reading, config=config, trained=trained, key=self._keys(seed, split, "bound"), rng=rng
-            )
-            entropy = label_entropy(path, t, classes=self._classes)
-            reading, cost = dataclasses.replace(reading, certificate=found, label_entropy=entropy), cost + more
-            reading, more = self._by_dimension(model, path, reading, key=self._keys(seed, split, "missed"))
-            cost += more
-        return reading, cost
-
-    def _by_dimension(
-        self, model: Representation, path: DevicePath, reading: Reading, *, key: Callable[[str], int]
-    ) -> tuple[Reading, float]:
-        """The reading with the rate of each dimension of z and what one of them could take up, and the cost."""
-        config, point = self._config.measure, reading.point
-        rates, cost = rates_by_dimension(model, path, point.t, chunk=config.chunk)
-        part = path.thinned(config.probe_size)
-        found, more = missed(model, part, point.t, count=SOME_DIRECTIONS, chunk=config.chunk, key=key)
-        assert reading.certificate is not None
-        most = float(found.variance[0])
-        gain = uptake(min(rates), most, point.lam)
-        certificate = dataclasses.replace(reading.certificate, missed=most, uptake=gain)
-        return dataclasses.replace(reading, R_dims=rates, certificate=certificate), cost + more
-
     def take_up(self, request: TakeUpRequest) -> TakenUp:
         step, point, config = request.key, request.point, self._config.measure
-        model, path = self._model(request.weights, seed=0), self._paths[Split.TRAIN]
-        cost = self._recompute(model, self._statistics, step.seed, "take up", point.t)
-        key = self._keys(step.seed, step.trajectory, step.step, step.attempt, "take up")
+        model, path = self._models.with_weights(request.weights), self._paths[Split.TRAIN]
+        cost = self._recompute(model, step.seed, "take up", point.t)
+        key = keys_of(step.seed, step.trajectory, step.step, step.attempt, "take up")
         part = path.thinned(config.probe_size)
         changed, dims, more = take_up(model.eval(), part, point, size=FITTED, chunk=config.chunk, key=key)
         return TakenUp(weights=weights_of(changed) if dims else request.weights, dims=dims, examples=cost + more)
-
-    def _recompute(
-        self, model: Representation, path: DevicePath, seed: int, purpose: str, t: float, *, decode: bool = True
-    ) -> float:
-        keys = self._keys(seed, "statistics", purpose)
-        return FORWARD * recompute_statistics(model, path, t, chunk=self._config.measure.chunk, key=keys, decode=decode)
-
-    def _statistics_size(self, model: Representation, t: float) -> int | None:
-        """Examples whose statistics the model's batch-norm layers have; None without such layers."""
-        return self._statistics.size(t) if any(isinstance(layer, BatchNorm) for layer in model.modules()) else None
-
-    @staticmethod
-    def _keys(*names: object) -> Callable[[str], int]:
-        """Keys of noise by the name of a stratum, or of what else it is for."""
-        return partial(derived_seed, *names)
-
-    def _start(self, replica: Replica, key: StepKey, round: int = 0) -> Any:
-        """The model that a replica's training starts from; its new weights are others in every `round`."""
-        if not replica.renewed or replica.weights is None:
-            return self._model(replica.weights, seed=key.seed)
-        seed = derived_seed(key.seed, key.trajectory, key.step, "renewal", *([round] if round else []))
-        fresh = weights_of(self._model(None, seed=seed))
-        return self._model(along(replica.weights, slope(fresh, replica.weights, 1.0), replica.renewed), seed=key.seed)
-
-    def _model(self, weights: Weights | None, *, seed: int) -> Any:
-        initial = derived_seed(seed, "initial weights")
-        model = build(self._config.model, input_shape=self._shape, classes=self._classes, seed=initial)
-        # Convolutions of few channels take two thirds of the time on a CPU where an image's channels lie together.
-        model = model.to(self._device, self._dtype, memory_format=torch.channels_last)
-        if weights is not None:
-            load_weights(model, weights)
-        return model
 
 
 def _phase(request: EquilibrateRequest) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from rayfe.backend.inline import InlineBackend
+from rayfe.backend.readings import keys_of
 from rayfe.benchmark.constrained import Looks, constrain
 from rayfe.benchmark.multipliers import make_rule
 from rayfe.benchmark.requests import Constrained, ConstrainRequest
@@ -34,7 +35,7 @@ class BenchmarkBackend(InlineBackend):
         updates = max(1, round(epochs * len(path) / batch))
         rate = self._learning_rate(annealing)
         rates = [rate((update + 0.5) / updates) for update in range(updates)]
-        model = self._start(replica, key)
+        model = self._models.start(replica, key)
         replicas = self._make_replicas([model], self._device)
         optimizer = make_optimizer(replicas, request.preconditioner, config, renews=annealing is not None)
         first = round(request.hold * updates)
@@ -71,15 +72,15 @@ class BenchmarkBackend(InlineBackend):
 
     def _evaluated_C(self, replicas: Replicas, key: StepKey, t: float, cost: _Cost) -> float:
         """C over the training examples in evaluation mode; nothing is decoded."""
-        model, C = self._model(replicas.weights()[0], seed=0), 0.0
-        path = self._paths[Split.TRAIN]
-        cost.examples += self._recompute(model, self._statistics, key.seed, "settle", t, decode=False)
+        model, C = self._models.with_weights(replicas.weights()[0]), 0.0
+        path, readings = self._paths[Split.TRAIN], self._readings
+        cost.examples += readings.recompute(model, readings.statistics, key.seed, "settle", t, decode=False)
         config, effort = dataclasses.replace(self._config.measure, head_draws=HEAD_DRAWS), Effort(decode=False)
         for stratum in path.present(t):
-            look = self._keys(key.seed, key.step, "look")(stratum.name)
+            look = keys_of(key.seed, key.step, "look")(stratum.name)
             read = read_draws(model, stratum, t, config=config, key=look, effort=effort).mean
             C += float(read.C.double() @ stratum.weights(slice(None), t))
-            cost.examples += effort.cost(len(stratum), config, self._head)
+            cost.examples += effort.cost(len(stratum), config, readings.head)
         return C
 
 
