@@ -39,6 +39,7 @@ from rayfe.records import (
 )
 from rayfe.records.backend import Backend
 from rayfe.training.exact_derivatives import GRADIENTS, PRODUCT_COST, Curvature, derivatives, draw_parts
+from rayfe.training.machine import keep_pages, matrix_products
 from rayfe.training.measure import FORWARD
 from rayfe.training.replicas import Replicas, weights_of
 from rayfe.training.replicas import make_replicas as make_here
@@ -69,6 +70,8 @@ class InlineBackend(Backend):
         keeper: Keeper | None = None,
     ) -> None:
         torch.set_num_threads(config.threads)
+        keep_pages()
+        matrix_products()
         cuda = config.device == "cuda" or (config.device == "auto" and torch.cuda.is_available())
         self._device = torch.device("cuda" if cuda else "cpu")
         self._config = config

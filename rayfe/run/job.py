@@ -91,12 +91,15 @@ def prepared(job: Job, data: PathData) -> tuple[Store, RunConfig, dict[str, Any]
     Raises:
         UsageError: whatever can be known to be wrong before any work.
     """
+    from rayfe.training.machine import matrix_products  # imports torch
+
     assert job.config.out is not None
     store = Store(job.config.out, keep_states=job.config.keep_states)
     store.writable()
     check_model(job.config, data)
     config = _with_replicas(job.config, store)
     manifest = manifest_of(job.name, job.preset, list(job.arguments), config, data)
+    manifest |= {"matrix_products": matrix_products()}
     stored_manifest(store, manifest, config)
     return store, config, manifest
 
