@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import platform
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -39,7 +39,7 @@ def matrix_products() -> Products:
     """
     if not torch.backends.mkldnn.is_available():
         return "default"
-    switch = torch.backends.mkldnn.matmul
+    switch: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
     before, switch.fp32_precision = switch.fp32_precision, "bf16"
     if _error() < ACCURATE:
         return "onednn"

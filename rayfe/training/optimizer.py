@@ -77,6 +77,30 @@ def _array(value: Tensor) -> np.ndarray:
     return value.cpu().numpy().copy()
 
 
+def adam_of(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
+    """The Adam that an optimizer is or has."""
+    return optimizer.adam if isinstance(optimizer, Soap) else optimizer
+
+
+def moved_by(optimizer: torch.optim.Optimizer, replicas: Replicas) -> Mapping[str, Tensor]:
+    """The tensors that Adam updates, by the keys of the parameters: SOAP's rotated copies, or the parameters themselves."""
+    return optimizer.copies if isinstance(optimizer, Soap) else replicas.parameters()
+
+
+def write_back(optimizer: torch.optim.Optimizer) -> None:
+    """Bring the parameters up to date with what Adam has updated."""
+    if isinstance(optimizer, Soap):
+        optimizer.write_back()
+
+
+@torch.no_grad()
+def go_ahead(replicas: Replicas, preconditioner: Weights | None) -> None:
+    """Go to where the last training's iterate was, ahead of its mean."""
+    parameters = replicas.parameters()
+    for key, ahead in replicas.spread(unpack(preconditioner or {}, "ahead"), parameters).items():
+        parameters[key].add_(ahead)
+
+
 class Average:
     """The mean of the iterates of a training's late updates, and how far the last iterate is ahead of it.
 
@@ -85,30 +109,23 @@ class Average:
     epochs: F is 0.4 % lower so than from the mean).
     """
 
-    def __init__(self, replicas: Replicas, updates: int) -> None:
-        self._replicas = replicas
+    def __init__(self, replicas: Replicas, optimizer: torch.optim.Optimizer, updates: int) -> None:
+        self._replicas, self._optimizer = replicas, optimizer
         self._begin = updates - math.ceil(AVERAGED * updates)
-        self._mean = [parameter.detach().clone() for parameter in replicas.parameters().values()]
-
-    @torch.no_grad()
-    def start(self, preconditioner: Weights | None) -> None:
-        """Go to where the last training's iterate was, ahead of its mean."""
-        parameters = self._replicas.parameters()
-        for key, ahead in self._replicas.spread(unpack(preconditioner or {}, "ahead"), parameters).items():
-            parameters[key].add_(ahead)
+        self._iterate = [tensor.detach() for tensor in moved_by(optimizer, replicas).values()]
+        self._mean = [tensor.clone() for tensor in self._iterate]
 
     @torch.no_grad()
     def see(self, update: int) -> None:
         """Take in the iterate after `update`."""
         if update >= self._begin:
-            parameters = [parameter.detach() for parameter in self._replicas.parameters().values()]
-            torch._foreach_lerp_(self._mean, parameters, 1.0 / (update + 1 - self._begin))
+            torch._foreach_lerp_(self._mean, self._iterate, 1.0 / (update + 1 - self._begin))
 
     @torch.no_grad()
     def finish(self) -> Weights:
         """Make the means the weights of the replicas; the first one's `ahead`, packed for the next training."""
-        ahead = {}
-        for (key, parameter), mean in zip(self._replicas.parameters().items(), self._mean, strict=True):
-            ahead[key] = parameter.detach() - mean
-            parameter.copy_(mean)
-        return pack(ahead=self._replicas.first(ahead))
+        parameters = self._replicas.parameters()
+        last = {key: parameter.detach().clone() for key, parameter in parameters.items()}
+        torch._foreach_copy_(self._iterate, self._mean)
+        write_back(self._optimizer)
+        return pack(ahead=self._replicas.first({key: value - parameters[key].detach() for key, value in last.items()}))

@@ -8,15 +8,14 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
 
 from rayfe.config import EquilibrationConfig
 from rayfe.data.device_path import DeviceExamples
 from rayfe.data.randomness import derived_seed
-from rayfe.model.objective import Noise, PerExample, draw_noise
+from rayfe.model.objective import Noise, draw_noise
 from rayfe.records import Point, Reading, Split, Weights
-from rayfe.training.optimizer import Average, left_by, make_optimizer
 from rayfe.training.replicas import Replicas
+from rayfe.training.update import Descent
 
 FINITE_CHECK = 50
 """Updates between looks at whether the loss is finite."""
@@ -78,37 +77,24 @@ def train(
     Stochastic layers draw from the seed of `noise` and the number of the update, without advancing `noise`. With what
     `keeper` has kept the training goes on there, and ends with the same bytes.
     """
-    like = probe.examples.x
-    lam = torch.tensor([point.lam for point in points], dtype=like.dtype, device=like.device)
-    gamma = torch.tensor([point.gamma for point in points], dtype=like.dtype, device=like.device)
+    descent = Descent(replicas, points, config, preconditioner, updates=updates, annealed=annealed)
     readings = read_probe(replicas, points, probe, update=0) if 0 in probe.updates else []
-    average = Average(replicas, updates) if config.schedule == "average" and not annealed else None
-    if average:
-        average.start(preconditioner)
-    optimizer = make_optimizer(replicas, preconditioner, config, renews=annealed)
     kept = keeper.load() if keeper else None
-    begin, readings = _restore(kept, replicas, optimizer, noise) if kept else (0, readings)
+    begin, readings = _restore(kept, descent, noise) if kept else (0, readings)
     for update, batch in enumerate(batches):
         if update < begin:
             continue
         if keeper and update > begin and keeper.due(update, updates):
-            keeper.save(_state(update, replicas, optimizer, noise, readings))
+            keeper.save(_state(update, descent, noise, readings))
         if update > 0 and update in probe.updates:
+            descent.write_back()
             readings += read_probe(replicas, points, probe, update=update)
-        set_rate(optimizer, learning_rate((update + 0.5) / updates))
-        draws = _draws(noise, config, len(batch), latent, like.dtype)
-        masks = derived_seed(noise.initial_seed(), "masks", update)
-        J = free_energy(replicas.functionals(batch.x, batch.y, draws, seed=masks, predict=False), lam, gamma)
-        # The replicas share no parameters, so the gradient of the sum is each one's own gradient.
-        total = J.sum()
+        set_rate(descent.optimizer, learning_rate((update + 0.5) / updates))
+        draws = _draws(noise, config, len(batch), latent, batch.x.dtype)
+        total = descent.update(update, batch, draws, seed=derived_seed(noise.initial_seed(), "masks", update))
         if update % FINITE_CHECK == 0 and not torch.isfinite(total):
             return Trained(finite=False, preconditioner=None, readings=tuple(readings), updates=update)
-        optimizer.zero_grad(set_to_none=True)
-        total.backward()
-        optimizer.step()
-        if average:
-            average.see(update)
-    left = {**left_by(optimizer, replicas), **(average.finish() if average else {})}
+    left = descent.finish()
     last = read_probe(replicas, points, probe, update=updates)
     return Trained(
         finite=all(torch.isfinite(torch.tensor(reading.F)) for reading in last),
@@ -123,38 +109,25 @@ def _draws(noise: torch.Generator, config: EquilibrationConfig, n: int, latent: 
     return draw_noise(noise, n=n, latent=latent, decoder_draws=decoder, head_draws=head, dtype=dtype)
 
 
-def _state(
-    update: int, replicas: Replicas, optimizer: torch.optim.Optimizer, noise: torch.Generator, readings: list[Reading]
-) -> dict[str, Any]:
+def _state(update: int, descent: Descent, noise: torch.Generator, readings: list[Reading]) -> dict[str, Any]:
     """Everything that the rest of a training depends on, as tensors and plain values."""
     return {
         "update": update,
-        "tensors": {name: value.detach() for name, value in replicas.tensors().items()},
-        "optimizer": optimizer.state_dict(),
         "noise": noise.get_state(),
         "readings": [dataclasses.asdict(reading) | {"split": str(reading.split)} for reading in readings],
+        **descent.state(),
     }
 
 
-@torch.no_grad()
-def _restore(
-    state: dict[str, Any], replicas: Replicas, optimizer: torch.optim.Optimizer, noise: torch.Generator
-) -> tuple[int, list[Reading]]:
+def _restore(state: dict[str, Any], descent: Descent, noise: torch.Generator) -> tuple[int, list[Reading]]:
     """The opposite of `_state`: sets weights, optimizer and noise; returns the next update and the readings."""
-    for name, value in replicas.tensors().items():
-        value.copy_(state["tensors"][name])
-    optimizer.load_state_dict(state["optimizer"])
+    descent.restore(state)
     noise.set_state(state["noise"].cpu())
     readings = [
         Reading(**{**fields, "split": Split(fields["split"]), "point": Point(**fields["point"])})
         for fields in state["readings"]
     ]
     return state["update"], readings
-
-
-def free_energy(functionals: PerExample, lam: Tensor, gamma: Tensor) -> Tensor:
-    """J = R + lam D + gamma C (8) of each replica over the batch, (count,)."""
-    return functionals.R.mean(-1) + lam * functionals.D.mean(-1) + gamma * functionals.C.mean(-1)
 
 
 @torch.no_grad()

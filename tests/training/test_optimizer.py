@@ -19,7 +19,7 @@ from rayfe.model.objective import draw_noise
 from rayfe.model.protocol import build
 from rayfe.records import Annealing, EquilibrateRequest, Point, Replica, StepKey
 from rayfe.records.weights import unpack
-from rayfe.training.optimizer import Average, left_by, make_optimizer, unrotated
+from rayfe.training.optimizer import Average, go_ahead, left_by, make_optimizer, unrotated
 from rayfe.training.replicas import Looped, Stacked
 from rayfe.training.schedule import constant_rate
 from rayfe.training.soap import BETA, MEMORY, SAMPLED, Basis, Soap
@@ -161,7 +161,7 @@ def test_stacked_replicas_share_the_bases_of_the_first_and_equal_separate_ones(b
 def test_the_result_is_the_mean_of_late_iterates_and_the_next_training_begins_at_the_last_one() -> None:
     model = build(ModelConfig(hidden=8, latent=4), input_shape=(64,), classes=10, seed=0).double()
     replicas = Looped([model])
-    average, seen = Average(replicas, 8), []
+    average, seen = Average(replicas, make_optimizer(replicas, None, EquilibrationConfig()), 8), []
     for update in range(8):
         with torch.no_grad():
             for parameter in model.parameters():
@@ -171,7 +171,7 @@ def test_the_result_is_the_mean_of_late_iterates_and_the_next_training_begins_at
     left = average.finish()
     for parameter, *late in zip(model.parameters(), *seen[2:], strict=True):
         torch.testing.assert_close(parameter.detach(), torch.stack(late).mean(0))
-    Average(replicas, 8).start(left)
+    go_ahead(replicas, left)
     for parameter, last in zip(model.parameters(), seen[-1], strict=True):
         torch.testing.assert_close(parameter.detach(), last)
 
