@@ -45,7 +45,8 @@ class CompiledUpdate:
         self._replicas, self._optimizer = replicas, optimizer
         self._points = list(zip(lam, gamma, strict=True))
         self._models: list[Model] = []
-        self._steps: list[Tensor] = []
+        self._step = torch.empty(())
+        """Updates that Adam counts, of all parameters: they began together."""
 
     @torch.no_grad()
     def __call__(self, batch: DeviceExamples, noise: Noise, seed: int) -> Tensor:
@@ -53,7 +54,7 @@ class CompiledUpdate:
         if not self._models:
             self._begin()
         soap = self._optimizer if isinstance(self._optimizer, Soap) else None
-        torch._foreach_add_(self._steps, 1)
+        self._step += 1
         scales = self._scales(batch.x.device, batch.x.dtype)
         total = torch.zeros((), dtype=batch.x.dtype, device=batch.x.device)
         sampled: dict[str, Tensor] = {}
@@ -74,6 +75,7 @@ class CompiledUpdate:
             moved_by(self._optimizer, self._replicas),
             self._replicas.parameters(),
         )
+        steps: list[Tensor] = []
         for i, objective in enumerate(self._replicas.objectives):
             theta, shapes = {}, {}
             others = {name: value.detach() for name, value in (*objective.named_buffers(), *objective.named_parameters())}
@@ -82,17 +84,19 @@ class CompiledUpdate:
                 if key not in moved or not parameters[key].requires_grad or not (state := adam.state[moved[key]]):
                     continue
                 theta[name] = Theta(moved[key].detach(), state["exp_avg"], state["exp_avg_sq"])
-                self._steps.append(state["step"])
+                steps.append(state["step"])
+                state["step"] = steps[0]
                 del others[name]
                 if moved[key] is not parameters[key]:
                     shapes[name] = tuple(parameters[key].shape)
             self._models.append(Model(theta, others, shapes))
-        assert len({float(step) for step in self._steps}) == 1  # they began together
+        assert len({float(step) for step in steps}) == 1
+        self._step = steps[0]
         self._betas: tuple[float, float] = adam.param_groups[0]["betas"]
 
     def _scales(self, device: torch.device, dtype: torch.dtype) -> Tensor:
         """The rate over the first moments' bias, and the root of the second moments' bias."""
-        step, rate = float(self._steps[0]), self._optimizer.param_groups[0]["lr"]
+        step, rate = float(self._step), self._optimizer.param_groups[0]["lr"]
         first, second = self._betas
         return torch.tensor([rate / (1.0 - first**step), (1.0 - second**step) ** 0.5], dtype=dtype, device=device)
 
