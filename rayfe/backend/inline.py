@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
 import torch
-from torch import nn
 
 from rayfe.backend.models import Models
 from rayfe.backend.parts import join_measured, join_replicas, split_measure, split_replicas
 from rayfe.backend.readings import Paths, Readings, keys_of
-from rayfe.config import RunConfig
+from rayfe.config import RunConfig, require
 from rayfe.data.device_path import DeviceExamples, DevicePath, Mixture, Still, to_device
 from rayfe.data.displacement import Displacement
 from rayfe.data.examples import Dataset
@@ -38,6 +37,7 @@ from rayfe.records import (
     TakeUpRequest,
 )
 from rayfe.records.backend import Backend
+from rayfe.training.compiler import compiler
 from rayfe.training.exact_derivatives import GRADIENTS, PRODUCT_COST, Curvature, derivatives, draw_parts
 from rayfe.training.machine import keep_pages, matrix_products
 from rayfe.training.measure import FORWARD
@@ -66,7 +66,7 @@ class InlineBackend(Backend):
         data: PathData | Dataset,
         *,
         dtype: torch.dtype = torch.float32,
-        make_replicas: Callable[[Sequence[nn.Module], torch.device], Replicas] | None = None,
+        make_replicas: Callable[..., Replicas] | None = None,
         keeper: Keeper | None = None,
     ) -> None:
         torch.set_num_threads(config.threads)
@@ -74,9 +74,12 @@ class InlineBackend(Backend):
         matrix_products()
         cuda = config.device == "cuda" or (config.device == "auto" and torch.cuda.is_available())
         self._device = torch.device("cuda" if cuda else "cpu")
+        compiles = config.equilibration.compile == "always" and not cuda
+        require(not compiles or compiler() is not None, "equilibration.compile", "always", "this machine has no C++ compiler")
         self._config = config
         self._dtype = dtype
-        self._make_replicas = make_replicas or partial(make_here, compiled=config.equilibration.compile)
+        here = partial(make_here, compiled=config.equilibration.compile == "always")
+        self._make_replicas = partial(make_replicas or here, bf16=config.equilibration.precision == "bf16")
         self._keeper = keeper
         path = PathData(kind="still", source=data) if isinstance(data, Dataset) else data
         self._shape = input_shape(config.model, path.input_shape)

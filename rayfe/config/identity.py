@@ -61,6 +61,7 @@ def from_flat(fields: Mapping[str, Any]) -> RunConfig:
     Raises:
         ValueError, TypeError: the fields are not those of a configuration.
     """
+    fields = in_present_words(fields)
 
     def build(cls: Any, prefix: str) -> Any:
         values = {}
@@ -91,7 +92,17 @@ def stored_identity(run: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         KeyError, TypeError, ValueError: it is not that of a run.
     """
-    return json.loads(json.dumps(flat(RunConfig()))) | dict(run["identity"])
+    stored = {"equilibration.compile": False} | dict(run["identity"])
+    return json.loads(json.dumps(flat(RunConfig()))) | in_present_words(stored)
+
+
+def in_present_words(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of a run.json with values that older versions wrote otherwise."""
+    words: dict[str, dict[Any, str]] = {
+        "equilibration.compile": {False: "never", True: "always"},
+        "replicas_per_evaluator": {None: "all"},
+    }
+    return {name: words[name].get(value, value) if name in words else value for name, value in fields.items()}
 
 
 def digest(config: RunConfig) -> str:

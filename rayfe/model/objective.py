@@ -76,21 +76,29 @@ def hits(prediction: Tensor, y: Tensor) -> Tensor:
 class Objective(nn.Module):
     """A model together with its functionals, so that torch.func can treat both as one module."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, *, bf16: bool = False) -> None:
+        """With `bf16` products are rounded to bfloat16 in training; what is computed of the model's outputs is not."""
         super().__init__()
         self.model: Any = model  # meets protocol.Representation
+        self._bf16 = bf16
 
     def forward(self, x: Tensor, y: Tensor, noise: Noise, predict: bool = True) -> PerExample:
         """Without `predict`, as in training, nothing is said of correctness: `correct` is 0."""
-        mean, log_variance = self.model.encode(x)
+        if not self._bf16 or predict:
+            return self._functionals(x, y, noise, predict)
+        with torch.autocast(x.device.type, torch.bfloat16):
+            return self._functionals(x, y, noise, predict)
+
+    def _functionals(self, x: Tensor, y: Tensor, noise: Noise, predict: bool) -> PerExample:
+        mean, log_variance = (value.to(x.dtype) for value in self.model.encode(x))
         draws = noise.decoder.shape[0]
-        x_hat = self.model.decode(sample(mean, log_variance, noise.decoder).flatten(0, 1))
+        x_hat = self.model.decode(sample(mean, log_variance, noise.decoder).flatten(0, 1)).to(x.dtype)
         if draws == 1:
             D = distortion(x, x_hat)
         else:
             D = distortion(x.repeat(draws, *[1] * (x.dim() - 1)), x_hat).view(draws, -1).mean(0)
         z = sample(mean, log_variance, noise.head)
-        logits = self.model.classify(z.flatten(0, 1)).view(*z.shape[:2], -1)
+        logits = self.model.classify(z.flatten(0, 1)).to(x.dtype).view(*z.shape[:2], -1)
         correct = mean.new_zeros(len(y))
         if predict:
             correct = hits(mean_probabilities(logits.detach()).argmax(-1), y).to(mean.dtype)

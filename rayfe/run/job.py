@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,14 +23,14 @@ from rayfe.records import Split, StepRecord
 from rayfe.report import REPORT, report_of
 from rayfe.results.pooling import models_of
 from rayfe.results.transfer_summary import print_run
+from rayfe.run.choices import settled
 from rayfe.run.logs import JsonLog
 from rayfe.run.progress import Progress
 from rayfe.storage.files import Files
 from rayfe.storage.layout import CONFIG, data_path
 from rayfe.storage.lease import LOCK
-from rayfe.storage.manifest import grown, manifest_of, stored_manifest, stored_replicas
+from rayfe.storage.manifest import grown, manifest_of, stored_manifest
 from rayfe.storage.store import Store, load_certificates, load_readings, load_rows
-from rayfe.training.compiler import compiler
 from rayfe.trajectory.process_registry import OWN, check_own_process
 
 Say = Callable[[str], None]
@@ -72,6 +71,10 @@ def carry_out(job: Job, console: Console) -> dict[str, str]:
         store.create(grown(manifest, stored))
         _keep_data(job.own, store)
         say(f"run {_shown(store.url())}; if interrupted, go on with {job.again}")
+        if stored is None and config.equilibration.compile == "always":
+            say(
+                "updates are compiled, which takes about half a minute in the first run on a machine; --equilibration.compile never"
+            )
         try:
             data = with_couplings(data, config, store, say)
             failed = _run(config, data, store, console)
@@ -97,7 +100,7 @@ def prepared(job: Job, data: PathData) -> tuple[Store, RunConfig, dict[str, Any]
     store = Store(job.config.out, keep_states=job.config.keep_states)
     store.writable()
     check_model(job.config, data)
-    config = _with_replicas(job.config, store)
+    config = settled(job.config, store, data)
     manifest = manifest_of(job.name, job.preset, list(job.arguments), config, data)
     manifest |= {"matrix_products": matrix_products()}
     stored_manifest(store, manifest, config)
@@ -131,7 +134,6 @@ def check_model(config: RunConfig, data: PathData) -> None:
         fix = f"there are {examples} training examples, give at most that many"
         require(batch is None or batch <= examples, f"equilibration.{name}", batch, fix)
     _check_own_model(config, data.source)
-    _check_compiler(config)
 
 
 def _check_own_model(config: RunConfig, dataset: Dataset) -> None:
@@ -145,26 +147,6 @@ def _check_own_model(config: RunConfig, dataset: Dataset) -> None:
     if ":" in config.model.name and config.per_part != 1 and stacks(model, torch.device("cuda" if cuda else "cpu")):
         models = [model, build_checked(config.model, dataset)]
         check_stacked(models, config.model.name, *some_examples(config.model, dataset))
-
-
-def _check_compiler(config: RunConfig) -> None:
-    import torch
-
-    on_cpu = config.device == "cpu" or not torch.cuda.is_available()
-    fix = "on a CPU this needs a C++ compiler, install g++, or leave --equilibration.compile away"
-    require(compiler() is not None or not (config.equilibration.compile and on_cpu), "equilibration.compile", True, fix)
-
-
-def _with_replicas(config: RunConfig, store: Store) -> RunConfig:
-    """The configuration with the replicas of an evaluator settled: as the run began, or by the GPUs that there are."""
-    if config.replicas_per_evaluator != "auto":
-        return config
-    replicas = stored_replicas(store)
-    if replicas is None:
-        from rayfe.run.runner import gpus
-
-        replicas = 1 if gpus(config) >= 2 else "all"
-    return dataclasses.replace(config, replicas_per_evaluator=replicas)
 
 
 def _run(config: RunConfig, data: PathData, store: Store, console: Console) -> dict[str, str]:

@@ -41,10 +41,14 @@ class Model(NamedTuple):
 class CompiledUpdate:
     """Does what `Descent` does operation by operation, to rounding. Gradients of SOAP's matrices arise in their bases."""
 
-    def __init__(self, replicas: Looped, optimizer: torch.optim.Optimizer, lam: Tensor, gamma: Tensor) -> None:
+    def __init__(
+        self, replicas: Looped, optimizer: torch.optim.Optimizer, lam: Tensor, gamma: Tensor, *, backend: str = "inductor"
+    ) -> None:
+        """`backend` is torch.compile's."""
         self._replicas, self._optimizer = replicas, optimizer
         self._points = list(zip(lam, gamma, strict=True))
         self._models: list[Model] = []
+        self._code = _compiled(backend)
         self._step = torch.empty(())
         """Updates that Adam counts, of all parameters: they began together."""
 
@@ -61,7 +65,7 @@ class CompiledUpdate:
         for objective, model, point in zip(self._replicas.objectives, self._models, self._points, strict=True):
             bases = {name: soap.bases[name.removeprefix("model.")].vectors for name in model.shapes} if soap else {}
             with seeded(seed, batch.x.device):
-                J, gradients = _code()(objective, model, bases, batch.x, batch.y, noise, point, scales, self._betas)
+                J, gradients = self._code(objective, model, bases, batch.x, batch.y, noise, point, scales, self._betas)
             total += J
             sampled = sampled or {name.removeprefix("model."): gradient for name, gradient in gradients.items()}
         if soap:
@@ -136,7 +140,8 @@ EPSILON = 1e-8
 
 
 @functools.cache
-def _code() -> Callable[..., Any]:
+def _compiled(backend: str) -> Callable[..., Any]:
     """One for the process, so that every model of an architecture finds the code of the first; made late, since it imports much."""
     torch._dynamo.config.recompile_limit = VARIANTS
-    return torch.compile(_update, fullgraph=True, dynamic=False, options={"fallback_random": True})
+    options: dict[str, Any] | None = {"fallback_random": True} if backend == "inductor" else None  # masks as without it
+    return torch.compile(_update, fullgraph=True, dynamic=False, backend=backend, options=options)

@@ -238,9 +238,8 @@ def read(
         noises.append((_blocks(draws.D_noise, weights, number), _blocks(draws.C_noise, weights, number)))
     D_noise, C_noise = (np.concatenate(noise) for noise in zip(*noises, strict=True))
     R, D, C, accuracy = means.tolist()
-    errors = [0.0, float(np.linalg.norm(D_noise)), float(np.linalg.norm(C_noise))]
-    if split not in (Split.TRAIN, Split.CONTROL):
-        errors = squares.sqrt().tolist()
+    population = split in (Split.TRAIN, Split.CONTROL)
+    R_se, D_se, C_se = (0.0, *map(np.linalg.norm, (D_noise, C_noise))) if population else squares.sqrt().tolist()
     return Reading(
         replica=replica,
         split=split,
@@ -250,9 +249,9 @@ def read(
         D=D,
         C=C,
         accuracy=accuracy,
-        R_se=errors[0],
-        D_se=errors[1],
-        C_se=errors[2],
+        R_se=R_se,
+        D_se=float(D_se),
+        C_se=float(C_se),
         D_noise=tuple(D_noise.tolist()),
         C_noise=tuple(C_noise.tolist()),
         size=path.size(t),

@@ -101,10 +101,10 @@ class Looped(Replicas):
 
     stacked = False
 
-    def __init__(self, models: Sequence[nn.Module], *, compiled: bool = False) -> None:
-        """`compiled`: whether updates are (`CompiledUpdate`)."""
+    def __init__(self, models: Sequence[nn.Module], *, compiled: bool = False, bf16: bool = False) -> None:
+        """`compiled`: whether updates are (`CompiledUpdate`); `bf16` as `Objective` has it."""
         self.count, self.compiled = len(models), compiled
-        self.objectives = [Objective(model.train()) for model in models]
+        self.objectives = [Objective(model.train(), bf16=bf16) for model in models]
 
     def parameters(self) -> Mapping[str, Tensor]:
         return {f"{i}/{name}": value for i, o in enumerate(self.objectives) for name, value in o.model.named_parameters()}
@@ -134,10 +134,10 @@ class Stacked(Replicas):
 
     stacked = True
 
-    def __init__(self, models: Sequence[nn.Module]) -> None:
+    def __init__(self, models: Sequence[nn.Module], *, bf16: bool = False) -> None:
         self.count = len(models)
         self._models = [model.train() for model in models]
-        self._skeleton = Objective(copy.deepcopy(models[0]).to("meta").train())
+        self._skeleton = Objective(copy.deepcopy(models[0]).to("meta").train(), bf16=bf16)
         self._parameters, self._buffers = stack_module_state([Objective(model) for model in self._models])
 
         def one(
@@ -175,13 +175,13 @@ class Stacked(Replicas):
         return {self.name(key): value[0].cpu().numpy().copy() for key, value in tensors.items()}
 
 
-def make_replicas(models: Sequence[nn.Module], device: torch.device, *, compiled: bool = False) -> Replicas:
+def make_replicas(models: Sequence[nn.Module], device: torch.device, *, compiled: bool = False, bf16: bool = False) -> Replicas:
     """Stacked where that is faster: more than one replica, and no convolutions on a CPU.
 
     Those whose updates are compiled are not stacked: on a CPU one after the other is faster then.
     """
     alone = compiled or len(models) == 1 or not stacks(models[0], device)
-    return Looped(models, compiled=compiled) if alone else Stacked(models)
+    return Looped(models, compiled=compiled, bf16=bf16) if alone else Stacked(models, bf16=bf16)
 
 
 def stacks(model: nn.Module, device: torch.device) -> bool:

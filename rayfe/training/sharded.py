@@ -32,10 +32,10 @@ class Sharded(Looped):
         ValueError: more than one model.
     """
 
-    def __init__(self, models: Sequence[nn.Module], device: torch.device) -> None:
+    def __init__(self, models: Sequence[nn.Module], device: torch.device, *, bf16: bool = False) -> None:
         if len(models) != 1:
             raise ValueError(f"{len(models)} replicas: only one can be trained by several processes")
-        super().__init__(models)
+        super().__init__(models, bf16=bf16)
         self._rank, self._world = dist.get_rank(), dist.get_world_size()
         self._batch = 0
         for layer in models[0].modules():

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rayfe.config import EquilibrationConfig
 from rayfe.data.device_path import DeviceExamples
-from rayfe.model.objective import Noise, PerExample
+from rayfe.model.objective import Noise, PerExample, draw_noise
 from rayfe.records import Point, Weights
 from rayfe.training.compiled_update import CompiledUpdate
 from rayfe.training.optimizer import Average, go_ahead, left_by, make_optimizer, write_back
@@ -91,3 +91,19 @@ class Descent:
 def free_energy(functionals: PerExample, lam: Tensor, gamma: Tensor) -> Tensor:
     """J = R + lam D + gamma C (8) of each replica over the batch, (count,)."""
     return functionals.R.mean(-1) + lam * functionals.D.mean(-1) + gamma * functionals.C.mean(-1)
+
+
+def why_not_compiled(model: Any, x: Tensor, y: Tensor) -> str | None:
+    """Why the update of a model cannot be compiled as a whole, in one line; None if it can.
+
+    It is tried on x (N, *input_shape) and y (N,), without a compiler of machine code; the model's weights change.
+    """
+    noise = draw_noise(torch.Generator(), n=len(x), latent=model.latent, decoder_draws=1, head_draws=2, dtype=x.dtype)
+    batch, replicas, one = DeviceExamples(x=x, y=y), Looped([model]), torch.ones(1, dtype=x.dtype)
+    descent = Descent(replicas, [Point(lam=1.0, gamma=1.0)], EquilibrationConfig(), None, updates=2, annealed=True)
+    descent.update(0, batch, noise, seed=0)
+    try:
+        CompiledUpdate(replicas, descent.optimizer, one, one, backend="eager")(batch, noise, 0)
+    except Exception as error:  # a model of the user's own may raise anything
+        return f"{type(error).__name__}: {str(error).strip()}".partition("\n")[0]
+    return None

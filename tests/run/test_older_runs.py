@@ -11,7 +11,7 @@ import pytest
 
 import rayfe
 from rayfe.benchmark.running import _describe
-from rayfe.config import READINGS, PathConfig, RunConfig, identity
+from rayfe.config import READINGS, PathConfig, RunConfig, from_flat, identity, stored_identity
 from rayfe.exceptions import UsageError
 from rayfe.results.known_models import known_digest
 from rayfe.storage.manifest import digest_of, stored_config, stored_manifest
@@ -33,6 +33,7 @@ def test_a_stored_run_is_continued_by_this_version_and_refused_with_other_option
     store = Store(place)
     run, config = stored_config(store)
     assert "path.last_epochs" not in run["identity"]
+    assert config.equilibration.compile == "never"
     config = dataclasses.replace(config, both_ways=run["config"].get("both_ways", False))
     assert stored_manifest(store, manifest(config, run), config) is not None
     other = dataclasses.replace(config, refresh=config.refresh + 1)
@@ -69,6 +70,11 @@ def test_the_path_of_walks_that_have_none_is_no_part_of_them() -> None:
     target = PathConfig(target="mnist:5-9")
     moving = RunConfig(process="constant-rate", path=target)
     assert identity(moving) != identity(dataclasses.replace(moving, path=dataclasses.replace(target, solver="sinkhorn")))
+
+
+def test_a_stored_run_that_was_compiled_stays_so() -> None:
+    assert from_flat({"equilibration.compile": True}).equilibration.compile == "always"
+    assert stored_identity({"identity": {"equilibration.compile": True}})["equilibration.compile"] == "always"
 
 
 def test_options_of_a_later_version_do_not_rename_a_run() -> None:

@@ -109,7 +109,7 @@ def test_with_batch_norm_the_shortcut_target_minus_source_is_wrong() -> None:
     on, t = backend(), 0.5
     weights = trained(on, 0.0)
     path, config = on._paths[Split.TRAIN], configuration().measure
-    model = on._model(weights, seed=0)
+    model = on._models.with_weights(weights)
     recompute_statistics(model, path, t, chunk=300, key=derived_seed)
 
     def J(at: float) -> float:
