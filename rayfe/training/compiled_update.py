@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as nnf
 from torch import Tensor
 from torch.func import functional_call, grad_and_value
+from torch.overrides import TorchFunctionMode
 
 from rayfe.data.device_path import DeviceExamples
 from rayfe.model.objective import Noise, Objective
@@ -123,7 +125,8 @@ def _update(
             name: turned(value, bases[name].T).view(model.shapes[name]) if name in bases else value
             for name, value in theta.items()
         }
-        R, D, C, _ = functional_call(objective, {**own, **others}, (x, y, noise, False))
+        with _Folded([(own[name], theta[name], bases[name]) for name in bases]):
+            R, D, C, _ = functional_call(objective, {**own, **others}, (x, y, noise, False))
         return R.mean() + point[0] * D.mean() + point[1] * C.mean()
 
     gradients, J = grad_and_value(loss)({name: theta.value for name, theta in model.theta.items()}, model.others)
@@ -133,6 +136,25 @@ def _update(
         second.lerp_(gradient.square(), 1.0 - betas[1])
         value.sub_(scales[0] * first / (second.sqrt() / scales[1] + EPSILON))
     return J, {name: gradients[name] for name in bases}
+
+
+class _Folded(TorchFunctionMode):
+    """A product with a matrix that was turned back is two with its copy and the basis, where the batch is smaller than its longer side."""
+
+    def __init__(self, matrices: Sequence[tuple[Tensor, Tensor, Tensor]]) -> None:
+        """Matrices, their copies in the bases, and these."""
+        super().__init__()
+        self._matrices = matrices
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is nnf.linear:
+            x, weight, *bias = args
+            for matrix, copy, Q in self._matrices:
+                if matrix is weight and x.dim() == 2 and len(x) < max(copy.shape):
+                    left = copy.shape[0] <= copy.shape[1]
+                    out = nnf.linear(x, copy) @ Q.T if left else nnf.linear(x @ Q, copy)
+                    return out + bias[0] if bias and bias[0] is not None else out
+        return func(*args, **(kwargs or {}))
 
 
 EPSILON = 1e-8

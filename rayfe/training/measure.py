@@ -239,7 +239,7 @@ def read(
     D_noise, C_noise = (np.concatenate(noise) for noise in zip(*noises, strict=True))
     R, D, C, accuracy = means.tolist()
     population = split in (Split.TRAIN, Split.CONTROL)
-    R_se, D_se, C_se = (0.0, *map(np.linalg.norm, (D_noise, C_noise))) if population else squares.sqrt().tolist()
+    R_se, D_se, C_se = (0.0, *(np.sum(noise**2) ** 0.5 for noise in (D_noise, C_noise))) if population else squares.sqrt()
     return Reading(
         replica=replica,
         split=split,
@@ -249,7 +249,7 @@ def read(
         D=D,
         C=C,
         accuracy=accuracy,
-        R_se=R_se,
+        R_se=float(R_se),
         D_se=float(D_se),
         C_se=float(C_se),
         D_noise=tuple(D_noise.tolist()),

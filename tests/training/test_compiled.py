@@ -52,7 +52,7 @@ def trained(
     found = train(
         replicas,
         [Point(lam=0.5, gamma=4.0 + i) for i in range(count)],
-        Still(DeviceExamples(x=x, y=y)).batches(0.0, 64, updates=UPDATES, rng=generator("cpu", 2)),
+        Still(DeviceExamples(x=x, y=y)).batches(0.0, 48, updates=UPDATES, rng=generator("cpu", 2)),
         updates=UPDATES,
         learning_rate=lambda u: 3e-3 * (1.0 - 0.9 * u),
         config=config,
