@@ -73,7 +73,7 @@ def carry_out(job: Job, console: Console) -> dict[str, str]:
         say(f"run {_shown(store.url())}; if interrupted, go on with {job.again}")
         if stored is None and config.equilibration.compile == "always":
             say(
-                "updates are compiled, which takes about half a minute in the first run on a machine; --equilibration.compile never"
+                "updates are compiled, about half a minute in the first run on a machine; without: --equilibration.compile never"
             )
         try:
             data = with_couplings(data, config, store, say)
