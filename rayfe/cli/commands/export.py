@@ -22,20 +22,7 @@ FORMATS = (".pt2", ".onnx")
 
 def main(arguments: list[str]) -> int:
     """Write FILE and, beside it, its card."""
-    parser = Parser(
-        "export", "Take a stored model away: a file of torch.export or ONNX for any number of examples, and a card beside it."
-    )
-    parser.run()
-    parser.add_argument("--trajectory", metavar="NAME", help="which; may be left out where there is one")
-    parser.add_argument("--step", type=int, help="an accepted step")
-    parser.add_argument("--at", nargs="+", metavar="COLUMN=VALUE", help="instead of --step: the nearest step, e.g. --at C=0.1")
-    parser.add_argument("--to", metavar="FILE", required=True, help="a .pt2 or .onnx file that does not exist yet")
-    parser.trust()
-    parser.add_argument(
-        "--data.root", dest="root", metavar="FOLDER", help="folder of the run's data, on which the file is measured"
-    )
-    parser.add_argument("--part", choices=PARTS, default="all", help="all: x -> mean, log_variance, reconstruction, logits")
-    chosen = parser.parse_args(arguments)
+    chosen = _parser().parse_args(arguments)
     to = _free(Path(chosen.to))
     store = Store(chosen.run)
     run = store.read_config()
@@ -71,6 +58,23 @@ def main(arguments: list[str]) -> int:
     to.with_suffix(".md").write_text(text, encoding="utf-8")
     print(f"model: {to} ({len(made.data) / 1e6:.1f} MB), step {row.step} of {trajectory}\ncard: {to.with_suffix('.md')}")
     return 0
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        "export", "Take a stored model away: a file of torch.export or ONNX for any number of examples, and a card beside it."
+    )
+    parser.run()
+    parser.add_argument("--trajectory", metavar="NAME", help="which; may be left out where there is one")
+    parser.add_argument("--step", type=int, help="an accepted step")
+    parser.add_argument("--at", nargs="+", metavar="COLUMN=VALUE", help="instead of --step: the nearest step, e.g. --at C=0.1")
+    parser.add_argument("--to", metavar="FILE", required=True, help="a .pt2 or .onnx file that does not exist yet")
+    parser.trust()
+    parser.add_argument(
+        "--data.root", dest="root", metavar="FOLDER", help="folder of the run's data, on which the file is measured"
+    )
+    parser.add_argument("--part", choices=PARTS, default="all", help="all: x -> mean, log_variance, reconstruction, logits")
+    return parser
 
 
 def _measured(
