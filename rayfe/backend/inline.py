@@ -46,6 +46,7 @@ from rayfe.training.certificate import certify
 from rayfe.training.cost import FITTED, Costs
 from rayfe.training.dimensions import missed, rates_by_dimension
 from rayfe.training.exact_derivatives import SOLVE, Curvature, Solve, derivatives, draw_parts
+from rayfe.training.machine import prepared_device
 from rayfe.training.measure import Effort, read, read_draws, slope_in_t
 from rayfe.training.replicas import Replicas
 from rayfe.training.replicas import make_replicas as make_here
@@ -74,11 +75,8 @@ class InlineBackend(Backend):
         keeper: Keeper | None = None,
         solve: Solve = SOLVE,
     ) -> None:
-        torch.set_num_threads(config.service.threads)
-        cuda = config.service.device == "cuda" or (config.service.device == "auto" and torch.cuda.is_available())
-        self._device = torch.device("cuda" if cuda else "cpu")
-        self._config = config
-        self._make_replicas = make_replicas or partial(make_here, compiled=config.equilibration.compile)
+        self._device, self._config = prepared_device(config), config
+        self._make_replicas = make_replicas or partial(make_here, compiled=config.equilibration.compile == "always")
         self._keeper, self._solve = keeper, solve
         path = PathData(kind="still", source=data) if isinstance(data, Dataset) else data
         self._models = Models(config.model, path, self._device, dtype)

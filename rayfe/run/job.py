@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from rayfe.config import RunConfig, configure, require
+from rayfe.config import RunConfig, require
 from rayfe.config.user_code import NOTEBOOK
 from rayfe.data.coupling import Coupling, decode, encode
 from rayfe.data.examples import Dataset
@@ -23,14 +23,14 @@ from rayfe.records import Split, StepRecord
 from rayfe.report.page import REPORT, report_of
 from rayfe.report.view import view_of
 from rayfe.results.transfer_summary import print_run
+from rayfe.run.choices import products, settled
 from rayfe.run.logs import JsonLog
 from rayfe.run.progress import Progress
 from rayfe.storage.files import Files
 from rayfe.storage.layout import CONFIG, data_path
 from rayfe.storage.lease import LOCK
-from rayfe.storage.manifest import grown, manifest_of, stored_manifest, stored_replicas
+from rayfe.storage.manifest import grown, manifest_of, stored_manifest
 from rayfe.storage.store import Store
-from rayfe.training.compiler import compiler
 from rayfe.trajectory.process_registry import OWN, check_own_process
 
 Say = Callable[[str], None]
@@ -72,6 +72,10 @@ def carry_out(job: Job, console: Console) -> dict[str, str]:
         store.create(grown(manifest, stored))
         _keep_data(job.own, store)
         say(f"run {_shown(store.url())}; if interrupted, go on with {job.again}")
+        if stored is None and config.equilibration.compile == "always":
+            say(
+                "updates are compiled, about half a minute in the first run on a machine (equilibration.compile never: they are not)"
+            )
         try:
             data = with_couplings(data, config, store, say)
             failed = _run(config, data, store, console)
@@ -97,8 +101,8 @@ def prepared(job: Job, data: PathData) -> tuple[Store, RunConfig, dict[str, Any]
     store = Store(job.config.out, keep_states=job.config.service.keep_states)
     store.writable()
     check_model(job.config, data)
-    config = _with_replicas(job.config, store)
-    manifest = manifest_of(job.name, job.preset, list(job.arguments), config, data)
+    config = settled(job.config, store, data)
+    manifest = manifest_of(job.name, job.preset, list(job.arguments), config, data) | {"matrix_products": products()}
     stored_manifest(store, manifest, config)
     return store, config, manifest
 
@@ -128,7 +132,6 @@ def check_model(config: RunConfig, data: PathData) -> None:
         fix = f"there are {examples} training examples, give at most that many"
         require(batch is None or batch <= examples, f"equilibration.{name}", batch, fix)
     _check_own_model(config, data.source)
-    _check_compiler(config)
 
 
 def _check_own_model(config: RunConfig, dataset: Dataset) -> None:
@@ -144,26 +147,6 @@ def _check_own_model(config: RunConfig, dataset: Dataset) -> None:
         x, y = (value.to(device) for value in some_examples(config.model, dataset))
         other = build(config.model, input_shape=tuple(x.shape[1:]), classes=dataset.classes).to(device)
         check_stacked([model, other], config.model.name, x, y)
-
-
-def _check_compiler(config: RunConfig) -> None:
-    import torch
-
-    on_cpu = config.service.device == "cpu" or not torch.cuda.is_available()
-    fix = "on a CPU this needs a C++ compiler, install g++, or leave ``equilibration.compile`` away"
-    require(compiler() is not None or not (config.equilibration.compile and on_cpu), "equilibration.compile", True, fix)
-
-
-def _with_replicas(config: RunConfig, store: Store) -> RunConfig:
-    """The configuration with the replicas of an evaluator settled: as the run began, or by the GPUs that there are."""
-    if config.service.replicas_per_evaluator != "auto":
-        return config
-    replicas = stored_replicas(store)
-    if replicas is None:
-        from rayfe.run.runner import gpus
-
-        replicas = 1 if gpus(config) >= 2 else "all"
-    return configure(config, replicas_per_evaluator=replicas)
 
 
 def _run(config: RunConfig, data: PathData, store: Store, console: Console) -> dict[str, str]:

@@ -11,9 +11,20 @@ import os
 import platform
 import shlex
 from collections.abc import Mapping
-from typing import Any, Literal, NoReturn
+from typing import Any, NoReturn
 
-from rayfe.config import READINGS, VERSION, RunConfig, flat, from_flat, identity, require, retired, stored_identity
+from rayfe.config import (
+    READINGS,
+    VERSION,
+    RunConfig,
+    flat,
+    from_flat,
+    identity,
+    require,
+    retired,
+    stored_identity,
+    usual_identity,
+)
 from rayfe.config.resolve import option_of
 from rayfe.config.user_code import code_digest, named, own_names
 from rayfe.data.fingerprint import fingerprint
@@ -23,8 +34,6 @@ from rayfe.records import decoder_draws
 from rayfe.storage.layout import CONFIG
 from rayfe.storage.store import Store
 
-ALL: Literal["all"] = "all"
-"""All replicas on one evaluator; older runs say it by null."""
 SETS = ("lam", "gamma", "seed")
 """Fields that may grow when a run is continued; `steps` may, too."""
 PLACES = ("out", "data.root", "polish")
@@ -63,7 +72,7 @@ def digest_of(manifest: Mapping[str, Any]) -> str:
 
     Fields that have their defaults do not count, so that a later version with more of them finds the same run.
     """
-    usual = stored_identity({"identity": {}})
+    usual = usual_identity()
     changed = {name: value for name, value in manifest["identity"].items() if usual.get(name) != value}
     defining = [manifest["job"], changed, manifest["data_sha256"], manifest["code_sha256"]]
     if manifest["readings"] != 1:
@@ -106,7 +115,8 @@ def stored_config(store: Store) -> tuple[dict[str, Any], RunConfig]:
     """
     run = store.read_config()
     try:
-        return run, from_flat({name: run["config"][name] for name in (*SETS, "steps")} | run["config"])
+        needed = {name: run["config"][name] for name in (*SETS, "steps")}
+        return run, from_flat({"equilibration.compile": False} | needed | run["config"])
     except (KeyError, TypeError, ValueError) as error:
         raise CorruptFile(store.url(CONFIG), f"is not the configuration of a run ({error})") from error
 
@@ -129,7 +139,6 @@ def stored_manifest(store: Store, manifest: Mapping[str, Any], config: RunConfig
     require(job == manifest["job"], "out", store.url(), f"holds a run of jobs/{job}.py; use another ``out``")
     fix = "its readings are defined otherwise than this version's; it can be read and drawn, but to go on use another ``out``"
     require(stored.get("readings", 1) == manifest["readings"], "out", store.url(), fix)
-    before["replicas_per_evaluator"] = before["replicas_per_evaluator"] or ALL
     for name, value in manifest["identity"].items():
         if name in before and before[name] != value:
             _refuse_change(name, value, before[name])
@@ -146,13 +155,12 @@ def stored_manifest(store: Store, manifest: Mapping[str, Any], config: RunConfig
     return stored
 
 
-def stored_replicas(store: Store) -> int | Literal["all"] | None:
-    """How many replicas the stored run trains together; None if there is no run, or none that can be read."""
+def stored_choice(store: Store, name: str) -> Any:
+    """How the stored run has a field that may be left to the machine; None if there is no run, or none that can be read."""
     try:
-        found = store.read_config()["identity"]["replicas_per_evaluator"] if store.exists() else None
+        return stored_identity(store.read_config())[name] if store.exists() else None
     except (CorruptFile, KeyError, TypeError, ValueError):
         return None  # `stored_manifest` says so
-    return ALL if found is None and store.exists() else found
 
 
 def _refuse_retired(before: Mapping[str, Any], config: RunConfig) -> None:

@@ -10,7 +10,18 @@ from typing import Any
 import pytest
 
 import rayfe
-from rayfe.config import READINGS, PathConfig, RenewalConfig, RunConfig, configure, flat, identity, retired
+from rayfe.config import (
+    READINGS,
+    PathConfig,
+    RenewalConfig,
+    RunConfig,
+    configure,
+    flat,
+    from_flat,
+    identity,
+    retired,
+    stored_identity,
+)
 from rayfe.exceptions import UsageError, in_shell_words, shown
 from rayfe.results.pooling import require_alike
 from rayfe.storage.manifest import digest_of, stored_config, stored_manifest
@@ -31,6 +42,7 @@ def test_a_stored_run_is_continued_by_this_version_and_refused_with_other_option
     store = Store(WALK)
     run, config = stored_config(store)
     assert "path.last_epochs" not in run["identity"]
+    assert config.equilibration.compile == "never"
     assert config.asked.both_ways == run["config"].get("both_ways", False)
     assert stored_manifest(store, manifest(config, run), config) is not None
     other = configure(config, refresh=config.asked.refresh + 1)
@@ -98,6 +110,11 @@ def test_the_path_of_walks_that_have_none_is_no_part_of_them() -> None:
     target = PathConfig(target="mnist:5-9")
     moving = configure(process="constant-rate", path=target)
     assert identity(moving) != identity(configure(moving, path=dataclasses.replace(target, regularization=0.05)))
+
+
+def test_a_stored_run_that_was_compiled_stays_so() -> None:
+    assert from_flat({"equilibration.compile": True}).equilibration.compile == "always"
+    assert stored_identity({"identity": {"equilibration.compile": True}})["equilibration.compile"] == "always"
 
 
 def test_options_of_a_later_version_do_not_rename_a_run() -> None:
