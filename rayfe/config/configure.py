@@ -102,7 +102,7 @@ def renamed(fields: Mapping[str, Any]) -> dict[str, Any]:
     if now.get("measure.response_size") is None and now.get("measure.settle_size") is not None:
         now["measure.response_size"] = now["measure.settle_size"]
     words: dict[str, dict[Any, str]] = {
-        "equilibration.compile": {False: "never", True: "always"},
+        "equilibration.compile": {False: "never", True: "update"},
         "replicas_per_evaluator": {None: "all"},
     }
     return now | {name: words[name].get(now[name], now[name]) for name in words if name in now}

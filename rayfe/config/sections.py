@@ -124,10 +124,10 @@ class EquilibrationConfig:
     noisy updates are worth more than few exact ones. None: as `batch`."""
     second_moment_decay: float = 0.99
     """beta_2 of the optimizer; the paper's Adam has 0.999."""
-    compile: Literal["auto", "always", "never"] = "auto"
-    """Compile the whole update with torch.compile: on a CPU it takes less than two thirds of the time, after about half a minute
-    for the first training on a machine. auto: as the run began, which is compiled on a CPU with a C++ compiler for models
-    without convolutions and a million examples to train on. Rows differ by rounding."""
+    compile: Literal["auto", "always", "never", "onednn", "update"] = "auto"
+    """How an update is computed. never: operation by operation. onednn: the same with matrix products by oneDNN, on a CPU where it
+    is as accurate as float32. update: the whole update compiled by torch.compile, half a minute once on a machine. always: both.
+    auto: as the run began, which is what pays there. Rows differ by rounding."""
 
     def __post_init__(self) -> None:
         positive("equilibration.first_epochs", self.first_epochs)
@@ -138,6 +138,16 @@ class EquilibrationConfig:
         if self.first_batch is not None:
             at_least("equilibration.first_batch", self.first_batch, 2)
         fraction("equilibration.second_moment_decay", self.second_moment_decay)
+
+    @property
+    def compiled(self) -> bool:
+        """Whether updates are compiled; not where `compile` is still left to the machine."""
+        return self.compile in ("always", "update")
+
+    @property
+    def by_onednn(self) -> bool:
+        """Whether products of matrices are oneDNN's; not where `compile` is still left to the machine."""
+        return self.compile in ("always", "onednn")
 
     @property
     def largest_batch(self) -> int:

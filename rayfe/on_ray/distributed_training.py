@@ -119,7 +119,7 @@ def train_loop(settings: dict[str, Any]) -> bytes:
     data = ray.get(cloudpickle.loads(settings["data"]))
     introduce(own_names(flat(settings["config"])))
     backend = InlineBackend(settings["config"], data, make_replicas=Sharded, keeper=TrainKeeper())
-    return cloudpickle.dumps(backend.equilibrate(cloudpickle.loads(settings["request"])))
+    return cloudpickle.dumps(backend.answer(cloudpickle.loads(settings["request"])))
 
 
 class TrainKeeper:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+from collections.abc import Callable
 from typing import Literal
 
 from rayfe.config import RunConfig, configure, require
@@ -12,25 +12,30 @@ from rayfe.storage.manifest import stored_choice
 from rayfe.storage.store import Store
 from rayfe.training.compiler import compiler
 
-COMPILED = 1_000_000
-"""Training examples of a trajectory from which on compiling its update pays."""
+Say = Callable[[str], None]
+Way = Literal["always", "never", "onednn", "update"]
+
+SHORT = 1_000_000
+"""Examples, at least those of one model in turn, below which a run is computed operation by operation: it takes a minute anyhow."""
+LONG = 5_000_000
+"""Examples that a trajectory trains on, its neighbours counted, from which on compiling pays: it takes as long as 2 to 6 million."""
 
 
-def settled(config: RunConfig, store: Store, data: PathData) -> RunConfig:
-    """The configuration with nothing left to this machine.
+def settled(config: RunConfig, store: Store, data: PathData, say: Say) -> RunConfig:
+    """The configuration with nothing left to this machine; `say` is told how a new run computes where that takes time or is slow.
 
     Raises:
-        UsageError: equilibration.compile; what is asked for cannot be compiled here.
+        UsageError: equilibration.compile; what is asked for cannot be done here.
     """
     if config.service.replicas_per_evaluator == "auto":
         replicas = stored_choice(store, "replicas_per_evaluator") or _replicas(config)
         config = configure(config, replicas_per_evaluator=replicas)
-    chosen = config.equilibration.compile
-    if chosen == "auto":
-        chosen = stored_choice(store, "equilibration.compile") or _compiles(config, data)
-    elif chosen == "always" and stored_choice(store, "equilibration.compile") is None:
-        require_compilable(config, data)
-    return configure(config, equilibration=dataclasses.replace(config.equilibration, compile=chosen))
+    stored = stored_choice(store, "equilibration.compile")
+    if config.equilibration.compile == "auto":
+        return _by(config, stored or _way(config, data, say))
+    if stored is None:
+        require_possible(config, data)
+    return config
 
 
 def _replicas(config: RunConfig) -> int | Literal["all"]:
@@ -39,51 +44,72 @@ def _replicas(config: RunConfig) -> int | Literal["all"]:
     return 1 if gpus(config) >= 2 else "all"
 
 
+def _by(config: RunConfig, way: Way) -> RunConfig:
+    return configure(config, equilibration={"compile": way})
+
+
 def _on_cpu(config: RunConfig) -> bool:
     import torch
 
     return config.service.device == "cpu" or not torch.cuda.is_available()
 
 
-def _compiles(config: RunConfig, data: PathData) -> Literal["always", "never"]:
-    """Whether compiling pays: for matrix products on a CPU, which convolutions are not, and for long trainings."""
+def _way(config: RunConfig, data: PathData, say: Say) -> Way:
+    """What pays: for matrix products on a CPU, which convolutions are not, and for long trainings."""
     equilibration = config.equilibration
     examples = epoch_of(data, config) * (equilibration.first_epochs + config.steps * equilibration.epochs)
-    if examples < COMPILED or compiler() is None or not _on_cpu(config):
+    if examples < SHORT or not _on_cpu(config) or not _is_products(config, data):
         return "never"
+    from rayfe.training.machine import onednn_is_accurate
+
+    eager: Way = "onednn" if onednn_is_accurate() else "never"
+    if _trained_on(config, data) < LONG:
+        return eager
+    if compiler() is None:
+        say(
+            "no C++ compiler: updates are not compiled and take up to twice as long; apt install g++ before a new run changes it"
+        )
+        return eager
+    way: Way = "always" if eager == "onednn" else "update"
+    try:
+        require_possible(_by(config, way), data)
+    except UsageError as error:
+        say(f"updates are not compiled: {error.fix}")
+        return eager
+    say(f"updates are compiled: half a minute once on a machine, then they take less time (equilibration.compile {way})")
+    return way
+
+
+def _is_products(config: RunConfig, data: PathData) -> bool:
     import torch
 
     from rayfe.model.protocol import build_checked
     from rayfe.training.replicas import stacks
 
-    if not stacks(build_checked(config.model, data.source), torch.device("cpu")):
-        return "never"
-    try:
-        require_compilable(config, data)
-    except UsageError:
-        return "never"
-    return "always"
+    return stacks(build_checked(config.model, data.source), torch.device("cpu"))
 
 
-def products() -> str:
-    """Which library computes products of matrices on this machine's CPU (`matrix_products`)."""
-    from rayfe.training.machine import matrix_products  # imports torch
+def _trained_on(config: RunConfig, data: PathData) -> float:
+    """Training examples of the first trajectory, by a dry run."""
+    from rayfe.run.plan import plan_of, sizes_and_costs
 
-    return matrix_products()
+    return plan_of(config, next(iter(config.trajectories().values())), *sizes_and_costs(config, data)).count.training
 
 
-def require_compilable(config: RunConfig, data: PathData) -> None:
-    """Refuse a machine without a compiler, and a model of the user's own that cannot be one piece of code.
+def require_possible(config: RunConfig, data: PathData) -> None:
+    """Refuse a machine that cannot compute updates as is asked for, and a model of the user's own that cannot be one piece of code.
 
     Raises:
         UsageError: equilibration.compile.
     """
-    name, wanted = "equilibration.compile", "always"
-    fix = "on a CPU this needs a C++ compiler, install g++, or leave ``equilibration.compile`` away"
-    require(compiler() is not None or not _on_cpu(config), name, wanted, fix)
-    if ":" in config.model.name:
+    from rayfe.training.machine import check_cpu
+
+    if _on_cpu(config):
+        check_cpu(config.equilibration)
+    if config.equilibration.compiled and ":" in config.model.name:
         from rayfe.model.protocol import build_checked, some_examples
         from rayfe.training.update import why_not_compiled
 
         why = why_not_compiled(build_checked(config.model, data.source), *some_examples(config.model, data.source))
-        require(why is None, name, wanted, f"the update of {config.model.name} cannot be compiled as a whole ({why})")
+        fix = f"the update of {config.model.name} cannot be compiled as a whole ({why})"
+        require(why is None, "equilibration.compile", config.equilibration.compile, fix)

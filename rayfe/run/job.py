@@ -23,7 +23,7 @@ from rayfe.records import Split, StepRecord
 from rayfe.report.page import REPORT, report_of
 from rayfe.report.view import view_of
 from rayfe.results.transfer_summary import print_run
-from rayfe.run.choices import products, settled
+from rayfe.run.choices import settled
 from rayfe.run.logs import JsonLog
 from rayfe.run.progress import Progress
 from rayfe.storage.files import Files
@@ -63,19 +63,15 @@ def carry_out(job: Job, console: Console) -> dict[str, str]:
         LeaseLost: another driver has taken the run over.
         OSError: storage is full, or away.
     """
-    data = load_path(job.config, job.own)
-    store, config, manifest = prepared(job, data)
+    data, say = load_path(job.config, job.own), _speaker(console)
+    store, config, manifest = prepared(job, data, say)
     assert config.out is not None
-    say, undo = _speaker(console), _undo(config.out, job.own)
+    undo = _undo(config.out, job.own)
     with store.lock(say=say) as store:
         stored = stored_manifest(store, manifest, config)  # again: another process may have made it since
         store.create(grown(manifest, stored))
         _keep_data(job.own, store)
         say(f"run {_shown(store.url())}; if interrupted, go on with {job.again}")
-        if stored is None and config.equilibration.compile == "always":
-            say(
-                "updates are compiled, about half a minute in the first run on a machine (equilibration.compile never: they are not)"
-            )
         try:
             data = with_couplings(data, config, store, say)
             failed = _run(config, data, store, console)
@@ -91,8 +87,10 @@ def carry_out(job: Job, console: Console) -> dict[str, str]:
     return failed
 
 
-def prepared(job: Job, data: PathData) -> tuple[Store, RunConfig, dict[str, Any]]:
+def prepared(job: Job, data: PathData, say: Say) -> tuple[Store, RunConfig, dict[str, Any]]:
     """The run's store, its configuration with nothing left to this machine, and its manifest; nothing is written.
+
+    `say` is told what was settled for a new run.
 
     Raises:
         UsageError: whatever can be known to be wrong before any work.
@@ -101,8 +99,8 @@ def prepared(job: Job, data: PathData) -> tuple[Store, RunConfig, dict[str, Any]
     store = Store(job.config.out, keep_states=job.config.service.keep_states)
     store.writable()
     check_model(job.config, data)
-    config = settled(job.config, store, data)
-    manifest = manifest_of(job.name, job.preset, list(job.arguments), config, data) | {"matrix_products": products()}
+    config = settled(job.config, store, data, say)
+    manifest = manifest_of(job.name, job.preset, list(job.arguments), config, data)
     stored_manifest(store, manifest, config)
     return store, config, manifest
 

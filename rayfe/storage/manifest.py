@@ -38,6 +38,7 @@ SETS = ("lam", "gamma", "seed")
 """Fields that may grow when a run is continued; `steps` may, too."""
 PLACES = ("out", "data.root", "polish")
 """Options that say where things are, perhaps with a password: run.json leaves them out."""
+GONE = "is what the stored run has, which this version does not offer; use another ``out``"
 
 
 def manifest_of(job: str, preset: str, argv: list[str], config: RunConfig, data: PathData) -> dict[str, Any]:
@@ -72,8 +73,8 @@ def digest_of(manifest: Mapping[str, Any]) -> str:
 
     Fields that have their defaults do not count, so that a later version with more of them finds the same run.
     """
-    usual = usual_identity()
-    changed = {name: value for name, value in manifest["identity"].items() if usual.get(name) != value}
+    same = {name: (value,) for name, value in usual_identity().items()} | {"equilibration.compile": (False, "never")}
+    changed = {name: value for name, value in manifest["identity"].items() if value not in same.get(name, (None,))}
     defining = [manifest["job"], changed, manifest["data_sha256"], manifest["code_sha256"]]
     if manifest["readings"] != 1:
         defining.append(manifest["readings"])
@@ -139,6 +140,7 @@ def stored_manifest(store: Store, manifest: Mapping[str, Any], config: RunConfig
     require(job == manifest["job"], "out", store.url(), f"holds a run of jobs/{job}.py; use another ``out``")
     fix = "its readings are defined otherwise than this version's; it can be read and drawn, but to go on use another ``out``"
     require(stored.get("readings", 1) == manifest["readings"], "out", store.url(), fix)
+    require(stored["identity"].get("equilibration.compile") is not True, "equilibration.compile", True, GONE)
     for name, value in manifest["identity"].items():
         if name in before and before[name] != value:
             _refuse_change(name, value, before[name])
@@ -169,8 +171,7 @@ def _refuse_retired(before: Mapping[str, Any], config: RunConfig) -> None:
     for name, values in retired(config).items():
         if name in before and name not in now:
             known = any(before[name] == value or _is_close(before[name], value) for value in values)
-            fix = "is what the stored run has, which this version does not offer; use another ``out``"
-            require(known, name, before[name], fix)
+            require(known, name, before[name], GONE)
 
 
 def _is_close(value: object, other: object) -> bool:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from typing import Any, NamedTuple
 
 import torch
@@ -54,11 +56,15 @@ class CompiledUpdate:
         self._step = torch.empty(())
         """Updates that Adam counts, of all parameters: they began together."""
 
-    @torch.no_grad()
     def __call__(self, batch: DeviceExamples, noise: Noise, seed: int) -> Tensor:
-        """J before the update, summed over the replicas."""
+        """J before the update, summed over the replicas. The first call compiles, unless that was done in this process."""
         if not self._models:
             self._begin()
+            return _in_another_thread(lambda: self._update(batch, noise, seed))
+        return self._update(batch, noise, seed)
+
+    @torch.no_grad()
+    def _update(self, batch: DeviceExamples, noise: Noise, seed: int) -> Tensor:
         soap = self._optimizer if isinstance(self._optimizer, Soap) else None
         self._step += 1
         scales = self._scales(batch.x.device, batch.x.dtype)
@@ -138,6 +144,23 @@ def _update(
         second.lerp_(gradient.square(), 1.0 - betas[1])
         value.sub_(scales[0] * first / (second.sqrt() / scales[1] + EPSILON))
     return J, {name: gradients[name] for name in bases}
+
+
+def _in_another_thread(call: Callable[[], Tensor]) -> Tensor:
+    """What `call` returns or raises. A signal is answered at once by this thread, which only waits.
+
+    Compiling takes half a minute in libraries that swallow exceptions here and there, also those that a signal raises.
+    """
+    answer: Future[Tensor] = Future()
+
+    def work() -> None:
+        try:
+            answer.set_result(call())
+        except BaseException as error:  # raised again by who waits
+            answer.set_exception(error)
+
+    threading.Thread(target=work, name="compiles", daemon=True).start()
+    return answer.result()
 
 
 class _Folded(TorchFunctionMode):

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import platform
-from typing import Any, Literal
+from collections.abc import Iterator
+from typing import Any
 
 import torch
 
-from rayfe.config import RunConfig, require
+from rayfe.config import EquilibrationConfig, RunConfig, require
 from rayfe.training.compiler import compiler
-
-Products = Literal["onednn", "default"]
 
 SIZE = 256
 """Rows and columns of the matrices of the trial."""
@@ -26,18 +26,30 @@ AHEAD = 64 << 20
 
 
 def prepared_device(config: RunConfig) -> torch.device:
-    """The device that a configuration trains on; threads, memory and products of this process are as it wants them from now on.
+    """The device that a configuration trains on; threads and memory of this process are as it wants them from now on.
 
     Raises:
-        UsageError: equilibration.compile; updates are to be compiled for a CPU, and there is no compiler.
+        UsageError: equilibration.compile; this machine cannot compute updates so.
     """
     torch.set_num_threads(config.service.threads)
     keep_pages()
-    matrix_products()
     cuda = config.service.device == "cuda" or (config.service.device == "auto" and torch.cuda.is_available())
-    compiles = config.equilibration.compile == "always" and not cuda
-    require(not compiles or compiler() is not None, "equilibration.compile", "always", "this machine has no C++ compiler")
+    if not cuda:
+        check_cpu(config.equilibration)
     return torch.device("cuda" if cuda else "cpu")
+
+
+def check_cpu(equilibration: EquilibrationConfig) -> None:
+    """Refuse a CPU that cannot compute updates in the way that is asked for.
+
+    Raises:
+        UsageError: equilibration.compile; there is no compiler, or oneDNN rounds.
+    """
+    name, way = "equilibration.compile", equilibration.compile
+    fix = "on a CPU this needs a C++ compiler, install g++; without one new runs can have ``equilibration.compile=onednn``"
+    require(not equilibration.compiled or compiler() is not None, name, way, fix)
+    fix = "oneDNN does not compute as accurately as float32 on this CPU; new runs can have ``equilibration.compile=auto``"
+    require(not equilibration.by_onednn or onednn_is_accurate(), name, way, fix)
 
 
 def keep_pages() -> None:
@@ -48,21 +60,28 @@ def keep_pages() -> None:
             mallopt(parameter, value)
 
 
-@functools.cache
-def matrix_products() -> Products:
-    """Have products of float32 matrices on the CPU computed by oneDNN where it is there and as accurate; which way was taken.
+@contextlib.contextmanager
+def products(*, onednn: bool) -> Iterator[None]:
+    """Within the block products of float32 matrices on the CPU are computed by oneDNN, or as torch does by itself.
 
-    torch sends them there when told that bfloat16 would do. A CPU with units for bfloat16 matrices then rounds to it,
-    so a product is compared with that in float64. The others compute in float32, on AMD twice as fast as MKL.
+    torch sends them to oneDNN when told that bfloat16 would do. A CPU with units for bfloat16 matrices then rounds to it. The
+    others compute in float32, on AMD twice as fast as MKL.
     """
-    if not torch.backends.mkldnn.is_available():
-        return "default"
     switch: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
-    before, switch.fp32_precision = switch.fp32_precision, "bf16"
-    if _error() < ACCURATE:
-        return "onednn"
-    switch.fp32_precision = before
-    return "default"
+    before, switch.fp32_precision = switch.fp32_precision, "bf16" if onednn else "none"
+    try:
+        yield
+    finally:
+        switch.fp32_precision = before
+
+
+@functools.cache
+def onednn_is_accurate() -> bool:
+    """Whether a product of float32 matrices by oneDNN is as accurate as in float32: one is compared with that in float64."""
+    if not torch.backends.mkldnn.is_available():
+        return False
+    with products(onednn=True):
+        return _error() < ACCURATE
 
 
 def _error() -> float:

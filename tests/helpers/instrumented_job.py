@@ -73,8 +73,6 @@ def run(make: Make) -> Any:
 if __name__ == "__main__":
     kind, delay, log, *argv = sys.argv[1:]
     if kind == "analytic":
-        # What they need of torch is not used here, and importing it takes seconds.
-        rayfe.run.job.check_model = lambda config, data: None
-        rayfe.run.job.products = lambda: "default"
+        rayfe.run.job.check_model = lambda config, data: None  # what it builds is not used here, and torch takes seconds
     rayfe.run.runner.run = run(Make(kind, float(delay), log))
     sys.exit(main("isoc", argv))

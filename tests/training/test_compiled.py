@@ -101,7 +101,7 @@ def test_in_float32_it_is_the_eager_one_to_rounding() -> None:
 @needs_compiler
 def test_a_training_by_the_option_ends_where_the_plain_one_does() -> None:
     ends = []
-    for compile in ("never", "always"):
+    for compile in ("never", "update"):
         equilibration = EquilibrationConfig(epochs=1, batch=64, compile=compile)  # type: ignore[arg-type]
         config = configure(
             threads=1,
@@ -146,14 +146,37 @@ def digits(**equilibration: Any) -> RunConfig:
     )
 
 
-@pytest.mark.parametrize("epochs, found, wanted", [(1.0, "/g++", "never"), (1e4, "/g++", "always"), (1e4, None, "never")])
-def test_auto_compiles_long_trainings_where_there_is_a_compiler(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epochs: float, found: str | None, wanted: str
+@pytest.mark.parametrize(
+    "epochs, found, accurate, wanted, told",
+    [
+        (1.0, "/g++", True, "never", ""),
+        (1e3, "/g++", True, "onednn", ""),
+        (1e4, "/g++", True, "always", "updates are compiled"),
+        (1e4, "/g++", False, "update", "updates are compiled"),
+        (1e4, None, True, "onednn", "no C++ compiler"),
+        (1e4, None, False, "never", "no C++ compiler"),
+    ],
+)
+def test_auto_is_what_pays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epochs: float, found: str | None, accurate: bool, wanted: str, told: str
 ) -> None:
-    monkeypatch.setattr("rayfe.run.choices.compiler", lambda: found)
-    config = digits(first_epochs=epochs, epochs=1.0)
-    chosen = settled(config, Store(str(tmp_path / "run")), load_path(config))
+    for module in ("run.choices", "training.machine"):
+        monkeypatch.setattr(f"rayfe.{module}.compiler", lambda: found)
+    monkeypatch.setattr("rayfe.training.machine.onednn_is_accurate", lambda: accurate)
+    config, said = digits(first_epochs=epochs, epochs=1.0), []
+    chosen = settled(config, Store(str(tmp_path / "run")), load_path(config), said.append)
     assert chosen.equilibration.compile == wanted
+    assert len(said) == bool(told) and "".join(said).startswith(told)
+
+
+def test_a_model_that_cannot_be_compiled_is_said_to_train_as_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("run.choices", "training.machine"):
+        monkeypatch.setattr(f"rayfe.{module}.compiler", lambda: "/g++")
+    config = configure(digits(first_epochs=1e4), model={"name": f"{__name__}:Branching"})
+    said: list[str] = []
+    chosen = settled(config, Store(str(tmp_path / "run")), load_path(config), said.append)
+    assert not chosen.equilibration.compiled
+    assert len(said) == 1 and said[0].startswith(f"updates are not compiled: the update of {__name__}:Branching cannot be")
 
 
 def test_a_run_goes_on_as_it_began_and_another_way_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -175,7 +198,7 @@ def test_an_evaluator_without_a_compiler_refuses(monkeypatch: pytest.MonkeyPatch
 def test_without_a_compiler_the_option_is_refused_before_any_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("rayfe.run.choices.compiler", lambda: None)
+    monkeypatch.setattr("rayfe.training.machine.compiler", lambda: None)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     out = tmp_path / "run"
     code = main("isoc", ["digits-smoke", "--backend", "inline", "--equilibration.compile", "always", "--out", str(out)])

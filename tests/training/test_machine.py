@@ -7,6 +7,11 @@ import sys
 import pytest
 import torch
 
+from rayfe.backend.inline import InlineBackend
+from rayfe.config import EquilibrationConfig, configure
+from rayfe.data.datasets import load
+from rayfe.exceptions import UsageError
+from rayfe.records import MeasureRequest, StepKey
 from rayfe.training import machine
 
 FAULTS = """
@@ -34,22 +39,43 @@ def test_memory_that_was_freed_comes_back_without_page_faults() -> None:
     assert kept < 10 < given_back
 
 
-@pytest.fixture
-def switch():
-    found = torch.backends.mkldnn.matmul
-    before = found.fp32_precision
-    yield found
-    found.fp32_precision = before
+def precision() -> str:
+    return torch.backends.mkldnn.matmul.fp32_precision
 
 
-@pytest.mark.parametrize("error, taken", [(4e-7, "onednn"), (2e-3, "default")])
-def test_products_go_to_onednn_only_where_a_trial_is_accurate(switch, monkeypatch, error: float, taken: str) -> None:
-    switch.fp32_precision = "none"
-    monkeypatch.setattr(machine, "_error", lambda: error)
-    assert machine.matrix_products.__wrapped__() == taken
-    assert switch.fp32_precision == ("bf16" if taken == "onednn" else "none")
+@pytest.mark.parametrize("error, accurate", [(4e-7, True), (2e-3, False)])
+def test_onednn_is_used_only_where_a_trial_is_accurate(monkeypatch: pytest.MonkeyPatch, error: float, accurate: bool) -> None:
+    tried = []
+    monkeypatch.setattr(machine, "_error", lambda: tried.append(precision()) or error)
+    monkeypatch.setattr(machine, "onednn_is_accurate", machine.onednn_is_accurate.__wrapped__)
+    assert machine.onednn_is_accurate() == accurate
+    assert tried == ["bf16"] and precision() == "none"
 
 
-def test_products_are_as_accurate_as_float32_whichever_way_is_taken() -> None:
-    assert machine.matrix_products() in ("onednn", "default")
-    assert machine._error() < machine.ACCURATE
+def test_a_cpu_that_rounds_refuses_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "onednn_is_accurate", lambda: False)
+    machine.check_cpu(EquilibrationConfig(compile="never"))
+    with pytest.raises(UsageError, match="compile='onednn': oneDNN does not compute as accurately as float32 on this CPU"):
+        machine.check_cpu(EquilibrationConfig(compile="onednn"))
+
+
+@pytest.mark.parametrize("onednn", [False, True])
+def test_products_are_as_accurate_as_float32_and_the_callers_are_left_alone(onednn: bool) -> None:
+    if onednn and not machine.onednn_is_accurate():
+        pytest.skip("this CPU rounds to bfloat16")
+    with machine.products(onednn=onednn):
+        assert precision() == ("bf16" if onednn else "none")
+        assert machine._error() < machine.ACCURATE
+    assert precision() == "none"
+
+
+def test_a_request_is_answered_with_the_products_of_its_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    monkeypatch.setattr(InlineBackend, "measure", lambda self, request: seen.append(precision()))
+    monkeypatch.setattr(machine, "onednn_is_accurate", lambda: True)
+    request = MeasureRequest(key=StepKey(trajectory="t", seed=0, step=0, attempt=0), replicas=(), splits=(), purpose="test")
+    for way in ("onednn", "never"):
+        fields = {"data.name": "digits", "device": "cpu", "equilibration.compile": way}
+        config = configure(**fields)
+        InlineBackend(config, load(config.data)).answer(request)
+    assert seen == ["bf16", "none"]
