@@ -117,7 +117,7 @@ def test_a_run_whose_updates_were_compiled_in_half_can_be_read_but_does_not_go_o
     run["identity"]["equilibration.compile"] = True
     (tmp_path / "run.json").write_text(json.dumps(run))
     store = Store(str(tmp_path))
-    with pytest.raises(UsageError, match="compile=True: is what the stored run has, which this version does not offer"):
+    with pytest.raises(UsageError, match='"compile": True}: is what the stored run has, which this version does not offer'):
         stored_manifest(store, manifest(config, run), config)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,20 @@ class Branching(MLP):
         return (mean, log_variance) if float(mean.detach().abs().sum()) > 0.0 else (mean + 1.0, log_variance)
 
 
+class BranchingOnImages(Branching):
+    """The same as a model of the user's own has it: examples come in the shape of the data."""
+
+    def __init__(self, *, input_shape: tuple[int, ...], classes: int, config: ModelConfig) -> None:
+        super().__init__(input_shape=(math.prod(input_shape),), classes=classes, config=config)
+        self.shape = input_shape
+
+    def encode(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return super().encode(x.flatten(1))
+
+    def decode(self, z: torch.Tensor) -> torch.Tensor:
+        return super().decode(z).view(-1, *self.shape)
+
+
 @pytest.mark.parametrize("kind", [MLP, Branching])
 def test_a_model_that_looks_at_its_values_is_told_from_one_that_can_be_compiled(kind: type[nn.Module]) -> None:
     model = build(ModelConfig(hidden=8, latent=4), input_shape=(64,), classes=10, cls=kind)
@@ -172,11 +187,13 @@ def test_auto_is_what_pays(
 def test_a_model_that_cannot_be_compiled_is_said_to_train_as_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("run.choices", "training.machine"):
         monkeypatch.setattr(f"rayfe.{module}.compiler", lambda: "/g++")
-    config = configure(digits(first_epochs=1e4), model={"name": f"{__name__}:Branching"})
+    config = configure(digits(first_epochs=1e4), model={"name": f"{__name__}:BranchingOnImages"})
     said: list[str] = []
     chosen = settled(config, Store(str(tmp_path / "run")), load_path(config), said.append)
     assert not chosen.equilibration.compiled
-    assert len(said) == 1 and said[0].startswith(f"updates are not compiled: the update of {__name__}:Branching cannot be")
+    assert len(said) == 1 and said[0].startswith(
+        f"updates are not compiled: the update of {__name__}:BranchingOnImages cannot be"
+    )
 
 
 def test_a_run_goes_on_as_it_began_and_another_way_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -55,7 +55,7 @@ def test_onednn_is_used_only_where_a_trial_is_accurate(monkeypatch: pytest.Monke
 def test_a_cpu_that_rounds_refuses_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "onednn_is_accurate", lambda: False)
     machine.check_cpu(EquilibrationConfig(compile="never"))
-    with pytest.raises(UsageError, match="compile='onednn': oneDNN does not compute as accurately as float32 on this CPU"):
+    with pytest.raises(UsageError, match="onednn.*: oneDNN does not compute as accurately as float32 on this CPU"):
         machine.check_cpu(EquilibrationConfig(compile="onednn"))
 
 
