@@ -76,7 +76,9 @@ def _way(config: RunConfig, data: PathData, say: Say) -> Way:
     except UsageError as error:
         say(f"updates are not compiled: {error.fix}")
         return eager
-    say(f"updates are compiled: half a minute once on a machine, then they take less time (equilibration.compile {way})")
+    say(
+        f"updates are compiled: half a minute once on a machine, then each takes 0.6 to 0.9 of the time (equilibration.compile {way})"
+    )
     return way
 
 

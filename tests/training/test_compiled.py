@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
+import signal
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +28,7 @@ from rayfe.model.protocol import build
 from rayfe.records import EquilibrateRequest, Point, Replica, StepKey, Weights
 from rayfe.run.choices import settled
 from rayfe.storage.store import Store
+from rayfe.training.compiled_update import _in_another_thread
 from rayfe.training.compiler import compiler
 from rayfe.training.replicas import Looped
 from rayfe.training.train import Probe, Trained, train
@@ -116,6 +120,38 @@ def test_a_training_by_the_option_ends_where_the_plain_one_does() -> None:
         ends.append(found.readings[-1].F)
     assert ends[1] == pytest.approx(ends[0], rel=1e-4)
     assert ends[1] != ends[0]  # other code: sums are rounded otherwise
+
+
+def test_a_signal_ends_the_wait_for_the_compiler_at_once() -> None:
+    class Stopped(Exception):
+        pass
+
+    def stop(number: int, frame: object) -> None:
+        raise Stopped
+
+    compiled = threading.Event()
+
+    def compiles() -> torch.Tensor:
+        os.kill(os.getpid(), signal.SIGUSR2)
+        compiled.wait(60)
+        return torch.ones(())
+
+    before = signal.signal(signal.SIGUSR2, stop)
+    try:
+        with pytest.raises(Stopped):
+            _in_another_thread(compiles)
+        assert not compiled.is_set()
+    finally:
+        compiled.set()
+        signal.signal(signal.SIGUSR2, before)
+
+
+def test_what_goes_wrong_as_it_compiles_is_raised_where_it_is_wanted() -> None:
+    def fails() -> torch.Tensor:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        _in_another_thread(fails)
 
 
 # --- models that cannot be compiled, machines without a compiler ------------------------------------------------------
