@@ -66,9 +66,7 @@ def _way(config: RunConfig, data: PathData, say: Say) -> Way:
     if _trained_on(config, data) < LONG:
         return eager
     if compiler() is None:
-        say(
-            "no C++ compiler: updates are not compiled and take up to twice as long; apt install g++ before a new run changes it"
-        )
+        say("no C++ compiler: updates are not compiled and take up to 1.6 times as long; apt install g++ helps new runs")
         return eager
     way: Way = "always" if eager == "onednn" else "update"
     try:
