@@ -66,6 +66,7 @@ def _watch(reader: socket.socket, left: threading.Event, others: set[int]) -> No
 
 def _end_at_once(others: set[int]) -> None:
     """Print a line and end this process and those below it but `others`, whatever the main thread is doing."""
+    sys.setswitchinterval(1e-5)  # each file of /proc gives the interpreter away, and the main thread would keep it for 5 ms
     with contextlib.suppress(Exception):
         print("stopped by SIGTERM; the same command goes on from the last committed step", file=sys.stderr)
         for pid in (pid for pid in _descendants() if pid not in others):
@@ -87,7 +88,8 @@ def _descendants() -> list[int]:
 
 
 def exit_without_cleanup(code: int) -> None:
-    """From now on the interpreter ends with `code` and without the clean-up of libraries: for clients of servers that are gone.
+    """From now on the interpreter ends with `code` and without the clean-up of libraries: for clients of servers that are gone, and
+    because what was in the middle of something takes long to clean up.
 
     Commits are atomic, so nothing is left to do.
     """

@@ -23,6 +23,7 @@ from rayfe.model.protocol import Representation
 from rayfe.model.weights import weights_of
 from rayfe.records import (
     PROBE,
+    Answer,
     Differentiated,
     DifferentiateRequest,
     Equilibrated,
@@ -33,6 +34,7 @@ from rayfe.records import (
     Outcome,
     Reading,
     Replica,
+    Request,
     Settled,
     SettleRequest,
     Split,
@@ -47,6 +49,7 @@ from rayfe.training.certificate import certify
 from rayfe.training.cost import FITTED, Costs
 from rayfe.training.dimensions import missed, rates_by_dimension
 from rayfe.training.exact_derivatives import SOLVE, Curvature, Solve, derivatives, draw_parts
+from rayfe.training.machine import prepared_device, products
 from rayfe.training.measure import Effort, read, read_draws, slope_in_t
 from rayfe.training.replicas import Replicas
 from rayfe.training.replicas import make_replicas as make_here
@@ -78,10 +81,9 @@ class InlineBackend(Backend):
         keeper: Keeper | None = None,
         solve: Solve = SOLVE,
     ) -> None:
-        torch.set_num_threads(config.service.threads)
-        self._device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._config = config
-        self._make_replicas = make_replicas or partial(make_here, compiled=config.equilibration.compile)
+        here = prepared_device(config)
+        self._device, self._config = device or here, config
+        self._make_replicas = make_replicas or partial(make_here, compiled=config.equilibration.compiled)
         self._keeper, self._solve = keeper, solve
         path = PathData(kind="still", source=data) if isinstance(data, Dataset) else data
         self._models = Models(config.model, path, self._device, dtype)
@@ -100,6 +102,10 @@ class InlineBackend(Backend):
     def _part(self, size: int | None) -> dict[Split, DevicePath] | None:
         """Fixed parts of the splits that steer; None for all of them."""
         return None if size is None else {split: self._paths[split].thinned(size) for split in self._config.steering}
+
+    def answer(self, request: Request) -> Answer:
+        with products(onednn=self._config.equilibration.by_onednn):
+            return super().answer(request)
 
     # --- equilibrate --------------------------------------------------------------------------------------------------
 

@@ -46,6 +46,7 @@ def main(job: str, argv: Sequence[str]) -> int:
         return BAD_INPUT
     except KeyboardInterrupt:
         print(f"interrupted; to go on: {_command(job, argv)}", file=sys.stderr)
+        exit_without_cleanup(INTERRUPTED)
         return INTERRUPTED
     except Terminated:
         print(f"terminated; to go on: {_command(job, argv)}", file=sys.stderr)

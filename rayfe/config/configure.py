@@ -97,14 +97,18 @@ def from_flat(fields: Mapping[str, Any]) -> RunConfig:
 
 
 def renamed(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Stored fields as this version has them: the solver of couplings follows from their regularisation, and all partial readings have
-    one size."""
+    """Stored fields as this version has them: the solver of couplings follows from their regularisation, all partial readings have
+    one size, and words stand for what were truth values and null."""
     now = dict(fields)
     if now.pop("path.solver", None) == "exact":
         now["path.regularization"] = None
     if now.get("measure.response_size") is None and now.get("measure.settle_size") is not None:
         now["measure.response_size"] = now["measure.settle_size"]
-    return now
+    words: dict[str, dict[Any, str]] = {
+        "equilibration.compile": {False: "never", True: "update"},
+        "replicas_per_evaluator": {None: "all"},
+    }
+    return now | {name: words[name].get(now[name], now[name]) for name in words if name in now}
 
 
 def unknown(name: str, value: object, kind: type[Asked]) -> UsageError:

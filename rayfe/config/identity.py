@@ -58,14 +58,14 @@ def stored_identity(run: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         KeyError, TypeError, ValueError: it is not that of a run.
     """
-    return json.loads(json.dumps(_usual())) | renamed(run["identity"])
+    return usual_identity() | renamed({"equilibration.compile": False} | run["identity"])
 
 
-def _usual() -> dict[str, Any]:
-    """The defaults of all fields that any kind has, and two draws through the decoder."""
+def usual_identity() -> dict[str, Any]:
+    """The defaults of all fields that any kind has, and two draws through the decoder, as JSON has them."""
     kinds = (Seek(seek=("R=1", "C=1")), Baseline(), FreeWalk(), Transfer(process="constant-rate"), Walk())
     usual = {name: value for asked in kinds for name, value in identity(RunConfig(asked=asked)).items()}
-    return usual | {"measure.decoder_draws": 2}
+    return json.loads(json.dumps(usual | {"measure.decoder_draws": 2}))
 
 
 def retired(config: RunConfig) -> dict[str, tuple[Any, ...]]:

@@ -124,7 +124,7 @@ def train_loop(settings: dict[str, Any]) -> bytes:
     introduce(own_names(flat(settings["config"])))
     backend = InlineBackend(settings["config"], data, make_replicas=Sharded, keeper=TrainKeeper())
     backend.on_training = tell if train.get_context().get_world_rank() == 0 else None
-    return cloudpickle.dumps(backend.equilibrate(cloudpickle.loads(settings["request"])))
+    return cloudpickle.dumps(backend.answer(cloudpickle.loads(settings["request"])))
 
 
 class TrainKeeper:

@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from rayfe.config import RunConfig, configure, require
+from rayfe.config import RunConfig, require
 from rayfe.config.places import said_of
 from rayfe.config.user_code import NOTEBOOK
 from rayfe.data.coupling import Coupling, decode, encode
@@ -24,15 +24,15 @@ from rayfe.records import Split, StepRecord
 from rayfe.report.page import REPORT, report_of
 from rayfe.report.view import view_of
 from rayfe.results.printed import print_run
+from rayfe.run.choices import settled
 from rayfe.run.logs import JsonLog
 from rayfe.run.progress import Progress
 from rayfe.run.starts import StartModel, check_fits, with_outputs
 from rayfe.storage.files import Files
 from rayfe.storage.layout import CONFIG, START, data_path
 from rayfe.storage.lock_file import LOCK
-from rayfe.storage.manifest import digest_of, grown, manifest_of, stored_manifest, stored_replicas
+from rayfe.storage.manifest import digest_of, grown, manifest_of, stored_manifest
 from rayfe.storage.store import Store
-from rayfe.training.compiler import compiler
 from rayfe.trajectory.process_registry import OWN, check_own_process
 
 Say = Callable[[str], None]
@@ -69,10 +69,10 @@ def carry_out(job: Job, console: Console) -> dict[str, str]:
         LeaseLost: another driver has taken the run over.
         OSError: storage is full, or away.
     """
-    data = with_outputs(load_path(job.config, job.own), job.start)
-    store, config, manifest = prepared(job, data)
+    data, say = with_outputs(load_path(job.config, job.own), job.start), _speaker(console)
+    store, config, manifest = prepared(job, data, say)
     assert config.out is not None
-    say, undo = _speaker(console), _undo(config.out, job.own)
+    undo = _undo(config.out, job.own)
     with store.lock(say=say) as store:
         stored = stored_manifest(store, manifest, config)  # again: another process may have made it since
         store.create(grown(manifest, stored), fingerprint=digest_of(manifest))
@@ -96,8 +96,10 @@ def carry_out(job: Job, console: Console) -> dict[str, str]:
     return failed
 
 
-def prepared(job: Job, data: PathData) -> tuple[Store, RunConfig, dict[str, Any]]:
+def prepared(job: Job, data: PathData, say: Say) -> tuple[Store, RunConfig, dict[str, Any]]:
     """The run's store, its configuration with nothing left to this machine, and its manifest; nothing is written.
+
+    `say` is told what was settled for a new run.
 
     Raises:
         UsageError: whatever can be known to be wrong before any work.
@@ -108,7 +110,7 @@ def prepared(job: Job, data: PathData) -> tuple[Store, RunConfig, dict[str, Any]
     check_model(job.config, data)
     if job.start is not None:
         check_fits(job.config, data, job.start)
-    config = _with_replicas(job.config, store)
+    config = settled(job.config, store, data, say)
     manifest = manifest_of(
         job.name, job.preset, list(job.arguments), config, data, start=None if job.start is None else job.start.told
     )
@@ -141,7 +143,6 @@ def check_model(config: RunConfig, data: PathData) -> None:
         fix = f"there are {examples} training examples, give at most that many"
         require(batch is None or batch <= examples, f"equilibration.{name}", batch, fix)
     _check_own_model(config, data.source)
-    _check_compiler(config)
 
 
 def _check_own_model(config: RunConfig, dataset: Dataset) -> None:
@@ -156,26 +157,6 @@ def _check_own_model(config: RunConfig, dataset: Dataset) -> None:
         x, y = (value.to(device) for value in some_examples(config.model, dataset))
         other = build(config.model, input_shape=tuple(x.shape[1:]), classes=dataset.classes).to(device)
         check_stacked([model, other], config.model.name, x, y)
-
-
-def _check_compiler(config: RunConfig) -> None:
-    import torch
-
-    on_cpu = not torch.cuda.is_available()
-    fix = "on a CPU this needs a C++ compiler, install g++, or leave ``equilibration.compile`` away"
-    require(compiler() is not None or not (config.equilibration.compile and on_cpu), "equilibration.compile", True, fix)
-
-
-def _with_replicas(config: RunConfig, store: Store) -> RunConfig:
-    """The configuration with the replicas of an evaluator settled: as the run began, or by the GPUs that there are."""
-    if config.service.replicas_per_evaluator != "auto":
-        return config
-    replicas = stored_replicas(store)
-    if replicas is None:
-        from rayfe.run.runner import gpus
-
-        replicas = 1 if gpus(config) >= 2 else "all"
-    return configure(config, replicas_per_evaluator=replicas)
 
 
 def _run(job: Job, config: RunConfig, data: PathData, store: Store, console: Console) -> dict[str, str]:

@@ -18,6 +18,7 @@ from rayfe.backend.analytic import MULTIPLIERS, AnalyticBackend
 from rayfe.backend.counting import Count, CountingBackend
 from rayfe.config import UNHELD, RunConfig, Start, configure
 from rayfe.data.path_sizes import PathSizes
+from rayfe.data.paths import PathData, examples_of
 from rayfe.exceptions import WalkFailed, in_shell_words
 from rayfe.records import ON, Leg, Point, Split, StepRecord, Weights
 from rayfe.surface.closed_form import MovingPowerSurface
@@ -154,6 +155,35 @@ def _certificate(config: RunConfig, walked: Walked, backend: CountingBackend, ep
     last = dataclasses.replace(walked.accepted[-1], state_sha256="")
     effort = CertificateEffort(method=ON, budget=config.asked.certificate_share * last.examples, epoch=epoch)
     return answered(certificate(config, last, walked.state, effort), backend).examples
+
+
+def sizes_and_costs(config: RunConfig, data: PathData) -> tuple[Sizes, Costs]:
+    """Sizes of data and model, and what requests cost with them."""
+    import torch
+
+    from rayfe.model.protocol import build, input_shape
+
+    shape = input_shape(config.model, data.input_shape)
+    model = build(config.model, input_shape=shape, classes=data.classes).eval()
+    ends = [end for end in (data.source, data.target) if end is not None]
+    sizes = Sizes(
+        paths={split: _ends(data, split, config) for split in config.splits},
+        features=math.prod(data.input_shape),
+        examples=sum(len(split.y) for end in ends for split in (end.train, end.validation)),
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+    )
+    return sizes, Costs(config, sizes.paths, model, torch.zeros(1, *shape))
+
+
+def _ends(data: PathData, split: Split, config: RunConfig) -> PathSizes:
+    """Sizes of a split. A displacement that is not coupled yet has as many pairs as a coupling at least cost usually has."""
+    source = len(examples_of(data.source, split, config).y)
+    if data.target is None:
+        return PathSizes(source=source)
+    target = len(examples_of(data.target, split, config).y)
+    one_to_one = source == target and not config.path.within_pairs
+    pairs = source if one_to_one else source + target - 1
+    return PathSizes(source=source, target=target, pairs=pairs if data.kind == "displacement" else None)
 
 
 # --- the surface --------------------------------------------------------------------------------------------------------

@@ -50,7 +50,9 @@ def like(store: Store, run: Mapping[str, Any], config: RunConfig, place: str = R
     preset = run["preset"] if run["preset"] in known else next(iter(known))
     data, needs = _data(store, config, place)
     code = own_names(flat(config))
-    config = configure(config, replicas_per_evaluator="auto", **data)  # auto: as the run began
+    config = configure(
+        config, replicas_per_evaluator="auto", **{"equilibration.compile": "auto"}, **data
+    )  # auto: as the run began
     if job in CALLS and any(name.startswith(NOTEBOOK) for name in code.values()):
         needs += [name.removeprefix(NOTEBOOK) + ", defined as it was" for name in code.values()]
         return Again(command=_call(job, preset, config, code), needs=tuple(needs))

@@ -11,9 +11,20 @@ import os
 import platform
 import shlex
 from collections.abc import Mapping
-from typing import Any, Literal, NoReturn
+from typing import Any, NoReturn
 
-from rayfe.config import READINGS, VERSION, RunConfig, flat, from_flat, identity, require, retired, stored_identity
+from rayfe.config import (
+    READINGS,
+    VERSION,
+    RunConfig,
+    flat,
+    from_flat,
+    identity,
+    require,
+    retired,
+    stored_identity,
+    usual_identity,
+)
 from rayfe.config.resolve import option_of
 from rayfe.config.start import portable
 from rayfe.config.user_code import code_digest, named, own_names
@@ -24,12 +35,11 @@ from rayfe.records import decoder_draws
 from rayfe.storage.layout import CONFIG
 from rayfe.storage.store import Store
 
-ALL: Literal["all"] = "all"
-"""All replicas on one evaluator; older runs say it by null."""
 SETS = ("lam", "gamma", "seed")
 """Fields that may grow when a run is continued; `steps` may, too."""
 PLACES = ("out", "data.root", "polish")
 """Options that say where things are, perhaps with a password: run.json leaves them out."""
+GONE = "is what the stored run has, which this version does not offer; use another ``out``"
 
 
 def manifest_of(
@@ -74,8 +84,8 @@ def digest_of(manifest: Mapping[str, Any]) -> str:
 
     Fields that have their defaults do not count, so that a later version with more of them finds the same run.
     """
-    usual = stored_identity({"identity": {}})
-    changed = {name: value for name, value in manifest["identity"].items() if usual.get(name) != value}
+    same = {name: (value,) for name, value in usual_identity().items()} | {"equilibration.compile": (False, "never")}
+    changed = {name: value for name, value in manifest["identity"].items() if value not in same.get(name, (None,))}
     defining = [manifest["job"], changed, manifest["data_sha256"], manifest["code_sha256"]]
     if manifest["readings"] != 1:
         defining.append(manifest["readings"])
@@ -120,7 +130,8 @@ def stored_config(store: Store) -> tuple[dict[str, Any], RunConfig]:
     """
     run = store.read_config()
     try:
-        return run, from_flat({name: run["config"][name] for name in (*SETS, "steps")} | run["config"])
+        needed = {name: run["config"][name] for name in (*SETS, "steps")}
+        return run, from_flat({"equilibration.compile": False} | needed | run["config"])
     except (KeyError, TypeError, ValueError) as error:
         raise CorruptFile(store.url(CONFIG), f"is not the configuration of a run ({error})") from error
 
@@ -147,7 +158,7 @@ def stored_manifest(store: Store, manifest: Mapping[str, Any], config: RunConfig
     require(job == manifest["job"], "out", store.url(), f"holds a run of jobs/{job}.py; use another ``out``")
     fix = "its readings are defined otherwise than this version's; it can be read and drawn, but to go on use another ``out``"
     require(stored.get("readings", 1) == manifest["readings"], "out", store.url(), fix)
-    before["replicas_per_evaluator"] = before["replicas_per_evaluator"] or ALL
+    require(stored["identity"].get("equilibration.compile") is not True, "equilibration.compile", True, GONE)
     for name, value in manifest["identity"].items():
         if name in before and before[name] != value:
             _refuse_change(name, value, before[name])
@@ -165,13 +176,12 @@ def stored_manifest(store: Store, manifest: Mapping[str, Any], config: RunConfig
     return stored
 
 
-def stored_replicas(store: Store) -> int | Literal["all"] | None:
-    """How many replicas the stored run trains together; None if there is no run, or none that can be read."""
+def stored_choice(store: Store, name: str) -> Any:
+    """How the stored run has a field that may be left to the machine; None if there is no run, or none that can be read."""
     try:
-        found = store.read_config()["identity"]["replicas_per_evaluator"] if store.exists() else None
+        return stored_identity(store.read_config())[name] if store.exists() else None
     except (CorruptFile, KeyError, TypeError, ValueError):
         return None  # `stored_manifest` says so
-    return ALL if found is None and store.exists() else found
 
 
 def _refuse_retired(before: Mapping[str, Any], config: RunConfig) -> None:
@@ -180,8 +190,7 @@ def _refuse_retired(before: Mapping[str, Any], config: RunConfig) -> None:
     for name, values in retired(config).items():
         if name in before and name not in now:
             known = any(before[name] == value or _is_close(before[name], value) for value in values)
-            fix = "is what the stored run has, which this version does not offer; use another ``out``"
-            require(known, name, before[name], fix)
+            require(known, name, before[name], GONE)
 
 
 def _is_close(value: object, other: object) -> bool:

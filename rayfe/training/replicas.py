@@ -5,8 +5,7 @@ from __future__ import annotations
 import abc
 import contextlib
 import copy
-import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -83,43 +82,32 @@ class Looped(Replicas):
     stacked = False
 
     def __init__(self, models: Sequence[nn.Module], *, compiled: bool = False) -> None:
-        """With `compiled` functionals that have gradients come from compiled code, one for all models of an architecture."""
-        self.count, self._compiled = len(models), compiled
-        self._objectives = [Objective(model.train()) for model in models]
+        """`compiled`: whether updates are (`CompiledUpdate`)."""
+        self.count, self.compiled = len(models), compiled
+        self.objectives = [Objective(model.train()) for model in models]
 
     def parameters(self) -> Mapping[str, Tensor]:
-        named = [(i, *item) for i, objective in enumerate(self._objectives) for item in objective.model.named_parameters()]
+        named = [(i, *item) for i, objective in enumerate(self.objectives) for item in objective.model.named_parameters()]
         return {f"{i}/{name}": value for i, name, value in named if value.requires_grad}
 
     def tensors(self) -> Mapping[str, Tensor]:
-        return {f"{i}/{name}": value for i, o in enumerate(self._objectives) for name, value in o.model.state_dict().items()}
+        return {f"{i}/{name}": value for i, o in enumerate(self.objectives) for name, value in o.model.state_dict().items()}
 
     def functionals(self, x: Tensor, y: Tensor, noise: Noise, *, seed: int = 0, predict: bool = True) -> PerExample:
         each = []
-        call = _compiled() if self._compiled and torch.is_grad_enabled() and not predict else _plain
-        for objective in self._objectives:
+        for objective in self.objectives:
             with seeded(seed, x.device):
-                each.append(call(objective, x, y, noise, predict))
+                each.append(objective(x, y, noise, predict))
         return PerExample(*map(torch.stack, zip(*each, strict=True)))
 
     def weights(self) -> tuple[Weights, ...]:
-        return tuple(weights_of(objective.model) for objective in self._objectives)
+        return tuple(weights_of(objective.model) for objective in self.objectives)
 
     def name(self, key: str) -> str:
         return key.partition("/")[2]
 
     def first(self, tensors: Mapping[str, Tensor]) -> Weights:
         return {self.name(key): value.cpu().numpy().copy() for key, value in tensors.items() if key.startswith("0/")}
-
-
-def _plain(objective: Objective, x: Tensor, y: Tensor, noise: Noise, predict: bool) -> PerExample:
-    return objective(x, y, noise, predict)
-
-
-@functools.cache
-def _compiled() -> Callable[..., PerExample]:
-    """One for the process, so that every model of an architecture finds the code of the first; made late, since it imports much."""
-    return torch.compile(_plain, dynamic=False)
 
 
 class Stacked(Replicas):
@@ -165,9 +153,10 @@ class Stacked(Replicas):
 def make_replicas(models: Sequence[nn.Module], device: torch.device, *, compiled: bool = False) -> Replicas:
     """Stacked where that is faster: more than one replica, and no convolutions on a CPU.
 
-    `compiled`: those that are not stacked. Stacked ones are products of batches of matrices, and gain nothing by it.
+    Those whose updates are `compiled` are not stacked: on a CPU one after the other is faster then.
     """
-    return Looped(models, compiled=compiled) if len(models) == 1 or not stacks(models[0], device) else Stacked(models)
+    alone = compiled or len(models) == 1 or not stacks(models[0], device)
+    return Looped(models, compiled=compiled) if alone else Stacked(models)
 
 
 def stacks(model: nn.Module, device: torch.device) -> bool:

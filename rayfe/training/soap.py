@@ -22,6 +22,11 @@ RENEWED = 100
 """Updates after which the bases of a long training are renewed; the first time after SAMPLED."""
 
 
+def turned(values: Tensor, by: Tensor) -> Tensor:
+    """Q' values or values Q for Q = `by`, whichever is the smaller side; values (..., rows, columns)."""
+    return by.T @ values if values.shape[-2] <= values.shape[-1] else values @ by
+
+
 class Basis:
     """Eigenvectors of the covariance of one parameter's gradients, on the smaller side of its matrix.
 
@@ -37,10 +42,6 @@ class Basis:
         """Take a gradient (rows, columns) into the covariance."""
         square = gradient @ gradient.T if self.left else gradient.T @ gradient
         self.covariance.mul_(MEMORY).add_(square, alpha=1.0 - MEMORY)
-
-    def turned(self, values: Tensor, by: Tensor) -> Tensor:
-        """Q' values or values Q for Q = `by`; values (..., rows, columns)."""
-        return by.T @ values if self.left else values @ by
 
     def renew(self) -> Tensor | None:
         """Go over to the eigenvectors of the covariance; the turn from the old basis. None if nothing was seen yet, or if the
@@ -73,15 +74,12 @@ class Rotated:
         gradient = self.parameter.grad
         return torch.zeros_like(self.copy) if gradient is None else gradient.reshape(self.copy.shape)
 
-    def sample(self) -> None:
-        gradient = self.gradient
-        self.basis.see(gradient if gradient.dim() == 2 else gradient[0])
-
     def take_gradient(self) -> None:
-        self.copy.grad = self.basis.turned(self.gradient, self.basis.vectors)
+        """Give the copy the gradient in the basis."""
+        self.copy.grad = turned(self.gradient, self.basis.vectors)
 
     def write_back(self) -> None:
-        self.parameter.copy_(self.basis.turned(self.copy, self.basis.vectors.T).view(self.parameter.shape))
+        self.parameter.copy_(turned(self.copy, self.basis.vectors.T).view(self.parameter.shape))
 
 
 class Soap(torch.optim.Optimizer):
@@ -117,17 +115,38 @@ class Soap(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         """One update at the rate of the first parameter group."""
+        if self.samples:
+            self.see({rotated.name: rotated.gradient for rotated in self._rotated if rotated.first})
         for rotated in self._rotated:
-            if rotated.first and self._updates % SAMPLED == 0:
-                rotated.sample()
             rotated.take_gradient()
         self.adam.param_groups[0]["lr"] = self.param_groups[0]["lr"]
         self.adam.step()
-        for rotated in self._rotated:
-            rotated.write_back()
+        self.write_back()
+        self.count()
+
+    @property
+    def samples(self) -> bool:
+        """Whether the bases see the gradients of the next update."""
+        return self._updates % SAMPLED == 0
+
+    def see(self, gradients: Mapping[str, Tensor]) -> None:
+        """Take the first replica's gradients into the covariances; by name, (rows, columns), after a dimension of replicas where
+        they are stacked."""
+        for name, gradient in gradients.items():
+            self.bases[name].see(gradient if gradient.dim() == 2 else gradient[0])
+
+    @torch.no_grad()
+    def count(self) -> None:
+        """Count an update that was done; renew the bases if it is time."""
         self._updates += 1
         if self._renews and (self._updates % RENEWED == 0 or self._updates == SAMPLED):
             self.renew()
+
+    @torch.no_grad()
+    def write_back(self) -> None:
+        """Bring the parameters up to date with their copies."""
+        for rotated in self._rotated:
+            rotated.write_back()
 
     @torch.no_grad()
     def renew(self) -> None:
@@ -137,10 +156,10 @@ class Soap(torch.optim.Optimizer):
             turn = turns[rotated.name]
             if turn is None:
                 continue
-            rotated.copy.copy_(rotated.basis.turned(rotated.copy, turn))
+            rotated.copy.copy_(turned(rotated.copy, turn))
             if state := self.adam.state[rotated.copy]:
                 for moment, by in (("exp_avg", turn), ("exp_avg_sq", turn.square())):
-                    state[moment].copy_(rotated.basis.turned(state[moment], by))
+                    state[moment].copy_(turned(state[moment], by))
 
     @torch.no_grad()
     def begin(self, covariances: Mapping[str, Tensor], vectors: Mapping[str, Tensor]) -> None:
@@ -150,7 +169,7 @@ class Soap(torch.optim.Optimizer):
             basis.vectors.copy_(vectors[name])
         for rotated in self._rotated:
             own = rotated.parameter.detach().reshape(rotated.copy.shape)
-            rotated.copy.copy_(rotated.basis.turned(own, rotated.basis.vectors))
+            rotated.copy.copy_(turned(own, rotated.basis.vectors))
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the rest of a training depends on but the parameters themselves."""

@@ -8,15 +8,14 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
 
 from rayfe.config import EquilibrationConfig
 from rayfe.data.device_path import DeviceExamples, DevicePath
 from rayfe.data.randomness import derived_seed, generator
-from rayfe.model.objective import Noise, PerExample, draw_noise
+from rayfe.model.objective import Noise, draw_noise
 from rayfe.records import Point, Reading, Split, Weights
-from rayfe.training.optimizer import Average, left_by, make_optimizer
 from rayfe.training.replicas import Replicas
+from rayfe.training.update import Descent
 
 HEAD_DRAWS = 8
 """Draws of z per example through the classifier."""
@@ -94,96 +93,53 @@ def train(
     `keeper` has kept the training goes on there, and ends with the same bytes. `watch` hears of every update.
     """
     readings = read_probe(replicas, points, probe, update=0) if 0 in probe.updates else []
-    average = Average(replicas, updates) if config.schedule == "average" and not annealed else None
-    if average:
-        average.start(preconditioner)
-    optimizer = make_optimizer(replicas, preconditioner, config, renews=annealed)
+    descent = Descent(replicas, points, config, preconditioner, updates=updates, annealed=annealed)
     kept = keeper.load() if keeper else None
-    begin, readings = _restore(kept, replicas, optimizer, noise) if kept else (0, readings)
+    begin, readings = _restore(kept, descent, noise) if kept else (0, readings)
     for update, batch in enumerate(batches):
         if update < begin:
             continue
         if keeper and update > begin and keeper.due(update, updates):
-            keeper.save(_state(update, replicas, optimizer, noise, readings))
+            keeper.save(_state(update, descent, noise, readings))
         if update > 0 and update in probe.updates:
+            descent.write_back()
             readings += read_probe(replicas, points, probe, update=update)
         if watch:
             watch(update, readings)
-        total = _total(replicas, points, batch, noise, update, latent=latent)
+        set_rate(descent.optimizer, learning_rate((update + 0.5) / updates))
+        draws = _draws(noise, len(batch), latent, batch.x.dtype)
+        total = descent.update(update, batch, draws, seed=derived_seed(noise.initial_seed(), "masks", update))
         if update % FINITE_CHECK == 0 and not torch.isfinite(total):
             return Trained(finite=False, preconditioner=None, readings=tuple(readings), updates=update)
-        _step(optimizer, total, learning_rate((update + 0.5) / updates))
-        if average:
-            average.see(update)
-    left = {**left_by(optimizer, replicas), **(average.finish() if average else {})}
+    left = descent.finish()
     last = read_probe(replicas, points, probe, update=updates)
     finite = all(torch.isfinite(torch.tensor(reading.F)) for reading in last)
     return Trained(finite=finite, preconditioner=left, readings=(*readings, *last), updates=updates)
-
-
-def _step(optimizer: torch.optim.Optimizer, total: Tensor, rate: float) -> None:
-    """Go one update down the gradient of `total`."""
-    set_rate(optimizer, rate)
-    optimizer.zero_grad(set_to_none=True)
-    total.backward()
-    optimizer.step()
-
-
-def _total(
-    replicas: Replicas,
-    points: Sequence[Point],
-    batch: DeviceExamples,
-    noise: torch.Generator,
-    update: int,
-    *,
-    latent: int,
-) -> Tensor:
-    """The sum of the replicas' J over a batch. They share no parameters, so its gradient is each one's own."""
-    x = batch.x
-    lam, gamma = (
-        torch.tensor([getattr(point, name) for point in points], dtype=x.dtype, device=x.device) for name in ("lam", "gamma")
-    )
-    draws = _draws(noise, len(batch), latent, x.dtype)
-    masks = derived_seed(noise.initial_seed(), "masks", update)
-    return free_energy(replicas.functionals(x, batch.y, draws, seed=masks, predict=False), lam, gamma).sum()
 
 
 def _draws(noise: torch.Generator, n: int, latent: int, dtype: torch.dtype) -> Noise:
     return draw_noise(noise, n=n, latent=latent, decoder_draws=1, head_draws=HEAD_DRAWS, dtype=dtype)
 
 
-def _state(
-    update: int, replicas: Replicas, optimizer: torch.optim.Optimizer, noise: torch.Generator, readings: list[Reading]
-) -> dict[str, Any]:
+def _state(update: int, descent: Descent, noise: torch.Generator, readings: list[Reading]) -> dict[str, Any]:
     """Everything that the rest of a training depends on, as tensors and plain values."""
     return {
         "update": update,
-        "tensors": {name: value.detach() for name, value in replicas.tensors().items()},
-        "optimizer": optimizer.state_dict(),
         "noise": noise.get_state(),
         "readings": [dataclasses.asdict(reading) | {"split": str(reading.split)} for reading in readings],
+        **descent.state(),
     }
 
 
-@torch.no_grad()
-def _restore(
-    state: dict[str, Any], replicas: Replicas, optimizer: torch.optim.Optimizer, noise: torch.Generator
-) -> tuple[int, list[Reading]]:
+def _restore(state: dict[str, Any], descent: Descent, noise: torch.Generator) -> tuple[int, list[Reading]]:
     """The opposite of `_state`: sets weights, optimizer and noise; returns the next update and the readings."""
-    for name, value in replicas.tensors().items():
-        value.copy_(state["tensors"][name])
-    optimizer.load_state_dict(state["optimizer"])
+    descent.restore(state)
     noise.set_state(state["noise"].cpu())
     readings = [
         Reading(**{**fields, "split": Split(fields["split"]), "point": Point(**fields["point"])})
         for fields in state["readings"]
     ]
     return state["update"], readings
-
-
-def free_energy(functionals: PerExample, lam: Tensor, gamma: Tensor) -> Tensor:
-    """J = R + lam D + gamma C (8) of each replica over the batch, (count,)."""
-    return functionals.R.mean(-1) + lam * functionals.D.mean(-1) + gamma * functionals.C.mean(-1)
 
 
 @torch.no_grad()

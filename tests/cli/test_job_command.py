@@ -103,8 +103,8 @@ def test_the_same_command_again_finishes_at_once_and_more_of_it_grows_the_run(ru
         (["--lam-end", "2"], "--lam-end 2: the stored run has 3.5; use another --out, or give --lam-end 3.5"),
         (["--no-settle"], "--no-settle: the stored run has True; use another --out, or give --settle"),
         (
-            ["--equilibration.compile"],
-            "--equilibration.compile: the stored run has False; use another --out, or give --equilibration.no-compile",
+            ["--equilibration.compile", "always"],
+            "--equilibration.compile always: the stored run has never; use another --out, or give --equilibration.compile never",
         ),
         (["--data.name", "digits:0-4"], "--data.name digits:0-4: the stored run has digits; "),
     ],

@@ -92,7 +92,7 @@ def test_a_job_says_it_in_one_line_and_leaves_nothing(
 ) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "http://127.0.0.1:8265")
     monkeypatch.setattr("ray.is_initialized", lambda: False)
-    for more in ([], ["--device", "cpu"]):  # Ray is asked for the number of GPUs, or not before the run
+    for more in ([], ["--replicas-per-evaluator", "all"]):  # Ray is asked for the number of GPUs, or not before the run
         assert main("isoc", ["digits-smoke", *more]) == 2
         said = capsys.readouterr()
         assert said.err.startswith("RAY_ADDRESS http://127.0.0.1:8265: ")

@@ -10,7 +10,17 @@ from typing import Any
 import pytest
 
 import rayfe
-from rayfe.config import READINGS, PathConfig, RenewalConfig, RunConfig, configure, flat, identity, retired
+from rayfe.config import (
+    READINGS,
+    PathConfig,
+    RenewalConfig,
+    RunConfig,
+    configure,
+    flat,
+    from_flat,
+    identity,
+    retired,
+)
 from rayfe.exceptions import UsageError, in_shell_words, shown
 from rayfe.results.pooling import require_alike
 from rayfe.storage.manifest import digest_of, stored_config, stored_manifest
@@ -31,6 +41,7 @@ def test_a_stored_run_is_continued_by_this_version_and_refused_with_other_option
     store = Store(WALK)
     run, config = stored_config(store)
     assert "path.last_epochs" not in run["identity"]
+    assert config.equilibration.compile == "never"
     assert config.asked.both_ways == run["config"].get("both_ways", False)
     assert stored_manifest(store, manifest(config, run), config) is not None
     other = configure(config, refresh=config.asked.refresh + 1)
@@ -98,6 +109,26 @@ def test_the_path_of_walks_that_have_none_is_no_part_of_them() -> None:
     target = PathConfig(target="mnist:5-9")
     moving = configure(process="constant-rate", path=target)
     assert identity(moving) != identity(configure(moving, path=dataclasses.replace(target, regularization=0.05)))
+
+
+def test_a_run_whose_updates_were_compiled_in_half_can_be_read_but_does_not_go_on(tmp_path: Path) -> None:
+    assert from_flat({"equilibration.compile": True}).equilibration.compiled
+    run, config = stored_config(Store(WALK))
+    run["identity"]["equilibration.compile"] = True
+    (tmp_path / "run.json").write_text(json.dumps(run))
+    store = Store(str(tmp_path))
+    with pytest.raises(UsageError, match='"compile": True}: is what the stored run has, which this version does not offer'):
+        stored_manifest(store, manifest(config, run), config)
+
+
+def test_a_run_that_is_computed_as_ever_keeps_its_name_and_one_that_is_not_gets_another() -> None:
+    run: dict[str, Any] = {"job": "isoc", "data_sha256": "d", "code_sha256": {}, "readings": 2}
+
+    def name(**fields: Any) -> str:
+        return digest_of(run | {"identity": {"refresh": 3} | fields})
+
+    assert name() == name(**{"equilibration.compile": False}) == name(**{"equilibration.compile": "never"})
+    assert len({name(), *(name(**{"equilibration.compile": way}) for way in ("always", "onednn", "update"))}) == 4
 
 
 def test_options_of_a_later_version_do_not_rename_a_run() -> None:

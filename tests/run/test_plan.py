@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from rayfe.backend.inline import InlineBackend
-from rayfe.cli.commands.check import sizes_and_costs
 from rayfe.config import (
     DataConfig,
     EquilibrationConfig,
@@ -24,7 +23,7 @@ from rayfe.config import (
 from rayfe.config.presets import PRESETS
 from rayfe.data.paths import coupled, epoch_of, load_path
 from rayfe.records import Split, StepRecord
-from rayfe.run.plan import MNIST, Plan, Scatter, kept_states, plan_of
+from rayfe.run.plan import MNIST, Plan, Scatter, kept_states, plan_of, sizes_and_costs
 from rayfe.storage.store import Store, load_rows
 from rayfe.training.exact_derivatives import Solve
 from rayfe.trajectory.driver import advance, certify_last, open_trajectory

@@ -13,15 +13,18 @@ import torch
 from rayfe.backend.inline import InlineBackend
 from rayfe.config import DataConfig, EquilibrationConfig, MeasureConfig, ModelConfig, RunConfig, configure
 from rayfe.data.datasets import load
+from rayfe.data.device_path import DeviceExamples
 from rayfe.data.randomness import generator
 from rayfe.model.objective import draw_noise
 from rayfe.model.protocol import build
 from rayfe.records import Annealing, EquilibrateRequest, Point, Replica, StepKey
 from rayfe.records.weights import unpack
-from rayfe.training.optimizer import Average, left_by, make_optimizer, unrotated
+from rayfe.training.optimizer import go_ahead, left_by, make_optimizer, unrotated
 from rayfe.training.replicas import Looped, Stacked
 from rayfe.training.schedule import constant_rate
 from rayfe.training.soap import BETA, MEMORY, SAMPLED, Basis, Soap
+from rayfe.training.train import set_rate
+from rayfe.training.update import Descent
 
 SOAP = EquilibrationConfig(optimizer="soap")
 KEY = StepKey(trajectory="t", seed=3, step=1, attempt=0)
@@ -157,20 +160,22 @@ def test_stacked_replicas_share_the_bases_of_the_first_and_equal_separate_ones(b
     assert again.readings[-1].F < first.readings[-1].F
 
 
-def test_the_result_is_the_mean_of_late_iterates_and_the_next_training_begins_at_the_last_one() -> None:
+@pytest.mark.parametrize("optimizer", ["adam", "soap"])
+def test_the_result_is_the_mean_of_late_iterates_and_the_next_training_begins_at_the_last_one(optimizer: Any) -> None:
     model = build(ModelConfig(hidden=8, latent=4), input_shape=(64,), classes=10, seed=0).double()
-    replicas = Looped([model])
-    average, seen = Average(replicas, 8), []
+    replicas, seen = Looped([model]), []
+    config = EquilibrationConfig(optimizer=optimizer, schedule="average")
+    descent = Descent(replicas, [Point(lam=0.25, gamma=4.0)], config, None, updates=8, annealed=False)
+    batch = DeviceExamples(x=torch.rand(32, 64, generator=generator("cpu", 0)).double(), y=torch.arange(32) % 10)
+    set_rate(descent.optimizer, 1e-2)
     for update in range(8):
-        with torch.no_grad():
-            for parameter in model.parameters():
-                parameter += update
+        noise = draw_noise(generator("cpu", update), n=32, latent=4, decoder_draws=1, head_draws=2, dtype=torch.float64)
+        descent.update(update, batch, noise, seed=0)
         seen.append([parameter.detach().clone() for parameter in model.parameters()])
-        average.see(update)
-    left = average.finish()
+    left = descent.finish()
     for parameter, *late in zip(model.parameters(), *seen[2:], strict=True):
         torch.testing.assert_close(parameter.detach(), torch.stack(late).mean(0))
-    Average(replicas, 8).start(left)
+    go_ahead(replicas, left)
     for parameter, last in zip(model.parameters(), seen[-1], strict=True):
         torch.testing.assert_close(parameter.detach(), last)
 

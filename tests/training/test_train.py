@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from rayfe.backend.inline import InlineBackend
+from rayfe.backend.models import Models
 from rayfe.config import DataConfig, EquilibrationConfig, MeasureConfig, ModelConfig, configure
 from rayfe.data.datasets import load
 from rayfe.data.randomness import generator
@@ -249,17 +250,19 @@ def test_weights_that_do_not_fit_are_refused():
         load_weights(model, weights)
 
 
-class ByImage(InlineBackend):
+class ByImage(Models):
     """As torch makes a model: the values of a channel lie together in memory, not those of a pixel."""
 
-    def _model(self, weights, *, seed):
-        return super()._model(weights, seed=seed).to(memory_format=torch.contiguous_format)
+    def new(self, seed):
+        return super().new(seed).to(memory_format=torch.contiguous_format)
 
 
-def test_how_images_lie_in_memory_changes_no_update_also_with_a_carried_preconditioner(digits):
+def test_how_images_lie_in_memory_changes_no_update_also_with_a_carried_preconditioner(digits, monkeypatch):
     model = ModelConfig(name="resnet", width=2, latent=4, classifier_hidden=0)
     config = dataclasses.replace(small_config(epochs=0.3), model=model)
-    by_pixel, by_image = (kind(config, digits, dtype=torch.float64) for kind in (InlineBackend, ByImage))
+    by_pixel = InlineBackend(config, digits, dtype=torch.float64)
+    monkeypatch.setattr("rayfe.backend.inline.Models", ByImage)
+    by_image = InlineBackend(config, digits, dtype=torch.float64)
     replicas = (Replica(name="centre", point=POINT, weights=None),)
     first = by_pixel.equilibrate(
         EquilibrateRequest(key=KEY, replicas=replicas, annealing=dataclasses.replace(WHOLE, epochs=0.3, end=0.3))

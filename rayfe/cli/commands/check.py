@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 import os
 import sys
 import time
@@ -15,8 +14,6 @@ from rayfe.config import RunConfig, Start, configure
 from rayfe.config.presets import PRESETS
 from rayfe.config.resolve import absolute, split_preset
 from rayfe.data.local_files import load_here
-from rayfe.data.path_sizes import PathSizes
-from rayfe.data.paths import examples_of
 from rayfe.records import Split
 from rayfe.run.job import Job, prepared
 from rayfe.run.progress import duration
@@ -27,7 +24,6 @@ from rayfe.surface.chance import FEW_UPDATES
 if TYPE_CHECKING:
     from rayfe.data.paths import PathData
     from rayfe.run.plan import Plan, Sizes
-    from rayfe.training.cost import Costs
 
 USAGE = (
     f"usage: python -m rayfe check {'|'.join(PRESETS)} [PRESET] [--options]: the plan of that job; nothing is run or written"
@@ -52,8 +48,8 @@ def main(arguments: list[str]) -> int:
     config, start = started(config)
     data = with_outputs(load_here(config), start)
     asked = Job(name=job, preset=preset, arguments=tuple(options), config=config, again="", start=start)
-    store, config, _ = prepared(asked, data)
-    from rayfe.run.plan import plan_of  # imports torch: not for --help
+    store, config, _ = prepared(asked, data, print)
+    from rayfe.run.plan import plan_of, sizes_and_costs  # imports torch: not for --help
 
     sizes, costs = sizes_and_costs(config, data)
     plan = functools.cache(lambda lam, gamma: plan_of(config, Start(lam=lam, gamma=gamma, seed=0), sizes, costs))
@@ -99,37 +95,6 @@ def lines(job: str, preset: str, config: RunConfig, sizes: Sizes, plans: dict[st
     ]
 
 
-def sizes_and_costs(config: RunConfig, data: PathData) -> tuple[Sizes, Costs]:
-    """Sizes of data and model, and what requests cost with them."""
-    import torch
-
-    from rayfe.model.protocol import build, input_shape
-    from rayfe.run.plan import Sizes
-    from rayfe.training.cost import Costs
-
-    shape = input_shape(config.model, data.input_shape)
-    model = build(config.model, input_shape=shape, classes=data.classes).eval()
-    ends = [end for end in (data.source, data.target) if end is not None]
-    sizes = Sizes(
-        paths={split: _ends(data, split, config) for split in config.splits},
-        features=math.prod(data.input_shape),
-        examples=sum(len(split.y) for end in ends for split in (end.train, end.validation)),
-        parameters=sum(parameter.numel() for parameter in model.parameters()),
-    )
-    return sizes, Costs(config, sizes.paths, model, torch.zeros(1, *shape))
-
-
-def _ends(data: PathData, split: Split, config: RunConfig) -> PathSizes:
-    """Sizes of a split. A displacement that is not coupled yet has as many pairs as a coupling at least cost usually has."""
-    source = len(examples_of(data.source, split, config).y)
-    if data.target is None:
-        return PathSizes(source=source)
-    target = len(examples_of(data.target, split, config).y)
-    one_to_one = source == target and not config.path.within_pairs
-    pairs = source if one_to_one else source + target - 1
-    return PathSizes(source=source, target=target, pairs=pairs if data.kind == "displacement" else None)
-
-
 def examples_per_second(config: RunConfig, data: PathData) -> float:
     """Training examples that one evaluator works through in a second, from a few updates of a step's size on the source."""
 
@@ -152,7 +117,7 @@ def examples_per_second(config: RunConfig, data: PathData) -> float:
             annealing=Annealing(epochs=max(epochs, end), begin=0.0, end=end),
         )
         began = time.perf_counter()
-        answer = backend.equilibrate(request)
+        answer = backend.answer(request)
         return answer.examples, time.perf_counter() - began
 
     timed(1)  # a process's first update takes ten times as long

@@ -118,9 +118,9 @@ def devices() -> Iterator[Check]:
 
 
 def cpp_compiler() -> Iterator[Check]:
-    """What --equilibration.compile needs on a CPU."""
+    """What compiled training needs on a CPU."""
     found = compiler()
-    fix = "" if found else "only for --equilibration.compile on a CPU: apt install g++"
+    fix = "" if found else "only for faster training on a CPU: apt install g++"
     yield Check(what="C++ compiler", state="ok" if found else "without", found=found or "none found", fix=fix)
 
 

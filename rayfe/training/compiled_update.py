@@ -1,0 +1,194 @@
+"""The whole update of a model, gradient and optimizer, as one piece of compiled code."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as nnf
+from torch import Tensor
+from torch.func import functional_call, grad_and_value
+from torch.overrides import TorchFunctionMode
+
+from rayfe.data.device_path import DeviceExamples
+from rayfe.model.objective import Noise, Objective
+from rayfe.training.optimizer import adam_of, moved_by
+from rayfe.training.replicas import Looped, seeded
+from rayfe.training.soap import Soap, turned
+
+VARIANTS = 64
+"""Pieces of code that a process may hold: one for each architecture, batch and optimizer."""
+
+
+class Theta(NamedTuple):
+    """What Adam updates of one parameter, (rows, columns) where it is rotated by a basis."""
+
+    value: Tensor
+    first: Tensor
+    second: Tensor
+
+
+class Model(NamedTuple):
+    """All tensors of a model's training, by the names of parameters in an `Objective`."""
+
+    theta: Mapping[str, Theta]
+    others: Mapping[str, Tensor]
+    """Buffers, which the update changes, and parameters that J does not depend on."""
+    shapes: Mapping[str, tuple[int, ...]]
+    """Of the parameters whose copy is rotated."""
+
+
+class CompiledUpdate:
+    """Does what `Descent` does operation by operation, to rounding. Gradients of SOAP's matrices arise in their bases."""
+
+    def __init__(
+        self, replicas: Looped, optimizer: torch.optim.Optimizer, lam: Tensor, gamma: Tensor, *, backend: str = "inductor"
+    ) -> None:
+        """`backend` is torch.compile's."""
+        self._replicas, self._optimizer = replicas, optimizer
+        self._points = list(zip(lam, gamma, strict=True))
+        self._models: list[Model] = []
+        self._code = _compiled(backend)
+        self._step = torch.empty(())
+        """Updates that Adam counts, of all parameters: they began together."""
+
+    def __call__(self, batch: DeviceExamples, noise: Noise, seed: int) -> Tensor:
+        """J before the update, summed over the replicas. The first call compiles, unless that was done in this process."""
+        if not self._models:
+            self._begin()
+            return _in_another_thread(lambda: self._update(batch, noise, seed))
+        return self._update(batch, noise, seed)
+
+    @torch.no_grad()
+    def _update(self, batch: DeviceExamples, noise: Noise, seed: int) -> Tensor:
+        soap = self._optimizer if isinstance(self._optimizer, Soap) else None
+        self._step += 1
+        scales = self._scales(batch.x.device, batch.x.dtype)
+        total = torch.zeros((), dtype=batch.x.dtype, device=batch.x.device)
+        sampled: dict[str, Tensor] = {}
+        for objective, model, point in zip(self._replicas.objectives, self._models, self._points, strict=True):
+            bases = {name: soap.bases[name.removeprefix("model.")].vectors for name in model.shapes} if soap else {}
+            with seeded(seed, batch.x.device):
+                J, gradients = self._code(objective, model, bases, batch.x, batch.y, noise, point, scales, self._betas)
+            total += J
+            sampled = sampled or {name.removeprefix("model."): gradient for name, gradient in gradients.items()}
+        if soap:
+            if soap.samples:
+                soap.see({name: turned(gradient, soap.bases[name].vectors.T) for name, gradient in sampled.items()})
+            soap.count()
+        return total
+
+    def _begin(self) -> None:
+        """Gather what the first update has left."""
+        adam, moved, parameters = (
+            adam_of(self._optimizer),
+            moved_by(self._optimizer, self._replicas),
+            self._replicas.parameters(),
+        )
+        steps: list[Tensor] = []
+        for i, objective in enumerate(self._replicas.objectives):
+            theta, shapes = {}, {}
+            others = {name: value.detach() for name, value in (*objective.named_buffers(), *objective.named_parameters())}
+            for name in list(others):
+                key = f"{i}/{name.removeprefix('model.')}"
+                if key not in moved or not (state := adam.state[moved[key]]):
+                    continue
+                theta[name] = Theta(moved[key].detach(), state["exp_avg"], state["exp_avg_sq"])
+                steps.append(state["step"])
+                state["step"] = steps[0]
+                del others[name]
+                if moved[key] is not parameters[key]:
+                    shapes[name] = tuple(parameters[key].shape)
+            self._models.append(Model(theta, others, shapes))
+        assert len({float(step) for step in steps}) == 1
+        self._step = steps[0]
+        self._betas: tuple[float, float] = adam.param_groups[0]["betas"]
+
+    def _scales(self, device: torch.device, dtype: torch.dtype) -> Tensor:
+        """The rate over the first moments' bias, and the root of the second moments' bias."""
+        step, rate = float(self._step), self._optimizer.param_groups[0]["lr"]
+        first, second = self._betas
+        return torch.tensor([rate / (1.0 - first**step), (1.0 - second**step) ** 0.5], dtype=dtype, device=device)
+
+
+def _update(
+    objective: Objective,
+    model: Model,
+    bases: Mapping[str, Tensor],
+    x: Tensor,
+    y: Tensor,
+    noise: Noise,
+    point: tuple[Tensor, Tensor],
+    scales: Tensor,
+    betas: tuple[float, float],
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """J, and the gradients of the matrices that are rotated; changes the tensors of `model`."""
+
+    def loss(theta: dict[str, Tensor], others: Mapping[str, Tensor]) -> Tensor:
+        own = {
+            name: turned(value, bases[name].T).view(model.shapes[name]) if name in bases else value
+            for name, value in theta.items()
+        }
+        with _Folded([(own[name], theta[name], bases[name]) for name in bases]):
+            R, D, C, _ = functional_call(objective, {**own, **others}, (x, y, noise, False))
+        return R.mean() + point[0] * D.mean() + point[1] * C.mean()
+
+    gradients, J = grad_and_value(loss)({name: theta.value for name, theta in model.theta.items()}, model.others)
+    for name, (value, first, second) in model.theta.items():
+        gradient = gradients[name]
+        first.lerp_(gradient, 1.0 - betas[0])
+        second.lerp_(gradient.square(), 1.0 - betas[1])
+        value.sub_(scales[0] * first / (second.sqrt() / scales[1] + EPSILON))
+    return J, {name: gradients[name] for name in bases}
+
+
+def _in_another_thread(call: Callable[[], Tensor]) -> Tensor:
+    """What `call` returns or raises. A signal is answered at once by this thread, which only waits.
+
+    Compiling takes half a minute in libraries that swallow exceptions here and there, also those that a signal raises.
+    """
+    answer: Future[Tensor] = Future()
+
+    def work() -> None:
+        try:
+            answer.set_result(call())
+        except BaseException as error:  # raised again by who waits
+            answer.set_exception(error)
+
+    threading.Thread(target=work, name="compiles", daemon=True).start()
+    return answer.result()
+
+
+class _Folded(TorchFunctionMode):
+    """A product with a matrix that was turned back is two with its copy and the basis, where the batch is smaller than its longer side."""
+
+    def __init__(self, matrices: Sequence[tuple[Tensor, Tensor, Tensor]]) -> None:
+        """Matrices, their copies in the bases, and these."""
+        super().__init__()
+        self._matrices = matrices
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is nnf.linear:
+            x, weight, *bias = args
+            for matrix, copy, Q in self._matrices:
+                if matrix is weight and x.dim() == 2 and len(x) < max(copy.shape):
+                    left = copy.shape[0] <= copy.shape[1]
+                    out = nnf.linear(x, copy) @ Q.T if left else nnf.linear(x @ Q, copy)
+                    return out + bias[0] if bias and bias[0] is not None else out
+        return func(*args, **(kwargs or {}))
+
+
+EPSILON = 1e-8
+"""Adam's."""
+
+
+@functools.cache
+def _compiled(backend: str) -> Callable[..., Any]:
+    """One for the process, so that every model of an architecture finds the code of the first; made late, since it imports much."""
+    torch._dynamo.config.recompile_limit = VARIANTS
+    options: dict[str, Any] | None = {"fallback_random": True} if backend == "inductor" else None  # masks as without it
+    return torch.compile(_update, fullgraph=True, dynamic=False, backend=backend, options=options)

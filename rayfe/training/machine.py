@@ -1,0 +1,92 @@
+"""What a process that trains on a CPU asks of its machine: memory that stays, and the faster of two libraries for products."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import functools
+import platform
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from rayfe.config import EquilibrationConfig, RunConfig, require
+from rayfe.training.compiler import compiler
+
+SIZE = 256
+"""Rows and columns of the matrices of the trial."""
+ACCURATE = 1e-5
+"""Largest error of a product in float32, as a part of its largest entry; 4e-7 is usual, a product of bfloat16 has 2e-3."""
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
+"""Parameters of glibc's mallopt (malloc.h)."""
+LARGEST_BLOCK = 1 << 30
+KEPT = (1 << 31) - 1
+AHEAD = 64 << 20
+
+
+def prepared_device(config: RunConfig) -> torch.device:
+    """The device that a configuration trains on; threads and memory of this process are as it wants them from now on.
+
+    Raises:
+        UsageError: equilibration.compile; this machine cannot compute updates so.
+    """
+    torch.set_num_threads(config.service.threads)
+    keep_pages()
+    cuda = torch.cuda.is_available()
+    if not cuda:
+        check_cpu(config.equilibration)
+    return torch.device("cuda" if cuda else "cpu")
+
+
+def check_cpu(equilibration: EquilibrationConfig) -> None:
+    """Refuse a CPU that cannot compute updates in the way that is asked for.
+
+    Raises:
+        UsageError: equilibration.compile; there is no compiler, or oneDNN rounds.
+    """
+    name, way = "equilibration.compile", equilibration.compile
+    fix = "on a CPU this needs a C++ compiler, install g++; without one new runs can have ``equilibration.compile=onednn``"
+    require(not equilibration.compiled or compiler() is not None, name, way, fix)
+    fix = "oneDNN does not compute as accurately as float32 on this CPU; new runs can have ``equilibration.compile=auto``"
+    require(not equilibration.by_onednn or onednn_is_accurate(), name, way, fix)
+
+
+def keep_pages() -> None:
+    """Let glibc's allocator keep the memory that is freed: an update gave back and took anew up to 3,000 pages."""
+    if platform.libc_ver()[0] == "glibc":
+        mallopt = ctypes.CDLL(None).mallopt
+        for parameter, value in ((M_MMAP_THRESHOLD, LARGEST_BLOCK), (M_TRIM_THRESHOLD, KEPT), (M_TOP_PAD, AHEAD)):
+            mallopt(parameter, value)
+
+
+@contextlib.contextmanager
+def products(*, onednn: bool) -> Iterator[None]:
+    """Within the block products of float32 matrices on the CPU are computed by oneDNN, or as torch does by itself.
+
+    torch sends them to oneDNN when told that bfloat16 would do. A CPU with units for bfloat16 matrices then rounds to it. The
+    others compute in float32, on AMD twice as fast as MKL.
+    """
+    switch: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+    before, switch.fp32_precision = switch.fp32_precision, "bf16" if onednn else "none"
+    try:
+        yield
+    finally:
+        switch.fp32_precision = before
+
+
+@functools.cache
+def onednn_is_accurate() -> bool:
+    """Whether a product of float32 matrices by oneDNN is as accurate as in float32: one is compared with that in float64."""
+    if not torch.backends.mkldnn.is_available():
+        return False
+    with products(onednn=True):
+        return _error() < ACCURATE
+
+
+def _error() -> float:
+    """Of a product of two matrices of float32, as a part of its largest entry."""
+    rng = torch.Generator().manual_seed(0)
+    a, b = (torch.randn(SIZE, SIZE, generator=rng) for _ in range(2))
+    exact = a.double() @ b.double()
+    return float((exact - (a @ b).double()).abs().max() / exact.abs().max())
