@@ -47,11 +47,11 @@ def usual_place(name: str) -> str:
 
 
 def said_of(out: str) -> str:
-    """What people must know of the place of a run; empty where there is nothing."""
+    """What people must know of the place of a run, with fields in double backticks; empty where there is nothing."""
     if not (is_copy(Path.cwd()) and out.startswith(absolute_path("out", DURABLE))):
         return ""
     return (
-        f"Without --out a submitted job keeps its run in {DURABLE} of the node that it runs on. "
+        f"Without ``out`` a submitted job keeps its run in {DURABLE} of the node that it runs on. "
         "On a cluster of several nodes give a URI such as s3://bucket/run, or a folder that they share."
     )
 

@@ -17,7 +17,7 @@ from rayfe.config.user_code import NOTEBOOK
 from rayfe.data.coupling import Coupling, decode, encode
 from rayfe.data.examples import Dataset
 from rayfe.data.npz import npz_bytes
-from rayfe.data.paths import PathData, coupled, coupled_splits, examples_of, load_path
+from rayfe.data.paths import PathData, coupled, coupled_splits, epoch_of, examples_of, load_path
 from rayfe.exceptions import CorruptFile, LeaseLost, RunBroken, UsageError, Words, in_shell_words
 from rayfe.figures import band_of, draw_all, subject_of
 from rayfe.records import Split, StepRecord
@@ -36,6 +36,8 @@ from rayfe.storage.store import Store
 from rayfe.trajectory.process_registry import OWN, check_own_process
 
 Say = Callable[[str], None]
+FEW = 300
+"""Updates of a start's training; with fewer it often learns nothing that could be held (docs/choose.md)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,8 +81,8 @@ def carry_out(job: Job, console: Console) -> dict[str, str]:
         _keep_data(job.own, store)
         _keep_start(job.start, store)
         say(f"run {_shown(store.url())}; if interrupted, go on with {job.again}")
-        if note := said_of(config.out or ""):
-            say(note)
+        for note in filter(None, (said_of(config.out or ""), _said_of_start(config, data))):
+            say(job.words(note))
         try:
             data = with_couplings(data, config, store, say)
             failed = _run(job, config, data, store, console)
@@ -116,6 +118,17 @@ def prepared(job: Job, data: PathData, say: Say) -> tuple[Store, RunConfig, dict
     )
     stored_manifest(store, manifest, config)
     return store, config, manifest
+
+
+def _said_of_start(config: RunConfig, data: PathData) -> str:
+    """What people must know of the start's own training; empty where there is nothing."""
+    updates = round(config.start_epochs * epoch_of(data, config) / config.equilibration.batch_of(annealed=True))
+    if config.start_epochs == 0 or updates >= FEW:
+        return ""
+    return (
+        f"The start is trained by {updates} updates, which seldom suffice: raise ``equilibration.first_epochs``, "
+        "or lower ``equilibration.first_batch``."
+    )
 
 
 def console_of(*, quiet: bool = False) -> Console:
