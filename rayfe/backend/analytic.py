@@ -42,7 +42,7 @@ SLOPE_STEP = 1e-6
 """Half the distance in t of differences for F_t."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class AnalyticBackend(Backend):
     """Models whose weights are {"multipliers": (lam, gamma)}: each is exactly at equilibrium at that point.
 

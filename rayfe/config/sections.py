@@ -102,7 +102,7 @@ class EquilibrationConfig:
     """How weights are brought to equilibrium at fixed (lam, gamma)."""
 
     first_epochs: float = 120.0
-    """Epochs of the first equilibrium, from newly initialised weights, or from the state dict that `start` is; 0 only of that."""
+    """Epochs of the first equilibrium. With 0 a state dict that `start` gives is read as it is."""
     first_schedule: Literal["step", "linear"] = "step"
     """Decay of the first equilibrium's learning rate: /10 after every 5/12 of the epochs (sec. 5.1), or linear to 0."""
     first_learning_rate: float = 1e-3

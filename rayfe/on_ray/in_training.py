@@ -21,12 +21,16 @@ NAMESPACE = b"rayfe"
 
 def tell(now: InTraining) -> None:
     """Leave the word for the driver of this job."""
+    if not internal_kv._internal_kv_initialized():  # this process has left the cluster
+        return
     with contextlib.suppress(RayError):  # the head is away: the training goes on
         internal_kv._internal_kv_put(_key(now.trajectory), json.dumps(dataclasses.asdict(now)).encode(), namespace=NAMESPACE)
 
 
 def take(on_training: Callable[[InTraining], None]) -> None:
     """Pass on what trainings of this job have left since the last call."""
+    if not internal_kv._internal_kv_initialized():
+        return
     for key in internal_kv._internal_kv_list(_key(""), namespace=NAMESPACE):
         left = internal_kv._internal_kv_get(key, namespace=NAMESPACE)
         internal_kv._internal_kv_del(key, namespace=NAMESPACE)

@@ -29,7 +29,7 @@ from rayfe.run.logs import JsonLog
 from rayfe.run.progress import Progress
 from rayfe.run.starts import StartModel, check_fits, with_outputs
 from rayfe.storage.files import Files
-from rayfe.storage.layout import CONFIG, START, data_path
+from rayfe.storage.layout import CONFIG, COPIES, FAILED, FINGERPRINT, START, copy_path, data_path
 from rayfe.storage.lock_file import LOCK
 from rayfe.storage.manifest import digest_of, grown, manifest_of, stored_manifest
 from rayfe.storage.store import Store
@@ -234,11 +234,19 @@ def _speaker(console: Console) -> Say:
 def _undo(out: str, own: Mapping[str, Dataset]) -> Callable[[], None]:
     """What takes a run folder that is made from now on away again, if nothing was stored in it."""
     folder = Path(out)
-    places = (folder / "data", folder, *folder.parents)
+    places = (folder / "data", folder / COPIES, folder, *folder.parents)
     missing = [path for path in places if not path.exists()] if "://" not in out else []
 
     def undo() -> None:
-        for name in (CONFIG, START, LOCK, *(data_path(dataset.name) for dataset in own.values())):
+        for name in (
+            CONFIG,
+            copy_path(CONFIG),
+            FINGERPRINT,
+            FAILED,
+            START,
+            LOCK,
+            *(data_path(dataset.name) for dataset in own.values()),
+        ):
             Files(out).remove(name)
         for path in missing:
             with contextlib.suppress(OSError):

@@ -152,7 +152,7 @@ def test_train_size_beyond_the_data_or_below_the_classes_is_refused() -> None:
         ("npz:absent.npz", "no such file"),
         ("npz:absent.npz:0-4", "no such file"),
         pytest.param("npz:" + 5000 * "x", "no such file", id="long-name"),
-        ("npz:.", "cannot be read"),
+        ("npz:.", "is no regular file, give the path of an .npz file"),
     ],
 )
 def test_unknown_data_sets_are_refused(name: str, says: str) -> None:

@@ -37,15 +37,16 @@ pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_session")]
 KEY = StepKey(trajectory="lam0.25-gamma4-seed0", seed=0, step=1, attempt=0)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Fake(Backend):
-    """Counts replicas; notes in `folder` who answered; purpose "wait" takes its time, "bad" is an error."""
+    """Counts replicas; notes in `folder` who answered; purpose "wait" takes its time, "bad" is an error. A training
+    goes on until as many evaluators have begun one as `together` was told."""
 
     folder: Path
 
     def equilibrate(self, request: EquilibrateRequest) -> Equilibrated:
-        time.sleep(1.0)
         self._note(" ".join(replica.name for replica in request.replicas))
+        eventually(lambda: self.evaluators() >= self._wanted())
         weights = tuple({"gamma": replica.point.gamma} for replica in request.replicas)
         return Equilibrated(outcome=Outcome.OK, weights=weights, preconditioner=None, readings=(), examples=len(weights))
 
@@ -66,6 +67,17 @@ class Fake(Backend):
     def _note(self, what: str) -> None:
         with open(self.folder / "notes", "a") as file:
             file.write(f"{os.getpid()}:{what}\n")
+
+    def together(self, evaluators: int) -> None:
+        (self.folder / "together").write_text(str(evaluators))
+
+    def _wanted(self) -> int:
+        told = self.folder / "together"
+        return int(told.read_text()) if told.exists() else 1
+
+    def evaluators(self) -> int:
+        """Number of those that have noted anything."""
+        return len({pid for pid, _ in self.notes()})
 
     def notes(self) -> list[list[str]]:
         path = self.folder / "notes"
@@ -141,11 +153,12 @@ def test_an_error_of_the_backend_is_raised_as_it_is_and_the_pool_goes_on(pool: A
 
 def test_parts_run_side_by_side_on_two_evaluators_and_join_in_order(pool: Any) -> None:
     pooled = pool(2, replicas_per_evaluator=2)
+    pooled.fake.together(2)
     answer = pooled.backend.answer(EquilibrateRequest(key=KEY, replicas=replicas(3)))
     assert [weights["gamma"] for weights in answer.weights] == [0.0, 1.0, 2.0]
     notes = pooled.fake.notes()
     assert sorted(what for _, what in notes) == ["replica0 replica1", "replica2"]
-    assert len({pid for pid, _ in notes}) == 2
+    assert pooled.fake.evaluators() == 2
 
 
 def eventually(condition: Any) -> None:
@@ -163,8 +176,9 @@ def test_the_pool_grows_and_shrinks_and_says_so(pool: Any) -> None:
     pooled = pool(1, replicas_per_evaluator=1)
     ray.get(pooled.handle.resize.remote(3, 3))
     assert members(pooled) == 3
+    pooled.fake.together(3)
     pooled.backend.answer(EquilibrateRequest(key=KEY, replicas=replicas(9)))
-    assert len({pid for pid, _ in pooled.fake.notes()}) == 3
+    assert pooled.fake.evaluators() == 3
     ray.get(pooled.handle.resize.remote(1, 1))
     assert members(pooled) == 1
     assert ray.get(pooled.handle.events.remote()) == ["evaluators: 1 -> 3", "evaluators: 3 -> 1"]
@@ -172,6 +186,7 @@ def test_the_pool_grows_and_shrinks_and_says_so(pool: Any) -> None:
 
 def test_an_evaluator_that_is_too_many_finishes_its_work_first(pool: Any) -> None:
     pooled = pool(2, replicas_per_evaluator=1)
+    pooled.fake.together(2)
     answer = pooled.handle.answer.remote(EquilibrateRequest(key=KEY, replicas=replicas(4)))
     eventually(lambda: len(pooled.fake.notes()) >= 2)
     ray.get(pooled.handle.resize.remote(1, 1))

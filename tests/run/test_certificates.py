@@ -89,8 +89,12 @@ def test_a_damaged_table_is_refused_and_repaired_as_far_as_it_was_kept(tmp_path:
     with pytest.raises(CorruptFile, match=NAME):
         rayfe.load_certificates(tmp_path)
     assert store.recover(NAME) == rows
-    assert [one.step for one in store.certificates(NAME)] == [1]
+    assert [one.step for one in store.certificates(NAME)] == [1, 2]
     assert (path.parents[1] / "damaged" / "certificates" / f"1-{path.name}").exists()
+    path.write_bytes(b"nothing")
+    (tmp_path / "copies" / "certificates" / path.name).unlink()
+    assert store.recover(NAME) == rows
+    assert store.certificates(NAME) == []
 
 
 # --- at the end of a job --------------------------------------------------------------------------------------------------
@@ -133,11 +137,14 @@ def test_a_certificate_alone_that_is_missing_or_damaged_is_made_again_with_the_s
 ) -> None:
     before, path = without_seconds(run), run / "certificates" / f"{WALK}.parquet"
     rows = (run / "steps" / f"{WALK}.parquet").read_bytes()
+    copy = run / "copies" / "certificates" / path.name
     path.unlink()
+    copy.unlink()
     assert job("isoc", [*INLINE, "--out", str(run)]) == 0
     pd.testing.assert_frame_equal(without_seconds(run), before, check_exact=True)
     assert "M examples" in capsys.readouterr().out
     path.write_bytes(b"nothing")
+    copy.unlink()
     assert job("isoc", [*INLINE, "--out", str(run)]) == 0
     pd.testing.assert_frame_equal(without_seconds(run), before, check_exact=True)
     assert (run / "steps" / f"{WALK}.parquet").read_bytes() == rows

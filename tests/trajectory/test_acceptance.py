@@ -136,7 +136,7 @@ def test_a_seek_that_arrives_is_told_from_one_that_does_not(tmp_path, names, noi
 def test_a_seek_for_what_the_draws_cannot_tell_says_so_before_it_moves(tmp_path):
     backend = AnalyticBackend(A, noise=6e-3)
     with pytest.raises(
-        WalkFailed, match=r"--tolerance 0.005: even 16 sets of draws through the decoder .* give --tolerance 0.0\d+ or"
+        WalkFailed, match=r"tolerance=0.005: even 16 sets of draws through the decoder .* give tolerance=0.0\d+ or"
     ):
         walk(tmp_path, backend, seek=("D=6.0", "R=6.0"))
     assert len(load_rows(str(tmp_path))) == 1
