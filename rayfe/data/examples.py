@@ -48,6 +48,14 @@ class Dataset:
     scale: Scale | None = None
     """Where x was brought to [0, 1]: its units before."""
 
+    def __repr__(self) -> str:
+        x, counts = self.train.x, (len(self.train.y), len(self.validation.y))
+        names = listing(self.class_names)
+        return (
+            f"Dataset({self.name!r}: {counts[0]} training and {counts[1]} validation examples, {x.dtype} {self.input_shape}, "
+            f"{self.classes} classes {names}{'' if self.scale is None else f', {self.scale}'})"
+        )
+
     @property
     def classes(self) -> int:
         return len(self.class_names)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from rayfe.config import flat
+from rayfe.config.user_code import own_names
 from rayfe.exceptions import in_shell_words
 from rayfe.figures.frames import subject_of
 from rayfe.records import Split
@@ -54,6 +56,10 @@ def _walk(view: RunView, steps: pd.DataFrame) -> str:
     what = f", with {held}" if held else ", with nothing held" if holds_nothing(view.rows).all() else ""
     if len(steps) == 1:
         return f"One model so far: R {steps['R'].iloc[0]:.3g} nats, D {steps['D'].iloc[0]:.3g}{what}."
+    if view.config.asked.seek:
+        last = steps.groupby("trajectory").tail(1).iloc[0]
+        there = f"R {last['R']:.3g} nats, D {last['D']:.3g}, C {last['C']:.3g} nats"
+        return f"{len(steps)} models on the way to {', '.join(view.config.asked.seek)}; the last has {there}."
     curves = steps["trajectory"].nunique()
     coarse, fine = (steps.iloc[find(numbers(steps, "R"))] for find in (np.argmin, np.argmax))
     return (
@@ -117,15 +123,17 @@ def take_of(view: RunView, name: str) -> Take | None:
         return None
     trajectory, step = str(row["trajectory"]), int(row["step"])
     one = len(view.standing) == 1
+    own = own_names(flat(view.config)).get("model.name")
+    run = repr(name) if own is None else f"{name!r}, model_class={own.rpartition(':')[2]}"
     record = next((row for row in view.records.get(trajectory, ()) if row.accepted and row.step == step), None)
     return Take(
         trajectory=trajectory,
         step=step,
         numbers=_numbers(row),
-        python=f"rayfe.Run({name!r}).model({step}{'' if one else f', trajectory={trajectory!r}'})",
+        python=f"rayfe.Run({run}).model({step}{'' if one else f', trajectory={trajectory!r}'})",
         shell=shlex.join(
             ["python", "-m", "rayfe", "export", name, *([] if one else ["--trajectory", trajectory])]
-            + ["--step", str(step), "--to", "model.pt2"]
+            + ["--step", str(step), "--to", "model.pt2", *(["--trust"] if own else [])]
         ),
         is_stored=record is not None and view.store.has_state(record),
     )

@@ -98,7 +98,7 @@ WALK: Mapping[str, Cell] = MappingProxyType(
         **_ENDS,
         "validation C": _of("val_C_end", ".4f"),
         "validation accuracy": _of("val_accuracy_end", ".1%"),
-        "excess %, at least": _of("excess_percent", ".2f"),
+        "worst excess %, at least": _of("excess_percent", ".2f"),
         **_COST,
     }
 )

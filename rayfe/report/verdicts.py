@@ -61,6 +61,8 @@ the tolerance at all steps together."
         f"{worst['drift_percent']:+.2f} ± {worst['drift_se_percent']:.2f} % ({worst['trajectory']})."
     )
     close = bool((tested["drift_percent"].abs() <= 100 * tested["tolerance"]).all())
+    if passed < len(tested) and close:
+        text += " The drifts are within it, but not by the errors of all steps: more draws of z (measure.head_draws) make these smaller."
     state: State = "holds" if passed == len(tested) else "look" if close else "fails"
     return Verdict(name="C held", state=state, text=text, meaning=meaning)
 
@@ -168,7 +170,7 @@ def generalisation(view: RunView) -> Verdict | None:
         f"validation accuracy {100 * worst['val_accuracy_end']:.1f} % ({worst['trajectory']})."
     )
     if worse:
-        text += f" It got worse along {worse} of {len(holding)} trajectories, where the held C did not."
+        text += f" Validation C or accuracy got worse along {worse} of {len(holding)} trajectories, where the held C did not."
     state: State = "look" if worse or ratio > OVERFIT_RATIO else "holds"
     return Verdict(name="New data", state=state, text=text, meaning=meaning)
 

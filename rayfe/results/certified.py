@@ -221,10 +221,15 @@ def equilibrium_lines(
     above, missed = gaps(rows, models), _largest_by_trajectory(rows, last.values())
     for name in sorted(set(rows.loc[rows["accepted"].astype(bool), "trajectory"])):
         found = last.get(name)
-        text = f"not measured: {NONE}" if found is None else f"{WORDS[found.state]}: step {found.step} is {found.text}"
+        text = f"not measured: {NONE}" if found is None else f"{_said(found)}: step {found.step} is {found.text}"
         more = [*([missed[name].placed] if name in missed else []), *([str(above[name])] if name in above else [])]
         lines.append("; ".join([f"{name}: equilibrium: {text}", *more]))
     return lines
+
+
+def _said(found: Finding) -> str:
+    """The state of a model that was certified: what the certificate cannot tell is not shown."""
+    return "not shown" if found.state == "not measured" else WORDS[found.state]
 
 
 def last_findings(found: Iterable[Finding]) -> dict[str, Finding]:

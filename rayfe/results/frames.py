@@ -9,6 +9,10 @@ from rayfe.records import Kind, Leg
 
 BASELINES = ("finetune", "scratch", "joint")
 """What rows of baselines name as their process."""
+SEEK = "seek"
+"""What rows of seeks name as their process: they go to another C, or hold none."""
+NOT_HELD = 0.05
+"""Drift of C from which on it is not said to be held; whether a tolerance is met is for the equivalence test."""
 FEW_LEVELS = 3
 """Levels of C that are named one by one."""
 
@@ -40,15 +44,19 @@ def counted_steps(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def level_of(rows: pd.DataFrame) -> str:
-    """At which C trajectories hold it, in words; empty where none does."""
+    """At which C trajectories hold it, in words, and from which C those went that did not; empty where C is no matter."""
     if "C_target" not in rows:
         return ""
-    held = numbers(rows[rows["accepted"].astype(bool) & ~rows["process"].isin(BASELINES)], "C_target")
-    held = held[np.isfinite(held)]
-    if not len(held):
-        return ""
-    levels = list(dict.fromkeys(f"{value:.3g}" for value in sorted(held)))
-    return f"C held at {', '.join(levels) if len(levels) <= FEW_LEVELS else f'{levels[0]} to {levels[-1]}'} nats"
+    steps = rows[rows["accepted"].astype(bool) & ~rows["process"].isin([*BASELINES, SEEK]) & rows["C_target"].notna()]
+    off = np.abs(numbers(steps, "held_drift"))
+    kept = pd.Series(~(off > NOT_HELD), steps.index).groupby(steps["trajectory"]).transform("all")
+    told = (("C held at", steps[kept]), ("C not held, from", steps[~kept]))
+    return ", ".join(f"{how} {_levels(numbers(some, 'C_target'))} nats" for how, some in told if len(some))
+
+
+def _levels(values: np.ndarray) -> str:
+    levels = list(dict.fromkeys(f"{value:.3g}" for value in sorted(values)))
+    return ", ".join(levels) if len(levels) <= FEW_LEVELS else f"{levels[0]} to {levels[-1]}"
 
 
 def exact_curve(steps: pd.DataFrame) -> tuple[np.ndarray, np.ndarray] | None:

@@ -129,8 +129,8 @@ WALK: Columns = MappingProxyType(
     }
 )
 WALK_NOTE = (
-    "at the last accepted step, or where the walk turned; C/C0-1: largest on the way ± error of the draws; F too high: at least so "
-    "much above equilibrium, by the models that happen to be there"
+    "at the last accepted step, or where the walk turned; C/C0-1: largest on the way ± error of the draws; F too high: at the worst "
+    "step at least so much above equilibrium, by the models that happen to be there"
 )
 TRANSFER: Columns = MappingProxyType(
     {

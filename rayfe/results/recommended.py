@@ -13,7 +13,10 @@ RULE = (
     "lowest in F at their lam, of a transfer those at t = 1, of a seek the one that came nearest."
 )
 """By what `recommended` chooses. What a walk holds, all its accepted steps hold within the tolerance, unless it does not settle."""
-CAVEAT = "The choice was made by these images, so on new ones its classification loss is likely to be a little higher."
+CAVEAT = (
+    "The choice was made by these images, so on new ones its classification loss is likely to be a little higher. Steps whose loss is "
+    "within its standard error (val_C_se) may be as good: look at their accuracy, too."
+)
 """What the rule does not promise, said beside the validation loss."""
 
 
@@ -30,7 +33,8 @@ def recommended(rows: pd.DataFrame) -> pd.Series | None:
 
 def choice(row: pd.Series) -> str:
     """The recommended row in words."""
-    loss = f"the lowest validation C of the steps that count, {row['val_C']:.4g}"
+    error = "" if pd.isna(row["val_C_se"]) else f" ± {row['val_C_se']:.2g}"
+    loss = f"the lowest validation C of the steps that count, {row['val_C']:.4g}{error}"
     return f"step {row['step']} of {row['trajectory']}, with {loss}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -67,7 +68,7 @@ def model_of(store: Store, run: Mapping[str, Any], row: StepRecord, *, cls: type
     try:
         model = build(config, input_shape=shape, classes=run["classes"], cls=cls)
     except UsageError as error:
-        fix = f"{error.fix}; or hand the class over: load_model(..., model=Class)"
+        fix = f"{error.fix}; or hand the class over: load_model(..., model=Class), Run(..., model_class=Class)"
         raise UsageError(error.name, error.value, error.fix if cls else fix) from error
     load_weights(model, store.state(row))
     return model.eval()
@@ -112,9 +113,9 @@ def _recommended(store: Store, names: Sequence[str]) -> StepRecord:
 
 def _nearest(store: Store, trajectory: str, accepted: list[StepRecord], at: Mapping[str, float]) -> StepRecord:
     unknown = [name for name in at if name not in WANTED]
-    require(
-        bool(at) and not unknown, "at", at, f"{', '.join(unknown) or 'nothing'} cannot be asked for, only {', '.join(WANTED)}"
-    )
+    require(not unknown, "at", at, f"{', '.join(map(str, unknown))} cannot be asked for, only {', '.join(WANTED)}")
+    sound = all(isinstance(value, numbers.Real) and np.isfinite(float(value)) for value in at.values())
+    require(bool(at) and sound, "at", at, "give columns with finite numbers, such as lam=1.0")
     rows = [row for row in accepted if store.has_state(row)]
     require(bool(rows), "at", at, f"{trajectory} in {store.url()} has no stored weights")
     columns = {name: np.array([getattr(row, name) for row in rows], float) for name in WANTED}  # None becomes NaN

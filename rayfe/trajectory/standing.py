@@ -93,7 +93,7 @@ def standing_of(state: WalkState, course: Course | None) -> Standing:
     if config.service.only_start:
         return Standing(state=State.STOPPED, where=f"at step {state.last.step}, only the start was asked for", end="only_start")
     if state.last.step >= config.steps:
-        return _finished(f"{config.steps} steps", "steps")
+        return _finished(f"{config.steps} step{'s' if config.steps > 1 else ''}", "steps")
     if config.service.time_budget is not None and state.seconds >= config.service.time_budget:
         return _finished(f"{config.service.time_budget:g} seconds", "time")
     return Standing(state=State.STOPPED, where=f"at step {state.last.step} of at most {config.steps}")

@@ -44,7 +44,7 @@ def test_exported_model_computes_what_the_stored_one_does(run: str, tmp_path: Pa
             assert torch.allclose(found[name], value, atol=1e-5), name
     said = json.loads(about["rayfe.json"])
     assert (said["step"], said["class_names"]) == (1, [str(digit) for digit in range(10)])
-    card = to.with_suffix(".md").read_text()
+    card = to.with_name(f"{to.name}.md").read_text()
     for text in ("## Functionals", "## Certificates", "licence: CC BY 4.0", "python jobs/isoc.py digits-smoke", "0, 1, 2, 3"):
         assert text in card
     assert run not in card
@@ -64,10 +64,10 @@ def test_the_card_says_what_the_file_gives_by_the_mean_of_z(run: str, tmp_path: 
         C = torch.nn.functional.cross_entropy(model.classify(mean), torch.from_numpy(validation.y))
         D = (x - model.decode(mean)).square().sum(-1).mean()
     for name, value in (("C", C), ("D", D)):
-        (line,) = (line for line in to.with_suffix(".md").read_text().splitlines() if line.startswith(f"| {name} ("))
+        (line,) = (line for line in to.with_name(f"{to.name}.md").read_text().splitlines() if line.startswith(f"| {name} ("))
         assert float(line.split("|")[5]) == pytest.approx(float(value), rel=1e-4)
     assert main(["export", run, "--step", "1", "--part", "encode", "--to", str(tmp_path / "encoder.pt2")]) == 0
-    assert "was not measured: only the whole model is" in (tmp_path / "encoder.md").read_text()
+    assert "was not measured: only the whole model is" in (tmp_path / "encoder.pt2.md").read_text()
 
 
 def test_an_onnx_file_needs_its_packages_and_computes_the_same(
@@ -88,7 +88,7 @@ def test_an_onnx_file_needs_its_packages_and_computes_the_same(
     model: Any = rayfe.load_model(run, NAME, 1)
     assert np.allclose(mean, model.encode(torch.from_numpy(x))[0].detach().numpy(), atol=1e-5)
     assert len(json.loads(session.get_modelmeta().custom_metadata_map["rayfe.json"])["class_names"]) == 10
-    code = re.search(r"```python\n(.*?)```", to.with_suffix(".md").read_text(), re.DOTALL)
+    code = re.search(r"```python\n(.*?)```", to.with_name(f"{to.name}.md").read_text(), re.DOTALL)
     assert code is not None
     subprocess.run([sys.executable, "-c", code[1]], cwd=tmp_path, check=True, timeout=120)
 
@@ -105,7 +105,7 @@ def test_without_a_step_the_recommended_model_is_exported_and_the_card_says_by_w
         to = tmp_path / f"{step}.pt2"
         assert main(["export", run, *words, "--part", "encode", "--to", str(to)]) == 0
         assert f"step {step} of {NAME}" in capsys.readouterr().out
-        card = to.with_suffix(".md").read_text()
+        card = to.with_name(f"{to.name}.md").read_text()
         assert said in card and RULE in card and CAVEAT in card
     assert f"another model: step {best.step} of {NAME}" in card
 
@@ -117,12 +117,12 @@ def test_a_far_step_is_warned_of_in_one_line(run: str, tmp_path: Path, capsys: p
 
 
 def test_export_never_replaces_a_file(run: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for name in ("a.pt2", "b.md"):
+    for name in ("a.pt2", "b.pt2.md"):
         (tmp_path / name).write_text("mine")
         assert main(["export", run, "--step", "1", "--to", str(tmp_path / f"{name[0]}.pt2")]) == 2
         assert "exists; give another name" in capsys.readouterr().err
         assert (tmp_path / name).read_text() == "mine"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.pt2", "b.md"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.pt2", "b.pt2.md"]
 
 
 @pytest.mark.parametrize(

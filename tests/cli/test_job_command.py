@@ -67,6 +67,19 @@ def test_without_out_the_run_is_in_runs(runner: Any) -> None:
     assert Path("runs/digits-smoke/run.json").exists()
 
 
+def test_a_start_of_few_updates_is_said_in_the_words_of_the_interface(capsys: pytest.CaptureFixture[str], runner: Any) -> None:
+    runner(lambda *_: {})
+    few = "The start is trained by 23 updates, which seldom suffice: raise "
+    assert main("isoc", [*DIGITS, "--equilibration.first-epochs", "2", "--out", "r"]) == 0
+    assert f"{few}--equilibration.first-epochs, or lower --equilibration.first-batch." in " ".join(
+        capsys.readouterr().out.split()
+    )
+    rayfe.walk("digits-smoke", steps=2, equilibration={"first_epochs": 2}, out="python")
+    assert f'{few}equilibration={{"first_epochs": ...}}' in " ".join(capsys.readouterr().out.split())
+    assert main("isoc", [*DIGITS, "--out", "enough"]) == 0
+    assert "seldom suffice" not in capsys.readouterr().out
+
+
 def test_both_spellings_of_options_and_switches_reach_the_run(runner: Any) -> None:
     seen: list[RunConfig] = []
     runner(lambda config, *_: seen.append(config) or {})

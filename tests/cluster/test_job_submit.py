@@ -99,7 +99,7 @@ def test_a_walk_runs_stops_and_goes_on(two_nodes: dict[str, str], tmp_path: Path
     assert again.returncode == 0, again.stdout
     assert (out / "figures").is_dir()
     status = subprocess.run([sys.executable, "-m", "rayfe", "status", out], cwd=ROOT, capture_output=True, text=True)
-    assert status.returncode == 0 and status.stdout.count("finished: 1 steps") == 2
+    assert status.returncode == 0 and status.stdout.count("finished: 1 step") == 2
 
 
 def test_bad_input_fails_the_job_with_code_2_and_leaves_nothing(two_nodes: dict[str, str], tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ tell(failed=failed)
 """
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class Noting(AnalyticBackend):
     """Takes a moment, and notes on which node and which GPU."""
 

@@ -178,7 +178,7 @@ def test_the_line_for_a_shell_gets_the_recommended_model(stored_run: Callable[..
     assert words[:3] == ["python", "-m", "rayfe"]
     words[words.index("--to") + 1] = str(tmp_path / "model.pt2")
     assert main_of_rayfe(words[3:]) == 0
-    assert f"# Model of step {take.step}, trajectory {take.trajectory}" in (tmp_path / "model.md").read_text()
+    assert f"# Model of step {take.step}, trajectory {take.trajectory}" in (tmp_path / "model.pt2.md").read_text()
 
 
 def test_every_reason_of_the_stepper_is_explained() -> None:

@@ -199,7 +199,7 @@ WORSE = {0: {"val_accuracy": 0.99}, 8: {"val_accuracy": 0.9}}
 def test_validation_that_got_worse_counts_where_C_is_held(judged: Callable[..., dict[str, Verdict]]) -> None:
     found = judged(WORSE)["New data"]
     assert found.state == "look"
-    assert "It got worse along 1 of 1 trajectories, where the held C did not" in found.text
+    assert "Validation C or accuracy got worse along 1 of 1 trajectories, where the held C did not" in found.text
     assert found.meaning.startswith("C is held on training data;")
     assert judged(hold="control")["New data"].meaning.startswith("C is held on the control split;")
 

@@ -262,7 +262,7 @@ def test_a_notebooks_model_data_and_process(notebook: Callable[[], None], capsys
     run = rayfe.walk("digits-smoke", model=Net, data=digits(), process=Constant, steps=1, **small)
     assert run.trajectories == [NAME]
     assert run.accepted.step.tolist() == [0, 1]
-    assert "finished: 1 steps; last row 20" in repr(run)
+    assert "finished: 1 step; last row 20" in repr(run)
     assert "<table" in run._repr_html_()
     model: Any = run.model(at={"lam": 1.0})
     assert isinstance(model, Net) and not model.training
@@ -278,7 +278,7 @@ def test_a_notebooks_model_data_and_process(notebook: Callable[[], None], capsys
 
     notebook()
     assert rayfe_main(["status", run.location]) == 0
-    assert "finished: 1 steps" in capsys.readouterr().out
+    assert "finished: 1 step" in capsys.readouterr().out
     with pytest.raises(UsageError, match=r"__main__:Net': was defined in a notebook .* load_model\(..., model=Class\)"):
         rayfe.load_model(run.location, NAME, 1)
     assert isinstance(rayfe.load_model(run.location, NAME, 1, model=Net), Net)

@@ -93,7 +93,7 @@ def test_a_model_that_did_not_equilibrate_is_tried_again_at_half_the_step(tmp_pa
         assert rows[3].step_length == pytest.approx(rows[2].step_length / 2)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Asked(AnalyticBackend):
     """Notes which trajectories ask; has a bug at the second step of one of them."""
 

@@ -189,7 +189,6 @@ def test_a_model_that_looks_at_its_values_is_told_from_one_that_can_be_compiled(
 
 def digits(**equilibration: Any) -> RunConfig:
     return configure(
-        device="cpu",
         backend="inline",
         data=DataConfig(name="digits"),
         model=ModelConfig(hidden=8, latent=4),

@@ -13,7 +13,7 @@ from rayfe.trajectory import history
 WHOLE, MOMENTS = {"second_moment/w", "ahead/w"}, {"second_moment/w"}
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class Diverges(AnalyticBackend):
     """The first two trainings of step 2 do; keeps what each training from there on was given, and its part of the learning rate."""
 

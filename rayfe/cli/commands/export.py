@@ -49,9 +49,14 @@ def main(arguments: list[str]) -> int:
         _measured(store, run, row, made, shape, chosen.root) if chosen.part == "all" else (None, "only the whole model is")
     )
     text = card(view_of(store), row, to, part=chosen.part, shape=shape, used=used, why=why)
-    replace_together({to.with_suffix(".md"): text.encode(), to: made.data})
-    print(f"model: {to} ({len(made.data) / 1e6:.1f} MB), step {row.step} of {row.trajectory}\ncard: {to.with_suffix('.md')}")
+    replace_together({card_of(to): text.encode(), to: made.data})
+    print(f"model: {to} ({len(made.data) / 1e6:.1f} MB), step {row.step} of {row.trajectory}\ncard: {card_of(to)}")
     return 0
+
+
+def card_of(to: Path) -> Path:
+    """Where the card of an exported file is: beside it, one for each file."""
+    return to.with_name(f"{to.name}.md")
 
 
 def _parser() -> Parser:
@@ -101,7 +106,7 @@ def _measured(
 def _free(to: Path) -> Path:
     if to.suffix not in FORMATS:
         raise Refused(f"--to {to}: give a name that ends in {' or '.join(FORMATS)}")
-    for path in (to, to.with_suffix(".md")):
+    for path in (to, card_of(to)):
         if path.exists():
             raise Refused(f"--to {to}: {path} exists; give another name, or remove it")
     if not to.parent.is_dir():

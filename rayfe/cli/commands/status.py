@@ -17,6 +17,7 @@ from rayfe.results.recommended import choice, recommended
 from rayfe.run.progress import line
 from rayfe.storage.again import again
 from rayfe.storage.store import Store
+from rayfe.trajectory.standing import State
 
 JSON = "\n".join(
     [
@@ -66,7 +67,8 @@ def status(location: str, others: Sequence[str] = ()) -> None:
     found = recommended(view.rows)
     if found is not None:
         print(f"recommended: {choice(found)}")
-    if not all(now.is_over for now in view.standing.values()):
+    states = {now.state for now in view.standing.values()}
+    if State.RUNNING not in states and states & {State.STOPPED, State.FAILED}:
         on = again(view.store, view.manifest, view.config, view.store.url())
         print(f"to go on: {on.command}{' with ' if on.needs else ''}{'; '.join(on.needs)}")
 
