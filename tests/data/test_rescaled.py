@@ -84,7 +84,7 @@ def test_loaded_and_exported_models_speak_in_the_units_of_the_data(tmp_path: Pat
         exported = torch.export.load(tmp_path / "own.pt2").module()(x)
     torch.testing.assert_close(exported["mean"], mean)
     torch.testing.assert_close(exported["reconstruction"], model.decode(mean))
-    assert "in the units that the data came in" in (tmp_path / "own.md").read_text()
+    assert "in the units that the data came in" in (tmp_path / "own.pt2.md").read_text()
 
 
 def test_both_ends_of_a_path_are_in_the_same_units(tmp_path: Path) -> None:

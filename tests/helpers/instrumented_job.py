@@ -24,7 +24,7 @@ from rayfe.records.backend import Backend, Relay
 from rayfe.surface.closed_form import PowerSurface
 
 
-@dataclass(frozen=True)
+@dataclass
 class Noted(Relay):
     """Passes requests on to `inner`, and notes each answer in the file `log`, `delay` seconds before it gives it."""
 

@@ -351,6 +351,6 @@ def test_page_card_and_status_show_it(copy: Path, tmp_path: Path, capsys: pytest
     assert f"{WALK}: equilibrium: " in status and "2 seeds trained on" in status
     assert command(["export", str(copy), "--step", "4", "--to", str(tmp_path / "m.pt2")]) == 0
     assert command(["export", str(copy), "--step", "0", "--to", str(tmp_path / "first.pt2")]) == 0
-    assert "This model's equilibrium: " in (card := (tmp_path / "m.md").read_text()) and "2 seeds trained on" in card
-    assert "This model's equilibrium: not measured: no model was trained on" in (tmp_path / "first.md").read_text()
+    assert "This model's equilibrium: " in (card := (tmp_path / "m.pt2.md").read_text()) and "2 seeds trained on" in card
+    assert "This model's equilibrium: not measured: no model was trained on" in (tmp_path / "first.pt2.md").read_text()
     assert "2 seeds trained on" in (copy / "report.html").read_text()

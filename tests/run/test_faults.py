@@ -132,7 +132,7 @@ def test_a_finished_run_takes_more_steps_and_more_starts(tmp_path: Path, undistu
 # --- another driver -----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@dataclass
 class Overtaken(Asked):
     """At one of the requests another driver takes the run over, as after a sleep of this machine."""
 
