@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 import pandas as pd
@@ -49,29 +49,24 @@ def print_run(
 
 def print_walks(summary: pd.DataFrame, console: Console, words: Words = in_shell_words) -> None:
     """Print a verdict and the warnings of each line of `summarize`, and a table of them."""
-    if summary.empty:
-        console.print("no steps yet")
-        return
-    lines = _lines(summary)
-    for line in lines:
-        _say(line, walk_summary.verdict(line), walk_summary.warnings(line), console, words)
-    _print_table(lines, WALK, WALK_NOTE, console)
+    _print_table(_said(summary, walk_summary, console, words), WALK, WALK_NOTE, console)
 
 
 def print_transfers(summary: pd.DataFrame, console: Console, words: Words = in_shell_words) -> None:
     """Print a verdict and the warnings of each line of `summarize_transfers`, a table of transfers and one of baselines."""
-    if summary.empty:
-        console.print("no steps yet")
-        return
-    lines = _lines(summary)
-    for line in lines:
-        _say(line, transfer_summary.verdict(line), transfer_summary.warnings(line), console, words)
+    lines = _said(summary, transfer_summary, console, words)
     _print_table([line for line in lines if line["process"] not in BASELINES], TRANSFER, TRANSFER_NOTE, console)
     _print_table([line for line in lines if line["process"] in BASELINES], BASELINE, BASELINE_NOTE, console)
 
 
-def _lines(summary: pd.DataFrame) -> list[dict[str, Any]]:
-    return [{str(name): value for name, value in line.items()} for line in summary.to_dict("records")]
+def _said(summary: pd.DataFrame, kind: ModuleType, console: Console, words: Words) -> list[dict[str, Any]]:
+    """The lines of a summary, after a verdict and the warnings of each, by the summary's own module, are printed."""
+    if summary.empty:
+        console.print("no steps yet")
+    lines = [{str(name): value for name, value in line.items()} for line in summary.to_dict("records")]
+    for line in lines:
+        _say(line, kind.verdict(line), kind.warnings(line), console, words)
+    return lines
 
 
 def _say(line: Line, sentence: str, warnings: Sequence[str], console: Console, words: Words) -> None:

@@ -203,15 +203,20 @@ def _bytes(lease: Lease) -> bytes:
 
 
 def _parsed(data: bytes) -> Lease:
+    """The lease that these bytes are; one that is torn, by another version or by nobody is `_unknown`: its holder still may live."""
     try:
         lease = Lease(**json.loads(data))
-        names = (lease.token, lease.holder, lease.machine, lease.process)
-        sound = all(isinstance(name, str) for name in names)
-        if sound and isinstance(lease.period, int | float) and 0 < lease.period <= LONGEST_PERIOD:
-            return dataclasses.replace(lease, holder=visible(lease.holder))
     except (ValueError, TypeError, OverflowError, RecursionError):
-        pass
-    # torn, by another version, or by nobody: it still may live
+        return _unknown(data)
+    names = (lease.token, lease.holder, lease.machine, lease.process)
+    sound = all(isinstance(name, str) for name in names) and isinstance(lease.period, int | float)
+    if not (sound and 0 < lease.period <= LONGEST_PERIOD):
+        return _unknown(data)
+    return dataclasses.replace(lease, holder=visible(lease.holder))
+
+
+def _unknown(data: bytes) -> Lease:
+    """Stands for a lease that cannot be read; other bytes are another one."""
     digest = hashlib.sha256(data).hexdigest()
     return Lease(token=digest, holder="another process", machine="", process="", period=PERIOD, beat=0)
 
