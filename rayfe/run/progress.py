@@ -18,6 +18,8 @@ from rayfe.records import InTraining, Kind, StepRecord
 from rayfe.trajectory.standing import seconds_left, standing
 
 COLUMNS = ("step", "t", "lam", "gamma", "R", "D", "C drift %", "val acc %", "elapsed", "left", "now")
+SOON = 10.0
+"""Seconds of a training before the first line about it."""
 PAUSE = 30.0
 """Seconds between two lines about one training."""
 
@@ -49,7 +51,7 @@ def training_line(now: InTraining) -> str:
 
 
 class Pacer:
-    """Lets a word about a trajectory's training through once in a `PAUSE`, the first one after as long."""
+    """Lets a word about a trajectory's training through once in a `PAUSE`, the first one after `SOON`."""
 
     def __init__(self) -> None:
         self._said: dict[tuple[str, int], float] = {}
@@ -59,7 +61,7 @@ class Pacer:
         key = now.trajectory, now.step
         said = self._said.get(key, 0.0)
         said = 0.0 if now.seconds < said else said  # another training
-        due = now.seconds - said >= PAUSE
+        due = now.seconds - said >= (PAUSE if said else SOON)
         self._said[key] = now.seconds if due else said
         return due
 
