@@ -139,11 +139,13 @@ def take_of(view: RunView, name: str) -> Take | None:
     )
 
 
+CHOSEN_BY = "C, validation"
+"""By what a model is recommended: it is shown with its error."""
 SHOWN: Sequence[tuple[str, str, str, float]] = (
     ("R", "R (nats)", ".2f", 1.0),
     ("D", "D (squared pixels)", ".2f", 1.0),
     ("C", "C, training", ".4f", 1.0),
-    ("val_C", "C, validation", ".4f", 1.0),
+    ("val_C", CHOSEN_BY, ".4f", 1.0),
     ("val_accuracy", "accuracy, validation (%)", ".1f", 100.0),
     ("target_C", "C, target's validation", ".4f", 1.0),
     ("target_accuracy", "accuracy, target's validation (%)", ".1f", 100.0),
@@ -154,7 +156,10 @@ SHOWN: Sequence[tuple[str, str, str, float]] = (
 
 
 def _numbers(row: pd.Series) -> tuple[tuple[str, str], ...]:
+    """The recommended row's numbers; validation C, by which it was chosen, with its standard error."""
     known = [(title, format(unit * row[name], form)) for name, title, form, unit in SHOWN if pd.notna(row[name])]
+    if pd.notna(row["val_C_se"]):
+        known = [(title, f"{text} ± {row['val_C_se']:.2g}" if title == CHOSEN_BY else text) for title, text in known]
     return tuple((title, text) for title, text in known if title != "t" or row["t"] > 0.0)
 
 
