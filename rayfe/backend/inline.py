@@ -174,11 +174,12 @@ class InlineBackend(Backend):
             model = self._models.with_weights(settled_weights(request, shift), seed=0)
             statistics = self._statistics if paths is self._paths else paths[Split.TRAIN]
             self._recompute(model, statistics, request.key.seed, "settle", t, decode=decode)
-            R = D = C = 0.0
+            parts = []
             for stratum in paths[request.split].present(t):
                 mean = read_draws(model, stratum, t, drawing=self._drawing, key=keys(stratum.name), effort=effort).mean
                 weights = stratum.weights(slice(None), t)
-                R, D, C = (old + float(new.double() @ weights) for old, new in zip((R, D, C), mean[:3], strict=True))
+                parts.append(torch.stack([value.double() @ weights for value in mean[:3]]))
+            R, D, C = sum(parts, torch.zeros_like(parts[0])).tolist()
             return Functionals(R=R, D=D, C=C)
 
         quick = partial(functionals, self._part_of) if self._part_of and searches_by_part(request) else None

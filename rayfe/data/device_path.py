@@ -182,9 +182,13 @@ class Mixture(DevicePath):
     """p(x, t) = (1 - t) source + t target, labels kept (23). An epoch is as long as the larger data set."""
 
     def __init__(self, source: DeviceExamples, target: DeviceExamples) -> None:
-        self._source, self._target = source, target
         self._orders = in_order(source.number), in_order(target.number)
-        self.strata = (Whole("source", source, 1.0, 0.0), Whole("target", target, 0.0, 1.0))
+        self._both = DeviceExamples(
+            x=torch.cat([source.x, target.x]), y=torch.cat([source.y, target.y]), number=torch.cat([source.number, target.number])
+        )
+        n = len(source)
+        self._source, self._target = self._both.take(slice(0, n)), self._both.take(slice(n, None))
+        self.strata = (Whole("source", self._source, 1.0, 0.0), Whole("target", self._target, 0.0, 1.0))
 
     @property
     def sizes(self) -> PathSizes:
@@ -203,17 +207,7 @@ class Mixture(DevicePath):
                 uniform = torch.rand(len(self), generator=rng, device=rng.device)
             part = slice(position * batch, (position + 1) * batch)
             from_target = uniform[part] < t
-            rows, others = sources[part], targets[part]
-            x = self._source.x.index_select(0, rows)
-            x[from_target] = self._target.x[others[from_target]]
-            y, number = (
-                torch.where(from_target, of_target[others], of_source[rows])
-                for of_source, of_target in (
-                    (self._source.y, self._target.y),
-                    (self._source.number, self._target.number),
-                )
-            )
-            yield DeviceExamples(x=x, y=y, number=number)
+            yield self._both.take(torch.where(from_target, targets[part] + len(self._source), sources[part]))
 
     def _shuffled(self, end: int, rng: torch.Generator) -> Tensor:
         """Random orders of one end's rows, one after the other, as long as an epoch."""

@@ -21,10 +21,10 @@ def label_entropy(path: DevicePath, t: float, *, classes: int) -> float:
 
 def _labels(stratum: Stratum, t: float, classes: int) -> Tensor:
     """Sum of the labels of a stratum with their probabilities, (classes,)."""
-    total = torch.zeros(classes, dtype=torch.float64)
+    total = torch.zeros(classes, dtype=torch.float64, device=stratum.number.device)
     for start in range(0, len(stratum), ROWS):
         rows = slice(start, min(start + ROWS, len(stratum)))
         y = stratum.examples(rows, t).y
         labels = y if y.is_floating_point() else nnf.one_hot(y, classes)
-        total += (stratum.weights(rows, t).double() @ labels.double()).cpu()
+        total += stratum.weights(rows, t).double() @ labels.double()
     return total

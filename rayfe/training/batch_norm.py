@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import contextlib
+import functools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -125,6 +126,7 @@ def _look(model: Any, x: Tensor, *, decode: bool) -> _Look:
         return _Look(layers=frozenset(called), bytes=size, decoder=0.0, draws=1)
     encoding, decoding = operations(lambda: model.encode(x)), operations(lambda: model.decode(mean))
     with _Layers(model, frozenset(called - encoder_layers), whole=True) as layers:
+        layers.weigh(x.new_ones(1))
         begun = operations(lambda: layers.through(model.decode, mean))
     draws = min(DRAWS, max(1, encoding // begun if begun else DRAWS))
     return _Look(layers=frozenset(called), bytes=size * draws, decoder=begun / decoding if decoding else 1.0, draws=draws)
@@ -141,6 +143,10 @@ class _Reached(BaseException):
     """A forward pass came to a layer beyond which it has nothing to do; no Exception, which a model may catch."""
 
 
+Masses = list[tuple[Tensor, float]]
+"""Weights of at most MERGED examples each, and their sum."""
+
+
 @dataclass(kw_only=True, slots=True)
 class _Moments:
     """Weighted mean and variance of a layer's inputs by channel, merged in float64 (Chan, Golub and LeVeque 1979)."""
@@ -150,11 +156,10 @@ class _Moments:
     squares: Tensor | float = 0.0
     """Mass times variance."""
 
-    def add(self, x: Tensor, weights: Tensor) -> None:
-        """x (N, channels, ...) with weights (N,), or several draws of N examples one after the other."""
-        for part, mass in zip(x.split(MERGED), weights.repeat(len(x) // len(weights)).split(MERGED), strict=True):
+    def add(self, x: Tensor, masses: Masses) -> None:
+        """x (N, channels, ...) with the weights of its examples."""
+        for part, (mass, total) in zip(x.split(MERGED), masses, strict=True):
             flat = part.flatten(2) if part.dim() > 2 else part[:, :, None]
-            total = float(mass.sum())
             if total == 0.0:
                 continue
             share = (mass / (total * flat.shape[2])).to(flat.dtype)
@@ -194,11 +199,22 @@ class _Layers(_Instead):
         self.left = set(layers)
         """Layers whose statistics are not known yet."""
         self._moments: dict[BatchNorm, _Moments] = {}
-        self._weights = torch.ones(1)
+        self._masses: Callable[[int], Masses]
+
+    def weigh(self, weights: Tensor) -> None:
+        """From now on examples with these weights (N,) come, or several draws of them one after the other."""
+
+        @functools.cache
+        def masses(n: int) -> Masses:
+            parts = weights.repeat(n // len(weights)).split(MERGED)
+            totals = torch.stack([part.sum() for part in parts]).tolist()  # a device is waited for once, not by each layer
+            return list(zip(parts, totals, strict=True))
+
+        self._masses = masses
 
     def see(self, x: Tensor, weights: Tensor, epsilon: Tensor, *, decode: bool) -> bool:
         """Pass on examples x with their weights as far as there is something to learn; returns whether they were decoded."""
-        self._weights = weights
+        self.weigh(weights)
         try:
             mean, log_variance = self._model.encode(x)
         except _Reached:
@@ -228,7 +244,7 @@ class _Layers(_Instead):
 
     def _forward(self, layer: BatchNorm, x: Tensor) -> Tensor:
         if layer in self.left:
-            self._moments.setdefault(layer, _Moments()).add(x, self._weights)
+            self._moments.setdefault(layer, _Moments()).add(x, self._masses(len(x)))
             if not self._whole:
                 raise _Reached
             self._set(layer)

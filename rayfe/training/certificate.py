@@ -76,7 +76,7 @@ def read_gap(
     0, and J_K = F - gap with F = R + lam D + gamma C as read elsewhere (all examples, many draws, R in closed form)
     is far nearer to J_K of all examples than these examples' own.
     """
-    mean, square, ess = 0.0, 0.0, 0.0
+    found = []
     for stratum in path.present(point.t):
         parts = [
             log_weights(model, stratum.examples(rows, point.t), point, draws=draws, key=key(stratum.name))
@@ -85,8 +85,8 @@ def read_gap(
         logs, weights = torch.cat(parts, 1), stratum.weights(slice(None), point.t)
         gap = -logs.mean(0) - bound(logs)
         centred = gap - (weights @ gap) / weights.sum()
-        mean, square = mean + float(weights @ gap), square + float(((weights * centred) ** 2).sum())
-        ess += float(weights @ effective_share(logs))
+        found.append(torch.stack([weights @ gap, ((weights * centred) ** 2).sum(), weights @ effective_share(logs)]))
+    mean, square, ess = sum(found, torch.zeros_like(found[0])).tolist()
     return BoundGap(mean=mean, se=math.sqrt(square), ess=ess)
 
 

@@ -67,13 +67,13 @@ class CompiledUpdate:
     def _update(self, batch: DeviceExamples, noise: Noise, seed: int) -> Tensor:
         soap = self._optimizer if isinstance(self._optimizer, Soap) else None
         self._step += 1
-        scales = self._scales(batch.x.device, batch.x.dtype)
+        self._set_scales()
         total = torch.zeros((), dtype=batch.x.dtype, device=batch.x.device)
         sampled: dict[str, Tensor] = {}
         for objective, model, point in zip(self._replicas.objectives, self._models, self._points, strict=True):
             bases = {name: soap.bases[name.removeprefix("model.")].vectors for name in model.shapes} if soap else {}
             with seeded(seed, batch.x.device):
-                J, gradients = self._code(objective, model, bases, batch.x, batch.y, noise, point, scales, self._betas)
+                J, gradients = self._code(objective, model, bases, batch.x, batch.y, noise, point, self._scales, self._betas)
             total += J
             sampled = sampled or {name.removeprefix("model."): gradient for name, gradient in gradients.items()}
         if soap:
@@ -104,15 +104,17 @@ class CompiledUpdate:
                 if moved[key] is not parameters[key]:
                     shapes[name] = tuple(parameters[key].shape)
             self._models.append(Model(theta, others, shapes))
-        assert len({float(step) for step in steps}) == 1
+        (self._count,) = set(torch.stack(steps).tolist())
         self._step = steps[0]
         self._betas: tuple[float, float] = adam.param_groups[0]["betas"]
+        self._scales = next(iter(self._models[0].theta.values())).value.new_empty(2)
 
-    def _scales(self, device: torch.device, dtype: torch.dtype) -> Tensor:
+    def _set_scales(self) -> None:
         """The rate over the first moments' bias, and the root of the second moments' bias."""
-        step, rate = float(self._step), self._optimizer.param_groups[0]["lr"]
-        first, second = self._betas
-        return torch.tensor([rate / (1.0 - first**step), (1.0 - second**step) ** 0.5], dtype=dtype, device=device)
+        self._count += 1
+        rate, (first, second) = self._optimizer.param_groups[0]["lr"], self._betas
+        self._scales[0].fill_(rate / (1.0 - first**self._count))
+        self._scales[1].fill_((1.0 - second**self._count) ** 0.5)
 
 
 def _update(

@@ -36,13 +36,13 @@ class Missed:
 @torch.no_grad()
 def rates_by_dimension(model: Representation, path: DevicePath, t: float, *, chunk: int) -> tuple[float, ...]:
     """Nats of each dimension of z on p(x, t), of a model in evaluation mode."""
-    total = torch.zeros(model.latent, dtype=torch.float64)
+    total = torch.zeros(model.latent, dtype=torch.float64, device=path.strata[0].number.device)
     for stratum in path.present(t):
         weights = stratum.weights(slice(None), t).double()
         for rows in chunks(len(stratum), chunk):
             mean, log_variance = model.encode(stratum.examples(rows, t).x)
             rates = 0.5 * (mean.square() + log_variance.exp() - 1.0 - log_variance)
-            total += (weights[rows] @ rates.double()).cpu()
+            total += weights[rows] @ rates.double()
     return tuple(total.tolist())
 
 

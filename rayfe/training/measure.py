@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from rayfe.config import MeasureConfig
-from rayfe.data.device_path import DevicePath, Stratum, chunks
+from rayfe.data.device_path import DeviceExamples, DevicePath, Stratum, chunks
 from rayfe.data.randomness import derived_seed, normal_of, to_normal, uniform_of
 from rayfe.model.objective import (
     PerExample,
@@ -141,14 +141,14 @@ def difference(t: float, step: float) -> tuple[tuple[float, float], ...]:
 @torch.no_grad()
 def read_draws(model: Representation, stratum: Stratum, t: float, *, drawing: Drawing, key: int, effort: Effort) -> Draws:
     """R, D, C of each example in evaluation mode, by draws that `key` and the examples' numbers determine."""
-    latent = model.latent
-    heads = [_sobol(latent, drawing.head_draws // 4, derived_seed(key, "head", i)) for i in range(2 * effort.draw_sets)]
-    parts = []
-    for rows in chunks(len(stratum), drawing.chunk):
-        examples = stratum.examples(rows, t)
-        parts.append(
-            _read_chunk(model, examples.x, examples.y, examples.number, heads, drawing=drawing, key=key, effort=effort)
-        )
+    latent, every = model.latent, 1 if drawing.decoder_draws == 2 else SECOND
+    points = [_sobol(latent, drawing.head_draws // 4, derived_seed(key, "head", i)) for i in range(2 * effort.draw_sets)]
+    heads = torch.stack(points).to(stratum.number.device)
+    slices = list(chunks(len(stratum), drawing.chunk))
+    parts = [
+        _read_chunk(model, stratum.examples(rows, t), heads, some, every=every, key=key, effort=effort)
+        for rows, some in zip(slices, _with_second_draw(stratum.number, slices, every), strict=True)
+    ]
     return Draws(
         mean=PerExample(*(torch.cat(values) for values in zip(*(part.mean for part in parts), strict=True))),
         D_noise=torch.cat([part.D_noise for part in parts]),
@@ -156,25 +156,23 @@ def read_draws(model: Representation, stratum: Stratum, t: float, *, drawing: Dr
     )
 
 
+def _with_second_draw(number: Tensor, slices: Sequence[slice], every: int) -> list[Tensor]:
+    """Rows of each slice that have a second draw through the decoder, one in `every` by the examples' numbers `number`."""
+    chosen = (_bin_of(number, every, "second draw") == 0).cpu().numpy()  # all at once: a device would be waited for at each slice
+    rows = [np.flatnonzero(chosen[part]) for part in slices]
+    return list(torch.from_numpy(np.concatenate(rows)).to(number.device).split([len(some) for some in rows]))
+
+
 def _read_chunk(
-    model: Representation,
-    x: Tensor,
-    y: Tensor,
-    number: Tensor,
-    heads: list[Tensor],
-    *,
-    drawing: Drawing,
-    key: int,
-    effort: Effort,
+    model: Representation, examples: DeviceExamples, heads: Tensor, some: Tensor, *, every: int, key: int, effort: Effort
 ) -> Draws:
+    x, y, number = examples.x, examples.y, examples.number
     mean, log_variance = model.encode(x)
     D, D_noise = mean.new_zeros(len(x)), mean.new_zeros(len(x))
     if effort.decode:
-        every = 1 if drawing.decoder_draws == 2 else SECOND
         for i in range(effort.decoder_sets):
-            one, noise = _read_distortion(
-                model, x, mean, log_variance, number, key=derived_seed(key, "decoder", i), every=every
-            )
+            of_set = derived_seed(key, "decoder", i)
+            one, noise = _read_distortion(model, examples, mean, log_variance, some, key=of_set, every=every)
             D, D_noise = D + one / effort.decoder_sets, D_noise + noise / effort.decoder_sets
     C, probabilities = [mean.new_zeros(len(x)), mean.new_zeros(len(x))], []
     for i, points in enumerate(heads):
@@ -193,17 +191,17 @@ def _read_chunk(
 
 
 def _read_distortion(
-    model: Representation, x: Tensor, mean: Tensor, log_variance: Tensor, number: Tensor, *, key: int, every: int
+    model: Representation, examples: DeviceExamples, mean: Tensor, log_variance: Tensor, some: Tensor, *, key: int, every: int
 ) -> tuple[Tensor, Tensor]:
-    """D of each example, the mean of two draws for one in `every`, drawn by their numbers, and noise like that of D on those alone.
+    """D of each example, the mean of two draws for the rows `some`, one in `every`, and noise like that of D on those alone.
 
     Half the difference of two draws has the variance of their mean; that of a single draw is twice as large, and those
     that have both speak for `every` examples.
     """
-    epsilon = normal_of(number, 2 * mean.shape[1], key=key, dtype=mean.dtype).chunk(2, dim=-1)
+    x = examples.x
+    epsilon = normal_of(examples.number, 2 * mean.shape[1], key=key, dtype=mean.dtype).chunk(2, dim=-1)
     D = distortion(x, model.decode(sample(mean, log_variance, epsilon[0])))
     noise = torch.zeros_like(D)
-    (some,) = torch.nonzero(_bin_of(number, every, "second draw") == 0, as_tuple=True)
     if len(some):
         second = distortion(x[some], model.decode(sample(mean[some], log_variance[some], epsilon[1][some])))
         noise[some] = 0.5 * (D[some] - second) * (1.0 if every == 1 else (2.0 * every) ** 0.5)
@@ -249,22 +247,22 @@ def read(
     the control split, on which C is held. On the validation split errors are those of the sample of images (which the
     noise of the draws is part of).
     """
-    means, squares, noises = torch.zeros(4, dtype=torch.float64), torch.zeros(3, dtype=torch.float64), []
-    for stratum in path.strata:
+    found = torch.zeros(len(path.strata), 7 + 2 * NOISE_BLOCKS, dtype=torch.float64, device=path.strata[0].number.device)
+    for row, stratum in zip(found, path.strata, strict=True):
         if not stratum.share(t) > 0:
-            noises.append((np.zeros(NOISE_BLOCKS), np.zeros(NOISE_BLOCKS)))
             continue
         draws = read_draws(model, stratum, t, drawing=drawing, key=key(stratum.name), effort=effort)
         weights, number = stratum.weights(slice(None), t), stratum.number
         values = torch.stack(list(draws.mean)).double()
         mean = values @ weights
-        means += mean.cpu()
-        squares += ((weights * (values[:3] - mean[:3, None] / weights.sum())) ** 2).sum(-1).cpu()
-        noises.append((_blocks(draws.D_noise, weights, number), _blocks(draws.C_noise, weights, number)))
-    D_noise, C_noise = (np.concatenate(noise) for noise in zip(*noises, strict=True))
-    R, D, C, accuracy = means.tolist()
+        squares = ((weights * (values[:3] - mean[:3, None] / weights.sum())) ** 2).sum(-1)
+        noise = [_blocks(one, weights, number) for one in (draws.D_noise, draws.C_noise)]
+        row.copy_(torch.cat([mean, squares, *noise]))
+    parts = found.cpu().numpy()
+    D_noise, C_noise = parts[:, 7 : 7 + NOISE_BLOCKS].ravel(), parts[:, 7 + NOISE_BLOCKS :].ravel()
+    R, D, C, accuracy = parts[:, :4].sum(0).tolist()
     of_draws = [0.0, float(np.linalg.norm(D_noise)), float(np.linalg.norm(C_noise))]
-    errors = of_draws if split in (Split.TRAIN, Split.CONTROL) else squares.sqrt().tolist()
+    errors = of_draws if split in (Split.TRAIN, Split.CONTROL) else np.sqrt(parts[:, 4:7].sum(0)).tolist()
     return Reading(
         replica=replica,
         split=split,
@@ -283,12 +281,8 @@ def read(
     )
 
 
-def _blocks(noise: Tensor, weights: Tensor, number: Tensor) -> np.ndarray:
+def _blocks(noise: Tensor, weights: Tensor, number: Tensor) -> Tensor:
     """What each of NOISE_BLOCKS blocks of examples adds to the noise of the mean over all."""
     bins = _bin_of(number, NOISE_BLOCKS, "noise block")
-    return (
-        torch.zeros(NOISE_BLOCKS, dtype=torch.float64, device=noise.device)
-        .index_add_(0, bins, noise.double() * weights)
-        .cpu()
-        .numpy()
-    )
+    blocks = torch.zeros(NOISE_BLOCKS, dtype=torch.float64, device=noise.device)
+    return blocks.index_add_(0, bins, noise.double() * weights)

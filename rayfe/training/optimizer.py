@@ -41,7 +41,7 @@ def make_optimizer(
         updated = dict(parameters)
         moments = {**moments, **{name: unrotated(moments[name], Q.numpy()) for name, Q in vectors.items()}}
     for key, moment in replicas.spread(moments, updated).items():
-        step = torch.tensor(CARRIED_STEP, device=moment.device if moment.is_cuda else None)
+        step = torch.full((), CARRIED_STEP, device=moment.device)
         adam.state[updated[key]] = {"step": step, "exp_avg": torch.zeros_like(moment), "exp_avg_sq": moment}
     return optimizer
 

@@ -149,25 +149,24 @@ def read_probe(replicas: Replicas, points: Sequence[Point], probe: Probe, *, upd
     What dropout draws is the same at every reading, like the noise.
     """
     functionals = replicas.functionals(probe.examples.x, probe.examples.y, probe.noise)
-    means, errors = (
-        [value.double() for value in functionals],
-        [value.double().std(-1) / len(probe.examples) ** 0.5 for value in functionals],
-    )
+    means = [torch.stack([one.mean() for one in value.double()]) for value in functionals]
+    errors = [value.double().std(-1) / len(probe.examples) ** 0.5 for value in functionals[:3]]
+    found = torch.stack([*means, *errors], dim=-1).tolist()
     return [
         Reading(
             replica=name,
             split=Split.PROBE,
             point=point,
             update=update,
-            R=float(means[0][i].mean()),
-            D=float(means[1][i].mean()),
-            C=float(means[2][i].mean()),
-            accuracy=float(means[3][i].mean()),
-            R_se=float(errors[0][i]),
-            D_se=float(errors[1][i]),
-            C_se=float(errors[2][i]),
+            R=R,
+            D=D,
+            C=C,
+            accuracy=accuracy,
+            R_se=R_se,
+            D_se=D_se,
+            C_se=C_se,
         )
-        for i, (name, point) in enumerate(zip(probe.names, points, strict=True))
+        for name, point, (R, D, C, accuracy, R_se, D_se, C_se) in zip(probe.names, points, found, strict=True)
     ]
 
 
