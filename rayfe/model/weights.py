@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from rayfe.records import Weights
 
 
 def weights_of(model: nn.Module) -> Weights:
     """Parameters and floating-point buffers as numpy arrays, by state-dict name."""
-    return {
-        name: value.detach().cpu().numpy().copy() for name, value in model.state_dict().items() if value.is_floating_point()
-    }
+    return to_host({name: value for name, value in model.state_dict().items() if value.is_floating_point()})
+
+
+def to_host(tensors: Mapping[str, Tensor]) -> Weights:
+    """Copies of tensors as numpy arrays."""
+    here = moved([value.detach() for value in tensors.values()], torch.device("cpu"))
+    return {name: value.numpy().copy() for name, value in zip(tensors, here, strict=True)}
+
+
+def moved(tensors: Sequence[Tensor], device: torch.device) -> list[Tensor]:
+    """The tensors on `device`: themselves if they are there, or copies, of which all of one type are one transfer."""
+    found = list(tensors)
+    away = [i for i, tensor in enumerate(tensors) if tensor.device.type != device.type]
+    for dtype in dict.fromkeys(tensors[i].dtype for i in away):
+        some = [i for i in away if tensors[i].dtype is dtype]
+        flat = torch.cat([tensors[i].reshape(-1) for i in some]).to(device)
+        for i, part in zip(some, flat.split([tensors[i].numel() for i in some]), strict=True):
+            found[i] = part.view(tensors[i].shape)
+    return found
 
 
 def load_weights(model: nn.Module, weights: Weights) -> None:
@@ -25,9 +43,10 @@ def load_weights(model: nn.Module, weights: Weights) -> None:
     state = {name: value for name, value in model.state_dict().items() if value.is_floating_point()}
     if state.keys() != weights.keys():
         raise ValueError(f"weights do not fit the model: {sorted(state.keys() ^ weights.keys())[:3]} differ")
+    given = moved([torch.from_numpy(np.array(weights[name])) for name in state], next(iter(state.values())).device)
     with torch.no_grad():
-        for name, value in state.items():
-            value.copy_(torch.from_numpy(np.array(weights[name])))
+        for value, new in zip(state.values(), given, strict=True):
+            value.copy_(new)
 
 
 def frozen(model: nn.Module) -> frozenset[str]:

@@ -58,8 +58,8 @@ def missed(model: Representation, path: DevicePath, t: float, *, count: int, chu
     center = 0.5 * weights @ (first + second)
     # products of examples that count sqrt(weight) times have the weights of p(x, t)
     (one, other), (third, fourth) = (
-        [(weights[chosen] / weights[chosen].sum()).sqrt()[:, None] * (part[chosen] - center) for part in (first, second)]
-        for chosen in (half, ~half)
+        [(weights[rows] / weights[rows].sum()).sqrt()[:, None] * (part[rows] - center) for part in (first, second)]
+        for rows in (chosen.nonzero()[:, 0] for chosen in (half, ~half))
     )
     count = min(count, center.numel())
     columns = torch.arange(center.numel(), device=center.device)

@@ -14,6 +14,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from rayfe.data.device_path import DeviceExamples, DevicePath
 from rayfe.model.objective import Noise, Objective, draw_noise
+from rayfe.model.weights import to_host
 from rayfe.records import Held, Point, Response, Weights
 from rayfe.training.batch_norm import WeightedStatistics
 
@@ -130,7 +131,7 @@ class Curvature:
         """A vector over the trained parameters as weights; frozen ones stay, and so do buffers."""
         parts = dict(zip(self._parameters, self._split(x), strict=True))
         state = {name: value for name, value in self._model.state_dict().items() if value.is_floating_point()}
-        return {name: parts.get(name, torch.zeros_like(value)).cpu().numpy().copy() for name, value in state.items()}
+        return to_host({name: parts.get(name, torch.zeros_like(value)) for name, value in state.items()})
 
     def _gradient(self, half: Half, held: Held, *, create_graph: bool) -> tuple[Tensor, ...]:
         with WeightedStatistics(self._model) as statistics, twice_differentiable(self._model):

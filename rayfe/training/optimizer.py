@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from rayfe.config import EquilibrationConfig
+from rayfe.model.weights import to_host
 from rayfe.records import Weights
 from rayfe.records.weights import pack, unpack
 from rayfe.training.replicas import Replicas
@@ -59,8 +60,8 @@ def left_by(optimizer: torch.optim.Optimizer, replicas: Replicas) -> Weights:
     """What the next training begins with: the first replica's second moments, and SOAP's bases, renewed."""
     if isinstance(optimizer, Soap):
         optimizer.renew()
-        covariances = {name: _array(basis.covariance) for name, basis in optimizer.bases.items()}
-        vectors = {name: _array(basis.vectors) for name, basis in optimizer.bases.items()}
+        covariances = to_host({name: basis.covariance for name, basis in optimizer.bases.items()})
+        vectors = to_host({name: basis.vectors for name, basis in optimizer.bases.items()})
         moments = _second_moments(optimizer.adam, optimizer.copies)
         return pack(second_moment=replicas.first(moments), covariance=covariances, vectors=vectors)
     return pack(second_moment=replicas.first(_second_moments(optimizer, replicas.parameters())))
@@ -70,11 +71,9 @@ def _second_moments(adam: torch.optim.Optimizer, updated: Mapping[str, Tensor]) 
     """Bias-corrected, by the keys of `updated`; a parameter that nothing depends on, or that is kept as it is, has none."""
     _, beta = adam.param_groups[0]["betas"]
     states = {key: adam.state[value] for key, value in updated.items() if adam.state[value]}
-    return {key: state["exp_avg_sq"] / (1.0 - beta ** float(state["step"])) for key, state in states.items()}
-
-
-def _array(value: Tensor) -> np.ndarray:
-    return value.cpu().numpy().copy()
+    steps = torch.stack([state["step"] for state in states.values()]).tolist() if states else []
+    pairs = zip(states.items(), steps, strict=True)
+    return {key: state["exp_avg_sq"] / (1.0 - beta**step) for (key, state), step in pairs}
 
 
 def adam_of(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:

@@ -15,7 +15,7 @@ from torch.func import functional_call, stack_module_state
 
 from rayfe.exceptions import UsageError
 from rayfe.model.objective import Noise, Objective, PerExample, draw_noise
-from rayfe.model.weights import weights_of
+from rayfe.model.weights import moved, to_host, weights_of
 from rayfe.records import Weights
 
 
@@ -27,12 +27,6 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
         if device.type == "cuda":  # not torch.manual_seed, which reseeds the process's other GPUs as well
             torch.cuda.default_generators[device.index].manual_seed(seed)
         yield
-
-
-def _like(tensor: Tensor, value: np.ndarray, stacked: bool) -> Tensor:
-    """`value`, for each of `stacked` replicas, laid out in memory as `tensor` is: a fused optimizer goes by addresses."""
-    with torch.no_grad():
-        return torch.empty_like(tensor).copy_(torch.from_numpy(np.array(value)).reshape(tensor.shape[stacked:]))
 
 
 class Replicas(abc.ABC):
@@ -70,10 +64,20 @@ class Replicas(abc.ABC):
         """From tensors by the keys of `parameters()`, those of the first replica, by state-dict name."""
 
     def spread(self, values: Weights, like: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """The opposite of `first`: values of one replica for all, those that there are, by key and laid out as in `like`."""
-        return {
-            key: _like(tensor, values[self.name(key)], self.stacked) for key, tensor in like.items() if self.name(key) in values
-        }
+        """The opposite of `first`: values of one replica for all, those that there are, by key.
+
+        They are laid out in memory as in `like`: a fused optimizer goes by addresses.
+        """
+        like = {key: tensor for key, tensor in like.items() if self.name(key) in values}
+        if not like:
+            return {}
+        given = [torch.from_numpy(np.array(values[self.name(key)])) for key in like]
+        pairs = zip(like.items(), moved(given, next(iter(like.values())).device), strict=True)
+        with torch.no_grad():
+            return {
+                key: torch.empty_like(tensor).copy_(value.reshape(tensor.shape[self.stacked :]))
+                for (key, tensor), value in pairs
+            }
 
 
 class Looped(Replicas):
@@ -107,7 +111,7 @@ class Looped(Replicas):
         return key.partition("/")[2]
 
     def first(self, tensors: Mapping[str, Tensor]) -> Weights:
-        return {self.name(key): value.cpu().numpy().copy() for key, value in tensors.items() if key.startswith("0/")}
+        return to_host({self.name(key): value for key, value in tensors.items() if key.startswith("0/")})
 
 
 class Stacked(Replicas):
@@ -139,15 +143,16 @@ class Stacked(Replicas):
             return self._all(self._parameters, self._buffers, x, y, noise, predict)
 
     def weights(self) -> tuple[Weights, ...]:
-        stored = weights_of(self._models[0])  # without buffers that are not persistent
+        state = self._models[0].state_dict()  # without buffers that are not persistent
         stacked = {self.name(key): value for key, value in self.tensors().items()}
-        return tuple({name: stacked[name][i].detach().cpu().numpy().copy() for name in stored} for i in range(self.count))
+        stored = to_host({name: stacked[name] for name, value in state.items() if value.is_floating_point()})
+        return tuple({name: value[i].copy() for name, value in stored.items()} for i in range(self.count))
 
     def name(self, key: str) -> str:
         return key.removeprefix("model.")
 
     def first(self, tensors: Mapping[str, Tensor]) -> Weights:
-        return {self.name(key): value[0].cpu().numpy().copy() for key, value in tensors.items()}
+        return to_host({self.name(key): value[0] for key, value in tensors.items()})
 
 
 def make_replicas(models: Sequence[nn.Module], device: torch.device, *, compiled: bool = False) -> Replicas:
