@@ -81,8 +81,7 @@ class InlineBackend(Backend):
         keeper: Keeper | None = None,
         solve: Solve = SOLVE,
     ) -> None:
-        here = prepared_device(config)
-        self._device, self._config = device or here, config
+        self._device, self._config = prepared_device(config, device), config
         self._make_replicas = make_replicas or partial(make_here, compiled=config.equilibration.compiled)
         self._keeper, self._solve = keeper, solve
         path = PathData(kind="still", source=data) if isinstance(data, Dataset) else data

@@ -33,8 +33,8 @@ class Service:
     threads: int = 2
     """Threads of one evaluator."""
     replicas_per_evaluator: int | Literal["all", "auto"] = "auto"
-    """Neighbours trained together on one evaluator, 1 to all. auto: as the run began, which is 1 where there were two or
-    more GPUs (neighbours side by side) and all elsewhere (stacked on one device). Rows differ by rounding."""
+    """Neighbours trained together on one evaluator, 1 to all. auto: as the run began, all for new runs. 1 needs an evaluator
+    for each and pays where one model fills a GPU and others are idle. Rows differ by rounding."""
     keep_states: str = "all"
     """Weight files to keep: all, last, or a number."""
 

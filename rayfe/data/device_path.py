@@ -184,7 +184,9 @@ class Mixture(DevicePath):
     def __init__(self, source: DeviceExamples, target: DeviceExamples) -> None:
         self._orders = in_order(source.number), in_order(target.number)
         self._both = DeviceExamples(
-            x=torch.cat([source.x, target.x]), y=torch.cat([source.y, target.y]), number=torch.cat([source.number, target.number])
+            x=torch.cat([source.x, target.x]),
+            y=torch.cat([source.y, target.y]),
+            number=torch.cat([source.number, target.number]),
         )
         n = len(source)
         self._source, self._target = self._both.take(slice(0, n)), self._both.take(slice(n, None))

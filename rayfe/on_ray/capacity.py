@@ -17,7 +17,7 @@ from rayfe.surface.stencil import neighbours
 SLIVER = 0.1
 """CPUs that a trial asks for: it waits for evaluators nearly all the time."""
 GPU_CPUS = 0.5
-"""CPUs of an evaluator that has a GPU: its host thread only feeds the device, and one CPU beside one GPU must do."""
+"""CPUs of an evaluator that has a GPU: its host thread only feeds the device, and one CPU beside two GPUs must do."""
 Resources = Mapping[str, float]
 
 
@@ -38,9 +38,14 @@ def parts_of(config: RunConfig) -> int:
 
 
 def unit_of(config: RunConfig, nodes: Sequence[Resources]) -> Unit:
-    """What an evaluator asks for: a CPU, or half a CPU and a GPU where there are GPUs, or are to be."""
-    gpus = config.service.autoscale == "gpu" or any(node.get("GPU", 0) >= 1 for node in nodes)
-    return Unit(cpus=GPU_CPUS, gpus=1) if gpus else Unit()
+    """What an evaluator takes up: half a CPU and a GPU where there are GPUs, or are to be, else a CPU for each thread.
+
+    Where no machine has so many CPUs, nor will be asked for one that has, it takes up all of the largest one.
+    """
+    if config.service.autoscale == "gpu" or any(node.get("GPU", 0) >= 1 for node in nodes):
+        return Unit(cpus=GPU_CPUS, gpus=1)
+    threads, largest = config.service.threads, max((int(node.get("CPU", 0)) for node in nodes), default=0)
+    return Unit(cpus=threads if config.service.autoscale or not largest else min(threads, largest))
 
 
 def slots(node: Resources, unit: Unit) -> int:
@@ -50,27 +55,16 @@ def slots(node: Resources, unit: Unit) -> int:
 
 
 def preflight(config: RunConfig, *, trajectories: int, nodes: Sequence[Resources], unit: Unit | None = None) -> CapacityPlan:
-    """What fits on `nodes`, each trial's sliver of a CPU included.
+    """What fits on `nodes`. Trials have room in what evaluators leave (`Unit.resources`).
 
     Raises:
         UsageError: less than asked for, or nothing; Ray itself would wait for ever without a word.
     """
     unit = unit or unit_of(config, nodes)
-    places = sum(slots(node, unit) for node in nodes)
-    cpus = sum(node.get("CPU", 0) for node in nodes)
-    parts = parts_of(config)
-
-    def slivers(evaluators: int) -> int:
-        return int((cpus - evaluators * unit.cpus) / SLIVER + 1e-9)
-
-    def trials(evaluators: int) -> int:
-        return min(trajectories, evaluators // parts) if config.service.placement == "isolated" else 1
-
-    # One sliver is enough for work to go on, but evaluators without trials to ask them are of no use.
-    most = max((n for n in range(1, places + 1) if slivers(n) >= max(1, min(-(-n // parts), trajectories))), default=0)
-    gpus = sum(node.get("GPU", 0) for node in nodes)
+    parts, most = parts_of(config), sum(slots(node, unit) for node in nodes)
+    cpus, gpus = (sum(node.get(kind, 0) for node in nodes) for kind in ("CPU", "GPU"))
     has = f"{cpus:g} CPU" + (f" and {gpus:g} GPU" if unit.gpus else "")
-    room = f"beside {SLIVER:g} CPU a trajectory the machine can hold {most} ({unit} each; it has {has})"
+    room = f"there is room for {most} ({unit} each; there are {has})"
     asked, workers = config.service.evaluators, config.service.train_workers
     if asked is not None and asked > most:
         raise UsageError("evaluators", asked, f"{room}; ask for fewer, add machines, or give ``autoscale=cpu``")
@@ -81,9 +75,8 @@ def preflight(config: RunConfig, *, trajectories: int, nodes: Sequence[Resources
         fix = f"a trajectory needs {parts} evaluators of its own and there are {useful}: {room}; "
         fix += "raise ``replicas_per_evaluator``, or give ``placement=shared``"
         require(useful >= parts, "placement", "isolated", fix)
-        return CapacityPlan(unit=unit, evaluators=useful, trials=trials(useful), room=most)
-    at_once = min(trajectories, 2 * useful + 2, slivers(useful))
-    return CapacityPlan(unit=unit, evaluators=useful, trials=at_once, room=most)
+        return CapacityPlan(unit=unit, evaluators=useful, trials=min(trajectories, useful // parts), room=most)
+    return CapacityPlan(unit=unit, evaluators=useful, trials=min(trajectories, 2 * useful + 2), room=most)
 
 
 class Room:
@@ -121,7 +114,8 @@ class Room:
         if self._asked:
             return
         self._asked = True
-        wanted = self._config.service.evaluators or self._trajectories * parts_of(self._config)
+        service = self._config.service
+        wanted = max(service.evaluators or self._trajectories * parts_of(self._config), service.train_workers)
         _request_resources([unit.resources] * wanted + [{"CPU": 1.0}])
 
     def give_up(self) -> None:

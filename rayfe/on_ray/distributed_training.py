@@ -19,7 +19,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 
 from rayfe.config import THREADING, RunConfig, flat
 from rayfe.config.user_code import introduce, own_names
-from rayfe.on_ray.evaluator import Unit
+from rayfe.on_ray.evaluator import Unit, granted_device
 from rayfe.on_ray.in_training import tell
 from rayfe.on_ray.pool import PoolBackend, WorkersLost
 from rayfe.records import (
@@ -122,7 +122,7 @@ def train_loop(settings: dict[str, Any]) -> bytes:
 
     data = ray.get(cloudpickle.loads(settings["data"]))
     introduce(own_names(flat(settings["config"])))
-    backend = InlineBackend(settings["config"], data, make_replicas=Sharded, keeper=TrainKeeper())
+    backend = InlineBackend(settings["config"], data, device=granted_device(), make_replicas=Sharded, keeper=TrainKeeper())
     backend.on_training = tell if train.get_context().get_world_rank() == 0 else None
     return cloudpickle.dumps(backend.answer(cloudpickle.loads(settings["request"])))
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import ray
 from ray import cloudpickle  # pins what it pickles references to; plain pickle does not
+from ray._private.accelerators import get_accelerator_manager_for_resource
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from rayfe.config import THREADING, RunConfig, flat
@@ -20,20 +21,24 @@ from rayfe.records.backend import Backend
 BackendFactory = Callable[[RunConfig, PathData | None], Backend]
 
 
+LEFT = 0.4
+"""CPUs of an evaluator that it does not ask Ray for: room for four trials, which wait for it nearly all the time."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Unit:
-    """What one evaluator asks for."""
+    """What one evaluator takes up."""
 
     cpus: float = 1.0
     gpus: int = 0
 
     @property
     def resources(self) -> dict[str, float]:
-        """As Ray writes a bundle."""
-        return {"CPU": self.cpus} | ({"GPU": self.gpus} if self.gpus else {})
+        """What it asks Ray for, as a bundle is written."""
+        return {"CPU": round(self.cpus - LEFT, 3)} | ({"GPU": self.gpus} if self.gpus else {})
 
     def __str__(self) -> str:
-        return f"{self.cpus:g} CPU" + (f" and {self.gpus:g} GPU" if self.gpus else "")
+        return f"{self.cpus:g} CPU" + (f" and {self.gpus} GPU" if self.gpus else "")
 
 
 ONE_CPU = Unit()
@@ -53,7 +58,22 @@ def make_inline(config: RunConfig, data: PathData | None) -> Backend:
 
     assert data is not None
     introduce(own_names(flat(config)))
-    return InlineBackend(config, data)
+    return InlineBackend(config, data, device=granted_device())
+
+
+def granted_device() -> Any:
+    """The torch.device that Ray has granted this process: a GPU, or the CPU where it granted none or torch cannot use it.
+
+    Ray hides other GPUs from those who have one, unless it is told not to, but none from those who have none.
+    """
+    import torch
+
+    granted = ray.get_runtime_context().get_accelerator_ids().get("GPU", [])
+    if not granted or not torch.cuda.is_available():
+        return torch.device("cpu")
+    manager: Any = get_accelerator_manager_for_resource("GPU")
+    visible = manager.get_current_process_visible_accelerator_ids() or []
+    return torch.device("cuda", visible.index(granted[0]) if granted[0] in visible else int(granted[0]))
 
 
 class Evaluator:
@@ -82,7 +102,7 @@ def make_evaluator(unit: Unit, group: Any, place: int) -> Any:
     """An evaluator's class with what it asks for; in bundle `place + 1` of a placement group (the trial has the first)."""
     strategy: Any = "SPREAD" if group is None else PlacementGroupSchedulingStrategy(group, place + 1)
     return ray.remote(
-        num_cpus=unit.cpus,
+        num_cpus=unit.resources["CPU"],
         num_gpus=unit.gpus,
         max_restarts=-1,
         max_task_retries=0,

@@ -73,8 +73,8 @@ def _prepare() -> None:
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
 
 
-def cluster_gpus() -> int:
-    """GPUs of the Ray that this process has started or that RAY_ADDRESS names, or, where there is none yet, of this machine.
+def nodes() -> list[dict[str, float]]:
+    """Machines of the Ray that this process has started or that RAY_ADDRESS names, or, where there is none yet, this one's GPUs.
 
     In the first two cases the process is connected from now on.
 
@@ -86,10 +86,10 @@ def cluster_gpus() -> int:
         if address is None:
             import torch
 
-            return torch.cuda.device_count()
+            return [{"GPU": torch.cuda.device_count()}]
         _prepare()
         _start(address)
-    return int(sum(node["Resources"].get("GPU", 0) for node in ray.nodes() if node["Alive"]))
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
 def _stop(others: set[Any]) -> None:

@@ -8,6 +8,7 @@ from typing import Literal
 from rayfe.config import RunConfig, configure, require
 from rayfe.data.paths import PathData, epoch_of
 from rayfe.exceptions import UsageError
+from rayfe.run import runner
 from rayfe.storage.manifest import stored_choice
 from rayfe.storage.store import Store
 from rayfe.training.compiler import compiler
@@ -28,8 +29,7 @@ def settled(config: RunConfig, store: Store, data: PathData, say: Say) -> RunCon
         UsageError: equilibration.compile; what is asked for cannot be done here.
     """
     if config.service.replicas_per_evaluator == "auto":
-        replicas = stored_choice(store, "replicas_per_evaluator") or _replicas(config)
-        config = configure(config, replicas_per_evaluator=replicas)
+        config = configure(config, replicas_per_evaluator=stored_choice(store, "replicas_per_evaluator") or "all")
     stored = stored_choice(store, "equilibration.compile")
     if config.equilibration.compile == "auto":
         return _by(config, stored or _way(config, data, say))
@@ -38,27 +38,15 @@ def settled(config: RunConfig, store: Store, data: PathData, say: Say) -> RunCon
     return config
 
 
-def _replicas(config: RunConfig) -> int | Literal["all"]:
-    from rayfe.run.runner import gpus
-
-    return 1 if gpus(config) >= 2 else "all"
-
-
 def _by(config: RunConfig, way: Way) -> RunConfig:
     return configure(config, equilibration={"compile": way})
-
-
-def _on_cpu() -> bool:
-    import torch
-
-    return not torch.cuda.is_available()
 
 
 def _way(config: RunConfig, data: PathData, say: Say) -> Way:
     """What pays: for matrix products on a CPU, which convolutions are not, and for long trainings."""
     equilibration = config.equilibration
     examples = epoch_of(data, config) * (config.start_epochs + config.steps * equilibration.epochs)
-    if examples < SHORT or not _on_cpu() or not _is_products(config, data):
+    if examples < SHORT or runner.trains_on_gpus(config) or not _is_products(config, data):
         return "never"
     from rayfe.training.machine import onednn_is_accurate
 
@@ -81,12 +69,10 @@ def _way(config: RunConfig, data: PathData, say: Say) -> Way:
 
 
 def _is_products(config: RunConfig, data: PathData) -> bool:
-    import torch
-
     from rayfe.model.protocol import build_checked
     from rayfe.training.replicas import stacks
 
-    return stacks(build_checked(config.model, data.source), torch.device("cpu"))
+    return stacks(build_checked(config.model, data.source))
 
 
 def _trained_on(config: RunConfig, data: PathData) -> float:
@@ -104,7 +90,7 @@ def require_possible(config: RunConfig, data: PathData) -> None:
     """
     from rayfe.training.machine import check_cpu
 
-    if _on_cpu():
+    if not runner.trains_on_gpus(config):
         check_cpu(config.equilibration)
     if config.equilibration.compiled and ":" in config.model.name:
         from rayfe.model.protocol import build_checked, some_examples

@@ -162,11 +162,14 @@ def _check_own_model(config: RunConfig, dataset: Dataset) -> None:
     import torch
 
     from rayfe.model.protocol import build, build_checked, some_examples
+    from rayfe.run.runner import trains_on_gpus
     from rayfe.training.replicas import check_stacked, stacks
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = build_checked(config.model, dataset, device)
-    if ":" in config.model.name and config.per_part != 1 and stacks(model, device):
+    if ":" not in config.model.name or config.per_part == 1:
+        return
+    if stacks(model) or trains_on_gpus(config):
         x, y = (value.to(device) for value in some_examples(config.model, dataset))
         other = build(config.model, input_shape=tuple(x.shape[1:]), classes=dataset.classes).to(device)
         check_stacked([model, other], config.model.name, x, y)

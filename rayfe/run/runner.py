@@ -55,13 +55,16 @@ def run(config: RunConfig, data: PathData, store: Store, progress: Listener) -> 
     return run_inline(config, backend, store, progress, epoch=epoch_of(data, config))
 
 
-def gpus(config: RunConfig) -> int:
-    """GPUs that a run of this configuration could use side by side, on this machine or in the cluster of RAY_ADDRESS."""
+def trains_on_gpus(config: RunConfig) -> bool:
+    """Whether a run of this configuration trains on GPUs, here or where Ray's evaluators will be; that may be elsewhere."""
     if config.service.backend == "inline":
-        return 0
-    from rayfe.on_ray.session import cluster_gpus  # imports Ray
+        import torch
 
-    return cluster_gpus()
+        return torch.cuda.is_available()
+    from rayfe.on_ray.capacity import unit_of  # imports Ray
+    from rayfe.on_ray.session import nodes
+
+    return unit_of(config, nodes()).gpus > 0
 
 
 def run_inline(

@@ -25,18 +25,18 @@ KEPT = (1 << 31) - 1
 AHEAD = 64 << 20
 
 
-def prepared_device(config: RunConfig) -> torch.device:
-    """The device that a configuration trains on; threads and memory of this process are as it wants them from now on.
+def prepared_device(config: RunConfig, device: torch.device | None = None) -> torch.device:
+    """`device`, or the GPU of this machine if it has one; threads and memory of this process are as `config` wants them from now on.
 
     Raises:
         UsageError: equilibration.compile; this machine cannot compute updates so.
     """
     torch.set_num_threads(config.service.threads)
     keep_pages()
-    cuda = torch.cuda.is_available()
-    if not cuda:
+    device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device.type == "cpu":
         check_cpu(config.equilibration)
-    return torch.device("cuda" if cuda else "cpu")
+    return device
 
 
 def check_cpu(equilibration: EquilibrationConfig) -> None:

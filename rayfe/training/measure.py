@@ -158,7 +158,9 @@ def read_draws(model: Representation, stratum: Stratum, t: float, *, drawing: Dr
 
 def _with_second_draw(number: Tensor, slices: Sequence[slice], every: int) -> list[Tensor]:
     """Rows of each slice that have a second draw through the decoder, one in `every` by the examples' numbers `number`."""
-    chosen = (_bin_of(number, every, "second draw") == 0).cpu().numpy()  # all at once: a device would be waited for at each slice
+    chosen = (
+        (_bin_of(number, every, "second draw") == 0).cpu().numpy()
+    )  # all at once: a device would be waited for at each slice
     rows = [np.flatnonzero(chosen[part]) for part in slices]
     return list(torch.from_numpy(np.concatenate(rows)).to(number.device).split([len(some) for some in rows]))
 

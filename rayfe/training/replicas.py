@@ -160,13 +160,13 @@ def make_replicas(models: Sequence[nn.Module], device: torch.device, *, compiled
 
     Those whose updates are `compiled` are not stacked: on a CPU one after the other is faster then.
     """
-    alone = compiled or len(models) == 1 or not stacks(models[0], device)
+    alone = compiled or len(models) == 1 or (device.type == "cpu" and not stacks(models[0]))
     return Looped(models, compiled=compiled) if alone else Stacked(models)
 
 
-def stacks(model: nn.Module, device: torch.device) -> bool:
-    """Whether several replicas of this model are stacked on the device."""
-    return device.type != "cpu" or not any(isinstance(module, nn.modules.conv._ConvNd) for module in model.modules())
+def stacks(model: nn.Module) -> bool:
+    """Whether several replicas of this model are stacked on a CPU, too; on a GPU all are."""
+    return not any(isinstance(module, nn.modules.conv._ConvNd) for module in model.modules())
 
 
 def check_stacked(models: Sequence[Any], name: str, x: Tensor, y: Tensor) -> None:

@@ -27,7 +27,7 @@ pytest.importorskip("ray")
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 HERE = Path(__file__).resolve().parent
 PORT = 6379
-CONFIG = configure(gamma=(4.0, 5.0), steps=3, evaluators=3, autoscale="cpu")
+CONFIG = configure(gamma=(4.0, 5.0), steps=3, evaluators=3, threads=1, autoscale="cpu")
 FAKE = """
 cluster_name: fake
 max_workers: 2

@@ -153,10 +153,10 @@ def test_the_pool_follows_nodes_that_come_and_go_and_rows_stay_the_same(
     lines = drive()
     until(lines, step=0)
     worker = cluster.add_node(num_cpus=4, object_store_memory=80 << 20)
-    until(lines, event="evaluators: 1 -> 5")
+    until(lines, event="evaluators: 1 -> 3")
     noted(tmp_path, lambda found: len({note["node"] for note in found}) == 2)  # the new node is at work
     cluster.remove_node(worker, allow_graceful=False)
-    rest = until(lines, event="evaluators: 5 -> 1") + until(lines, failed={})
+    rest = until(lines, event="evaluators: 3 -> 1") + until(lines, failed={})
     assert any("lost" in line.get("event", "") for line in rest)
     assert timeless(tmp_path / "run") == undisturbed
 

@@ -23,9 +23,29 @@ def configured(**fields: Any) -> RunConfig:
     return configure(CONFIG, **fields)
 
 
-def test_two_cpus_hold_one_evaluator_beside_the_slivers() -> None:
+def test_an_evaluator_takes_a_cpu_for_each_thread_and_leaves_room_for_trials() -> None:
     found = plan(CONFIG, {"CPU": 2})
     assert (found.evaluators, found.trials, found.unit.gpus) == (1, 3, 0.0)
+    assert found.unit.resources == {"CPU": 1.6}
+    assert plan(configured(threads=1), {"CPU": 2}).evaluators == 2
+    assert plan(configured(threads=4), {"CPU": 16}, {"CPU": 6}, trajectories=99).evaluators == 5
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 8])
+@pytest.mark.parametrize("cpus", [1, 2, 5, 16])
+@pytest.mark.parametrize("gpus", [0, 2])
+def test_threads_are_not_more_than_cpus_and_what_is_planned_fits(threads: int, cpus: int, gpus: int) -> None:
+    from rayfe.on_ray.capacity import SLIVER
+
+    found = plan(configured(threads=threads), {"CPU": cpus, "GPU": gpus}, trajectories=99)
+    if not gpus:
+        assert found.evaluators * threads <= max(cpus, threads)
+    assert found.evaluators * found.unit.resources["CPU"] + found.trials * SLIVER <= cpus + 1e-9
+
+
+def test_where_no_machine_has_a_cpu_for_each_thread_an_evaluator_takes_the_largest() -> None:
+    assert plan(CONFIG, {"CPU": 0}, {"CPU": 1}, {"CPU": 1}).evaluators == 2
+    assert plan(configured(threads=8), {"CPU": 2}, {"CPU": 4}).evaluators == 1
 
 
 def test_one_evaluator_a_gpu() -> None:
@@ -38,9 +58,9 @@ def test_one_cpu_is_enough_beside_one_gpu() -> None:
     assert (found.evaluators, found.trials) == (1, 3)
 
 
-def test_one_cpu_alone_is_refused_with_the_reason() -> None:
-    with pytest.raises(UsageError, match=r"beside 0.1 CPU a trajectory the machine can hold 0 \(1 CPU each; it has 1 CPU\)"):
-        plan(CONFIG, {"CPU": 1})
+def test_a_cluster_without_cpus_is_refused_with_the_reason() -> None:
+    with pytest.raises(UsageError, match=r"there is room for 0 \(2 CPU each; there are 0 CPU\)"):
+        plan(CONFIG, {"CPU": 0})
 
 
 def test_neighbours_side_by_side_need_an_evaluator_each() -> None:
@@ -51,28 +71,30 @@ def test_neighbours_side_by_side_need_an_evaluator_each() -> None:
 
 def test_isolated_trajectories_run_as_many_at_a_time_as_have_bundles() -> None:
     config = configured(placement="isolated", replicas_per_evaluator=1)
-    assert plan(config, {"CPU": 7}).trials == 2
-    assert plan(config, {"CPU": 4}).trials == 1
+    assert plan(config, {"CPU": 12}).trials == 2
+    assert plan(config, {"CPU": 6}).trials == 1
 
 
 def test_isolation_without_room_for_one_trajectory_is_refused() -> None:
     config = configured(placement="isolated", replicas_per_evaluator=1)
     with pytest.raises(UsageError, match=r"placement='isolated': a trajectory needs 3 evaluators of its own and there are 2"):
-        plan(config, {"CPU": 3})
+        plan(config, {"CPU": 4})
 
 
 def test_more_evaluators_than_fit_are_refused_with_what_fits() -> None:
-    with pytest.raises(UsageError, match=r"evaluators=2: .*machine can hold 1 "):
+    with pytest.raises(UsageError, match=r"evaluators=2: there is room for 1 "):
         plan(configured(evaluators=2), {"CPU": 2}, trajectories=1)
 
 
 def test_more_train_workers_than_fit_are_refused() -> None:
-    with pytest.raises(UsageError, match=r"train_workers=4: .*give at most 3"):
+    with pytest.raises(UsageError, match=r"train_workers=4: .*give at most 2"):
         plan(configured(train_workers=4), {"CPU": 4}, trajectories=1)
+    with pytest.raises(UsageError, match=r"train_workers=4: .*give at most 2"):
+        plan(configured(train_workers=4), {"CPU": 4, "GPU": 2.9}, trajectories=1)
 
 
 def test_a_cpu_cluster_is_refused_where_gpus_are_asked_for() -> None:
-    with pytest.raises(UsageError, match=r"can hold 0 \(0.5 CPU and 1 GPU each; it has 8 CPU and 0 GPU\)"):
+    with pytest.raises(UsageError, match=r"room for 0 \(0.5 CPU and 1 GPU each; there are 8 CPU and 0 GPU\)"):
         plan(configured(autoscale="gpu", backend="ray"), {"CPU": 8})
 
 
@@ -108,14 +130,14 @@ def test_nodes_that_join_give_evaluators_and_nodes_that_leave_take_theirs(nodes:
     looking = room()
     assert looking.plan().evaluators == 1
     nodes.total["worker"] = {"CPU": 4}
-    assert looking.plan().evaluators == 5
+    assert looking.plan().evaluators == 3
     del nodes.total["worker"]
     assert looking.plan().evaluators == 1
 
 
 def test_what_others_use_is_not_counted_on(nodes: Nodes) -> None:
-    nodes.total, nodes.free = {"head": {"CPU": 8}}, {"head": {"CPU": 4}}
-    assert room().plan().evaluators == 3
+    nodes.total, nodes.free = {"head": {"CPU": 8}}, {"head": {"CPU": 5.5}}
+    assert room().plan().evaluators == 2
 
 
 def test_what_our_own_evaluators_use_is_not_taken_for_others(nodes: Nodes) -> None:
@@ -131,19 +153,19 @@ def test_a_full_cluster_is_waited_for(nodes: Nodes) -> None:
     looking = room()
     assert looking.plan() is None
     nodes.free = {"head": {"CPU": 4}}
-    assert looking.plan().evaluators == 3
+    assert looking.plan().evaluators == 2
 
 
 def test_a_cluster_that_will_never_do_is_refused_at_once(nodes: Nodes) -> None:
-    nodes.total = {"head": {"CPU": 1}}
-    with pytest.raises(UsageError, match="can hold 0"):
+    nodes.total = {"head": {"CPU": 0}}
+    with pytest.raises(UsageError, match="room for 0"):
         room().plan()
 
 
 def test_evaluators_asked_for_that_have_gone_are_not_missed_later(nodes: Nodes) -> None:
     nodes.total = {"head": {"CPU": 2}, "worker": {"CPU": 4}}
-    looking = room(configured(evaluators=4))
-    assert looking.plan().evaluators == 4
+    looking = room(configured(evaluators=3))
+    assert looking.plan().evaluators == 3
     del nodes.total["worker"]
     assert looking.plan().evaluators == 1
 
@@ -152,11 +174,19 @@ def test_the_autoscaler_is_asked_once_and_the_request_taken_back(nodes: Nodes) -
     nodes.total = {"head": {"CPU": 0}}
     looking = room(configured(autoscale="gpu", evaluators=2))
     assert looking.plan() is None and looking.plan() is None
-    assert nodes.asked == [[{"CPU": 0.5, "GPU": 1.0}, {"CPU": 0.5, "GPU": 1.0}, {"CPU": 1.0}]]
+    assert nodes.asked == [[{"CPU": 0.1, "GPU": 1}] * 2 + [{"CPU": 1.0}]]
     nodes.total["worker"] = {"CPU": 4, "GPU": 2}
     assert looking.plan().evaluators == 2
     looking.give_up()
     assert nodes.asked[1:] == [[]]
+
+
+def test_the_autoscaler_is_asked_for_as_many_machines_as_share_a_training(nodes: Nodes) -> None:
+    nodes.total = {"head": {"CPU": 0}}
+    assert room(configured(autoscale="gpu", train_workers=4), trajectories=1).plan() is None
+    assert len(nodes.asked[0]) == 4 + 1
+    nodes.total["worker"] = {"CPU": 8, "GPU": 4}
+    assert room(configured(autoscale="gpu", train_workers=4), trajectories=1).plan().room == 4
 
 
 def test_without_being_told_to_nothing_is_asked_of_an_autoscaler(nodes: Nodes) -> None:

@@ -100,4 +100,4 @@ def test_each_neighbour_has_a_gpu_of_its_own_where_a_bundle_has_one() -> None:
     from rayfe.on_ray.capacity import parts_of, unit_of
 
     config = configure(CONFIG, placement="isolated")
-    assert [unit_of(config, [{"CPU": 8, "GPU": 2}]).resources] * parts_of(config) == [{"CPU": 0.5, "GPU": 1}] * 3
+    assert [unit_of(config, [{"CPU": 8, "GPU": 2}]).resources] * parts_of(config) == [{"CPU": 0.1, "GPU": 1}] * 3
