@@ -43,14 +43,11 @@ class Basis:
         square = gradient @ gradient.T if self.left else gradient.T @ gradient
         self.covariance.mul_(MEMORY).add_(square, alpha=1.0 - MEMORY)
 
-    def renew(self) -> Tensor | None:
-        """Go over to the eigenvectors of the covariance; the turn from the old basis. None if nothing was seen yet, or if the
-        training has diverged.
+    def renew(self) -> Tensor:
+        """Go over to the eigenvectors of the covariance; the turn from the old basis.
 
         In float64, since the eigenvalues span many orders of magnitude.
         """
-        if not 0.0 < float(self.covariance.abs().sum()) < math.inf:
-            return None
         vectors = torch.linalg.eigh(self.covariance.double())[1].to(self.vectors.dtype).contiguous()  # as one that was kept
         turn, self.vectors = self.vectors.T @ vectors, vectors
         return turn
@@ -150,11 +147,17 @@ class Soap(torch.optim.Optimizer):
 
     @torch.no_grad()
     def renew(self) -> None:
-        """Turn all bases, and with them what Adam knows: moments as vectors, second moments by the squared turn."""
-        turns = {name: basis.renew() for name, basis in self.bases.items()}
+        """Turn all bases, and with them what Adam knows: moments as vectors, second moments by the squared turn.
+
+        A basis stays if nothing was seen yet, or if the training has diverged.
+        """
+        if not self.bases:
+            return
+        sizes = torch.stack([basis.covariance.abs().sum() for basis in self.bases.values()]).tolist()
+        seen = [name for name, size in zip(self.bases, sizes, strict=True) if 0.0 < size < math.inf]
+        turns = {name: self.bases[name].renew() for name in seen}
         for rotated in self._rotated:
-            turn = turns[rotated.name]
-            if turn is None:
+            if (turn := turns.get(rotated.name)) is None:
                 continue
             rotated.copy.copy_(turned(rotated.copy, turn))
             if state := self.adam.state[rotated.copy]:

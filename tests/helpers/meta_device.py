@@ -61,6 +61,18 @@ class Seen(TorchDispatchMode):
         super().__exit__(*error)
         self._made.__exit__(*error)
 
+    def forget(self) -> None:
+        """Count from 0."""
+        self.waits.clear()
+        self.launched = 0
+
+    @contextlib.contextmanager
+    def away(self) -> Iterator[None]:
+        """Nothing is counted."""
+        self.__exit__(None, None, None)
+        yield
+        self.__enter__()
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
