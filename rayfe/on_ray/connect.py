@@ -12,7 +12,8 @@ from ray.util import get_current_placement_group
 
 from rayfe.config import RunConfig
 from rayfe.on_ray.evaluator import BackendFactory, Unit
-from rayfe.on_ray.pool import EvaluatorPool, PoolBackend
+from rayfe.on_ray.pool import EvaluatorPool
+from rayfe.on_ray.pool_backend import PoolBackend, answered
 from rayfe.records import Request
 from rayfe.records.backend import Backend, Relay
 from rayfe.storage.store import Store
@@ -55,7 +56,7 @@ class Shared(Connect):
     unit: Unit
 
     def __call__(self, store: Store) -> TrialBackend:
-        pool = PoolBackend(self.pool)
+        pool = PoolBackend(self.pool, per_part=self.config.per_part)
         if not self.config.service.train_workers:
             return TrialBackend(pool)
         from rayfe.on_ray.distributed_training import TrainBackend  # imports ray.train
@@ -92,7 +93,7 @@ class BundleBackend(TrialBackend):
 
     def __init__(self, bundles: Bundles) -> None:
         group: Any = get_current_placement_group()
-        self._loop = asyncio.Runner()
+        self._loop, self._per_part = asyncio.Runner(), bundles.config.per_part
         self._pool = EvaluatorPool(
             bundles.make_backend,
             bundles.config,
@@ -104,7 +105,7 @@ class BundleBackend(TrialBackend):
         self._loop.run(self._pool.start())
 
     def answer(self, request: Request) -> Any:
-        return self._loop.run(self._pool.answer(request))
+        return answered(request, self._per_part, lambda parts: self._loop.run(self._pool.answer(parts)))
 
     def events(self) -> list[str]:
         return self._loop.run(self._pool.events())

@@ -15,6 +15,7 @@ from rayfe.config import THREADING, RunConfig, flat
 from rayfe.config.user_code import introduce, own_names
 from rayfe.data.paths import PathData
 from rayfe.on_ray.in_training import tell
+from rayfe.on_ray.metrics import outcome_of
 from rayfe.records import Answer, Request
 from rayfe.records.backend import Backend
 
@@ -89,10 +90,12 @@ class Evaluator:
             self._backend = self._make()
             self._backend.on_training = tell
 
-    def answer(self, request: Request) -> Answer:
+    def answer(self, request: Request) -> tuple[str, Answer]:
+        """How it ended, for the pool, and the answer, for who asked."""
         self.start()
         assert self._backend is not None
-        return self._backend.answer(request)
+        answer = self._backend.answer(request)
+        return outcome_of(answer), answer
 
     def alive(self) -> None:
         """Returns as soon as the actor is up."""

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from ray.util.metrics import Counter, Gauge, Histogram
 
-from rayfe.records import Answer, Equilibrated, Request, StepRecord
+from rayfe.records import Answer, Equilibrated, StepRecord
 
 WAITS = [0.01, 0.1, 1.0, 10.0, 60.0, 300.0, 1800.0]
 """Bounds of the histogram of waiting times, seconds."""
@@ -49,11 +49,11 @@ class PoolMetrics:
         yield
         self._wait.observe(time.monotonic() - began)
 
-    def ended(self, request: Request, outcome: str, seconds: float) -> None:
-        name = type(request).__name__.removesuffix("Request").lower()
-        self._evaluations.inc(1.0, {"request": name, "outcome": outcome})
+    def ended(self, kind: str, outcome: str, seconds: float) -> None:
+        """A request of this kind was answered, or not."""
+        self._evaluations.inc(1.0, {"request": kind, "outcome": outcome})
         if seconds > 0.0:
-            self._seconds.inc(seconds, {"request": name})
+            self._seconds.inc(seconds, {"request": kind})
 
     def evaluators(self, *, idle: int, up: int, members: int) -> None:
         for state, count in (("idle", idle), ("busy", up - idle), ("starting", members - up)):

@@ -5,23 +5,17 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import ray
 from ray.exceptions import ActorUnavailableError, RayActorError, RayError, RayTaskError
 
-from rayfe.backend.parts import join_measured, join_replicas, split_measure, split_replicas
 from rayfe.config import RunConfig
 from rayfe.on_ray.evaluator import ONE_CPU, BackendFactory, Unit, make_evaluator
 from rayfe.on_ray.fair_queue import FairQueue
-from rayfe.on_ray.metrics import LOST, RAISED, PoolMetrics, outcome_of
-from rayfe.records import (
-    Answer,
-    EquilibrateRequest,
-    MeasureRequest,
-    Request,
-)
-from rayfe.records.backend import Relay
+from rayfe.on_ray.metrics import LOST, RAISED, PoolMetrics
+from rayfe.records import Request, StepKey
 
 HEAD = {"node:__internal_head__": 0.001}
 """Pins an actor to the head: one without CPUs may land on any node, and die with it."""
@@ -34,17 +28,30 @@ class WorkersLost(RuntimeError):
     """A request met one dying worker after the other."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sealed:
+    """A request as the pool sees it: whose it is. What is in it goes from who asks to who answers, not through the pool."""
+
+    kind: str
+    key: StepKey
+    content: list[Any]
+    """The reference to it, in a list, or Ray would bring it to the pool."""
+
+
+def sealed(request: Request) -> Sealed:
+    """The request, put where an evaluator fetches it as long as what is returned is kept."""
+    return Sealed(kind=type(request).__name__.removesuffix("Request").lower(), key=request.key, content=[ray.put(request)])
+
+
 class EvaluatorPool:
     """Hands each request to an idle evaluator, trajectories in turn, until it is answered.
 
-    The parts of a request go to whoever is idle, since how it is split follows from the configuration alone. An
-    evaluator counts as idle only when it is up, so that no request waits behind one for which there is no room yet.
+    An evaluator counts as idle only when it is up, so that no request waits behind one for which there is no room yet.
     """
 
     def __init__(
         self, make_backend: BackendFactory, config: RunConfig, data: bytes, *, evaluators: int, unit: Unit, group: Any = None
     ) -> None:
-        self._per_part = config.per_part
         self._new = lambda place: make_evaluator(unit, group, place).remote(make_backend, config, data)
         self._members: dict[Any, int] = {}
         """The place of each evaluator: the number of its bundle where there is a placement group."""
@@ -61,15 +68,14 @@ class EvaluatorPool:
         """Make the evaluators; not in the constructor, which has no loop."""
         self._fill()
 
-    async def answer(self, request: Request) -> Answer:
-        """Raises what the backend raises, and WorkersLost."""
+    async def answer(self, requests: Sequence[Sealed]) -> list[Any]:
+        """References to the answers, in order. Requests go to whoever is idle, and what is under way when one fails is finished,
+        so that its evaluator comes back.
+
+        Raises what the backend raises, and WorkersLost.
+        """
         self._fill()  # this may be a new pool in the place of one that died
-        if isinstance(request, EquilibrateRequest):
-            answers = await self._ask_all(split_replicas(request, self._per_part))
-            return join_replicas(answers) if len(answers) > 1 else answers[0]
-        if isinstance(request, MeasureRequest):
-            return join_measured(await self._ask_all(split_measure(request, self._per_part)))
-        return await self._ask(request)
+        return await asyncio.gather(*map(self._ask, requests))
 
     async def events(self) -> list[str]:
         """What happened since the last call, for people."""
@@ -157,40 +163,35 @@ class EvaluatorPool:
             self._queue.put(evaluator)
         self._show()
 
-    async def _ask_all(self, parts: Sequence[Request]) -> list[Any]:
-        """Answers to all parts, in order; what is under way when one fails is finished, so that its evaluator comes back."""
-        return await asyncio.gather(*map(self._ask, parts))
-
-    async def _ask(self, request: Request) -> Answer:
+    async def _ask(self, request: Sealed) -> Any:
         for losses in range(LOSSES):
             with self._metrics.waiting():
                 evaluator = await self._queue.get(request.key.trajectory)
             self._show()
             began = time.monotonic()
             try:
-                answer = await evaluator.answer.remote(request)
+                outcome, answer = evaluator.answer.options(num_returns=2).remote(*request.content)
+                outcome = await outcome
             except RayTaskError as error:
-                self._metrics.ended(request, RAISED, 0.0)
+                self._metrics.ended(request.kind, RAISED, 0.0)
                 # our own code raised, which can leave a process useless (a CUDA error stays): start it anew
                 ray.kill(evaluator, no_restart=False)
                 self._bring_back(evaluator)
-                _raise_cause(error)
+                raise_cause(error)
             except RayError as lost:
-                self._metrics.ended(request, LOST, 0.0)
+                self._metrics.ended(request.kind, LOST, 0.0)
                 if _is_stillborn(lost):
                     self._release(evaluator)  # the next one is to hear of it, too
-                    _refuse_stillborn(lost)
+                    refuse_stillborn(lost)
                 at = f"{request.key.trajectory} step {request.key.step}"
                 self._events.append(f"{at}: lost an evaluator ({type(lost).__name__}), asking again")
                 self._bring_back(evaluator)
-                await asyncio.sleep(_wait(losses))
+                await asyncio.sleep(pause(losses))
                 continue
-            self._metrics.ended(request, outcome_of(answer), time.monotonic() - began)
+            self._metrics.ended(request.kind, outcome, time.monotonic() - began)
             self._release(evaluator)
             return answer
-        raise WorkersLost(
-            f"{type(request).__name__} lost {LOSSES} evaluators in a row; see the logs of Ray for what ended them"
-        )
+        raise WorkersLost(f"{request.kind} lost {LOSSES} evaluators in a row; see the logs of Ray for what ended them")
 
     def _bring_back(self, evaluator: Any) -> None:
         """Make it idle when it is up."""
@@ -201,7 +202,7 @@ class EvaluatorPool:
         """Wait until the evaluator has (re)started, or put another in its place if it will not."""
         tries = 0
         while True:
-            await asyncio.sleep(_wait(tries))  # at first, too: a process that was told to end may still answer
+            await asyncio.sleep(pause(tries))  # at first, too: a process that was told to end may still answer
             tries += 1
             try:
                 await evaluator.alive.remote()
@@ -224,11 +225,12 @@ class EvaluatorPool:
         self._metrics.evaluators(idle=self._queue.idle, up=members - len(self._starting), members=members)
 
 
-def _wait(losses: int) -> float:
+def pause(losses: int) -> float:
+    """Seconds to wait after so many losses."""
     return min(LONGEST_WAIT, 0.1 * 2.0**losses)
 
 
-def _raise_cause(error: RayTaskError) -> NoReturn:
+def raise_cause(error: RayTaskError) -> NoReturn:
     """Raise the exception of our own code, not Ray's wrapper; the wrapper has the remote traceback."""
     if isinstance(error.cause, Exception):
         raise error.cause from error
@@ -240,7 +242,8 @@ def _is_stillborn(lost: RayError) -> bool:
     return isinstance(lost, RayActorError) and "creation task" in str(lost)
 
 
-def _refuse_stillborn(lost: RayError) -> None:
+def refuse_stillborn(lost: RayError) -> None:
+    """Raise WorkersLost for an actor that will never be."""
     if _is_stillborn(lost):
         raise WorkersLost(f"an actor cannot be started: {str(lost).strip().splitlines()[-1]}") from lost
 
@@ -253,31 +256,3 @@ def start_pool(make_backend: BackendFactory, config: RunConfig, data: bytes, *, 
     )
     pool.start.remote()
     return pool
-
-
-class PoolBackend(Relay):
-    """What a trajectory uses: sends its requests to a pool and waits. Raises WorkersLost besides the backend's own."""
-
-    def __init__(self, pool: Any) -> None:
-        self._pool = pool
-
-    def answer(self, request: Request) -> Any:
-        return self._ask("answer", request)
-
-    def lend(self, who: str, places: int) -> None:
-        """Wait until the pool has made room for `places` workers of trajectory `who`."""
-        self._ask("lend", who, places)
-
-    def take_back(self, who: str) -> None:
-        self._ask("take_back", who)
-
-    def _ask(self, method: str, *arguments: Any) -> Any:
-        for losses in range(LOSSES):
-            try:
-                return ray.get(getattr(self._pool, method).remote(*arguments))
-            except RayTaskError as error:
-                _raise_cause(error)
-            except RayError as lost:
-                _refuse_stillborn(lost)
-                time.sleep(_wait(losses))
-        raise WorkersLost(f"the pool of evaluators was lost {LOSSES} times in a row")

@@ -44,9 +44,10 @@ def make_analytic(config, dataset):
 
 def pooled(factory, dataset):
     from rayfe.on_ray.evaluator import share
-    from rayfe.on_ray.pool import PoolBackend, start_pool
+    from rayfe.on_ray.pool import start_pool
+    from rayfe.on_ray.pool_backend import PoolBackend
 
-    return PoolBackend(start_pool(factory, CONFIG, share(dataset), evaluators=2))
+    return PoolBackend(start_pool(factory, CONFIG, share(dataset), evaluators=2), per_part=CONFIG.per_part)
 
 
 @pytest.fixture(

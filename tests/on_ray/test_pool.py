@@ -8,6 +8,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,9 @@ class Fake(Backend):
         self._note(" ".join(replica.name for replica in request.replicas))
         eventually(lambda: self.evaluators() >= self._wanted())
         weights = tuple({"gamma": replica.point.gamma} for replica in request.replicas)
-        return Equilibrated(outcome=Outcome.OK, weights=weights, preconditioner=None, readings=(), examples=len(weights))
+        return Equilibrated(
+            outcome=Outcome.OK, weights=weights, preconditioner=request.preconditioner, readings=(), examples=len(weights)
+        )
 
     def settle(self, request: SettleRequest) -> Settled:
         raise AssertionError("no test asks for this")
@@ -95,12 +98,17 @@ def measure(purpose: str, count: int = 1) -> MeasureRequest:
 class Pooled:
     def __init__(self, folder: Path, evaluators: int, config: RunConfig) -> None:
         from rayfe.on_ray.evaluator import share
-        from rayfe.on_ray.pool import PoolBackend, start_pool
+        from rayfe.on_ray.pool import start_pool
+        from rayfe.on_ray.pool_backend import PoolBackend
 
         self.fake = Fake(folder)
         make = _Make(folder)
         self.handle: Any = start_pool(make, config, share(None), evaluators=evaluators)
-        self.backend = PoolBackend(self.handle)
+        self.backend = PoolBackend(self.handle, per_part=config.per_part)
+
+    def soon(self, request: Any) -> Future[Any]:
+        """The answer, from another thread."""
+        return ThreadPoolExecutor(1).submit(self.backend.answer, request)
 
 
 @dataclass(frozen=True)
@@ -136,11 +144,32 @@ def test_the_pool_answers(pool: Any) -> None:
     assert pool(1).backend.answer(measure("test", 3)).examples == 3.0
 
 
+@dataclass
+class Noted:
+    """Notes in which processes it is unpacked."""
+
+    folder: Path
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.folder = state["folder"]
+        with open(self.folder / "unpacked", "a") as file:
+            file.write(f"{os.getpid()}\n")
+
+
+def test_what_is_asked_and_answered_does_not_go_through_the_pool(pool: Any, tmp_path: Path) -> None:
+    pooled = pool(1)
+    replica = Replica(name="centre", point=Point(lam=1.0, gamma=1.0), weights={"w": Noted(tmp_path)})  # type: ignore[dict-item]
+    answer = pooled.backend.answer(EquilibrateRequest(key=KEY, replicas=(replica,), preconditioner=replica.weights))
+    assert isinstance(answer.preconditioner["w"], Noted)
+    ((evaluator, _),) = pooled.fake.notes()
+    assert (tmp_path / "unpacked").read_text().split() == [evaluator, str(os.getpid())]
+
+
 def test_a_killed_evaluator_changes_no_answer(pool: Any) -> None:
     pooled = pool(1)
-    answer = pooled.handle.answer.remote(measure("wait", 2))
+    answer = pooled.soon(measure("wait", 2))
     os.kill(int(wait_for_note(pooled.fake)[0]), signal.SIGKILL)
-    assert ray.get(answer, timeout=60).examples == 2.0
+    assert answer.result(timeout=60).examples == 2.0
     assert any("lost an evaluator" in text for text in ray.get(pooled.handle.events.remote()))
 
 
@@ -187,10 +216,10 @@ def test_the_pool_grows_and_shrinks_and_says_so(pool: Any) -> None:
 def test_an_evaluator_that_is_too_many_finishes_its_work_first(pool: Any) -> None:
     pooled = pool(2, replicas_per_evaluator=1)
     pooled.fake.together(2)
-    answer = pooled.handle.answer.remote(EquilibrateRequest(key=KEY, replicas=replicas(4)))
+    answer = pooled.soon(EquilibrateRequest(key=KEY, replicas=replicas(4)))
     eventually(lambda: len(pooled.fake.notes()) >= 2)
     ray.get(pooled.handle.resize.remote(1, 1))
-    assert [weights["gamma"] for weights in ray.get(answer, timeout=60).weights] == [0.0, 1.0, 2.0, 3.0]
+    assert [weights["gamma"] for weights in answer.result(timeout=60).weights] == [0.0, 1.0, 2.0, 3.0]
     assert members(pooled) == 1
     assert not any("lost" in text for text in ray.get(pooled.handle.events.remote()))
 
