@@ -32,6 +32,7 @@ class Models:
         self._config, self._device, self._dtype = config, device, dtype
         self.shape, self.classes = input_shape(config, data.input_shape), data.classes
         self._built = self.new(0)
+        self._copies = _can_be_copied(self._built)
 
     def new(self, seed: int) -> Any:
         """A model with new weights, which follow from the seed."""
@@ -43,7 +44,7 @@ class Models:
         """A model with these weights; None: with new ones."""
         if weights is None:
             return self.new(seed)
-        model = copy.deepcopy(self._built)  # a ResNet takes 30 times as long to build
+        model = copy.deepcopy(self._built) if self._copies else self.new(seed)  # a ResNet takes long to build
         load_weights(model, weights)
         return model
 
@@ -69,6 +70,14 @@ class Models:
             if not off <= ROUNDING:
                 what = f"read back, the model that would be stored gives another {part} than the one that was trained ({off:.2g} off)"
                 raise WalkFailed(f"{what}; keep all that the outputs depend on in parameters and in buffers of floats")
+
+
+def _can_be_copied(model: Any) -> bool:
+    try:
+        copy.deepcopy(model)
+    except Exception:  # a model of the user's own may raise anything
+        return False
+    return True
 
 
 @torch.no_grad()

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from rayfe.cli.job_command import main
-from rayfe.config import EquilibrationConfig, ModelConfig, configure
+from rayfe.config import EquilibrationConfig, ModelConfig, RunConfig, configure
 from rayfe.config.user_code import name_of
 from rayfe.data.examples import Dataset, Examples
 from rayfe.data.paths import PathData
@@ -164,6 +164,13 @@ def test_a_constructor_that_takes_something_else_is_shown_how_it_is_called() -> 
         build(ModelConfig(name=name_of(NoArguments, "model.name")), input_shape=(FEATURES,), classes=CLASSES)
 
 
+def own(kind: type[nn.Module]) -> tuple[RunConfig, PathData]:
+    """A run of a model of the user's own, and its data."""
+    config = configure(model=ModelConfig(name=name_of(kind, "model.name")), equilibration=EquilibrationConfig(batch=4))
+    examples = Examples(x=X.numpy(), y=Y.numpy())
+    return config, PathData(kind="still", source=Dataset(name="x", train=examples, validation=examples, class_names=("a", "b")))
+
+
 class Branches(Sound):
     def classify(self, z: Tensor) -> Any:
         return self.classifier(z) if self.classifier.weight.sum().item() > 0 else -self.classifier(z)
@@ -174,12 +181,29 @@ def test_a_model_that_vmap_cannot_take_is_told_how_to_train_without_it() -> None
     with pytest.raises(UsageError, match=r"stacked by torch.func.vmap \(RuntimeError: .*replicas_per_evaluator=1"):
         check_stacked([Branches(), Branches()], "own:Model", X, Y)
     check_stacked([Sound(), Sound()], "own:Model", X, Y)
-    replicas = configure(model=ModelConfig(name=name_of(Branches, "model.name")), equilibration=EquilibrationConfig(batch=4))
-    examples = Examples(x=X.numpy(), y=Y.numpy())
-    data = PathData(kind="still", source=Dataset(name="x", train=examples, validation=examples, class_names=("a", "b")))
+    replicas, data = own(Branches)
     with pytest.raises(UsageError, match="replicas_per_evaluator=1"):
         check_model(replicas, data)
     check_model(configure(replicas, replicas_per_evaluator=1), data)
+
+
+class Convolves(Branches):
+    def __init__(self, **_: object) -> None:
+        super().__init__()
+        self.filter = nn.Conv1d(1, 1, 3, padding=1)
+
+    def encode(self, x: Tensor) -> Any:
+        return super().encode(self.filter(x[:, None])[:, 0])
+
+
+def test_a_head_without_gpus_tries_what_the_gpus_of_the_cluster_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A CPU trains the convolutions of a stencil in turn, a GPU stacks them."""
+    config, data = own(Convolves)
+    monkeypatch.setattr("rayfe.run.runner.trains_on_gpus", lambda config: False)
+    check_model(config, data)
+    monkeypatch.setattr("rayfe.run.runner.trains_on_gpus", lambda config: True)
+    with pytest.raises(UsageError, match=r"stacked by torch.func.vmap"):
+        check_model(config, data)
 
 
 def test_a_sound_model_passes_and_keeps_its_weights() -> None:

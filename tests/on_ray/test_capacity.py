@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from rayfe.config import RunConfig, configure
+from rayfe.data.paths import load_path
 from rayfe.exceptions import UsageError
+from rayfe.run.choices import settled
+from rayfe.run.runner import trains_on_gpus
+from rayfe.storage.store import Store
 
 pytest.importorskip("ray")
 CONFIG = configure(gamma=(4.0, 5.0, 6.0), steps=3)
@@ -96,6 +101,35 @@ def test_more_train_workers_than_fit_are_refused() -> None:
 def test_a_cpu_cluster_is_refused_where_gpus_are_asked_for() -> None:
     with pytest.raises(UsageError, match=r"room for 0 \(0.5 CPU and 1 GPU each; there are 8 CPU and 0 GPU\)"):
         plan(configured(autoscale="gpu", backend="ray"), {"CPU": 8})
+
+
+@pytest.mark.parametrize(
+    "backend, cluster, here, gpus",
+    [
+        ("ray", [{"CPU": 0}, {"CPU": 8, "GPU": 1}], False, True),
+        ("ray", [{"CPU": 8}], True, False),
+        ("inline", [{"CPU": 8, "GPU": 1}], False, False),
+        ("inline", [{"CPU": 8}], True, True),
+    ],
+)
+def test_whether_a_run_trains_on_gpus_is_asked_where_it_trains(
+    monkeypatch: pytest.MonkeyPatch, backend: str, cluster: list[dict[str, float]], here: bool, gpus: bool
+) -> None:
+    monkeypatch.setattr("rayfe.on_ray.session.nodes", lambda: cluster)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: here)
+    assert trains_on_gpus(configure(backend=backend)) == gpus
+
+
+@pytest.mark.parametrize("gpus, way", [(1.0, "never"), (0.0, "onednn")])
+def test_a_head_without_gpus_chooses_for_machines_that_have_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, gpus: float, way: str
+) -> None:
+    monkeypatch.setattr("rayfe.on_ray.session.nodes", lambda: [{"CPU": 8, "GPU": gpus}])
+    monkeypatch.setattr("rayfe.training.machine.onednn_is_accurate", lambda: True)
+    fields = {"data.name": "digits", "model.hidden": 8, "equilibration.first_epochs": 1e3, "equilibration.epochs": 1.0}
+    config = configure(backend="ray", **fields)
+    chosen = settled(config, Store(str(tmp_path / "run")), load_path(config), pytest.fail)
+    assert (chosen.equilibration.compile, chosen.service.replicas_per_evaluator) == (way, "all")
 
 
 class Nodes:
