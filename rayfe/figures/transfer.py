@@ -19,10 +19,7 @@ from matplotlib.patches import Patch
 
 from rayfe.figures.drawing import (
     BANDS,
-    GREY,
-    PALETTE,
     Draw,
-    Walk,
     draw_arrow,
     draw_band,
     error_bars,
@@ -30,9 +27,9 @@ from rayfe.figures.drawing import (
     new_axes,
     new_panels,
     note,
-    walks_of,
 )
 from rayfe.figures.methods import METHODS, draw_baselines, draw_transfers
+from rayfe.figures.styles import GREY, PALETTE, Walk, walks_of
 from rayfe.figures.walks import free_energy_of_equilibration
 from rayfe.results.frames import BASELINES, drift, moves_data, numbers, way_in_D
 from rayfe.results.transfer_summary import LARGEST_BEND

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rayfe.figures.drawing import equilibrations
+from rayfe.figures.styles import equilibrations
 from rayfe.records.columns import ACTIVE
 from rayfe.report.plots import (
     EXAMPLES,

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from rayfe.figures.drawing import GREY
+from rayfe.figures.styles import GREY
 from rayfe.report.charts import DRAWS, accuracy, constraint, equilibration, free_energy, loss, tolerances, worth
 from rayfe.report.plots import POSITION, Chart, Series, arrows, axes, curve, has, line, mark, span, tolerance_band
 from rayfe.report.view import RunView

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from rayfe.figures.drawing import GREY, round_numbers, walks_of
 from rayfe.figures.legs import Way, leg_style, lowest_of, ways_of
+from rayfe.figures.styles import GREY, round_numbers, walks_of
 from rayfe.results.frames import numbers
 
 if TYPE_CHECKING:
