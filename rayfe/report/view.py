@@ -97,11 +97,12 @@ def view_of(store: Store, others: Sequence[str] = (), *, readings: bool = True) 
     last: dict[str, datetime | None] = {}
     certificates: list[CertificateRecord] = []
     read: list[ReadingRecord] = []
-    for name in store.trajectories():
-        found = store.rows(name)
-        records[visible(name)], last[visible(name)] = [_visible(row) for row in found], store.last_written(name)
-        certificates += store.certificates(name, rows=found)
-        read += store.readings(name, rows=found) if readings else []
+    now = store.at_one_moment()
+    for name in now.trajectories():
+        found = now.rows(name)
+        records[visible(name)], last[visible(name)] = [_visible(row) for row in found], now.last_written(name)
+        certificates += now.certificates(name, rows=found)
+        read += now.readings(name, rows=found) if readings else []
     failed = {visible(name): visible(reason) for name, reason in store.failures().items()}
     in_work = store.is_in_work()
     rows = table_of(itertools.chain(*records.values()), StepRecord).to_pandas()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 import hashlib
 import logging
@@ -102,6 +103,12 @@ class Files:
             if self._fs.size(path):
                 raise
             return b""
+
+    def at_one_moment(self) -> Files:
+        """The same files, to read many of them: each folder is listed once."""
+        found = copy.copy(self)
+        found.names = functools.cache(self.names)  # type: ignore[method-assign]
+        return found
 
     def names(self, folder: str) -> list[str]:
         """Names in a folder, in order; none if it does not exist."""

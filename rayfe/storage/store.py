@@ -69,6 +69,12 @@ class Store:
         """Absolute path or URI of a file of the run (of the run itself without one), for people to read."""
         return self._files.url(relative)
 
+    def at_one_moment(self) -> Store:
+        """The same run, to read all of it: folders are listed once, which for each trajectory would cost its square."""
+        found = Store(self.url(), owner=self.owner)
+        found._files = self._files.at_one_moment()
+        return found
+
     def exists(self) -> bool:
         return self._files.exists(CONFIG) or self._files.exists(copy_path(CONFIG))
 
@@ -286,7 +292,7 @@ def load_certificates(location: str | Path) -> pd.DataFrame:
 
 
 def _existing(location: str | Path) -> Store:
-    store = Store(location)
+    store = Store(location).at_one_moment()
     if not store.exists() and not store.trajectories():
         raise FileNotFoundError(f"no run at {store.url()}: it has no {CONFIG}")
     return store
