@@ -6,6 +6,8 @@ One driver at a time works on a run (`Store.lock`), one process on a trajectory;
 from __future__ import annotations
 
 import contextlib
+import copy
+import itertools
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -42,7 +44,7 @@ from rayfe.storage.layout import (
 )
 from rayfe.storage.row_commit import ALWAYS_KEPT, Commits, bytes_of
 from rayfe.storage.start_file import read_start
-from rayfe.storage.table import readings_of, steps_of
+from rayfe.storage.table import digest_of, readings_of, steps_of, versions_of
 from rayfe.storage.verification import archive_fault
 
 log = logging.getLogger(__name__)
@@ -71,7 +73,7 @@ class Store:
 
     def at_one_moment(self) -> Store:
         """The same run, to read all of it: folders are listed once, which for each trajectory would cost its square."""
-        found = Store(self.url(), owner=self.owner)
+        found = copy.copy(self)
         found._files = self._files.at_one_moment()
         return found
 
@@ -188,7 +190,11 @@ class Store:
 
     def stamp(self) -> str:
         """Changes when run.json, rows, failures or certificates are written, without reading them, and when a driver comes or goes."""
-        return f"{self._files.stamp((CONFIG, FAILED, STEPS, CERTIFICATES))}{'-now' if self.is_in_work() else ''}"
+        return f"{digest_of(self._files, (CONFIG, FAILED, STEPS, CERTIFICATES))}{'-now' if self.is_in_work() else ''}"
+
+    def versions(self) -> dict[str, str]:
+        """By trajectory what changes when its rows, readings or certificates are written, without reading them."""
+        return versions_of(self._files)
 
     def last_written(self, trajectory: str) -> datetime | None:
         """When the last row was stored: the time of its file, of which a copy may have its own. None where there is none."""
@@ -274,30 +280,24 @@ def load_rows(location: str | Path) -> pd.DataFrame:
         FileNotFoundError: there is no run at `location`.
         CorruptFile: a trajectory's rows cannot be read.
     """
-    store = _existing(location)
-    return _frame([row for name in store.trajectories() for row in store.rows(name)], StepRecord)
+    return _frame(location, Store.rows, StepRecord)
 
 
 def load_readings(location: str | Path) -> pd.DataFrame:
     """All readings of a run, by trajectory, step and attempt. Raises as `load_rows` does."""
-    store = _existing(location)
-    return _frame([reading for name in store.trajectories() for reading in store.readings(name)], ReadingRecord)
+    return _frame(location, Store.readings, ReadingRecord)
 
 
 def load_certificates(location: str | Path) -> pd.DataFrame:
     """All certificates of a run, by trajectory, step and method. Raises as `load_rows` does."""
-    store = _existing(location)
-    found = [record for name in store.trajectories() for record in store.certificates(name)]
-    return parquet.table_of(found, CertificateRecord).to_pandas()
+    return _frame(location, Store.certificates, CertificateRecord)
 
 
-def _existing(location: str | Path) -> Store:
+def _frame(location: str | Path, of: Callable[[Store, str], list[Any]], record_class: type) -> pd.DataFrame:
     store = Store(location).at_one_moment()
     if not store.exists() and not store.trajectories():
         raise FileNotFoundError(f"no run at {store.url()}: it has no {CONFIG}")
-    return store
-
-
-def _frame(records: list[parquet.Record], record_class: type[parquet.Record]) -> pd.DataFrame:
-    frame = parquet.table_of(records, record_class).to_pandas()
-    return frame.sort_values(["trajectory", "step", "attempt"], kind="stable", ignore_index=True)
+    found = itertools.chain.from_iterable(of(store, name) for name in store.trajectories())
+    frame = parquet.table_of(found, record_class).to_pandas()
+    order = [name for name in ("trajectory", "step", "attempt") if name in frame]
+    return frame.sort_values(order, kind="stable", ignore_index=True)
