@@ -12,7 +12,6 @@ import pandas as pd
 
 from rayfe.figures.styles import GREY, Walk
 from rayfe.records import Kind, Leg
-from rayfe.results.frames import counted_steps, numbers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -85,15 +84,5 @@ def leg_style(style: Mapping[str, Any], leg: str) -> dict[str, Any]:
 
 def draw_lowest(axes: Axes, walk: Walk, x: np.ndarray, y: np.ndarray) -> None:
     """A line through those rows that count where others stand beside them: at each lam the one whose F is lowest."""
-    lowest = lowest_of(walk.steps)
-    if len(lowest):
-        axes.plot(x[lowest], y[lowest], **LOWEST, label="_lowest")
-
-
-def lowest_of(steps: pd.DataFrame) -> np.ndarray:
-    """Places of a walk's accepted rows that count, in order of lam, where others stand beside them; (0,) where all count, and of a
-    transfer."""
-    counted = np.flatnonzero(steps.index.isin(counted_steps(steps).index))
-    if len(counted) == len(steps) or (numbers(steps, "t") > 0.0).any():
-        return counted[:0]
-    return counted[np.argsort(numbers(steps, "lam")[counted], kind="stable")]
+    if len(walk.lowest):
+        axes.plot(x[walk.lowest], y[walk.lowest], **LOWEST, label="_lowest")

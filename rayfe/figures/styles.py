@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from rayfe.results.frames import accepted_steps
+from rayfe.results.frames import accepted_steps, counted_steps, numbers
 from rayfe.results.walk_summary import found_stop
 
 # Okabe-Ito without its yellow, which is too pale for lines on white.
@@ -27,6 +27,8 @@ class Walk:
     steps: pd.DataFrame
     stop: pd.Series | None
     style: Mapping[str, Any]
+    lowest: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
+    """`lowest_of` its steps."""
 
 
 def walks_of(rows: pd.DataFrame, palette: Sequence[str] = PALETTE) -> list[Walk]:
@@ -36,7 +38,18 @@ def walks_of(rows: pd.DataFrame, palette: Sequence[str] = PALETTE) -> list[Walk]
     frames = {str(name): frame for name, frame in rows.groupby("trajectory", sort=True)}
     steps = {name: accepted_steps(frame) for name, frame in frames.items()}
     steps = {name: frame for name, frame in steps.items() if len(frame)}
-    return _styled(steps, {name: found_stop(frames[name]) for name in steps}, palette)
+    walks = _styled(steps, {name: found_stop(frames[name]) for name in steps}, palette)
+    counted = counted_steps(rows).index
+    return [replace(walk, lowest=lowest_of(walk.steps, counted)) for walk in walks]
+
+
+def lowest_of(steps: pd.DataFrame, counted: pd.Index | None = None) -> np.ndarray:
+    """Places of a walk's accepted rows that count, in order of lam, where others stand beside them; (0,) where all count, and of a
+    transfer. `counted` are the labels of those that count, where they are at hand."""
+    places = np.flatnonzero(steps.index.isin(counted_steps(steps).index if counted is None else counted))
+    if len(places) == len(steps) or (numbers(steps, "t") > 0.0).any():
+        return places[:0]
+    return places[np.argsort(numbers(steps, "lam")[places], kind="stable")]
 
 
 def equilibrations(readings: pd.DataFrame) -> list[Walk]:

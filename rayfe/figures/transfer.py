@@ -7,6 +7,7 @@ Bars and bands are two standard errors of the draws of z. What is read on p(x, t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -176,7 +177,7 @@ def _named(rows: pd.DataFrame) -> list[Walk]:
     for walk in walks_of(rows, OF_TRANSFERS):
         end = numbers(walk.steps, "t")[-1]
         label = f"{walk.steps['process'].iloc[0]} {walk.label}" + ("" if end == 1.0 else f", to t = {end:.3g}")
-        named.append(Walk(label=label, steps=walk.steps, stop=walk.stop, style=walk.style))
+        named.append(replace(walk, label=label))
     return named
 
 

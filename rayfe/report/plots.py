@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from rayfe.figures.legs import Way, leg_style, lowest_of, ways_of
+from rayfe.figures.legs import Way, leg_style, ways_of
 from rayfe.figures.styles import GREY, round_numbers, walks_of
 from rayfe.results.frames import numbers
 
@@ -108,6 +108,8 @@ class Series:
     style: Mapping[str, Any]
     symbols: int
     """Symbols shown along the line at most; 0: all."""
+    lowest: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
+    """As in a Walk of `figures.styles`."""
 
     @property
     def color(self) -> str:
@@ -128,11 +130,6 @@ class Series:
     def ways(self) -> list[tuple[Way, Series]]:
         """Its ways, each with the series in the way's style."""
         return [(way, replace(self, style=leg_style(self.style, way.leg))) for way in ways_of(self.steps)]
-
-    @functools.cached_property
-    def lowest(self) -> np.ndarray:
-        """Places of the rows that count, where others stand beside them (`legs.lowest_of`)."""
-        return lowest_of(self.steps)
 
     @functools.cached_property
     def points(self) -> list[list[float | None]]:
@@ -163,6 +160,7 @@ def series_of(rows: pd.DataFrame) -> list[Series]:
             stop=walk.stop,
             style=walk.style,
             symbols=symbols,
+            lowest=walk.lowest,
         )
         for walk in walks
     ]

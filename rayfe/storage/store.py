@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import itertools
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -72,7 +71,7 @@ class Store:
         return self._files.url(relative)
 
     def at_one_moment(self) -> Store:
-        """The same run, to read all of it: folders are listed once, which for each trajectory would cost its square."""
+        """The same run, to read all of it: folders are listed once, and not for each trajectory."""
         found = copy.copy(self)
         found._files = self._files.at_one_moment()
         return found
@@ -193,7 +192,7 @@ class Store:
         return f"{digest_of(self._files, (CONFIG, FAILED, STEPS, CERTIFICATES))}{'-now' if self.is_in_work() else ''}"
 
     def versions(self) -> dict[str, str]:
-        """By trajectory what changes when its rows, readings or certificates are written, without reading them."""
+        """`table.versions_of` the run."""
         return versions_of(self._files)
 
     def last_written(self, trajectory: str) -> datetime | None:
@@ -210,10 +209,7 @@ class Store:
         return with_row(readings_of(self._files, trajectory).records(), self.rows(trajectory) if rows is None else rows)
 
     def certificates(self, trajectory: str, *, rows: Sequence[StepRecord] | None = None) -> list[CertificateRecord]:
-        """Certificates of the trajectory's models, by step and method; `rows` are the trajectory's, where they are at hand.
-
-        Raises CorruptFile if they cannot be read.
-        """
+        """Certificates of the trajectory's models, by step and method; `rows` as above. Raises CorruptFile if they cannot be read."""
         return read_certificates(self._files, trajectory, self.rows(trajectory) if rows is None else rows)
 
     def state(self, record: StepRecord) -> Weights:
@@ -297,7 +293,7 @@ def _frame(location: str | Path, of: Callable[[Store, str], list[Any]], record_c
     store = Store(location).at_one_moment()
     if not store.exists() and not store.trajectories():
         raise FileNotFoundError(f"no run at {store.url()}: it has no {CONFIG}")
-    found = itertools.chain.from_iterable(of(store, name) for name in store.trajectories())
+    found = [record for name in store.trajectories() for record in of(store, name)]
     frame = parquet.table_of(found, record_class).to_pandas()
     order = [name for name in ("trajectory", "step", "attempt") if name in frame]
     return frame.sort_values(order, kind="stable", ignore_index=True)

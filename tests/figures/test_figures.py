@@ -300,10 +300,10 @@ def test_drawing_leaves_rows_and_pyplot_alone():
 
 
 def test_pooled_runs_are_labelled_by_their_folder():
-    frames = {"runs/one/": walk(), "runs/two": walk()}
-    rows = frames.pool(frames.__getitem__, list(frames))
+    runs = {"runs/one/": walk(), "runs/two": walk()}
+    rows = frames.pool(runs.__getitem__, list(runs))
     assert legend(walks.multipliers(rows)) == ["one (0.25, 4)", "two (0.25, 4)"]
-    assert frames.pool(frames.__getitem__, ["runs/two"]) is frames["runs/two"]
+    assert frames.pool(runs.__getitem__, ["runs/two"]) is runs["runs/two"]
     with pytest.raises(ValueError, match=r"runs/empty: no rows"):
         frames.pool(lambda run: pd.DataFrame(), ["runs/empty"])
 
