@@ -18,7 +18,7 @@ from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 
 from rayfe.config import configure
-from rayfe.figures import book, walks
+from rayfe.figures import book, frames, walks
 from rayfe.figures.drawing import BANDS, captioned
 from rayfe.figures.frames import band_of
 from rayfe.figures.transfer import constraint_in_t
