@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 import tyro
 
-from rayfe import figures
 from rayfe.exceptions import CorruptFile
+from rayfe.figures import frames
 from rayfe.results.frames import BASELINES, accepted_steps, held_loss, moves_data, numbers
 from rayfe.storage import store
 
@@ -108,7 +108,7 @@ def main(runs: tyro.conf.Positional[tuple[str, ...]], out: Path | None = None, e
             the fewest with which any trajectory ended.
     """
     try:
-        rows = figures.pool(store.load_rows, runs)
+        rows = frames.pool(store.load_rows, runs)
         rows = rows[moves_data(rows) | rows["process"].isin(BASELINES)]
         if not rows["accepted"].any():
             raise ValueError("no rows of transfers or baselines; give runs of jobs/transfer.py and jobs/baseline.py")

@@ -12,7 +12,7 @@ from pathlib import Path
 import tyro
 from matplotlib.figure import Figure
 
-from rayfe import figures
+from rayfe.figures import walks
 from rayfe.figures.redraw import Runs, redraw
 
 NAMES = ("fig2a_rate_distortion.png", "fig2b_multipliers.png", "fig2c_validation_loss.png", "constraint.png")
@@ -28,7 +28,7 @@ def main(runs: tyro.conf.Positional[tuple[str, ...]], out: Path) -> int:
 
     def draw(drawn: Runs) -> Mapping[str, Figure]:
         rows = drawn.rows
-        return {name: figures.FIGURES[name](rows, rows, drawn.tolerance) for name in NAMES}
+        return {name: walks.FIGURES[name](rows, rows, drawn.tolerance) for name in NAMES}
 
     return redraw("fig2", out, runs, draw)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import tyro
 from matplotlib.figure import Figure
 
-from rayfe import figures
+from rayfe.figures import walks
 from rayfe.figures.redraw import Runs, redraw
 
 
@@ -27,11 +27,11 @@ def main(runs: tyro.conf.Positional[tuple[str, ...]], out: Path) -> int:
     def draw(drawn: Runs) -> Mapping[str, Figure]:
         rows = drawn.rows
         return {
-            "fig3a_rate_distortion.png": figures.rate_distortion(rows),
-            "fig3b_multipliers.png": figures.multipliers(rows),
-            "fig3c_accuracy.png": figures.validation_accuracy(rows),
-            "fig3c_validation_loss.png": figures.validation_loss(rows),
-            "fig3_constraint.png": figures.constraint(rows, drawn.tolerance),
+            "fig3a_rate_distortion.png": walks.rate_distortion(rows),
+            "fig3b_multipliers.png": walks.multipliers(rows),
+            "fig3c_accuracy.png": walks.validation_accuracy(rows),
+            "fig3c_validation_loss.png": walks.validation_loss(rows),
+            "fig3_constraint.png": walks.constraint(rows, drawn.tolerance),
         }
 
     return redraw("fig3", out, runs, draw)

@@ -12,7 +12,7 @@ from pathlib import Path
 import tyro
 from matplotlib.figure import Figure
 
-from rayfe import figures
+from rayfe.figures import walks
 from rayfe.figures.redraw import Runs, redraw
 
 NAMES = ("fig4a_equilibration.png", "fig4b_free_energy.png")
@@ -28,7 +28,7 @@ def main(runs: tyro.conf.Positional[tuple[str, ...]], out: Path) -> int:
 
     def draw(drawn: Runs) -> Mapping[str, Figure]:
         readings = drawn.readings()
-        return {name: figures.FIGURES[name](drawn.rows, readings, None) for name in NAMES}
+        return {name: walks.FIGURES[name](drawn.rows, readings, None) for name in NAMES}
 
     return redraw("fig4", out, runs, draw)
 

@@ -10,17 +10,19 @@ under as many names. --runs: one page of as many runs, each with the 40 steps of
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from rayfe.records import StepRecord
-from rayfe.storage.parquet import encode
 from rayfe.storage.store import Store
 
 HERE = Path(__file__).resolve().parents[1]
@@ -31,17 +33,26 @@ STEPS = 40
 
 def make(count: int, to: Path, *, steps: int, source: str = "mnist-walk") -> None:
     """A run of `count` trajectories with the first `steps` accepted steps of `source` after the start, each slightly another."""
-    stored, store = Store(RESULTS / source), Store(to)
-    (name, *_) = stored.trajectories()
-    run, rows = stored.read_config(), [row for row in stored.rows(name) if row.step <= steps]
-    gammas = [rows[0].gamma * (1 + i / 1000) for i in range(count)]
-    own = {"gamma": gammas, "lam": [rows[0].lam], "seed": [rows[0].seed], "steps": steps}
-    store.create(run | {"config": run["config"] | own})
-    for gamma in gammas:
-        part, trajectory = gamma / gammas[0], f"lam{rows[0].lam:.15g}-gamma{gamma:.15g}-seed{rows[0].seed}"
-        moved = [dataclasses.replace(row, trajectory=trajectory, gamma=row.gamma * part) for row in rows]
-        (to / "steps").mkdir(exist_ok=True)
-        (to / "steps" / f"{trajectory}.parquet").write_bytes(encode(moved, StepRecord))
+    store, run = Store(to), Store(RESULTS / source).read_config()
+    (stored, *_) = sorted((RESULTS / source / "steps").iterdir())
+    rows = pq.read_table(stored, filters=pc.field("step") <= steps)
+    lam, gamma, seed = (rows[name][0].as_py() for name in ("lam", "gamma", "seed"))
+    gammas = [gamma * (1 + i / 1000) for i in range(count)]
+    store.create(run | {"config": run["config"] | {"gamma": gammas, "lam": [lam], "seed": [seed], "steps": steps}})
+    (to / "steps").mkdir()
+    for own in gammas:
+        trajectory = f"lam{lam:.15g}-gamma{own:.15g}-seed{seed}"
+        states = [f"states/{trajectory}/{row['step']}.safetensors" if row["state"] else None for row in rows.to_pylist()]
+        moved = _with(rows, trajectory=[trajectory] * len(rows), gamma=pc.multiply(rows["gamma"], own / gamma), state=states)
+        pq.write_table(moved, to / "steps" / f"{trajectory}.parquet", write_page_checksum=True)
+
+
+def _with(rows: pa.Table, **columns: Any) -> pa.Table:
+    """The rows as their version stored them, with other values in some columns."""
+    for name, values in columns.items():
+        at = rows.schema.get_field_index(name)
+        rows = rows.set_column(at, rows.schema.field(at), pa.chunked_array([pa.array(values, rows.schema.field(at).type)]))
+    return rows
 
 
 def cost(build: Path, *words: str) -> tuple[float, float]:

@@ -1,11 +1,10 @@
-"""What all figures share: trajectories as drawn, styles, axes, bars, bands and legends; without pyplot's global state."""
+"""What all figures share: axes, bars, bands and legends; without pyplot's global state."""
 
 from __future__ import annotations
 
 import io
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -15,14 +14,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 
-from rayfe.results.frames import accepted_steps, level_of, numbers
-from rayfe.results.walk_summary import found_stop
+from rayfe.figures.styles import GREY, Walk, round_numbers
+from rayfe.results.frames import level_of, numbers
 
-# Okabe-Ito without its yellow, which is too pale for lines on white.
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-LINES = ("-", "-.", ":")
-GREY = "#555555"
 TRAINING: Mapping[str, Any] = MappingProxyType(
     {"color": GREY, "linestyle": "--", "linewidth": 0.9, "marker": ".", "markersize": 3}
 )
@@ -39,73 +33,11 @@ Draw = Callable[[pd.DataFrame, pd.DataFrame, float | None], Figure]
 """A figure from rows, readings and the tolerance (a fraction of C, or None)."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Walk:
-    """One trajectory as drawn: colour by start, marker by seed."""
-
-    label: str
-    steps: pd.DataFrame
-    stop: pd.Series | None
-    style: Mapping[str, Any]
-
-
 def png(figure: Figure) -> bytes:
     """`figure` as PNG; equal figures give equal bytes (no version, no date)."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
     return buffer.getvalue()
-
-
-def walks_of(rows: pd.DataFrame, palette: Sequence[str] = PALETTE) -> list[Walk]:
-    """Trajectories with an accepted row, in order of start and seed."""
-    if rows.empty:
-        return []
-    frames = {str(name): frame for name, frame in rows.groupby("trajectory", sort=True)}
-    steps = {name: accepted_steps(frame) for name, frame in frames.items()}
-    steps = {name: frame for name, frame in steps.items() if len(frame)}
-    return _styled(steps, {name: found_stop(frames[name]) for name in steps}, palette)
-
-
-def equilibrations(readings: pd.DataFrame) -> list[Walk]:
-    """Probe readings of the first equilibrium, one series per trajectory: the last attempt's first replica."""
-    if readings.empty:
-        return []
-    first = readings[readings["first"].astype(bool) & (readings["split"].astype(str) == "probe")]
-    series = {}
-    for name, frame in first.groupby("trajectory", sort=True):
-        attempt = frame[frame["attempt"] == frame["attempt"].max()]
-        series[str(name)] = attempt[attempt["replica"] == attempt["replica"].iloc[0]].sort_values("update", kind="stable")
-    return _styled(series, dict.fromkeys(series))
-
-
-def _styled(
-    series: Mapping[str, pd.DataFrame], stops: Mapping[str, pd.Series | None], palette: Sequence[str] = PALETTE
-) -> list[Walk]:
-    """Give each start a colour and each of its repeats (seeds) a marker, and a colour where there is one start; label both, the
-    seed only if seeds differ."""
-    heads = pd.DataFrame({name: frame.iloc[0] for name, frame in series.items()}).T
-    if heads.empty:
-        return []
-    heads["run"] = heads.get("run", "")
-    heads["seed"] = heads.get("seed", pd.Series(heads.index, index=heads.index).str.extract(r"seed(\d+)$")[0])
-    heads = heads.assign(seed=pd.to_numeric(heads["seed"]).fillna(0).astype(int)).sort_values(["run", "lam", "gamma", "seed"])
-    starts = list(dict.fromkeys(zip(heads["run"], heads["lam"], heads["gamma"], strict=True)))
-    seeds = sorted(set(heads["seed"]))
-    walks = []
-    for name, head in heads.iterrows():
-        start, marker = starts.index((head["run"], head["lam"], head["gamma"])), seeds.index(head["seed"])
-        colour = start if len(starts) > 1 else marker
-        label = f"{head['run']} ({head['lam']:g}, {head['gamma']:g})".strip()
-        style = {
-            "color": palette[colour % len(palette)],
-            "linestyle": LINES[colour // len(palette) % len(LINES)],
-            "marker": MARKERS[marker % len(MARKERS)],
-            "markersize": 4.5,
-            "linewidth": 1.5,
-        }
-        label += f", seed {head['seed']}" if len(seeds) > 1 else ""
-        walks.append(Walk(label=label, steps=series[str(name)], stop=stops[str(name)], style=style))
-    return walks
 
 
 # --- how it is drawn ----------------------------------------------------------------------------------------------
@@ -131,18 +63,6 @@ def new_panels(x_label: str, y_labels: Sequence[str], *, sharex: bool = True) ->
     return figure, panels
 
 
-FINENESS = (
-    tuple(np.arange(10, 100) / 10.0),
-    tuple(np.arange(1.0, 10.0, 0.5)),
-    (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0),
-    (1.0, 2.0, 5.0),
-    (1.0,),
-)
-"""Round numbers of a decade, from the finest to the coarsest."""
-MOST_NUMBERS = 8
-"""Numbers that an axis has room for."""
-
-
 def lam_axis(axes: Axes, walks: Sequence[Walk]) -> None:
     """Logarithmic in lam, its numbers written out."""
     lam = np.concatenate([numbers(walk.steps, "lam") for walk in walks]) if walks else np.zeros(0)
@@ -151,17 +71,6 @@ def lam_axis(axes: Axes, walks: Sequence[Walk]) -> None:
         axes.xaxis.set_major_locator(FixedLocator(round_numbers(lam.min(), lam.max()).tolist()))
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axes.xaxis.set_minor_locator(NullLocator())
-
-
-def round_numbers(low: float, high: float) -> np.ndarray:
-    """Round numbers between `low` and `high`, as many as do not touch each other on a logarithmic axis."""
-    decades = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)))
-    for numbers_of in FINENESS:
-        placed = np.multiply.outer(decades, numbers_of).ravel()
-        placed = placed[(placed >= low) & (placed <= high)]
-        if len(placed) <= MOST_NUMBERS:
-            break
-    return placed
 
 
 def note(figure: Figure, text: str) -> None:

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.colors import to_hex, to_rgb
-from matplotlib.lines import Line2D
 
-from rayfe.figures.drawing import GREY, Walk
+from rayfe.figures.styles import GREY, Walk
 from rayfe.records import Kind, Leg
-from rayfe.results.frames import counted_steps, numbers
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 MARKERS: Mapping[str, str] = MappingProxyType({Leg.BACK: "v", Leg.THERE_AGAIN: "^"})
 """Of the ways after the first, whose marker is the walk's own."""
@@ -78,29 +77,12 @@ def leg_style(style: Mapping[str, Any], leg: str) -> dict[str, Any]:
     if leg == Leg.THERE:
         return dict(style)
     shade, share = MIXED[leg]
-    red, green, blue = ((1.0 - share) * part + share * shade for part in to_rgb(style["color"]))
-    colour = to_hex((red, green, blue))
+    parts = (int(style["color"][i : i + 2], 16) for i in (1, 3, 5))
+    colour = "#" + "".join(f"{round((1.0 - share) * part + share * 255.0 * shade):02x}" for part in parts)
     return {**style, "color": colour, "marker": MARKERS[leg]}
 
 
 def draw_lowest(axes: Axes, walk: Walk, x: np.ndarray, y: np.ndarray) -> None:
     """A line through those rows that count where others stand beside them: at each lam the one whose F is lowest."""
-    lowest = lowest_of(walk.steps)
-    if len(lowest):
-        axes.plot(x[lowest], y[lowest], **LOWEST, label="_lowest")
-
-
-def lowest_of(steps: pd.DataFrame) -> np.ndarray:
-    """Places of a walk's accepted rows that count, in order of lam, where others stand beside them; (0,) where all count, and of a
-    transfer."""
-    counted = np.flatnonzero(steps.index.isin(counted_steps(steps).index))
-    if len(counted) == len(steps) or (numbers(steps, "t") > 0.0).any():
-        return counted[:0]
-    return counted[np.argsort(numbers(steps, "lam")[counted], kind="stable")]
-
-
-def legend_of(axes: Axes) -> list[Line2D]:
-    """What the legend says of lines that have no name of their own: leaps and the lowest envelope, where there are some."""
-    there = {line.get_label() for line in axes.get_lines()}
-    kinds = (("_leap", "leap", LEAP), ("_lowest", "lowest F at each λ", LOWEST))
-    return [Line2D([], [], **style, label=text) for name, text, style in kinds if name in there]
+    if len(walk.lowest):
+        axes.plot(x[walk.lowest], y[walk.lowest], **LOWEST, label="_lowest")

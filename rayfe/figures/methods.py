@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from rayfe.figures.drawing import Walk
+from rayfe.figures.styles import Walk
 from rayfe.results.frames import accepted_steps, numbers
 
 

@@ -7,6 +7,7 @@ Bars and bands are two standard errors of the draws of z. What is read on p(x, t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -19,10 +20,7 @@ from matplotlib.patches import Patch
 
 from rayfe.figures.drawing import (
     BANDS,
-    GREY,
-    PALETTE,
     Draw,
-    Walk,
     draw_arrow,
     draw_band,
     error_bars,
@@ -30,9 +28,9 @@ from rayfe.figures.drawing import (
     new_axes,
     new_panels,
     note,
-    walks_of,
 )
 from rayfe.figures.methods import METHODS, draw_baselines, draw_transfers
+from rayfe.figures.styles import GREY, PALETTE, Walk, walks_of
 from rayfe.figures.walks import free_energy_of_equilibration
 from rayfe.results.frames import BASELINES, drift, moves_data, numbers, way_in_D
 from rayfe.results.transfer_summary import LARGEST_BEND
@@ -179,7 +177,7 @@ def _named(rows: pd.DataFrame) -> list[Walk]:
     for walk in walks_of(rows, OF_TRANSFERS):
         end = numbers(walk.steps, "t")[-1]
         label = f"{walk.steps['process'].iloc[0]} {walk.label}" + ("" if end == 1.0 else f", to t = {end:.3g}")
-        named.append(Walk(label=label, steps=walk.steps, stop=walk.stop, style=walk.style))
+        named.append(replace(walk, label=label))
     return named
 
 

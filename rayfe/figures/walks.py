@@ -21,20 +21,17 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodF
 from rayfe.figures.drawing import (
     BARS,
     EXACT,
-    GREY,
     TRAINING,
     Draw,
-    Walk,
     draw_bars,
-    equilibrations,
     error_bars,
     finish,
     lam_axis,
     new_axes,
     note,
-    walks_of,
 )
-from rayfe.figures.legs import draw_lowest, draw_walk, legend_of
+from rayfe.figures.legs import LEAP, LOWEST, draw_lowest, draw_walk
+from rayfe.figures.styles import GREY, Walk, equilibrations, walks_of
 from rayfe.records.columns import ACTIVE
 from rayfe.results.dimensions import dimension_events, rates_of
 from rayfe.results.frames import drift, exact_curve, held_loss, holds_something, numbers
@@ -51,7 +48,7 @@ def rate_distortion(rows: pd.DataFrame) -> Figure:
     curves = [curve for walk in walks if (curve := exact_curve(walk.steps)) is not None]
     for place, curve in enumerate(curves):
         axes.plot(*curve, **EXACT, label="_exact" if place else "exact")
-    return finish(figure, axes, walks, legend_of(axes))
+    return finish(figure, axes, walks, _legend_of(axes))
 
 
 def dimensions(rows: pd.DataFrame) -> Figure:
@@ -69,7 +66,7 @@ def dimensions(rows: pd.DataFrame) -> Figure:
             at = own.loc[own["event"] == event, "lam"]
             axes.plot(at, np.full(len(at), ACTIVE), marker, color=walk.style["color"], markersize=7, mfc="none", label="_event")
     lam_axis(axes, walks)
-    return finish(figure, axes, walks, legend_of(axes), beside=True)
+    return finish(figure, axes, walks, _legend_of(axes), beside=True)
 
 
 def multipliers(rows: pd.DataFrame) -> Figure:
@@ -88,7 +85,7 @@ def multipliers(rows: pd.DataFrame) -> Figure:
         for name in sorted(set(stops))
     ]
     lam_axis(axes, walks)
-    return finish(figure, axes, walks, [*legend_of(axes), *handles])
+    return finish(figure, axes, walks, [*_legend_of(axes), *handles])
 
 
 def validation_loss(rows: pd.DataFrame) -> Figure:
@@ -113,7 +110,7 @@ def validation_loss(rows: pd.DataFrame) -> Figure:
         bounds = dict.fromkeys(f"{value:.1f}" for value in (np.nanmin(accuracy), np.nanmax(accuracy)))
         axes.set_title(f"validation accuracy {'–'.join(bounds)} %", fontsize=11, loc="right")
     training = Line2D([], [], **TRAINING, label="on training data")
-    return finish(figure, axes, walks, [*legend_of(axes), training], beside=True)
+    return finish(figure, axes, walks, [*_legend_of(axes), training], beside=True)
 
 
 def validation_accuracy(rows: pd.DataFrame) -> Figure:
@@ -123,7 +120,7 @@ def validation_accuracy(rows: pd.DataFrame) -> Figure:
     for walk in walks:
         draw_walk(axes, walk, numbers(walk.steps, "lam"), 100.0 * numbers(walk.steps, "val_accuracy"))
     lam_axis(axes, walks)
-    return finish(figure, axes, walks, legend_of(axes))
+    return finish(figure, axes, walks, _legend_of(axes))
 
 
 def free_energy_of_equilibration(readings: pd.DataFrame) -> Figure:
@@ -151,7 +148,7 @@ def free_energy_of_walk(rows: pd.DataFrame) -> Figure:
     for walk in walks:
         _draw(axes, walk, "lam", "F")
     lam_axis(axes, walks)
-    return finish(figure, axes, walks, legend_of(axes))
+    return finish(figure, axes, walks, _legend_of(axes))
 
 
 def constraint(rows: pd.DataFrame, tolerance: float | None = None) -> Figure:
@@ -177,7 +174,14 @@ def constraint(rows: pd.DataFrame, tolerance: float | None = None) -> Figure:
             axes.axhspan(-limit, limit, color="#000000", alpha=0.07, linewidth=0, label=f"tolerance ±{limit:.3g} %", zorder=0)
         ]
         axes.set_ymargin(0.1)
-    return finish(figure, axes, walks, [*legend_of(axes), *handles], beside=True)
+    return finish(figure, axes, walks, [*_legend_of(axes), *handles], beside=True)
+
+
+def _legend_of(axes: Axes) -> list[Line2D]:
+    """What the legend says of lines that have no name of their own: leaps and the lowest envelope, where there are some."""
+    there = {line.get_label() for line in axes.get_lines()}
+    kinds = (("_leap", "leap", LEAP), ("_lowest", "lowest F at each λ", LOWEST))
+    return [Line2D([], [], **style, label=text) for name, text, style in kinds if name in there]
 
 
 def _draw(axes: Axes, walk: Walk, x: str, y: str) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from rayfe.figures.drawing import equilibrations
+from rayfe.figures.styles import equilibrations
 from rayfe.records.columns import ACTIVE
 from rayfe.report.plots import (
     EXAMPLES,
@@ -17,6 +16,7 @@ from rayfe.report.plots import (
     SIZE,
     Axis,
     Chart,
+    Errors,
     Series,
     axes,
     curve,
@@ -79,7 +79,7 @@ def rate_distortion(series: Sequence[Series]) -> Chart:
     """Fig. 2a."""
     data, (R, D) = [], (span(series, name) for name in "RD")
     for one in series:
-        errors = {"x": ("R_se", R), "y": ("D_se", D)}
+        errors = {"x": Errors(each=one.of("R_se"), span=R), "y": Errors(each=one.of("D_se"), span=D)}
         data += curve(one, one.of("R"), one.of("D"), "R %{x:.4g}, D %{y:.4g}", errors=errors)
         data += lowest(one, one.of("R"), one.of("D"))
     for one in series:
@@ -151,8 +151,8 @@ def constraint(series: Sequence[Series], axis: Axis, tolerance: Sequence[float])
     data, limits = [], [100.0 * one for one in tolerance]
     for one in (one for one in series if np.isfinite(one.of("C_target")).any()):
         off = drift(one.steps, one.of("C_target")) * 100.0
-        shown = replace(one, steps=one.steps.assign(drift_se=off["drift_se"]))
-        data += curve(shown, axis.of(one), off["drift"].to_numpy(), "%{y:+.2f} %", errors={"y": ("drift_se", max(limits))})
+        errors = {"y": Errors(each=off["drift_se"].to_numpy(), span=max(limits))}
+        data += curve(one, axis.of(one), off["drift"].to_numpy(), "%{y:+.2f} %", errors=errors)
     return Chart(
         name="constraint",
         title="Was C held? C / C0 - 1",
@@ -167,7 +167,8 @@ def loss(series: Sequence[Series], axis: Axis) -> Chart:
     data: list[dict[str, Any]] = []
     across = span(series, "val_C")
     for one in series:
-        data += curve(one, axis.of(one), one.of("val_C"), "validation C %{y:.4g}", errors={"y": ("val_C_se", across)})
+        errors = {"y": Errors(each=one.of("val_C_se"), span=across)}
+        data += curve(one, axis.of(one), one.of("val_C"), "validation C %{y:.4g}", errors=errors)
         data.append(dashed(one, axis.of(one), one.of("C"), "training"))
         if has([one], "target_C"):
             data.append(_on_target(one, axis, "target_C", 1.0))

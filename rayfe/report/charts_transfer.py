@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from rayfe.figures.drawing import GREY
+from rayfe.figures.styles import GREY
 from rayfe.report.charts import DRAWS, accuracy, constraint, equilibration, free_energy, loss, tolerances, worth
-from rayfe.report.plots import POSITION, Chart, Series, arrows, axes, curve, has, line, mark, span, tolerance_band
+from rayfe.report.plots import POSITION, Chart, Errors, Series, arrows, axes, curve, has, line, mark, span, tolerance_band
 from rayfe.report.view import RunView
 from rayfe.results.frames import way_in_D
 from rayfe.results.transfer_summary import LARGEST_BEND
@@ -44,7 +43,7 @@ def geodesic(series: Sequence[Series]) -> Chart:
             ends = np.array([np.nanmin([*R, end_R[0]]), np.nanmax([*R, end_R[0]])])
             style = {"color": GREY, "dash": "dash", "width": 1.5}
             data.append(line(one, ends, D[0] + k[0] * (ends - R[0]), mode="lines", line=style, name="D - D0 = k (R - R0)"))
-        errors = {"x": ("R_se", across["R"]), "y": ("D_se", across["D"])}
+        errors = {axis: Errors(each=one.of(f"{name}_se"), span=across[name]) for axis, name in (("x", "R"), ("y", "D"))}
         data += curve(one, R, D, "t %{customdata[4]:.4g}, R %{x:.4g}, D %{y:.4g}", errors=errors)
         data.append(arrows(one, R, D))
         data.append(mark(one, R[0], D[0], "start, t = 0", "circle-open"))
@@ -92,9 +91,8 @@ def off_the_line(series: Sequence[Series]) -> Chart:
     data: list[dict[str, Any]] = []
     for one in (one for one in series if has([one], "line_miss") and len(one.steps) > 1):
         if way := way_in_D(one.steps):
-            shown = replace(one, steps=one.steps.assign(line_miss_se=100.0 * one.of("line_miss_se") / way))
-            errors = {"y": ("line_miss_se", LARGEST_BEND)}
-            data += curve(shown, one.of("t"), 100.0 * one.of("line_miss") / way, "%{y:+.2f} %", errors=errors)
+            errors = {"y": Errors(each=100.0 * one.of("line_miss_se") / way, span=LARGEST_BEND)}
+            data += curve(one, one.of("t"), 100.0 * one.of("line_miss") / way, "%{y:+.2f} %", errors=errors)
     return Chart(
         name="line",
         title="Off the geodesic's line",

@@ -81,8 +81,8 @@ def swatch(color: str, symbol: str, dash: str = "solid") -> Markup:
 
 def dark_colors(charts: str) -> dict[str, str]:
     """What is drawn on a dark page instead of the colours that stand in `charts` (JSON)."""
-    found = {color: on_dark(color) for color in set(re.findall(r"#[0-9A-Fa-f]{6}", charts))}
-    for rgb in set(re.findall(r"rgba\((\d+,\d+,\d+),", charts)):
+    found = {color: on_dark(color) for color in sorted(set(re.findall(r"#[0-9A-Fa-f]{6}", charts)))}
+    for rgb in sorted(set(re.findall(r"rgba\((\d+,\d+,\d+),", charts))):
         bright = on_dark("#" + "".join(f"{int(part):02x}" for part in rgb.split(",")))
         found[f"rgba({rgb},"] = f"rgba({','.join(str(int(bright[i : i + 2], 16)) for i in (1, 3, 5))},"
     return {light: dark for light, dark in found.items() if light.lower() != dark.lower()}

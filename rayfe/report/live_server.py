@@ -166,8 +166,8 @@ class _Limited(web.Server):
         super().connection_made(handler, transport)
         self._silent[handler] = transport.abort
         loop = asyncio.get_running_loop()
-        if len(self.connections) > MOST:
-            loop.call_soon(self._end, next(iter(self._silent)))
+        if len(self.connections) > MOST:  # taken out at once: others come before it is closed
+            loop.call_soon(self._silent.pop(next(iter(self._silent))))
         loop.call_later(TO_ASK, self._end, handler)
 
     def connection_lost(self, handler: Any, exc: BaseException | None = None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -10,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from rayfe.figures.drawing import GREY, round_numbers, walks_of
-from rayfe.figures.legs import Way, leg_style, lowest_of, ways_of
+from rayfe.figures.legs import Way, leg_style, ways_of
+from rayfe.figures.styles import GREY, round_numbers, walks_of
 from rayfe.results.frames import numbers
 
 if TYPE_CHECKING:
@@ -96,9 +97,9 @@ POSITION = Axis(column="t", title="Position t on the data path (0 source, 1 targ
 EXAMPLES = Axis(column="examples", title="Training examples (millions)", unit=1e-6)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Series:
-    """One trajectory as drawn: its accepted rows, its found stop, its style (as in the PNG figures)."""
+    """One trajectory as drawn: its accepted rows, its found stop, its style (as in the PNG figures). What follows is worked out once."""
 
     trajectory: str
     label: str
@@ -107,6 +108,8 @@ class Series:
     style: Mapping[str, Any]
     symbols: int
     """Symbols shown along the line at most; 0: all."""
+    lowest: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
+    """As in a Walk of `figures.styles`."""
 
     @property
     def color(self) -> str:
@@ -123,9 +126,26 @@ class Series:
     def of(self, column: str, unit: float = 1.0) -> np.ndarray:
         return unit * numbers(self.steps, column)
 
-    def on(self, way: Way) -> Series:
-        """The same on one of its ways."""
-        return replace(self, steps=self.steps.iloc[way.joined : way.end], style=leg_style(self.style, way.leg))
+    @functools.cached_property
+    def ways(self) -> list[tuple[Way, Series]]:
+        """Its ways, each with the series in the way's style."""
+        return [(way, replace(self, style=leg_style(self.style, way.leg))) for way in ways_of(self.steps)]
+
+    @functools.cached_property
+    def points(self) -> list[list[float | None]]:
+        """What a point says of itself: step, lam, gamma, R, t."""
+        known = np.stack([self.of(name) for name in ("step", "lam", "gamma", "R", "t")], axis=1)
+        return [values(point) for point in known]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Errors:
+    """Standard errors of what is drawn."""
+
+    each: np.ndarray
+    """Of each row, in the unit of the axis."""
+    span: float
+    """How far apart the numbers of the whole axis are."""
 
 
 def series_of(rows: pd.DataFrame) -> list[Series]:
@@ -140,6 +160,7 @@ def series_of(rows: pd.DataFrame) -> list[Series]:
             stop=walk.stop,
             style=walk.style,
             symbols=symbols,
+            lowest=walk.lowest,
         )
         for walk in walks
     ]
@@ -167,40 +188,38 @@ def line(series: Series, x: np.ndarray, y: np.ndarray, **options: Any) -> dict[s
 
 
 def curve(
-    one: Series, x: np.ndarray, y: np.ndarray, text: str, *, errors: Mapping[str, tuple[str, float]] = MappingProxyType({})
+    one: Series, x: np.ndarray, y: np.ndarray, text: str, *, errors: Mapping[str, Errors] = MappingProxyType({})
 ) -> list[dict[str, Any]]:
     """A trajectory's line, each of its ways in its own colour and symbol, and its leaps dotted.
 
-    x and y (N,) belong to the rows of `one.steps`; `text` ends what a point says of itself. `errors`: columns with standard errors
-    of "x" or "y", and the span of that axis.
+    x and y (N,) belong to the rows of `one.steps`; `text` ends what a point says of itself. `errors` are those of "x" or "y".
     """
     traces = []
-    for way in ways_of(one.steps):
-        part, rows = one.on(way), slice(way.joined, way.end)
+    for way, part in one.ways:
+        rows = slice(way.joined, way.end)
         if way.leapt:
             leap = slice(way.begin - 1, way.begin + 1)
             traces.append(
                 line(one, x[leap], y[leap], mode="lines", line=dict(LEAP), name=f"{one.label}, leap", hoverinfo="skip")
             )
-        trace = line(part, x[rows], y[rows], name=way.named(one.label)) | where(part, text)
+        trace = line(part, x[rows], y[rows], name=way.named(one.label)) | where(one, text, rows)
         if way.joined < way.begin:  # its line begins at a symbol of the way before
             trace["marker"] |= {"opacity": [0] + [1] * (way.end - way.begin)}
-        traces.append(trace | {f"error_{axis}": bars(part, name, span=across) for axis, (name, across) in errors.items()})
+        traces.append(trace | {f"error_{axis}": bars(part, error, rows) for axis, error in errors.items()})
     return traces
 
 
 def lowest(one: Series, x: np.ndarray, y: np.ndarray) -> list[dict[str, Any]]:
     """A black line through the steps whose F is lowest at their lam, where others stand beside them."""
-    at, style = lowest_of(one.steps), {"color": "#000000", "width": 1.2}
+    at, style = one.lowest, {"color": "#000000", "width": 1.2}
     name = f"{one.label}, lowest F at each lam"
     return [line(one, x[at], y[at], mode="lines", line=style, name=name, hoverinfo="skip")] if len(at) else []
 
 
-def where(one: Series, text: str) -> dict[str, Any]:
+def where(one: Series, text: str, rows: slice = slice(None)) -> dict[str, Any]:
     """Hover text that says at which step and multipliers a point lies."""
-    known = np.stack([one.of(name) for name in ("step", "lam", "gamma", "R", "t")], axis=1)
     return {
-        "customdata": [values(point) for point in known],
+        "customdata": one.points[rows],
         "hovertemplate": f"{WHERE}{text}<extra>%{{fullData.name}}</extra>",
     }
 
@@ -236,10 +255,10 @@ def span(series: Sequence[Series], column: str) -> float:
     return float(np.ptp(every)) if len(every) else 0.0
 
 
-def bars(one: Series, error: str, *, span: float, unit: float = 1.0) -> dict[str, Any]:
-    """Error bars of two standard errors; none where they would hide behind the symbols of an axis of that `span`."""
-    array = 2.0 * unit * np.nan_to_num(one.of(error))
-    if not array.max(initial=0.0) > VISIBLE * span:
+def bars(one: Series, errors: Errors, rows: slice) -> dict[str, Any]:
+    """Error bars of two standard errors; none where they would hide behind the symbols."""
+    array = 2.0 * np.nan_to_num(errors.each[rows])
+    if not array.max(initial=0.0) > VISIBLE * errors.span:
         return {"type": "data", "visible": False}
     return {"type": "data", "array": values(array), "color": one.color, "thickness": 1, "width": 3}
 

@@ -9,9 +9,8 @@ import pandas as pd
 from markupsafe import Markup
 
 from rayfe.config import READINGS
-from rayfe.figures.drawing import LINES, MARKERS, PALETTE
 from rayfe.figures.frames import data_of, model_of
-from rayfe.figures.legs import lowest_of
+from rayfe.figures.styles import LINES, MARKERS, PALETTE, lowest_of
 from rayfe.records import Split
 from rayfe.report.keys import Key, swatch, swatch_of
 from rayfe.report.lead import Take, stands, take_of

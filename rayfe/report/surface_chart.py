@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.spatial import ConvexHull, QhullError
 
 from rayfe.report.plots import SYMBOLS_3D, Chart, Series, values, where
 from rayfe.results.frames import accepted_steps, numbers
@@ -27,6 +26,8 @@ def lower_hull(points: np.ndarray) -> np.ndarray:
     models prove: the true one lies on it or below. It is the Legendre transform of the envelope
     min over j of R_j + lam D_j + gamma C_j.
     """
+    from scipy.spatial import ConvexHull, QhullError  # slow to import
+
     none = np.empty((0, 3), int)
     spread = np.ptp(points, axis=0) if len(points) else np.zeros(3)
     if len(points) < 4 or (spread <= 0).any():

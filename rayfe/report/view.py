@@ -30,6 +30,19 @@ WORDS = tuple(item.name for item in dataclasses.fields(StepRecord) if "str" in s
 """Columns of steps that hold words."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Part:
+    """A trajectory as it was read."""
+
+    version: str
+    """What changes when it does (`Store.versions`)."""
+    rows: Sequence[StepRecord]
+    readings: Sequence[ReadingRecord]
+    certificates: Sequence[CertificateRecord]
+    last: datetime | None
+    """When its last row was stored."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunView:
     """A run as stored at one moment."""
@@ -48,6 +61,8 @@ class RunView:
     """How far models are from new ones at the same multipliers (columns of CertificateRecord)."""
     models: pd.DataFrame | None = None
     """Models that bound F, as `pooling` finds them; None: those of the rows alone."""
+    parts: Mapping[str, Part] = field(default_factory=dict)
+    """What it was made of, by the names that trajectories have in the store."""
 
     @property
     def kind(self) -> str:
@@ -83,8 +98,10 @@ class RunView:
         return self.store.url().rstrip("/").rpartition("/")[2]
 
 
-def view_of(store: Store, others: Sequence[str] = (), *, readings: bool = True) -> RunView:
+def view_of(store: Store, others: Sequence[str] = (), *, readings: bool = True, before: RunView | None = None) -> RunView:
     """The run at `store`; models of the runs `others` bound its F, too. Without `readings` it has none.
+
+    `before` is the run as it was: its trajectories are read where they have changed.
 
     Raises:
         FileNotFoundError: there is none.
@@ -93,32 +110,44 @@ def view_of(store: Store, others: Sequence[str] = (), *, readings: bool = True) 
     """
     manifest, config = stored_config(store)
     manifest = _visible_words(manifest)
-    records: dict[str, list[StepRecord]] = {}
-    last: dict[str, datetime | None] = {}
-    certificates: list[CertificateRecord] = []
-    read: list[ReadingRecord] = []
-    for name in store.trajectories():
-        found = store.rows(name)
-        records[visible(name)], last[visible(name)] = [_visible(row) for row in found], store.last_written(name)
-        certificates += store.certificates(name, rows=found)
-        read += store.readings(name, rows=found) if readings else []
+    now, versions, parts = store.at_one_moment(), store.versions(), dict[str, Part]()
+    for name in now.trajectories():
+        known = before.parts.get(name) if before else None
+        same = known and known.version == versions.get(name)
+        parts[name] = known if known and same else _part(now, name, versions.get(name, ""), readings=readings)
+    records = {visible(name): part.rows for name, part in parts.items()}
+    last = {visible(name): part.last for name, part in parts.items()}
     failed = {visible(name): visible(reason) for name, reason in store.failures().items()}
     in_work = store.is_in_work()
-    rows = table_of(itertools.chain(*records.values()), StepRecord).to_pandas()
-    certified = table_of(certificates, CertificateRecord).to_pandas()
+    rows = table_of(itertools.chain.from_iterable(records.values()), StepRecord).to_pandas()
+    certified = table_of(
+        itertools.chain.from_iterable(part.certificates for part in parts.values()), CertificateRecord
+    ).to_pandas()
     return RunView(
         store=store,
         manifest=manifest,
         config=config,
         records=records,
         rows=rows,
-        readings=table_of(read, ReadingRecord).to_pandas(),
+        readings=table_of(itertools.chain.from_iterable(part.readings for part in parts.values()), ReadingRecord).to_pandas(),
         standing={
             name: standing(records.get(name, ()), config, failed=failed.get(name), in_work=in_work, last=last.get(name))
             for name in [*records, *config.trajectories()]
         },
         certificates=certified,
         models=pooled(store, rows, certified, others),
+        parts=parts,
+    )
+
+
+def _part(store: Store, name: str, version: str, *, readings: bool) -> Part:
+    rows = store.rows(name)
+    return Part(
+        version=version,
+        rows=[_visible(row) for row in rows],
+        readings=store.readings(name, rows=rows) if readings else [],
+        certificates=store.certificates(name, rows=rows),
+        last=store.last_written(name),
     )
 
 

@@ -26,10 +26,12 @@ class Watched:
         self._album = Album(root=root)
         self._served: Served | None = None
         self._stamps = self._stamped()
-        self.views = {label: self._read(label) for label in self._stores}
+        self.views: dict[str, RunView] = {}
         """The runs by their labels; what was last read of them, where there is `trouble`."""
         self.trouble: str | None = None
         """Why they cannot be shown, on one line."""
+        for label in self._stores:
+            self.views[label] = self._read(label)
 
     @property
     def version(self) -> str:
@@ -64,7 +66,7 @@ class Watched:
         return {label: store.stamp() for label, store in self._stores.items()}
 
     def _read(self, label: str) -> RunView:
-        return view_of(self._stores[label], readings=len(self._stores) == 1)
+        return view_of(self._stores[label], readings=len(self._stores) == 1, before=self.views.get(label))
 
     def _note(self, error: Exception) -> None:
         log.info("a run cannot be shown", exc_info=error)

@@ -24,7 +24,10 @@ def numbers(frame: pd.DataFrame, name: str) -> np.ndarray:
 
 def accepted_steps(walk: pd.DataFrame) -> pd.DataFrame:
     """The accepted rows of one trajectory in order of steps."""
-    return walk[walk["accepted"].astype(bool)].sort_values("step", kind="stable")
+    accepted = walk["accepted"].to_numpy(bool)
+    steps = walk if accepted.all() else walk[accepted]
+    in_order = bool((np.diff(steps["step"].to_numpy()) >= 0).all())  # as it is stored: to sort costs as much as all else
+    return steps if in_order else steps.sort_values("step", kind="stable")
 
 
 def counted_steps(rows: pd.DataFrame) -> pd.DataFrame:
@@ -47,11 +50,13 @@ def level_of(rows: pd.DataFrame) -> str:
     """At which C trajectories hold it, in words, and from which C those went that did not; empty where C is no matter."""
     if "C_target" not in rows:
         return ""
-    steps = rows[rows["accepted"].astype(bool) & ~rows["process"].isin([*BASELINES, SEEK]) & rows["C_target"].notna()]
-    off = np.abs(numbers(steps, "held_drift"))
-    kept = pd.Series(~(off > NOT_HELD), steps.index).groupby(steps["trajectory"]).transform("all")
-    told = (("C held at", steps[kept]), ("C not held, from", steps[~kept]))
-    return ", ".join(f"{how} {_levels(numbers(some, 'C_target'))} nats" for how, some in told if len(some))
+    target, off = numbers(rows, "C_target"), np.abs(numbers(rows, "held_drift"))
+    of, process = (rows[name].to_numpy(object) for name in ("trajectory", "process"))
+    steps = rows["accepted"].to_numpy(bool) & ~np.isin(process, [*BASELINES, SEEK]) & ~np.isnan(target)
+    far = set(of[steps & (off > NOT_HELD)])
+    left = np.array([name in far for name in of], bool)
+    told = (("C held at", target[steps & ~left]), ("C not held, from", target[steps & left]))
+    return ", ".join(f"{how} {_levels(levels)} nats" for how, levels in told if len(levels))
 
 
 def _levels(values: np.ndarray) -> str:

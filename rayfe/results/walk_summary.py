@@ -27,8 +27,8 @@ def found_stop(walk: pd.DataFrame) -> pd.Series | None:
     """The row of the named stop that ended this trajectory, or None: it is the last row."""
     if walk.empty:
         return None
-    last = walk.iloc[int(np.lexsort((walk["attempt"], walk["step"]))[-1])]
-    return last if last["kind"] == Kind.STOP else None
+    last = int(np.lexsort((walk["attempt"], walk["step"]))[-1])
+    return walk.iloc[last] if walk["kind"].iloc[last] == Kind.STOP else None
 
 
 def envelope_excess(rows: pd.DataFrame, models: pd.DataFrame | None = None) -> pd.Series:
@@ -106,7 +106,8 @@ def _line(name: Hashable, walk: pd.DataFrame, tolerance: float, floor: float) ->
 
 def way_there(steps: pd.DataFrame) -> pd.DataFrame:
     """The steps of a walk up to where it turned first."""
-    return steps[steps["leg"] == Leg.THERE]
+    there = (steps["leg"] == Leg.THERE).to_numpy(bool)
+    return steps if there.all() else steps[there]
 
 
 def _held_columns(steps: pd.DataFrame) -> dict[str, float]:

@@ -19,7 +19,8 @@ from rayfe.data.examples import Dataset
 from rayfe.data.npz import npz_bytes
 from rayfe.data.paths import PathData, coupled, coupled_splits, epoch_of, examples_of, load_path
 from rayfe.exceptions import CorruptFile, LeaseLost, RunBroken, UsageError, Words, in_shell_words
-from rayfe.figures import band_of, draw_all, subject_of
+from rayfe.figures.book import draw_all
+from rayfe.figures.frames import band_of, subject_of
 from rayfe.records import Split, StepRecord
 from rayfe.report.page import REPORT, report_of
 from rayfe.report.view import view_of

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rayfe.exceptions import in_python_words, visible
-from rayfe.figures import PictureBook, band_of, figures_of, subject_of
+from rayfe.figures.book import PictureBook, figures_of
+from rayfe.figures.frames import band_of, subject_of
 from rayfe.records import StepRecord
 from rayfe.report.overview import overview
 from rayfe.report.page import REPORT, report_of

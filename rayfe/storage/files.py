@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
-import hashlib
 import logging
 import os
 import posixpath
@@ -103,6 +103,12 @@ class Files:
                 raise
             return b""
 
+    def at_one_moment(self) -> Files:
+        """The same files, to read many of them: each folder is listed once."""
+        found = copy.copy(self)
+        found.names = functools.cache(self.names)  # type: ignore[method-assign]
+        return found
+
     def names(self, folder: str) -> list[str]:
         """Names in a folder, in order; none if it does not exist."""
         try:
@@ -119,16 +125,13 @@ class Files:
             return None
         return found if found.tzinfo else found.replace(tzinfo=UTC)
 
-    def stamp(self, places: Sequence[str]) -> str:
-        """Changes when one of these files, or a file in one of these folders, is replaced: a hash of sizes and times."""
-        found = []
-        for place in places:
-            try:
-                entries = self._fs.ls(self._path(place), detail=True)
-            except FileNotFoundError:
-                continue
-            found += [[str(entry.get(name)) for name in STAMPED] for entry in entries]
-        return hashlib.sha256(repr(sorted(found)).encode()).hexdigest()[:16]
+    def versions(self, place: str) -> dict[str, str]:
+        """By name what changes when a file is replaced, its size and times: of this file, or of those in this folder."""
+        try:
+            entries = self._fs.ls(self._path(place), detail=True)
+        except FileNotFoundError:
+            return {}
+        return {posixpath.basename(entry["name"]): str([entry.get(name) for name in STAMPED]) for entry in entries}
 
     def write(self, relative: str, data: bytes, *, durable: bool = True) -> None:
         """Replace one file as a whole: a reader, or a crash at any moment, sees the old bytes or the new ones.

@@ -21,6 +21,7 @@ figures/*.png, report.html
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 from collections.abc import Sequence
@@ -58,6 +59,12 @@ def table_path(folder: str, trajectory: str, number: int = 0) -> str:
 
 def tables_in(names: Sequence[str]) -> dict[str, list[int]]:
     """Numbers of the files in a folder of tables, by trajectory, both in order."""
+    return _tables_in(tuple(names))
+
+
+@functools.lru_cache(maxsize=4)
+def _tables_in(names: tuple[str, ...]) -> dict[str, list[int]]:
+    """Kept: each trajectory of a run asks it of the same names."""
     found: dict[str, list[int]] = {}
     for name in sorted(names):
         if match := FILE_OF_TABLE.fullmatch(name):

@@ -79,23 +79,35 @@ def decode(data: bytes, record_class: type[Record]) -> list[Record]:
     Raises:
         ValueError: these bytes are not a whole table of such records.
     """
-    schema = schema_of(record_class)
+    known = _columns(record_class)  # type: ignore[arg-type]
     try:
         file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
         _check_size(file.metadata)
         table = file.read(use_threads=False)
-        known, found = schema.names, table.schema.names  # lists that are made anew each time
-        missing = [name for name in known if name not in found]
-        unknown = [name for name in found if name not in known and name not in RETIRED]
-        for name in missing:
+        found = dict(zip(table.schema.names, table.columns, strict=True))
+        unknown = table.num_columns > len(found) or found.keys() - known.keys() - RETIRED
+        columns = []
+        for name, field in known.items():
             # the footer has no checksum: a column both missing and unknown is most likely one with a damaged name
-            if unknown or not schema.field(name).nullable:
+            if name not in found and (unknown or not field.nullable):
                 raise ValueError(f"no column {name}")
-            table = table.append_column(schema.field(name), pa.nulls(table.num_rows, schema.field(name).type))
-        rows = table.select(schema.names).cast(schema).to_pylist()
+            columns.append(_values(found[name], field) if name in found else [None] * table.num_rows)
     except (pa.ArrowException, OSError, ValueError) as error:  # OSError: thrift's word for damage, nothing here does IO
         raise ValueError(f"not a table of {record_class.__name__} ({error})") from error
-    return [record_class(**{name: _value(value) for name, value in row.items()}) for row in rows]
+    return [record_class(**dict(zip(known, row, strict=True))) for row in zip(*columns, strict=True)]
+
+
+@functools.cache
+def _columns(record_class: Any) -> dict[str, pa.Field]:
+    return {field.name: field for field in schema_of(record_class)}
+
+
+def _values(column: pa.ChunkedArray, field: pa.Field) -> list[Any]:
+    """A column as records have it: lists do not change. Raises ValueError, ArrowException: it is another one."""
+    if column.null_count and not field.nullable:
+        raise ValueError(f"column {field.name} has nulls")
+    values = (column if column.type == field.type else column.cast(field.type)).to_pylist()
+    return [tuple(value) if isinstance(value, list) else value for value in values]
 
 
 def _check_size(metadata: pq.FileMetaData) -> None:
@@ -106,8 +118,3 @@ def _check_size(metadata: pq.FileMetaData) -> None:
         raise ValueError(
             f"{metadata.num_rows} rows, {values} values: more than the {MOST_VALUES} values that are read of a file"
         )
-
-
-def _value(value: object) -> object:
-    """A value as records have it: lists do not change."""
-    return tuple(value) if isinstance(value, list) else value

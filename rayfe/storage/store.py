@@ -6,6 +6,7 @@ One driver at a time works on a run (`Store.lock`), one process on a trajectory;
 from __future__ import annotations
 
 import contextlib
+import copy
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -42,7 +43,7 @@ from rayfe.storage.layout import (
 )
 from rayfe.storage.row_commit import ALWAYS_KEPT, Commits, bytes_of
 from rayfe.storage.start_file import read_start
-from rayfe.storage.table import readings_of, steps_of
+from rayfe.storage.table import digest_of, readings_of, steps_of, versions_of
 from rayfe.storage.verification import archive_fault
 
 log = logging.getLogger(__name__)
@@ -68,6 +69,12 @@ class Store:
     def url(self, relative: str = "") -> str:
         """Absolute path or URI of a file of the run (of the run itself without one), for people to read."""
         return self._files.url(relative)
+
+    def at_one_moment(self) -> Store:
+        """The same run, to read all of it: folders are listed once, and not for each trajectory."""
+        found = copy.copy(self)
+        found._files = self._files.at_one_moment()
+        return found
 
     def exists(self) -> bool:
         return self._files.exists(CONFIG) or self._files.exists(copy_path(CONFIG))
@@ -182,7 +189,11 @@ class Store:
 
     def stamp(self) -> str:
         """Changes when run.json, rows, failures or certificates are written, without reading them, and when a driver comes or goes."""
-        return f"{self._files.stamp((CONFIG, FAILED, STEPS, CERTIFICATES))}{'-now' if self.is_in_work() else ''}"
+        return f"{digest_of(self._files, (CONFIG, FAILED, STEPS, CERTIFICATES))}{'-now' if self.is_in_work() else ''}"
+
+    def versions(self) -> dict[str, str]:
+        """`table.versions_of` the run."""
+        return versions_of(self._files)
 
     def last_written(self, trajectory: str) -> datetime | None:
         """When the last row was stored: the time of its file, of which a copy may have its own. None where there is none."""
@@ -198,10 +209,7 @@ class Store:
         return with_row(readings_of(self._files, trajectory).records(), self.rows(trajectory) if rows is None else rows)
 
     def certificates(self, trajectory: str, *, rows: Sequence[StepRecord] | None = None) -> list[CertificateRecord]:
-        """Certificates of the trajectory's models, by step and method; `rows` are the trajectory's, where they are at hand.
-
-        Raises CorruptFile if they cannot be read.
-        """
+        """Certificates of the trajectory's models, by step and method; `rows` as above. Raises CorruptFile if they cannot be read."""
         return read_certificates(self._files, trajectory, self.rows(trajectory) if rows is None else rows)
 
     def state(self, record: StepRecord) -> Weights:
@@ -268,30 +276,24 @@ def load_rows(location: str | Path) -> pd.DataFrame:
         FileNotFoundError: there is no run at `location`.
         CorruptFile: a trajectory's rows cannot be read.
     """
-    store = _existing(location)
-    return _frame([row for name in store.trajectories() for row in store.rows(name)], StepRecord)
+    return _frame(location, Store.rows, StepRecord)
 
 
 def load_readings(location: str | Path) -> pd.DataFrame:
     """All readings of a run, by trajectory, step and attempt. Raises as `load_rows` does."""
-    store = _existing(location)
-    return _frame([reading for name in store.trajectories() for reading in store.readings(name)], ReadingRecord)
+    return _frame(location, Store.readings, ReadingRecord)
 
 
 def load_certificates(location: str | Path) -> pd.DataFrame:
     """All certificates of a run, by trajectory, step and method. Raises as `load_rows` does."""
-    store = _existing(location)
-    found = [record for name in store.trajectories() for record in store.certificates(name)]
-    return parquet.table_of(found, CertificateRecord).to_pandas()
+    return _frame(location, Store.certificates, CertificateRecord)
 
 
-def _existing(location: str | Path) -> Store:
-    store = Store(location)
+def _frame(location: str | Path, of: Callable[[Store, str], list[Any]], record_class: type) -> pd.DataFrame:
+    store = Store(location).at_one_moment()
     if not store.exists() and not store.trajectories():
         raise FileNotFoundError(f"no run at {store.url()}: it has no {CONFIG}")
-    return store
-
-
-def _frame(records: list[parquet.Record], record_class: type[parquet.Record]) -> pd.DataFrame:
-    frame = parquet.table_of(records, record_class).to_pandas()
-    return frame.sort_values(["trajectory", "step", "attempt"], kind="stable", ignore_index=True)
+    found = [record for name in store.trajectories() for record in of(store, name)]
+    frame = parquet.table_of(found, record_class).to_pandas()
+    order = [name for name in ("trajectory", "step", "attempt") if name in frame]
+    return frame.sort_values(order, kind="stable", ignore_index=True)

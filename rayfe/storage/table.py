@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
@@ -13,6 +14,7 @@ from rayfe.records.older import told
 from rayfe.storage.files import Files
 from rayfe.storage.layout import (
     CERTIFICATES,
+    FILE_OF_TABLE,
     MOST_OF_TABLE,
     READINGS,
     STEPS,
@@ -107,6 +109,22 @@ class Table(Generic[Row]):
         """Write the last file once more, for `recovery`."""
         assert tail.stored is not None
         self._files.write(copy_path(self.path(tail.number)), tail.stored, durable=False)
+
+
+def versions_of(files: Files) -> dict[str, str]:
+    """By trajectory what changes when one of its tables is written, without reading them."""
+    found: dict[str, str] = {}
+    for folder in (STEPS, READINGS, CERTIFICATES):
+        for name, version in sorted(files.versions(folder).items()):
+            if match := FILE_OF_TABLE.fullmatch(name):
+                found[match["trajectory"]] = found.get(match["trajectory"], "") + version
+    return found
+
+
+def digest_of(files: Files, places: Sequence[str]) -> str:
+    """Changes when one of these files, or a file in one of these folders, is replaced."""
+    found = [sorted(files.versions(place).items()) for place in places]
+    return hashlib.sha256(repr(found).encode()).hexdigest()[:16]
 
 
 def steps_of(files: Files, trajectory: str) -> Table[StepRecord]:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
-from scipy.special import stdtrit
 
 Z = 4.0
 """Standard errors that are added to a miss before it is compared with the tolerance. A one-sided test at 0.003 %: of up to 1,578
@@ -56,6 +55,8 @@ def simultaneous(steps: int) -> float:
 def over_seeds(seeds: int) -> float:
     """Standard errors from the scatter of so many seeds to either side of a 95 % interval: Student's quantile, 12.7 of two seeds,
     4.3 of three, 2 of many. Two standard errors of two seeds would cover 70 %."""
+    from scipy.special import stdtrit  # slow to import
+
     return float(stdtrit(seeds - 1, 0.5 + 0.5 * CONFIDENCE))
 
 

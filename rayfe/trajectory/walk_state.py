@@ -6,9 +6,9 @@ import dataclasses
 import functools
 from collections.abc import Generator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from rayfe.config import RunConfig, Start
-from rayfe.data.truth import Truth
 from rayfe.records import Answer, Commit, Kind, Leg, Outcome, Point, Request, Split, StepKey, StepRecord, Weights
 from rayfe.records.carried import Carried
 from rayfe.records.columns import Observed, response_in, step_record
@@ -20,6 +20,9 @@ from rayfe.trajectory import history
 from rayfe.trajectory.constraint import Holding
 from rayfe.trajectory.equilibration import LocalChart
 from rayfe.trajectory.round_trip import Way, current_way
+
+if TYPE_CHECKING:
+    from rayfe.data.truth import Truth  # imports scipy.optimize: not to look at rows
 
 Steps = Generator[Request, Answer | None, Commit]
 """Requests of one attempt, which is sent their answers and returns what it leaves behind."""

@@ -13,10 +13,9 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from rayfe import figures
 from rayfe.backend.analytic import AnalyticBackend
 from rayfe.config import configure
-from rayfe.figures import transfer
+from rayfe.figures import book, drawing, frames, transfer, walks
 from rayfe.records import StepRecord
 from rayfe.storage.store import Store, load_rows
 from rayfe.surface.closed_form import MovingPowerSurface
@@ -254,24 +253,24 @@ def test_multipliers_are_drawn_against_t_with_the_stop(runs):
 @pytest.mark.parametrize(
     ("names", "drawn"),
     [
-        (("walk",), set(figures.FIGURES)),
+        (("walk",), set(walks.FIGURES)),
         (("geodesic",), set(transfer.GEODESIC) | IN_T),
         (("constant-rate",), set(transfer.CONSTANT_RATE) | IN_T),
         (("scratch", "joint"), set(transfer.BASELINE_FIGURES)),
         (("geodesic", "finetune"), set(transfer.GEODESIC) | IN_T),
-        (("walk", "geodesic", "constant-rate"), {*figures.FIGURES, *transfer.GEODESIC, *transfer.CONSTANT_RATE, *IN_T}),
+        (("walk", "geodesic", "constant-rate"), {*walks.FIGURES, *transfer.GEODESIC, *transfer.CONSTANT_RATE, *IN_T}),
     ],
 )
 def test_the_processes_in_the_rows_choose_the_figures(runs, names: tuple[str, ...], drawn: set[str]):
-    rows = figures.pool(load_rows, [runs[name] for name in names])
-    assert set(figures.draw_all(rows, pd.DataFrame(), tolerance=0.005)) == drawn
+    rows = frames.pool(load_rows, [runs[name] for name in names])
+    assert set(book.draw_all(rows, pd.DataFrame(), tolerance=0.005)) == drawn
 
 
 def test_every_figure_of_a_transfer_is_drawn_of_few_rows(runs):
     rows = load_rows(runs["geodesic"])
     for few in (rows.iloc[:0], rows.iloc[:1], rows.assign(accepted=False)):
         for draw in (*transfer.GEODESIC.values(), *transfer.CONSTANT_RATE.values(), *transfer.IN_T.values()):
-            assert figures.png(draw(few, pd.DataFrame(), 0.01)).startswith(b"\x89PNG")
+            assert drawing.png(draw(few, pd.DataFrame(), 0.01)).startswith(b"\x89PNG")
 
 
 # --- scripts ------------------------------------------------------------------------------------------------------
@@ -319,4 +318,4 @@ def test_bad_input_is_one_line_and_exit_2(runs, name: str, bad: str, options: di
 
 def test_a_run_named_twice_is_refused(runs):
     with pytest.raises(ValueError, match="named twice"):
-        figures.pool(load_rows, [runs["geodesic"], runs["geodesic"] + "/"])
+        frames.pool(load_rows, [runs["geodesic"], runs["geodesic"] + "/"])

@@ -17,8 +17,8 @@ from matplotlib.colors import to_hex
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 
-from rayfe import figures
 from rayfe.config import configure
+from rayfe.figures import book, frames, walks
 from rayfe.figures.drawing import BANDS, captioned
 from rayfe.figures.frames import band_of
 from rayfe.figures.transfer import constraint_in_t
@@ -103,10 +103,10 @@ def legend(figure: Figure) -> list[str]:
 @pytest.mark.parametrize(
     ("draw", "x", "y", "x_label", "y_label"),
     [
-        (figures.rate_distortion, "R", "D", "Rate R (nats)", "Distortion D (squared pixel units)"),
-        (figures.multipliers, "lam", "gamma", "Lambda λ", "Gamma γ"),
-        (figures.validation_loss, "lam", "val_C", "Lambda λ", "Loss C (nats)"),
-        (figures.free_energy_of_walk, "lam", "F", "Lambda λ", "Free energy F = R + λD + γC (nats)"),
+        (walks.rate_distortion, "R", "D", "Rate R (nats)", "Distortion D (squared pixel units)"),
+        (walks.multipliers, "lam", "gamma", "Lambda λ", "Gamma γ"),
+        (walks.validation_loss, "lam", "val_C", "Lambda λ", "Loss C (nats)"),
+        (walks.free_energy_of_walk, "lam", "F", "Lambda λ", "Free energy F = R + λD + γC (nats)"),
     ],
 )
 def test_each_trajectory_is_a_line_of_its_accepted_rows(draw, x: str, y: str, x_label: str, y_label: str):
@@ -123,7 +123,7 @@ def test_each_trajectory_is_a_line_of_its_accepted_rows(draw, x: str, y: str, x_
 def test_a_leap_is_a_dotted_line_without_markers_between_two_parts_of_the_walk():
     rows = walk()
     rows["step_length"] = [None, 0.4, 0.4, 0.0, 0.4, 0.4]  # the fourth row was reached by renewals, from the third one's lam
-    figure = figures.multipliers(named_anew(rows))
+    figure = walks.multipliers(named_anew(rows))
     drawn = [line for line in axes_of(figure).get_lines() if len(line.get_xdata())]
     assert [len(line.get_xdata()) for line in drawn] == [3, 2, 3]
     leap = drawn[1]
@@ -131,7 +131,7 @@ def test_a_leap_is_a_dotted_line_without_markers_between_two_parts_of_the_walk()
     np.testing.assert_array_equal(leap.get_xdata(), rows["lam"][2:4])
     assert legend(figure) == ["(0.25, 4)", "leap"]
     rows.loc[3, "lam"] = rows.loc[2, "lam"]  # a renewal where the walk was
-    assert legend(figures.multipliers(named_anew(rows))) == ["(0.25, 4)", "lowest F at each λ"]
+    assert legend(walks.multipliers(named_anew(rows))) == ["(0.25, 4)", "lowest F at each λ"]
 
 
 def there_and_back() -> pd.DataFrame:
@@ -147,7 +147,7 @@ def test_ways_of_one_walk_differ_in_colour_and_marker_and_the_lowest_lies_over_t
     rows = named_anew(there_and_back())
     if named:
         rows = rows.assign(leg=["there"] * 5 + ["back"] * 4 + ["there_again"] * 2, kind="step")
-    figure = figures.rate_distortion(rows)
+    figure = walks.rate_distortion(rows)
     assert legend(figure) == ["(0.25, 4)", "(0.25, 4), back", "(0.25, 4), there again", "lowest F at each λ"]
     there, back, again, lowest = axes_of(figure).get_lines()
     assert (
@@ -164,10 +164,10 @@ def test_ways_of_one_walk_differ_in_colour_and_marker_and_the_lowest_lies_over_t
 
 def test_a_head_names_data_model_and_the_level_of_C_and_a_foot_says_what_bars_are():
     rows = pd.concat([walk(se=1.0), walk(start=15.0, se=1.0)], ignore_index=True)
-    figure = captioned(figures.rate_distortion(rows), "digits, mlp with 8 dimensions of z", rows)
+    figure = captioned(walks.rate_distortion(rows), "digits, mlp with 8 dimensions of z", rows)
     assert figure.get_suptitle().replace("\n", " ") == "digits, mlp with 8 dimensions of z, C held at 0.69, 1.67 nats"
     assert figure.get_supxlabel() == "bars: two standard errors of the draws of z alone"
-    assert figures.rate_distortion(walk(se=0.0)).get_supxlabel() == ""
+    assert walks.rate_distortion(walk(se=0.0)).get_supxlabel() == ""
     assert level_of(walk().assign(process="finetune")) == ""  # its C_target is the source's, and nothing holds it
 
 
@@ -186,8 +186,8 @@ def test_the_band_is_the_tolerance_of_the_run_or_its_floor_in_nats():
 
 
 def test_the_legend_names_seeds_only_where_they_differ():
-    assert legend(figures.multipliers(walk(seed=3))) == ["(0.25, 4)"]
-    figure = figures.multipliers(pd.concat([walk(seed=0), walk(seed=3), walk(start=6.0, seed=3)], ignore_index=True))
+    assert legend(walks.multipliers(walk(seed=3))) == ["(0.25, 4)"]
+    figure = walks.multipliers(pd.concat([walk(seed=0), walk(seed=3), walk(start=6.0, seed=3)], ignore_index=True))
     assert legend(figure) == ["(0.25, 4), seed 0", "(0.25, 4), seed 3", "(0.25, 6), seed 3"]
     first, second, third = axes_of(figure).get_lines()
     assert first.get_color() == second.get_color() != third.get_color()
@@ -196,13 +196,13 @@ def test_the_legend_names_seeds_only_where_they_differ():
 
 def test_more_starts_than_colours_stay_apart():
     rows = pd.concat([walk(start=float(start)) for start in range(1, 16)], ignore_index=True)
-    drawn = axes_of(figures.multipliers(rows)).get_lines()
+    drawn = axes_of(walks.multipliers(rows)).get_lines()
     assert len({(to_hex(line.get_color()), line.get_linestyle()) for line in drawn}) == 15
 
 
 def test_error_bars_appear_only_where_visible():
     def bars(frame: pd.DataFrame) -> list[ErrorbarContainer]:
-        return [item for item in axes_of(figures.rate_distortion(frame)).containers if isinstance(item, ErrorbarContainer)]
+        return [item for item in axes_of(walks.rate_distortion(frame)).containers if isinstance(item, ErrorbarContainer)]
 
     assert bars(walk(se=1e-6)) == []
     (bar,) = bars(walk(se=1.0))
@@ -212,21 +212,19 @@ def test_error_bars_appear_only_where_visible():
 
 
 def test_a_found_stop_is_marked_where_it_happened_and_named():
-    figure = figures.multipliers(
-        with_row(walk(), step=6, accepted=False, kind="stop", reason="gamma_zero", lam=2.02, gamma=0.5)
-    )
+    figure = walks.multipliers(with_row(walk(), step=6, accepted=False, kind="stop", reason="gamma_zero", lam=2.02, gamma=0.5))
     (mark,) = (line for line in axes_of(figure).get_lines() if line.get_marker() == "x")
     assert (list(mark.get_xdata()), list(mark.get_ydata())) == ([2.02], [0.5])
     assert legend(figure) == ["(0.25, 4)", "stop: gamma_zero"]
 
 
 def test_a_rejected_attempt_is_not_marked_as_a_stop():
-    figure = figures.multipliers(with_row(walk(), step=6, accepted=False, reason="NONFINITE"))
+    figure = walks.multipliers(with_row(walk(), step=6, accepted=False, reason="NONFINITE"))
     assert [line.get_marker() for line in axes_of(figure).get_lines()] == ["o"]
 
 
 def test_validation_loss_shows_training_loss_and_the_range_of_accuracy():
-    figure = figures.validation_loss(walk())
+    figure = walks.validation_loss(walk())
     (training,) = (line for line in axes_of(figure).get_lines() if line.get_linestyle() == "--")
     np.testing.assert_array_equal(training.get_ydata(), walk()["C"])
     assert axes_of(figure).get_title(loc="right") == "validation accuracy 92.0–97.0 %"
@@ -237,7 +235,7 @@ def test_validation_loss_shows_training_loss_and_the_range_of_accuracy():
 def test_equilibration_shows_the_last_attempt_at_the_first_equilibrium():
     failed = readings(F_end=50.0)
     succeeded = readings(attempt=1)
-    figure = figures.free_energy_of_equilibration(pd.concat([failed, succeeded], ignore_index=True))
+    figure = walks.free_energy_of_equilibration(pd.concat([failed, succeeded], ignore_index=True))
     update, F = lines(figure)["(0.25, 4)"]
     np.testing.assert_array_equal(update, np.arange(0, 1000, 100))
     np.testing.assert_array_equal(F, 14.0 * (1 + 10 / (1 + update)))
@@ -246,11 +244,11 @@ def test_equilibration_shows_the_last_attempt_at_the_first_equilibrium():
 
 def test_equilibration_takes_seeds_from_trajectory_names():
     frame = pd.concat([readings(), readings(trajectory="lam0.25-gamma4-seed7")], ignore_index=True)
-    assert legend(figures.free_energy_of_equilibration(frame)) == ["(0.25, 4), seed 0", "(0.25, 4), seed 7"]
+    assert legend(walks.free_energy_of_equilibration(frame)) == ["(0.25, 4), seed 0", "(0.25, 4), seed 7"]
 
 
 def test_constraint_is_zero_on_the_iso_c_line_inside_the_band():
-    figure = figures.constraint(walk(se=0.0), tolerance=0.005)
+    figure = walks.constraint(walk(se=0.0), tolerance=0.005)
     lam, drift = lines(figure)["(0.25, 4)"]
     np.testing.assert_array_equal(lam, walk()["lam"])
     np.testing.assert_allclose(drift, 0.0, atol=1e-10)
@@ -262,7 +260,7 @@ def test_constraint_is_zero_on_the_iso_c_line_inside_the_band():
 def test_constraint_bars_are_two_standard_errors_of_the_ratio():
     rows = walk(se=1e-3)
     rows.loc[3, "C"] *= 1.01
-    figure = figures.constraint(rows)
+    figure = walks.constraint(rows)
     assert lines(figure)["(0.25, 4)"][1][3] == pytest.approx(1.0)
     (bar,) = (item for item in axes_of(figure).containers if isinstance(item, ErrorbarContainer))
     segments = bar.lines[2][0].get_segments()
@@ -274,7 +272,7 @@ def test_constraint_bars_are_two_standard_errors_of_the_ratio():
 @pytest.mark.parametrize("rows", [pd.DataFrame(), walk().iloc[:0], walk(steps=0), walk().assign(accepted=False, R=None)])
 @pytest.mark.parametrize("curves", [pd.DataFrame(), readings().iloc[:0], readings().iloc[:1], readings().iloc[-1:]])
 def test_frames_with_little_in_them_still_give_every_picture(rows: pd.DataFrame, curves: pd.DataFrame):
-    drawn = {name: draw(rows, curves, 0.005) for name, draw in figures.FIGURES.items()}
+    drawn = {name: draw(rows, curves, 0.005) for name, draw in walks.FIGURES.items()}
     assert set(drawn) == NAMES
     for figure in drawn.values():
         axes = axes_of(figure)
@@ -283,18 +281,18 @@ def test_frames_with_little_in_them_still_give_every_picture(rows: pd.DataFrame,
 
 def test_columns_without_any_value_are_drawn_as_gaps():
     rows = walk().assign(val_C=None, val_accuracy=None, D_se=None, C_se=None, drift_se=None)
-    assert set(figures.draw_all(rows, pd.DataFrame(), tolerance=0.005)) == NAMES
+    assert set(book.draw_all(rows, pd.DataFrame(), tolerance=0.005)) == NAMES
 
 
 def test_png_bytes_are_deterministic_and_carry_no_software_version():
-    first, second = (figures.draw_all(walk(se=0.01), readings(), tolerance=0.005) for _ in range(2))
+    first, second = (book.draw_all(walk(se=0.01), readings(), tolerance=0.005) for _ in range(2))
     assert first == second
     assert all(data.startswith(b"\x89PNG") and b"Software" not in data for data in first.values())
 
 
 def test_drawing_leaves_rows_and_pyplot_alone():
     rows, curves = walk(), readings()
-    figures.draw_all(rows, curves)
+    book.draw_all(rows, curves)
     pd.testing.assert_frame_equal(rows, walk())
     pd.testing.assert_frame_equal(curves, readings())
     code = "import sys, rayfe.figures; sys.exit('matplotlib.pyplot' in sys.modules)"
@@ -302,12 +300,12 @@ def test_drawing_leaves_rows_and_pyplot_alone():
 
 
 def test_pooled_runs_are_labelled_by_their_folder():
-    frames = {"runs/one/": walk(), "runs/two": walk()}
-    rows = figures.pool(frames.__getitem__, list(frames))
-    assert legend(figures.multipliers(rows)) == ["one (0.25, 4)", "two (0.25, 4)"]
-    assert figures.pool(frames.__getitem__, ["runs/two"]) is frames["runs/two"]
+    runs = {"runs/one/": walk(), "runs/two": walk()}
+    rows = frames.pool(runs.__getitem__, list(runs))
+    assert legend(walks.multipliers(rows)) == ["one (0.25, 4)", "two (0.25, 4)"]
+    assert frames.pool(runs.__getitem__, ["runs/two"]) is runs["runs/two"]
     with pytest.raises(ValueError, match=r"runs/empty: no rows"):
-        figures.pool(lambda run: pd.DataFrame(), ["runs/empty"])
+        frames.pool(lambda run: pd.DataFrame(), ["runs/empty"])
 
 
 @pytest.mark.parametrize("script", ["fig2.py", "fig4.py"])
@@ -323,7 +321,7 @@ def test_a_missing_run_is_one_line_on_stderr_and_exit_2(script: str, tmp_path: P
 def test_numbers_along_lam_do_not_touch(start: float, steps: int):
     rows = walk(steps=steps)
     rows["lam"] = start * np.exp(np.linspace(0.0, 0.13 * steps * (3 if start < 0.1 else 1), len(rows)))
-    figure = figures.multipliers(rows)
+    figure = walks.multipliers(rows)
     figure.canvas.draw()
     axes = axes_of(figure)
     low, high = axes.get_xlim()

@@ -20,7 +20,7 @@ import rayfe
 from rayfe.__main__ import main as main_of_rayfe
 from rayfe.config import configure
 from rayfe.data.paths import load_path
-from rayfe.figures import PALETTE
+from rayfe.figures.styles import PALETTE
 from rayfe.records import StepRecord
 from rayfe.records.kinds import REJECTED, STOPS
 from rayfe.report.charts import baseline_charts, walk_charts

@@ -129,6 +129,15 @@ def test_a_client_that_does_not_read_is_cut_off(serving: Callable[..., Server], 
     assert taken < 64 << 20
 
 
+def test_clients_that_come_at_once_are_held_to_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live_server, "MOST", 5)
+    monkeypatch.setattr(live_server, "TO_ASK", 100.0)
+    server = Server("127.0.0.1", 0)
+    clients = [silent(server) for _ in range(20)]  # all wait to be accepted when it starts
+    with server:
+        assert all(is_closed(client) for client in clients[:15])
+
+
 def test_clients_that_do_not_ask_make_room_for_those_that_do(
     serving: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
 ) -> None:

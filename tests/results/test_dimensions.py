@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rayfe.figures import dimensions, png
+from rayfe.figures.drawing import png
+from rayfe.figures.walks import dimensions
 from rayfe.records import StepRecord
 from rayfe.report.charts import dimensions as chart
 from rayfe.report.plots import series_of

@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from rayfe import figures
 from rayfe.backend.analytic import AnalyticBackend
 from rayfe.config import RunConfig, configure
+from rayfe.figures import book
 from rayfe.figures import transfer as transfer_figures
 from rayfe.results.printed import print_transfers
 from rayfe.results.transfer_summary import summarize_transfers, verdict, warnings
@@ -139,7 +139,7 @@ def test_the_table_fits_a_hundred_columns(transfer: pd.DataFrame, finetune: pd.D
 def test_every_figure_is_drawn_from_rows_alone(transfer: pd.DataFrame, finetune: pd.DataFrame) -> None:
     readings = pd.DataFrame()
     for rows, kinds in ((transfer, transfer_figures.FIGURES), (finetune, transfer_figures.BASELINE_FIGURES)):
-        drawn = figures.draw_all(rows, readings, tolerance=0.01, figures=kinds)
+        drawn = book.draw_all(rows, readings, tolerance=0.01, figures=kinds)
         assert drawn.keys() == kinds.keys()
         assert all(data.startswith(b"\x89PNG") for data in drawn.values())
 

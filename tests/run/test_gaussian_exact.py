@@ -13,7 +13,7 @@ from rayfe.backend.inline import InlineBackend
 from rayfe.config import DataConfig, MeasureConfig, RunConfig, configure
 from rayfe.config.presets import gaussian_exact
 from rayfe.data.datasets import load
-from rayfe.figures import rate_distortion
+from rayfe.figures.walks import rate_distortion
 from rayfe.records import StepRecord
 from rayfe.results.dimensions import thresholds
 from rayfe.results.frames import exact_curve

@@ -11,7 +11,7 @@ from analytic_walks import A, walk
 from rayfe.backend.analytic import AnalyticBackend
 from rayfe.config import configure
 from rayfe.exceptions import UsageError
-from rayfe.figures import draw_all
+from rayfe.figures.book import draw_all
 from rayfe.records import Equilibrated, EquilibrateRequest, MeasureRequest, Outcome
 from rayfe.results.walk_summary import summarize, verdict, warnings
 from rayfe.storage.store import Store, load_readings, load_rows
