@@ -45,7 +45,7 @@ class Range:
         low, high = (value > self.least, value < self.most) if self.inner else (value >= self.least, value <= self.most)
         if low and high:
             return None
-        if self.text and not (low and self.most == LARGEST):
+        if self.text and not (low and self.most in (LARGEST, MOST)):
             return self.text
         return f"must be at most {self.most:.15g}" if low else f"must be at least {self.least:.15g}"
 
