@@ -80,7 +80,7 @@ def test_a_stored_run_may_be_named_beside_one_of_this_version(place: Path) -> No
         (configure(process="iso-functional", stencil="paper"), "direction", "backward"),
         (configure(renewal=RenewalConfig(every=0.5)), "renewal.epochs", 10.0),
         (configure(process="geodesic", stencil="paper", path=PathConfig(target="mnist:5-9")), "line_tolerance", 0.1),
-        (configure(method="joint", path=PathConfig(target="mnist:5-9", kind="displacement")), "path.kind", "displacement"),
+        (configure(method="joint", path=PathConfig(target="mnist:5-9")), "path.kind", "displacement"),
     ],
 )
 def test_a_run_that_followed_an_option_of_the_past_is_not_continued(
@@ -106,7 +106,7 @@ def test_a_run_that_knew_others_is_not_continued(tmp_path: Path) -> None:
 
 def test_the_path_of_walks_that_have_none_is_no_part_of_them() -> None:
     assert not any(name.startswith("path.") for name in identity(configure()))
-    target = PathConfig(target="mnist:5-9")
+    target = PathConfig(target="mnist:5-9", kind="displacement")
     moving = configure(process="constant-rate", path=target)
     assert identity(moving) != identity(configure(moving, path=dataclasses.replace(target, regularization=0.05)))
 

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import sys
 from collections.abc import Callable, Container, Mapping, Sequence
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, TypeVar, get_args, get_origin
 
 from rayfe.cli.options import TWICE, value_of
-from rayfe.config.checks import NUMBER, at_least, bare, check, number_in
-from rayfe.config.fields import accepted
+from rayfe.config.checks import NUMBER, at_least, bare, check, hints_of_class, notes_of, number_in
+from rayfe.config.fields import accepted, field_docs
 from rayfe.config.user_code import FIELDS, introduce, own_names
 from rayfe.exceptions import UsageError, dashed, in_shell_words, shown
 
 
 class Refused(ValueError):
     """Bad input of a command, as one line for people."""
+
+
+Fields = TypeVar("Fields")
 
 
 class Parser(argparse.ArgumentParser):
@@ -36,17 +40,40 @@ class Parser(argparse.ArgumentParser):
         Raises:
             Refused: there is no such argument, or its value is none that it takes.
         """
-        options = [word.partition("=")[0] for word in arguments if word.startswith("--")]
-        for option in options:
-            if options.count(option) > 1:
+        words, seen = [], set()
+        for word in arguments:
+            option, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
+            option = dashed(option)
+            if option in seen:
                 raise Refused(f"{option}: {TWICE}")
+            seen |= {option} - {""}
+            words.append(option + equals + value)
         try:
-            return super().parse_args(arguments)
+            return super().parse_args(words)
         except argparse.ArgumentError as error:
             raise Refused(f"{error.argument_name}{'' if error.message[:1] == ' ' else ': '}{error.message}") from error
 
     def error(self, message: str) -> NoReturn:
         raise Refused(f"{self.prog}: {message}; --help explains")
+
+    def fields(self, cls: type[Fields], arguments: Sequence[str]) -> Fields:
+        """A dataclass whose fields are the options, each with its default and the text below it as help.
+
+        Raises:
+            Refused, UsageError: a field does not take what is given for it.
+        """
+        hints, docs = hints_of_class(cls), field_docs(cls)  # type: ignore[arg-type]
+        for item in dataclasses.fields(cls):  # type: ignore[arg-type]
+            kind = bare(hints[item.name])
+            how: dict[str, Any] = {"type": typed(hints[item.name])}
+            if kind is bool:
+                how = {"action": argparse.BooleanOptionalAction}
+            elif get_origin(kind) is tuple:
+                of = (get_args(kind)[0], *notes_of(hints[item.name]))
+                how = {"type": typed(Annotated[of] if len(of) > 1 else of[0]), "nargs": "+", "action": Distinct}
+            self.add_argument(f"--{dashed(item.name)}", default=item.default, help=docs[item.name].replace("%", "%%"), **how)
+        chosen = vars(self.parse_args(arguments))
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in chosen.items()})
 
     def run(self) -> None:
         """Add the argument RUN."""
