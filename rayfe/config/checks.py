@@ -81,7 +81,8 @@ class With:
         """As a fix of UsageError names it; empty where nothing can be given."""
         if not self.values:
             return f"``{self.name}``"
-        return " or ".join(f"``{self.name}={value}``" for value in self.values if value not in (OWN, None))
+        named = [f"``{self.name}={value}``" for value in self.values if value not in (OWN, None)]
+        return " or ".join([*named, "one of your own"] if OWN in self.values else named)
 
     def unmet(self, value: object) -> str:
         """The fix of a field where the field `name` has this value."""

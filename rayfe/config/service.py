@@ -18,12 +18,12 @@ class Service(Checked):
     backend: Literal["inline", "ray"] = "ray"
     """ray: Ray Tune trials and a pool of evaluator actors; inline: the same requests in this process, without Ray."""
     evaluators: Annotated[int | None, at_least(1), ON_RAY] = None
-    """Evaluator actors (backend ray) at most; without it as many as are of use, and as the cluster can hold at the time."""
+    """Evaluator actors at most; without it as many as are of use, and as the cluster can hold at the time."""
     placement: Annotated[Literal["shared", "isolated"], ON_RAY] = "shared"
     """shared: all trajectories send their work to one pool of evaluators, which is never idle while there is work;
-    isolated: each trajectory has evaluators of its own in a placement group (backend ray)."""
+    isolated: each trajectory has evaluators of its own in a placement group."""
     autoscale: Annotated[Literal["cpu", "gpu"] | None, ON_RAY] = None
-    """Ask the cluster's autoscaler for machines for the evaluators, and wait for them (backend ray): gpu for machines with GPUs, also
+    """Ask the cluster's autoscaler for machines for the evaluators, and wait for them: gpu for machines with GPUs, also
     where none is up yet."""
     train_workers: Annotated[int, at_least(0), ON_RAY, Needs("placement", "shared")] = 0
     """Workers that share each mini-batch of first equilibria and baselines (Ray Train); 0: an evaluator trains them."""

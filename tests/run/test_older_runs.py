@@ -96,6 +96,16 @@ def test_a_run_that_followed_an_option_of_the_past_is_not_continued(
     assert in_shell_words(refused.value).startswith(f"--{field.replace('_', '-')} {shown(value)}: is what the stored run has")
 
 
+def test_a_run_that_was_given_an_option_without_effect_goes_on_without_it(tmp_path: Path) -> None:
+    store, config = Store(tmp_path), configure()
+    now = manifest(config, {"job": "isoc", "data_sha256": "d", "config": flat(config)})
+    store.create(now | {"identity": now["identity"] | {"functional": [1.0, 0.0, 0.0], "model.width": 32}})
+    assert stored_manifest(store, now, config) is not None
+    store.create(now | {"identity": now["identity"] | {"model.hidden": 32}})
+    with pytest.raises(UsageError, match="the stored run has 32"):
+        stored_manifest(store, now, config)
+
+
 def test_a_run_that_knew_others_is_not_continued(tmp_path: Path) -> None:
     store, config = Store(tmp_path), configure()
     now = manifest(config, {"job": "isoc", "data_sha256": "d", "config": flat(config)})
