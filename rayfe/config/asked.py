@@ -92,7 +92,7 @@ class Stepping(Moving):
     """Start each step from weights extrapolated along the walk."""
     tolerance: Annotated[float, FRACTION] = 0.005
     """Largest |C / C0 - 1| of an accepted step, four standard errors of the draws of z included. The draws are repeated until eight of
-    them fit, 64 times at most; a tolerance that is too small for that ends the walk at its start. Only with settle."""
+    them fit, 64 times at most; a tolerance that is too small for that ends the walk at its start. Without settle it is only drawn."""
     tolerance_floor: Annotated[float, NOT_NEGATIVE] = 1e-5
     """The same in nats for a small C0: |C - C0| may be this large whatever C0 is."""
     hold: Annotated[
@@ -104,7 +104,7 @@ class Stepping(Moving):
     def __post_init__(self) -> None:
         Moving.__post_init__(self)
         fits = self.process not in ("geodesic", "iso-functional") or self.stencil == "paper" or self.derivatives == "implicit"
-        fix = f"``process={self.process}`` needs lam neighbours, give ``stencil=paper``"
+        fix = f"has no lam neighbours, which ``process={self.process}`` needs; give ``stencil=paper``"
         require(fits, "stencil", self.stencil, fix)
 
 
@@ -217,7 +217,7 @@ class Transfer(Stepping):
         Asked.check_start(self, lam, gamma)
         if self.process == "constant-rate":
             end = lam + self.lam_dot
-            require(end > 0, "lam_dot", self.lam_dot, f"``lam`` would be {end:g} at t = 1, which must be positive")
+            require(end > 0, "lam_dot", self.lam_dot, f"makes ``lam={end:g}`` at t = 1, which must be positive")
         elif self.k is not None:
             pole = 1.0 + self.k * lam
             fix = f"1 + k lam is {pole:.3g} at ``lam={lam:g}``, where the geodesic has its pole; give another of the two"

@@ -61,7 +61,7 @@ def _of_what_was_given(error: UsageError, given: Mapping[str, Any]) -> UsageErro
     name = next((one for one in named if one in given), None)
     if name is None or error.name in given:
         return error
-    fix = f"does not go with ``{error.name}={error.value}``, which is set already and {error.fix}"
+    fix = f"does not go with ``{error.name}={error.value}``, which is set already; change one of the two: ``{error.name}`` {error.fix}"
     return UsageError(name, given[name], fix)
 
 

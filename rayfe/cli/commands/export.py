@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rayfe.cli.commands.parser import Parser, Refused, trusted
 from rayfe.config import ModelConfig
-from rayfe.exceptions import UsageError
+from rayfe.exceptions import UsageError, shown
 from rayfe.storage.local import replace_together
 from rayfe.storage.store import Store
 
@@ -104,8 +104,13 @@ def _free(to: Path) -> Path:
     if to.suffix not in FORMATS:
         raise Refused(f"--to {to}: give a name that ends in {' or '.join(FORMATS)}")
     for path in (to, card_of(to)):
-        if os.path.lexists(path):
-            raise Refused(f"--to {to}: {path} exists; give another name, or remove it")
+        try:
+            os.lstat(path)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise Refused(f"--to {shown(str(to))}: cannot be written ({error.strerror}); give another name") from error
+        raise Refused(f"--to {to}: {path} exists; give another name, or remove it")
     if not to.parent.is_dir():
         raise Refused(f"--to {to}: there is no folder {to.parent}; make it first")
     return to
