@@ -58,10 +58,10 @@ def _by_option(arguments: list[str]) -> dict[str, list[str]]:
         if word.startswith("--"):
             option, equals, value = word[2:].partition("=")
             name = option.replace("-", "_")
-            if not name or name in words:
-                raise UsageError(
-                    name or "PRESET", UNSAID if name else word, TWICE if name else "is no option; --help lists them"
-                )
+            if not name:
+                raise UsageError("PRESET", word, "is no option; --help lists them")
+            if name in words:
+                raise UsageError(name, UNSAID, TWICE)
             words[name] = [value] if equals else []
         elif name is None:
             raise UsageError("PRESET", word, "not expected there; PRESET comes first")

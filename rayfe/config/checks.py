@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 import re
 import unicodedata
 from collections.abc import Hashable
@@ -96,7 +95,7 @@ class Needs(With):
 
 WRITTEN = MappingProxyType(
     {
-        int: re.compile("[+-]?[0-9]+"),
+        int: re.compile("[+-]?[0-9]{1,1000}"),
         float: re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]+)?|[+-]?inf|nan", re.IGNORECASE),
     }
 )
@@ -104,10 +103,8 @@ WRITTEN = MappingProxyType(
 
 
 def number_in(word: str, kind: type[float] | type[int]) -> float | None:
-    """The number that a word is; None: it is none of this kind. One of thousands of digits is infinite."""
-    if WRITTEN[kind].fullmatch(word) is None:
-        return None
-    return kind(word) if len(word) < 1000 else math.inf
+    """The number that a word is; None: it is none of this kind."""
+    return None if WRITTEN[kind].fullmatch(word) is None else kind(word)
 
 
 def notes_of(hint: Any) -> tuple[Any, ...]:
