@@ -113,15 +113,18 @@ def shown(value: object) -> str:
     """A value as it is typed on a command line."""
     if value is None or value == ():
         return "(nothing)"
-    if value == "":
-        return "''"
+    if isinstance(value, str) and value != value.strip() or value == "":
+        return repr(value)
     if isinstance(value, tuple | list):
         return " ".join(map(shown, value))
     if isinstance(value, Mapping):
         return " ".join(f"{name}={shown(one)}" for name, one in value.items())
-    return f"{value:.12g}" if isinstance(value, float) else str(value)
+    text = f"{value:.12g}" if isinstance(value, float) else str(value)
+    return text if len(text) <= LONG else f"{text[:LONG]}... ({len(text)} characters)"
 
 
+LONG = 200
+"""Characters of a value that are shown."""
 UNSAID = object()
 """The value of a field that is only named."""
 DIRECT: Mapping[str, str] = MappingProxyType(

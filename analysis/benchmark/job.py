@@ -10,71 +10,70 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
-
-import tyro
+from typing import Annotated, Any, Literal
 
 from analysis.benchmark import running
 from analysis.benchmark.settings import METHODS, Settings, defaults
+from rayfe.cli.commands.parser import Parser, Refused
 from rayfe.config import THREADING, DataConfig, EquilibrationConfig, MeasureConfig, RenewalConfig, RunConfig, configure, require
+from rayfe.config.checks import POSITIVE, SOME_EPOCHS, Checked, Range, at_least
+from rayfe.config.places import place_of
 from rayfe.config.presets import mnist_walk
 from rayfe.data.paths import PathData
-from rayfe.exceptions import UsageError, in_shell_words
+from rayfe.exceptions import UsageError, in_shell_words, visible
 from rayfe.records import StepRecord
+from rayfe.storage.files import Files
 from rayfe.storage.manifest import manifest_of
 
 SHORT = ("rayfe-plain", "paper", "grid", "warm-grid", "heuristic", "nupi", "nupi-soap", "augmented", "geco")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(Checked):
     """What to compare, and how much of it."""
 
     form: Literal["short", "long"] = "short"
     """short: 6,000 images of MNIST to lam = 0.7, minutes; long: all of MNIST, 20 points to lam = 3.5, hours."""
-    out: Path | None = None
+    out: str | None = None
     """Folder of all runs; runs/benchmark-FORM without it."""
     method: tuple[str, ...] = ()
     """Methods to run; all of the form without it."""
-    budget: tuple[float, ...] = (1.0,)
+    budget: Annotated[tuple[float, ...], POSITIVE] = (1.0,)
     """Factors of the epochs, of each method; several make a frontier."""
-    limit: float = 10.0
+    limit: Annotated[float, Range(least=1.0, text="must be at least 1")] = 10.0
     """A method stops when it has used so many times the examples of rayfe at the first budget."""
-    gamma: float | None = None
+    gamma: Annotated[float | None, POSITIVE] = None
     """gamma of the common start; that of the form without it."""
-    seed: int = 0
+    seed: Annotated[int, at_least(0, 2**63 - 1)] = 0
     """Seed of the common start and of everything after it."""
-    points: int | None = None
+    points: Annotated[int | None, at_least(2, 10_000)] = None
     """Points after the start; those of the form without it."""
-    lam_end: float | None = None
+    lam_end: Annotated[float | None, POSITIVE] = None
     """Where the curve ends; that of the form without it."""
-    train_size: int | None = None
+    train_size: Annotated[int | None, at_least(2)] = None
     """Training images; those of the form without it."""
-    first_epochs: float | None = None
+    first_epochs: Annotated[float | None, SOME_EPOCHS] = None
     """Epochs of the start, and of models from scratch; those of the form without it."""
-    threads: int = 2
+    threads: Annotated[int, at_least(1, 1024)] = 2
     """Threads of torch."""
     search: tuple[str, ...] = ()
     """Methods whose settings are searched first, on five points from the same start; kept in OUT/settings.json."""
-    polish: tuple[Path, ...] = ()
+    polish: tuple[str, ...] = ()
     """CSV files with columns R, D, C: models that also count for the lowest known F."""
 
-    def check(self) -> None:
-        """Raise UsageError for what cannot be run."""
+    def __post_init__(self) -> None:
+        Checked.__post_init__(self)
         for name in ("method", "search"):
             for value in getattr(self, name):
                 require(value in METHODS, name, value, f"known are {', '.join(METHODS)}")
-        for budget in self.budget:
-            require(budget > 0, "budget", budget, "must be a positive number")
-        require(self.limit >= 1, "limit", self.limit, "must be at least 1")
+        for file in self.polish:
+            require(os.path.isfile(file), "polish", file, "there is no such file")
         cooper = importlib.util.find_spec("cooper") is not None
         require(cooper, "method", " ".join(self.methods), "needs Cooper: pip install cooper-optim")
-        if self.points is not None:
-            require(self.points >= 2, "points", self.points, "must be at least 2")
 
     @property
     def folder(self) -> Path:
-        return (self.out or Path("runs") / f"benchmark-{self.form}").absolute()
+        return Path(place_of(self.out or f"runs/benchmark-{self.form}"))
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -86,6 +85,7 @@ def base_config(options: Options) -> RunConfig:
     base = {"short": short_form, "long": long_form}[options.form]()
     points = options.points or {"short": 4, "long": 20}[options.form]
     lam_end = options.lam_end or base.asked.lam_end
+    require(lam_end > base.lam[0], "lam_end", lam_end, f"must be more than the start's lam, {base.lam[0]:g}")
     data = dataclasses.replace(base.data, train_size=options.train_size or base.data.train_size)
     first = options.first_epochs or base.equilibration.first_epochs
     equilibration = dataclasses.replace(base.equilibration, first_epochs=first)
@@ -141,11 +141,12 @@ def main(argv: Sequence[str]) -> int:
     for name, value in THREADING.items():
         os.environ.setdefault(name, value)
     try:
-        options = tyro.cli(Options, args=list(argv), prog="jobs/benchmark.py", description=__doc__)
-        options.check()
-        return _run(options, argv)
-    except UsageError as error:
-        print(in_shell_words(error), file=sys.stderr)
+        return _run(Parser("jobs/benchmark.py", __doc__).fields(Options, argv), argv)
+    except UsageError as error:  # options have no groups here: --train-size is data.train_size
+        print(in_shell_words(UsageError(error.name.rpartition(".")[2], error.value, error.fix)), file=sys.stderr)
+        return 2
+    except Refused as error:
+        print(visible(str(error)), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted; the same command goes on", file=sys.stderr)
@@ -158,6 +159,7 @@ def _run(options: Options, argv: Sequence[str]) -> int:
     from rayfe.data.datasets import load
 
     base, folder = base_config(options), options.folder
+    Files(folder).check_writable()
     data = load(base.data)
 
     def manifest(config: RunConfig) -> dict[str, Any]:

@@ -16,71 +16,66 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-import tyro
-
-from rayfe.config import THREADING, RunConfig, configure, require
-from rayfe.exceptions import UsageError, in_shell_words
+from rayfe.cli.commands.parser import Parser, Refused
+from rayfe.config import THREADING, RunConfig, configure
+from rayfe.config.checks import Checked, at_least
+from rayfe.exceptions import UsageError, in_shell_words, visible
+from rayfe.storage.files import Files
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(Checked):
     """What to measure."""
 
-    out: Path | None = None
+    out: str | None = None
     """JSON file for the measurements."""
-    threads: int = 2
+    threads: Annotated[int, at_least(1, 1024)] = 2
     """Threads of torch."""
-    batch: tuple[int, ...] = (256, 512)
+    batch: Annotated[tuple[int, ...], at_least(1)] = (256, 512)
     """Batch sizes of the training loop."""
-    replicas: tuple[int, ...] = (1, 2, 3, 5)
+    replicas: Annotated[tuple[int, ...], at_least(1)] = (1, 2, 3, 5)
     """Numbers of models trained together, against as many one after the other."""
     optimizer: Literal["adam", "soap"] = "adam"
     """Optimizer of the training loop."""
     compile: bool = False
     """Whether single models are also trained by compiled code."""
-    repeats: int = 5
+    repeats: Annotated[int, at_least(1)] = 5
     """Measurements of each kind; their median is given."""
-    updates: int = 60
+    updates: Annotated[int, at_least(1)] = 60
     """Updates of the training loop in one measurement."""
-    steps: int = 2
+    steps: Annotated[int, at_least(0)] = 2
     """Steps of a walk whose parts are timed; 0: none."""
     form: Literal["short", "long"] = "short"
     """Whose walk that is: on 6,000 images, or on all of MNIST."""
     ray: bool = False
     """Whether the same walk also runs on an embedded Ray, for its share."""
-    trajectories: tuple[int, ...] = ()
+    trajectories: Annotated[tuple[int, ...], at_least(1)] = ()
     """Numbers of such walks that run at once on an embedded Ray, for steps a second, e.g. 1 2 4."""
-    evaluators: tuple[int, ...] = (1,)
+    evaluators: Annotated[tuple[int, ...], at_least(1)] = (1,)
     """Numbers of evaluators that share them, one thread each."""
-    transport: tuple[int, ...] = ()
+    transport: Annotated[tuple[int, ...], at_least(1)] = ()
     """Examples a side whose coupling is computed, e.g. 1000 3000 10000 30000 (the last takes minutes)."""
     solver: tuple[Literal["exact", "sinkhorn"], ...] = ("exact", "sinkhorn")
     """How they are coupled; sinkhorn goes over all costs in every iteration, exact a few times."""
-
-    def check(self) -> None:
-        """Raise UsageError for what cannot be measured."""
-        for name in ("threads", "repeats", "updates"):
-            require(getattr(self, name) >= 1, name, getattr(self, name), "must be at least 1")
-        for name in ("batch", "replicas", "transport", "trajectories", "evaluators"):
-            require(all(value >= 1 for value in getattr(self, name)), name, getattr(self, name), "must be at least 1")
 
 
 def main(argv: Sequence[str]) -> int:
     """Exit code: 0, or 2 for bad input."""
     for name, value in THREADING.items():
         os.environ.setdefault(name, value)
-    options = tyro.cli(Options, args=list(argv), prog="jobs/benchmark.py machine", description=__doc__)
     try:
-        options.check()
+        options = Parser("jobs/benchmark.py machine", __doc__).fields(Options, argv)
+        if options.out is not None:
+            Files(Path(options.out).parent).check_writable()
         found = measure(options, lambda text: print(text, flush=True))
-    except UsageError as error:
-        print(in_shell_words(error), file=sys.stderr)
+    except (UsageError, Refused) as error:
+        print(in_shell_words(error) if isinstance(error, UsageError) else visible(str(error)), file=sys.stderr)
         return 2
     if options.out is not None:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(found, indent=1) + "\n")
+        Path(options.out).parent.mkdir(parents=True, exist_ok=True)
+        Path(options.out).write_text(json.dumps(found, indent=1) + "\n")
     return 0
 
 

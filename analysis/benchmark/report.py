@@ -9,6 +9,7 @@ import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
 import matplotlib
 
@@ -16,15 +17,16 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 import pandas as pd
-import tyro
 
 from analysis.benchmark.figure import frontier
 from analysis.benchmark.table import collect, curve_end, curves, polished, readable, reference, table
-from rayfe.exceptions import CorruptFile
+from rayfe.cli.commands.parser import Distinct, Parser, Refused, typed
+from rayfe.config.checks import POSITIVE
+from rayfe.exceptions import CorruptFile, visible
 
 
 def report(
-    folder: str | Path, *, polish: Sequence[Path] = (), out: str | Path | None = None, lam_end: float | None = None
+    folder: str | Path, *, polish: Sequence[str | Path] = (), out: str | Path | None = None, lam_end: float | None = None
 ) -> str:
     """Write table.csv and frontier.png to `out` (the benchmark's own folder without it); returns the table as Markdown.
 
@@ -48,25 +50,22 @@ def report(
     return readable(lines)
 
 
-def compare(
-    run: tyro.conf.Positional[Path], out: Path | None = None, polish: tuple[Path, ...] = (), lam_end: float | None = None
-) -> int:
-    """Compare the methods in a benchmark's folder.
-
-    Args:
-        run: folder of jobs/benchmark.py.
-        out: folder for table.csv and frontier.png; that of the run without it.
-        polish: CSV files with columns R, D, C, whose models also count for the lowest known F.
-        lam_end: leave out points beyond this lam, and what they cost.
-    """
+def main(argv: Sequence[str]) -> int:
+    """Compare the methods in a benchmark's folder. Exit code: 0 done, 2 bad input."""
+    parser = Parser("jobs/benchmark.py table", __doc__)
+    parser.add_argument("run", metavar="RUN", help="folder of jobs/benchmark.py")
+    parser.add_argument("--out", metavar="FOLDER", help="for table.csv and frontier.png; that of the run without it")
+    text = "CSV files with columns R, D, C, whose models also count for the lowest known F"
+    parser.add_argument("--polish", nargs="+", action=Distinct, default=(), metavar="FILE", help=text)
+    text = "leave out points beyond this lam, and what they cost"
+    parser.add_argument("--lam-end", type=typed(Annotated[float, POSITIVE]), metavar="LAM", help=text)
     try:
-        print(report(run, polish=polish, out=out, lam_end=lam_end))
+        chosen = parser.parse_args(argv)
+        print(report(chosen.run, polish=chosen.polish, out=chosen.out, lam_end=chosen.lam_end))
+    except Refused as error:
+        print(visible(str(error)), file=sys.stderr)
+        return 2
     except (OSError, ValueError, CorruptFile) as error:
         print(f"benchmark: {error}", file=sys.stderr)
         return 2
     return 0
-
-
-def main(argv: Sequence[str]) -> int:
-    """Exit code: 0 done, 2 bad input."""
-    return tyro.cli(compare, args=list(argv), prog="jobs/benchmark.py table", description=__doc__)

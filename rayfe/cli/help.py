@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from rayfe.config import RunConfig, flat
+from rayfe.config import flat, unread
+from rayfe.config.checks import needs_of
 from rayfe.config.fields import docs_of, hints_of
 from rayfe.config.presets import PRESETS
 from rayfe.config.resolve import KINDS_OF
-from rayfe.exceptions import dashed, shown
+from rayfe.exceptions import dashed, in_shell_words, shown
 
 FIRST = (
     *("lam", "gamma", "seed", "steps", "out", "process", "method", "lam_end", "path.target", "data.name", "data.root"),
@@ -35,7 +37,13 @@ def help_text(job: str, preset: str, *, everything: bool) -> str:
     default = PRESETS[job][preset]()
     docs = {name: text for kind in KINDS_OF[job] for name, text in docs_of(kind).items()}
     docs |= docs_of(type(default.asked))
-    names = [name for name in docs if name in _fields(job, default)] if everything else [name for name in FIRST if name in docs]
+    hints = {name: hint for kind in KINDS_OF[job] for name, hint in hints_of(kind).items()}
+    never = {one.name for one in unread(default) if not str(one.need)}
+    names = (
+        [name for name in docs if name in hints and name not in never]
+        if everything
+        else [name for name in FIRST if name in docs]
+    )
     lines = [
         f"usage: python jobs/{job}.py [PRESET] [--option VALUE ...]",
         "",
@@ -48,7 +56,7 @@ def help_text(job: str, preset: str, *, everything: bool) -> str:
     ]
     usual = flat(default)
     for name in names:
-        lines += _option(name, usual, docs[name] if everything else _sentence(docs[name]))
+        lines += _option(name, usual, docs[name] + _needed(name, hints) if everything else _sentence(docs[name]))
     more = "--help shows the first ones." if everything else "--help-all explains every option."
     return "\n".join([*lines, "", f"The same command again goes on where a run stopped. {more}"])
 
@@ -64,10 +72,6 @@ def _presets(job: str) -> list[str]:
     return [f"  {names[name]:24}{said[name]}".rstrip() for name in known]
 
 
-def _fields(job: str, default: RunConfig) -> Iterable[str]:
-    return {*flat(default), *(name for kind in KINDS_OF[job] for name in hints_of(kind))}
-
-
 def _option(name: str, usual: dict[str, object], text: str) -> list[str]:
     """An option with its default, and what it means."""
     group, dot, leaf = dashed(name).rpartition(".")
@@ -81,6 +85,12 @@ def _option(name: str, usual: dict[str, object], text: str) -> list[str]:
     if len(head) > 36:
         return [head, *(" " * 38 + line for line in body)]
     return [f"{head:38}{body[0]}", *(" " * 38 + line for line in body[1:])]
+
+
+def _needed(name: str, hints: Mapping[str, Any]) -> str:
+    """Without which options this one has no effect."""
+    needs = [in_shell_words(str(need)) for need in needs_of(hints[name]) if need.name in hints]
+    return f" Only with {', and with '.join(needs)}." if needs else ""
 
 
 def _sentence(text: str) -> str:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import types
 from typing import Any, Literal, Union, get_args, get_origin
 
 from rayfe.config import RunConfig, configure
 from rayfe.config.asked import kind_of
+from rayfe.config.checks import bare, number_in
 from rayfe.config.configure import CHOOSING, unknown
 from rayfe.config.fields import hints_of
 from rayfe.config.presets import PRESETS
 from rayfe.config.resolve import check_job
 from rayfe.exceptions import UNSAID, UsageError
+
+TWICE = "is given twice; give it once, with all its values after it"
 
 
 def parse(job: str, preset: str, arguments: list[str]) -> RunConfig:
@@ -29,33 +31,37 @@ def parse(job: str, preset: str, arguments: list[str]) -> RunConfig:
     kind = kind_of(**chosen)
     hints = hints_of(kind)
     fields: dict[str, Any] = {}
-    for name, values in words.items():
-        group, dot, leaf = name.rpartition(".")
+    for word, values in words.items():
+        group, dot, leaf = word.rpartition(".")
         positive = f"{group}{dot}{leaf.removeprefix('no_')}"
-        if hints.get(positive) is bool and positive not in words:
-            _nothing_after(name, values)
-            fields[positive] = False
-        elif name not in hints:
+        name = positive if bare(hints.get(positive)) is bool else word
+        if name not in hints:
             error = unknown(name, " ".join(values) if values else UNSAID, kind)
             raise UsageError(name, error.value, f"{error.fix}; --help-all lists all")
-        elif hints[name] is bool:
-            _nothing_after(name, values)
-            fields[name] = True
+        if name in fields:
+            raise UsageError(word, UNSAID, TWICE)
+        if bare(hints[name]) is bool:
+            _nothing_after(word, values)
+            fields[name] = name == word
         else:
-            fields[name] = _read(name, values, hints[name])
+            fields[name] = _read(name, values, bare(hints[name]))
     config = configure(default, **fields)
     check_job(job, config)
     return config
 
 
 def _by_option(arguments: list[str]) -> dict[str, list[str]]:
-    """The words after each option, by its name with underscores; the last one counts where one is given twice."""
+    """The words after each option, by its name with underscores."""
     words: dict[str, list[str]] = {}
     name = None
     for word in arguments:
         if word.startswith("--"):
             option, equals, value = word[2:].partition("=")
             name = option.replace("-", "_")
+            if not name:
+                raise UsageError("PRESET", word, "is no option; --help lists them")
+            if name in words:
+                raise UsageError(name, UNSAID, TWICE)
             words[name] = [value] if equals else []
         elif name is None:
             raise UsageError("PRESET", word, "not expected there; PRESET comes first")
@@ -74,10 +80,10 @@ def _read(name: str, words: list[str], hint: Any) -> Any:
     if not words:
         raise UsageError(name, "(nothing)", "give a value after it")
     if get_origin(_needed(hint)) is tuple:
-        return tuple(_value(word, get_args(_needed(hint))[0]) for word in words)
+        return tuple(value_of(word, get_args(_needed(hint))[0]) for word in words)
     if len(words) > 1:
         raise UsageError(name, words[1], "not expected there; PRESET comes first")
-    return _value(words[0], hint)
+    return value_of(words[0], hint)
 
 
 def _needed(hint: Any) -> Any:
@@ -86,17 +92,16 @@ def _needed(hint: Any) -> Any:
     return choices[0] if get_origin(hint) in (Union, types.UnionType) and len(choices) == 1 else hint
 
 
-def _value(word: str, hint: Any) -> Any:
+def value_of(word: str, hint: Any) -> Any:
     """The word as the first of the hint's types that it can be read as."""
-    choices = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
-    for choice in choices:
+    hint = bare(hint)
+    for choice in get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,):
         if choice is type(None) and word == "None":
             return None
         if get_origin(choice) is Literal:
             by_word = {str(value): value for value in get_args(choice)}
             if word in by_word:
                 return by_word[word]
-        if choice in (int, float):
-            with contextlib.suppress(ValueError):
-                return choice(word)
+        if choice in (int, float) and (number := number_in(word, choice)) is not None:
+            return number
     return word

@@ -3,7 +3,7 @@
 from rayfe.config.asked import Asked, Baseline, FreeWalk, Seek, Transfer, Walk
 from rayfe.config.checks import require
 from rayfe.config.configure import configure, from_flat
-from rayfe.config.fields import flat
+from rayfe.config.fields import flat, unread
 from rayfe.config.identity import FREE, READINGS, VERSION, digest, identity, retired, stored_identity, usual_identity
 from rayfe.config.run import THREADING, RunConfig, Start
 from rayfe.config.sections import (
@@ -54,5 +54,6 @@ __all__ = [
     "require",
     "retired",
     "stored_identity",
+    "unread",
     "usual_identity",
 ]

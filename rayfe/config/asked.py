@@ -5,13 +5,28 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from rayfe.config.checks import at_least, fraction, positive, require
+from rayfe.config.checks import (
+    FRACTION,
+    NOT_NEGATIVE,
+    POSITIVE,
+    SHARE,
+    SOME_EPOCHS,
+    Checked,
+    Needs,
+    With,
+    at_least,
+    number_in,
+    require,
+)
 from rayfe.config.sections import PROCESSES, TRANSFERS, UNHELD, PathConfig, RenewalConfig
 
+IN_LAM = ("process", "iso-classification")
+"""Walks in lam at constant C."""
 
-class Asked:
+
+class Asked(Checked):
     """What every kind answers: where a kind has no field of this name, nothing is to choose, and the value is this one or its own."""
 
     called: ClassVar[str]
@@ -42,65 +57,55 @@ class Asked:
     def check_start(self, lam: float, gamma: float) -> None:
         """Refuse multipliers from which it cannot start."""
         unheld = "; give ``process=fixed-gamma`` to go without labels" if gamma == 0 else ""
-        require(math.isfinite(gamma) and gamma > 0, "gamma", gamma, f"must be a positive number{unheld}")
+        require(gamma > 0, "gamma", gamma, f"must be a positive number{unheld}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Moving(Asked):
     """What goes over the surface in steps."""
 
-    step_length: float = 0.13
+    step_length: Annotated[float, POSITIVE] = 0.13
     """Largest step, in log lam (iso-classification) or in t (transfers)."""
-    certificate_share: float = 0.1
+    certificate_share: Annotated[float, SHARE] = 0.1
     """Part of the examples of a trajectory that may be spent at its end, besides them, on training its last model on: that says how
     far it is from equilibrium (certificates/). 0: it is not trained on."""
 
     def __post_init__(self) -> None:
-        positive("step_length", self.step_length, " (a length in log lam, or in t)")
+        Checked.__post_init__(self)
         first = self.step_length_first
-        if first is not None:
-            positive("step_length_first", first, " (a length in log lam, or in t)")
-            require(first <= self.step_length, "step_length_first", first, "must not exceed ``step_length``")
-        fraction("tolerance", self.tolerance)
-        floor, share = self.tolerance_floor, self.certificate_share
-        require(math.isfinite(floor) and floor >= 0, "tolerance_floor", floor, "must be at least 0 (nats)")
-        require(0 <= share <= 1, "certificate_share", share, "must be at least 0 and at most 1")
+        require(first is None or first <= self.step_length, "step_length_first", first, "must not exceed ``step_length``")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stepping(Moving):
     """What holds something while it goes: by a stencil's response, and by settles."""
 
-    step_length_first: float | None = None
+    step_length_first: Annotated[float | None, POSITIVE] = None
     """First step; the largest without it. Where the target has new classes F_t is steep at t = 0: start with 0.001."""
-    stencil: Literal["iso", "paper"] = "iso"
+    stencil: Annotated[Literal["iso", "paper"], With("derivatives", "stencil")] = "iso"
     """iso: gamma neighbours only (C_lam from D_gamma); paper: lam and gamma neighbours."""
-    refresh: int = 5
+    refresh: Annotated[int, at_least(1)] = 5
     """Accepted steps between stencils; in between the tangent is carried. 1: a stencil at every step."""
     settle: bool = True
     """Move along the stencil's tangent to the measured C = C0 after each equilibration; without it C may drift."""
     predictor: bool = True
     """Start each step from weights extrapolated along the walk."""
-    tolerance: float = 0.005
+    tolerance: Annotated[float, FRACTION] = 0.005
     """Largest |C / C0 - 1| of an accepted step, four standard errors of the draws of z included. The draws are repeated until eight of
-    them fit, 64 times at most; a tolerance that is too small for that ends the walk at its start. Only with settle."""
-    tolerance_floor: float = 1e-5
+    them fit, 64 times at most; a tolerance that is too small for that ends the walk at its start. Without settle it is only drawn."""
+    tolerance_floor: Annotated[float, NOT_NEGATIVE] = 1e-5
     """The same in nats for a small C0: |C - C0| may be this large whatever C0 is."""
-    hold: Literal["training", "control"] = "training"
+    hold: Annotated[
+        Literal["training", "control"], Needs(*IN_LAM, "constant-rate"), Needs("settle"), Needs("derivatives", "stencil")
+    ] = "training"
     """Whose C is held: that of the training images, or that of control images which are set apart from training and on which C is
     not over-fitted (a tenth of the training images; validation images are never used)."""
 
     def __post_init__(self) -> None:
         Moving.__post_init__(self)
-        at_least("refresh", self.refresh, 1)
         fits = self.process not in ("geodesic", "iso-functional") or self.stencil == "paper" or self.derivatives == "implicit"
-        require(fits, "stencil", self.stencil, f"{self.process} needs lam neighbours, give ``stencil=paper``")
-        for possible, fix in (
-            (self.process in ("iso-classification", "constant-rate"), "needs a process that holds C alone, iso-classification"),
-            (self.settle, "needs settles, leave ``settle=False`` away"),
-            (self.derivatives == "stencil", "has no exact derivatives, give ``derivatives=stencil``"),
-        ):
-            require(self.hold == "training" or possible, "hold", self.hold, fix)
+        fix = f"has no lam neighbours, which ``process={self.process}`` needs; give ``stencil=paper``"
+        require(fits, "stencil", self.stencil, fix)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,11 +117,11 @@ class Walk(Stepping):
     """What is kept constant: iso-classification keeps C while lam goes to lam_end (31), iso-functional a R + b D + c C
     (Remark 8), fixed-gamma nothing while lam goes to lam_end, and its gamma may be 0; package.module:Class is a process of your
     own (rayfe/surface/process.py)."""
-    functional: tuple[float, float, float] = (0.0, 0.0, 1.0)
+    functional: Annotated[tuple[float, float, float], With("process", "iso-functional")] = (0.0, 0.0, 1.0)
     """a, b, c of iso-functional: 0 0 1 is C itself, 1 0 0 the rate, 1 0 2 is C + R/2 (Remark 8)."""
-    lam_end: float = 3.5
+    lam_end: Annotated[float, POSITIVE, With(*IN_LAM)] = 3.5
     """Iso-classification ends when lam arrives here, from below or from above."""
-    both_ways: bool = False
+    both_ways: Annotated[bool, Needs(*IN_LAM)] = False
     """Whether iso-classification turns round at lam_end and goes back over the same lam, to where the way there has lower F twice
     in succession, or to the start's, and from there up again as long as that is lower still: of all models at one lam the lowest
     one counts. Near lam_end there is only the way there: go three steps further than you need, six after a
@@ -130,23 +135,12 @@ class Walk(Stepping):
         known = f"unknown process; give {', '.join(PROCESSES)}, or package.module:Class of your own"
         require(self.process in PROCESSES or ":" in self.process, "process", self.process, known)
         Stepping.__post_init__(self)
-        positive("lam_end", self.lam_end)
-        require(all(map(math.isfinite, self.functional)), "functional", self.functional, "give three finite numbers a b c")
         require(any(self.functional), "functional", self.functional, "is zero everywhere, give a b c of which one is not 0")
-        self._check_returns()
-
-    def _check_returns(self) -> None:
-        """Turning round and renewals are for walks in lam at constant C."""
-        in_lam, every = self.process == "iso-classification", self.renewal.every
-        require(in_lam or not self.both_ways, "both_ways", self.both_ways, "is for process iso-classification, leave it away")
-        require(every is None or in_lam, "renewal.every", every, "is for walks in lam at constant C, give None")
-        returns = self.both_ways and every is not None
-        fix = "needs ``both_ways=True`` and ``renewal.every``; 0 goes there in steps"
-        require(not self.renewal.leap or returns, "renewal.leap", self.renewal.leap, fix)
 
     def check_start(self, lam: float, gamma: float) -> None:
         Asked.check_start(self, lam, gamma)
-        require(lam != self.lam_end, "lam", lam, "is ``lam_end`` already, give another of the two")
+        there = self.process == "iso-classification" and lam == self.lam_end
+        require(not there, "lam", lam, "is ``lam_end`` already, give another of the two")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,19 +150,15 @@ class FreeWalk(Moving):
     called: ClassVar[str] = "walks at constant gamma"
     process: Literal["fixed-gamma"] = "fixed-gamma"
     """Gamma stays while lam goes to lam_end."""
-    lam_end: float = 3.5
+    lam_end: Annotated[float, POSITIVE] = 3.5
     """The walk ends when lam arrives here, from below or from above."""
-    step_length_first: float | None = None
+    step_length_first: Annotated[float | None, POSITIVE] = None
     """First step; the largest without it."""
     predictor: bool = True
     """Start each step from weights extrapolated along the walk."""
 
-    def __post_init__(self) -> None:
-        Moving.__post_init__(self)
-        positive("lam_end", self.lam_end)
-
     def check_start(self, lam: float, gamma: float) -> None:
-        require(math.isfinite(gamma) and gamma >= 0, "gamma", gamma, "must be 0 or a positive number")
+        require(gamma >= 0, "gamma", gamma, "must be 0 or a positive number")
         require(lam != self.lam_end, "lam", lam, "is ``lam_end`` already, give another of the two")
 
 
@@ -185,7 +175,7 @@ class Seek(Moving):
     """Wanted values of two of R, D and C, such as C=0.1 R=12: instead of walking, go to the point that has them."""
     derivatives: Literal["stencil", "implicit"] = "stencil"
     """stencil: differences between neighbours that are trained, too; implicit: Lemma 5, with exact Hessian-vector products."""
-    tolerance: float = 0.005
+    tolerance: Annotated[float, FRACTION] = 0.005
     """Largest miss of either wanted value, relative to it, four standard errors of the draws of z included."""
 
     def __post_init__(self) -> None:
@@ -193,12 +183,10 @@ class Seek(Moving):
         fix = "give wanted values of two of R, D and C, e.g. ``seek=C=0.1 R=12``"
         for text in self.seek:
             name, _, value = text.partition("=")
-            try:
-                number = float(value)
-            except ValueError:
-                number = math.nan
+            number = number_in(value, float)
             require(name in ("R", "D", "C"), "seek", text, fix)
-            require(math.isfinite(number) and number > 0, "seek", text, f"{name} must be a positive number; {fix}")
+            positive = number is not None and POSITIVE.fault(number) is None
+            require(positive, "seek", text, f"{name} must be a positive number; {fix}")
         require(len(self.seek) == len(dict(self.wanted)) == 2, "seek", self.seek, fix)
 
     @property
@@ -215,25 +203,24 @@ class Transfer(Stepping):
     process: Literal["geodesic", "constant-rate"] = "geodesic"
     """What is kept while the data change: C, with D - D0 = k (R - R0) (geodesic, (30)), or with the given lam_dot
     (constant-rate, (38))."""
-    k: float | None = None
+    k: Annotated[float | None, With("process", "geodesic")] = None
     """Slope dD/dR of the geodesic; without it, from a model of the target alone at the same C."""
-    lam_dot: float = 0.0
+    lam_dot: Annotated[float, With("process", "constant-rate")] = 0.0
     """Rate of lam per unit of t of process constant-rate."""
     path: PathConfig = field(default_factory=PathConfig)
 
     def __post_init__(self) -> None:
         Stepping.__post_init__(self)
-        require(self.k is None or self.process == "geodesic", "k", self.k, "is for process geodesic, leave it away")
         require(self.step_length <= 1, "step_length", self.step_length, "must be at most 1 in t")
 
     def check_start(self, lam: float, gamma: float) -> None:
         Asked.check_start(self, lam, gamma)
         if self.process == "constant-rate":
             end = lam + self.lam_dot
-            require(end > 0, "lam_dot", self.lam_dot, f"lam would be {end:g} at t = 1, which must be positive")
+            require(end > 0, "lam_dot", self.lam_dot, f"makes ``lam={end:g}`` at t = 1, which must be positive")
         elif self.k is not None:
             pole = 1.0 + self.k * lam
-            fix = f"1 + k lam is {pole:.3g} at lam {lam:g}, where the geodesic has its pole; give another k or lam"
+            fix = f"1 + k lam is {pole:.3g} at ``lam={lam:g}``, where the geodesic has its pole; give another of the two"
             require(abs(pole) >= 0.05, "k", self.k, fix)
 
 
@@ -245,16 +232,12 @@ class Baseline(Asked):
     process = "baseline"
     method: Literal["finetune", "scratch", "joint"] = "finetune"
     """Train on the target from the source's model or from scratch, or on both data sets together."""
-    method_epochs: float = 20.0
+    method_epochs: Annotated[float, SOME_EPOCHS] = 20.0
     """Epochs that a baseline trains, in 15 rows, by the schedule of the first equilibrium (`equilibration.epochs` says what an epoch
     is)."""
-    tolerance: float = 0.005
+    tolerance: Annotated[float, FRACTION] = 0.005
     """How far C may be from the transfer's for its figures and tables to call it held; nothing is judged by it."""
     path: PathConfig = field(default_factory=PathConfig)
-
-    def __post_init__(self) -> None:
-        positive("method_epochs", self.method_epochs)
-        fraction("tolerance", self.tolerance)
 
 
 KINDS: tuple[type[Asked], ...] = (Walk, FreeWalk, Seek, Transfer, Baseline)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import os
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rayfe.config.asked import Asked, kind_of
-from rayfe.config.fields import INLINE, flat, hints_of, kinds_with, parts_of, taken
+from rayfe.config.checks import Needs, require
+from rayfe.config.fields import INLINE, accepted, flat, hints_of, kinds_with, parts_of, unread
 from rayfe.config.run import RunConfig
 from rayfe.config.start import is_state_dict
 from rayfe.exceptions import UsageError
@@ -26,7 +28,7 @@ def configure(base: RunConfig | None = None, /, **fields: Any) -> RunConfig:
     fields that both have.
 
     Raises:
-        UsageError: there is no such field, it is another kind's, or its value is none of its type.
+        UsageError: there is no such field, it is another kind's or has no effect here, or its value is none that it takes.
     """
     base = RunConfig() if base is None else base
     given = spread(fields)
@@ -42,11 +44,25 @@ def configure(base: RunConfig | None = None, /, **fields: Any) -> RunConfig:
             if name in CHOOSING and value is None:
                 continue
             raise unknown(name, value, kind)
-        try:
-            values[name] = taken(value, hints[name])
-        except TypeError as error:
-            raise UsageError(name, value, str(error)) from None
-    return built(kind, values)
+        values[name] = accepted(name, value, hints[name])
+    try:
+        config = built(kind, values)
+    except UsageError as error:
+        raise _of_what_was_given(error, given) from error
+    for one in unread(config):
+        same = one.name not in given or one.value == before.get(one.name, one.usual)
+        require(same, one.name, one.value, one.fix)
+    return config
+
+
+def _of_what_was_given(error: UsageError, given: Mapping[str, Any]) -> UsageError:
+    """The error of a field that was given, where it is of one that was there before and does not go with it."""
+    named = re.findall(r"``([a-z][a-z_.]*)", error.fix)
+    name = next((one for one in named if one in given), None)
+    if name is None or error.name in given:
+        return error
+    fix = f"does not go with ``{error.name}={error.value}``, which is set already; change one of the two: ``{error.name}`` {error.fix}"
+    return UsageError(name, given[name], fix)
 
 
 def spread(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -77,7 +93,10 @@ def built(kind: type[Asked], values: Mapping[str, Any]) -> RunConfig:
             elif prefix + item.name in values:
                 own[item.name] = values[prefix + item.name]
         made[part] = cls(**own)
-    return made[""]
+    config: RunConfig = made[""]
+    for one in unread(config):
+        require(not isinstance(one.need, Needs) or one.value == one.usual, one.name, one.value, one.fix)
+    return config
 
 
 def from_flat(fields: Mapping[str, Any]) -> RunConfig:

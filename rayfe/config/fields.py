@@ -11,10 +11,12 @@ import os
 import textwrap
 import types
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin
 
 from rayfe.config.asked import KINDS, Asked
+from rayfe.config.checks import With, bare, hints_of_class, needs_of
 from rayfe.config.run import RunConfig
+from rayfe.exceptions import UsageError
 
 INLINE = ("asked", "service")
 """Parts whose fields have no prefix."""
@@ -36,21 +38,50 @@ def parts_of(kind: type[Asked]) -> dict[str, Any]:
     """The dataclasses that a configuration of this kind is made of, by name; its own is ``."""
     parts: dict[str, Any] = {"": RunConfig, "asked": kind}
     for cls in parts.copy().values():
-        hints = get_type_hints(cls)
+        hints = hints_of_class(cls)
         parts |= {item.name: hints[item.name] for item in dataclasses.fields(cls) if dataclasses.is_dataclass(hints[item.name])}
     return parts
 
 
 def hints_of(kind: type[Asked]) -> Mapping[str, Any]:
-    """The types of all fields of a configuration of this kind, by flat name."""
+    """The types of all fields of a configuration of this kind, by flat name, with what stands beside them in `checks`."""
     found: dict[str, Any] = {}
     for part, cls in parts_of(kind).items():
-        hints = get_type_hints(cls)
+        hints = hints_of_class(cls)
         prefix = "" if part in ("", *INLINE) else f"{part}."
         for item in dataclasses.fields(cls):
             if item.name != "asked" and not dataclasses.is_dataclass(hints[item.name]):
                 found[prefix + item.name] = hints[item.name]
     return types.MappingProxyType(found)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Unread:
+    """A field without an effect in a run of some configuration."""
+
+    name: str
+    """Flat."""
+    value: Any
+    usual: Any
+    """Its default."""
+    need: With
+    """What is not met."""
+    fix: str
+    """Of a UsageError."""
+
+
+def unread(config: RunConfig) -> list[Unread]:
+    """The fields that nothing reads in a run of this configuration, by what their types need (`checks.With`)."""
+    fields, parts, found = flat(config), parts_of(type(config.asked)), []
+    for name, hint in hints_of(type(config.asked)).items():
+        for need in needs_of(hint):
+            there = fields[need.name] if need.name in fields else getattr(config.asked, need.name)
+            if not need.holds(there):
+                part, _, leaf = name.rpartition(".")
+                owners = [parts[part]] if part else [parts[one] for one in INLINE]
+                usual = next(cls.__dataclass_fields__[leaf].default for cls in owners if leaf in cls.__dataclass_fields__)
+                found.append(Unread(name=name, value=fields[name], usual=usual, need=need, fix=need.unmet(there)))
+    return found
 
 
 def docs_of(kind: type[Asked]) -> dict[str, str]:
@@ -89,6 +120,7 @@ def taken(value: Any, hint: Any) -> Any:
     Raises:
         TypeError: it is no such value; the message says what to give.
     """
+    hint = bare(hint)
     origin, arguments = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
         return _one_of(value, arguments)
@@ -106,6 +138,18 @@ def taken(value: Any, hint: Any) -> Any:
     elif hint is str and isinstance(value, str | os.PathLike):
         return os.fspath(value)
     raise TypeError(f"give {_wanted(hint)}")
+
+
+def accepted(name: str, value: Any, hint: Any) -> Any:
+    """`value` as the field `name` of the type `hint` has it (`taken`).
+
+    Raises:
+        UsageError: it is no such value.
+    """
+    try:
+        return taken(value, hint)
+    except TypeError as error:
+        raise UsageError(name, value, str(error)) from None
 
 
 def _one_of(value: Any, choices: tuple[Any, ...]) -> Any:

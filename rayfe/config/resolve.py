@@ -11,7 +11,7 @@ from typing import Any
 from rayfe.config.asked import Asked, Baseline, FreeWalk, Seek, Transfer, Walk
 from rayfe.config.checks import require
 from rayfe.config.configure import CHOOSING, configure
-from rayfe.config.fields import flat
+from rayfe.config.fields import flat, unread
 from rayfe.config.places import absolute_path, place_of, usual_place
 from rayfe.config.presets import OTHER_JOB, PRESETS
 from rayfe.config.run import RunConfig
@@ -57,11 +57,12 @@ def split_preset(job: str, argv: list[str]) -> tuple[str, list[str]]:
 def words_of(config: RunConfig, default: RunConfig) -> list[str]:
     """The words of the command line that makes `config` of the preset `default`."""
     fields = flat(config)
+    idle = {one.name for one in unread(config)}
     chosen = {name: fields[name] for name in CHOOSING if name in fields}
     usual = flat(configure(default, **chosen)) | {name: getattr(default.asked, name) for name in chosen}
     words: list[str] = []
     for name, value in fields.items():
-        if value in (usual[name], ()):  # nothing: the lam and gamma of a stored step
+        if name in idle or value in (usual[name], ()):  # nothing: the lam and gamma of a stored step
             continue
         group, dot, leaf = dashed(name).rpartition(".")
         if isinstance(value, bool):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Generic
+from typing import Annotated, Any, Generic
 
 from typing_extensions import TypeVar
 
 from rayfe.config.asked import Asked, Transfer, Walk
-from rayfe.config.checks import positive, require
+from rayfe.config.checks import MOST, POSITIVE, Checked, Range, at_least, require
 from rayfe.config.sections import (
     DataConfig,
     EquilibrationConfig,
@@ -29,6 +29,7 @@ Spinning ones made a convolutional update 12 times as slow where another process
 """
 MOST_TRAJECTORIES = 100_000
 """Of a run: the product of what lam, gamma and seed are given."""
+STEPS = Range(least=1, most=MOST, text="must be at least 1; ``only_start=True`` trains and stores the start alone")
 EXAMPLES = MappingProxyType({"lam": 0.25, "gamma": 4.0, "seed": 0})
 """A value of each field that takes several, to show how it is given."""
 
@@ -36,19 +37,19 @@ Kind = TypeVar("Kind", bound=Asked, covariant=True, default=Any)
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunConfig(Generic[Kind]):
+class RunConfig(Checked, Generic[Kind]):
     """One run: the trajectories (product of lam, gamma and seed) and everything that defines their rows.
 
     `RunConfig[Walk]` is one that asks for a walk. `rayfe.config.configure` makes configurations from fields by name.
     """
 
-    lam: tuple[float, ...] = (0.25,)
+    lam: Annotated[tuple[float, ...], POSITIVE] = (0.25,)
     """Starts: multipliers of the distortion D."""
     gamma: tuple[float, ...] = (4.0,)
     """Starts: multipliers of the classification loss C."""
-    seed: tuple[int, ...] = (0,)
+    seed: Annotated[tuple[int, ...], at_least(0, 2**63 - 1)] = (0,)
     """Seeds of initial weights, batches and noise."""
-    steps: int = 100
+    steps: Annotated[int, STEPS] = 100
     """At most this many accepted steps after the start."""
     start: str | None = None
     """Start from a stored model instead of new weights: RUN@STEP, or RUN@TRAJECTORY:STEP of a run with several trajectories. Its lam and
@@ -65,6 +66,7 @@ class RunConfig(Generic[Kind]):
     service: Service = field(default_factory=Service)
 
     def __post_init__(self) -> None:
+        Checked.__post_init__(self)
         for name in ("lam", "gamma", "seed"):
             values = getattr(self, name)
             given = len(values) > 0 or (name != "seed" and self.forked is not None)  # else they are those of the stored step
@@ -73,13 +75,8 @@ class RunConfig(Generic[Kind]):
         count = len(self.lam) * len(self.gamma) * len(self.seed)
         fix = f"trajectories are too many, with all of ``gamma`` and ``seed``; give at most {MOST_TRAJECTORIES}"
         require(count <= MOST_TRAJECTORIES, "lam", count, fix)
-        for seed in self.seed:
-            require(0 <= seed < 2**63, "seed", seed, "must be at least 0 and below 2^63")
-        fix = "must be at least 1; ``only_start=True`` trains and stores the start alone"
-        require(self.steps >= 1, "steps", self.steps, fix)
         self._check_start_model()
         for lam in self.lam:
-            positive("lam", lam)
             for gamma in self.gamma:
                 self.asked.check_start(lam, gamma)
         workers, batch = self.service.train_workers, self.equilibration.batch_of(annealed=True)

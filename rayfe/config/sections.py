@@ -4,141 +4,129 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from rayfe.config.checks import at_least, fraction, positive, require
+from rayfe.config.checks import EPOCHS, FRACTION, OWN, POSITIVE, SOME_EPOCHS, Checked, Needs, Range, With, at_least, require
 
 TRANSFERS = ("geodesic", "constant-rate")
 """Processes that move the data."""
 UNHELD = ("fixed-gamma",)
 """Processes that hold nothing."""
 PROCESSES = ("iso-classification", "iso-functional", *UNHELD, *TRANSFERS)
+WIDEST = 65_536
+"""Most units of a layer."""
+MANY_DRAWS = 65_536
+"""Most draws of z for each example."""
+BELOW_1 = Range(least=0.0, most=math.nextafter(1.0, 0.0), text="must be at least 0 and below 1")
+ON_THE_WAY = With("method", None)
+"""What baselines do not read: they train on both data sets themselves, and never blend or couple them."""
+COUPLED = With("path.kind", "displacement")
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataConfig:
+class DataConfig(Checked):
     """Which examples."""
+
+    part = "data."
 
     name: str = "mnist"
     """mnist, fashion-mnist, cifar10, digits, gaussian (real numbers, whose surface is known) or npz:PATH; classes after a colon:
     mnist:0-4, cifar10:airplane,ship."""
     root: str | None = None
     """Folder that holds the files of fashion-mnist or cifar10; without it they are downloaded."""
-    train_size: int | None = None
+    train_size: Annotated[int | None, at_least(2)] = None
     """Use only this many training images, drawn at random, equally many of each class (for trials); all without it."""
-
-    def __post_init__(self) -> None:
-        require(bool(self.name), "data.name", self.name, "name a data set, e.g. mnist")
-        if self.train_size is not None:
-            at_least("data.train_size", self.train_size, 2)
 
 
 @dataclass(frozen=True, kw_only=True)
-class PathConfig:
+class PathConfig(Checked):
     """The data path p(x, t) of a transfer, from the data set of `data` at t = 0 to `target` at t = 1."""
+
+    part = "path."
 
     target: str | None = None
     """Target data set, named as data.name is; jobs/isoc.py has none."""
-    kind: Literal["mixture", "displacement"] = "mixture"
+    kind: Annotated[Literal["mixture", "displacement"], ON_THE_WAY] = "mixture"
     """mixture: source with weight 1 - t, target with weight t (23); displacement: along an optimal transport (37)."""
     pairing: str = "none"
     """Outputs of the classifier: none (one per class name of both data sets), order, cost (least transport cost between
     classes), or a map of class names such as airplane:bird,ship:cat."""
-    cost: str = "squared-l2"
+    cost: Annotated[str, ON_THE_WAY, COUPLED] = "squared-l2"
     """squared-l2 between pixels, or package.module:function of two arrays (n, features), (m, features) -> (n, m)."""
-    regularization: float | None = None
+    regularization: Annotated[float | None, POSITIVE, ON_THE_WAY, COUPLED] = None
     """Entropic regularisation of a displacement's coupling (36), as a fraction of the mean cost, e.g. 0.05: pairs are drawn from the
     entropic plan, as in the paper. None: the coupling of least cost."""
-    within_pairs: bool = False
+    within_pairs: Annotated[bool, ON_THE_WAY, COUPLED] = False
     """Couple only examples of paired classes: their labels stay hard along a displacement. Soft labels between two outputs
     have an entropy of up to log 2, below which C cannot be held."""
-    last_epochs: float = 0.0
+    last_epochs: Annotated[float, EPOCHS, ON_THE_WAY] = 0.0
     """Epochs of a last training at t = 1, annealed as that of the first equilibrium, after which what is held is settled once
     more: what steps lag behind the surface is made good where it matters most. 0: none."""
 
     def __post_init__(self) -> None:
-        if self.target is not None:
-            require(bool(self.target), "path.target", self.target, "name a data set, e.g. mnist:5-9")
-        if self.regularization is not None:
-            positive("path.regularization", self.regularization)
-        epochs = self.last_epochs
-        require(math.isfinite(epochs) and epochs >= 0, "path.last_epochs", epochs, "must be a number of epochs, 0 for none")
+        Checked.__post_init__(self)
         require(
             not (self.within_pairs and self.pairing == "none"),
             "path.within_pairs",
             self.within_pairs,
-            "needs paired classes, give --path.pairing order, cost or a map",
+            "needs paired classes, give ``path.pairing`` order, cost or a map",
         )
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelConfig:
+class ModelConfig(Checked):
     """Encoder, decoder and classifier."""
+
+    part = "model."
 
     name: str = "mlp"
     """mlp, resnet, linear (for --data.name gaussian), or package.module:Class of a model that meets the protocol in
     rayfe/model/protocol.py."""
-    hidden: int = 256
+    hidden: Annotated[int, at_least(1, WIDEST), With("model.name", "mlp", OWN)] = 256
     """Units of the hidden layer of encoder and decoder (mlp)."""
-    width: int = 64
+    width: Annotated[int, at_least(1, WIDEST), With("model.name", "resnet", OWN)] = 64
     """Channels of the first stage of resnet; 64 is ResNet-18."""
-    latent: int = 16
+    latent: Annotated[int, at_least(1, WIDEST)] = 16
     """Dimensions of the representation z."""
-    classifier_hidden: int = 12
+    classifier_hidden: Annotated[int, at_least(0, WIDEST)] = 12
     """Hidden units of the classifier; 0: a single linear layer (the paper says both)."""
-    dropout: float = 0.0
+    dropout: Annotated[float, BELOW_1, With("model.name", "mlp", OWN)] = 0.0
     """Share of hidden units that training drops in encoder and decoder (mlp)."""
-
-    def __post_init__(self) -> None:
-        at_least("model.hidden", self.hidden, 1)
-        at_least("model.width", self.width, 1)
-        require(0 <= self.dropout < 1, "model.dropout", self.dropout, "must be at least 0 and below 1")
-        at_least("model.latent", self.latent, 1)
-        at_least("model.classifier_hidden", self.classifier_hidden, 0)
 
 
 @dataclass(frozen=True, kw_only=True)
-class EquilibrationConfig:
+class EquilibrationConfig(Checked):
     """How weights are brought to equilibrium at fixed (lam, gamma)."""
 
-    first_epochs: float = 120.0
+    part = "equilibration."
+
+    first_epochs: Annotated[float, EPOCHS] = 120.0
     """Epochs of the first equilibrium. With 0 a state dict that `start` gives is read as it is."""
     first_schedule: Literal["step", "linear"] = "step"
     """Decay of the first equilibrium's learning rate: /10 after every 5/12 of the epochs (sec. 5.1), or linear to 0."""
-    first_learning_rate: float = 1e-3
+    first_learning_rate: Annotated[float, POSITIVE] = 1e-3
     """Initial learning rate of the first equilibrium."""
-    epochs: float = 2.0
+    epochs: Annotated[float, SOME_EPOCHS] = 2.0
     """Epochs of one equilibration of the walk, T updates. An epoch has as many examples as the data, of a mixture as the
     larger of source and target."""
     schedule: Literal["paper", "average"] = "paper"
     """Learning rate of the walk's equilibrations: paper: u^2 (1-u)^5, u = update / T (sec. 5.1). average: constant; the
     result is the mean of the weights over the last three quarters of the updates."""
-    learning_rate: float = 1.5e-3
+    learning_rate: Annotated[float, POSITIVE] = 1.5e-3
     """Maximum of the walk's schedule."""
     optimizer: Literal["adam", "soap"] = "adam"
     """adam, or soap: Adam in the eigenbasis of each matrix's gradients, on its smaller side. The basis is carried along."""
-    batch: int = 256
+    batch: Annotated[int, at_least(2)] = 256
     """Examples in a mini-batch."""
-    first_batch: int | None = None
+    first_batch: Annotated[int | None, at_least(2)] = None
     """The same in trainings that are annealed to 0, of first equilibria, renewals and baselines: far from equilibrium many
     noisy updates are worth more than few exact ones. None: as `batch`."""
-    second_moment_decay: float = 0.99
+    second_moment_decay: Annotated[float, FRACTION] = 0.99
     """beta_2 of the optimizer; the paper's Adam has 0.999."""
     compile: Literal["auto", "always", "never", "onednn", "update"] = "auto"
     """How an update is computed. never: operation by operation. onednn: the same with matrix products by oneDNN, on a CPU where it
     is as accurate as float32. update: the whole update compiled by torch.compile, half a minute once on a machine. always: both.
     auto: as the run began, which is what pays there. Rows differ by rounding."""
-
-    def __post_init__(self) -> None:
-        epochs = self.first_epochs
-        require(math.isfinite(epochs) and epochs >= 0, "equilibration.first_epochs", epochs, "must be a number of epochs")
-        positive("equilibration.epochs", self.epochs)
-        positive("equilibration.learning_rate", self.learning_rate)
-        positive("equilibration.first_learning_rate", self.first_learning_rate)
-        at_least("equilibration.batch", self.batch, 2)
-        if self.first_batch is not None:
-            at_least("equilibration.first_batch", self.first_batch, 2)
-        fraction("equilibration.second_moment_decay", self.second_moment_decay)
 
     @property
     def compiled(self) -> bool:
@@ -161,58 +149,50 @@ class EquilibrationConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RenewalConfig:
+class RenewalConfig(Checked):
     """Attempts to leave a branch of the surface that is no longer the lowest, at fixed lam.
 
     A representation that the start compressed into few dimensions of z does not take up new ones when lam grows, though
     its free energy would be lower with them: unused dimensions have almost no gradient.
     """
 
-    every: float | None = None
+    part = "renewal."
+
+    every: Annotated[float | None, POSITIVE, Needs("process", "iso-classification")] = None
     """Distance in log lam between attempts; none without it."""
-    leap: int = 0
+    leap: Annotated[int, at_least(0), Needs("both_ways"), Needs("renewal.every")] = 0
     """So many renewals one after the other, at lam in equal ratios, take a walk that will come back to lam_end where its first
     renewal would be due, with nothing in between. 0: it walks there."""
 
-    def __post_init__(self) -> None:
-        if self.every is not None:
-            positive("renewal.every", self.every, " (a distance in log lam)")
-        at_least("renewal.leap", self.leap, 0)
-
 
 @dataclass(frozen=True, kw_only=True)
-class MeasureConfig:
+class MeasureConfig(Checked):
     """How functionals are measured."""
 
-    head_draws: int = 128
+    part = "measure."
+
+    head_draws: Annotated[int, at_least(8, MANY_DRAWS)] = 128
     """Draws of z per example through the classifier in antithetic pairs, half of them per independent set."""
-    statistics_size: int | None = None
+    statistics_size: Annotated[int | None, at_least(2), With("model.name", "mlp", "resnet", OWN)] = None
     """Training images of each data set whose statistics batch-norm layers have when read, drawn at random by class; all without it."""
-    response_size: int | None = None
+    response_size: Annotated[int | None, at_least(2)] = None
     """Training images of each data set, drawn at random by class, on which neighbours are read for the response and F_t, and by which a
     settle searches between its readings of all; all without it."""
 
     def __post_init__(self) -> None:
-        require(
-            self.head_draws >= 8 and self.head_draws % 4 == 0,
-            "measure.head_draws",
-            self.head_draws,
-            "must be a multiple of 4, at least 8",
-        )
-        for name in ("statistics_size", "response_size"):
-            if getattr(self, name) is not None:
-                at_least(f"measure.{name}", getattr(self, name), 2)
+        Checked.__post_init__(self)
+        fix = "must be a multiple of 4, at least 8"
+        require(self.head_draws % 4 == 0, "measure.head_draws", self.head_draws, fix)
 
 
 @dataclass(frozen=True, kw_only=True)
-class StencilConfig:
+class StencilConfig(Checked):
     """Where the neighbours of a point lie (finite differences of sec. 3.1), and how far their chart is trusted."""
 
-    gamma_delta: float = 0.1
-    """Distance of the gamma neighbours, as a fraction of gamma."""
+    part = "neighbours."
 
-    def __post_init__(self) -> None:
-        fraction("neighbours.gamma_delta", self.gamma_delta)
+    gamma_delta: Annotated[float, FRACTION] = 0.1
+    """Distance of the gamma neighbours, as a fraction of gamma."""
 
     @property
     def lam_delta(self) -> float:

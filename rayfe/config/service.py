@@ -2,54 +2,46 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from rayfe.config.checks import at_least, positive, require
+from rayfe.config.checks import POSITIVE, Checked, Needs, With, at_least, require
+
+ON_RAY = With("backend", "ray")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Service:
+class Service(Checked):
     """Backend, evaluators, placement, budget: few of these change a row, and then by rounding."""
 
     backend: Literal["inline", "ray"] = "ray"
     """ray: Ray Tune trials and a pool of evaluator actors; inline: the same requests in this process, without Ray."""
-    evaluators: int | None = None
-    """Evaluator actors (backend ray) at most; without it as many as are of use, and as the cluster can hold at the time."""
-    placement: Literal["shared", "isolated"] = "shared"
+    evaluators: Annotated[int | None, at_least(1), ON_RAY] = None
+    """Evaluator actors at most; without it as many as are of use, and as the cluster can hold at the time."""
+    placement: Annotated[Literal["shared", "isolated"], ON_RAY] = "shared"
     """shared: all trajectories send their work to one pool of evaluators, which is never idle while there is work;
-    isolated: each trajectory has evaluators of its own in a placement group (backend ray)."""
-    autoscale: Literal["cpu", "gpu"] | None = None
-    """Ask the cluster's autoscaler for machines for the evaluators, and wait for them (backend ray): gpu for machines with GPUs, also
+    isolated: each trajectory has evaluators of its own in a placement group."""
+    autoscale: Annotated[Literal["cpu", "gpu"] | None, ON_RAY] = None
+    """Ask the cluster's autoscaler for machines for the evaluators, and wait for them: gpu for machines with GPUs, also
     where none is up yet."""
-    train_workers: int = 0
+    train_workers: Annotated[int, at_least(0), ON_RAY, Needs("placement", "shared")] = 0
     """Workers that share each mini-batch of first equilibria and baselines (Ray Train); 0: an evaluator trains them."""
     log_format: Literal["text", "json"] = "text"
     """text: a table or a line a step for people; json: one JSON object a line on stderr for each event, instead."""
     only_start: bool = False
     """Train and store the start of each trajectory, then stop; the same command without it goes on from there."""
-    time_budget: float | None = None
+    time_budget: Annotated[float | None, POSITIVE] = None
     """Seconds after which a trajectory starts no further step."""
-    threads: int = 2
+    threads: Annotated[int, at_least(1, 1024)] = 2
     """Threads of one evaluator."""
-    replicas_per_evaluator: int | Literal["all", "auto"] = "auto"
+    replicas_per_evaluator: Annotated[int | Literal["all", "auto"], at_least(1)] = "auto"
     """Neighbours trained together on one evaluator, 1 to all. auto: as the run began, all for new runs. 1 needs an evaluator
     for each and pays where one model fills a GPU and others are idle. Rows differ by rounding."""
     keep_states: str = "all"
     """Weight files to keep: all, last, or a number."""
 
     def __post_init__(self) -> None:
-        if self.time_budget is not None:
-            positive("time_budget", self.time_budget, " of seconds")
-        at_least("threads", self.threads, 1)
-        for name in ("evaluators", "replicas_per_evaluator"):
-            if isinstance(getattr(self, name), int):
-                at_least(name, getattr(self, name), 1)
-        at_least("train_workers", self.train_workers, 0)
-        for name in ("train_workers", "autoscale"):
-            value = getattr(self, name)
-            require(not value or self.backend == "ray", name, value, "needs ``backend=ray``")
-        shared = self.placement == "shared" or not self.train_workers
-        require(shared, "train_workers", self.train_workers, "borrows from the shared pool, needs ``placement=shared``")
-        known = self.keep_states in ("all", "last") or (self.keep_states.isdecimal() and int(self.keep_states) >= 1)
+        Checked.__post_init__(self)
+        known = self.keep_states in ("all", "last") or re.fullmatch("[1-9][0-9]{0,8}", self.keep_states) is not None
         require(known, "keep_states", self.keep_states, "give all, last or a number of steps")

@@ -54,7 +54,11 @@ def load_path(config: RunConfig, own: Mapping[str, Dataset] = MappingProxyType({
         set_apart(source.train, CONTROL_SHARE)  # refused here rather than by an evaluator
     if config.path.target is None:
         return PathData(kind="still", source=source)
-    target = _named(replace(config.data, name=config.path.target), own)
+    try:
+        target = _named(replace(config.data, name=config.path.target), own)
+    except UsageError as error:
+        name = "path.target" if error.name == "data.name" else error.name
+        raise UsageError(name, error.value, error.fix) from error
     require(
         source.input_shape == target.input_shape,
         "path.target",

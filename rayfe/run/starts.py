@@ -169,7 +169,7 @@ def _stored(step: StoredStep, name: str, kept: StartModel | None) -> StartModel:
         if kept is not None:
             return kept
         raise UsageError("start", name, f"there is no run {step.run}; {HOW}, or in Python a state dict") from None
-    except (CorruptFile, KeyError, TypeError) as error:
+    except (CorruptFile, OSError, KeyError, TypeError) as error:
         raise UsageError("start", name, f"the run.json of {step.run} cannot be read ({error}); {HOW} of another run") from error
     if step.step is None and kept is not None:  # the row that it was recommended when the run began
         step = dataclasses.replace(step, trajectory=kept.told["trajectory"], step=kept.told["step"])

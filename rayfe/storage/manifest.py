@@ -23,6 +23,7 @@ from rayfe.config import (
     require,
     retired,
     stored_identity,
+    unread,
     usual_identity,
 )
 from rayfe.config.resolve import option_of
@@ -159,8 +160,9 @@ def stored_manifest(store: Store, manifest: Mapping[str, Any], config: RunConfig
     fix = "its readings are defined otherwise than this version's; it can be read and drawn, but to go on use another ``out``"
     require(stored.get("readings", 1) == manifest["readings"], "out", store.url(), fix)
     require(stored["identity"].get("equilibration.compile") is not True, "equilibration.compile", True, GONE)
+    idle = {one.name for one in unread(config)}  # older versions took any values of them
     for name, value in manifest["identity"].items():
-        if name in before and before[name] != value:
+        if name in before and name not in idle and before[name] != value:
             _refuse_change(name, value, before[name])
     told = stored.get("known_sha256") is not None
     _refuse_retired(before | ({"known_runs": "(the stored run's)"} if told else {}), config)

@@ -131,7 +131,7 @@ def test_export_never_replaces_a_file(run: str, tmp_path: Path, capsys: pytest.C
         (["--step", "7"], "has no such accepted step, only 0, 1"),
         (["--at", "C"], "write COLUMN=NUMBER"),
         (["--at", "loss=1"], "loss cannot be asked for"),
-        (["--step", "1", "--at", "C=0.1"], "and not both"),
+        (["--step", "1", "--at", "C=0.1"], "--at: not allowed with argument --step"),
         (["--step", "1", "--trajectory", "lam9"], "--trajectory lam9: "),
     ],
 )

@@ -11,11 +11,12 @@ import rayfe
 from rayfe.cli.job_command import main
 from rayfe.data.coupling import decode
 
-SMALL = [
-    *("--data.name", "digits:0-4", "--path.target", "digits:5-9", "--lam", "1", "--gamma", "4", "--backend", "inline"),
+ANYWHERE = [
+    *("--data.name", "digits:0-4", "--lam", "1", "--gamma", "4", "--backend", "inline"),
     *("--model.hidden", "32", "--model.latent", "6", "--measure.head-draws", "64", "--threads", "1", "--tolerance", "0.1"),
     *("--equilibration.first-epochs", "20", "--equilibration.epochs", "4", "--equilibration.batch", "64"),
 ]
+SMALL = [*ANYWHERE, "--path.target", "digits:5-9"]
 TRANSFER = [*SMALL, "--process", "constant-rate", "--lam-dot", "-0.2", "--step-length", "0.5", "--step-length-first", "0.01"]
 
 
@@ -96,10 +97,21 @@ def test_a_stopped_baseline_goes_on_to_the_same_rows(tmp_path: Path) -> None:
         ("transfer", ["fig5-quick", "--method", "joint"], "--method joint"),
         ("transfer", ["fig5-quick", "--process", "iso-classification"], "--process iso-classification"),
         ("transfer", ["fig5-quick", "--path.target", "None"], "--path.target"),
-        ("transfer", ["fig5-quick", *SMALL, "--path.target", "mnist:5-9"], "--path.target mnist:5-9: has examples of shape"),
-        ("transfer", ["fig5-quick", *SMALL, "--path.target", "digits:5"], "--data.name digits:5"),
+        ("transfer", ["fig5-quick", "--path.target", "nope"], "--path.target nope: unknown data set"),
+        ("transfer", ["fig5-quick", "--lam-dot", "1"], "--lam-dot 1: has no effect with --process geodesic"),
+        (
+            "baseline",
+            ["fig5-quick", "--path.kind", "displacement"],
+            "--path.kind displacement: has no effect with --method finetune",
+        ),
+        ("transfer", ["fig5-quick", *ANYWHERE, "--path.target", "mnist:5-9"], "--path.target mnist:5-9: has examples of shape"),
+        ("transfer", ["fig5-quick", *ANYWHERE, "--path.target", "digits:5"], "--path.target digits:5"),
         ("transfer", ["fig5-quick", *SMALL, "--path.pairing", "cheapest"], "--path.pairing cheapest"),
-        ("transfer", ["fig5-quick", *SMALL, "--path.pairing", "order", "--path.target", "digits:4-8"], "--path.pairing order"),
+        (
+            "transfer",
+            ["fig5-quick", *ANYWHERE, "--path.pairing", "order", "--path.target", "digits:4-8"],
+            "--path.pairing order",
+        ),
         ("transfer", ["fig5-quick", *SMALL, "--path.within-pairs"], "--path.within-pairs"),
         ("transfer", ["fig5-quick", *SMALL, "--path.regularization", "0"], "--path.regularization 0"),
         ("transfer", ["fig5-quick", *SMALL, "--k", "-1"], "--k -1: 1 + k lam is 0"),

@@ -133,7 +133,8 @@ def test_memory_of_the_driver_stays_flat(tmp_path: Path) -> None:
 
 def walked(backend: str, folder: Path) -> tuple[float, list[dict[str, Any]]]:
     """Seconds from the first request to the last commit of a walk on MNIST, and its rows."""
-    command = [sys.executable, "jobs/isoc.py", "mnist-quick", "--steps", "4", "--threads", "2", "--evaluators", "1"]
+    command = [sys.executable, "jobs/isoc.py", "mnist-quick", "--steps", "4", "--threads", "2"]
+    command += ["--evaluators", "1"] if backend == "ray" else []
     command += ["--backend", backend, "--log-format", "json", "--out", str(folder)]
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"} | {
         "RAY_USAGE_STATS_ENABLED": "0"

@@ -80,7 +80,7 @@ def test_a_stored_run_may_be_named_beside_one_of_this_version(place: Path) -> No
         (configure(process="iso-functional", stencil="paper"), "direction", "backward"),
         (configure(renewal=RenewalConfig(every=0.5)), "renewal.epochs", 10.0),
         (configure(process="geodesic", stencil="paper", path=PathConfig(target="mnist:5-9")), "line_tolerance", 0.1),
-        (configure(method="joint", path=PathConfig(target="mnist:5-9", kind="displacement")), "path.kind", "displacement"),
+        (configure(method="joint", path=PathConfig(target="mnist:5-9")), "path.kind", "displacement"),
     ],
 )
 def test_a_run_that_followed_an_option_of_the_past_is_not_continued(
@@ -96,6 +96,16 @@ def test_a_run_that_followed_an_option_of_the_past_is_not_continued(
     assert in_shell_words(refused.value).startswith(f"--{field.replace('_', '-')} {shown(value)}: is what the stored run has")
 
 
+def test_a_run_that_was_given_an_option_without_effect_goes_on_without_it(tmp_path: Path) -> None:
+    store, config = Store(tmp_path), configure()
+    now = manifest(config, {"job": "isoc", "data_sha256": "d", "config": flat(config)})
+    store.create(now | {"identity": now["identity"] | {"functional": [1.0, 0.0, 0.0], "model.width": 32}})
+    assert stored_manifest(store, now, config) is not None
+    store.create(now | {"identity": now["identity"] | {"model.hidden": 32}})
+    with pytest.raises(UsageError, match="the stored run has 32"):
+        stored_manifest(store, now, config)
+
+
 def test_a_run_that_knew_others_is_not_continued(tmp_path: Path) -> None:
     store, config = Store(tmp_path), configure()
     now = manifest(config, {"job": "isoc", "data_sha256": "d", "config": flat(config)})
@@ -106,7 +116,7 @@ def test_a_run_that_knew_others_is_not_continued(tmp_path: Path) -> None:
 
 def test_the_path_of_walks_that_have_none_is_no_part_of_them() -> None:
     assert not any(name.startswith("path.") for name in identity(configure()))
-    target = PathConfig(target="mnist:5-9")
+    target = PathConfig(target="mnist:5-9", kind="displacement")
     moving = configure(process="constant-rate", path=target)
     assert identity(moving) != identity(configure(moving, path=dataclasses.replace(target, regularization=0.05)))
 

@@ -45,8 +45,15 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+def changed(before: list[str], *words: str) -> list[str]:
+    """A command with these words, in place of those before of the same options."""
+    kept = [True, *(word.startswith("--") for word in before[1:])]
+    given = [list(group) for group in np.split(np.array(before), np.flatnonzero(kept)[1:])]
+    return [*(word for group in given if group[0] not in words for word in group), *words]
+
+
 def fork(source: Path, *words: str, at: str = "lam1-gamma4-seed0:2") -> list[str]:
-    return [*SMALL, "--start", f"{source}@{at}", *words]
+    return changed([*SMALL, "--start", f"{source}@{at}"], *words)
 
 
 def refused(capsys: pytest.CaptureFixture[str], job: str, words: list[str], out: Path, *, left: bool = False) -> str:
@@ -203,7 +210,7 @@ def test_from_a_transfer_that_arrived_a_walk_and_another_transfer_start_on_the_t
     assert last["t"] == 1.0
     start = f"{there}@{last['step']}"
     model = ["--model.hidden", "16", "--model.latent", "4", "--model.classifier-hidden", "0", "--model.dropout", "0.1"]
-    words = [*SMALL, *model, "--data.name", "digits:5-9", "--start", start]
+    words = changed(SMALL, *model, "--data.name", "digits:5-9", "--start", start)
     assert main("isoc", [*words, "--only-start", "--out", str(walk)]) == 0
     assert run_json(walk)["class_names"] == [str(name) for name in range(10)]
     assert rows(walk)["C"][0] == pytest.approx(last["C"], rel=0.1)

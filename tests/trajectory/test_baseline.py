@@ -35,8 +35,7 @@ def test_a_baseline_trains_on_the_same_examples_whatever_the_path_is(tmp_path, m
     """Joint training on images that are blends of two, with labels of both, would be something else."""
     base = configure(
         lam=(1.0,),
-        method=method,
-        method_epochs=2.0,
+        process="constant-rate",
         threads=1,
         data=DataConfig(name="digits:0-4"),
         path=PathConfig(target="digits:5-9", pairing="order"),
@@ -46,7 +45,8 @@ def test_a_baseline_trains_on_the_same_examples_whatever_the_path_is(tmp_path, m
     )
     rows = {}
     for kind in ("mixture", "displacement"):
-        config = configure(base, path=dataclasses.replace(base.path, kind=kind))
+        transfer = configure(base, path=dataclasses.replace(base.path, kind=kind))
+        config = configure(transfer, method=method, method_epochs=2.0)
         data = coupled(load_path(config), config, lambda text: None)
         store, (start,) = Store(str(tmp_path / kind)), config.trajectories().values()
         trajectory, backend = open_trajectory(config, start, store), InlineBackend(config, data)

@@ -179,8 +179,11 @@ def test_a_leap_that_fails_is_given_up_once_and_the_walk_goes_there_with_renewal
     assert max(row.lam for row in rows if row.accepted and row.step_length) == 3.5
 
 
-@pytest.mark.parametrize("options", [{}, {"both_ways": True, "renewal": RenewalConfig(leap=2)}])
-def test_a_leap_needs_a_way_back_and_a_distance_to_it(options):
-    with pytest.raises(UsageError, match="needs both_ways=True and renewal=.*; 0 goes there") as refused:
+@pytest.mark.parametrize(
+    ("options", "missing"),
+    [({}, "both_ways=False"), ({"both_ways": True, "renewal": RenewalConfig(leap=2)}, 'renewal={"every": None}')],
+)
+def test_a_leap_needs_a_way_back_and_a_distance_to_it(options, missing):
+    with pytest.raises(UsageError, match=f"has no effect with {missing}; leave it away") as refused:
         configure(**({"renewal": LEAP} | options))
     assert refused.value.name == "renewal.leap"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
-from rayfe.cli.commands.parser import Parser, Refused, trusted, wanted_columns
+from rayfe.cli.commands.parser import Parser, Refused, trusted, typed
 from rayfe.config import RunConfig
+from rayfe.config.checks import SOME_EPOCHS, at_least, check
 from rayfe.data.fingerprint import fingerprint
 from rayfe.data.local_files import load_here
 from rayfe.data.paths import PathData, epoch_of
@@ -66,15 +66,15 @@ def _train(store: Store, config: RunConfig, data: PathData, left: list[tuple[Ste
 
 def parser() -> Parser:
     """Its arguments."""
-    made = Parser("certify", WHAT)
+    made = Parser("python -m rayfe certify", WHAT)
     made.run()
     made.add_argument("--trajectory", metavar="NAME", help="which; all without it")
-    made.add_argument("--step", type=int, nargs="+", metavar="N", help="accepted steps; the last one without it")
-    made.add_argument("--at", nargs="+", metavar="COLUMN=VALUE", help="instead of --step: the nearest step, e.g. --at lam=1.0")
-    made.add_argument("--epochs", type=float, help="of each training; as many as the start was trained without it")
+    made.steps("accepted steps; the last one without it", several=True)
+    text = "of each training; as many as the start was trained without it"
+    made.add_argument("--epochs", type=typed(Annotated[float, SOME_EPOCHS]), help=text)
     made.add_argument(
         "--seeds",
-        type=int,
+        type=typed(Annotated[int, at_least(SEEDS, 1000)]),
         default=USUAL_SEEDS,
         help=f"trainings that differ by chance, {SEEDS} or more; {USUAL_SEEDS} without it",
     )
@@ -91,19 +91,16 @@ def _rows(store: Store, chosen: argparse.Namespace) -> list[StepRecord]:
         Refused: there are none such.
         FileNotFoundError: weights of one of them are not stored any more.
     """
-    if chosen.step is not None and chosen.at is not None:
-        raise Refused("--step: give steps, or --at lam=1.0, and not both")
     names = store.trajectories() if chosen.trajectory is None else [chosen.trajectory]
     if not names:
         raise Refused(f"{chosen.run}: has no steps so far")
 
     from rayfe.results.stored_model import find_row  # imports torch
 
-    at = None if chosen.at is None else wanted_columns(chosen.at)
     found = []
     for name in names:
-        steps: Sequence[int | None] = [None] if at is not None else chosen.step or _last(store, name)
-        found += [find_row(store, name, step, at) for step in dict.fromkeys(steps)]
+        steps: Sequence[int | None] = [None] if chosen.at is not None else chosen.step or _last(store, name)
+        found += [find_row(store, name, step, chosen.at) for step in dict.fromkeys(steps)]
     for row in found:
         if not store.has_state(row):
             raise FileNotFoundError(f"{store.url(str(row.state))}: these weights are not stored any more (--keep-states)")
@@ -119,10 +116,7 @@ def _last(store: Store, name: str) -> list[int]:
 def _efforts(config: RunConfig, chosen: argparse.Namespace) -> list[CertificateEffort]:
     """What is trained for each of them."""
     epochs = config.equilibration.first_epochs if chosen.epochs is None else chosen.epochs
-    if not (math.isfinite(epochs) and epochs > 0):
-        raise UsageError("epochs", epochs, "must be a positive number")
-    if chosen.seeds < SEEDS:
-        raise UsageError("seeds", chosen.seeds, f"must be at least {SEEDS}: fewer have no scatter")
+    check("epochs", epochs, Annotated[float, SOME_EPOCHS])  # the start's own may be none
     return [
         CertificateEffort(method=method, seeds=chosen.seeds, epochs=epochs) for method in ((ON, ANEW) if chosen.anew else (ON,))
     ]

@@ -36,7 +36,7 @@ class Check:
 
 def main(arguments: list[str]) -> int:
     """0 if everything that rayfe needs is there, else 1."""
-    parser = Parser("doctor", "What this machine offers, and for each thing that is missing how to get it.")
+    parser = Parser("python -m rayfe doctor", "What this machine offers, and for each thing that is missing how to get it.")
     parser.add_argument("--out", default="runs", metavar="DIR", help="folder or URI where runs shall be written (runs)")
     parser.add_argument("--data.root", dest="root", metavar="FOLDER", help="folder of fashion-mnist or cifar10")
     chosen = parser.parse_args(arguments)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rayfe.cli.commands.parser import Parser, Refused, trusted, wanted_columns
+from rayfe.cli.commands.parser import Parser, Refused, trusted
 from rayfe.config import ModelConfig
-from rayfe.exceptions import UsageError
+from rayfe.exceptions import UsageError, shown
 from rayfe.storage.local import replace_together
 from rayfe.storage.store import Store
 
@@ -37,7 +38,7 @@ def main(arguments: list[str]) -> int:
     from rayfe.report.view import view_of
     from rayfe.results.stored_model import find_row, model_of
 
-    row = find_row(store, chosen.trajectory, chosen.step, None if chosen.at is None else wanted_columns(chosen.at))
+    row = find_row(store, chosen.trajectory, chosen.step, chosen.at)
     model = in_units(model_of(store, run, row), run)
     config = ModelConfig(**{name[6:]: value for name, value in run["config"].items() if name.startswith("model.")})
     shape = input_shape(config, tuple(run["input_shape"]))
@@ -61,16 +62,12 @@ def card_of(to: Path) -> Path:
 
 def _parser() -> Parser:
     parser = Parser(
-        "export", "Take a stored model away: a file of torch.export or ONNX for any number of examples, and a card beside it."
+        "python -m rayfe export",
+        "Take a stored model away: a file of torch.export or ONNX for any number of examples, with a card.",
     )
     parser.run()
     parser.add_argument("--trajectory", metavar="NAME", help="which; may be left out where there is one")
-    parser.add_argument(
-        "--step", type=int, help="an accepted step; without it and --at the recommended one, of all trajectories"
-    )
-    parser.add_argument(
-        "--at", nargs="+", metavar="COLUMN=VALUE", help="instead of --step: the nearest step, e.g. --at lam=1.0"
-    )
+    parser.steps("an accepted step; without it and --at the recommended one, of all trajectories")
     parser.add_argument("--to", metavar="FILE", required=True, help="a .pt2 or .onnx file that does not exist yet")
     parser.trust()
     parser.add_argument(
@@ -107,8 +104,13 @@ def _free(to: Path) -> Path:
     if to.suffix not in FORMATS:
         raise Refused(f"--to {to}: give a name that ends in {' or '.join(FORMATS)}")
     for path in (to, card_of(to)):
-        if path.exists():
-            raise Refused(f"--to {to}: {path} exists; give another name, or remove it")
+        try:
+            os.lstat(path)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise Refused(f"--to {shown(str(to))}: cannot be written ({error.strerror}); give another name") from error
+        raise Refused(f"--to {to}: {path} exists; give another name, or remove it")
     if not to.parent.is_dir():
         raise Refused(f"--to {to}: there is no folder {to.parent}; make it first")
     return to

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 import pandas as pd
 
-from rayfe.cli.commands.parser import Parser, Refused
+from rayfe.cli.commands.parser import Distinct, Parser, Refused
 from rayfe.config import RunConfig, configure
+from rayfe.config.checks import POSITIVE, number_in
 from rayfe.exceptions import UsageError
 from rayfe.results.atlas import LOCATABLE, locate, nearest
 from rayfe.results.pooling import models_of
@@ -20,12 +19,17 @@ SOUGHT = ("R", "D", "C")
 
 def main(arguments: list[str]) -> int:
     """Print the place between the stored models, and the nearest of them."""
-    parser = Parser("locate", "Where two wanted values lie on the surface that the models of one run or several give.")
-    parser.add_argument("words", nargs="+", metavar="RUN|COLUMN=VALUE", help=f"runs, and two of {', '.join(LOCATABLE)}")
+    parser = Parser(
+        "python -m rayfe locate", "Where two wanted values lie on the surface that the models of one run or several give."
+    )
+    parser.add_argument(
+        "words", nargs="+", action=Distinct, metavar="RUN|COLUMN=VALUE", help=f"runs, and two of {', '.join(LOCATABLE)}"
+    )
     words = parser.parse_args(arguments).words
-    wanted = dict(_value(word) for word in words if word.partition("=")[0] in LOCATABLE and "=" in word)
-    runs = [word for word in words if not (word.partition("=")[0] in LOCATABLE and "=" in word)]
-    if len(wanted) != 2:
+    values = [word for word in words if word.partition("=")[0] in LOCATABLE and "=" in word]
+    wanted = dict(map(_value, values))
+    runs = [word for word in words if word not in values]
+    if len(values) != 2 or len(wanted) != 2:
         raise Refused(f"{' '.join(words)}: give two wanted values, e.g. C=0.1 D=20 (of {', '.join(LOCATABLE)})")
     if not runs:
         raise Refused(f"{' '.join(words)}: give a run's folder or URI before the wanted values")
@@ -46,8 +50,8 @@ def main(arguments: list[str]) -> int:
         print("the stored models do not surround this place; the nearest one is")
     else:
         print("between the stored models: " + " ".join(f"{name} {getattr(place, name):.4g}" for name in LOCATABLE))
-    values = " ".join(f"{name} {row[name]:.4g}" for name in LOCATABLE)
-    print(f"nearest: {row['run']} {row['trajectory']} step {row['step']}: {values}")
+    there = " ".join(f"{name} {row[name]:.4g}" for name in LOCATABLE)
+    print(f"nearest: {row['run']} {row['trajectory']} step {row['step']}: {there}")
     if set(wanted) <= set(SOUGHT):
         sought = " ".join(f"{name}={value:g}" for name, value in wanted.items())
         lam, gamma = (place.lam, place.gamma) if place else (row["lam"], row["gamma"])
@@ -68,10 +72,7 @@ def way(run: str, sought: list[str], *, lam: float, gamma: float) -> str:
 
 def _value(word: str) -> tuple[str, float]:
     name, _, text = word.partition("=")
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not (math.isfinite(value) and value > 0):
+    value = number_in(text, float)
+    if value is None or POSITIVE.fault(value) is not None:
         raise Refused(f"{word}: write COLUMN=NUMBER with a positive number, e.g. C=0.1")
     return name, value

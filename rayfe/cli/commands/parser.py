@@ -3,29 +3,77 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import sys
-from collections.abc import Container, Mapping
-from typing import Any, NoReturn
+from collections.abc import Callable, Container, Mapping, Sequence
+from typing import Annotated, Any, NoReturn, TypeVar, get_args, get_origin
 
+from rayfe.cli.options import TWICE, value_of
+from rayfe.config.checks import NUMBER, at_least, bare, check, hints_of_class, notes_of, number_in
+from rayfe.config.fields import accepted, field_docs
 from rayfe.config.user_code import FIELDS, introduce, own_names
-from rayfe.exceptions import dashed
+from rayfe.exceptions import UsageError, dashed, in_shell_words, shown
 
 
 class Refused(ValueError):
     """Bad input of a command, as one line for people."""
 
 
-class Parser(argparse.ArgumentParser):
-    """argparse without abbreviations; raises `Refused` where argparse would print its usage and exit."""
+Fields = TypeVar("Fields")
 
-    def __init__(self, name: str, description: str, *, after: str | None = None) -> None:
+
+class Parser(argparse.ArgumentParser):
+    """argparse without abbreviations, whose types are those of a configuration's fields (`typed`); raises `Refused` where argparse
+    would print its usage and exit."""
+
+    def __init__(self, name: str, description: str | None, *, after: str | None = None) -> None:
         form = argparse.RawDescriptionHelpFormatter if after else argparse.HelpFormatter
-        prog = f"python -m rayfe {name}"
-        super().__init__(prog=prog, description=description, epilog=after, formatter_class=form, allow_abbrev=False)
+        super().__init__(
+            prog=name, description=description, epilog=after, formatter_class=form, allow_abbrev=False, exit_on_error=False
+        )
+        self.register("type", None, typed(str))
+
+    def parse_args(self, arguments: Sequence[str]) -> argparse.Namespace:  # type: ignore[override]
+        """The arguments; each option is given once.
+
+        Raises:
+            Refused: there is no such argument, or its value is none that it takes.
+        """
+        words, seen = [], set()
+        for word in arguments:
+            option, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
+            option = dashed(option)
+            if option in seen:
+                raise Refused(f"{option}: {TWICE}")
+            seen |= {option} - {""}
+            words.append(option + equals + value)
+        try:
+            return super().parse_args(words)
+        except argparse.ArgumentError as error:
+            raise Refused(f"{error.argument_name}{'' if error.message[:1] == ' ' else ': '}{error.message}") from error
 
     def error(self, message: str) -> NoReturn:
         raise Refused(f"{self.prog}: {message}; --help explains")
+
+    def fields(self, cls: type[Fields], arguments: Sequence[str]) -> Fields:
+        """A dataclass whose fields are the options, each with its default and the text below it as help.
+
+        Raises:
+            Refused, UsageError: a field does not take what is given for it.
+        """
+        hints, docs = hints_of_class(cls), field_docs(cls)  # type: ignore[arg-type]
+        for item in dataclasses.fields(cls):  # type: ignore[arg-type]
+            kind = bare(hints[item.name])
+            how: dict[str, Any] = {"type": typed(hints[item.name])}
+            if kind is bool:
+                how = {"action": argparse.BooleanOptionalAction}
+            elif get_origin(kind) is tuple:
+                of = (get_args(kind)[0], *notes_of(hints[item.name]))
+                how = {"type": typed(Annotated[of] if len(of) > 1 else of[0]), "nargs": "+", "action": Distinct}
+            self.add_argument(f"--{dashed(item.name)}", default=item.default, help=docs[item.name].replace("%", "%%"), **how)
+        chosen = vars(self.parse_args(arguments))
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in chosen.items()})
 
     def run(self) -> None:
         """Add the argument RUN."""
@@ -33,12 +81,20 @@ class Parser(argparse.ArgumentParser):
 
     def runs(self) -> None:
         """Add the argument RUN, one or more, as `runs`."""
-        self.add_argument("runs", metavar="RUN", nargs="+", action=_Distinct, help="folder or URI of a run")
+        self.add_argument("runs", metavar="RUN", nargs="+", action=Distinct, help="folder or URI of a run")
 
     def others(self) -> None:
         """Add the option --with, as `others`."""
         text = "runs of the same data and model, whose models bound F, too"
-        self.add_argument("--with", dest="others", nargs="+", default=(), metavar="OTHER", help=text)
+        self.add_argument("--with", dest="others", nargs="+", action=Distinct, default=(), metavar="OTHER", help=text)
+
+    def steps(self, text: str, *, several: bool = False) -> None:
+        """Add the options --step, as a number or several, and --at, as numbers by column: one of the two may be given."""
+        either = self.add_mutually_exclusive_group()
+        more: dict[str, Any] = {"nargs": "+", "action": Distinct} if several else {}
+        either.add_argument("--step", type=typed(Annotated[int, at_least(0)]), metavar="N", help=text, **more)
+        text = "instead of --step: the nearest step, e.g. --at lam=1.0"
+        either.add_argument("--at", nargs="+", type=column_value, action=_ByColumn, metavar="COLUMN=VALUE", help=text)
 
     def trust(self) -> None:
         """Add the option --trust (`trusted`)."""
@@ -46,7 +102,21 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("--trust", action="store_true", help=text)
 
 
-class _Distinct(argparse.Action):
+def typed(hint: Any) -> Callable[[str], Any]:
+    """What reads a word as a value of a type, as options of jobs are read."""
+
+    def read(word: str) -> Any:
+        try:
+            value = accepted("", value_of(word, hint), bare(hint))
+            check("", value, hint)
+        except UsageError as error:
+            raise argparse.ArgumentTypeError(f" {shown(word)}: {in_shell_words(error.fix)}") from error
+        return value
+
+    return read
+
+
+class Distinct(argparse.Action):
     """Takes several values, each once."""
 
     def __call__(
@@ -54,8 +124,18 @@ class _Distinct(argparse.Action):
     ) -> None:
         places = [str(place).rstrip("/") for place in given]
         if twice := sorted({place for place in places if places.count(place) > 1}):
-            parser.error(f"{self.metavar} {twice[0]}: is named twice; name each once")
+            raise argparse.ArgumentError(self, f" {twice[0]}: is named twice; name each once")
         setattr(space, self.dest, given)
+
+
+class _ByColumn(Distinct):
+    """Pairs of a column and a number as a mapping, each column once."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, space: argparse.Namespace, given: Any, option: str | None = None
+    ) -> None:
+        super().__call__(parser, space, [name for name, _ in given], option)
+        setattr(space, self.dest, dict(given))
 
 
 def trusted(run: Mapping[str, Any], *, trust: bool, fields: Container[str] = FIELDS) -> None:
@@ -73,17 +153,10 @@ def trusted(run: Mapping[str, Any], *, trust: bool, fields: Container[str] = FIE
         raise Refused(f"{dashed(field)} {name}: is code that the run names; --trust imports it from here, and so runs it")
 
 
-def wanted_columns(words: list[str]) -> dict[str, float]:
-    """What an option --at asks for, COLUMN=NUMBER each.
-
-    Raises:
-        Refused: one of them is not of that form.
-    """
-    wanted = {}
-    for word in words:
-        name, _, value = word.partition("=")
-        try:
-            wanted[name] = float(value)
-        except ValueError:
-            raise Refused(f"--at {word}: write COLUMN=NUMBER, e.g. C=0.1") from None
-    return wanted
+def column_value(word: str) -> tuple[str, float]:
+    """A column and its number, of COLUMN=NUMBER."""
+    name, _, text = word.partition("=")
+    value = number_in(text, float)
+    if not name or value is None or NUMBER.fault(value) is not None:
+        raise argparse.ArgumentTypeError(f" {shown(word)}: write COLUMN=NUMBER, e.g. C=0.1")
+    return name, value

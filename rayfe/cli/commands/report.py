@@ -16,7 +16,8 @@ from rayfe.storage.store import Store
 def main(arguments: list[str]) -> int:
     """Write the page and print where it is."""
     parser = Parser(
-        "report", "Write a run's page, or one of several runs: a file that opens without a network. Works while runs go on."
+        "python -m rayfe report",
+        "Write a run's page, or one of several runs: a file that opens without a network. Works while runs go on.",
     )
     parser.runs()
     parser.add_argument("--to", metavar="FILE", help="write it to this file; RUN/report.html without it, of one run")

@@ -42,8 +42,8 @@ def main(arguments: list[str]) -> int:
 
 def parser() -> Parser:
     """Its arguments."""
-    made = Parser("status", "How far runs are, from what they stored; works while they go on.", after=JSON)
-    made.add_argument("runs", metavar="RUN", nargs="+", help="folder or URI of a run")
+    made = Parser("python -m rayfe status", "How far runs are, from what they stored; works while they go on.", after=JSON)
+    made.runs()
     made.others()
     made.add_argument("--json", action="store_true", help="the same for programs, as JSON")
     return made

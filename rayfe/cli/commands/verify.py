@@ -14,10 +14,10 @@ DAMAGED = 1
 def main(arguments: list[str]) -> int:
     """Print a line for each file that is missing or damaged. Exit code 0: none is; 1: some are; 2: there is no run."""
     parser = Parser(
-        "verify",
+        "python -m rayfe verify",
         "Whether all that is stored of runs is as it was written: reads every file, changes none. Exits with 1 if not.",
     )
-    parser.add_argument("runs", metavar="RUN", nargs="+", help="folder or URI of a run")
+    parser.runs()
     chosen = parser.parse_args(arguments)
     return max(verify(location) for location in chosen.runs)
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import signal
 from collections.abc import Mapping
 from dataclasses import replace
 from types import FrameType
-from typing import Self
+from typing import Annotated, Self
 
-from rayfe.cli.commands.parser import Parser, Refused, trusted
+from rayfe.cli.commands.parser import Parser, Refused, trusted, typed
+from rayfe.config.checks import at_least
+from rayfe.exceptions import shown
 from rayfe.records import StepRecord
 from rayfe.report.live_server import LOOPBACK, Server
 from rayfe.report.view import RunView
@@ -27,10 +30,16 @@ PAUSE = 2.0
 def main(arguments: list[str]) -> int:
     """Serve until Ctrl-C."""
     parser = Parser(
-        "watch", "Serve the page of a run, or one of several, refreshed as rows arrive; Ctrl-C ends it, not the runs."
+        "python -m rayfe watch",
+        "Serve the page of a run, or one of several, refreshed as rows arrive; Ctrl-C ends it, not the runs.",
     )
     parser.runs()
-    parser.add_argument("--port", type=int, default=PORT, help=f"port of the page ({PORT}); 0: any free one")
+    parser.add_argument(
+        "--port",
+        type=typed(Annotated[int, at_least(0, 65535)]),
+        default=PORT,
+        help=f"port of the page ({PORT}); 0: any free one",
+    )
     text = f"address to listen on ({LOOPBACK}: this machine only); elsewhere the page's address has a token"
     parser.add_argument("--host", default=LOOPBACK, help=text)
     parser.add_argument("--data.root", dest="root", metavar="FOLDER", help="folder of the run's data, for its reconstructions")
@@ -42,8 +51,11 @@ def main(arguments: list[str]) -> int:
             trusted(run, trust=True)
     try:
         server = Server(chosen.host, chosen.port)
-    except (OSError, OverflowError) as error:
-        raise Refused(f"--port {chosen.port}: cannot listen on {chosen.host} ({error}); --port 0 takes any free one") from error
+    except (OSError, UnicodeError) as error:
+        taken = getattr(error, "errno", None) in (errno.EADDRINUSE, errno.EACCES)
+        what = f"--port {chosen.port}" if taken else f"--host {shown(chosen.host)}"
+        fix = "--port 0 takes any free one" if taken else f"leave it away for {LOOPBACK}"
+        raise Refused(f"{what}: cannot listen on {shown(chosen.host)} ({error}); {fix}") from error
     # also where a shell started this in the background, which ignores SIGINT
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, _terminate)
