@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import json
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ import tyro
 
 from analysis.benchmark import running
 from analysis.benchmark.settings import METHODS, Settings, defaults
-from rayfe.config import THREADING, DataConfig, EquilibrationConfig, MeasureConfig, RenewalConfig, RunConfig, configure, require
+from rayfe.config import DataConfig, EquilibrationConfig, MeasureConfig, RenewalConfig, RunConfig, configure, require
 from rayfe.config.presets import mnist_walk
 from rayfe.data.paths import PathData
 from rayfe.exceptions import UsageError, in_shell_words
@@ -137,9 +136,7 @@ def short_form() -> RunConfig:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Exit code: 0 done, 1 a method failed, 2 bad input, 130 Ctrl-C; the same command goes on where it stopped."""
-    for name, value in THREADING.items():
-        os.environ.setdefault(name, value)
+    """Exit code: 0 done, 1 a method failed, 2 bad input; the same command goes on where it stopped."""
     try:
         options = tyro.cli(Options, args=list(argv), prog="jobs/benchmark.py", description=__doc__)
         options.check()
@@ -147,9 +144,6 @@ def main(argv: Sequence[str]) -> int:
     except UsageError as error:
         print(in_shell_words(error), file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on", file=sys.stderr)
-        return 130
 
 
 def _run(options: Options, argv: Sequence[str]) -> int:

@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 import tyro
 
-from rayfe.config import THREADING, RunConfig, configure, require
+from rayfe.config import RunConfig, configure, require
 from rayfe.exceptions import UsageError, in_shell_words
 
 
@@ -69,8 +69,6 @@ class Options:
 
 def main(argv: Sequence[str]) -> int:
     """Exit code: 0, or 2 for bad input."""
-    for name, value in THREADING.items():
-        os.environ.setdefault(name, value)
     options = tyro.cli(Options, args=list(argv), prog="jobs/benchmark.py machine", description=__doc__)
     try:
         options.check()

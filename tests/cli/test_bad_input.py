@@ -13,7 +13,7 @@ from rayfe.cli.job_command import main
 from rayfe.config import configure, flat
 from untrained_job import DIGITS, arrays
 
-pytestmark = pytest.mark.usefixtures("signals", "runner", "cwd")
+pytestmark = pytest.mark.usefixtures("runner", "cwd")
 
 
 def refused(capsys: pytest.CaptureFixture[str], argv: list[str], field: str, out: str = "new/run") -> str:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 import rayfe
-from rayfe.__main__ import main as rayfe_main
+from rayfe.cli.command import main as rayfe_main
 from rayfe.cli.job_command import main
 from rayfe.cli.options import parse
 from rayfe.config import EquilibrationConfig, MeasureConfig, ModelConfig, PathConfig, RenewalConfig, configure

@@ -14,8 +14,8 @@ import pandas as pd
 import pytest
 
 import rayfe
-from rayfe.__main__ import main
 from rayfe.backend.analytic import AnalyticBackend
+from rayfe.cli.command import main
 from rayfe.config import RunConfig, configure
 from rayfe.exceptions import CorruptFile, WalkFailed
 from rayfe.records import Answer, Request, StepRecord
