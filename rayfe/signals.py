@@ -32,17 +32,24 @@ def handle_signals() -> None:
     the background, Ctrl-C goes on being ignored; a SIGINT that a process has sent ends this one. Libraries must be kept from
     handlers that are not Python's (`rayfe.on_ray.session` does for Ray).
     """
+    ours = list(WORDS)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        ours.remove(signal.SIGINT)
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # before there are threads, which do as this one does
+        threading.Thread(target=_pass_on_what_was_sent, name="sigint", daemon=True).start()
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     threading.Thread(target=_answer, args=(reader,), name="signals", daemon=True).start()
     # written by the C handler, also while the main thread cannot run Python's
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-        threading.Thread(target=_pass_on_what_was_sent, name="sigint", daemon=True).start()
     for number in WORDS:
         signal.signal(number, _stand_still)
-    os.register_at_fork(after_in_child=_forget)
+    # a fork has the same pipe: a signal to it must not end this process
+    os.register_at_fork(
+        before=lambda: signal.pthread_sigmask(signal.SIG_BLOCK, ours),
+        after_in_parent=lambda: signal.pthread_sigmask(signal.SIG_UNBLOCK, ours),
+        after_in_child=lambda: _forget(ours),
+    )
 
 
 @contextlib.contextmanager
@@ -116,8 +123,8 @@ def _descendants() -> list[int]:
     return below[1:]
 
 
-def _forget() -> None:
-    """A child that is a fork has the parent's pipe: a signal to it must not end the parent."""
+def _forget(ours: Sequence[signal.Signals]) -> None:
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ours)

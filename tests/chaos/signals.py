@@ -22,7 +22,17 @@ ROOT = Path(__file__).resolve().parents[2]
 SMALL = ["--steps", "3", "--threads", "1"]
 MOVED = ["--lam", "1", "--gamma", "4", "--model.hidden", "32", "--model.latent", "6", "--threads", "1", "--steps", "2"]
 MOVED += ["--data.name", "digits:0-4", "--path.target", "digits:5-9", "--path.kind", "displacement", "--path.pairing", "cost"]
-MOVED += ["--equilibration.first-epochs", "20", "--equilibration.epochs", "4", "--equilibration.batch", "64"]
+MOVED += [
+    "--equilibration.first-epochs",
+    "20",
+    "--equilibration.epochs",
+    "4",
+    "--equilibration.batch",
+    "64",
+    "--tolerance",
+    "0.1",
+]
+MOVED += ["--process", "constant-rate", "--lam-dot", "-0.2", "--step-length", "0.5", "--step-length-first", "0.01"]
 CODES = {signal.SIGTERM: 143, signal.SIGINT: 130}
 
 
