@@ -32,18 +32,21 @@ def handle_signals() -> None:
     the background, Ctrl-C goes on being ignored; a SIGINT that a process has sent ends this one. Libraries must be kept from
     handlers that are not Python's (`rayfe.on_ray.session` does for Ray).
     """
-    ours = list(WORDS)
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        ours.remove(signal.SIGINT)
+    in_background = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    if in_background:
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # before there are threads, which do as this one does
-        threading.Thread(target=_pass_on_what_was_sent, name="sigint", daemon=True).start()
+    others: set[int] = set()
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
-    threading.Thread(target=_answer, args=(reader,), name="signals", daemon=True).start()
+    threading.Thread(target=_answer, args=(reader, others), name="signals", daemon=True).start()
     # written by the C handler, also while the main thread cannot run Python's
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     for number in WORDS:
         signal.signal(number, _stand_still)
+    if in_background:
+        threading.Thread(target=_pass_on_what_was_sent, name="sigint", daemon=True).start()
+    others.update(_descendants(set()))  # of the program that has become this one by `exec`
+    ours = [signal.SIGTERM] if in_background else list(WORDS)
     # a fork has the same pipe: a signal to it must not end this process
     os.register_at_fork(
         before=lambda: signal.pthread_sigmask(signal.SIG_BLOCK, ours),
@@ -68,8 +71,7 @@ def _stand_still(number: int, frame: FrameType | None) -> NoReturn:
         signal.pause()
 
 
-def _answer(reader: int) -> None:
-    others = set(_descendants())  # of the program that has become this one by `exec`
+def _answer(reader: int, others: set[int]) -> None:
     while (number := os.read(reader, 1)[0]) not in WORDS:
         pass
     sys.setswitchinterval(1e-5)  # each file of /proc gives the interpreter away, and a busy thread would keep it for 5 ms
@@ -101,7 +103,7 @@ def _quietly(call: Callable[[], None]) -> None:
 
 
 def _leave(number: signal.Signals, others: set[int]) -> None:
-    for pid in (pid for pid in _descendants() if pid not in others):
+    for pid in _descendants(others):
         with contextlib.suppress(OSError):
             os.kill(pid, signal.SIGKILL)
     again = shlex.join(["python", *sys.orig_argv[1:]])
@@ -111,15 +113,15 @@ def _leave(number: signal.Signals, others: set[int]) -> None:
     sys.stdout.flush()
 
 
-def _descendants() -> list[int]:
-    """Process numbers below this one, the nearest first (they would start others again). Linux only."""
+def _descendants(others: set[int]) -> list[int]:
+    """Process numbers below this one but not below `others`, the nearest first (they would start others again). Linux only."""
     parents: dict[int, list[int]] = {}
     for entry in os.listdir("/proc"):
         with contextlib.suppress(OSError, ValueError), open(f"/proc/{int(entry)}/stat") as file:
             parents.setdefault(int(file.read().rpartition(")")[2].split()[1]), []).append(int(entry))
     below = [os.getpid()]
     for parent in below:
-        below += parents.get(parent, [])
+        below += [pid for pid in parents.get(parent, []) if pid not in others]
     return below[1:]
 
 
