@@ -33,6 +33,8 @@ MOVED += [
     "0.1",
 ]
 MOVED += ["--process", "constant-rate", "--lam-dot", "-0.2", "--step-length", "0.5", "--step-length-first", "0.01"]
+EARLY = 0.2
+"""Seconds in which Python itself may still be starting."""
 CODES = {signal.SIGTERM: 143, signal.SIGINT: 130}
 
 
@@ -70,8 +72,9 @@ class Ending:
     lines: list[str]
     left: int
 
-    def is_right(self, number: signal.Signals) -> bool:
-        return self.code == CODES[number] and len(self.lines) == 1 and self.left == 0
+    def is_right(self, number: signal.Signals, moment: float) -> bool:
+        by_python = self.code == -number and moment < EARLY  # before the first line of the package
+        return by_python or (self.code == CODES[number] and len(self.lines) == 1 and self.left == 0)
 
 
 def ended(command: list[str], number: signal.Signals, moment: float) -> Ending | None:
@@ -157,7 +160,7 @@ def main() -> int:
                 ending = ended(command, number, moment)
                 if ending is None:
                     continue
-                right = ending.is_right(number)
+                right = ending.is_right(number, moment)
                 endings.append((right, ending.seconds))
                 last = ending.lines[-1] if ending.lines else ""
                 print(
