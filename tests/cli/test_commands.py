@@ -198,7 +198,7 @@ def test_watch_serves_the_page_on_loopback_and_ends_by_a_sigint_that_was_sent(
     with pytest.raises(urllib.error.HTTPError, match="403"):
         _get(url, host="evil.example")
     os.kill(process.pid, signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=200)
     assert process.returncode == 130
     assert err.startswith("interrupted; to go on: python -m rayfe watch ") and err.count("\n") == 1
     assert f"{NAME}: " in out
@@ -207,7 +207,7 @@ def test_watch_serves_the_page_on_loopback_and_ends_by_a_sigint_that_was_sent(
 def test_watch_ends_by_sigterm(watching: tuple[subprocess.Popen[str], str]) -> None:
     process, _ = watching
     process.terminate()
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=200)
     assert process.returncode == 143
     assert err.startswith("terminated; to go on: python -m rayfe watch ") and err.count("\n") == 1
 
@@ -233,5 +233,5 @@ def test_stamp_changes_with_rows_only(run: str, tmp_path: Path) -> None:
 
 def _get(url: str, host: str | None = None) -> str:
     request = urllib.request.Request(url, headers={} if host is None else {"Host": host})
-    with urllib.request.urlopen(request, timeout=30) as answer:
+    with urllib.request.urlopen(request, timeout=200) as answer:
         return answer.read().decode()
