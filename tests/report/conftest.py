@@ -172,8 +172,8 @@ class Browser:
 
     def cpu_seconds(self) -> float:
         """Of all its processes."""
-        import psutil
-
+        pytest.importorskip("ray")
+        psutil = pytest.importorskip("psutil")  # comes inside Ray, once that is imported
         own = psutil.Process(self._process.pid)
         return sum(sum(one.cpu_times()[:2]) for one in (own, *own.children(recursive=True)))
 

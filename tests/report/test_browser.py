@@ -24,7 +24,7 @@ from rayfe.storage.store import Store
 from rayfe.trajectory.standing import Standing, State
 
 LIMIT_MB = 15
-LIMIT_CPU_SECONDS = 3.0
+LIMIT_CPU_SECONDS = 5.0
 
 
 @contextlib.contextmanager
