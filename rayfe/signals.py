@@ -20,7 +20,7 @@ from types import FrameType
 from typing import NoReturn
 
 WORDS = {signal.SIGTERM: "terminated", signal.SIGINT: "interrupted"}
-TO_RELEASE, TO_LEAVE = 1.0, 0.5
+TO_RELEASE, TO_LEAVE = 1.0, 0.9
 """Seconds for what is `released`, and for the last line; the contract is 2 for all."""
 _held: list[Callable[[], None]] = []
 
@@ -103,13 +103,11 @@ def _quietly(call: Callable[[], None]) -> None:
 
 
 def _leave(number: signal.Signals, others: set[int]) -> None:
+    line = f"{WORDS[number]}; to go on: {shlex.join(['python', *sys.orig_argv[1:]])}\n"
+    os.write(2, line.encode(errors="backslashreplace"))  # not by sys.stderr, which may be locked
     for pid in _descendants(others):
         with contextlib.suppress(OSError):
             os.kill(pid, signal.SIGKILL)
-    again = shlex.join(["python", *sys.orig_argv[1:]])
-    os.write(
-        2, f"{WORDS[number]}; to go on: {again}\n".encode(errors="backslashreplace")
-    )  # not by sys.stderr, which may be locked
     sys.stdout.flush()
 
 
