@@ -19,9 +19,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from rayfe.config import THREADING
-from rayfe.config import VERSION as __version__
-
 if TYPE_CHECKING:
     import pandas as pd
     from torch import nn
@@ -47,8 +44,9 @@ __all__ = [
     "walk",
 ]
 
-for _variable, _value in THREADING.items():  # here, before anything of rayfe imports torch, which reads it then
-    os.environ.setdefault(_variable, _value)
+# here, before anything of rayfe imports torch, which reads it then: threads that wait must sleep; spinning ones made a convolutional
+# update 12 times as slow where another process wanted the same cores
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _HOMES: Mapping[str, str] = MappingProxyType(
     {
@@ -57,15 +55,17 @@ _HOMES: Mapping[str, str] = MappingProxyType(
         "dataset": "rayfe.data.from_arrays",
         "transfer": "rayfe.run.api",
         "walk": "rayfe.run.api",
+        "__version__": "rayfe.config:VERSION",
     }
 )
 
 
 def __getattr__(name: str) -> Any:
-    """Imports what is asked for: torch and pandas take seconds, and nothing here needs both for `import rayfe`."""
+    """Imports what is asked for: torch and pandas take seconds, and a command handles signals before (`rayfe.signals`)."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    module, _, attribute = _HOMES[name].partition(":")
+    return getattr(importlib.import_module(module), attribute or name)
 
 
 def load_run(location: str | Path) -> pd.DataFrame:

@@ -1,103 +1,130 @@
-"""How a command ends by a signal: SIGTERM raises `Terminated`, as Ctrl-C raises KeyboardInterrupt, and the exit is quick.
+"""How a command ends by a signal: at once and with one line, wherever it is.
 
-For command lines only: from Python, signals and the end of the process are the caller's.
+A thread answers, so that no import, no long call into C and no swallowed exception holds it up; the main thread stands still from
+then on. Commits are atomic, so nothing has to come to its end; what others would trip over is `released`. For command lines
+only: from Python, signals and the end of the process are the caller's.
 """
 
 from __future__ import annotations
 
-import atexit
+import _thread
 import contextlib
 import os
+import shlex
 import signal
-import socket
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
+from typing import NoReturn
 
-TERMINATED = 143
-GRACE = 1.4
-"""Seconds for a polite exit on SIGTERM; the contract is 2."""
+WORDS = {signal.SIGTERM: "terminated", signal.SIGINT: "interrupted"}
+TO_RELEASE, TO_LEAVE = 1.0, 0.9
+"""Seconds for what is `released`, and for the last line; the contract is 2 for all."""
+_held: list[Callable[[], None]] = []
 
 
-class Terminated(BaseException):
-    """SIGTERM came. Not an Exception, so that no retry takes it for a failure."""
+def handle_signals() -> None:
+    """From now on SIGTERM ends this process with code 143 and SIGINT (Ctrl-C) with 130, and with it what it starts.
+
+    For the main thread, before anything that takes time to import. Where SIGINT is ignored, as in a job that a script has put in
+    the background, Ctrl-C goes on being ignored; a SIGINT that a process has sent ends this one. Libraries must be kept from
+    handlers that are not Python's (`rayfe.on_ray.session` does for Ray).
+    """
+    in_background = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    if in_background:
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # before there are threads, which do as this one does
+    others: set[int] = set()
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    threading.Thread(target=_answer, args=(reader, others), name="signals", daemon=True).start()
+    # written by the C handler, also while the main thread cannot run Python's
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    for number in WORDS:
+        signal.signal(number, _stand_still)
+    if in_background:
+        threading.Thread(target=_pass_on_what_was_sent, name="sigint", daemon=True).start()
+    others.update(_descendants(set()))  # of the program that has become this one by `exec`
+    ours = [signal.SIGTERM] if in_background else list(WORDS)
+    # a fork has the same pipe: a signal to it must not end this process
+    os.register_at_fork(
+        before=lambda: signal.pthread_sigmask(signal.SIG_BLOCK, ours),
+        after_in_parent=lambda: signal.pthread_sigmask(signal.SIG_UNBLOCK, ours),
+        after_in_child=lambda: _forget(ours),
+    )
 
 
 @contextlib.contextmanager
-def handle_sigterm() -> Iterator[None]:
-    """Raise Terminated in the main thread on the first SIGTERM; outside the main thread this does nothing.
-
-    Where the block does not end within `GRACE` seconds of it, because the main thread is in foreign code that
-    returns late, the process ends with code 143, and with it the processes that it started in the block. Libraries that
-    install a handler of their own must be kept from it (`session` does for Ray).
-    """
-    if threading.current_thread() is not threading.main_thread():
+def released(release: Callable[[], None]) -> Iterator[None]:
+    """Calls `release` when the block ends, also where a signal ends the process in it; then perhaps in the middle of another call."""
+    with contextlib.ExitStack() as stack:
+        _held.append(release)
+        stack.callback(_held.remove, release)  # last: a signal may come while it releases
+        stack.callback(release)
         yield
-        return
-    reader, writer = socket.socketpair()
-    writer.setblocking(False)
-    left = threading.Event()
-    watch = threading.Thread(target=_watch, args=(reader, left, set(_descendants())), name="sigterm", daemon=True)
-    watch.start()
-    # written by the C handler, also while the main thread cannot run Python's
-    descriptor_before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-    before = signal.signal(signal.SIGTERM, _terminate)
-    try:
-        yield
-    finally:
-        left.set()
-        signal.signal(signal.SIGTERM, before if before is not None else signal.SIG_DFL)
-        signal.set_wakeup_fd(descriptor_before)
-        writer.close()  # ends the thread
 
 
-def _terminate(number: int, frame: FrameType | None) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not break the way out
-    raise Terminated
+def _stand_still(number: int, frame: FrameType | None) -> NoReturn:
+    """Else the main thread would say that its lease, or its Ray, is gone."""
+    while True:
+        signal.pause()
 
 
-def _watch(reader: socket.socket, left: threading.Event, others: set[int]) -> None:
-    with reader:
-        while number := reader.recv(1):
-            if number[0] == signal.SIGTERM and not left.wait(GRACE):
-                _end_at_once(others)
+def _answer(reader: int, others: set[int]) -> None:
+    while (number := os.read(reader, 1)[0]) not in WORDS:
+        pass
+    sys.setswitchinterval(1e-5)  # each file of /proc gives the interpreter away, and a busy thread would keep it for 5 ms
+    _within(TO_RELEASE, list(reversed(_held)))
+    _within(TO_LEAVE, [lambda: _leave(signal.Signals(number), others)])
+    os._exit(128 + number)
 
 
-def _end_at_once(others: set[int]) -> None:
-    """Print a line and end this process and those below it but `others`, whatever the main thread is doing."""
-    sys.setswitchinterval(1e-5)  # each file of /proc gives the interpreter away, and the main thread would keep it for 5 ms
-    with contextlib.suppress(Exception):
-        print("stopped by SIGTERM; the same command goes on from the last committed step", file=sys.stderr)
-        for pid in (pid for pid in _descendants() if pid not in others):
-            with contextlib.suppress(OSError):
-                os.kill(pid, signal.SIGKILL)
-    _end(TERMINATED)
+def _pass_on_what_was_sent() -> None:
+    """Waits for a SIGINT that a process has sent; one from the keyboard, which the kernel sends, is for those in the foreground."""
+    while signal.sigwaitinfo([signal.SIGINT]).si_code > 0:
+        pass
+    _thread.interrupt_main(signal.SIGINT)
 
 
-def _descendants() -> list[int]:
-    """Process numbers below this one, the nearest first (they would start others again). Linux only."""
+def _within(seconds: float, calls: Sequence[Callable[[], None]]) -> None:
+    """Make the calls side by side: one may wait for a network that is away, or for a lock of a thread that stands still."""
+    threads = [threading.Thread(target=_quietly, args=(call,), daemon=True) for call in calls]
+    for thread in threads:
+        thread.start()
+    end = time.monotonic() + seconds
+    for thread in threads:
+        thread.join(max(0.0, end - time.monotonic()))
+
+
+def _quietly(call: Callable[[], None]) -> None:
+    with contextlib.suppress(Exception):  # nobody is left to be told
+        call()
+
+
+def _leave(number: signal.Signals, others: set[int]) -> None:
+    line = f"{WORDS[number]}; to go on: {shlex.join(['python', *sys.orig_argv[1:]])}\n"
+    os.write(2, line.encode(errors="backslashreplace"))  # not by sys.stderr, which may be locked
+    for pid in _descendants(others):
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
+    sys.stdout.flush()
+
+
+def _descendants(others: set[int]) -> list[int]:
+    """Process numbers below this one but not below `others`, the nearest first (they would start others again). Linux only."""
     parents: dict[int, list[int]] = {}
     for entry in os.listdir("/proc"):
         with contextlib.suppress(OSError, ValueError), open(f"/proc/{int(entry)}/stat") as file:
             parents.setdefault(int(file.read().rpartition(")")[2].split()[1]), []).append(int(entry))
     below = [os.getpid()]
     for parent in below:
-        below += parents.get(parent, [])
+        below += [pid for pid in parents.get(parent, []) if pid not in others]
     return below[1:]
 
 
-def exit_without_cleanup(code: int) -> None:
-    """From now on the interpreter ends with `code` and without the clean-up of libraries: for clients of servers that are gone, and
-    because what was in the middle of something takes long to clean up.
-
-    Commits are atomic, so nothing is left to do.
-    """
-    atexit.register(_end, code)
-
-
-def _end(code: int) -> None:
-    with contextlib.suppress(Exception):
-        sys.stdout.flush()
-        sys.stderr.flush()
-    os._exit(code)
+def _forget(ours: Sequence[signal.Signals]) -> None:
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ours)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
+import signal
 import sys
 import tempfile
 import types
@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # tests were started in the background; children would ignore it, too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 settings.register_profile("busy machine", deadline=None)
 settings.load_profile("busy machine")
 pytest.register_assert_rewrite("data_sets")  # a helper that asserts says what it saw, as a test does
@@ -60,18 +62,6 @@ def ray_session() -> Iterator[None]:
 def location(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Where a run may be stored: a local folder, and a filesystem of fsspec's that is none."""
     return str(tmp_path / "run") if request.param == "local" else f"memory://{uuid.uuid4().hex}/run"
-
-
-@pytest.fixture
-def signals(monkeypatch: pytest.MonkeyPatch) -> type[BaseException]:
-    """`rayfe.signals` with no handler installed, so that pytest keeps its own."""
-    from rayfe.signals import Terminated
-
-    stub = types.ModuleType("rayfe.signals")
-    stub.Terminated, stub.handle_sigterm = Terminated, contextlib.nullcontext
-    stub.exit_without_cleanup = lambda code: None
-    monkeypatch.setitem(sys.modules, "rayfe.signals", stub)
-    return Terminated
 
 
 @pytest.fixture

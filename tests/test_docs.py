@@ -22,7 +22,7 @@ import torch
 import tyro
 
 import rayfe
-from rayfe.__main__ import main as rayfe_main
+from rayfe.cli.command import main as rayfe_main
 from rayfe.cli.commands import COMMANDS
 from rayfe.cli.commands.parser import Refused
 from rayfe.cli.options import parse

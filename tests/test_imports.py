@@ -1,6 +1,7 @@
 """The house's rules: few rooms, imports that point downwards, heavy libraries where they belong."""
 
 import ast
+import sys
 from collections import defaultdict
 from pathlib import Path
 
@@ -79,6 +80,15 @@ def test_a_trial_starts_without_torch() -> None:
     for path in FILES:
         if room(path) in WITHOUT_TORCH or path.name in {"sweep.py", "trial.py"}:
             assert "torch" not in libraries(path, at_start=True), path
+
+
+def test_a_command_handles_signals_before_what_takes_time_to_import() -> None:
+    """Before that Ctrl-C is a traceback, and SIGTERM is ignored by process 1 of a container."""
+    doors = [PACKAGE / "__init__.py", PACKAGE / "__main__.py", PACKAGE / "signals.py", *PACKAGE.parent.glob("jobs/*.py")]
+    assert len(doors) == 7
+    for path in doors:
+        found = imports(path, at_start=True) - {"rayfe.signals.handle_signals"}
+        assert {name.partition(".")[0] for name in found} <= sys.stdlib_module_names, path
 
 
 def test_files_can_be_read_in_one_go() -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
-import json
 import os
+import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 from analysis.benchmark import running
 from analysis.benchmark.settings import METHODS, Settings, defaults
 from rayfe.cli.commands.parser import Parser, Refused
-from rayfe.config import THREADING, DataConfig, EquilibrationConfig, MeasureConfig, RenewalConfig, RunConfig, configure, require
+from rayfe.config import DataConfig, EquilibrationConfig, MeasureConfig, RenewalConfig, RunConfig, configure, require
 from rayfe.config.checks import POSITIVE, SOME_EPOCHS, Checked, Range, at_least
 from rayfe.config.places import place_of
 from rayfe.config.presets import mnist_walk
@@ -137,9 +137,7 @@ def short_form() -> RunConfig:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Exit code: 0 done, 1 a method failed, 2 bad input, 130 Ctrl-C; the same command goes on where it stopped."""
-    for name, value in THREADING.items():
-        os.environ.setdefault(name, value)
+    """Exit code: 0 done, 1 a method failed, 2 bad input; the same command goes on where it stopped."""
     try:
         return _run(Parser("jobs/benchmark.py", __doc__).fields(Options, argv), argv)
     except UsageError as error:  # options have no groups here: --train-size is data.train_size
@@ -148,9 +146,6 @@ def main(argv: Sequence[str]) -> int:
     except Refused as error:
         print(visible(str(error)), file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on", file=sys.stderr)
-        return 130
 
 
 def _run(options: Options, argv: Sequence[str]) -> int:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from rayfe.cli.commands.parser import Parser, Refused
-from rayfe.config import THREADING, RunConfig, configure
+from rayfe.config import RunConfig, configure
 from rayfe.config.checks import Checked, at_least
 from rayfe.exceptions import UsageError, in_shell_words, visible
 from rayfe.storage.files import Files
@@ -63,8 +63,6 @@ class Options(Checked):
 
 def main(argv: Sequence[str]) -> int:
     """Exit code: 0, or 2 for bad input."""
-    for name, value in THREADING.items():
-        os.environ.setdefault(name, value)
     try:
         options = Parser("jobs/benchmark.py machine", __doc__).fields(Options, argv)
         if options.out is not None:

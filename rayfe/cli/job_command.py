@@ -20,38 +20,27 @@ from rayfe.trajectory.driver import tries_again
 
 log = logging.getLogger(__name__)
 
-DONE, FAILED, BAD_INPUT, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
+DONE, FAILED, BAD_INPUT = 0, 1, 2
 
 
 def main(job: str, argv: Sequence[str]) -> int:
     """Run `job` with the arguments `[PRESET] [--options]`; returns the exit code.
 
-    0 done (named stops included), 1 a trajectory failed, 2 bad input, 130 Ctrl-C, 143 SIGTERM.
+    0 done (named stops included), 1 a trajectory failed, 2 bad input; signals end it by themselves (`rayfe.signals`).
     """
-    from rayfe.signals import Terminated, exit_without_cleanup, handle_sigterm
-
     argv = list(argv)
     config = None
     try:
-        with handle_sigterm():
-            with closed_pipe_is_fine():
-                preset, arguments = split_preset(job, argv)
-                if asks_for_help(arguments):
-                    print(help_text(job, preset, everything="--help-all" in arguments))
-                    return DONE
-                config = absolute(parse(job, preset, arguments), preset)
-            return DONE if config is None else _drive(job, preset, argv, config)  # None: `--help | head`
+        with closed_pipe_is_fine():
+            preset, arguments = split_preset(job, argv)
+            if asks_for_help(arguments):
+                print(help_text(job, preset, everything="--help-all" in arguments))
+                return DONE
+            config = absolute(parse(job, preset, arguments), preset)
+        return DONE if config is None else _drive(job, preset, argv, config)  # None: `--help | head`
     except UsageError as error:
         print(in_shell_words(error), file=sys.stderr)
         return BAD_INPUT
-    except KeyboardInterrupt:
-        print(f"interrupted; to go on: {_command(job, argv)}", file=sys.stderr)
-        exit_without_cleanup(INTERRUPTED)
-        return INTERRUPTED
-    except Terminated:
-        print(f"terminated; to go on: {_command(job, argv)}", file=sys.stderr)
-        exit_without_cleanup(TERMINATED)
-        return TERMINATED
     except (OSError, RunBroken, LeaseLost) as error:  # storage is full, away, or another driver's by now; Ray died; rows stay
         return _failed(error)
 

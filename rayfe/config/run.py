@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Annotated, Any, Generic
@@ -22,11 +23,8 @@ from rayfe.config.service import Service
 from rayfe.config.start import StoredStep, is_state_dict, stored_step
 from rayfe.records import Split
 
-THREADING = MappingProxyType({"OMP_WAIT_POLICY": "PASSIVE"})
-"""Environment of processes that train, before torch is imported: threads that wait must sleep.
-
-Spinning ones made a convolutional update 12 times as slow where another process wanted the same cores.
-"""
+THREADING = MappingProxyType({name: os.environ[name] for name in ("OMP_WAIT_POLICY",)})
+"""Environment of processes elsewhere that train, before torch is imported: what `import rayfe` has chosen for this one."""
 MOST_TRAJECTORIES = 100_000
 """Of a run: the product of what lam, gamma and seed are given."""
 STEPS = Range(least=1, most=MOST, text="must be at least 1; ``only_start=True`` trains and stores the start alone")

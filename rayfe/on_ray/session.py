@@ -14,7 +14,6 @@ import ray
 from ray.exceptions import RayError
 
 from rayfe.on_ray.address import check_address, cluster_address, refused
-from rayfe.signals import Terminated
 
 HINT = "the same command goes on from the last committed step"
 QUIET = {
@@ -47,10 +46,6 @@ def cluster() -> Iterator[Callable[[], None]]:
         if not ray.is_initialized():
             _start(cluster_address())
         yield _check_embedded if embedded else _check_nothing
-    except Terminated:  # no time for more: the command ends
-        if embedded:
-            _kill(_descendants() - others)
-        raise
     except RayDied:  # its client would end this process a minute later; to shut it down takes 20 s
         _kill(_descendants() - others)
         _stop(others)

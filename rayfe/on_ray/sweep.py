@@ -32,6 +32,7 @@ from rayfe.on_ray.session import HINT, RayDied, cluster
 from rayfe.on_ray.shared_storage import check_shared
 from rayfe.on_ray.trial import TrajectoryTrial
 from rayfe.records import InTraining, StepRecord
+from rayfe.signals import released
 from rayfe.storage.store import Store
 from rayfe.trajectory import driver
 
@@ -62,7 +63,7 @@ def run_on_ray(
 
     Raises:
         UsageError: the cluster cannot be joined or cannot hold the evaluators, or another node does not see the store.
-        KeyboardInterrupt, Terminated: at once; an embedded Ray is ended.
+        KeyboardInterrupt: an embedded Ray is ended.
         StorageFull: there is no room for a file.
         LeaseLost: another driver has taken the run over.
         RuntimeError: the embedded Ray died (RayDied), or Tune failed.
@@ -85,12 +86,10 @@ def run_on_ray(
         )
         check_shared(store.url(), [node for node in ray.nodes() if node["Alive"]], on_event)
         room = Room(config, trajectories=len(unfinished))
-        try:
+        with released(room.give_up):
             plan = first_plan(room, on_event)
             service = Service(config, backend_factory, share(data), room, plan, check_alive)
             _served(config, watch, service, epoch)
-        finally:
-            room.give_up()
     return failed
 
 
@@ -207,7 +206,7 @@ def _attempt(config: RunConfig, watch: Watch, service: Service, names: list[str]
             news.put(("end", "", None))
 
     threading.Thread(target=fit, name="tune", daemon=True).start()
-    try:
+    with released(lambda: shutil.rmtree(folder, ignore_errors=True)):
         for kind, name, content in _listen(news, service, watch):
             if kind == "result":
                 watch.result(name, content)
@@ -217,8 +216,6 @@ def _attempt(config: RunConfig, watch: Watch, service: Service, names: list[str]
                 watch.on_event(f"{name}: lost its worker; going on from the last committed step")
             elif content is not None:
                 raise RuntimeError(f"Ray Tune failed ({content}); {HINT}") from content
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
     for name in names:
         watch.rows(name)
     return [name for name in names if name not in ended]
@@ -260,7 +257,7 @@ def _listen(news: queue.SimpleQueue[tuple[str, str, Any]], service: Service, wat
     asked, events = time.monotonic(), service.pool.events.remote() if service.pool is not None else None
     while True:
         with contextlib.suppress(queue.Empty):
-            entry = news.get(timeout=0.2)  # short: signals are handled in between
+            entry = news.get(timeout=0.2)  # short: nodes and the pool are looked at in between
             yield entry
             if entry[0] == "end":
                 service.check_alive()

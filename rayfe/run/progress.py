@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
 
@@ -15,6 +16,7 @@ from rich.text import Text
 from rayfe.config import TRANSFERS, RunConfig
 from rayfe.exceptions import Words, in_shell_words
 from rayfe.records import InTraining, Kind, StepRecord
+from rayfe.signals import released
 from rayfe.trajectory.standing import seconds_left, standing
 
 COLUMNS = ("step", "t", "lam", "gamma", "R", "D", "C drift %", "val acc %", "elapsed", "left", "now")
@@ -101,9 +103,11 @@ class Progress:
         self._training: dict[str, InTraining] = {}
         self._pacer = Pacer()
         self._live = Live(console=self._console, get_renderable=self._table, refresh_per_second=1)
+        self._shown = ExitStack()
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:
+            self._shown.enter_context(released(self._live.stop))
             self._live.start()
             return self
         for name, rows in self._rows.items():
@@ -112,8 +116,7 @@ class Progress:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        if self._console.is_terminal:
-            self._live.stop()
+        self._shown.close()
 
     def row(self, record: StepRecord) -> None:
         """A row was committed."""

@@ -30,7 +30,7 @@ def run(config: RunConfig, data: PathData, store: Store, progress: Listener) -> 
 
     Raises:
         UsageError: the machine or cluster cannot hold the evaluators asked for.
-        KeyboardInterrupt, signals.Terminated: the step in flight is abandoned.
+        KeyboardInterrupt: the step in flight is abandoned.
         RuntimeError: the embedded Ray died.
         LeaseLost: another driver has taken the run over.
         StorageFull: there is no room for a file; what is stored stays.

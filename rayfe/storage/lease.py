@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 from rayfe.exceptions import CorruptFile, LeaseLost, visible
+from rayfe.signals import released
 from rayfe.storage import lock_file
 from rayfe.storage.files import Files
 from rayfe.storage.local import open_to_lock
@@ -134,12 +135,14 @@ def _heartbeat(files: Files, say: Say) -> Iterator[str]:
     ended = threading.Event()
     beats = threading.Thread(target=_beat, args=(files, path, mine, ended), name="lease", daemon=True)
     beats.start()
-    try:
-        yield mine.token
-    finally:
+
+    def give_up() -> None:
         ended.set()
         beats.join()
         files.remove(path)
+
+    with released(give_up):
+        yield mine.token
 
 
 def _beat(files: Files, path: str, lease: Lease, ended: threading.Event) -> None:

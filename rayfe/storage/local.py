@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from rayfe.exceptions import CorruptFile, StorageFull, UsageError
+from rayfe.signals import released
 
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 """What a full disk, or a user's full share of one, answers."""
@@ -116,18 +117,19 @@ def replace_together(files: Mapping[Path, bytes]) -> None:
         path.write_bytes(data)
     files = {Path(os.path.realpath(path)): data for path, data in files.items() if path not in special}
     temporaries = {path: path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{TEMPORARY}") for path in files}
-    try:
+
+    def remove() -> None:
+        for temporary in temporaries.values():
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                temporary.unlink()
+
+    with released(remove):
         for path, data in files.items():
             path.parent.stat()  # a folder that is mistyped is not made
             with room_for(str(path)):
                 _write_new(str(temporaries[path]), data, durable=True)
         for path, temporary in temporaries.items():
             os.replace(temporary, path)
-    except BaseException:
-        for temporary in temporaries.values():
-            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-                temporary.unlink()
-        raise
     for folder in {path.parent for path in files}:
         _sync_folder(str(folder))
 

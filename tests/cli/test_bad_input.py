@@ -12,7 +12,7 @@ import pytest
 from rayfe.cli.job_command import main
 from untrained_job import DIGITS, arrays
 
-pytestmark = pytest.mark.usefixtures("signals", "runner", "cwd")
+pytestmark = pytest.mark.usefixtures("runner", "cwd")
 
 
 def refused(capsys: pytest.CaptureFixture[str], argv: list[str], field: str, out: str = "new/run") -> str:

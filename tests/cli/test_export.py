@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import rayfe
-from rayfe.__main__ import main
+from rayfe.cli.command import main
 from rayfe.config import DataConfig
 from rayfe.data.datasets import load
 from rayfe.results.recommended import CAVEAT, RULE

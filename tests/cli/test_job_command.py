@@ -23,7 +23,7 @@ from rayfe.storage.store import Store
 from rayfe.trajectory.driver import failure
 from untrained_job import DIGITS, NAME, arrays, walk
 
-pytestmark = pytest.mark.usefixtures("signals", "runner", "cwd")
+pytestmark = pytest.mark.usefixtures("runner", "cwd")
 CROWD = 50
 SCREEN, WIDTH = 40, 110
 """Lines and columns of a terminal."""
@@ -176,21 +176,6 @@ def test_a_failed_trajectory_is_named_with_what_helps_and_exits_1(
     captured = capsys.readouterr()
     assert captured.err == f"failed: {NAME}: {advice}\n"
     assert "figure: r/figures/" in captured.out
-
-
-@pytest.mark.parametrize("interrupt", [True, False])
-def test_interrupts_have_their_exit_codes_and_say_how_to_go_on(
-    capsys: pytest.CaptureFixture[str], runner: Any, signals: type[BaseException], interrupt: bool
-) -> None:
-    def stops(*_: object) -> NoReturn:
-        raise KeyboardInterrupt if interrupt else signals()
-
-    runner(stops)
-    assert main("isoc", [*DIGITS, "--out", "r s"]) == (130 if interrupt else 143)
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1
-    assert error.endswith("to go on: python jobs/isoc.py digits-smoke --steps 2 --out 'r s'\n")
-    assert Path("r s/run.json").exists()
 
 
 def test_a_run_that_another_driver_has_taken_over_is_one_line_and_exits_1(

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from rayfe.__main__ import main as rayfe_main
+from rayfe.cli.command import main as rayfe_main
 from rayfe.cli.job_command import main
 from untrained_job import DIGITS, NAME, walk
 
-pytestmark = pytest.mark.usefixtures("signals", "runner", "cwd")
+pytestmark = pytest.mark.usefixtures("runner", "cwd")
 
 
 def test_status_says_where_every_trajectory_stands(capsys: pytest.CaptureFixture[str], runner: Any) -> None:

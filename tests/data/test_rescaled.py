@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import rayfe
-from rayfe.__main__ import main
+from rayfe.cli.command import main
 from rayfe.config import ModelConfig
 from rayfe.data.fingerprint import fingerprint
 from rayfe.data.npz import load_npz, npz_bytes

@@ -15,7 +15,7 @@ from rayfe.exceptions import UsageError
 from rayfe.on_ray import address as addresses
 from rayfe.on_ray.address import SETTINGS, check_address, cluster_address
 
-pytestmark = pytest.mark.usefixtures("signals", "cwd")
+pytestmark = pytest.mark.usefixtures("cwd")
 
 
 @contextlib.contextmanager

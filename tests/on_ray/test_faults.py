@@ -41,22 +41,22 @@ def test_killing_an_agent_ends_the_embedded_ray_with_one_line_and_the_same_comma
     words = ["digits-smoke", "--steps", "2", "--lam", "0.25", "--backend", "ray", "--out", str(out)]
     command = [sys.executable, str(JOB), "analytic", "1", os.devnull, *words]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
-    steps, deadline = out / "steps", time.monotonic() + 120
+    steps = out / "steps"
     while not (steps.exists() and list(steps.glob("*.parquet"))):
-        assert process.poll() is None and time.monotonic() < deadline
+        assert process.poll() is None
         time.sleep(0.1)
     below = psutil.Process(process.pid).children(recursive=True)
     agents = [child for child in below if any("agent.py" in word for word in child.cmdline())]
     assert agents
     agents[0].kill()
-    _, errors = process.communicate(timeout=90)
+    _, errors = process.communicate(timeout=200)
     assert process.returncode == 1, errors
     (line,) = [line for line in errors.splitlines() if line.startswith("failed: ")]
     assert "the Ray that this process had started died" in line
     assert "the same command goes on" in line
     assert "Traceback" not in errors
-    psutil.wait_procs(below, timeout=70)  # workers and agents notice by themselves that their raylet is gone, within a minute
-    assert [child for child in below if child.is_running() and child.status() != psutil.STATUS_ZOMBIE] == []
+    # workers and agents notice by themselves that their raylet is gone, within a minute
+    assert psutil.wait_procs(below, timeout=200)[1] == []
     inline = [*command[:3], "0", *command[4:]]
     inline[inline.index("ray")] = "inline"
     again = subprocess.run(inline, capture_output=True, text=True, env=environment, timeout=120)

@@ -24,7 +24,7 @@ from rayfe.storage.store import Store
 from rayfe.trajectory.standing import Standing, State
 
 LIMIT_MB = 15
-LIMIT_SECONDS = 3.0
+LIMIT_CPU_SECONDS = 5.0
 
 
 @contextlib.contextmanager
@@ -170,18 +170,19 @@ def test_page_of_50_trajectories_of_60_steps_is_small_and_opens_fast(
     path.write_text(large_page(exact, tmp_path), encoding="utf-8")
     assert path.stat().st_size < LIMIT_MB * 1e6
     browser.size(1200, 900)
-    loaded = min(load(browser, path) for _ in range(3))  # the best of three: what else the machine does is not the page's
-    print(f"{path.stat().st_size / 1e6:.1f} MB, load event after {loaded:.2f} s")
-    assert loaded < LIMIT_SECONDS
+    loaded = load(browser, path)
+    print(f"{path.stat().st_size / 1e6:.1f} MB, load event after {loaded:.2f} CPU s")
+    assert loaded < LIMIT_CPU_SECONDS
     browser.draw_all()
     assert browser.errors == []
 
 
 def load(browser: Any, path: Path) -> float:
-    """Seconds from navigation to the load event, when the page can be read and used."""
-    browser.open("about:blank#again")
+    """CPU seconds of the browser from navigation to the load event, when the page can be read and used."""
+    before = browser.cpu_seconds()
     browser.open(path.as_uri())
-    return browser.wait("performance.getEntriesByType('navigation')[0].loadEventEnd") / 1000
+    browser.wait("performance.getEntriesByType('navigation')[0].loadEventEnd")
+    return browser.cpu_seconds() - before
 
 
 def large_page(exact: Callable[..., StepRecord], tmp_path: Path) -> str:

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 import rayfe
-from rayfe.__main__ import main as main_of_rayfe
+from rayfe.cli.command import main as main_of_rayfe
 from rayfe.config import configure
 from rayfe.data.paths import load_path
 from rayfe.figures.styles import PALETTE

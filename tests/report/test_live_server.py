@@ -6,8 +6,8 @@ import contextlib
 import http.client
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -43,7 +43,7 @@ def serving() -> Iterator[Callable[..., Server]]:
 
 
 def get(server: Server, path: str = "/", host: str | None = None, method: str = "GET") -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection(server.address, server.port, timeout=20)
+    connection = http.client.HTTPConnection(server.address, server.port, timeout=120)
     connection.request(method, path, headers={} if host is None else {"Host": host})
     answer = connection.getresponse()
     return answer.status, answer.read()
@@ -51,7 +51,7 @@ def get(server: Server, path: str = "/", host: str | None = None, method: str = 
 
 def silent(server: Server, sent: bytes = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n") -> socket.socket:
     """A connection that does not end its request."""
-    client = socket.create_connection((server.address, server.port), timeout=20)
+    client = socket.create_connection((server.address, server.port), timeout=120)
     client.sendall(sent)
     return client
 
@@ -119,9 +119,19 @@ def test_a_client_that_does_not_ask_is_cut_off(serving: Callable[..., Server], m
 
 def test_a_client_that_does_not_read_is_cut_off(serving: Callable[..., Server], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live_server, "TO_TAKE", 0.2)
+    given_up, taken_by = threading.Event(), live_server._taken
+
+    async def taken_or_not(*arguments: Any) -> None:
+        try:
+            await taken_by(*arguments)
+        except ConnectionError:
+            given_up.set()
+            raise
+
+    monkeypatch.setattr(live_server, "_taken", taken_or_not)
     server = serving(page=Served(html=b"x" * (64 << 20), content=b""))  # more than the system's buffers hold
     client = silent(server, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
-    time.sleep(1.0)
+    given_up.wait()
     taken = 0
     with contextlib.suppress(ConnectionResetError):
         while part := client.recv(1 << 20):

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from rayfe.__main__ import main
+from rayfe.cli.command import main
 from rayfe.figures.frames import labels_of
 from rayfe.records import Commit, StepRecord
 from rayfe.report.page import html_of

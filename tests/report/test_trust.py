@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import rayfe
-from rayfe.__main__ import main
+from rayfe.cli.command import main
 from rayfe.exceptions import UsageError
 from rayfe.model.mlp import MLP
 from rayfe.records import Commit, StepRecord

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import rayfe
-from rayfe.__main__ import main as rayfe_main
+from rayfe.cli.command import main as rayfe_main
 from rayfe.cli.commands import check
 from rayfe.cli.job_command import main
 from rayfe.config import EquilibrationConfig, MeasureConfig

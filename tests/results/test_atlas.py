@@ -5,8 +5,8 @@ import dataclasses
 import pandas as pd
 import pytest
 
-from rayfe.__main__ import main
 from rayfe.backend.analytic import AnalyticBackend
+from rayfe.cli.command import main
 from rayfe.config import configure, flat
 from rayfe.results.atlas import locate, nearest, stored_models
 from rayfe.storage.store import Store, load_rows

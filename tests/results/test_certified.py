@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 import rayfe
-from rayfe.__main__ import main
+from rayfe.cli.command import main
 from rayfe.config import DataConfig, ModelConfig, PathConfig, configure
 from rayfe.data.paths import load_path
 from rayfe.exceptions import UsageError

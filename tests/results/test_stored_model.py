@@ -130,7 +130,7 @@ def test_load_model_needs_a_run() -> None:
         rayfe.load_model("nowhere", NAME, at={"C": 0.1})
 
 
-@pytest.mark.usefixtures("signals", "cwd")
+@pytest.mark.usefixtures("cwd")
 def test_load_model_gives_back_the_stored_model(runner: Any) -> None:
     import torch
 

@@ -45,9 +45,8 @@ def test_a_killed_driver_and_a_longer_second_run_end_with_the_rows_of_an_undistu
     command = [sys.executable, str(JOB), "trained", "0.2", str(log), *WALK, "--steps", "3", "--out", str(parts)]
     environment = os.environ | {"PYTHONPATH": str(JOB.parents[2])}
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment)
-    deadline = time.monotonic() + 120
     while len(log.read_text().splitlines()) < begun + 5:  # an answer is on its way
-        assert process.poll() is None and time.monotonic() < deadline
+        assert process.poll() is None
         time.sleep(0.01)
     process.kill()
     process.communicate()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -14,8 +15,8 @@ import pandas as pd
 import pytest
 
 import rayfe
-from rayfe.__main__ import main
 from rayfe.backend.analytic import AnalyticBackend
+from rayfe.cli.command import main
 from rayfe.config import RunConfig, configure
 from rayfe.exceptions import CorruptFile, WalkFailed
 from rayfe.records import Answer, Request, StepRecord
@@ -73,12 +74,14 @@ def test_a_driver_that_lives_runs_and_one_that_was_killed_has_stopped(
 ) -> None:
     out, log = tmp_path / "r", tmp_path / "log"
     words = ["digits-smoke", "--backend", "inline", "--steps", "3", "--out", str(out)]
-    command = [sys.executable, str(JOB), "analytic", "0.3", str(log), *words]
+    command = [sys.executable, str(JOB), "analytic", "1", str(log), *words]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=os.environ | {"PYTHONPATH": str(JOB.parents[2])})
     try:
         wait_for(log, 1, process)
+        process.send_signal(signal.SIGSTOP)  # its first row is not to come while it is looked at
         (line,) = told(out, capsys)
         assert (line["state"], line["reason"], line["last_row"]) == ("running", "not started", None)
+        process.send_signal(signal.SIGCONT)
         while not Store(str(out)).rows(NAME):
             time.sleep(0.05)
         (line,) = told(out, capsys)

@@ -21,7 +21,7 @@ from rayfe.storage.manifest import stored_config
 from rayfe.storage.store import Store
 from untrained_job import DIGITS, arrays, walk
 
-pytestmark = pytest.mark.usefixtures("signals", "cwd")
+pytestmark = pytest.mark.usefixtures("cwd")
 
 
 class Own(MLP):

@@ -52,16 +52,17 @@ def test_a_holder_leaves_nothing_behind_and_the_next_does_not_wait(files: Files)
         assert files.names(".lease") == []
 
 
-def test_a_holder_that_lives_is_seen_by_its_heartbeat_and_the_newcomer_gives_up(files: Files) -> None:
+def test_a_holder_that_lives_is_seen_by_its_heartbeat_and_the_newcomer_gives_up(
+    files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
     said: list[str] = []
+    monkeypatch.setattr(lease, "PATIENCE", 10_000)  # it gives up at the next beat, not when its patience ends
     with hold(files, say=silent) as token:
-        began = time.monotonic()
         with (
             pytest.raises(UsageError, match=rf"out='memory://.*another process \(pid {os.getpid()} on .*\) is working"),
             hold(files, say=said.append),
         ):
             pass
-        assert time.monotonic() - began < lease.PATIENCE * PERIOD
         lease.check(files, token)
     assert len(said) == 1
 
@@ -74,7 +75,7 @@ def test_the_successor_of_a_dead_holder_waits_says_how_long_and_goes_on(files: F
         waited = time.monotonic() - began
         assert files.names(".lease") == ["7"]
         lease.check(files, token)
-    assert 2.0 <= waited < 5.0
+    assert waited >= 2.0
     assert said[0].startswith("pid 7 on elsewhere has worked on this run")
     assert "waiting 2 s" in said[0]
     assert "going on" in said[1]
@@ -83,16 +84,17 @@ def test_the_successor_of_a_dead_holder_waits_says_how_long_and_goes_on(files: F
 def test_of_two_successors_one_goes_on(files: Files) -> None:
     left_behind(files)
     outcomes: list[str] = []
-    both = threading.Barrier(2)
+    both, refused = threading.Barrier(2), threading.Event()
 
     def succeed() -> None:
         both.wait()
         try:
             with hold(files, say=lambda text: None):
                 outcomes.append("held")
-                time.sleep(1.0)
+                refused.wait(60)
         except UsageError:
             outcomes.append("refused")
+            refused.set()
 
     threads = [threading.Thread(target=succeed) for _ in range(2)]
     for thread in threads:
@@ -152,9 +154,8 @@ def test_a_holder_that_was_succeeded_is_refused_and_leaves_the_successor_alone(f
         left_behind(files, 2, token="another")  # as after a sleep of this machine
         with pytest.raises(LeaseLost, match="is held by another driver now"):
             lease.check(files, token)
-        before = files.read(".lease/2"), files.read(".lease/1")
-        time.sleep(3 * PERIOD)
-        assert (files.read(".lease/2"), files.read(".lease/1")) == before  # its heart beats no more
+        (beats,) = (thread for thread in threading.enumerate() if thread.name == "lease")
+        beats.join()  # its heart beats no more
     assert files.names(".lease") == ["2"]
 
 
@@ -170,10 +171,8 @@ def test_a_store_that_is_away_for_a_while_costs_no_lease(files: Files, monkeypat
     with hold(files, say=silent) as token:
         before = lease._newest(files)
         monkeypatch.setattr(Files, "write", fails_twice)
-        deadline = time.monotonic() + 10
-        while lease._newest(files) == before and time.monotonic() < deadline:
+        while lease._newest(files) == before:
             time.sleep(PERIOD / 5)
-        assert lease._newest(files) != before
         assert len(failures) == 2
         lease.check(files, token)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from damages import DAMAGES, KINDS, NAME, make, manifest
-from rayfe.__main__ import main
+from rayfe.cli.command import main
 from rayfe.storage.files import Files
 from rayfe.storage.store import Store
 from rayfe.storage.verification import faults

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import signal
 from collections.abc import Mapping
 from dataclasses import replace
-from types import FrameType
-from typing import Annotated, Self
+from typing import Annotated, NoReturn, Self
 
 from rayfe.cli.commands.parser import Parser, Refused, trusted, typed
 from rayfe.config.checks import at_least
@@ -18,7 +15,6 @@ from rayfe.report.live_server import LOOPBACK, Server
 from rayfe.report.view import RunView
 from rayfe.report.watched import Watched, answer
 from rayfe.run.progress import Progress, line
-from rayfe.signals import TERMINATED, Terminated
 from rayfe.storage.manifest import stored_config
 from rayfe.storage.store import Store
 
@@ -27,8 +23,8 @@ PAUSE = 2.0
 """Seconds between looks at the store."""
 
 
-def main(arguments: list[str]) -> int:
-    """Serve until Ctrl-C."""
+def main(arguments: list[str]) -> NoReturn:
+    """Serve until a signal comes."""
     parser = Parser(
         "python -m rayfe watch",
         "Serve the page of a run, or one of several, refreshed as rows arrive; Ctrl-C ends it, not the runs.",
@@ -56,27 +52,14 @@ def main(arguments: list[str]) -> int:
         what = f"--port {chosen.port}" if taken else f"--host {shown(chosen.host)}"
         fix = "--port 0 takes any free one" if taken else f"leave it away for {LOOPBACK}"
         raise Refused(f"{what}: cannot listen on {shown(chosen.host)} ({error}); {fix}") from error
-    # also where a shell started this in the background, which ignores SIGINT
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, _terminate)
-    ended = 0
-    try:
-        with contextlib.suppress(KeyboardInterrupt), server:
-            what = ", ".join(Store(place).url() for place in chosen.runs)
-            go = "the run goes on" if len(chosen.runs) == 1 else "the runs go on"
-            print(f"watching {what} at {server.url}; Ctrl-C ends watching, {go}", flush=True)
-            follow(Watched(chosen.runs, root=chosen.root), server)
-    except Terminated:
-        ended = TERMINATED
-    print("stopped watching", flush=True)
-    return ended
+    with server:
+        what = ", ".join(Store(place).url() for place in chosen.runs)
+        go = "the run goes on" if len(chosen.runs) == 1 else "the runs go on"
+        print(f"watching {what} at {server.url}; Ctrl-C ends watching, {go}", flush=True)
+        follow(Watched(chosen.runs, root=chosen.root), server)
 
 
-def _terminate(number: int, frame: FrameType | None) -> None:
-    raise Terminated
-
-
-def follow(watched: Watched, server: Server) -> None:
+def follow(watched: Watched, server: Server) -> NoReturn:
     """Show rows on the terminal as they arrive, and give the page to whoever asks, until interrupted."""
     seen = {label: _counted(view) for label, view in watched.views.items()}
     said = None
