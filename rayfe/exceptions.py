@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import errno
 import re
+import reprlib
+import sys
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
@@ -89,6 +91,34 @@ def visible(text: str) -> str:
     return text if text.isprintable() else " ".join(text.splitlines()).translate(CONTROLS)
 
 
+LONGEST = 200
+"""Characters of a value in a message."""
+BRIEF = reprlib.Repr()
+BRIEF.maxlevel, BRIEF.maxlist, BRIEF.maxtuple, BRIEF.maxdict, BRIEF.maxstring, BRIEF.maxother = 3, 12, 12, 12, LONGEST, LONGEST
+
+
+def brief(value: object) -> str:
+    """A value as Python writes it, as far as it fits into a message; of what has a shape, its kind and shape."""
+    shape = getattr(value, "shape", None)
+    if isinstance(shape, tuple) and shape:
+        return f"{type(value).__name__} of shape {tuple(shape)}"
+    if isinstance(value, int) and abs(value) >= 1 << 256:
+        return f"<{type(value).__name__} of {value.bit_length()} bits>"
+    try:
+        text = BRIEF.repr(value)
+    except Exception:  # what somebody's own class is written by may raise anything
+        text = f"<{type(value).__name__}>"
+    return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]}...{text[-LONGEST // 2 :]}"
+
+
+def callers_level() -> int:
+    """The `stacklevel` with which a warning names the line outside of this package that called."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals["__name__"].partition(".")[0] == __name__.partition(".")[0]:
+        level, frame = level + 1, frame.f_back
+    return level
+
+
 def dashed(name: str) -> str:
     return name.replace("_", "-")
 
@@ -160,5 +190,5 @@ def _argument(name: str, value: object) -> str:
     """A field as an argument in Python: `lam_end=2.0`, `equilibration={"epochs": 2}`."""
     group, dot, leaf = DIRECT.get(name, name).partition(".")
     if not dot:
-        return group if value is UNSAID else f"{group}={value!r}"
-    return f'{group}={{"{leaf}": {"..." if value is UNSAID else repr(value)}}}'
+        return group if value is UNSAID else f"{group}={brief(value)}"
+    return f'{group}={{"{leaf}": {"..." if value is UNSAID else brief(value)}}}'

@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rayfe.config.asked import Asked, kind_of
-from rayfe.config.fields import INLINE, flat, hints_of, kinds_with, parts_of, taken
+from rayfe.config.fields import INLINE, flat, hints_of, kinds_with, parts_of
 from rayfe.config.run import RunConfig
 from rayfe.config.start import is_state_dict
+from rayfe.config.values import taken
 from rayfe.exceptions import UsageError
 
 CHOOSING = ("process", "method", "seek")
@@ -56,7 +57,7 @@ def spread(fields: Mapping[str, Any]) -> dict[str, Any]:
         prefix = "" if name in INLINE else f"{name}."
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
             given |= flat(value, prefix)
-        elif isinstance(value, Mapping):
+        elif isinstance(value, Mapping) and value:
             given |= {f"{prefix}{field}": one for field, one in value.items()}
         else:
             given[name] = value
