@@ -24,7 +24,7 @@ class UsageError(ValueError):
         self.name, self.value, self.fix = name, value, fix
 
     def __str__(self) -> str:
-        return visible(f"{_argument(self.name, self.value)}: {_named(self.fix, _argument)}")
+        return _line(f"{_argument(self.name, self.value)}: {_named(self.fix, _argument)}")
 
 
 class CorruptFile(RuntimeError):
@@ -93,6 +93,8 @@ def visible(text: str) -> str:
 
 LONGEST = 200
 """Characters of a value in a message."""
+LONGEST_LINE = 1000
+"""Characters of a message: it may quote what somebody else wrote."""
 BRIEF = reprlib.Repr()
 BRIEF.maxlevel, BRIEF.maxlist, BRIEF.maxtuple, BRIEF.maxdict, BRIEF.maxstring, BRIEF.maxother = 3, 12, 12, 12, LONGEST, LONGEST
 
@@ -108,7 +110,16 @@ def brief(value: object) -> str:
         text = BRIEF.repr(value)
     except Exception:  # what somebody's own class is written by may raise anything
         text = f"<{type(value).__name__}>"
-    return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]}...{text[-LONGEST // 2 :]}"
+    return _cut(text, LONGEST)
+
+
+def _cut(text: str, most: int) -> str:
+    """A text without its middle, where it is longer than `most` characters."""
+    return text if len(text) <= most else f"{text[: most // 2]}...{text[-most // 2 :]}"
+
+
+def _line(message: str) -> str:
+    return _cut(visible(message), LONGEST_LINE)
 
 
 def callers_level() -> int:
@@ -131,7 +142,7 @@ def in_shell_words(said: UsageError | str) -> str:
     """An error as one line, or a text with fields in double backticks, that names options as they are typed."""
     if isinstance(said, str):
         return _named(said, _option)
-    return visible(f"{_option(said.name, said.value)}: {_named(said.fix, _option)}")
+    return _line(f"{_option(said.name, said.value)}: {_named(said.fix, _option)}")
 
 
 def in_python_words(text: str) -> str:
@@ -155,7 +166,7 @@ def shown(value: object) -> str:
 UNSAID = object()
 """The value of a field that is only named."""
 DIRECT: Mapping[str, str] = MappingProxyType(
-    {"PRESET": "preset", "data.name": "data", "path.target": "target", "model.name": "model"}
+    {"PRESET": "preset", "data.name": "data", "path.target": "target", "model.name": "model", "with": "others"}
 )
 """Arguments of Python's functions that have names of their own."""
 

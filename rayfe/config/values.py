@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import types
 from collections.abc import Mapping, Sequence
@@ -61,12 +60,18 @@ def _one(value: Any, hint: Any) -> Any:
         if "\0" in value:
             raise TypeError("give a text without NUL")
         return str.__str__(value)
-    if hint in (int, float) and isinstance(value, (int, hint)) and not isinstance(value, bool):
-        with contextlib.suppress(OverflowError):  # more digits than a float has
-            return hint(value)
+    if hint is int or hint is float:
+        if isinstance(value, int | hint) and not isinstance(value, bool):
+            return _number(value, hint)
     elif isinstance(hint, type) and isinstance(value, hint):
         return value
     raise TypeError(f"give {_wanted(hint)}")
+
+
+def _number(value: float, hint: type[float]) -> float:
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise TypeError(f"give {_wanted(hint)} below 2^63")
+    return hint(value)
 
 
 def _scalar(value: Any) -> Any:

@@ -28,6 +28,7 @@ NUMBERS = (
     "step_length",
     "response_age",
     "step",
+    "accepted",
 )
 """Columns that bars are computed from."""
 NORMAL = 1.96
@@ -62,7 +63,7 @@ def error_bars(rows: pd.DataFrame) -> pd.DataFrame:
     bars = pd.DataFrame(np.nan, index=rows.index, columns=names)
     if rows.empty:
         return bars
-    check_rows(rows, "rows", numeric=NUMBERS, others=("trajectory", "process", "accepted", "kind", "leg"))
+    check_rows(rows, "rows", numeric=NUMBERS, words=("trajectory", "process", "kind", "leg"))
     for _, walk in rows[~rows["process"].isin(NO_WALKS)].groupby("trajectory", sort=True):
         steps = accepted_steps(walk)
         length = np.nan_to_num(numbers(steps, "step_length"))

@@ -26,21 +26,22 @@ def numbers(frame: pd.DataFrame, name: str) -> np.ndarray:
     return np.asarray(frame[name].to_numpy(), float)  # not astype: with its checks it takes four times as long
 
 
-def check_rows(frame: pd.DataFrame, called: str, *, numeric: Iterable[str], others: Iterable[str] = ()) -> None:
+def check_rows(frame: pd.DataFrame, called: str, *, numeric: Iterable[str], words: Iterable[str] = ()) -> None:
     """Refuse a frame that somebody gave as the argument `called`, if it is none of rows.
 
     Raises:
-        UsageError: it lacks one of these columns, one of `numeric` holds no numbers, or two rows have one index.
+        UsageError: it lacks one of these columns, one of `numeric` holds no numbers or one of `words` none, or two rows have one index.
     """
-    lacking = [name for name in (*numeric, *others) if list(frame.columns).count(name) != 1]
-    require(not lacking, called, frame, f"lacks the columns {', '.join(lacking)}; give rows such as rayfe.load_run gives")
+    give = "give rows such as rayfe.load_run gives"
+    lacking = [name for name in (*numeric, *words) if list(frame.columns).count(name) != 1]
+    require(not lacking, called, frame, f"lacks the columns {', '.join(lacking)}; {give}")
     for name in numeric:
         try:
             numbers(frame, name)
         except (TypeError, ValueError):
-            raise UsageError(
-                called, frame, f"has a column {name} that holds no numbers; give rows such as rayfe.load_run gives"
-            ) from None
+            raise UsageError(called, frame, f"has a column {name} that holds no numbers; {give}") from None
+    odd = [name for name in words if not all(isinstance(value, str | None) for value in frame[name])]
+    require(not odd, called, frame, f"has a column {', '.join(odd)} that holds no words; {give}")
     require(frame.index.is_unique, called, frame, f"has an index that names rows twice; give {called}.reset_index(drop=True)")
 
 

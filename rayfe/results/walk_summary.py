@@ -48,7 +48,7 @@ def envelope_excess(rows: pd.DataFrame, models: pd.DataFrame | None = None) -> p
     excess = pd.Series(np.nan, index=rows.index, name="excess")
     if rows.empty:
         return excess
-    check_rows(rows, "rows", numeric=("t", "lam", "gamma", "R", "D", "C"), others=("accepted",))
+    check_rows(rows, "rows", numeric=("accepted", "t", "lam", "gamma", "R", "D", "C"))
     if models is not None:
         check_rows(models, "models", numeric=("t", "R", "D", "C"))
     accepted = rows[rows["accepted"].astype(bool)]

@@ -107,7 +107,6 @@ def test_nearest_step_among_those_with_weights(store: Store, at: dict[str, float
         (None, {"loss": 0.1}, "loss cannot be asked for, only lam"),
         (None, {}, "give columns with finite numbers"),
         (None, {"lam": float("nan")}, "give columns with finite numbers"),
-        (None, {"lam": "a"}, "give columns with finite numbers"),
         (None, {"val_C": 0.1}, "val_C was not measured"),
         (9, None, "no such accepted step, only 0, 1, 2, 3, 4"),
     ],
