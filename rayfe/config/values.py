@@ -69,9 +69,12 @@ def _one(value: Any, hint: Any) -> Any:
 
 
 def _number(value: float, hint: type[float]) -> float:
-    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+    if hint is int and not -(2**63) <= value < 2**63:
         raise TypeError(f"give {_wanted(hint)} below 2^63")
-    return hint(value)
+    try:
+        return hint(value)
+    except OverflowError:
+        raise TypeError(f"give {_wanted(hint)}, below 1e308") from None
 
 
 def _scalar(value: Any) -> Any:
