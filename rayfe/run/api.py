@@ -13,7 +13,7 @@ from rayfe.config import DataConfig, ModelConfig, RunConfig, configure, require
 from rayfe.config.arguments import checked
 from rayfe.config.places import usual_place
 from rayfe.config.presets import PRESETS
-from rayfe.config.resolve import absolute, check_job, split_preset, words_of
+from rayfe.config.resolve import absolute, check_job, check_preset, words_of
 from rayfe.config.user_code import name_of
 from rayfe.data.examples import Dataset
 from rayfe.data.paths import load_path
@@ -149,7 +149,9 @@ def _job(
 ) -> Job:
     """The job of these fields, on top of a preset, with the words of the command line that does the same."""
     first = [preset] if isinstance(preset, str) else []
-    chosen, _ = split_preset(name, first)
+    if first:
+        check_preset(name, first[0])
+    chosen = next(iter([*first, *PRESETS[name]]))
     default = PRESETS[name][chosen]()
     config = configure(preset if isinstance(preset, RunConfig) else default, **fields)
     check_job(name, config)

@@ -194,6 +194,7 @@ def test_without_out_equal_calls_share_a_folder_and_others_do_not(asked: list[jo
         ({"process": "constant-rate"}, r"process='constant-rate': is not for jobs/isoc.py, which walks"),
         ({"out": ""}, r"out='': give a folder"),
         ({"preset": "fig5"}, r"preset='fig5': belongs to another job"),
+        ({"preset": "-fig2"}, r"preset='-fig2': unknown preset; did you mean fig2"),
         ({"preset": 3}, r"preset=3: give a text, a RunConfig or None"),
         (
             {"equilibration": EquilibrationConfig(batch=5000)},
