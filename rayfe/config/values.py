@@ -149,7 +149,8 @@ def _wanted(hint: Any) -> str:
         return "a dict" if arguments[1] is Any else f"a dict ({_wanted(arguments[1])} each)"
     if origin is type:
         return "a class" + ("" if arguments[0] is Any else f" derived from {arguments[0].__name__}")
-    return NAMES.get(hint.__name__, f"a {hint.__name__}")
+    name = hint.__name__
+    return NAMES.get(name, f"{'an' if name[0] in 'AEIOU' else 'a'} {name}")
 
 
 def _either(words: Sequence[str]) -> str:

@@ -124,6 +124,14 @@ def test_find_step_says_which_step_a_wish_leads_to(store: Store) -> None:
         rayfe.find_step("nowhere", NAME, at={"C": 0.29})
 
 
+def test_a_warning_names_the_line_that_asked(store: Store) -> None:
+    store.create({})
+    with pytest.warns(FarFromWanted) as caught:
+        rayfe.find_step(store.url(), NAME, at={"lam": 9.0})
+        rayfe.Run(store.url()).step(at={"lam": 9.0}, trajectory=NAME)
+    assert [one.filename for one in caught] == [__file__] * 2
+
+
 def test_load_model_needs_a_run() -> None:
     with pytest.raises(FileNotFoundError, match="no run at"):
         rayfe.load_model("nowhere", NAME, at={"C": 0.1})
