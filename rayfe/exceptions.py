@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import errno
 import re
+import reprlib
+import sys
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
@@ -22,7 +24,7 @@ class UsageError(ValueError):
         self.name, self.value, self.fix = name, value, fix
 
     def __str__(self) -> str:
-        return visible(f"{_argument(self.name, self.value)}: {_named(self.fix, _argument)}")
+        return _line(f"{_argument(self.name, self.value)}: {_named(self.fix, _argument)}")
 
 
 class CorruptFile(RuntimeError):
@@ -89,6 +91,45 @@ def visible(text: str) -> str:
     return text if text.isprintable() else " ".join(text.splitlines()).translate(CONTROLS)
 
 
+LONGEST = 200
+"""Characters of a value in a message."""
+LONGEST_LINE = 1000
+"""Characters of a message: it may quote what somebody else wrote."""
+BRIEF = reprlib.Repr()
+BRIEF.maxlevel, BRIEF.maxlist, BRIEF.maxtuple, BRIEF.maxdict, BRIEF.maxstring, BRIEF.maxother = 3, 12, 12, 12, LONGEST, LONGEST
+
+
+def brief(value: object) -> str:
+    """A value as Python writes it, as far as it fits into a message; of what has a shape, its kind and shape."""
+    shape = getattr(value, "shape", None)
+    if isinstance(shape, tuple) and shape:
+        return f"{type(value).__name__} of shape {tuple(shape)}"
+    if isinstance(value, int) and abs(value) >= 1 << 256:
+        return f"<{type(value).__name__} of {value.bit_length()} bits>"
+    try:
+        text = BRIEF.repr(value)
+    except Exception:  # what somebody's own class is written by may raise anything
+        text = f"<{type(value).__name__}>"
+    return _cut(text, LONGEST)
+
+
+def _cut(text: str, most: int) -> str:
+    """A text without its middle, where it is longer than `most` characters."""
+    return text if len(text) <= most else f"{text[: most // 2]}...{text[-most // 2 :]}"
+
+
+def _line(message: str) -> str:
+    return _cut(visible(message), LONGEST_LINE)
+
+
+def callers_level() -> int:
+    """The `stacklevel` with which a warning names the line outside of this package that called."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals["__name__"].partition(".")[0] == __name__.partition(".")[0]:
+        level, frame = level + 1, frame.f_back
+    return level
+
+
 def dashed(name: str) -> str:
     return name.replace("_", "-")
 
@@ -101,7 +142,7 @@ def in_shell_words(said: UsageError | str) -> str:
     """An error as one line, or a text with fields in double backticks, that names options as they are typed."""
     if isinstance(said, str):
         return _named(said, _option)
-    return visible(f"{_option(said.name, said.value)}: {_named(said.fix, _option)}")
+    return _line(f"{_option(said.name, said.value)}: {_named(said.fix, _option)}")
 
 
 def in_python_words(text: str) -> str:
@@ -128,7 +169,7 @@ LONG = 200
 UNSAID = object()
 """The value of a field that is only named."""
 DIRECT: Mapping[str, str] = MappingProxyType(
-    {"PRESET": "preset", "data.name": "data", "path.target": "target", "model.name": "model"}
+    {"PRESET": "preset", "data.name": "data", "path.target": "target", "model.name": "model", "with": "others"}
 )
 """Arguments of Python's functions that have names of their own."""
 
@@ -163,5 +204,5 @@ def _argument(name: str, value: object) -> str:
     """A field as an argument in Python: `lam_end=2.0`, `equilibration={"epochs": 2}`."""
     group, dot, leaf = DIRECT.get(name, name).partition(".")
     if not dot:
-        return group if value is UNSAID else f"{group}={value!r}"
-    return f'{group}={{"{leaf}": {"..." if value is UNSAID else repr(value)}}}'
+        return group if value is UNSAID else f"{group}={brief(value)}"
+    return f'{group}={{"{leaf}": {"..." if value is UNSAID else brief(value)}}}'

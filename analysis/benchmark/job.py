@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
-import os
 import json
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass

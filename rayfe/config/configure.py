@@ -11,9 +11,10 @@ from typing import Any
 
 from rayfe.config.asked import Asked, kind_of
 from rayfe.config.checks import Needs, require
-from rayfe.config.fields import INLINE, accepted, flat, hints_of, kinds_with, parts_of, unread
+from rayfe.config.fields import INLINE, flat, hints_of, kinds_with, parts_of, unread
 from rayfe.config.run import RunConfig
 from rayfe.config.start import is_state_dict
+from rayfe.config.values import accepted
 from rayfe.exceptions import UsageError
 
 CHOOSING = ("process", "method", "seek")
@@ -72,7 +73,7 @@ def spread(fields: Mapping[str, Any]) -> dict[str, Any]:
         prefix = "" if name in INLINE else f"{name}."
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
             given |= flat(value, prefix)
-        elif isinstance(value, Mapping):
+        elif isinstance(value, Mapping) and value:
             given |= {f"{prefix}{field}": one for field, one in value.items()}
         else:
             given[name] = value

@@ -1,4 +1,4 @@
-"""Fields of a configuration by flat name, such as `lam_end`, `threads` and `equilibration.epochs`, and which values they take."""
+"""Fields of a configuration by flat name, such as `lam_end`, `threads` and `equilibration.epochs`."""
 
 from __future__ import annotations
 
@@ -6,17 +6,14 @@ import ast
 import dataclasses
 import inspect
 import itertools
-import numbers
-import os
 import textwrap
 import types
-from collections.abc import Iterable, Mapping
-from typing import Any, Literal, Union, get_args, get_origin
+from collections.abc import Mapping
+from typing import Any
 
 from rayfe.config.asked import KINDS, Asked
-from rayfe.config.checks import With, bare, hints_of_class, needs_of
+from rayfe.config.checks import With, hints_of_class, needs_of
 from rayfe.config.run import RunConfig
-from rayfe.exceptions import UsageError
 
 INLINE = ("asked", "service")
 """Parts whose fields have no prefix."""
@@ -112,73 +109,3 @@ def field_docs(cls: type) -> dict[str, str]:
 def kinds_with(name: str) -> list[type[Asked]]:
     """The kinds that have a field, or a part, of this name."""
     return [kind for kind in KINDS if name in hints_of(kind) or name in parts_of(kind)]
-
-
-def taken(value: Any, hint: Any) -> Any:
-    """`value` as a field of the type `hint` has it: a list as a tuple, a single value where several may be given, a path as text.
-
-    Raises:
-        TypeError: it is no such value; the message says what to give.
-    """
-    hint = bare(hint)
-    origin, arguments = get_origin(hint), get_args(hint)
-    if origin in (Union, types.UnionType):
-        return _one_of(value, arguments)
-    if origin is Literal:
-        if any(value == choice and type(value) is type(choice) for choice in arguments):
-            return value
-    elif origin is tuple:
-        return _several(value, arguments)
-    elif hint is bool and isinstance(value, bool):
-        return value
-    elif hint is int and isinstance(value, numbers.Integral) and not isinstance(value, bool):
-        return int(value)
-    elif hint is float and isinstance(value, numbers.Real) and not isinstance(value, bool):
-        return float(value)
-    elif hint is str and isinstance(value, str | os.PathLike):
-        return os.fspath(value)
-    raise TypeError(f"give {_wanted(hint)}")
-
-
-def accepted(name: str, value: Any, hint: Any) -> Any:
-    """`value` as the field `name` of the type `hint` has it (`taken`).
-
-    Raises:
-        UsageError: it is no such value.
-    """
-    try:
-        return taken(value, hint)
-    except TypeError as error:
-        raise UsageError(name, value, str(error)) from None
-
-
-def _one_of(value: Any, choices: tuple[Any, ...]) -> Any:
-    if value is None and type(None) in choices:
-        return None
-    for choice in choices:
-        if choice is not type(None):
-            try:
-                return taken(value, choice)
-            except TypeError:
-                continue
-    raise TypeError(f"give {' or '.join(_wanted(choice) for choice in choices)}")
-
-
-def _several(value: Any, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-    many = arguments[-1] is Ellipsis
-    values = list(value) if isinstance(value, Iterable) and not isinstance(value, str | Mapping) else [value]
-    if not many and len(values) != len(arguments):
-        raise TypeError(f"give {len(arguments)} values, each {_wanted(arguments[0])}")
-    try:
-        return tuple(taken(one, arguments[0] if many else arguments[place]) for place, one in enumerate(values))
-    except TypeError as error:
-        raise TypeError(f"{error}, or several") from None
-
-
-def _wanted(hint: Any) -> str:
-    if get_origin(hint) is Literal:
-        return " or ".join(map(str, get_args(hint)))
-    if get_origin(hint) is tuple:
-        return f"values, each {_wanted(get_args(hint)[0])}"
-    names = {bool: "True or False", int: "a whole number", float: "a number", str: "a text", type(None): "None"}
-    return names[hint]

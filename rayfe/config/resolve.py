@@ -41,17 +41,21 @@ def check_job(job: str, config: RunConfig) -> None:
 
 def split_preset(job: str, argv: list[str]) -> tuple[str, list[str]]:
     """The preset that leads `argv`, or the job's default, and the options after it."""
-    known = PRESETS[job]
     if not argv or argv[0].startswith("-"):
-        return next(iter(known)), argv
-    name = argv[0]
+        return next(iter(PRESETS[job])), argv
+    check_preset(job, argv[0])
+    return argv[0], argv[1:]
+
+
+def check_preset(job: str, name: str) -> None:
+    """Refuse a preset that the job does not have."""
+    known = PRESETS[job]
     if name not in known:
         other = OTHER_JOB.get(name)
         require(other is None, "PRESET", name, f"belongs to another job, use jobs/{other}.py {name}")
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]}? " if near else ""
         raise UsageError("PRESET", name, f"unknown preset; {hint}Known: {', '.join(known)}")
-    return name, argv[1:]
 
 
 def words_of(config: RunConfig, default: RunConfig) -> list[str]:

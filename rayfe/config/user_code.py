@@ -67,14 +67,12 @@ def named(name: str, field: str, *, known: str) -> Any:
         raise UsageError(field, name, fix) from error
 
 
-def name_of(thing: Any, field: str) -> str:
+def name_of(thing: type, field: str) -> str:
     """The name by which `named` finds a class, here or wherever its module can be imported.
 
     Raises:
-        UsageError: it is not a class, or no such name leads to it.
+        UsageError: no such name leads to it.
     """
-    fix = "give the class itself, not an object of it" if not inspect.isclass(thing) else ""
-    require(not fix, field, _shown(thing), fix)
     require("<locals>" not in thing.__qualname__, field, thing.__qualname__, "is defined inside a function; define it outside")
     name = f"{thing.__module__}:{thing.__qualname__}"
     found = None
@@ -101,7 +99,3 @@ def code_digest(thing: Any) -> str | None:
     lines = [line.rstrip() for part in parts for line in textwrap.dedent(part).splitlines()]
     text = "\n".join(line for line in lines if line and not line.lstrip().startswith("#"))
     return hashlib.sha256(text.encode()).hexdigest() if text else None
-
-
-def _shown(thing: Any) -> str:
-    return f"{type(thing).__name__}(...)"

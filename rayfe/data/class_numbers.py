@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from rayfe.config import require
 from rayfe.data.arrays import as_labels, described
 from rayfe.data.examples import listing
 
-ClassNames = Sequence[str] | Mapping[Any, str]
+ClassNames = Sequence[str | int] | Mapping[Any, str | int]
 MISSING = ("", "nan", "NaN", "NaT", "None", "<NA>")
 """Words that libraries write for labels that are missing."""
 
@@ -83,13 +83,7 @@ def classes_of(y: np.ndarray, names: ClassNames | None, called: str) -> Classes:
         words = tuple(str(label) for label in ordered)
         _check_names(words, called, "must be words on one line each that differ in more than blanks; mend them, or number them")
         return Classes(labels=tuple(ordered), names=words)
-    fix = "must be a list of names in order, or a mapping from labels to names"
-    listed = hasattr(names, "__len__") and not isinstance(names, str | Set)
-    require(listed, "class_names", repr(names), fix)
-    given = tuple(names.values() if isinstance(names, Mapping) else names)
-    nameless = next((name for name in given if not isinstance(name, str | int | np.integer)), None)
-    require(nameless is None and None not in given, "class_names", repr(nameless), f"is no name; {fix}")
-    words = tuple(str(name) for name in given)
+    words = tuple(str(name) for name in (names.values() if isinstance(names, Mapping) else names))
     labels: tuple[Any, ...] = tuple(range(len(words)))
     if isinstance(names, Mapping):
         labels = tuple(names)

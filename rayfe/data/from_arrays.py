@@ -8,13 +8,13 @@ import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
-from numbers import Real
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from rayfe.config import require
+from rayfe.config.arguments import checked
 from rayfe.data.arrays import described, reading
 from rayfe.data.class_numbers import ClassNames, classes_of
 from rayfe.data.examples import Dataset, Examples, chance, listing, share_of_class
@@ -23,7 +23,7 @@ from rayfe.data.image_folder import read_folder
 from rayfe.data.pixels import Channels, laid_out, ranged, refuse_dark
 from rayfe.data.scale import Rescale, scale_of
 from rayfe.data.stored_arrays import Stored, read_arrays, stored_of
-from rayfe.exceptions import UsageError
+from rayfe.exceptions import UsageError, callers_level
 
 HELD = ("validation", "val", "valid", "test")
 """Splits of a mapping that are taken for validation, the first that is there."""
@@ -33,11 +33,12 @@ SEEN = 0.01
 """Share of validation examples that are training examples, too, above which there is a warning."""
 
 
+@checked
 def dataset(
     x: Any,
     y: Any = None,
     *,
-    validation: Any = 0.2,
+    validation: float | Any = 0.2,
     class_names: ClassNames | None = None,
     name: str = "data",
     channels: Channels | None = None,
@@ -64,9 +65,8 @@ def dataset(
     Raises:
         UsageError: a ValueError; one line that names the argument, its value and the fix.
     """
-    sound = isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9_-]{1,100}", name)
+    sound = re.fullmatch(r"[A-Za-z0-9_-]{1,100}", name)
     require(bool(sound), "name", name, "name it with letters, digits, - and _, at most 100")
-    require(channels in (None, "first", "last"), "channels", repr(channels), "give first, last or None")
     with reading("x", x):
         stored = _read(x, y)
     with reading("validation", validation):
@@ -162,15 +162,19 @@ def _held(validation: Any, y: Any) -> Given | None:
         fix = "give a share between 0 and 1, or a pair (x, y)"
         require(0 < validation < 1, "validation", validation, fix)
         return None
-    plain = validation is None or isinstance(validation, bool | int)
-    require(not plain, "validation", validation, "give a share such as 0.2, or a pair (x, y)")
+    require(
+        not (validation is None or isinstance(validation, bool)),
+        "validation",
+        validation,
+        "give a share such as 0.2, or a pair (x, y)",
+    )
     if isinstance(validation, str | os.PathLike):
         return replace(_read(validation, None, "validation").train, x_called="validation", y_called="validation")
     return _split(validation, y, "validation")
 
 
 def _is_share(validation: Any) -> bool:
-    return isinstance(validation, Real) and not isinstance(validation, bool)
+    return isinstance(validation, float)
 
 
 def _apart(split: Given, share: float) -> tuple[Given, Given]:
@@ -195,13 +199,13 @@ def _warn(data: Dataset) -> None:
     absent = [f"{data.class_names[k]} ({counts[k]} for training)" for k in range(data.classes) if k not in present]
     if absent:
         text = f"data {data.name}: validation has no example of {listing(tuple(absent), 5)}; its C and accuracy say nothing of these"
-        warnings.warn(text, stacklevel=3)
+        warnings.warn(text, stacklevel=callers_level())
     largest = [float(split.x.max()) for split in (data.train, data.validation)]
     if max(largest) > APART * min(largest):
         text = f"data {data.name}: training examples go up to {largest[0]:.3g}, validation up to {largest[1]:.3g}"
-        warnings.warn(f"{text}; bring both to one scale", stacklevel=3)
+        warnings.warn(f"{text}; bring both to one scale", stacklevel=callers_level())
     seen = {hash(row.tobytes()) for row in data.train.x}
     twice = sum(hash(row.tobytes()) in seen for row in data.validation.x)
     if twice > SEEN * len(data.validation.y):
         text = f"data {data.name}: {twice} of {len(data.validation.y)} validation examples are training examples, too"
-        warnings.warn(f"{text}; what is measured on them is too good", stacklevel=3)
+        warnings.warn(f"{text}; what is measured on them is too good", stacklevel=callers_level())

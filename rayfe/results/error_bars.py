@@ -9,21 +9,35 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t
 
+from rayfe.config.arguments import checked
 from rayfe.records import Leg
 from rayfe.records.kinds import STATIONARY
-from rayfe.results.frames import accepted_steps, numbers
+from rayfe.results.frames import accepted_steps, check_rows, numbers
 from rayfe.surface.local_fit import Scatter, scatter
 
 QUANTITIES: Mapping[str, str | None] = MappingProxyType(
     {"gamma": None, "C_before_settle": "C_se", "D": "D_se", "R": "R_se", "C_gamma": "C_gamma_se"}
 )
 """What has a bar, with the column of its error from the draws (gamma: see `_draws`)."""
+NUMBERS = (
+    *QUANTITIES,
+    *filter(None, QUANTITIES.values()),
+    "control_C_se",
+    "drift_se",
+    "C_target",
+    "step_length",
+    "response_age",
+    "step",
+    "accepted",
+)
+"""Columns that bars are computed from."""
 NORMAL = 1.96
 """Standard errors of a two-sided bar of 95 %."""
 NO_WALKS = ("seek", "finetune", "scratch", "joint")
 """Processes whose rows are not a smooth course."""
 
 
+@checked
 def error_bars(rows: pd.DataFrame) -> pd.DataFrame:
     """Standard errors of C_before_settle, D, R, gamma and C_gamma of every accepted row, a row each, same index.
 
@@ -41,11 +55,15 @@ def error_bars(rows: pd.DataFrame) -> pd.DataFrame:
     It is no error of R, D, C or gamma as numbers of the surface: what lasts over several steps, such as a lag behind it, a branch or
     a seed, is not in it. Models of two ways of one walk at equal lam differ by up to 90 of these errors (MNIST). How far a model is
     from others of the same multipliers is what certificates say (`rayfe.load_certificates`).
+
+    Raises:
+        UsageError: rows; they are none such as `rayfe.load_run` gives.
     """
     names = [f"{name}_{kind}_se" for name in QUANTITIES for kind in ("training", "noise")]
     bars = pd.DataFrame(np.nan, index=rows.index, columns=names)
     if rows.empty:
         return bars
+    check_rows(rows, "rows", numeric=NUMBERS, words=("trajectory", "process", "kind", "leg"))
     for _, walk in rows[~rows["process"].isin(NO_WALKS)].groupby("trajectory", sort=True):
         steps = accepted_steps(walk)
         length = np.nan_to_num(numbers(steps, "step_length"))

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import pandas as pd
 
+from rayfe.config import require
+from rayfe.exceptions import UsageError
 from rayfe.records import Kind, Leg
 
 BASELINES = ("finetune", "scratch", "joint")
@@ -20,6 +24,25 @@ FEW_LEVELS = 3
 def numbers(frame: pd.DataFrame, name: str) -> np.ndarray:
     """Column `name` as float64; null is NaN (a column of nulls only has dtype object)."""
     return np.asarray(frame[name].to_numpy(), float)  # not astype: with its checks it takes four times as long
+
+
+def check_rows(frame: pd.DataFrame, called: str, *, numeric: Iterable[str], words: Iterable[str] = ()) -> None:
+    """Refuse a frame that somebody gave as the argument `called`, if it is none of rows.
+
+    Raises:
+        UsageError: it lacks one of these columns, one of `numeric` holds no numbers or one of `words` none, or two rows have one index.
+    """
+    give = "give rows such as rayfe.load_run gives"
+    lacking = [name for name in (*numeric, *words) if list(frame.columns).count(name) != 1]
+    require(not lacking, called, frame, f"lacks the columns {', '.join(lacking)}; {give}")
+    for name in numeric:
+        try:
+            numbers(frame, name)
+        except (TypeError, ValueError):
+            raise UsageError(called, frame, f"has a column {name} that holds no numbers; {give}") from None
+    odd = [name for name in words if not all(isinstance(value, str | None) for value in frame[name])]
+    require(not odd, called, frame, f"has a column {', '.join(odd)} that holds no words; {give}")
+    require(frame.index.is_unique, called, frame, f"has an index that names rows twice; give {called}.reset_index(drop=True)")
 
 
 def accepted_steps(walk: pd.DataFrame) -> pd.DataFrame:

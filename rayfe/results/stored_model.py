@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import numbers
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +12,8 @@ import numpy as np
 from torch import nn
 
 from rayfe.config import ModelConfig, require
-from rayfe.exceptions import UNSAID, FarFromWanted, UsageError
+from rayfe.config.arguments import checked
+from rayfe.exceptions import UNSAID, FarFromWanted, UsageError, callers_level
 from rayfe.model.protocol import build, input_shape
 from rayfe.model.scaled import in_units
 from rayfe.model.weights import load_weights
@@ -31,6 +32,7 @@ WANTED = ("lam", "gamma", "t", "R", "D", "C", "F", "accuracy", "val_R", "val_D",
 """Columns that `at` may name."""
 
 
+@checked
 def load_model(
     location: str | Path,
     trajectory: str | None = None,
@@ -39,16 +41,38 @@ def load_model(
     at: Mapping[str, float] | None = None,
     model: type[nn.Module] | None = None,
 ) -> nn.Module:
-    """The model of an accepted step, in evaluation mode on the CPU; documented at `rayfe.load_model`."""
+    """The model of an accepted step, in evaluation mode on the CPU: step number `step`, or the one nearest to `at`; without either the
+    recommended one, of all trajectories where none is named (`Run.step` has the rule).
+
+    It has `encode(x) -> (mean, log_variance)`, `decode(z) -> x_hat` shaped like x, and `classify(z) -> logits`; x is
+    float in [0, 1], (N, features) for an MLP and (N, *input_shape) for every other model. Where the data were rescaled
+    (`rayfe.dataset(..., rescale=...)`), x and x_hat are in the units before. `at={"lam": 1.0}` or
+    `at={"lam": 1.0, "t": 0.5}` names columns of the rows; of the accepted steps whose weights are stored it takes the one
+    where these columns are nearest, each measured in units of its range along the trajectory (`find_step` says which). It warns
+    (FarFromWanted) where that is farther off than steps are apart there.
+    `model` is the class of the run's models, where the module that run.json names is not loaded: it is not imported because a run
+    names it (docs/trust.md).
+
+    Raises:
+        FileNotFoundError: there is no run at `location`, or these weights are not kept any more (`--keep-states`).
+        UsageError: a ValueError; the run has no such trajectory, accepted step or column, the process keeps such a column constant, both
+            `step` and `at` are given, or one of them without `trajectory` where there are several; nothing is to be recommended; or
+            the class is not to be found here.
+        CorruptFile: the weights are not the ones that the step's row describes.
+    """
     store = Store(location)
     run = store.read_config()
     return in_units(model_of(store, run, find_row(store, trajectory, step, at), cls=model), run)
 
 
+@checked
 def find_step(
     location: str | Path, trajectory: str | None = None, step: int | None = None, *, at: Mapping[str, float] | None = None
 ) -> StepRecord:
-    """The row whose model `load_model` takes; documented at `rayfe.find_step`."""
+    """The row of the step that `load_model` takes for the same arguments: `find_step(...).step` is its number, `.C` its C.
+
+    Raises as `load_model` does.
+    """
     store = Store(location)
     store.read_config()  # says where there is no run
     return find_row(store, trajectory, step, at)
@@ -114,7 +138,7 @@ def _recommended(store: Store, names: Sequence[str]) -> StepRecord:
 def _nearest(store: Store, trajectory: str, accepted: list[StepRecord], at: Mapping[str, float]) -> StepRecord:
     unknown = [name for name in at if name not in WANTED]
     require(not unknown, "at", at, f"{', '.join(map(str, unknown))} cannot be asked for, only {', '.join(WANTED)}")
-    sound = all(isinstance(value, numbers.Real) and np.isfinite(float(value)) for value in at.values())
+    sound = all(map(math.isfinite, at.values()))
     require(bool(at) and sound, "at", at, "give columns with finite numbers, such as lam=1.0")
     rows = [row for row in accepted if store.has_state(row)]
     require(bool(rows), "at", at, f"{trajectory} in {store.url()} has no stored weights")
@@ -131,7 +155,7 @@ def _nearest(store: Store, trajectory: str, accepted: list[StepRecord], at: Mapp
     if distance[best] > max(apart, default=0.0):
         there, here = _in_words(at), _in_words({name: columns[name][best] for name in at})
         text = f"the step nearest to {there} is {rows[best].step}, with {here}: farther off than steps of {trajectory} are apart there"
-        warnings.warn(text, FarFromWanted, stacklevel=5)
+        warnings.warn(text, FarFromWanted, stacklevel=callers_level())
     return rows[best]
 
 

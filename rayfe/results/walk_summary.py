@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from rayfe.config.arguments import checked
 from rayfe.records import Kind, Leg
-from rayfe.results.frames import accepted_steps, counted_steps, drift, held_loss, holds_something, numbers
+from rayfe.results.frames import accepted_steps, check_rows, counted_steps, drift, held_loss, holds_something, numbers
 from rayfe.results.learnt import at_chance, start_columns, worsened
 from rayfe.surface.envelope import lowest
 from rayfe.surface.equivalence import is_equivalent, relative_tolerance, simultaneous
@@ -31,17 +32,25 @@ def found_stop(walk: pd.DataFrame) -> pd.Series | None:
     return walk.iloc[last] if walk["kind"].iloc[last] == Kind.STOP else None
 
 
+@checked
 def envelope_excess(rows: pd.DataFrame, models: pd.DataFrame | None = None) -> pd.Series:
     """F of each accepted row above the lower envelope of all accepted rows and `models`, nats; NaN for the other rows.
 
     Every stored model bounds the surface from above, F(lam, gamma) <= R_j + lam D_j + gamma C_j, so this is a lower bound of the
     row's distance from equilibrium, by the models that happen to be there. Rows of all trajectories are pooled: give rows of one
-    data set and model only, and further models of the same, such as `rayfe.Run.models` finds (columns t, R, D, C). Rows at
-    different t lie on different surfaces and are not compared.
+    data set and model only, and further models of the same, such as `rayfe.Run.models` finds (columns t, R, D, C), those of
+    certificates and of other runs among them. Rows at different t lie on different surfaces and are not compared. Column `excess` of
+    the rows knows only the models of its trajectory that were there before its row.
+
+    Raises:
+        UsageError: rows or models; they are no such frames.
     """
     excess = pd.Series(np.nan, index=rows.index, name="excess")
     if rows.empty:
         return excess
+    check_rows(rows, "rows", numeric=("accepted", "t", "lam", "gamma", "R", "D", "C"))
+    if models is not None:
+        check_rows(models, "models", numeric=("t", "R", "D", "C"))
     accepted = rows[rows["accepted"].astype(bool)]
     for t, shared in accepted.groupby("t"):
         more = shared[:0] if models is None else models[models["t"] == t]

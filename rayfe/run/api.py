@@ -10,13 +10,14 @@ from typing import Any
 from torch import nn
 
 from rayfe.config import DataConfig, ModelConfig, RunConfig, configure, require
+from rayfe.config.arguments import checked
 from rayfe.config.places import usual_place
 from rayfe.config.presets import PRESETS
-from rayfe.config.resolve import absolute, check_job, split_preset, words_of
+from rayfe.config.resolve import absolute, check_job, check_preset, words_of
 from rayfe.config.user_code import name_of
 from rayfe.data.examples import Dataset
 from rayfe.data.paths import load_path
-from rayfe.exceptions import UsageError, in_python_words
+from rayfe.exceptions import callers_level, in_python_words
 from rayfe.run.job import Job, carry_out, console_of
 from rayfe.run.starts import StartModel, started, state_dict_model, with_outputs
 from rayfe.run.stored_run import Run
@@ -25,11 +26,12 @@ from rayfe.surface.process import Process
 from rayfe.trajectory.driver import tries_again
 
 
+@checked
 def walk(
     preset: str | RunConfig | None = None,
     *,
-    model: str | type[nn.Module] | ModelConfig | None = None,
-    data: str | Dataset | DataConfig | None = None,
+    model: str | type[nn.Module] | ModelConfig | Mapping[str, Any] | None = None,
+    data: str | Dataset | DataConfig | Mapping[str, Any] | None = None,
     lam: float | Sequence[float] | None = None,
     gamma: float | Sequence[float] | None = None,
     seed: int | Sequence[int] | None = None,
@@ -74,12 +76,13 @@ def walk(
     return _run("isoc", preset, model, {"data.name": data}, named, settings, quiet=quiet)
 
 
+@checked
 def transfer(
     preset: str | RunConfig | None = None,
     *,
-    data: str | Dataset | DataConfig | None = None,
+    data: str | Dataset | DataConfig | Mapping[str, Any] | None = None,
     target: str | Dataset | None = None,
-    model: str | type[nn.Module] | ModelConfig | None = None,
+    model: str | type[nn.Module] | ModelConfig | Mapping[str, Any] | None = None,
     lam: float | Sequence[float] | None = None,
     gamma: float | Sequence[float] | None = None,
     seed: int | Sequence[int] | None = None,
@@ -105,8 +108,8 @@ def transfer(
 def _run(
     name: str,
     preset: str | RunConfig | None,
-    model: str | type[nn.Module] | ModelConfig | None,
-    data: Mapping[str, str | Dataset | DataConfig | None],
+    model: str | type[nn.Module] | ModelConfig | Mapping[str, Any] | None,
+    data: Mapping[str, str | Dataset | DataConfig | Mapping[str, Any] | None],
     named: Mapping[str, Any],
     settings: Mapping[str, Any],
     *,
@@ -118,7 +121,7 @@ def _run(
         fields["process"] = name_of(fields["process"], "process")
     fields |= _model_fields(model)
     given = None
-    if "start" in fields and not isinstance(fields["start"], str | Path):
+    if "start" in fields and not isinstance(fields["start"], str):
         given = state_dict_model(fields["start"])
         fields["start"] = given.told["from"]
     own: dict[str, Dataset] = {}
@@ -128,7 +131,7 @@ def _run(
     failed = carry_out(job, console_of(quiet=quiet))
     for trajectory, reason in failed.items():
         advice = "; the same call tries again" if tries_again(reason) else ""
-        warnings.warn(f"{trajectory} failed: {in_python_words(reason)}{advice}", RuntimeWarning, stacklevel=3)
+        warnings.warn(f"{trajectory} failed: {in_python_words(reason)}{advice}", RuntimeWarning, stacklevel=callers_level())
     assert job.config.out is not None
     return Run(
         job.config.out,
@@ -145,10 +148,10 @@ def _job(
     given: StartModel | None = None,
 ) -> Job:
     """The job of these fields, on top of a preset, with the words of the command line that does the same."""
-    fix = "give the name of one, or a RunConfig"
-    require(preset is None or isinstance(preset, str | RunConfig), "PRESET", preset, fix)
     first = [preset] if isinstance(preset, str) else []
-    chosen, _ = split_preset(name, first)
+    if first:
+        check_preset(name, first[0])
+    chosen = next(iter([*first, *PRESETS[name]]))
     default = PRESETS[name][chosen]()
     config = configure(preset if isinstance(preset, RunConfig) else default, **fields)
     check_job(name, config)
@@ -182,7 +185,7 @@ def _data_fields(field: str, data: Any, own: dict[str, Dataset]) -> dict[str, An
     """Fields that say which data; a data set that no file holds is put into `own`, under the name of its copy."""
     if data is None:
         return {}
-    if isinstance(data, DataConfig | Mapping) and field == "data.name":
+    if isinstance(data, DataConfig | Mapping):
         return {"data": data}
     if isinstance(data, Dataset):
         name = f"npz:{data.name}.npz"
@@ -190,7 +193,4 @@ def _data_fields(field: str, data: Any, own: dict[str, Dataset]) -> dict[str, An
         require(name not in own or own[name] is data, field, data.name, fix)
         own[name] = data
         return {field: name}
-    if not isinstance(data, str):
-        fix = "give a name such as mnist, or what rayfe.dataset(x, y) makes of arrays, tensors or frames"
-        raise UsageError(field, type(data).__name__, fix)
     return {field: data}

@@ -103,7 +103,7 @@ def state_dict_model(weights: Mapping[Any, Any]) -> StartModel:
         UsageError: start; it holds something else.
     """
     fix = "give the state dict of a model, model.state_dict()"
-    require(isinstance(weights, Mapping) and len(weights) > 0, "start", type(weights).__name__, fix)
+    require(len(weights) > 0, "start", weights, fix)
     arrays = {}
     for name, value in weights.items():
         array = _array(value)

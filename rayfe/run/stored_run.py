@@ -6,8 +6,9 @@ import html
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from rayfe.config.arguments import checked
 from rayfe.exceptions import in_python_words, visible
 from rayfe.figures.book import PictureBook, figures_of
 from rayfe.figures.frames import band_of, subject_of
@@ -40,7 +41,7 @@ class Run:
     """The run's folder, or its URI."""
     failed: Mapping[str, str] = field(default_factory=dict, kw_only=True)
     """Trajectories that failed in the call that returned this, with one line why; the same call tries them again."""
-    model_class: type[nn.Module] | None = field(default=None, kw_only=True)
+    model_class: type[Any] | None = field(default=None, kw_only=True)
     """The class of its models, where the one that run.json names is not loaded: names in a run are not imported."""
 
     @property
@@ -69,20 +70,22 @@ class Run:
         """
         return overview(view_of(Store(self.location), readings=False), in_python_words)
 
-    def models(self, *others: str) -> pd.DataFrame:
+    @checked
+    def models(self, *others: str | Path) -> pd.DataFrame:
         """t, R, D and C of every model that bounds the run's free energy, for `rayfe.envelope_excess`: accepted steps and certificates
         of the run, and of `others`, folders or URIs of runs.
 
         Raises:
             UsageError: one of the others has other data or another model.
         """
-        return models_of(Store(self.location), others)
+        return models_of(Store(self.location), tuple(map(str, others)))
 
     @property
     def trajectories(self) -> list[str]:
         """Names of the trajectories, e.g. `lam0.25-gamma4-seed0`."""
         return Store(self.location).trajectories()
 
+    @checked
     def step(
         self, step: int | None = None, *, at: Mapping[str, float] | None = None, trajectory: str | None = None
     ) -> StepRecord:
@@ -104,6 +107,7 @@ class Run:
 
         return find_step(self.location, trajectory, step, at=at)
 
+    @checked
     def model(
         self, step: int | None = None, *, at: Mapping[str, float] | None = None, trajectory: str | None = None
     ) -> nn.Module:
@@ -121,6 +125,7 @@ class Run:
         rows, readings = self.rows, load_readings(self.location)
         return figures_of(rows, readings, tolerance=band_of(config, rows), subject=subject_of(config))
 
+    @checked
     def report(self, to: str | Path | None = None) -> str:
         """Write the run's page, a file for a browser, and return where it is: `to`, or report.html in the run."""
         store = Store(self.location)
@@ -146,3 +151,6 @@ class Run:
         except (FileNotFoundError, RuntimeError) as error:
             return {"nothing to show": visible(str(error))}
         return {name: in_python_words(now.dated) for name, now in view.standing.items()}
+
+
+Run.__init__ = checked(Run.__init__)  # type: ignore[method-assign]

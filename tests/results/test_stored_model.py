@@ -107,7 +107,6 @@ def test_nearest_step_among_those_with_weights(store: Store, at: dict[str, float
         (None, {"loss": 0.1}, "loss cannot be asked for, only lam"),
         (None, {}, "give columns with finite numbers"),
         (None, {"lam": float("nan")}, "give columns with finite numbers"),
-        (None, {"lam": "a"}, "give columns with finite numbers"),
         (None, {"val_C": 0.1}, "val_C was not measured"),
         (9, None, "no such accepted step, only 0, 1, 2, 3, 4"),
     ],
@@ -123,6 +122,14 @@ def test_find_step_says_which_step_a_wish_leads_to(store: Store) -> None:
     assert (row.step, row.C) == (2, pytest.approx(0.3))
     with pytest.raises(FileNotFoundError, match="no run at"):
         rayfe.find_step("nowhere", NAME, at={"C": 0.29})
+
+
+def test_a_warning_names_the_line_that_asked(store: Store) -> None:
+    store.create({})
+    with pytest.warns(FarFromWanted) as caught:
+        rayfe.find_step(store.url(), NAME, at={"lam": 9.0})
+        rayfe.Run(store.url()).step(at={"lam": 9.0}, trajectory=NAME)
+    assert [one.filename for one in caught] == [__file__] * 2
 
 
 def test_load_model_needs_a_run() -> None:

@@ -11,8 +11,9 @@ from typing import Annotated, Any, NoReturn, TypeVar, get_args, get_origin
 
 from rayfe.cli.options import TWICE, value_of
 from rayfe.config.checks import NUMBER, at_least, bare, check, hints_of_class, notes_of, number_in
-from rayfe.config.fields import accepted, field_docs
+from rayfe.config.fields import field_docs
 from rayfe.config.user_code import FIELDS, introduce, own_names
+from rayfe.config.values import accepted
 from rayfe.exceptions import UsageError, dashed, in_shell_words, shown
 
 
