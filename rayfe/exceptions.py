@@ -34,7 +34,7 @@ class CorruptFile(RuntimeError):
         self.fault = fault
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.fault}"
+        return visible(f"{self.path}: {self.fault}")
 
 
 class StorageFull(OSError):
@@ -79,14 +79,21 @@ class NotExported(RuntimeError):
     """torch.export cannot take this model, or what it made computes something else."""
 
 
-CONTROLS = dict.fromkeys((*range(127, 160), *range(8234, 8239), *range(8294, 8298)), "�")
-CONTROLS |= {code: chr(0x2400 + code) for code in range(0x20)}
-"""Characters that would move a terminal's cursor, or turn its text round, and what is shown in their place."""
+LONGEST = 2000
+"""Characters of a text of somebody else's that are shown."""
 
 
 def visible(text: str) -> str:
-    """Text that somebody else may have written, as it may be shown: on one line, without control characters."""
-    return text if text.isprintable() else " ".join(text.splitlines()).translate(CONTROLS)
+    """Text that somebody else may have written, as it may be shown: on one line, not endless, and without characters that move a
+    terminal's cursor, turn its text round, or cannot be seen or written."""
+    text = text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+    return text if text.isprintable() else "".join(map(_seen, " ".join(text.splitlines())))
+
+
+def _seen(character: str) -> str:
+    if character.isprintable():
+        return character
+    return chr(0x2400 + ord(character)) if character < " " else " " if character.isspace() else "�"
 
 
 def dashed(name: str) -> str:

@@ -42,10 +42,7 @@ def configure(base: RunConfig | None = None, /, **fields: Any) -> RunConfig:
             if name in CHOOSING and value is None:
                 continue
             raise unknown(name, value, kind)
-        try:
-            values[name] = taken(value, hints[name])
-        except TypeError as error:
-            raise UsageError(name, value, str(error)) from None
+        values[name] = _of_type(name, value, hints[name])
     return built(kind, values)
 
 
@@ -81,19 +78,25 @@ def built(kind: type[Asked], values: Mapping[str, Any]) -> RunConfig:
 
 
 def from_flat(fields: Mapping[str, Any]) -> RunConfig:
-    """The configuration that was stored as these `flat` fields; what is missing has its default, lists become tuples.
+    """The configuration that was stored as these `flat` fields; what is missing has its default.
 
     Fields that no kind has, or another one than is asked for, are left out.
 
     Raises:
-        ValueError, TypeError: the fields are not those of a configuration.
+        UsageError: the fields are not those of a configuration.
     """
     fields = renamed(fields)
     process = fields.get("process", "iso-classification")
     kind = kind_of(process=process, method=fields.get("method"), seek=fields.get("seek"))
     known = hints_of(kind)  # once: it takes milliseconds, and a page reads many runs
-    values = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items() if name in known}
-    return built(kind, values)
+    return built(kind, {name: _of_type(name, value, known[name]) for name, value in fields.items() if name in known})
+
+
+def _of_type(name: str, value: Any, hint: Any) -> Any:
+    try:
+        return taken(value, hint)
+    except TypeError as error:
+        raise UsageError(name, value, str(error)) from None
 
 
 def renamed(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -104,7 +107,8 @@ def renamed(fields: Mapping[str, Any]) -> dict[str, Any]:
         now["path.regularization"] = None
     if now.get("measure.response_size") is None and now.get("measure.settle_size") is not None:
         now["measure.response_size"] = now["measure.settle_size"]
-    words: dict[str, dict[Any, str]] = {
+    words: dict[str, dict[Any, str | None]] = {
+        "autoscale": {False: None, True: "cpu"},
         "equilibration.compile": {False: "never", True: "update"},
         "replicas_per_evaluator": {None: "all"},
     }

@@ -111,7 +111,7 @@ class Run:
         from rayfe.results.stored_model import model_of
 
         store = Store(self.location)
-        row, run = self.step(step, at=at, trajectory=trajectory), store.read_config()
+        row, (run, _) = self.step(step, at=at, trajectory=trajectory), stored_config(store)
         return in_units(model_of(store, run, row, cls=self.model_class), run)
 
     def figures(self) -> PictureBook:

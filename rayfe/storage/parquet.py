@@ -17,10 +17,10 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from rayfe.data import parquet_file
+
 Record = TypeVar("Record")
 
-MOST_VALUES, MOST_BYTES = 20_000_000, 2**30
-"""Values, and bytes when unpacked, of a file that is read at most: 200,000 rows of steps."""
 RETIRED = frozenset({"gap", "restarted_run"})
 """Columns that older versions wrote, and nobody reads any more."""
 ARROW_TYPES: Mapping[object, pa.DataType] = MappingProxyType(
@@ -81,31 +81,20 @@ def decode(data: bytes, record_class: type[Record]) -> list[Record]:
     """
     schema = schema_of(record_class)
     try:
-        file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
-        _check_size(file.metadata)
-        table = file.read(use_threads=False)
+        table = parquet_file.read(data, schema)
         known, found = schema.names, table.schema.names  # lists that are made anew each time
         missing = [name for name in known if name not in found]
-        unknown = [name for name in found if name not in known and name not in RETIRED]
+        there = pq.read_schema(pa.BufferReader(data)).names if missing else ()
+        unknown = [name for name in there if name not in known and name not in RETIRED]
         for name in missing:
             # the footer has no checksum: a column both missing and unknown is most likely one with a damaged name
             if unknown or not schema.field(name).nullable:
                 raise ValueError(f"no column {name}")
             table = table.append_column(schema.field(name), pa.nulls(table.num_rows, schema.field(name).type))
         rows = table.select(schema.names).cast(schema).to_pylist()
-    except (pa.ArrowException, OSError, ValueError) as error:  # OSError: thrift's word for damage, nothing here does IO
+    except (pa.ArrowException, ValueError) as error:
         raise ValueError(f"not a table of {record_class.__name__} ({error})") from error
     return [record_class(**{name: _value(value) for name, value in row.items()}) for row in rows]
-
-
-def _check_size(metadata: pq.FileMetaData) -> None:
-    """Raises ValueError where a small file says that it holds more than is read: equal values take next to no room in it."""
-    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
-    values = sum(group.column(number).num_values for group in groups for number in range(group.num_columns))
-    if max(metadata.num_rows, values) > MOST_VALUES or sum(group.total_byte_size for group in groups) > MOST_BYTES:
-        raise ValueError(
-            f"{metadata.num_rows} rows, {values} values: more than the {MOST_VALUES} values that are read of a file"
-        )
 
 
 def _value(value: object) -> object:
