@@ -69,7 +69,7 @@ def _show(
 ) -> None:
     """A warning for people is one line; those of libraries are for who looks after the code, and go to the log."""
     if issubclass(category, FarFromWanted):
-        print(f"warning: {message}", file=sys.stderr)
+        print(f"warning: {visible(str(message))}", file=sys.stderr)
     else:
         log.info("%s", warnings.formatwarning(message, category, filename, lineno))
 

@@ -9,34 +9,35 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-MOST_VALUES, MOST_BYTES, MOST_COLUMNS, MOST_LETTERS = 20_000_000, 2**30, 1000, 10_000
-"""Values, bytes when unpacked, columns, and bytes of a word, of a file that is read at most."""
+MOST_VALUES, MOST_BYTES, MOST_COLUMNS, MOST_LETTERS = 2_000_000, 2**28, 1000, 10_000
+"""Values, bytes when unpacked, columns, and bytes of a word, of a file that is read at most: 20,000 rows of steps."""
 CODECS = ("SNAPPY", "UNCOMPRESSED")
 """They make bytes at most some twenty times as many; others do not end there."""
 DATA_PAGE, DATA_PAGE_V2, SIZE, COUNT = 5, 8, 3, 1
 """Fields of the header of a page: what it says of its values, in two versions of the format; its bytes; and there, their number."""
 
 
-def read(data: bytes, wanted: pa.Schema) -> pa.Table:
+def read(data: bytes, wanted: pa.Schema, *, most: int = MOST_VALUES) -> pa.Table:
     """The columns of a Parquet file that `wanted` names, as far as it has them, with the file's metadata; others are not read.
 
     Raises:
         ValueError: it is no whole Parquet file, has too much, or has a column of another type.
     """
-    words = [field.name for field in wanted if field.type == pa.string()]
     try:
+        metadata = pq.read_metadata(pa.BufferReader(data))
+        words = [field.name for field in wanted if field.type == pa.string() and field.name in metadata.schema.names]
         # words by number: a file of a few bytes may repeat a long one without end
-        file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True, read_dictionary=words)
+        file = pq.ParquetFile(pa.BufferReader(data), metadata=metadata, page_checksum_verification=True, read_dictionary=words)
         names = [name for name in file.schema_arrow.names if name in wanted.names]
-        _check(data, file, wanted)
+        _check(data, file, wanted, most)
         table = file.read(columns=names, use_threads=False)
         _check_words(table, words)
         return table.cast(pa.schema([wanted.field(name) for name in names], table.schema.metadata))
-    except (pa.ArrowException, OSError, MemoryError, OverflowError) as error:  # OSError: thrift's word for damage
+    except (pa.ArrowException, OSError, KeyError, MemoryError, OverflowError) as error:  # OSError: thrift's word for damage
         raise ValueError(f"cannot be read as Parquet ({error})") from error
 
 
-def _check(data: bytes, file: pq.ParquetFile, wanted: pa.Schema) -> None:
+def _check(data: bytes, file: pq.ParquetFile, wanted: pa.Schema, most: int) -> None:
     """Raises ValueError where a small file holds more than is read: equal values take next to no room in it."""
     metadata = file.metadata
     if metadata.num_columns > MOST_COLUMNS:
@@ -48,8 +49,8 @@ def _check(data: bytes, file: pq.ParquetFile, wanted: pa.Schema) -> None:
     groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
     columns = [group.column(number) for group in groups for number in range(group.num_columns)]
     values = sum(column.num_values for column in columns)
-    if max(metadata.num_rows, values) > MOST_VALUES or sum(group.total_byte_size for group in groups) > MOST_BYTES:
-        text = f"{metadata.num_rows} rows, {values} values: more than the {MOST_VALUES} values that are read of a file"
+    if max(metadata.num_rows, values) > most or sum(group.total_byte_size for group in groups) > MOST_BYTES:
+        text = f"{metadata.num_rows} rows, {values} values: more than the {most} values that are read of a file"
         raise ValueError(text)
     for column in columns:
         if column.compression not in CODECS:
@@ -61,13 +62,13 @@ def _check(data: bytes, file: pq.ParquetFile, wanted: pa.Schema) -> None:
 def _check_words(table: pa.Table, words: list[str]) -> None:
     """Raises ValueError where words are too long, one or all of them together."""
     size = 0
-    for chunk in (chunk for name in words if name in table.column_names for chunk in table[name].chunks):
+    for chunk in (chunk for name in words for chunk in table[name].chunks):
         lengths = pc.binary_length(chunk.dictionary)
         if (pc.max(lengths).as_py() or 0) > MOST_LETTERS:
             raise ValueError(f"has a word of more than the {MOST_LETTERS} bytes that are read")
         size += pc.sum(lengths.take(chunk.indices)).as_py() or 0
-    if size > MOST_BYTES // 4:
-        raise ValueError(f"its words have {size} bytes, more than the {MOST_BYTES // 4} that are read")
+    if size > MOST_BYTES:
+        raise ValueError(f"its words have {size} bytes, more than the {MOST_BYTES} that are read")
 
 
 # --- the headers of pages ----------------------------------------------------------------------------------------------

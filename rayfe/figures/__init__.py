@@ -6,8 +6,10 @@ import base64
 from collections.abc import Iterator, Mapping
 
 import pandas as pd
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 
+from rayfe.exceptions import visible
 from rayfe.figures.drawing import PALETTE, Draw, Walk, captioned, png
 from rayfe.figures.frames import band_of, only_baselines, only_transfers, pool, subject_of
 from rayfe.figures.transfer import BASELINE_FIGURES, IN_T, PROCESSES
@@ -92,7 +94,9 @@ def _each(
         for name, draw in kinds.items():
             if name == OF_THE_START and len(readings) and not readings["first"].any():
                 continue  # all starts were stored models
-            yield name, captioned(draw(own, readings, tolerance), subject, own)
+            with rc_context({"text.parse_math": False}):  # a run's words are no formulas
+                figure = captioned(draw(own, readings, tolerance), visible(subject), own)
+            yield name, figure
 
 
 def _families(rows: pd.DataFrame) -> list[tuple[pd.DataFrame, Mapping[str, Draw]]]:

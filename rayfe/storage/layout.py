@@ -28,6 +28,7 @@ from collections.abc import Sequence
 from rayfe.config import require
 from rayfe.exceptions import CorruptFile
 from rayfe.records import ReadingRecord, StepRecord, Weights
+from rayfe.records.possible import fault_of
 from rayfe.records.weights import arrays_in
 from rayfe.storage.files import Files
 from rayfe.storage.parquet import Record, decode
@@ -127,6 +128,8 @@ def records_in(files: Files, path: str, data: bytes, record_class: type[Record],
     for record in records:
         if getattr(record, "trajectory", None) != trajectory:
             raise CorruptFile(files.url(path), "holds rows of another trajectory")
+        if (fault := fault_of(record)) is not None:  # type: ignore[arg-type]
+            raise CorruptFile(files.url(path), f"has a row that no run writes: {fault}")
         if isinstance(record, StepRecord) and record.state not in (None, state_path(record)):
             raise CorruptFile(files.url(path), f"step {record.step} names another file of weights than its own")
     return records

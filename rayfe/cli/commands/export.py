@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rayfe.cli.commands.parser import Parser, Refused, trusted, wanted_columns
-from rayfe.exceptions import UsageError
+from rayfe.exceptions import UsageError, visible
 from rayfe.storage.local import replace_together
 from rayfe.storage.manifest import stored_config
 from rayfe.storage.store import Store
@@ -52,7 +52,7 @@ def main(arguments: list[str]) -> int:
     )
     text = card(view_of(store), row, to, part=chosen.part, shape=shape, used=used, why=why)
     replace_together({card_of(to): text.encode(), to: made.data})
-    print(f"model: {to} ({len(made.data) / 1e6:.1f} MB), step {row.step} of {row.trajectory}\ncard: {card_of(to)}")
+    print(f"model: {to} ({len(made.data) / 1e6:.1f} MB), step {row.step} of {visible(row.trajectory)}\ncard: {card_of(to)}")
     return 0
 
 

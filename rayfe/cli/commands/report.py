@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rayfe.cli.commands.parser import Parser, Refused, trusted
+from rayfe.exceptions import visible
 from rayfe.report.page import REPORT, html_of, report_of
 from rayfe.report.several import page_of_several
 from rayfe.report.view import view_of, views_of
@@ -51,5 +52,5 @@ def _written(text: str, place: str) -> str:
 
 
 def _said(place: str, text: str) -> int:
-    print(f"report: {place} ({len(text.encode()) / 1e6:.1f} MB)")
+    print(f"report: {visible(place)} ({len(text.encode()) / 1e6:.1f} MB)")
     return 0
