@@ -12,7 +12,7 @@ from rayfe.cli.commands import COMMANDS
 from rayfe.cli.commands.parser import Refused
 from rayfe.cli.pipes import closed_pipe_is_fine
 from rayfe.config import VERSION
-from rayfe.exceptions import CorruptFile, FarFromWanted, LeaseLost, StorageFull, UsageError, in_shell_words, visible
+from rayfe.exceptions import CorruptFile, FarFromWanted, LeaseLost, StorageFull, UsageError, in_shell_words, one_line, visible
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ def _show(
 
 
 def _one_line(error: Exception) -> str:
-    return in_shell_words(error) if isinstance(error, UsageError) else visible(str(error))
+    return in_shell_words(error) if isinstance(error, UsageError) else one_line(str(error))
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ class UsageError(ValueError):
         self.name, self.value, self.fix = name, value, fix
 
     def __str__(self) -> str:
-        return visible(f"{_argument(self.name, self.value)}: {_named(self.fix, _argument)}")
+        return one_line(f"{_argument(self.name, self.value)}: {_named(self.fix, _argument)}")
 
 
 class CorruptFile(RuntimeError):
@@ -34,7 +34,7 @@ class CorruptFile(RuntimeError):
         self.fault = fault
 
     def __str__(self) -> str:
-        return visible(f"{self.path}: {self.fault}")
+        return one_line(f"{self.path}: {self.fault}")
 
 
 class StorageFull(OSError):
@@ -80,14 +80,18 @@ class NotExported(RuntimeError):
 
 
 LONGEST = 2000
-"""Characters of a text of somebody else's that are shown."""
+"""Characters of an error's line."""
 
 
 def visible(text: str) -> str:
-    """Text that somebody else may have written, as it may be shown: on one line, not endless, and without characters that move a
-    terminal's cursor, turn its text round, or cannot be seen or written."""
-    text = text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+    """Text that somebody else may have written, as it may be shown: on one line, and without characters that move a terminal's cursor,
+    turn its text round, or cannot be seen or written."""
     return text if text.isprintable() else "".join(map(_seen, " ".join(text.splitlines())))
+
+
+def one_line(text: str) -> str:
+    """The same of an error, not endless."""
+    return visible(text if len(text) <= LONGEST else f"{text[:LONGEST]}...")
 
 
 def _seen(character: str) -> str:
@@ -108,7 +112,7 @@ def in_shell_words(said: UsageError | str) -> str:
     """An error as one line, or a text with fields in double backticks, that names options as they are typed."""
     if isinstance(said, str):
         return _named(said, _option)
-    return visible(f"{_option(said.name, said.value)}: {_named(said.fix, _option)}")
+    return one_line(f"{_option(said.name, said.value)}: {_named(said.fix, _option)}")
 
 
 def in_python_words(text: str) -> str:
