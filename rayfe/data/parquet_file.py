@@ -25,33 +25,37 @@ def read(data: bytes, wanted: pa.Schema, *, most: int = MOST_VALUES) -> pa.Table
     """
     try:
         metadata = pq.read_metadata(pa.BufferReader(data))
-        words = [field.name for field in wanted if field.type == pa.string() and field.name in metadata.schema.names]
+        known, there = {field.name: field for field in wanted}, metadata.schema.names
         # words by number: a file of a few bytes may repeat a long one without end
+        words = [name for name in there if name in known and known[name].type == pa.string()]
         file = pq.ParquetFile(pa.BufferReader(data), metadata=metadata, page_checksum_verification=True, read_dictionary=words)
-        names = [name for name in file.schema_arrow.names if name in wanted.names]
-        _check(data, file, wanted, most)
+        schema = file.schema_arrow
+        names = [name for name in schema.names if name in known]
+        _check_size(data, metadata, most)
+        for name in names:
+            _check_type(schema.field(name), known[name])
         table = file.read(columns=names, use_threads=False)
         _check_words(table, words)
-        return table.cast(pa.schema([wanted.field(name) for name in names], table.schema.metadata))
+        return table.cast(pa.schema([known[name] for name in names], schema.metadata))
     except (pa.ArrowException, OSError, KeyError, MemoryError, OverflowError) as error:  # OSError: thrift's word for damage
         raise ValueError(f"cannot be read as Parquet ({error})") from error
 
 
-def _check(data: bytes, file: pq.ParquetFile, wanted: pa.Schema, most: int) -> None:
+def _check_type(found: pa.Field, wanted: pa.Field) -> None:
+    kind = found.type.value_type if pa.types.is_dictionary(found.type) else found.type
+    if kind != wanted.type:
+        raise ValueError(f"the column {wanted.name} is of {kind}, not of {wanted.type}")
+
+
+def _check_size(data: bytes, metadata: pq.FileMetaData, most: int) -> None:
     """Raises ValueError where a small file holds more than is read: equal values take next to no room in it."""
-    metadata = file.metadata
     if metadata.num_columns > MOST_COLUMNS:
         raise ValueError(f"has {metadata.num_columns} columns, more than the {MOST_COLUMNS} that are read")
-    for field in file.schema_arrow:
-        found = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
-        if field.name in wanted.names and found != wanted.field(field.name).type:
-            raise ValueError(f"the column {field.name} is of {found}, not of {wanted.field(field.name).type}")
     groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
     columns = [group.column(number) for group in groups for number in range(group.num_columns)]
     values = sum(column.num_values for column in columns)
     if max(metadata.num_rows, values) > most or sum(group.total_byte_size for group in groups) > MOST_BYTES:
-        text = f"{metadata.num_rows} rows, {values} values: more than the {most} values that are read of a file"
-        raise ValueError(text)
+        raise ValueError(f"{metadata.num_rows} rows, {values} values: more than the {most} values that are read of a file")
     for column in columns:
         if column.compression not in CODECS:
             raise ValueError(f"is compressed by {column.compression}, which is not read")

@@ -16,10 +16,14 @@ Row = StepRecord | ReadingRecord | CertificateRecord
 LARGEST = 1e100
 """No number of a run is larger: sums and squares of such are finite."""
 MOST_STEPS = 10**9
-"""Steps, attempts and updates are fewer."""
-COUNTED = ("step", "attempt", "update", "seed", "active_dims", "seeds")
-FINITE = ("lam", "gamma", "t", "examples", "seconds", "epochs")
-"""Numbers of every row; those that it measured may be infinite or undefined where a training diverged."""
+"""There are fewer steps, attempts and updates."""
+TINY = 1e-300
+RANGES: Mapping[str, tuple[float, float]] = MappingProxyType(
+    {"lam": (TINY, LARGEST), "t": (0.0, 1.0), "seed": (0, 2**63)}
+    | dict.fromkeys(("gamma", "examples", "seconds", "epochs"), (0.0, LARGEST))
+    | dict.fromkeys(("step", "attempt", "update", "active_dims", "seeds"), (0, MOST_STEPS))
+)
+"""Of numbers that are finite in every row; those that were measured may be infinite or undefined where a training diverged."""
 WORDS: Mapping[str, tuple[str | None, ...]] = MappingProxyType(
     {
         "outcome": (*Outcome, TOO_SHORT),
@@ -45,16 +49,15 @@ def fault_of(row: Row) -> str | None:
 def _faults(row: Row) -> Iterator[str]:
     for name in row.__slots__:
         value = getattr(row, name)
-        if isinstance(value, float) and math.isfinite(value) and abs(value) > LARGEST:
+        if type(value) is float and LARGEST < abs(value) < math.inf:
             yield f"{name} is {value:g}"
-        if name in FINITE and value is not None and not (math.isfinite(value) and value >= 0.0):
+    for name, (least, most) in RANGES.items():
+        value = getattr(row, name, None)
+        if value is not None and not least <= value <= most:
             yield f"{name} is {value:g}"
-        if name in COUNTED and value is not None and not 0 <= value < (2**63 if name == "seed" else MOST_STEPS):
-            yield f"{name} is {value}"
-        if name in WORDS and value not in WORDS[name]:
-            yield f"{name} is {str(value)[:60]!r}"
-    if row.lam == 0.0 or row.t > 1.0:
-        yield f"lam is {row.lam:g}, t is {row.t:g}"
+    for name, words in WORDS.items():
+        if hasattr(row, name) and getattr(row, name) not in words:
+            yield f"{name} is {str(getattr(row, name))[:60]!r}"
     if isinstance(row, CertificateRecord):
         yield from _of_certificate(row)
 

@@ -91,7 +91,7 @@ def decode(data: bytes, record_class: type[Record]) -> list[Record]:
             if unknown or not schema.field(name).nullable:
                 raise ValueError(f"no column {name}")
             table = table.append_column(schema.field(name), pa.nulls(table.num_rows, schema.field(name).type))
-        rows = table.select(schema.names).cast(schema).to_pylist()
+        rows = table.select(schema.names).to_pylist()
     except (pa.ArrowException, ValueError) as error:
         raise ValueError(f"not a table of {record_class.__name__} ({error})") from error
     return [record_class(**{name: _value(value) for name, value in row.items()}) for row in rows]
