@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test bench chaos damage service docs lint clean
+.PHONY: demo test bench chaos damage hostile service docs lint clean
 
 demo: .venv/installed
 	$(BIN)/python jobs/isoc.py mnist-quick --out runs/mnist-quick
@@ -17,6 +17,9 @@ chaos: .venv/installed
 
 damage: .venv/installed
 	$(BIN)/python -m pytest -s -m "chaos and slow" tests/chaos/test_damage.py
+
+hostile: .venv/installed
+	$(BIN)/python -m pytest -s -m "chaos and slow" tests/chaos/test_hostile.py
 
 service: .venv/installed
 	$(BIN)/python -m pytest -m slow -s tests/on_ray/test_service.py

@@ -24,7 +24,7 @@ class UsageError(ValueError):
         self.name, self.value, self.fix = name, value, fix
 
     def __str__(self) -> str:
-        return _line(f"{_argument(self.name, self.value)}: {_named(self.fix, _argument)}")
+        return one_line(f"{_argument(self.name, self.value)}: {_named(self.fix, _argument)}")
 
 
 class CorruptFile(RuntimeError):
@@ -36,7 +36,7 @@ class CorruptFile(RuntimeError):
         self.fault = fault
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.fault}"
+        return one_line(f"{self.path}: {self.fault}")
 
 
 class StorageFull(OSError):
@@ -81,20 +81,27 @@ class NotExported(RuntimeError):
     """torch.export cannot take this model, or what it made computes something else."""
 
 
-CONTROLS = dict.fromkeys((*range(127, 160), *range(8234, 8239), *range(8294, 8298)), "�")
-CONTROLS |= {code: chr(0x2400 + code) for code in range(0x20)}
-"""Characters that would move a terminal's cursor, or turn its text round, and what is shown in their place."""
+LONGEST, LONGEST_LINE = 200, 1000
+"""Characters of a value in a message, and of a message: it may quote what somebody else wrote."""
 
 
 def visible(text: str) -> str:
-    """Text that somebody else may have written, as it may be shown: on one line, without control characters."""
-    return text if text.isprintable() else " ".join(text.splitlines()).translate(CONTROLS)
+    """Text that somebody else may have written, as it may be shown: on one line, and without characters that move a terminal's cursor,
+    turn its text round, or cannot be seen or written."""
+    return text if text.isprintable() else "".join(map(_seen, " ".join(text.splitlines())))
 
 
-LONGEST = 200
-"""Characters of a value in a message."""
-LONGEST_LINE = 1000
-"""Characters of a message: it may quote what somebody else wrote."""
+def one_line(text: str) -> str:
+    """The same of an error, not endless."""
+    return visible(_cut(text, LONGEST_LINE))
+
+
+def _seen(character: str) -> str:
+    if character.isprintable():
+        return character
+    return chr(0x2400 + ord(character)) if character < " " else " " if character.isspace() else "�"
+
+
 BRIEF = reprlib.Repr()
 BRIEF.maxlevel, BRIEF.maxlist, BRIEF.maxtuple, BRIEF.maxdict, BRIEF.maxstring, BRIEF.maxother = 3, 12, 12, 12, LONGEST, LONGEST
 
@@ -118,10 +125,6 @@ def _cut(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most // 2]}...{text[-most // 2 :]}"
 
 
-def _line(message: str) -> str:
-    return _cut(visible(message), LONGEST_LINE)
-
-
 def callers_level() -> int:
     """The `stacklevel` with which a warning names the line outside of this package that called."""
     level, frame = 1, sys._getframe(1)
@@ -142,7 +145,7 @@ def in_shell_words(said: UsageError | str) -> str:
     """An error as one line, or a text with fields in double backticks, that names options as they are typed."""
     if isinstance(said, str):
         return _named(said, _option)
-    return _line(f"{_option(said.name, said.value)}: {_named(said.fix, _option)}")
+    return one_line(f"{_option(said.name, said.value)}: {_named(said.fix, _option)}")
 
 
 def in_python_words(text: str) -> str:
@@ -161,11 +164,9 @@ def shown(value: object) -> str:
     if isinstance(value, Mapping):
         return " ".join(f"{name}={shown(one)}" for name, one in value.items())
     text = f"{value:.12g}" if isinstance(value, float) else str(value)
-    return text if len(text) <= LONG else f"{text[:LONG]}... ({len(text)} characters)"
+    return _cut(text, LONGEST)
 
 
-LONG = 200
-"""Characters of a value that are shown."""
 UNSAID = object()
 """The value of a field that is only named."""
 DIRECT: Mapping[str, str] = MappingProxyType(

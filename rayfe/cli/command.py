@@ -12,7 +12,7 @@ from rayfe.cli.commands import COMMANDS
 from rayfe.cli.commands.parser import Refused
 from rayfe.cli.pipes import closed_pipe_is_fine
 from rayfe.config import VERSION
-from rayfe.exceptions import CorruptFile, FarFromWanted, LeaseLost, StorageFull, UsageError, in_shell_words, visible
+from rayfe.exceptions import CorruptFile, FarFromWanted, LeaseLost, StorageFull, UsageError, in_shell_words, one_line, visible
 
 log = logging.getLogger(__name__)
 
@@ -61,10 +61,10 @@ def _show(
 ) -> None:
     """A warning for people is one line; those of libraries are for who looks after the code, and go to the log."""
     if issubclass(category, FarFromWanted):
-        print(f"warning: {message}", file=sys.stderr)
+        print(f"warning: {visible(str(message))}", file=sys.stderr)
     else:
         log.info("%s", warnings.formatwarning(message, category, filename, lineno))
 
 
 def _one_line(error: Exception) -> str:
-    return in_shell_words(error) if isinstance(error, UsageError) else visible(str(error))
+    return in_shell_words(error) if isinstance(error, UsageError) else one_line(str(error))

@@ -13,7 +13,7 @@ from rayfe.cli.options import parse
 from rayfe.cli.pipes import closed_pipe_is_fine
 from rayfe.config import RunConfig
 from rayfe.config.resolve import absolute, split_preset
-from rayfe.exceptions import LeaseLost, RunBroken, UsageError, in_shell_words
+from rayfe.exceptions import LeaseLost, RunBroken, UsageError, in_shell_words, visible
 from rayfe.run.job import Job, carry_out, console_of
 from rayfe.run.starts import started
 from rayfe.trajectory.driver import tries_again
@@ -48,7 +48,7 @@ def main(job: str, argv: Sequence[str]) -> int:
 def _failed(error: Exception) -> int:
     """Say it in one line; the traceback goes to the log."""
     log.info("the run failed", exc_info=error)
-    print(f"failed: {' '.join((str(error) or type(error).__name__).splitlines())}", file=sys.stderr)
+    print(f"failed: {visible(str(error) or type(error).__name__)}", file=sys.stderr)
     return FAILED
 
 

@@ -101,19 +101,18 @@ def built(kind: type[Asked], values: Mapping[str, Any]) -> RunConfig:
 
 
 def from_flat(fields: Mapping[str, Any]) -> RunConfig:
-    """The configuration that was stored as these `flat` fields; what is missing has its default, lists become tuples.
+    """The configuration that was stored as these `flat` fields; what is missing has its default.
 
     Fields that no kind has, or another one than is asked for, are left out.
 
     Raises:
-        ValueError, TypeError: the fields are not those of a configuration.
+        UsageError: the fields are not those of a configuration.
     """
     fields = renamed(fields)
     process = fields.get("process", "iso-classification")
     kind = kind_of(process=process, method=fields.get("method"), seek=fields.get("seek"))
     known = hints_of(kind)  # once: it takes milliseconds, and a page reads many runs
-    values = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items() if name in known}
-    return built(kind, values)
+    return built(kind, {name: accepted(name, value, known[name]) for name, value in fields.items() if name in known})
 
 
 def renamed(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -124,11 +123,14 @@ def renamed(fields: Mapping[str, Any]) -> dict[str, Any]:
         now["path.regularization"] = None
     if now.get("measure.response_size") is None and now.get("measure.settle_size") is not None:
         now["measure.response_size"] = now["measure.settle_size"]
-    words: dict[str, dict[Any, str]] = {
+    words: dict[str, dict[Any, str | None]] = {
+        "autoscale": {False: None, True: "cpu"},
         "equilibration.compile": {False: "never", True: "update"},
         "replicas_per_evaluator": {None: "all"},
     }
-    return now | {name: words[name].get(now[name], now[name]) for name in words if name in now}
+    return now | {
+        name: words[name].get(now[name], now[name]) for name in words if isinstance(now.get(name, []), str | int | None)
+    }
 
 
 def unknown(name: str, value: object, kind: type[Asked]) -> UsageError:

@@ -11,7 +11,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-ATOMS = ("source", "target", "weight")
+from rayfe.data import parquet_file
+from rayfe.records.json_text import parsed
+
+SCHEMA = pa.schema({"source": pa.int64(), "target": pa.int64(), "weight": pa.float64()})
+MOST_NUMBERS = 20_000_000
+"""Of a file that is read at most: 6 million atoms."""
+ATOMS = tuple(SCHEMA.names)
 REPORT = b"report"
 
 
@@ -45,8 +51,8 @@ def decode(data: bytes) -> Coupling:
         ValueError: the file is not one that `encode` made, or not whole.
     """
     try:
-        table = pq.ParquetFile(io.BytesIO(data), page_checksum_verification=True).read()
-        report = json.loads(table.schema.metadata[REPORT])
+        table = parquet_file.read(data, SCHEMA, most=MOST_NUMBERS)
+        report = parsed((table.schema.metadata or {})[REPORT], dict[str, Any])
         return Coupling(**{name: table[name].to_numpy() for name in ATOMS}, report=report)
-    except (KeyError, TypeError, pa.ArrowException, OSError) as error:
+    except (KeyError, ValueError) as error:
         raise ValueError(f"is not a stored coupling ({error})") from error

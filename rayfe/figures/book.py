@@ -6,8 +6,10 @@ import base64
 from collections.abc import Iterator, Mapping
 
 import pandas as pd
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 
+from rayfe.exceptions import visible
 from rayfe.figures.drawing import Draw, captioned, png
 from rayfe.figures.transfer import BASELINE_FIGURES, IN_T, PROCESSES
 from rayfe.figures.walks import FIGURES, UNHELD_FIGURES
@@ -55,7 +57,9 @@ def _each(
         for name, draw in kinds.items():
             if name == OF_THE_START and len(readings) and not readings["first"].any():
                 continue  # all starts were stored models
-            yield name, captioned(draw(own, readings, tolerance), subject, own)
+            with rc_context({"text.parse_math": False}):  # a run's words are no formulas
+                figure = captioned(draw(own, readings, tolerance), visible(subject), own)
+            yield name, figure
 
 
 def _families(rows: pd.DataFrame) -> list[tuple[pd.DataFrame, Mapping[str, Draw]]]:

@@ -38,15 +38,30 @@ def load_weights(model: nn.Module, weights: Weights) -> None:
     """Set the model's parameters and floating-point buffers; integer buffers stay.
 
     Raises:
-        ValueError: names or shapes are not the model's.
+        ValueError: names, shapes or types are not the model's.
     """
-    state = {name: value for name, value in model.state_dict().items() if value.is_floating_point()}
-    if state.keys() != weights.keys():
-        raise ValueError(f"weights do not fit the model: {sorted(state.keys() ^ weights.keys())[:3]} differ")
+    check_fit(model, weights)
+    state = _state(model)
     given = moved([torch.from_numpy(np.array(weights[name])) for name in state], next(iter(state.values())).device)
     with torch.no_grad():
         for value, new in zip(state.values(), given, strict=True):
             value.copy_(new)
+
+
+def check_fit(model: nn.Module, weights: Weights) -> None:
+    """Raises ValueError where names, shapes or types of weights are not the model's; its own values are not looked at."""
+    state = _state(model)
+    if state.keys() != weights.keys():
+        raise ValueError(f"weights do not fit the model: {sorted(state.keys() ^ weights.keys())[:3]} differ")
+    for name, value in state.items():
+        found = weights[name]
+        if found.shape != value.shape or found.dtype.kind != "f":
+            wanted = f"{tuple(value.shape)} of {value.dtype}"
+            raise ValueError(f"weights do not fit the model: {name} is {found.shape} of {found.dtype}, not {wanted}")
+
+
+def _state(model: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value for name, value in model.state_dict().items() if value.is_floating_point()}
 
 
 def frozen(model: nn.Module) -> frozenset[str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 
 import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load
 
 from rayfe.records import Weights
 
@@ -34,6 +36,18 @@ def unpack(packed: Weights, group: str) -> Weights:
 def without(packed: Weights, group: str) -> Weights:
     """`packed` but for one group."""
     return {name: value for name, value in packed.items() if not name.startswith(f"{group}/")}
+
+
+def arrays_in(data: bytes) -> Weights:
+    """The arrays of a weight file, of types that numpy knows.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        return load(data)
+    except (SafetensorError, KeyError, ValueError, MemoryError) as error:
+        raise ValueError(f"is no weight file ({error})") from error
 
 
 def digest_of(weights: Weights) -> str:

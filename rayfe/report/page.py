@@ -14,6 +14,7 @@ from markupsafe import Markup
 from rayfe.config import configure, flat
 from rayfe.data.local_files import licence_of
 from rayfe.data.paths import PathData
+from rayfe.exceptions import visible
 from rayfe.report.charts import baseline_charts, walk_charts
 from rayfe.report.charts_transfer import transfer_charts
 from rayfe.report.failures import failures, reasons
@@ -150,7 +151,11 @@ def _shown(value: object) -> str:
 def template(name: str) -> jinja2.Template:
     """One of the page's templates, with the macros of parts.html."""
     environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined, loader=jinja2.PackageLoader("rayfe.report", "")
+        autoescape=True,
+        trim_blocks=True,
+        undefined=jinja2.StrictUndefined,
+        loader=jinja2.PackageLoader("rayfe.report", ""),
+        finalize=lambda value: visible(value) if type(value) is str else value,
     )
     found = environment.get_template(name)
     found.globals.update(vars(environment.get_template("parts.html").module))

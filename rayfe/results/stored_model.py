@@ -9,17 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import nn
 
-from rayfe.config import ModelConfig, require
+from rayfe.config import from_flat, require
 from rayfe.config.arguments import checked
-from rayfe.exceptions import UNSAID, FarFromWanted, UsageError, callers_level
-from rayfe.model.protocol import build, input_shape
+from rayfe.exceptions import UNSAID, CorruptFile, FarFromWanted, UsageError, callers_level
+from rayfe.model.protocol import BUILT_IN, build, input_shape
 from rayfe.model.scaled import in_units
-from rayfe.model.weights import load_weights
+from rayfe.model.weights import check_fit, load_weights
 from rayfe.records import Point, Split, StepRecord
 from rayfe.results.recommended import none_because, recommended
 from rayfe.results.walk_summary import NOT_C
+from rayfe.storage.manifest import stored_config
 from rayfe.storage.parquet import table_of
 from rayfe.storage.store import Store
 from rayfe.surface.envelope import bound
@@ -61,7 +63,7 @@ def load_model(
         CorruptFile: the weights are not the ones that the step's row describes.
     """
     store = Store(location)
-    run = store.read_config()
+    run, _ = stored_config(store)
     return in_units(model_of(store, run, find_row(store, trajectory, step, at), cls=model), run)
 
 
@@ -86,15 +88,19 @@ def model_of(store: Store, run: Mapping[str, Any], row: StepRecord, *, cls: type
         CorruptFile: the weights are not the ones that the row describes.
         UsageError: the run's model class cannot be imported or built here.
     """
-    fields = {name.removeprefix("model."): value for name, value in run["config"].items() if name.startswith("model.")}
-    config = ModelConfig(**fields)
-    shape = input_shape(config, tuple(run["input_shape"]))
+    config = from_flat(run["config"]).model
+    shape, weights = input_shape(config, tuple(run["input_shape"])), store.state(row)
     try:
+        if cls is None and config.name in BUILT_IN:
+            with torch.device("meta"):  # takes no memory, whatever sizes run.json names
+                check_fit(BUILT_IN[config.name](input_shape=shape, classes=run["classes"], config=config), weights)
         model = build(config, input_shape=shape, classes=run["classes"], cls=cls)
+        load_weights(model, weights)
     except UsageError as error:
         fix = f"{error.fix}; or hand the class over: load_model(..., model=Class), Run(..., model_class=Class)"
         raise UsageError(error.name, error.value, error.fix if cls else fix) from error
-    load_weights(model, store.state(row))
+    except (ValueError, RuntimeError, TypeError) as error:
+        raise CorruptFile(store.url(str(row.state)), f"is not of the model that run.json describes ({error})") from error
     return model.eval()
 
 

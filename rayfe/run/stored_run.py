@@ -116,7 +116,7 @@ class Run:
         from rayfe.results.stored_model import model_of
 
         store = Store(self.location)
-        row, run = self.step(step, at=at, trajectory=trajectory), store.read_config()
+        row, (run, _) = self.step(step, at=at, trajectory=trajectory), stored_config(store)
         return in_units(model_of(store, run, row, cls=self.model_class), run)
 
     def figures(self) -> PictureBook:
@@ -139,11 +139,13 @@ class Run:
         return "\n".join([f"Run({str(self.location)!r})", *(f"  {name}: {now}" for name, now in self._standing().items())])
 
     def _repr_html_(self) -> str:
-        lines = "".join(f"<li>{html.escape(name)}: {html.escape(now)}</li>" for name, now in self._standing().items())
-        rows = self.accepted
+        view = view_of(Store(self.location), readings=False)
+        said = {name: in_python_words(now.dated) for name, now in view.standing.items()}
+        lines = "".join(f"<li>{html.escape(name)}: {html.escape(now)}</li>" for name, now in said.items())
+        rows = view.rows[view.rows["accepted"].astype(bool)]
         shown = rows[["trajectory", *(name for name in COLUMNS if rows[name].notna().any())]]
         table = shown.to_html(index=False, max_rows=20, float_format="{:.4g}".format, border=0)
-        return f"<p>rayfe run <code>{html.escape(str(self.location))}</code></p><ul>{lines}</ul>{table}"
+        return f"<p>rayfe run <code>{html.escape(visible(str(self.location)))}</code></p><ul>{lines}</ul>{table}"
 
     def _standing(self) -> dict[str, str]:
         try:

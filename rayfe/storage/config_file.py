@@ -8,6 +8,8 @@ import logging
 from typing import Any
 
 from rayfe.exceptions import CorruptFile
+from rayfe.records.json_text import parsed
+from rayfe.records.run_json import RunJson
 from rayfe.storage.files import Files
 from rayfe.storage.layout import CONFIG, FINGERPRINT, MISSING, MOST_OF_TEXT, copy_path
 
@@ -77,9 +79,9 @@ def _text(files: Files) -> str:
 def _copy(files: Files) -> str | None:
     """The text of run.json by its copy; None if that is missing or damaged."""
     try:
-        stored = json.loads(files.read(copy_path(CONFIG), MOST_OF_TEXT))
+        stored = parsed(files.read(copy_path(CONFIG), MOST_OF_TEXT), dict[str, str])
         return stored["text"] if stored["sha256"] == _sha256(stored["text"]) else None
-    except (FileNotFoundError, CorruptFile, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (FileNotFoundError, CorruptFile, ValueError, KeyError):
         return None
 
 
@@ -89,9 +91,6 @@ def _sha256(text: str) -> str:
 
 def _parsed(files: Files, text: str) -> dict[str, Any]:
     try:
-        config = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise CorruptFile(files.url(CONFIG), f"is not JSON ({error})") from error
-    if not isinstance(config, dict):
-        raise CorruptFile(files.url(CONFIG), "is not a JSON object")
-    return config
+        return parsed(text, RunJson)
+    except ValueError as error:
+        raise CorruptFile(files.url(CONFIG), str(error)) from error

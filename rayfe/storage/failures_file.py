@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 
 from rayfe.exceptions import CorruptFile
+from rayfe.records.json_text import parsed
 from rayfe.storage.files import Files
 from rayfe.storage.layout import FAILED, MOST_OF_TEXT
 
@@ -23,11 +24,8 @@ def read_failures(files: Files) -> dict[str, str]:
         CorruptFile: it cannot be read.
     """
     try:
-        found = json.loads(files.read(FAILED, MOST_OF_TEXT))
+        return parsed(files.read(FAILED, MOST_OF_TEXT), dict[str, str])
     except FileNotFoundError:
         return {}
-    except (ValueError, RecursionError) as error:
-        raise CorruptFile(files.url(FAILED), f"is not JSON ({error})") from error
-    if not isinstance(found, dict):
-        raise CorruptFile(files.url(FAILED), "is not a JSON object")
-    return {str(name): str(reason) for name, reason in found.items()}
+    except ValueError as error:
+        raise CorruptFile(files.url(FAILED), str(error)) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import errno
 import functools
 import logging
 import os
@@ -39,6 +40,8 @@ LEFT_OVER = re.compile(rf"\..+\.[0-9a-f]{{8}}{re.escape(TEMPORARY)}|\.probe-[0-9
 """Names of what a process leaves in a run's folder when it is killed while it writes, or tries whether it can."""
 STAMPED = ("name", "size", "mtime", "ino", "created", "LastModified", "ETag", "etag", "updated")
 """What filesystems say of a file's version; each has some of them."""
+NO_FOLDER = (FileNotFoundError, NotADirectoryError)
+"""What listing answers where nothing is, or a file in the place of a folder."""
 WITHOUT_LINKS = frozenset({"memory", "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "oci"})
 """Protocols of storage that knows no links."""
 
@@ -113,7 +116,7 @@ class Files:
         """Names in a folder, in order; none if it does not exist."""
         try:
             paths = self._fs.ls(self._path(folder), detail=False)
-        except FileNotFoundError:
+        except NO_FOLDER:
             return []
         return sorted(name for name in (posixpath.basename(path.rstrip("/")) for path in paths) if name)
 
@@ -121,15 +124,19 @@ class Files:
         """When a file was last replaced, by the clock of its storage; None where there is none, or the storage does not tell."""
         try:
             found = self._fs.modified(self._path(relative))
-        except (FileNotFoundError, NotImplementedError):
+        except (*NO_FOLDER, NotImplementedError):
             return None
+        except OSError as error:
+            if error.errno != errno.ELOOP:
+                raise
+            return None  # a link to itself
         return found if found.tzinfo else found.replace(tzinfo=UTC)
 
     def versions(self, place: str) -> dict[str, str]:
         """By name what changes when a file is replaced, its size and times: of this file, or of those in this folder."""
         try:
             entries = self._fs.ls(self._path(place), detail=True)
-        except FileNotFoundError:
+        except NO_FOLDER:
             return {}
         return {posixpath.basename(entry["name"]): str([entry.get(name) for name in STAMPED]) for entry in entries}
 

@@ -28,7 +28,9 @@ from collections.abc import Sequence
 
 from rayfe.config import require
 from rayfe.exceptions import CorruptFile
-from rayfe.records import ReadingRecord, StepRecord
+from rayfe.records import ReadingRecord, StepRecord, Weights
+from rayfe.records.possible import fault_of
+from rayfe.records.weights import arrays_in
 from rayfe.storage.files import Files
 from rayfe.storage.parquet import Record, decode
 
@@ -133,9 +135,20 @@ def records_in(files: Files, path: str, data: bytes, record_class: type[Record],
     for record in records:
         if getattr(record, "trajectory", None) != trajectory:
             raise CorruptFile(files.url(path), "holds rows of another trajectory")
+        if (fault := fault_of(record)) is not None:  # type: ignore[arg-type]
+            raise CorruptFile(files.url(path), f"has a row that no run writes: {fault}")
         if isinstance(record, StepRecord) and record.state not in (None, state_path(record)):
             raise CorruptFile(files.url(path), f"step {record.step} names another file of weights than its own")
     return records
+
+
+def arrays_of(files: Files, path: str, sha256: str | None = None) -> Weights:
+    """The arrays of a weight file. Raises as `read_checked`; CorruptFile also if it is no weight file."""
+    data = files.read(path) if sha256 is None else read_checked(files, path, sha256)
+    try:
+        return arrays_in(data)
+    except ValueError as error:
+        raise CorruptFile(files.url(path), str(error)) from error
 
 
 def read_checked(files: Files, path: str, sha256: str) -> bytes:

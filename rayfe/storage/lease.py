@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 from rayfe.exceptions import CorruptFile, LeaseLost, visible
+from rayfe.records.json_text import parsed
 from rayfe.signals import released
 from rayfe.storage import lock_file
 from rayfe.storage.files import Files
@@ -208,12 +209,10 @@ def _bytes(lease: Lease) -> bytes:
 def _parsed(data: bytes) -> Lease:
     """The lease that these bytes are; one that is torn, by another version or by nobody is `_unknown`: its holder still may live."""
     try:
-        lease = Lease(**json.loads(data))
-    except (ValueError, TypeError, OverflowError, RecursionError):
+        lease = Lease(**parsed(data, Lease))
+    except (ValueError, TypeError):
         return _unknown(data)
-    names = (lease.token, lease.holder, lease.machine, lease.process)
-    sound = all(isinstance(name, str) for name in names) and isinstance(lease.period, int | float)
-    if not (sound and 0 < lease.period <= LONGEST_PERIOD):
+    if not 0 < lease.period <= LONGEST_PERIOD:
         return _unknown(data)
     return dataclasses.replace(lease, holder=visible(lease.holder))
 

@@ -31,13 +31,15 @@ from rayfe.config.start import portable
 from rayfe.config.user_code import code_digest, named, own_names
 from rayfe.data.fingerprint import fingerprint
 from rayfe.data.paths import PathData, epoch_of
-from rayfe.exceptions import CorruptFile, UsageError, shown
+from rayfe.exceptions import UNSAID, CorruptFile, UsageError, shown
 from rayfe.records import decoder_draws
 from rayfe.storage.layout import CONFIG
 from rayfe.storage.store import Store
 
 SETS = ("lam", "gamma", "seed")
 """Fields that may grow when a run is continued; `steps` may, too."""
+NEEDED = ("config", "input_shape", "classes", "class_names", "data_sha256", "job", "preset", "command")
+"""Fields that run.json of every version has."""
 PLACES = ("out", "data.root", "polish")
 """Options that say where things are, perhaps with a password: run.json leaves them out."""
 GONE = "is what the stored run has, which this version does not offer; use another ``out``"
@@ -131,9 +133,10 @@ def stored_config(store: Store) -> tuple[dict[str, Any], RunConfig]:
     """
     run = store.read_config()
     try:
-        needed = {name: run["config"][name] for name in (*SETS, "steps")}
-        return run, from_flat({"equilibration.compile": False} | needed | run["config"])
-    except (KeyError, TypeError, ValueError) as error:
+        lacks = [name for name in NEEDED if name not in run] or [name for name in (*SETS, "steps") if name not in run["config"]]
+        require(not lacks, "config", UNSAID, f"lacks {', '.join(lacks)}")
+        return run, from_flat({"equilibration.compile": False} | run["config"])
+    except UsageError as error:
         raise CorruptFile(store.url(CONFIG), f"is not the configuration of a run ({error})") from error
 
 

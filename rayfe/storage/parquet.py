@@ -17,10 +17,10 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from rayfe.data import parquet_file
+
 Record = TypeVar("Record")
 
-MOST_VALUES, MOST_BYTES = 20_000_000, 2**30
-"""Values, and bytes when unpacked, of a file that is read at most: 200,000 rows of steps."""
 RETIRED = frozenset({"gap", "restarted_run"})
 """Columns that older versions wrote, and nobody reads any more."""
 ARROW_TYPES: Mapping[object, pa.DataType] = MappingProxyType(
@@ -81,18 +81,18 @@ def decode(data: bytes, record_class: type[Record]) -> list[Record]:
     """
     known = _columns(record_class)  # type: ignore[arg-type]
     try:
-        file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
-        _check_size(file.metadata)
-        table = file.read(use_threads=False)
+        table = parquet_file.read(data, schema_of(record_class))
         found = dict(zip(table.schema.names, table.columns, strict=True))
-        unknown = table.num_columns > len(found) or found.keys() - known.keys() - RETIRED
+        missing = known.keys() - found.keys()
+        others = pq.read_schema(pa.BufferReader(data)).names if missing else ()
+        unknown = table.num_columns > len(found) or set(others) - known.keys() - RETIRED
         columns = []
         for name, field in known.items():
             # the footer has no checksum: a column both missing and unknown is most likely one with a damaged name
-            if name not in found and (unknown or not field.nullable):
+            if name in missing and (unknown or not field.nullable):
                 raise ValueError(f"no column {name}")
             columns.append(_values(found[name], field) if name in found else [None] * table.num_rows)
-    except (pa.ArrowException, OSError, ValueError) as error:  # OSError: thrift's word for damage, nothing here does IO
+    except (pa.ArrowException, ValueError) as error:
         raise ValueError(f"not a table of {record_class.__name__} ({error})") from error
     return [record_class(**dict(zip(known, row, strict=True))) for row in zip(*columns, strict=True)]
 
@@ -103,18 +103,7 @@ def _columns(record_class: Any) -> dict[str, pa.Field]:
 
 
 def _values(column: pa.ChunkedArray, field: pa.Field) -> list[Any]:
-    """A column as records have it: lists do not change. Raises ValueError, ArrowException: it is another one."""
+    """A column as records have it: lists do not change. Raises ValueError: it is another one."""
     if column.null_count and not field.nullable:
         raise ValueError(f"column {field.name} has nulls")
-    values = (column if column.type == field.type else column.cast(field.type)).to_pylist()
-    return [tuple(value) if isinstance(value, list) else value for value in values]
-
-
-def _check_size(metadata: pq.FileMetaData) -> None:
-    """Raises ValueError where a small file says that it holds more than is read: equal values take next to no room in it."""
-    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
-    values = sum(group.column(number).num_values for group in groups for number in range(group.num_columns))
-    if max(metadata.num_rows, values) > MOST_VALUES or sum(group.total_byte_size for group in groups) > MOST_BYTES:
-        raise ValueError(
-            f"{metadata.num_rows} rows, {values} values: more than the {MOST_VALUES} values that are read of a file"
-        )
+    return [tuple(value) if isinstance(value, list) else value for value in column.to_pylist()]

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from safetensors.numpy import load
 
 from rayfe.exceptions import CorruptFile
 from rayfe.records import CertificateRecord, Commit, ReadingRecord, StepRecord, Weights
@@ -31,11 +30,11 @@ from rayfe.storage.layout import (
     MISSING,
     START,
     STEPS,
+    arrays_of,
     carry_path,
     copy_path,
     coupling_path,
     data_path,
-    read_checked,
     state_path,
     table_path,
     tables_in,
@@ -223,7 +222,7 @@ class Store:
         if record.state is None or record.state_sha256 is None:
             name = f"{record.trajectory}, step {record.step}, attempt {record.attempt}"
             raise ValueError(f"{name}: has no weights; only accepted steps have")
-        return load(read_checked(self._files, state_path(record), record.state_sha256))
+        return arrays_of(self._files, state_path(record), record.state_sha256)
 
     def has_state(self, record: StepRecord) -> bool:
         """Whether the weights of a row are stored; what is in the file is not looked at."""
@@ -231,7 +230,7 @@ class Store:
 
     def carry(self, record: StepRecord) -> Weights:
         """What the step after `record` needs besides its weights; empty if nothing. Raises as `state` does."""
-        return {} if record.carry_sha256 is None else load(read_checked(self._files, carry_path(record), record.carry_sha256))
+        return {} if record.carry_sha256 is None else arrays_of(self._files, carry_path(record), record.carry_sha256)
 
     def commit(self, trajectory: str, commit: Commit) -> StepRecord:
         """Store one attempted step and return its row, with paths and hashes filled in (`commits.Commits.commit`).

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from plotly.offline import get_plotlyjs
 
 import rayfe
 from rayfe.cli.command import main
@@ -109,7 +110,7 @@ def rude(stored_run: Callable[..., Store]) -> Store:
     """A run whose words would clear a terminal, and are markup."""
     store = stored_run(gammas=(4.0,))
     run = store.read_config()
-    config = run["config"] | {"data.name": "`<b>x</b>`\x1b[31m"}
+    config = run["config"] | {"data.name": "`<b>x</b>`\x1b[31m$\\frac{"}
     store.create(run | {"preset": "\x1b[2J\x1b]0;owned\x07", "config": config, "class_names": ["<img src=x>", "*a*"]})
     last = store.rows(NAME)[-1]
     row = dataclasses.replace(last, step=9, accepted=False, reason="\x9b2Jdrift\n# more", state=None, state_sha256=None)
@@ -129,9 +130,37 @@ def test_words_of_a_run_do_not_steer_the_terminal(
     assert "\x1b" not in capsys.readouterr().err
 
 
+LOOKS: dict[str, Callable[[str, Path], object]] = {
+    "status --json": lambda run, to: main(["status", "--json", run]),
+    "verify": lambda run, to: main(["verify", run]),
+    "locate": lambda run, to: main(["locate", run, "C=0.1", "R=10"]),
+    "report": lambda run, to: main(["report", run, "--to", str(to / "page.html")]),
+    "report of two": lambda run, to: main(["report", run, f"{run}/../other", "--to", str(to / "several.html")]),
+    "repr": lambda run, to: print(repr(rayfe.Run(run))),
+    "html": lambda run, to: (to / "repr.html").write_text(rayfe.Run(run)._repr_html_()),
+    "figures": lambda run, to: rayfe.Run(run).figures()["constraint.png"].savefig(to / "x.png"),
+}
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_words_of_a_run_are_words_wherever_they_are_shown(
+    rude: Store, stored_run: Callable[..., Store], tmp_path: Path, look: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A formula is none in a figure, markup none on a page, and what steers a terminal is shown as a character."""
+    if look == "report of two":
+        stored_run("other", gammas=(4.0,))
+    LOOKS[look](rude.url(), tmp_path)
+    said = capsys.readouterr()
+    pages = [path.read_text().replace(get_plotlyjs(), "") for path in tmp_path.glob("*.html")]
+    for text in (said.out, said.err, *pages):
+        assert not set("\x1b\x9b\x07\u202e") & set(text)
+    for page in pages:
+        assert "<img src=x>" not in page and "<b>x</b>" not in page
+
+
 def test_words_of_a_run_are_text_in_the_card_of_its_model(rude: Store, tmp_path: Path) -> None:
     assert main(["export", rude.url(), "--step", "1", "--to", str(tmp_path / "m.pt2")]) == 0
     card = (tmp_path / "m.pt2.md").read_text()
-    assert "'`<b>x</b>`\N{SYMBOL FOR ESCAPE}[31m'" in card and "`` python jobs/isoc.py" in card
+    assert "'`<b>x</b>`\N{SYMBOL FOR ESCAPE}[31m$\\frac{'" in card and "`` python jobs/isoc.py" in card
     assert r"\<img src=x\>, \*a\*" in card
     assert "\x1b" not in card

@@ -21,7 +21,8 @@ def run(tmp_path_factory) -> str:
     """Walks from five gammas, as `jobs/isoc.py` would leave them."""
     config = configure(lam=(0.25,), gamma=(2.0, 3.0, 4.0, 6.0, 8.0))
     store = Store(str(tmp_path_factory.mktemp("atlas")))
-    store.create({"job": "isoc", "preset": "digits-smoke", "config": flat(config)})
+    known = {"command": "", "input_shape": [1, 8, 8], "classes": 10, "class_names": [], "data_sha256": ""}
+    store.create(known | {"job": "isoc", "preset": "digits-smoke", "config": flat(config)})
     for start in config.trajectories().values():
         trajectory = open_trajectory(config, start, store)
         while trajectory.finished is None:

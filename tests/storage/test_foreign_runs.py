@@ -14,6 +14,7 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from rayfe.config import configure
+from rayfe.data import parquet_file
 from rayfe.data.npz import load_npz
 from rayfe.exceptions import CorruptFile, UsageError
 from rayfe.records import StepRecord
@@ -163,9 +164,8 @@ def test_a_pipe_or_a_huge_file_is_not_read(tmp_path: Path, path: str) -> None:
 def test_a_table_that_says_it_is_huge_is_not_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
     data = encode([step_record(0)] * 200, StepRecord)
     assert len(parquet.decode(data, StepRecord)) == 200
-    monkeypatch.setattr(parquet, "MOST_VALUES", 199)
     with pytest.raises(ValueError, match="200 rows"):
-        parquet.decode(data, StepRecord)
+        parquet_file.read(data, parquet.schema_of(StepRecord), most=199)
 
 
 def test_a_deeply_nested_run_json_is_corrupt(tmp_path: Path) -> None:

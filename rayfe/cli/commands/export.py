@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rayfe.cli.commands.parser import Parser, Refused, trusted
-from rayfe.config import ModelConfig
-from rayfe.exceptions import UsageError, shown
+from rayfe.exceptions import UsageError, shown, visible
 from rayfe.storage.local import replace_together
+from rayfe.storage.manifest import stored_config
 from rayfe.storage.store import Store
 
 if TYPE_CHECKING:
+    from rayfe.config import RunConfig
     from rayfe.model.export import Exported
     from rayfe.records import StepRecord
     from rayfe.results.as_used import AsUsed
@@ -27,7 +28,7 @@ def main(arguments: list[str]) -> int:
     chosen = _parser().parse_args(arguments)
     to = _free(Path(chosen.to))
     store = Store(chosen.run)
-    run = store.read_config()
+    run, config = stored_config(store)
     trusted(run, trust=chosen.trust, fields=("model.name",))
 
     from rayfe.exceptions import NotExported
@@ -40,18 +41,19 @@ def main(arguments: list[str]) -> int:
 
     row = find_row(store, chosen.trajectory, chosen.step, chosen.at)
     model = in_units(model_of(store, run, row), run)
-    config = ModelConfig(**{name[6:]: value for name, value in run["config"].items() if name.startswith("model.")})
-    shape = input_shape(config, tuple(run["input_shape"]))
+    shape = input_shape(config.model, tuple(run["input_shape"]))
     try:
         made = exported(model, shape, chosen.part, about(run, row), to.suffix)
     except NotExported as error:
         raise Refused(f"{row.trajectory} step {row.step}: {error}") from error
     used, why = (
-        _measured(store, run, row, made, shape, chosen.root) if chosen.part == "all" else (None, "only the whole model is")
+        _measured(store, run, config, row, made, shape, chosen.root)
+        if chosen.part == "all"
+        else (None, "only the whole model is")
     )
     text = card(view_of(store), row, to, part=chosen.part, shape=shape, used=used, why=why)
     replace_together({card_of(to): text.encode(), to: made.data})
-    print(f"model: {to} ({len(made.data) / 1e6:.1f} MB), step {row.step} of {row.trajectory}\ncard: {card_of(to)}")
+    print(f"model: {to} ({len(made.data) / 1e6:.1f} MB), step {row.step} of {visible(row.trajectory)}\ncard: {card_of(to)}")
     return 0
 
 
@@ -78,16 +80,20 @@ def _parser() -> Parser:
 
 
 def _measured(
-    store: Store, run: Mapping[str, Any], row: StepRecord, made: Exported, shape: tuple[int, ...], root: str | None
+    store: Store,
+    run: Mapping[str, Any],
+    config: RunConfig,
+    row: StepRecord,
+    made: Exported,
+    shape: tuple[int, ...],
+    root: str | None,
 ) -> tuple[AsUsed | None, str]:
     """What the file gives on the validation split, or why that is not known."""
     from rayfe.data.fingerprint import fingerprint
     from rayfe.data.local_files import load_here
     from rayfe.model.scaled import of_unit_interval
     from rayfe.results.as_used import as_used
-    from rayfe.storage.manifest import stored_config
 
-    _, config = stored_config(store)
     try:
         data = load_here(config, root, kept=store.data_folder(), outputs=run.get("class_names", ()))
     except UsageError as error:

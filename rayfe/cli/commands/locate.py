@@ -7,7 +7,7 @@ import pandas as pd
 from rayfe.cli.commands.parser import Distinct, Parser, Refused
 from rayfe.config import RunConfig, configure
 from rayfe.config.checks import POSITIVE, number_in
-from rayfe.exceptions import UsageError
+from rayfe.exceptions import UsageError, visible
 from rayfe.results.atlas import LOCATABLE, locate, nearest
 from rayfe.results.pooling import models_of
 from rayfe.storage.again import like
@@ -51,7 +51,7 @@ def main(arguments: list[str]) -> int:
     else:
         print("between the stored models: " + " ".join(f"{name} {getattr(place, name):.4g}" for name in LOCATABLE))
     there = " ".join(f"{name} {row[name]:.4g}" for name in LOCATABLE)
-    print(f"nearest: {row['run']} {row['trajectory']} step {row['step']}: {there}")
+    print(visible(f"nearest: {row['run']} {row['trajectory']} step {row['step']}: {there}"))
     if set(wanted) <= set(SOUGHT):
         sought = " ".join(f"{name}={value:g}" for name, value in wanted.items())
         lam, gamma = (place.lam, place.gamma) if place else (row["lam"], row["gamma"])
@@ -67,7 +67,7 @@ def way(run: str, sought: list[str], *, lam: float, gamma: float) -> str:
     seeking = configure(config, seek=sought, lam=lam, gamma=gamma, seed=config.seed[0], steps=RunConfig().steps, out=out)
     found = like(store, manifest, seeking, run)
     needs = f"\n  with {'; '.join(found.needs)}" if found.needs else ""
-    return f"to go there: {found.command}{needs}"
+    return f"to go there: {visible(found.command)}{needs}"
 
 
 def _value(word: str) -> tuple[str, float]:

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rayfe.cli.commands.parser import Parser, Refused, trusted
+from rayfe.exceptions import visible
 from rayfe.report.page import REPORT, html_of, report_of
 from rayfe.report.several import page_of_several
 from rayfe.report.view import view_of, views_of
 from rayfe.storage.local import replace_together
+from rayfe.storage.manifest import stored_config
 from rayfe.storage.store import Store
 
 
@@ -29,7 +31,7 @@ def main(arguments: list[str]) -> int:
         return _of_several(chosen.runs, chosen.to, chosen.others)
     store = Store(chosen.runs[0])
     if chosen.trust:
-        trusted(store.read_config(), trust=True)
+        trusted(stored_config(store)[0], trust=True)
     text = report_of(view_of(store, chosen.others), root=chosen.root)
     place = store.url(store.write_text(REPORT, text)) if chosen.to is None else _written(text, chosen.to)
     return _said(place, text)
@@ -51,5 +53,5 @@ def _written(text: str, place: str) -> str:
 
 
 def _said(place: str, text: str) -> int:
-    print(f"report: {place} ({len(text.encode()) / 1e6:.1f} MB)")
+    print(f"report: {visible(place)} ({len(text.encode()) / 1e6:.1f} MB)")
     return 0

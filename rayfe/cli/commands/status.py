@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from rayfe.cli.commands.parser import Parser
-from rayfe.exceptions import in_shell_words
+from rayfe.exceptions import in_shell_words, visible
 from rayfe.report.overview import COLUMNS, as_json, overview
 from rayfe.report.view import RunView, view_of
 from rayfe.results.printed import print_run
@@ -58,7 +58,7 @@ def status(location: str, others: Sequence[str] = ()) -> None:
     console = Console()
     if not console.is_terminal:
         console = Console(width=100)
-    print(f"{view.store.url()}: {view.title}, rayfe {view.manifest.get('rayfe')}")
+    print(visible(f"{view.store.url()}: {view.title}, rayfe {view.manifest.get('rayfe')}"))
     print_run(view.rows, view.config, console, view.certificates, view.models)
     for name, now in view.standing.items():
         print(f"{name}: {in_shell_words(now.dated)}")
@@ -70,7 +70,7 @@ def status(location: str, others: Sequence[str] = ()) -> None:
     states = {now.state for now in view.standing.values()}
     if State.RUNNING not in states and states & {State.STOPPED, State.FAILED}:
         on = again(view.store, view.manifest, view.config, view.store.url())
-        print(f"to go on: {on.command}{' with ' if on.needs else ''}{'; '.join(on.needs)}")
+        print(visible(f"to go on: {on.command}{' with ' if on.needs else ''}{'; '.join(on.needs)}"))
 
 
 def _told(view: RunView) -> dict[str, Any]:

@@ -33,5 +33,5 @@ def verify(location: str) -> int:
         print(visible(f"{files.url(fault.path)}: {fault.text}; {what}"))
     lost = sum(not fault.heals for fault in found)
     summary = f"{len(found)} files are missing or damaged, {lost} of them without a whole copy" if found else "whole"
-    print(f"{store.url()}: {len(trajectories(files))} trajectories, {summary}")
+    print(f"{visible(store.url())}: {len(trajectories(files))} trajectories, {summary}")
     return DAMAGED if found else 0

@@ -1,0 +1,85 @@
+"""JSON that anybody may have written: one reader, which takes only what every program reads alike."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import types
+from collections.abc import Sequence
+from typing import Any, NoReturn, Union, get_args, get_origin, get_type_hints, is_typeddict
+
+MOST = 2**63
+"""Whole numbers are below it, as they are in a table."""
+DIGITS = 20
+"""Of a whole number that is looked at."""
+
+
+def parsed(text: str | bytes, kind: Any) -> Any:
+    """The value of the type `kind`: made of dict, list and scalars, or the fields of a TypedDict or dataclass; others may be anything.
+
+    Raises:
+        ValueError: it is no JSON, is nested too deeply, or is not of the type; a name comes twice; a number is not finite, or is a whole
+            number not below 2^63; a text has half a character.
+    """
+    try:
+        text = text.decode() if isinstance(text, bytes) else text
+        value = json.loads(text, object_pairs_hook=_once, parse_constant=_refused, parse_float=_finite, parse_int=_whole)
+        json.dumps(value, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"is not JSON ({error})") from error
+    fault = _fault(value, kind, "it")
+    if fault is not None:
+        raise ValueError(f"is not what it should be: {fault}")
+    return value
+
+
+def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name comes twice")
+    return found
+
+
+def _refused(word: str) -> NoReturn:
+    raise ValueError(f"{word[:DIGITS]} is no number that can be read")
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    return value if math.isfinite(value) else _refused(digits)
+
+
+def _whole(digits: str) -> int:
+    value = int(digits[:DIGITS])
+    return value if len(digits) <= DIGITS and -MOST <= value < MOST else _refused(digits)
+
+
+def _fault(value: Any, kind: Any, name: str) -> str | None:
+    """What of a value is not of the type; None: all is."""
+    if kind is Any:
+        return None
+    if get_origin(kind) in (Union, types.UnionType):
+        faults = [_fault(value, one, name) for one in get_args(kind)]
+        return None if None in faults else faults[0]
+    outer = dict if _has_fields(kind) else get_origin(kind) or ((int, float) if kind is float else kind)
+    if not isinstance(value, outer) or (isinstance(value, bool) and kind is not bool):
+        return f"{name} is {str(value)[:60]!r}"
+    return next(filter(None, (_fault(*part) for part in _parts(value, kind, name))), None)
+
+
+def _has_fields(kind: Any) -> bool:
+    return is_typeddict(kind) or dataclasses.is_dataclass(kind)
+
+
+def _parts(value: Any, kind: Any, name: str) -> list[tuple[Any, Any, str]]:
+    """What is in a value, with its types and names."""
+    if _has_fields(kind):
+        hints = get_type_hints(kind)
+        return [(value[one], hints[one], one) for one in value if one in hints]
+    match get_origin(kind), get_args(kind):
+        case origin, (_, inner) if origin is dict:
+            return [(one, inner, f"{name}.{key}"[:60]) for key, one in value.items()]
+        case origin, (inner,) if origin is list:
+            return [(one, inner, name) for one in value]
+    return []

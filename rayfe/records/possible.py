@@ -1,0 +1,73 @@
+"""Whether a stored row can be one that a run wrote: what reads rows need not ask again."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+
+from rayfe.records.certificates import ANEW, ON, TOO_SHORT, CertificateRecord
+from rayfe.records.kinds import Kind, Leg
+from rayfe.records.points import Outcome, Split
+from rayfe.records.stored import ReadingRecord, StepRecord
+
+Row = StepRecord | ReadingRecord | CertificateRecord
+
+LARGEST = 1e100
+"""No number of a run is larger: sums and squares of such are finite."""
+MOST_STEPS = 10**9
+"""There are fewer steps, attempts and updates."""
+TINY = 1e-300
+RANGES: Mapping[str, tuple[float, float]] = MappingProxyType(
+    {"lam": (TINY, LARGEST), "t": (0.0, 1.0), "seed": (0, 2**63)}
+    | dict.fromkeys(("gamma", "examples", "seconds", "epochs"), (0.0, LARGEST))
+    | dict.fromkeys(("step", "attempt", "update", "active_dims", "seeds"), (0, MOST_STEPS))
+)
+"""Of numbers that are finite in every row; those that were measured may be infinite or undefined where a training diverged."""
+WORDS: Mapping[str, tuple[str | None, ...]] = MappingProxyType(
+    {
+        "outcome": (*Outcome, TOO_SHORT),
+        "kind": (None, *Kind),
+        "leg": (None, *Leg),
+        "split": tuple(Split),
+        "held_on": (None, *Split),
+        "method": (ON, ANEW),
+    }
+)
+"""Columns of few words."""
+ERRORS = ("dF", "dR", "dD", "dC", "control_dC", "C_gamma", "dgamma")
+"""Of certificates: what comes with its standard error."""
+MEASURED = ("R", "D", "C", "F", "dF", "dR", "dD", "dC", "lowest_R", "lowest_D", "lowest_C")
+"""Of certificates whose trainings went well."""
+
+
+def fault_of(row: Row) -> str | None:
+    """What no run writes of a row, in words; None: it may be one of a run."""
+    return next(_faults(row), None)
+
+
+def _faults(row: Row) -> Iterator[str]:
+    for name in row.__slots__:
+        value = getattr(row, name)
+        if type(value) is float and LARGEST < abs(value) < math.inf:
+            yield f"{name} is {value:g}"
+    for name, (least, most) in RANGES.items():
+        value = getattr(row, name, None)
+        if value is not None and not least <= value <= most:
+            yield f"{name} is {value:g}"
+    for name, words in WORDS.items():
+        if hasattr(row, name) and getattr(row, name) not in words:
+            yield f"{name} is {str(getattr(row, name))[:60]!r}"
+    if isinstance(row, CertificateRecord):
+        yield from _of_certificate(row)
+
+
+def _of_certificate(row: CertificateRecord) -> Iterator[str]:
+    there = {name for name in row.__slots__ if getattr(row, name) is not None}
+    for name in there:
+        value = getattr(row, name)
+        if isinstance(value, float) and not math.isfinite(value):
+            yield f"{name} is {value:g}"
+    yield from (f"{name} is without its error" for name in ERRORS if (name in there) != (f"{name}_se" in there))
+    if row.outcome == Outcome.OK:
+        yield from (f"{name} is missing" for name in MEASURED if name not in there)
