@@ -25,20 +25,33 @@ def place_of(out: str) -> str:
     Raises:
         UsageError: it is neither, or a path that is lost when the job has ended.
     """
-    require(bool(out.strip()), "out", out, "give a folder or a URI")
     require(out == out.strip(), "out", out, "begins or ends with a space; leave it away")
     require(out.isprintable(), "out", out, "has control characters; give a folder or a URI")
     require("::" not in out, "out", out, "has `::`, which joins filesystems in a URI; give a folder or a URI without it")
-    protocol, slashes, rest = _parts(out)
-    if protocol is not None:
-        _check_uri(out, protocol, slashes, rest)
-        if protocol not in LOCAL:
-            return out
-    path = absolute_path("out", out if protocol is None else f"/{rest}")
+    path = location_of(out)
+    if "://" in path:
+        return path
     fix = "would be in the temporary copy of the working directory that Ray made for this job, and be lost; give an absolute path, "
     fix += f"a URI such as s3://bucket/run, or no ``out``: then it is kept in {DURABLE} of the node"
     require(not is_copy(Path(path).resolve()), "out", out, fix)
     return path
+
+
+def location_of(place: str) -> str:
+    """Where a run is: an absolute path, or a URI whose filesystem and bucket are named.
+
+    Raises:
+        UsageError: out; it is neither.
+    """
+    require(bool(place.strip()) and "\0" not in place, "out", place, "is no place; give a folder or a URI")
+    if "::" in place:  # filesystems that are joined, to read from
+        return place
+    protocol, slashes, rest = _parts(place)
+    if protocol is not None:
+        _check_uri(place, protocol, slashes, rest)
+        if protocol not in LOCAL:
+            return place
+    return absolute_path("out", place if protocol is None else f"/{rest}")
 
 
 def usual_place(name: str) -> str:

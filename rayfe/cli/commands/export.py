@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rayfe.cli.commands.parser import Parser, Refused, trusted, wanted_columns
 from rayfe.config import ModelConfig
 from rayfe.exceptions import UsageError
+from rayfe.storage.errors import naming
 from rayfe.storage.local import replace_together
 from rayfe.storage.store import Store
 
@@ -106,9 +107,10 @@ def _measured(
 def _free(to: Path) -> Path:
     if to.suffix not in FORMATS:
         raise Refused(f"--to {to}: give a name that ends in {' or '.join(FORMATS)}")
-    for path in (to, card_of(to)):
-        if path.exists():
-            raise Refused(f"--to {to}: {path} exists; give another name, or remove it")
-    if not to.parent.is_dir():
-        raise Refused(f"--to {to}: there is no folder {to.parent}; make it first")
+    with naming(str(to)):
+        for path in (to, card_of(to)):
+            if path.exists():
+                raise Refused(f"--to {to}: {path} exists; give another name, or remove it")
+        if not to.parent.is_dir():
+            raise Refused(f"--to {to}: there is no folder {to.parent}; make it first")
     return to
