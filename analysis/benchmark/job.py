@@ -17,10 +17,12 @@ import tyro
 from analysis.benchmark import running
 from analysis.benchmark.settings import METHODS, Settings, defaults
 from rayfe.config import THREADING, DataConfig, EquilibrationConfig, MeasureConfig, RenewalConfig, RunConfig, configure, require
+from rayfe.config.places import location_of
 from rayfe.config.presets import mnist_walk
 from rayfe.data.paths import PathData
-from rayfe.exceptions import UsageError, in_shell_words
+from rayfe.exceptions import CorruptFile, UsageError, in_shell_words
 from rayfe.records import StepRecord
+from rayfe.storage.files import Files
 from rayfe.storage.manifest import manifest_of
 
 SHORT = ("rayfe-plain", "paper", "grid", "warm-grid", "heuristic", "nupi", "nupi-soap", "augmented", "geco")
@@ -71,10 +73,11 @@ class Options:
         require(cooper, "method", " ".join(self.methods), "needs Cooper: pip install cooper-optim")
         if self.points is not None:
             require(self.points >= 2, "points", self.points, "must be at least 2")
+        Files(self.folder).check_writable()
 
     @property
     def folder(self) -> Path:
-        return (self.out or Path("runs") / f"benchmark-{self.form}").absolute()
+        return Path(location_of(str(self.out or f"runs/benchmark-{self.form}")))
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -147,6 +150,9 @@ def main(argv: Sequence[str]) -> int:
     except UsageError as error:
         print(in_shell_words(error), file=sys.stderr)
         return 2
+    except (OSError, CorruptFile) as error:
+        print(f"failed: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("interrupted; the same command goes on", file=sys.stderr)
         return 130

@@ -13,7 +13,7 @@ from rayfe.cli.options import parse
 from rayfe.cli.pipes import closed_pipe_is_fine
 from rayfe.config import RunConfig
 from rayfe.config.resolve import absolute, split_preset
-from rayfe.exceptions import LeaseLost, RunBroken, UsageError, in_shell_words
+from rayfe.exceptions import CorruptFile, LeaseLost, RunBroken, UsageError, in_shell_words
 from rayfe.run.job import Job, carry_out, console_of
 from rayfe.run.starts import started
 from rayfe.trajectory.driver import tries_again
@@ -52,7 +52,12 @@ def main(job: str, argv: Sequence[str]) -> int:
         print(f"terminated; to go on: {_command(job, argv)}", file=sys.stderr)
         exit_without_cleanup(TERMINATED)
         return TERMINATED
-    except (OSError, RunBroken, LeaseLost) as error:  # storage is full, away, or another driver's by now; Ray died; rows stay
+    except (
+        OSError,
+        CorruptFile,
+        RunBroken,
+        LeaseLost,
+    ) as error:  # storage is full, away, or another driver's; Ray died; rows stay
         return _failed(error)
 
 

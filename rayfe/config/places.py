@@ -37,21 +37,21 @@ def place_of(out: str) -> str:
     return path
 
 
-def location_of(place: str) -> str:
+def location_of(place: str, field: str = "out") -> str:
     """Where a run is: an absolute path, or a URI whose filesystem and bucket are named.
 
     Raises:
-        UsageError: out; it is neither.
+        UsageError: the `field`; it is neither.
     """
-    require(bool(place.strip()) and "\0" not in place, "out", place, "is no place; give a folder or a URI")
+    require(bool(place.strip()) and "\0" not in place, field, place, "is no place; give a folder or a URI")
     if "::" in place:  # filesystems that are joined, to read from
         return place
     protocol, slashes, rest = _parts(place)
     if protocol is not None:
-        _check_uri(place, protocol, slashes, rest)
+        _check_uri(field, place, protocol, slashes, rest)
         if protocol not in LOCAL:
             return place
-    return absolute_path("out", place if protocol is None else f"/{rest}")
+    return absolute_path(field, place if protocol is None else f"/{rest}")
 
 
 def usual_place(name: str) -> str:
@@ -94,17 +94,17 @@ def _parts(out: str) -> tuple[str | None, int, str]:
     return found[1], len(found[2]), out[found.end() :]
 
 
-def _check_uri(out: str, protocol: str, slashes: int, rest: str) -> None:
+def _check_uri(field: str, out: str, protocol: str, slashes: int, rest: str) -> None:
     known = protocol.lower()
     if known in LOCAL:  # two slashes: a machine would follow
         path = f"/{rest}" if slashes > 2 else rest or "/folder"
-        require(protocol == known and slashes not in (0, 2) and bool(rest), "out", out, f"give the path itself, such as {path}")
+        require(protocol == known and slashes not in (0, 2) and bool(rest), field, out, f"give the path itself, such as {path}")
         return
     start = rest or "bucket/run"
     fix = f"is no URI; write {known}://{start}, or ./{out} for a folder of that name"
     if slashes == 1:
         fix += " (a pathlib.Path keeps one slash of a URI: give it as text)"
-    require(slashes >= 2, "out", out, fix)
-    require(protocol == known, "out", out, f"protocols are written small: {known}://{start}")
-    require(bool(rest), "out", out, f"names no place; write {known}://bucket/run")
-    require(slashes == 2 or known not in STORES, "out", out, f"names no bucket; write {known}://{start}")
+    require(slashes >= 2, field, out, fix)
+    require(protocol == known, field, out, f"protocols are written small: {known}://{start}")
+    require(bool(rest), field, out, f"names no place; write {known}://bucket/run")
+    require(slashes == 2 or known not in STORES, field, out, f"names no bucket; write {known}://{start}")

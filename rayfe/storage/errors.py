@@ -14,6 +14,7 @@ NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 """What a full disk, or a user's full share of one, answers."""
 ANSWERS = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, NotImplementedError)
 """What is no failure, but an answer to who asked."""
+KEYS = "access is denied ({}); set credentials that allow it, for S3 AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 SAID = (*ANSWERS, StorageError, CorruptFile, UsageError)
 
 
@@ -30,7 +31,7 @@ def naming(place: str, *, kinds: type[Exception] = OSError) -> Iterator[None]:
 
 @contextlib.contextmanager
 def as_bad_input(name: str, value: object) -> Iterator[None]:
-    """Raises UsageError of the field `name` in place of StorageError: before any work it is the user who named the place.
+    """Raises UsageError of the field `name` in place of StorageError and CorruptFile: before any work it is the user who named it.
 
     StorageFull passes: the place is right.
     """
@@ -40,6 +41,8 @@ def as_bad_input(name: str, value: object) -> Iterator[None]:
         raise
     except StorageError as error:
         raise UsageError(name, value, error.fix if value == error.path else str(error)) from error
+    except CorruptFile as error:
+        raise UsageError(name, value, f"{error}; give another place") from error
 
 
 def storage_error(place: str, error: Exception) -> StorageError:
@@ -47,16 +50,16 @@ def storage_error(place: str, error: Exception) -> StorageError:
     number = error.errno if isinstance(error, OSError) else None
     if number in NO_ROOM:
         return StorageFull(place)
-    cause = visible(str(error)) or type(error).__name__
+    denied = isinstance(error, PermissionError) or "Credential" in type(error).__name__
     if "://" in place:
-        if isinstance(error, PermissionError) or "Credential" in type(error).__name__:
-            return StorageError(place, f"access is denied ({cause}); give credentials that allow it")
-        return StorageError(place, f"cannot be reached ({cause}); check its address and the network, then try again")
+        cause = visible(str(error)) or type(error).__name__
+        fix = KEYS if denied else "cannot be reached ({}); check its address and the network, then try again"
+        return StorageError(place, fix.format(cause))
+    if denied:
+        return StorageError(_closed(place), "permission denied; ask its owner, or use another place")
     if number == errno.EROFS:
         return StorageError(place, "is on a read-only file system; use a place that can be written")
-    if isinstance(error, PermissionError):
-        return StorageError(_closed(place), "permission denied; ask its owner, or use another place")
-    return StorageError(place, f"{os.strerror(number) if number else cause}; check the path and the disk, then try again")
+    return StorageError(place, f"{os.strerror(number or errno.EIO)}; check the path and the disk, then try again")
 
 
 def _closed(path: str) -> str:

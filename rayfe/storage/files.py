@@ -10,12 +10,13 @@ import os
 import posixpath
 import re
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from rayfe.config import require
-from rayfe.exceptions import CorruptFile, StorageError, StorageFull, UsageError
+from rayfe.exceptions import CorruptFile, UsageError
+from rayfe.storage.errors import as_bad_input
 from rayfe.storage.local import (
     TEMPORARY,
     create_file,
@@ -217,26 +218,18 @@ class Files(Place):
             UsageError: the location is a file, or cannot be written, or one of the `folders` in it is a link.
             StorageFull: there is no room.
         """
-        with self._unwritable(), self.naming():
-            require(not self.is_file(), "out", self.url(), "is a file; give a folder")
-            for folder in folders:
-                self._check_folder(folder)
-            if self.local:
-                try_folder(Path(self._root))
-            else:
-                probe = f".probe-{uuid.uuid4().hex}"
-                self.write(probe, b"")
-                self.remove(probe)
-
-    @contextlib.contextmanager
-    def _unwritable(self) -> Iterator[None]:
         try:
-            yield
-        except StorageFull:
-            raise
-        except StorageError as error:
-            raise UsageError("out", self.url(), f"cannot be written: {error.fix}") from error
-        except (OSError, CorruptFile) as error:
+            with as_bad_input("out", self.url()), self.naming():
+                require(not self.is_file(), "out", self.url(), "is a file; give a folder")
+                for folder in folders:
+                    self._check_folder(folder)
+                if self.local:
+                    try_folder(Path(self._root))
+                else:
+                    probe = f".probe-{uuid.uuid4().hex}"
+                    self.write(probe, b"")
+                    self.remove(probe)
+        except (FileNotFoundError, FileExistsError) as error:
             fix = f"cannot be written ({error}); give a folder where files can be made"
             raise UsageError("out", self.url(), fix) from error
 

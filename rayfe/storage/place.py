@@ -64,7 +64,9 @@ class Place:
         except NotADirectoryError as error:
             if os.path.isfile(self._root):
                 raise FileNotFoundError(f"{self.url(relative)}: {self._root} is a file, not a folder") from error
-            raise CorruptFile(self.url(relative), "is no folder, or in none: a file is in the place of one") from error
+            path = Path(self._path(relative))
+            file = next((folder for folder in path.parents if folder.is_file()), path)
+            raise CorruptFile(str(file), "is a file where a folder must be") from error
 
     def url(self, relative: str = "") -> str:
         """Absolute path of a file (local) or its URI, for people to read."""

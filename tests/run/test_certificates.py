@@ -277,7 +277,7 @@ def test_a_run_that_another_process_works_on_is_refused(copy: Path, capsys: pyte
 
 
 @pytest.mark.parametrize(
-    ("raised", "code", "text"), [(KeyboardInterrupt(), 130, "goes on"), (StorageFull("x"), 1, "No space left")]
+    ("raised", "code", "text"), [(KeyboardInterrupt(), 130, "goes on"), (StorageFull("x"), 1, "no space left")]
 )
 def test_a_command_that_is_cut_short_says_so_in_one_line_and_leaves_the_table_whole(
     copy: Path, raised: BaseException, code: int, text: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
