@@ -114,7 +114,7 @@ class Files(Place):
         """Changes when one of these files, or a file in one of these folders, is replaced: a hash of sizes and times."""
         found = []
         for place in places:
-            with self.naming(place), contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(FileNotFoundError), self.naming(place):
                 entries = self._fs.ls(self._path(place), detail=True)
                 found += [[str(entry.get(name)) for name in STAMPED] for entry in entries]
         return hashlib.sha256(repr(sorted(found)).encode()).hexdigest()[:16]

@@ -106,10 +106,10 @@ def replace_together(files: Mapping[Path, bytes]) -> None:
     try:
         for path, data in files.items():
             with naming(str(path)):
+                _check_folder_of(path)
                 if path.exists() and not path.is_file():
                     path.write_bytes(data)
                     continue
-                _check_folder_of(path)
                 target = Path(os.path.realpath(path))
                 temporaries[target] = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}{TEMPORARY}")
                 _write_new(str(temporaries[target]), data, durable=True)

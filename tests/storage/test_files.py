@@ -72,7 +72,7 @@ def test_a_file_or_a_path_below_one_or_an_impossible_name_is_refused(tmp_path: P
     file.write_text("text")
     for bad, fix in (
         (file, "is a file"),
-        (file / "run", "file is a file where a folder must be"),
+        (file / "run", "/file: is a file where a folder must be"),
         (tmp_path / "new" / ("n" * 300), "File name too long; check the path"),
     ):
         with pytest.raises(UsageError, match=fix) as caught:

@@ -16,7 +16,6 @@ from rayfe.report.view import RunView
 from rayfe.report.watched import Watched, answer
 from rayfe.run.progress import Progress, line
 from rayfe.signals import TERMINATED, Terminated
-from rayfe.storage.manifest import stored_config
 from rayfe.storage.store import Store
 
 PORT = 8765
@@ -36,10 +35,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--data.root", dest="root", metavar="FOLDER", help="folder of the run's data, for its reconstructions")
     parser.trust()
     chosen = parser.parse_args(arguments)
-    for place in chosen.runs:
-        run, _ = stored_config(Store(place))
-        if chosen.trust:
-            trusted(run, trust=True)
+    for place in chosen.runs if chosen.trust else ():
+        trusted(Store(place).read_config(), trust=True)
+    watched = Watched(chosen.runs, root=chosen.root)
     try:
         server = Server(chosen.host, chosen.port)
     except (OSError, OverflowError) as error:
@@ -53,7 +51,7 @@ def main(arguments: list[str]) -> int:
             what = ", ".join(Store(place).url() for place in chosen.runs)
             go = "the run goes on" if len(chosen.runs) == 1 else "the runs go on"
             print(f"watching {what} at {server.url}; Ctrl-C ends watching, {go}", flush=True)
-            follow(Watched(chosen.runs, root=chosen.root), server)
+            follow(watched, server)
     except Terminated:
         ended = TERMINATED
     print("stopped watching", flush=True)
