@@ -75,7 +75,8 @@ def load_run(location: str | Path) -> pd.DataFrame:
 
     Raises:
         FileNotFoundError: there is no run at `location`.
-        CorruptFile: a trajectory's rows cannot be read.
+        CorruptFile: a trajectory's rows are damaged.
+        StorageError: an OSError; the place may not be read, is away, or is none. It names the fix, here and wherever a place is read.
     """
     from rayfe.storage.store import load_rows
 
