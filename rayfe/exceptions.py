@@ -39,16 +39,23 @@ class CorruptFile(RuntimeError):
         return one_line(f"{self.path}: {self.fault}")
 
 
-class StorageFull(OSError):
+class StorageError(OSError):
+    """A place that cannot be read or written, or is none: `path` names it, `fix` says why and what to do."""
+
+    def __init__(self, path: str, fix: str) -> None:
+        super().__init__(f"{path}: {fix}")
+        self.path, self.fix = path, fix
+
+    def __reduce__(self) -> tuple[type[StorageError], tuple[str, ...]]:
+        return type(self), (self.path, self.fix)
+
+
+class StorageFull(StorageError):
     """There is no room for a file. What was there before stays whole, and the same command goes on when there is room."""
 
     def __init__(self, path: str) -> None:
-        text = f"No space left for {path}; make room, then the same command goes on from the last committed step"
-        super().__init__(errno.ENOSPC, text)
-        self.path = path
-
-    def __str__(self) -> str:
-        return str(self.args[1])
+        super().__init__(path, "no space left; make room, then the same command goes on from the last committed step")
+        self.errno = errno.ENOSPC
 
     def __reduce__(self) -> tuple[type[StorageFull], tuple[str]]:
         return StorageFull, (self.path,)
@@ -74,7 +81,7 @@ class FarFromWanted(UserWarning):
 
 
 class RunBroken(RuntimeError):
-    """What answers the requests died, such as Ray; what is stored stays, and the same job goes on."""
+    """What answers the requests died, such as Ray, or storage in the midst; what is stored stays, and the same job goes on."""
 
 
 class NotExported(RuntimeError):

@@ -20,7 +20,7 @@ from rayfe.config.checks import POSITIVE, SOME_EPOCHS, Checked, Range, at_least
 from rayfe.config.places import place_of
 from rayfe.config.presets import mnist_walk
 from rayfe.data.paths import PathData
-from rayfe.exceptions import UsageError, in_shell_words, visible
+from rayfe.exceptions import CorruptFile, UsageError, in_shell_words, one_line, visible
 from rayfe.records import StepRecord
 from rayfe.storage.files import Files
 from rayfe.storage.manifest import manifest_of
@@ -146,6 +146,9 @@ def main(argv: Sequence[str]) -> int:
     except Refused as error:
         print(visible(str(error)), file=sys.stderr)
         return 2
+    except (OSError, CorruptFile) as error:
+        print(f"failed: {one_line(str(error))}", file=sys.stderr)
+        return 1
 
 
 def _run(options: Options, argv: Sequence[str]) -> int:

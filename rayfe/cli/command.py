@@ -12,12 +12,25 @@ from rayfe.cli.commands import COMMANDS
 from rayfe.cli.commands.parser import Refused
 from rayfe.cli.pipes import closed_pipe_is_fine
 from rayfe.config import VERSION
-from rayfe.exceptions import CorruptFile, FarFromWanted, LeaseLost, StorageFull, UsageError, in_shell_words, one_line, visible
+from rayfe.exceptions import (
+    CorruptFile,
+    FarFromWanted,
+    LeaseLost,
+    RunBroken,
+    StorageError,
+    StorageFull,
+    UsageError,
+    in_shell_words,
+    one_line,
+    visible,
+)
 
 log = logging.getLogger(__name__)
 
 USAGE = f"usage: python -m rayfe {'|'.join(COMMANDS)} ...; --help explains"
 FAILED, BAD_INPUT = 1, 2
+WITH_OUT = ("check", "doctor")
+"""Commands that take the place of a run as --out; the others call it RUN."""
 
 
 def main(argv: list[str]) -> int:
@@ -39,12 +52,12 @@ def main(argv: list[str]) -> int:
             with warnings.catch_warnings():
                 warnings.showwarning = _show
                 return importlib.import_module(f"rayfe.cli.commands.{argv[0]}").main(argv[1:])
-        except (FileNotFoundError, CorruptFile, UsageError, Refused) as error:
-            print(_one_line(error), file=sys.stderr)
-            return BAD_INPUT
-        except (StorageFull, LeaseLost) as error:
-            print(f"failed: {_one_line(error)}", file=sys.stderr)
+        except (StorageFull, LeaseLost, RunBroken) as error:
+            print(f"failed: {_one_line(error, argv[0])}", file=sys.stderr)
             return FAILED
+        except (FileNotFoundError, CorruptFile, StorageError, UsageError, Refused) as error:
+            print(_one_line(error, argv[0]), file=sys.stderr)
+            return BAD_INPUT
         except SystemExit as help_printed:
             if help_printed.code:
                 raise
@@ -66,5 +79,7 @@ def _show(
         log.info("%s", warnings.formatwarning(message, category, filename, lineno))
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: Exception, command: str) -> str:
+    if isinstance(error, UsageError) and error.name == "out" and command not in WITH_OUT:
+        error = UsageError("RUN", error.value, error.fix.replace("``out``", "RUN"))
     return in_shell_words(error) if isinstance(error, UsageError) else one_line(str(error))

@@ -13,7 +13,7 @@ from rayfe.cli.options import parse
 from rayfe.cli.pipes import closed_pipe_is_fine
 from rayfe.config import RunConfig
 from rayfe.config.resolve import absolute, split_preset
-from rayfe.exceptions import LeaseLost, RunBroken, UsageError, in_shell_words, visible
+from rayfe.exceptions import CorruptFile, LeaseLost, RunBroken, UsageError, in_shell_words, visible
 from rayfe.run.job import Job, carry_out, console_of
 from rayfe.run.starts import started
 from rayfe.trajectory.driver import tries_again
@@ -41,7 +41,8 @@ def main(job: str, argv: Sequence[str]) -> int:
     except UsageError as error:
         print(in_shell_words(error), file=sys.stderr)
         return BAD_INPUT
-    except (OSError, RunBroken, LeaseLost) as error:  # storage is full, away, or another driver's by now; Ray died; rows stay
+    # storage is full, away, or another driver's by now; Ray died; rows stay
+    except (OSError, CorruptFile, RunBroken, LeaseLost) as error:
         return _failed(error)
 
 

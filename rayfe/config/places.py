@@ -25,20 +25,33 @@ def place_of(out: str) -> str:
     Raises:
         UsageError: it is neither, or a path that is lost when the job has ended.
     """
-    require(bool(out.strip()), "out", out, "give a folder or a URI")
     require(out == out.strip(), "out", out, "begins or ends with a space; leave it away")
     require(out.isprintable(), "out", out, "has control characters; give a folder or a URI")
     require("::" not in out, "out", out, "has `::`, which joins filesystems in a URI; give a folder or a URI without it")
-    protocol, slashes, rest = _parts(out)
-    if protocol is not None:
-        _check_uri(out, protocol, slashes, rest)
-        if protocol not in LOCAL:
-            return out
-    path = absolute_path("out", out if protocol is None else f"/{rest}")
+    path = location_of(out)
+    if "://" in path:
+        return path
     fix = "would be in the temporary copy of the working directory that Ray made for this job, and be lost; give an absolute path, "
     fix += f"a URI such as s3://bucket/run, or no ``out``: then it is kept in {DURABLE} of the node"
     require(not is_copy(Path(path).resolve()), "out", out, fix)
     return path
+
+
+def location_of(place: str, field: str = "out") -> str:
+    """Where a run is: an absolute path, or a URI whose filesystem and bucket are named.
+
+    Raises:
+        UsageError: the `field`; it is neither.
+    """
+    require(bool(place.strip()) and "\0" not in place, field, place, "is no place; give a folder or a URI")
+    if "::" in place:  # filesystems that are joined, to read from
+        return place
+    protocol, slashes, rest = _parts(place)
+    if protocol is not None:
+        _check_uri(field, place, protocol, slashes, rest)
+        if protocol not in LOCAL:
+            return place
+    return absolute_path(field, place if protocol is None else f"/{rest}")
 
 
 def usual_place(name: str) -> str:
@@ -81,17 +94,17 @@ def _parts(out: str) -> tuple[str | None, int, str]:
     return found[1], len(found[2]), out[found.end() :]
 
 
-def _check_uri(out: str, protocol: str, slashes: int, rest: str) -> None:
+def _check_uri(field: str, out: str, protocol: str, slashes: int, rest: str) -> None:
     known = protocol.lower()
     if known in LOCAL:  # two slashes: a machine would follow
         path = f"/{rest}" if slashes > 2 else rest or "/folder"
-        require(protocol == known and slashes not in (0, 2) and bool(rest), "out", out, f"give the path itself, such as {path}")
+        require(protocol == known and slashes not in (0, 2) and bool(rest), field, out, f"give the path itself, such as {path}")
         return
     start = rest or "bucket/run"
     fix = f"is no URI; write {known}://{start}, or ./{out} for a folder of that name"
     if slashes == 1:
         fix += " (a pathlib.Path keeps one slash of a URI: give it as text)"
-    require(slashes >= 2, "out", out, fix)
-    require(protocol == known, "out", out, f"protocols are written small: {known}://{start}")
-    require(bool(rest), "out", out, f"names no place; write {known}://bucket/run")
-    require(slashes == 2 or known not in STORES, "out", out, f"names no bucket; write {known}://{start}")
+    require(slashes >= 2, field, out, fix)
+    require(protocol == known, field, out, f"protocols are written small: {known}://{start}")
+    require(bool(rest), field, out, f"names no place; write {known}://bucket/run")
+    require(slashes == 2 or known not in STORES, field, out, f"names no bucket; write {known}://{start}")

@@ -12,7 +12,7 @@ from rayfe.config.asked import Asked, Baseline, FreeWalk, Seek, Transfer, Walk
 from rayfe.config.checks import require
 from rayfe.config.configure import CHOOSING, configure
 from rayfe.config.fields import flat, unread
-from rayfe.config.places import absolute_path, place_of, usual_place
+from rayfe.config.places import absolute_path, location_of, place_of, usual_place
 from rayfe.config.presets import OTHER_JOB, PRESETS
 from rayfe.config.run import RunConfig
 from rayfe.config.user_code import introduce, own_names
@@ -98,9 +98,9 @@ def absolute(config: RunConfig, preset: str, *, own: Collection[str] = ()) -> Ru
     }
     config = configure(config, **{name: place for name, place in places.items() if place is not None})
     start = config.forked
-    if start is None or "://" in start.run:
+    if start is None:
         return config
-    return dataclasses.replace(config, start=dataclasses.replace(start, run=absolute_path("start", start.run)).name)
+    return dataclasses.replace(config, start=dataclasses.replace(start, run=location_of(start.run, "start")).name)
 
 
 def _data(field: str, name: str, own: Collection[str]) -> str:

@@ -22,7 +22,7 @@ from ray.tune.search.basic_variant import BasicVariantGenerator
 
 from rayfe.config import RunConfig
 from rayfe.data.paths import PathData, epoch_of
-from rayfe.exceptions import LeaseLost, StorageFull
+from rayfe.exceptions import LeaseLost, StorageError, StorageFull
 from rayfe.on_ray.capacity import Room
 from rayfe.on_ray.evaluator import BackendFactory, make_inline, share
 from rayfe.on_ray.in_training import take
@@ -128,7 +128,7 @@ def _survey(config: RunConfig, store: Store, *, certified: bool) -> tuple[dict[s
             trajectory = driver.open_trajectory(config, start, store)
             if trajectory.finished is None or (certified and driver.last_certificate_is_due(config, trajectory, store)):
                 unfinished[name] = store.rows(name)
-        except (StorageFull, LeaseLost):
+        except (StorageError, LeaseLost):
             raise
         except Exception as error:
             failed[name] = driver.failure(name, error)

@@ -14,7 +14,7 @@ from PIL import Image
 from rayfe.data.fingerprint import fingerprint
 from rayfe.data.local_files import load_here
 from rayfe.data.paths import PathData
-from rayfe.exceptions import UsageError
+from rayfe.exceptions import CorruptFile, UsageError, visible
 from rayfe.records import Split, StepRecord
 from rayfe.report.view import RunView
 
@@ -93,9 +93,14 @@ class Album:
         if fingerprint(data) != view.manifest.get("data_sha256"):
             self._missing = "Only samples: the data on this machine are not those of the run."
             return
-        if data.kind == "displacement" and _coupling(view, data) is None:
-            self._missing = "Only samples: the run has no stored coupling of source and target."
-            return
+        if data.kind == "displacement":
+            try:
+                coupled = _coupling(view, data) is not None
+                self._missing = None if coupled else "Only samples: the run has no stored coupling of source and target."
+            except CorruptFile as error:
+                self._missing = f"Only samples: {visible(str(error))}."
+            if self._missing is not None:
+                return
         self._data = data
 
     def _frame(self, view: RunView, row: StepRecord, shape: tuple[int, ...]) -> Frame:
@@ -183,12 +188,9 @@ def data_uri(picture: np.ndarray) -> str:
 
 
 def _coupling(view: RunView, data: PathData | None) -> Coupling | None:
-    from rayfe.data.coupling import decode
-
     if data is not None and data.couplings is not None:
         return data.couplings[Split.VALIDATION]
-    stored = view.store.read_coupling(str(Split.VALIDATION))
-    return None if stored is None else decode(stored)
+    return view.store.coupling(str(Split.VALIDATION))
 
 
 def _unit(x: np.ndarray) -> np.ndarray:

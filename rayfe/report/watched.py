@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from rayfe.exceptions import CorruptFile, visible
+from rayfe.exceptions import CorruptFile, StorageError, visible
 from rayfe.figures.frames import labels_of
 from rayfe.report.images import Album
 from rayfe.report.live_server import Served, Server
@@ -70,7 +70,7 @@ class Watched:
 
     def _note(self, error: Exception) -> None:
         log.info("a run cannot be shown", exc_info=error)
-        what = "" if isinstance(error, FileNotFoundError | CorruptFile) else f"{type(error).__name__}: "
+        what = "" if isinstance(error, FileNotFoundError | StorageError | CorruptFile) else f"{type(error).__name__}: "
         self.trouble, self._served = visible(f"{what}{error}"), None
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from rayfe.config import READINGS, require, stored_identity
-from rayfe.exceptions import CorruptFile, UsageError
+from rayfe.exceptions import CorruptFile, StorageError, UsageError
 from rayfe.storage.store import Store, load_certificates, load_rows
 
 MODEL = ("t", "R", "D", "C")
@@ -60,7 +60,7 @@ def require_alike(manifest: Mapping[str, Any], locations: Iterable[str], field: 
         try:
             run = Store(location).read_config()
             alike = run["data_sha256"] == manifest["data_sha256"] and _defining(run) == _defining(manifest)
-        except (FileNotFoundError, CorruptFile, KeyError, TypeError, ValueError) as error:
+        except (FileNotFoundError, CorruptFile, StorageError, KeyError, TypeError, ValueError) as error:
             raise UsageError(field, location, f"cannot be read ({error}); give folders of runs") from error
         require(alike and _same_code(run, manifest), field, location, "has other data or another model; give runs of the same")
         same, fix = run.get("readings", 1) == manifest.get("readings", 1), "give runs of one version"

@@ -14,7 +14,7 @@ from rich.text import Text
 from rayfe.config import RunConfig, require
 from rayfe.config.places import said_of
 from rayfe.config.user_code import NOTEBOOK
-from rayfe.data.coupling import Coupling, decode, encode
+from rayfe.data.coupling import Coupling, encode
 from rayfe.data.examples import Dataset
 from rayfe.data.npz import npz_bytes
 from rayfe.data.paths import PathData, coupled, coupled_splits, epoch_of, examples_of, load_path
@@ -29,6 +29,7 @@ from rayfe.run.choices import settled
 from rayfe.run.logs import JsonLog
 from rayfe.run.progress import Progress
 from rayfe.run.starts import StartModel, check_fits, with_outputs
+from rayfe.storage.errors import as_bad_input
 from rayfe.storage.files import Files
 from rayfe.storage.layout import CONFIG, COPIES, FAILED, FINGERPRINT, START, copy_path, data_path
 from rayfe.storage.lock_file import LOCK
@@ -70,7 +71,7 @@ def carry_out(job: Job, console: Console) -> dict[str, str]:
         UsageError: bad input; nothing is left then.
         RunBroken: the backend died.
         LeaseLost: another driver has taken the run over.
-        OSError: storage is full, or away.
+        StorageError: storage is full, or away.
     """
     data, say = with_outputs(load_path(job.config, job.own), job.start), _speaker(console)
     store, config, manifest = prepared(job, data, say)
@@ -108,17 +109,18 @@ def prepared(job: Job, data: PathData, say: Say) -> tuple[Store, RunConfig, dict
         UsageError: whatever can be known to be wrong before any work.
     """
     assert job.config.out is not None
-    store = Store(job.config.out, keep_states=job.config.service.keep_states)
-    store.writable()
-    check_model(job.config, data)
-    if job.start is not None:
-        check_fits(job.config, data, job.start)
-    config = settled(job.config, store, data, say)
-    manifest = manifest_of(
-        job.name, job.preset, list(job.arguments), config, data, start=None if job.start is None else job.start.told
-    )
-    stored_manifest(store, manifest, config)
-    return store, config, manifest
+    with as_bad_input("out", job.config.out):
+        store = Store(job.config.out, keep_states=job.config.service.keep_states)
+        store.writable()
+        check_model(job.config, data)
+        if job.start is not None:
+            check_fits(job.config, data, job.start)
+        config = settled(job.config, store, data, say)
+        manifest = manifest_of(
+            job.name, job.preset, list(job.arguments), config, data, start=None if job.start is None else job.start.told
+        )
+        stored_manifest(store, manifest, config)
+        return store, config, manifest
 
 
 def _said_of_start(config: RunConfig, data: PathData) -> str:
@@ -214,12 +216,12 @@ def with_couplings(data: PathData, config: RunConfig, store: Store, say: Say) ->
     """The data with its couplings: those that the run has stored, and the others computed and stored."""
     known: dict[Split, Coupling] = {}
     for split in coupled_splits(data, config):
-        found = store.read_coupling(str(split))
         try:
-            known |= {} if found is None else {split: decode(found)}
-        except ValueError as error:
+            found = store.coupling(str(split))
+            known |= {} if found is None else {split: found}
+        except CorruptFile as error:
             aside = store.set_coupling_aside(str(split))
-            say(f"coupling of {split}: {error}; set aside as {aside}, computing it again")
+            say(f"coupling of {split}: {error.fault}; set aside as {aside}, computing it again")
     data = coupled(data, config, say, known=known)
     for split, coupling in (data.couplings or {}).items():
         if split not in known:

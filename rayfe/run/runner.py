@@ -6,7 +6,7 @@ from typing import Protocol
 
 from rayfe.config import RunConfig
 from rayfe.data.paths import PathData, epoch_of
-from rayfe.exceptions import LeaseLost, StorageFull
+from rayfe.exceptions import LeaseLost, StorageError
 from rayfe.records import InTraining, StepRecord
 from rayfe.records.backend import Backend
 from rayfe.results.certified import certificate_line
@@ -33,7 +33,7 @@ def run(config: RunConfig, data: PathData, store: Store, progress: Listener) -> 
         KeyboardInterrupt: the step in flight is abandoned.
         RuntimeError: the embedded Ray died.
         LeaseLost: another driver has taken the run over.
-        StorageFull: there is no room for a file; what is stored stays.
+        StorageError: storage is full, or away; what is stored stays.
     """
     if config.service.backend == "ray":
         from rayfe.on_ray.sweep import run_on_ray  # imports Ray
@@ -78,7 +78,7 @@ def run_inline(
     for name, start in config.trajectories().items():
         try:
             walking[name] = driver.open_trajectory(config, start, store)
-        except (StorageFull, LeaseLost):
+        except (StorageError, LeaseLost):
             raise
         except Exception as error:
             failed[name] = driver.failure(name, error)
@@ -90,7 +90,7 @@ def run_inline(
                     _certify_last(config, trajectory, backend, store, progress, epoch=epoch)
                     continue
                 record = driver.advance(trajectory, backend, store)
-            except (StorageFull, LeaseLost):  # the others cannot write either
+            except (StorageError, LeaseLost):  # the others cannot write either
                 raise
             except Exception as error:  # the others go on
                 failed[name] = driver.failure(name, error)

@@ -16,6 +16,7 @@ from rayfe.data.paths import PathData, by_outputs
 from rayfe.exceptions import CorruptFile, UsageError
 from rayfe.records import StepRecord, Weights
 from rayfe.records.weights import digest_of
+from rayfe.storage.errors import as_bad_input
 from rayfe.storage.store import Store
 
 SIZES = ("name", "latent", "classifier_hidden", "hidden", "dropout", "width")
@@ -49,8 +50,10 @@ def started(config: RunConfig, given: StartModel | None = None) -> tuple[RunConf
     if config.start is None:
         return config, None
     step = config.forked
-    kept = None if config.out is None else _kept(Store(config.out), config.start)
-    found = (given or kept) if step is None else _stored(step, config.start, kept)
+    with as_bad_input("out", config.out):
+        kept = None if config.out is None else _kept(Store(config.out), config.start)
+    with as_bad_input("start", config.start):
+        found = (given or kept) if step is None else _stored(step, config.start, kept)
     fix = f"is what a run that was started in Python has; give ``out`` of that run, or {HOW}"
     require(found is not None, "start", config.start, fix)
     assert found is not None

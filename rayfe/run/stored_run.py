@@ -19,7 +19,8 @@ from rayfe.report.view import view_of
 from rayfe.results.pooling import models_of
 from rayfe.storage.local import replace_together
 from rayfe.storage.manifest import stored_config
-from rayfe.storage.store import Store, load_certificates, load_readings, load_rows
+from rayfe.storage.parquet import table_of
+from rayfe.storage.store import Store, existing, load_certificates, load_readings, load_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 COLUMNS = ("step", "lam", "gamma", "t", "R", "D", "C", "val_C", "val_accuracy")
 """Of the rows that a notebook shows."""
+NOTHING = "nothing to show"
 
 
 @dataclass(frozen=True)
@@ -82,8 +84,8 @@ class Run:
 
     @property
     def trajectories(self) -> list[str]:
-        """Names of the trajectories, e.g. `lam0.25-gamma4-seed0`."""
-        return Store(self.location).trajectories()
+        """Names of the trajectories, e.g. `lam0.25-gamma4-seed0`. Raises FileNotFoundError: there is no run."""
+        return existing(self.location).trajectories()
 
     @checked
     def step(
@@ -139,10 +141,9 @@ class Run:
         return "\n".join([f"Run({str(self.location)!r})", *(f"  {name}: {now}" for name, now in self._standing().items())])
 
     def _repr_html_(self) -> str:
-        view = view_of(Store(self.location), readings=False)
-        said = {name: in_python_words(now.dated) for name, now in view.standing.items()}
-        lines = "".join(f"<li>{html.escape(name)}: {html.escape(now)}</li>" for name, now in said.items())
-        rows = view.rows[view.rows["accepted"].astype(bool)]
+        standing = self._standing()
+        lines = "".join(f"<li>{html.escape(name)}: {html.escape(now)}</li>" for name, now in standing.items())
+        rows = self.accepted if NOTHING not in standing else table_of([], StepRecord).to_pandas()
         shown = rows[["trajectory", *(name for name in COLUMNS if rows[name].notna().any())]]
         table = shown.to_html(index=False, max_rows=20, float_format="{:.4g}".format, border=0)
         return f"<p>rayfe run <code>{html.escape(visible(str(self.location)))}</code></p><ul>{lines}</ul>{table}"
@@ -150,8 +151,8 @@ class Run:
     def _standing(self) -> dict[str, str]:
         try:
             view = view_of(Store(self.location), readings=False)
-        except (FileNotFoundError, RuntimeError) as error:
-            return {"nothing to show": visible(str(error))}
+        except (OSError, RuntimeError) as error:
+            return {NOTHING: visible(str(error))}
         return {name: in_python_words(now.dated) for name, now in view.standing.items()}
 
 

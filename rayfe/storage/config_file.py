@@ -67,11 +67,17 @@ def copy_fault(files: Files) -> str | None:
     return None if _copy(files) is not None else "is missing or damaged"
 
 
+def no_run(files: Files) -> FileNotFoundError:
+    """What is raised where there is no run."""
+    lacks = "it is a file; give a run's folder" if files.is_file() else f"it has no {CONFIG}"
+    return FileNotFoundError(f"no run at {files.url()}: {lacks}")
+
+
 def _text(files: Files) -> str:
     try:
         return files.read(CONFIG, MOST_OF_TEXT).decode()
     except FileNotFoundError:
-        raise FileNotFoundError(f"no run at {files.url()}: it has no {CONFIG}") from None
+        raise no_run(files) from None
     except UnicodeDecodeError as error:
         raise CorruptFile(files.url(CONFIG), f"is not JSON ({error})") from error
 

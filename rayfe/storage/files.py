@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import errno
 import functools
@@ -15,22 +14,18 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from fsspec.core import url_to_fs
-from fsspec.implementations.local import LocalFileSystem
-
 from rayfe.config import require
-from rayfe.exceptions import CorruptFile, StorageFull, UsageError
+from rayfe.exceptions import CorruptFile, UsageError
+from rayfe.storage.errors import as_bad_input
 from rayfe.storage.local import (
     TEMPORARY,
-    check_no_link,
     create_file,
     read_file,
     replace_file,
-    room_for,
-    through_a_link,
     try_folder,
     with_folder,
 )
+from rayfe.storage.place import Place, named_errors
 
 log = logging.getLogger(__name__)
 
@@ -40,10 +35,6 @@ LEFT_OVER = re.compile(rf"\..+\.[0-9a-f]{{8}}{re.escape(TEMPORARY)}|\.probe-[0-9
 """Names of what a process leaves in a run's folder when it is killed while it writes, or tries whether it can."""
 STAMPED = ("name", "size", "mtime", "ino", "created", "LastModified", "ETag", "etag", "updated")
 """What filesystems say of a file's version; each has some of them."""
-NO_FOLDER = (FileNotFoundError, NotADirectoryError)
-"""What listing answers where nothing is, or a file in the place of a folder."""
-WITHOUT_LINKS = frozenset({"memory", "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "oci"})
-"""Protocols of storage that knows no links."""
 
 
 @functools.cache
@@ -52,34 +43,23 @@ def most_bytes() -> int:
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
 
 
-class Files:
+class Files(Place):
     """Files by posix path relative to `location`. Building one touches no disk.
 
     A relative local location is taken from the working directory of that moment.
 
+    Every error of storage that its methods raise is a StorageError, but these: FileNotFoundError, where there is no such file, or
+    the location is a file; CorruptFile, where something else than a file or a folder is in its place.
+
     Raises:
-        UsageError: no filesystem is known for the location's protocol, or its package is missing.
+        StorageError: the location is no path and no URI, no filesystem is known for its protocol, or its package is missing.
     """
 
-    def __init__(self, location: str | Path) -> None:
-        try:
-            # no listings cache: other processes write here too, and s3fs would answer from memory
-            self._fs, self._root = url_to_fs(os.fspath(location), use_listings_cache=False)
-        except Exception as error:  # each filesystem has a constructor of its own
-            raise UsageError("out", location, f"cannot be opened ({error}); give a local path or an fsspec URI") from error
-        self.local = isinstance(self._fs, LocalFileSystem)
-
-    def url(self, relative: str = "") -> str:
-        """Absolute path of a file (local) or its URI, for people to read."""
-        path = self._path(relative) if relative else self._root
-        return path if self.local else self._fs.unstrip_protocol(path)
-
-    def _path(self, relative: str) -> str:
-        return f"{self._root.rstrip('/')}/{relative}"
-
+    @named_errors
     def exists(self, relative: str) -> bool:
         return bool(self._fs.exists(self._path(relative)))
 
+    @named_errors
     def read(self, relative: str, limit: int | None = None) -> bytes:
         """The whole file.
 
@@ -112,19 +92,27 @@ class Files:
         found.names = functools.cache(self.names)  # type: ignore[method-assign]
         return found
 
+    @named_errors
     def names(self, folder: str) -> list[str]:
         """Names in a folder, in order; none if it does not exist."""
         try:
+            if self.local:
+                return sorted(os.listdir(self._path(folder)))
             paths = self._fs.ls(self._path(folder), detail=False)
-        except NO_FOLDER:
+        except FileNotFoundError:
             return []
+        except NotADirectoryError:
+            if self.is_file():
+                return []
+            raise
         return sorted(name for name in (posixpath.basename(path.rstrip("/")) for path in paths) if name)
 
+    @named_errors
     def modified(self, relative: str) -> datetime | None:
         """When a file was last replaced, by the clock of its storage; None where there is none, or the storage does not tell."""
         try:
             found = self._fs.modified(self._path(relative))
-        except (*NO_FOLDER, NotImplementedError):
+        except (FileNotFoundError, NotADirectoryError, NotImplementedError):
             return None
         except OSError as error:
             if error.errno != errno.ELOOP:
@@ -132,14 +120,16 @@ class Files:
             return None  # a link to itself
         return found if found.tzinfo else found.replace(tzinfo=UTC)
 
+    @named_errors
     def versions(self, place: str) -> dict[str, str]:
         """By name what changes when a file is replaced, its size and times: of this file, or of those in this folder."""
         try:
             entries = self._fs.ls(self._path(place), detail=True)
-        except NO_FOLDER:
+        except (FileNotFoundError, NotADirectoryError):
             return {}
         return {posixpath.basename(entry["name"]): str([entry.get(name) for name in STAMPED]) for entry in entries}
 
+    @named_errors
     def write(self, relative: str, data: bytes, *, durable: bool = True) -> None:
         """Replace one file as a whole: a reader, or a crash at any moment, sees the old bytes or the new ones.
 
@@ -148,56 +138,21 @@ class Files:
 
         Raises:
             StorageFull: there is no room; the old bytes stay.
+            StorageError: it cannot be written.
             UsageError: a folder on the way is a link.
         """
         path = self._own(relative)
-        with room_for(self.url(relative)):
-            if not self.local:
-                return self._put(path, data)
-            try:
-                replace_file(path, data, self._path(_temporary(relative)), durable=durable)
-            except IsADirectoryError:
-                self._folder_aside(relative)
-                replace_file(path, data, self._path(_temporary(relative)), durable=durable)
+        if not self.local:
+            return self._put(path, data)
+        try:
+            replace_file(path, data, self._path(_temporary(relative)), durable=durable)
+        except IsADirectoryError:
+            self._folder_aside(relative)
+            replace_file(path, data, self._path(_temporary(relative)), durable=durable)
 
     def _folder_aside(self, relative: str) -> None:
         """Make way where a folder is in the place of a file."""
         log.warning("%s: is a folder; set aside as %s", self.url(relative), self.set_aside(relative))
-
-    def _own(self, relative: str) -> str:
-        """The path of a file that is to be changed: no link leads there. Raises UsageError."""
-        if self.local:
-            check_no_link(self._root, relative)
-        elif self._may_have_links:
-            self._look_for_links(relative)
-        return self._path(relative)
-
-    @property
-    def _may_have_links(self) -> bool:
-        protocols = self._fs.protocol
-        return WITHOUT_LINKS.isdisjoint((protocols,) if isinstance(protocols, str) else protocols)
-
-    def _look_for_links(self, relative: str) -> None:
-        """Raises UsageError if the file or a folder on the way is a link: such storage writes through both."""
-        place = relative
-        while place:
-            folder = posixpath.dirname(place)
-            with contextlib.suppress(FileNotFoundError):
-                for entry in self._fs.ls(self._path(folder) if folder else self._root, detail=True):
-                    is_link = entry.get("islink") or entry.get("type") == "link"
-                    if is_link and entry["name"].rstrip("/") == self._path(place):
-                        raise through_a_link(self.url(), self.url(place))
-            place = folder
-
-    def links(self, folders: Sequence[str]) -> list[tuple[str, str]]:
-        """Those of these folders that are links, so that nothing can be written there, and what is said of them."""
-        found = []
-        for folder in folders:
-            try:
-                self._own(f"{folder}/any")
-            except UsageError as error:
-                found.append((folder, error.fix))
-        return found
 
     def sweep(self, trajectory: str | None = None) -> None:
         """Remove what processes that were killed left of writing, or of trying whether they could; only of a trajectory's files if
@@ -206,6 +161,7 @@ class Files:
             if LEFT_OVER.fullmatch(name) and (trajectory is None or re.search(rf"\+{re.escape(trajectory)}[.+]", name)):
                 self.remove(name)
 
+    @named_errors
     def create(self, relative: str, data: bytes) -> bool:
         """Write a file that is not there yet; False if it is, and nothing is written then.
 
@@ -234,6 +190,7 @@ class Files:
             self._fs.makedirs(posixpath.dirname(path), exist_ok=True)
             self._fs.pipe_file(path, data, **options)
 
+    @named_errors
     def remove(self, relative: str) -> None:
         """Remove a file, or a link to one, if it is there."""
         path = self._own(relative)
@@ -244,6 +201,7 @@ class Files:
         except IsADirectoryError:
             self._folder_aside(relative)
 
+    @named_errors
     def move(self, relative: str, to: str) -> None:
         """Give a file another name; what had that name is replaced."""
         if self.local:
@@ -253,6 +211,7 @@ class Files:
             self.write(to, self.read(relative))
             self.remove(relative)
 
+    @named_errors
     def set_aside(self, relative: str) -> str:
         """Move a damaged file, or whatever else is there, to the folder `damaged`; returns where it is now."""
         folder, name = posixpath.split(relative)
@@ -270,19 +229,17 @@ class Files:
             StorageFull: there is no room.
         """
         try:
-            require(not self._fs.isfile(self._root), "out", self.url(), "is a file; give a folder")
-            for folder in folders:
-                self._own(f"{folder}/any")
-            if self.local:
-                with room_for(self.url()):
+            with as_bad_input("out", self.url()), self.naming():
+                require(not self.is_file(), "out", self.url(), "is a file; give a folder")
+                for folder in folders:
+                    self._check_folder(folder)
+                if self.local:
                     try_folder(Path(self._root))
-            else:
-                probe = f".probe-{uuid.uuid4().hex}"
-                self.write(probe, b"")
-                self.remove(probe)
-        except (UsageError, StorageFull):
-            raise
-        except Exception as error:  # clients of object stores raise their own kinds for credentials and networks
+                else:
+                    probe = f".probe-{uuid.uuid4().hex}"
+                    self.write(probe, b"")
+                    self.remove(probe)
+        except (FileNotFoundError, FileExistsError) as error:
             fix = f"cannot be written ({error}); give a folder where files can be made"
             raise UsageError("out", self.url(), fix) from error
 

@@ -71,9 +71,10 @@ def hold(files: Files, *, say: Say) -> Iterator[str]:
         UsageError: another process holds the folder.
     """
     if files.local:
-        os.makedirs(files.url(), exist_ok=True)
-        # never removed: a lock file that is deleted can be held by two processes, one of them by a name that is gone
-        descriptor = open_to_lock(files.url(), lock_file.LOCK)
+        with files.naming(lock_file.LOCK):
+            os.makedirs(files.url(), exist_ok=True)
+            # never removed: a lock file that is deleted can be held by two processes, one of them by a name that is gone
+            descriptor = open_to_lock(files.url(), lock_file.LOCK)
         try:
             token = lock_file.take(descriptor, files)
             if token is not None:

@@ -8,31 +8,19 @@ import os
 import posixpath
 import stat
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from rayfe.exceptions import CorruptFile, StorageFull, UsageError
+from rayfe.exceptions import CorruptFile, StorageError, UsageError
 from rayfe.signals import released
+from rayfe.storage.errors import naming
 
-NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
-"""What a full disk, or a user's full share of one, answers."""
-NO_FILE = frozenset({errno.ENXIO, errno.ELOOP, errno.ENOTDIR})
-"""What opening answers for a socket, a link to itself, and a file in the place of a folder."""
+NO_FILE = frozenset({errno.ENXIO, errno.ELOOP})
+"""What opening answers for a socket, and a link to itself."""
 TEMPORARY = ".tmp"
 
 Result = TypeVar("Result")
-
-
-@contextlib.contextmanager
-def room_for(path: str) -> Iterator[None]:
-    """Says what to do where there is no room for `path`: raises StorageFull in place of the system's error."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in NO_ROOM:
-            raise
-        raise StorageFull(path) from error
 
 
 def read_file(path: str, limit: int) -> bytes:
@@ -111,33 +99,48 @@ def replace_together(files: Mapping[Path, bytes]) -> None:
     """Replace files of this machine, whole and in this order; none is if one cannot be written.
 
     Links are followed: the caller's user has named them. A device or a pipe is written to.
+
+    Raises:
+        StorageError: one of them cannot be written, or its folder is not there.
     """
-    special = {path: data for path, data in files.items() if path.exists() and not path.is_file()}
-    for path, data in special.items():
-        path.write_bytes(data)
-    files = {Path(os.path.realpath(path)): data for path, data in files.items() if path not in special}
-    temporaries = {path: path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{TEMPORARY}") for path in files}
+    temporaries: dict[Path, Path] = {}
 
     def remove() -> None:
         for temporary in temporaries.values():
-            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            with contextlib.suppress(OSError):
                 temporary.unlink()
 
     with released(remove):
         for path, data in files.items():
-            path.parent.stat()  # a folder that is mistyped is not made
-            with room_for(str(path)):
-                _write_new(str(temporaries[path]), data, durable=True)
-        for path, temporary in temporaries.items():
-            os.replace(temporary, path)
-    for folder in {path.parent for path in files}:
+            with naming(str(path)):
+                _check_folder_of(path)
+                if path.exists() and not path.is_file():
+                    path.write_bytes(data)
+                    continue
+                target = Path(os.path.realpath(path))
+                temporaries[target] = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}{TEMPORARY}")
+                _write_new(str(temporaries[target]), data, durable=True)
+        for target, temporary in temporaries.items():
+            with naming(str(target)):
+                os.replace(temporary, target)
+    for folder in {target.parent for target in temporaries}:
         _sync_folder(str(folder))
+
+
+def _check_folder_of(path: Path) -> None:
+    """A folder that is mistyped is not made. Raises StorageError."""
+    if path.is_dir():
+        raise StorageError(str(path), "cannot be written: it is a folder; give a file")
+    if not path.parent.is_dir():
+        raise StorageError(
+            str(path), f"cannot be written: there is no folder {path.parent}; give a file in a folder that exists"
+        )
 
 
 def create_file(path: str, data: bytes) -> bool:
     """Write a file that is not there yet; False if it is."""
     try:
-        with room_for(path), with_folder(path, lambda: open(path, "xb")) as file:
+        with with_folder(path, lambda: open(path, "xb")) as file:
             file.write(data)
     except FileExistsError:
         return False

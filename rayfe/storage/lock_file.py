@@ -11,7 +11,7 @@ import uuid
 
 from rayfe.exceptions import CorruptFile, UsageError, visible
 from rayfe.storage.files import Files
-from rayfe.storage.local import NO_FILE, room_for
+from rayfe.storage.local import NO_FILE
 
 LOCK = ".lock"
 LOOKS = 5
@@ -38,7 +38,7 @@ def take(descriptor: int, files: Files) -> str | None:
                 raise
             return None
     token = uuid.uuid4().hex
-    with room_for(files.url(LOCK)):
+    with files.naming(LOCK):
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{holder()}\n{token}\n".encode(), 0)
     return token
@@ -47,7 +47,8 @@ def take(descriptor: int, files: Files) -> str | None:
 def is_locked(files: Files) -> bool:
     """Whether a process has the lock; False where the folder has no locks, or nobody has worked in it."""
     try:
-        descriptor = os.open(files.url(LOCK), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with files.naming(LOCK):
+            descriptor = os.open(files.url(LOCK), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
     except OSError as error:

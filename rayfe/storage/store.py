@@ -15,11 +15,13 @@ from typing import Any
 
 import pandas as pd
 
+from rayfe.data.coupling import Coupling
 from rayfe.exceptions import CorruptFile
 from rayfe.records import CertificateRecord, Commit, ReadingRecord, StepRecord, Weights
 from rayfe.storage import lease, parquet, recovery
 from rayfe.storage.certificates import read_certificates, write_certificate
 from rayfe.storage.config_file import read_config, read_fingerprint, write_config
+from rayfe.storage.coupling_file import read_coupling
 from rayfe.storage.failures_file import read_failures, write_failures
 from rayfe.storage.files import Files
 from rayfe.storage.layout import (
@@ -168,10 +170,9 @@ class Store:
         """Write couplings/SPLIT.parquet: how source and target of a run are coupled."""
         self._files.write(coupling_path(split), data)
 
-    def read_coupling(self, split: str) -> bytes | None:
-        """What `write_coupling` wrote; None if it did not."""
-        path = coupling_path(split)
-        return self._files.read(path) if self._files.exists(path) else None
+    def coupling(self, split: str) -> Coupling | None:
+        """What `write_coupling` wrote, read; None if it did not. Raises CorruptFile if it cannot be read."""
+        return read_coupling(self._files, split)
 
     def set_coupling_aside(self, split: str) -> str:
         """Rename a damaged coupling out of the way; returns its new path."""
@@ -288,10 +289,16 @@ def load_certificates(location: str | Path) -> pd.DataFrame:
     return _frame(location, Store.certificates, CertificateRecord)
 
 
-def _frame(location: str | Path, of: Callable[[Store, str], list[Any]], record_class: type) -> pd.DataFrame:
-    store = Store(location).at_one_moment()
+def existing(location: str | Path) -> Store:
+    """The run at `location`. Raises FileNotFoundError: there is none."""
+    store = Store(location)
     if not store.exists() and not store.trajectories():
-        raise FileNotFoundError(f"no run at {store.url()}: it has no {CONFIG}")
+        store.read_config()  # says that there is none
+    return store
+
+
+def _frame(location: str | Path, of: Callable[[Store, str], list[Any]], record_class: type) -> pd.DataFrame:
+    store = existing(location).at_one_moment()
     found = [record for name in store.trajectories() for record in of(store, name)]
     frame = parquet.table_of(found, record_class).to_pandas()
     order = [name for name in ("trajectory", "step", "attempt") if name in frame]

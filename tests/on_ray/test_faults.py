@@ -106,6 +106,6 @@ def test_a_full_disk_ends_the_whole_run(tmp_path: Path) -> None:
     from rayfe.on_ray.sweep import run_on_ray
 
     heard: list[StepRecord] = []
-    with pytest.raises(StorageFull, match="^No space left for /run/steps/a.parquet; make room"):
+    with pytest.raises(StorageFull, match="^/run/steps/a.parquet: no space left; make room"):
         run_on_ray(CONFIG, None, str(tmp_path), "all", heard.append, ignore, backend_factory=make_no_room)
     assert heard == []

@@ -304,3 +304,16 @@ def test_nothing_in_the_page_of_ours_points_to_the_network(stored_run: Callable[
 def _pixels(src: str) -> np.ndarray:
     data: Any = base64.b64decode(src.removeprefix("data:image/png;base64,"))
     return np.array(Image.open(io.BytesIO(data)))
+
+
+def test_a_page_says_that_its_coupling_is_missing_or_damaged(stored_run: Callable[..., Store]) -> None:
+    store = stored_run(transfer=True, gammas=(4.0,), steps=2)
+    view = view_of(store)
+    view = dataclasses.replace(
+        view, config=configure(view.config, path=dataclasses.replace(view.config.path, kind="displacement"))
+    )
+    assert Album().gallery(view).why == "Only samples: the run has no stored coupling of source and target."
+    store.write_coupling("validation", b"no table")
+    shown = Album().gallery(view)
+    assert shown.frames and shown.rows == ("sample",)
+    assert shown.why is not None and "couplings/validation.parquet: is not a stored coupling" in shown.why

@@ -286,7 +286,7 @@ def test_a_command_that_finds_no_room_says_so_in_one_line_and_leaves_the_table_w
     monkeypatch.setattr("rayfe.storage.store.write_certificate", full)
     assert command(["certify", str(copy), "--step", "1", "--epochs", "0.2"]) == 1
     error = capsys.readouterr().err
-    assert "No space left" in error and error.count("\n") == 1
+    assert "no space left" in error and error.count("\n") == 1
     assert (copy / "certificates" / f"{WALK}.parquet").read_bytes() == before
 
 

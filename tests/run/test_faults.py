@@ -208,7 +208,7 @@ def test_a_disk_that_fills_up_ends_the_run_and_the_next_one_goes_on(
 
     with monkeypatch.context() as patch:
         patch.setattr("os.fsync", full)
-        with pytest.raises(StorageFull, match=rf"^No space left for {tmp_path}/.*; make room, then the same command goes on"):
+        with pytest.raises(StorageFull, match=rf"^{tmp_path}/.*: no space left; make room, then the same command goes on"):
             walk(tmp_path)
     assert not [path for path in tmp_path.rglob("*") if path.name.endswith(".tmp")]
     for name in NAMES:
@@ -256,7 +256,7 @@ def test_a_full_disk_is_one_line_and_exit_1_and_the_same_command_goes_on(small_d
     os.truncate(filler, filler.stat().st_size - 120_000)
     code, errors = ended(job(small_disk / "run", *words))
     assert code == 1
-    assert errors.startswith(f"failed: No space left for {small_disk}/run/")
+    assert errors.startswith(f"failed: {small_disk}/run/") and "no space left" in errors
     assert errors.count("\n") == 1
     files = [path for path in small_disk.rglob("*") if path.is_file()]
     assert not [path for path in files if path.name.endswith(".tmp")]
@@ -273,7 +273,7 @@ def test_a_full_disk_says_so_before_any_work(tmp_path: Path, monkeypatch: pytest
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(Path, "touch", full)
-    with pytest.raises(StorageFull, match="No space left"):
+    with pytest.raises(StorageFull, match="no space left"):
         Files(tmp_path).check_writable()
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rayfe.exceptions import CorruptFile, UsageError
+from rayfe.exceptions import CorruptFile, StorageError, StorageFull, UsageError
 from rayfe.storage.files import Files
 from rayfe.storage.store import Store
 from stored_steps import content, names, walk
@@ -20,7 +20,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, mon
     with monkeypatch.context() as patch:
         patch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
         before = content(tmp_path)
-        with pytest.raises(OSError, match="No space left"):
+        with pytest.raises(StorageFull, match="no space left; make room"):
             store.create({"a": 2})
     assert content(tmp_path) == before
 
@@ -72,8 +72,8 @@ def test_a_file_or_a_path_below_one_or_an_impossible_name_is_refused(tmp_path: P
     file.write_text("text")
     for bad, fix in (
         (file, "is a file"),
-        (file / "run", "cannot be written"),
-        (tmp_path / "new" / ("n" * 300), "cannot be written"),
+        (file / "run", "/file: is a file where a folder must be"),
+        (tmp_path / "new" / ("n" * 300), "File name too long; check the path"),
     ):
         with pytest.raises(UsageError, match=fix) as caught:
             Store(bad).writable()
@@ -84,5 +84,5 @@ def test_a_file_or_a_path_below_one_or_an_impossible_name_is_refused(tmp_path: P
 
 
 def test_an_unknown_protocol_is_refused() -> None:
-    with pytest.raises(UsageError, match="out='nowhere://run'"):
+    with pytest.raises(StorageError, match="^nowhere://run: cannot be opened"):
         Store("nowhere://run")

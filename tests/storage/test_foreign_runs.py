@@ -16,7 +16,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from rayfe.config import configure
 from rayfe.data import parquet_file
 from rayfe.data.npz import load_npz
-from rayfe.exceptions import CorruptFile, UsageError
+from rayfe.exceptions import CorruptFile, StorageError, UsageError
 from rayfe.records import StepRecord
 from rayfe.storage import lease, parquet
 from rayfe.storage.files import Files
@@ -205,7 +205,7 @@ def test_a_lease_with_an_absurd_period_is_waited_for_as_long_as_any(period: obje
 def test_files_are_replaced_together_or_not_at_all(tmp_path: Path) -> None:
     card, model = tmp_path / "m.md", tmp_path / "missing" / "m.pt2"
     card.write_text("old")
-    with pytest.raises((FileNotFoundError, NotADirectoryError)):
+    with pytest.raises(StorageError, match="there is no folder"):
         replace_together({card: b"new", tmp_path / "m.md" / "m.pt2": b"new"})
     assert card.read_text() == "old"
     assert not model.parent.exists()

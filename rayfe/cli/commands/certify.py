@@ -12,7 +12,7 @@ from rayfe.config.checks import SOME_EPOCHS, at_least, check
 from rayfe.data.fingerprint import fingerprint
 from rayfe.data.local_files import load_here
 from rayfe.data.paths import PathData, epoch_of
-from rayfe.exceptions import UsageError
+from rayfe.exceptions import RunBroken, StorageError, UsageError
 from rayfe.records import ANEW, ON, CertificateRecord, StepRecord
 from rayfe.results.certified import certificate_line
 from rayfe.run.job import with_couplings
@@ -35,6 +35,7 @@ def main(arguments: list[str]) -> int:
     trusted(run, trust=chosen.trust)
     efforts = _efforts(config, chosen)
     rows = _rows(store, chosen)
+    store.writable()
     data = _data(store, run, config, chosen.root)
     with store.lock(say=print) as held:
         left = []
@@ -44,8 +45,11 @@ def main(arguments: list[str]) -> int:
                 left.append((row, effort))
             else:
                 print(f"{row.trajectory}: there already, {certificate_line(there, row.examples)}", flush=True)
-        if left:
-            _train(held, config, data, left)
+        try:
+            if left:
+                _train(held, config, data, left)
+        except StorageError as error:
+            raise RunBroken(f"{error}; the same command goes on") from error
     print(f"to write its page with them: python -m rayfe report {chosen.run}")
     return 0
 

@@ -16,7 +16,8 @@ from packaging.requirements import Requirement
 
 from rayfe.cli.commands.parser import Parser
 from rayfe.config import DataConfig
-from rayfe.exceptions import UsageError, in_shell_words
+from rayfe.exceptions import StorageFull, UsageError, in_shell_words
+from rayfe.storage.errors import as_bad_input
 from rayfe.storage.files import Files
 from rayfe.training.compiler import compiler
 
@@ -183,11 +184,13 @@ def _sizes(dataset: object) -> str:
 
 def out(location: str) -> Iterator[Check]:
     """Whether runs can be written where they shall be."""
-    files = Files(location)
     try:
-        files.check_writable()
-    except UsageError as error:
-        yield Check(what="--out", state="missing", found=str(error), fix="give --out DIR that can be written")
+        with as_bad_input("out", location):
+            files = Files(location)
+            files.check_writable()
+    except (UsageError, StorageFull) as error:
+        found = in_shell_words(error) if isinstance(error, UsageError) else str(error)
+        yield Check(what="--out", state="missing", found=found, fix="give --out DIR that can be written")
         return
     if not files.local:
         yield Check(what="--out", state="ok", found=f"{files.url()} can be written")

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rayfe.cli.commands.parser import Parser, Refused, trusted
-from rayfe.exceptions import visible
+from rayfe.exceptions import StorageError, StorageFull, visible
 from rayfe.report.page import REPORT, html_of, report_of
 from rayfe.report.several import page_of_several
 from rayfe.report.view import view_of, views_of
+from rayfe.storage.errors import as_bad_input
 from rayfe.storage.local import replace_together
 from rayfe.storage.manifest import stored_config
 from rayfe.storage.store import Store
@@ -33,8 +34,7 @@ def main(arguments: list[str]) -> int:
     if chosen.trust:
         trusted(stored_config(store)[0], trust=True)
     text = report_of(view_of(store, chosen.others), root=chosen.root)
-    place = store.url(store.write_text(REPORT, text)) if chosen.to is None else _written(text, chosen.to)
-    return _said(place, text)
+    return _said(_kept(store, text) if chosen.to is None else _written(text, chosen.to), text)
 
 
 def _of_several(runs: Sequence[str], to: str | None, others: Sequence[str]) -> int:
@@ -44,11 +44,18 @@ def _of_several(runs: Sequence[str], to: str | None, others: Sequence[str]) -> i
     return _said(_written(text, to), text)
 
 
-def _written(text: str, place: str) -> str:
+def _kept(store: Store, text: str) -> str:
     try:
+        return store.url(store.write_text(REPORT, text))
+    except StorageFull:
+        raise
+    except StorageError as error:
+        raise Refused(f"{error}, or give --to FILE") from error
+
+
+def _written(text: str, place: str) -> str:
+    with as_bad_input("to", place):
         replace_together({Path(place): text.encode()})
-    except OSError as error:
-        raise Refused(f"--to {place}: cannot be written ({error.strerror}); give a file in a folder that exists") from error
     return place
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rayfe.cli.commands.parser import Parser
 from rayfe.exceptions import visible
 from rayfe.storage.files import Files
-from rayfe.storage.store import Store
+from rayfe.storage.store import existing
 from rayfe.storage.verification import faults, trajectories
 
 DAMAGED = 1
@@ -24,9 +24,7 @@ def main(arguments: list[str]) -> int:
 
 def verify(location: str) -> int:
     """Print what is wrong with a run, and whether it is."""
-    store, files = Store(location), Files(location)
-    if not store.exists() and not store.trajectories():
-        store.read_config()  # says that there is no run
+    store, files = existing(location), Files(location)
     found = list(faults(files))
     for fault in found:
         what = "the same command mends it" if fault.heals else "there is no whole copy of it"

@@ -41,10 +41,9 @@ def main(arguments: list[str]) -> NoReturn:
     parser.add_argument("--data.root", dest="root", metavar="FOLDER", help="folder of the run's data, for its reconstructions")
     parser.trust()
     chosen = parser.parse_args(arguments)
-    for place in chosen.runs:
-        run, _ = stored_config(Store(place))
-        if chosen.trust:
-            trusted(run, trust=True)
+    for place in chosen.runs if chosen.trust else ():
+        trusted(stored_config(Store(place))[0], trust=True)
+    watched = Watched(chosen.runs, root=chosen.root)
     try:
         server = Server(chosen.host, chosen.port)
     except (OSError, UnicodeError) as error:
@@ -56,7 +55,7 @@ def main(arguments: list[str]) -> NoReturn:
         what = ", ".join(Store(place).url() for place in chosen.runs)
         go = "the run goes on" if len(chosen.runs) == 1 else "the runs go on"
         print(f"watching {what} at {server.url}; Ctrl-C ends watching, {go}", flush=True)
-        follow(Watched(chosen.runs, root=chosen.root), server)
+        follow(watched, server)
 
 
 def follow(watched: Watched, server: Server) -> NoReturn:
