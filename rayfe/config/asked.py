@@ -132,9 +132,9 @@ class Walk(Stepping):
     at the centre, which also say how far from equilibrium it is (columns decrement and C_lag)."""
 
     def __post_init__(self) -> None:
+        Stepping.__post_init__(self)
         known = f"unknown process; give {', '.join(PROCESSES)}, or package.module:Class of your own"
         require(self.process in PROCESSES or ":" in self.process, "process", self.process, known)
-        Stepping.__post_init__(self)
         require(any(self.functional), "functional", self.functional, "is zero everywhere, give a b c of which one is not 0")
 
     def check_start(self, lam: float, gamma: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import re
 import unicodedata
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, get_args, get_origin, get_type_hints
 
+from rayfe.config.values import accepted
 from rayfe.exceptions import UsageError
 
 LARGEST = 1e30
@@ -163,5 +165,7 @@ class Checked:
 
     def __post_init__(self) -> None:
         hints = hints_of_class(type(self))  # type: ignore[arg-type]
-        for name in self.__dataclass_fields__:  # type: ignore[attr-defined]
-            check(f"{self.part}{name}", getattr(self, name), hints[name])
+        for name in (item.name for item in dataclasses.fields(self)):  # type: ignore[arg-type]
+            value = accepted(f"{self.part}{name}", getattr(self, name), hints[name])
+            object.__setattr__(self, name, value)
+            check(f"{self.part}{name}", value, hints[name])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import types
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from rayfe.exceptions import UsageError
 
@@ -37,6 +37,8 @@ def taken(value: Any, hint: Any) -> Any:
     origin, arguments = get_origin(hint), get_args(hint)
     if hint is Any:
         return value
+    if isinstance(hint, TypeVar):
+        return taken(value, hint.__bound__)
     if origin is Annotated:
         return taken(value, arguments[0])
     if origin in (Union, types.UnionType):

@@ -22,8 +22,8 @@ from hypothesis import strategies as st
 
 from analysis.benchmark import job as benchmark
 from analysis.benchmark import machine, report
-from rayfe.__main__ import main as command_main
 from rayfe.cli import job_command
+from rayfe.cli.command import main as command_main
 from rayfe.cli.commands import COMMANDS
 from rayfe.cli.commands.parser import Parser
 from rayfe.config import RunConfig, flat, from_flat

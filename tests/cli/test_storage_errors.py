@@ -12,7 +12,7 @@ import pytest
 
 import rayfe
 from damages import NAME, make, manifest
-from rayfe.__main__ import main
+from rayfe.cli.command import main
 from rayfe.cli.commands import doctor
 from rayfe.cli.job_command import main as job
 from rayfe.exceptions import CorruptFile, StorageError, StorageFull, UsageError

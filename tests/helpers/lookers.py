@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import rayfe
-from rayfe.__main__ import main
+from rayfe.cli.command import main
 from rayfe.cli.job_command import main as job
 from rayfe.exceptions import CorruptFile, UsageError
 
