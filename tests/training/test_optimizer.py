@@ -22,7 +22,7 @@ from rayfe.records.weights import unpack
 from rayfe.training.optimizer import go_ahead, left_by, make_optimizer, unrotated
 from rayfe.training.replicas import Looped, Stacked
 from rayfe.training.schedule import constant_rate
-from rayfe.training.soap import BETA, MEMORY, SAMPLED, Basis, Soap
+from rayfe.training.soap import BETA, MEMORY, SAMPLED, Soap
 from rayfe.training.train import set_rate
 from rayfe.training.update import Descent
 
@@ -113,7 +113,10 @@ def test_second_moments_return_from_a_basis_in_which_they_are_uncorrelated() -> 
 
 
 def test_renewing_without_a_gradient_changes_nothing() -> None:
-    assert Basis(3, 4, torch.zeros(1)).renew() is None
+    optimizer = soap(torch.ones(3, 4, requires_grad=True))
+    optimizer.renew()
+    (basis,) = optimizer.bases.values()
+    assert torch.equal(basis.vectors, torch.eye(3))
 
 
 # --- averages ---------------------------------------------------------------------------------------------------------
