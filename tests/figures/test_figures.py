@@ -295,7 +295,7 @@ def test_drawing_leaves_rows_and_pyplot_alone():
     book.draw_all(rows, curves)
     pd.testing.assert_frame_equal(rows, walk())
     pd.testing.assert_frame_equal(curves, readings())
-    code = "import sys, rayfe.figures; sys.exit('matplotlib.pyplot' in sys.modules)"
+    code = "import sys, rayfe.figures.book; sys.exit('matplotlib.pyplot' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, env=ENVIRONMENT).returncode == 0
 
 
