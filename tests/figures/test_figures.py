@@ -276,7 +276,7 @@ def test_frames_with_little_in_them_still_give_every_picture(rows: pd.DataFrame,
     assert set(drawn) == NAMES
     for figure in drawn.values():
         axes = axes_of(figure)
-        assert axes.get_lines() or "no data yet" in [text.get_text() for text in axes.texts]
+        assert axes.get_lines() or "nothing stored" in [text.get_text() for text in axes.texts]
 
 
 def test_columns_without_any_value_are_drawn_as_gaps():
