@@ -129,9 +129,9 @@ def finish(
     beside: bool = False,
     title: str = "start (λ, γ)",
 ) -> Figure:
-    """Give `axes` its legend: its named lines, then `extra`; without anything to name, say that there are no data yet."""
+    """Give `axes` its legend: its named lines, then `extra`; without anything to name, say that nothing is stored."""
     if not walks and not extra:
-        axes.text(0.5, 0.5, "no data yet", transform=axes.transAxes, ha="center", va="center", fontsize=13, color=GREY)
+        axes.text(0.5, 0.5, "nothing stored", transform=axes.transAxes, ha="center", va="center", fontsize=13, color=GREY)
         axes.set_xticks([])
         axes.set_yticks([])
         return figure

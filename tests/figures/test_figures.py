@@ -276,7 +276,7 @@ def test_frames_with_little_in_them_still_give_every_picture(rows: pd.DataFrame,
     assert set(drawn) == NAMES
     for figure in drawn.values():
         axes = axes_of(figure)
-        assert axes.get_lines() or "no data yet" in [text.get_text() for text in axes.texts]
+        assert axes.get_lines() or "nothing stored" in [text.get_text() for text in axes.texts]
 
 
 def test_columns_without_any_value_are_drawn_as_gaps():
@@ -295,7 +295,7 @@ def test_drawing_leaves_rows_and_pyplot_alone():
     book.draw_all(rows, curves)
     pd.testing.assert_frame_equal(rows, walk())
     pd.testing.assert_frame_equal(curves, readings())
-    code = "import sys, rayfe.figures; sys.exit('matplotlib.pyplot' in sys.modules)"
+    code = "import sys, rayfe.figures.book; sys.exit('matplotlib.pyplot' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, env=ENVIRONMENT).returncode == 0
 
 
