@@ -145,7 +145,7 @@ def is_meant(word: str, value: object) -> bool:
     if value is None:
         return word == "None"
     if isinstance(value, bool) or not isinstance(value, int | float):
-        return word.strip() == word and str(value).endswith(word.removeprefix("npz:").removeprefix("./"))
+        return str(value).endswith(word.removeprefix("npz:").removeprefix("./"))
     return math.isfinite(value) and word.isascii() and "_" not in word and float(word) == value
 
 
