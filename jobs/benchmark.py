@@ -15,11 +15,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the package need not be installed on a cluster
 
-from rayfe.signals import handle_signals
+from rayfe.signals import ended, handle_signals
 
 PARTS = {"table": "report", "machine": "machine"}
 
 if __name__ == "__main__":
     handle_signals()  # before what takes time to import
     part = PARTS.get(sys.argv[1] if len(sys.argv) > 1 else "", "job")
-    sys.exit(import_module(f"analysis.benchmark.{part}").main(sys.argv[1 + (part != "job") :]))
+    sys.exit(ended(import_module(f"analysis.benchmark.{part}").main(sys.argv[1 + (part != "job") :])))

@@ -13,10 +13,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the package need not be installed on a cluster
 sys.path.append(str(Path.cwd()))  # for --model.name of a module beside the user
 
-from rayfe.signals import handle_signals
+from rayfe.signals import ended, handle_signals
 
 if __name__ == "__main__":
     handle_signals()  # before what takes time to import
     from rayfe.cli.job_command import main
 
-    sys.exit(main("transfer", sys.argv[1:]))
+    sys.exit(ended(main("transfer", sys.argv[1:])))

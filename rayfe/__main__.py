@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from rayfe.signals import handle_signals
+from rayfe.signals import ended, handle_signals
 
 
 def command() -> int:
@@ -12,7 +12,7 @@ def command() -> int:
     handle_signals()  # before what takes time to import
     from rayfe.cli.command import main
 
-    return main(sys.argv[1:])
+    return ended(main(sys.argv[1:]))
 
 
 if __name__ == "__main__":

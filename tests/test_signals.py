@@ -151,6 +151,26 @@ def test_what_the_program_had_started_before_it_became_this_one_stays(tmp_path: 
         process.communicate()
 
 
+DONE = f"""{IMPORTS}
+from rayfe.signals import ended
+class Slow:
+    def __del__(self):
+        print("taken down")
+slow = Slow()
+atexit.register(print, "registered")
+print("done", flush=True)
+sys.exit(ended(3))
+"""
+
+
+def test_a_command_that_is_done_does_what_is_registered_and_is_gone(script: Any) -> None:
+    """Else signals would have the system's meaning for as long as modules are taken down."""
+    process, _ = script(DONE)
+    assert process.stdout is not None and process.stderr is not None
+    assert (process.stdout.read(), process.stderr.read()) == ("registered\n", "")
+    assert process.wait(LONG) == 3
+
+
 FORKS = """
 import os, signal
 child = os.fork()

@@ -55,7 +55,7 @@ def commands(out: Path) -> dict[str, list[str]]:
         ],
         "report": [*module, "report", run, "--to", str(out / "page.html")],
         "status": [*module, "status", run],
-        "export": [*module, "export", run, "--to", str(out / "exported")],
+        "export": [*module, "export", run, "--to", str(out / "exported.pt2")],
         "verify": [*module, "verify", run],
         "watch": [*module, "watch", run, "--port", "0"],
         "ray": [*isoc, "--backend", "ray", "--out", str(out / "ray")],
@@ -133,8 +133,10 @@ def undisturbed(name: str, command: list[str]) -> float:
 
 def fresh(name: str, out: Path, kept: Path) -> None:
     """What a command made is away again; the run stays for those that look at it."""
-    for made in {"run": ["run"], "transfer": ["moved"], "ray": ["ray"], "export": ["exported"]}.get(name, []):
+    for made in {"run": ["run"], "transfer": ["moved"], "ray": ["ray"]}.get(name, []):
         shutil.rmtree(out / made, ignore_errors=True)
+    for made in out.glob("exported.pt2*"):
+        made.unlink()
     if name != "run" and not (out / "run").exists() and kept.exists():
         shutil.copytree(kept, out / "run")
 
