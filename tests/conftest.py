@@ -70,7 +70,7 @@ def runner(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., dict[str,
 
     def replace(run: Callable[..., dict[str, str]]) -> None:
         stub = types.ModuleType("rayfe.run.runner")
-        stub.run, stub.gpus = run, lambda config: 0
+        stub.run, stub.trains_on_gpus = run, lambda config: False
         monkeypatch.setitem(sys.modules, "rayfe.run.runner", stub)
 
     def forbidden(*_: object) -> dict[str, str]:

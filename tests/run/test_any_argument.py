@@ -75,7 +75,7 @@ def given_else(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, A
     patch = pytest.MonkeyPatch()
     patch.chdir(tmp_path_factory.mktemp("any"))
     stub = types.ModuleType("rayfe.run.runner")
-    stub.run, stub.gpus = untrained_job.walk, lambda config: 0
+    stub.run, stub.trains_on_gpus = untrained_job.walk, lambda config: False
     patch.setitem(sys.modules, "rayfe.run.runner", stub)
     patch.setattr(job, "_report", lambda *_: None)
     run = rayfe.walk("digits-smoke", steps=2, out="stored", quiet=True)
