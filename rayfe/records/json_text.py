@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 import types
@@ -57,15 +58,28 @@ def _whole(digits: str) -> int:
 
 def _fault(value: Any, kind: Any, name: str) -> str | None:
     """What of a value is not of the type; None: all is."""
-    if kind is Any:
+    if kind is Any or type(value) in _plain(kind):
         return None
-    if get_origin(kind) in (Union, types.UnionType):
-        faults = [_fault(value, one, name) for one in get_args(kind)]
-        return None if None in faults else faults[0]
-    outer = dict if _has_fields(kind) else get_origin(kind) or ((int, float) if kind is float else kind)
-    if not isinstance(value, outer) or (isinstance(value, bool) and kind is not bool):
+    fit = next((one for one in _composed(kind) if type(value) is (dict if _has_fields(one) else get_origin(one))), None)
+    if fit is None:
         return f"{name} is {str(value)[:60]!r}"
-    return next(filter(None, (_fault(*part) for part in _parts(value, kind, name))), None)
+    return next(filter(None, (_fault(*part) for part in _parts(value, fit, name))), None)
+
+
+def _options(kind: Any) -> tuple[Any, ...]:
+    return get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
+
+
+@functools.cache
+def _plain(kind: Any) -> frozenset[type]:
+    """Types of values without parts that a type allows; kept, since a list may have a hundred thousand."""
+    options = _options(kind)
+    return frozenset(options) & {str, int, float, bool, types.NoneType} | ({int} if float in options else set())
+
+
+@functools.cache
+def _composed(kind: Any) -> tuple[Any, ...]:
+    return tuple(one for one in _options(kind) if get_origin(one) or _has_fields(one))
 
 
 def _has_fields(kind: Any) -> bool:

@@ -37,7 +37,7 @@ WORDS: Mapping[str, tuple[str | None, ...]] = MappingProxyType(
 """Columns of few words."""
 ERRORS = ("dF", "dR", "dD", "dC", "control_dC", "C_gamma", "dgamma")
 """Of certificates: what comes with its standard error."""
-MEASURED = ("R", "D", "C", "F", "dF", "dR", "dD", "dC", "lowest_R", "lowest_D", "lowest_C")
+MEASURED = ("F", "dF")
 """Of certificates whose trainings went well."""
 
 

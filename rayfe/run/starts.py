@@ -182,7 +182,7 @@ def _stored(step: StoredStep, name: str, kept: StartModel | None) -> StartModel:
     except (FileNotFoundError, CorruptFile) as error:
         raise UsageError("start", name, f"{error}; give another step") from error
     before = run.get("start") or {"examples": 0.0}
-    cost = None if before["examples"] is None else before["examples"] + row.examples
+    cost = None if before.get("examples") is None else before["examples"] + row.examples
     told = {"from": portable(name), "sha256": digest_of(weights), "trajectory": row.trajectory, "step": row.step}
     told |= {"lam": row.lam, "gamma": row.gamma, "t": row.t, "examples": cost}
     return StartModel(weights=weights, told=told, **described)

@@ -42,6 +42,11 @@ def record(step: int, sha256: str, *, method: str = "on", **values: object) -> C
         "epochs": 3.0,
         "examples": 10.0,
         "seconds": 1.0,
+        "F": 1.0,
+        "dF": 0.0,
+        "dF_se": 0.1,
+        "dC": 0.0,
+        "dC_se": 0.1,
     }
     key = {"trajectory": NAME, "step": step, "state_sha256": sha256, "method": method, "outcome": "OK"}
     return CertificateRecord(**(key | given | values))

@@ -191,12 +191,10 @@ def test_rows_of_runs_are_taken() -> None:
     assert fault_of(step_record(0, R=np.nan, D=np.inf, seed=2**63 - 1)) is None
     key = {"trajectory": NAME, "step": 0, "state_sha256": "", "method": "on", "outcome": "OK", "held_on": "train"}
     numbers = dict.fromkeys(("lam", "gamma", "t", "epochs", "examples", "seconds"), 1.0)
-    whole = CertificateRecord(
-        **key, **numbers, seeds=2, **dict.fromkeys(MEASURED, 1.0), dF_se=0.1, dR_se=0.1, dD_se=0.1, dC_se=0.1
-    )
+    whole = CertificateRecord(**key, **numbers, seeds=2, **dict.fromkeys(MEASURED, 1.0), dF_se=0.1, dC=0.1, dC_se=0.1)
     assert fault_of(whole) is None
     assert fault_of(dataclasses.replace(whole, dC_se=None)) == "dC is without its error"
-    assert fault_of(dataclasses.replace(whole, D=None)) == "D is missing"
+    assert fault_of(dataclasses.replace(whole, F=None)) == "F is missing"
     assert fault_of(dataclasses.replace(whole, F=np.nan)) == "F is nan"
     assert set(schema_of(StepRecord).names) > {"kind", "leg", "outcome"}
 
