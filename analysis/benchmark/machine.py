@@ -21,6 +21,7 @@ from typing import Annotated, Any, Literal
 from rayfe.cli.commands.parser import Parser, Refused
 from rayfe.config import RunConfig, configure
 from rayfe.config.checks import Checked, at_least
+from rayfe.config.places import place_of
 from rayfe.exceptions import UsageError, in_shell_words, visible
 from rayfe.storage.files import Files
 
@@ -65,15 +66,16 @@ def main(argv: Sequence[str]) -> int:
     """Exit code: 0, or 2 for bad input."""
     try:
         options = Parser("jobs/benchmark.py machine", __doc__).fields(Options, argv)
-        if options.out is not None:
-            Files(Path(options.out).parent).check_writable()
+        out = None if options.out is None else Path(place_of(options.out))
+        if out is not None:
+            Files(out.parent).check_writable()
         found = measure(options, lambda text: print(text, flush=True))
     except (UsageError, Refused) as error:
         print(in_shell_words(error) if isinstance(error, UsageError) else visible(str(error)), file=sys.stderr)
         return 2
-    if options.out is not None:
-        Path(options.out).parent.mkdir(parents=True, exist_ok=True)
-        Path(options.out).write_text(json.dumps(found, indent=1) + "\n")
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps(found, indent=1) + "\n")
     return 0
 
 
