@@ -182,7 +182,7 @@ def check_job(job: str, preset: str, options: Mapping[str, Sequence[str]]) -> No
 
 
 @pytest.fixture
-def carried(signals: object, monkeypatch: pytest.MonkeyPatch) -> None:
+def carried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Jobs stop where they would read their data."""
 
     def stop(config: RunConfig) -> None:
