@@ -14,7 +14,7 @@ from PIL import Image
 from rayfe.data.fingerprint import fingerprint
 from rayfe.data.local_files import load_here
 from rayfe.data.paths import PathData
-from rayfe.exceptions import UsageError
+from rayfe.exceptions import CorruptFile, UsageError
 from rayfe.records import Split, StepRecord
 from rayfe.report.view import RunView
 
@@ -94,7 +94,7 @@ class Album:
             self._missing = "Only samples: the data on this machine are not those of the run."
             return
         if data.kind == "displacement" and _coupling(view, data) is None:
-            self._missing = "Only samples: the run has no stored coupling of source and target."
+            self._missing = "Only samples: the run has no whole coupling of source and target."
             return
         self._data = data
 
@@ -183,12 +183,12 @@ def data_uri(picture: np.ndarray) -> str:
 
 
 def _coupling(view: RunView, data: PathData | None) -> Coupling | None:
-    from rayfe.data.coupling import decode
-
     if data is not None and data.couplings is not None:
         return data.couplings[Split.VALIDATION]
-    stored = view.store.read_coupling(str(Split.VALIDATION))
-    return None if stored is None else decode(stored)
+    try:
+        return view.store.read_coupling(str(Split.VALIDATION))
+    except (FileNotFoundError, CorruptFile):
+        return None
 
 
 def _unit(x: np.ndarray) -> np.ndarray:

@@ -189,6 +189,10 @@ class Files:
                 found.append((folder, error.fix))
         return found
 
+    def is_link(self, relative: str) -> bool:
+        """Whether a file of this machine is a link."""
+        return self.local and os.path.islink(self._path(relative))
+
     def sweep(self, trajectory: str | None = None) -> None:
         """Remove what processes that were killed left of writing, or of trying whether they could; only of a trajectory's files if
         there is one."""

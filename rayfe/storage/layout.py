@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rayfe.config import require
 from rayfe.exceptions import CorruptFile
@@ -138,5 +138,17 @@ def read_checked(files: Files, path: str, sha256: str) -> bytes:
     except FileNotFoundError:
         raise FileNotFoundError(f"{files.url(path)}: these weights are not stored any more (--keep-states)") from None
     if hashlib.sha256(data).hexdigest() != sha256:
-        raise CorruptFile(files.url(path), f"its SHA-256 is not the {sha256} of its row in steps/")
+        what = "is a link to another file" if files.is_link(path) else f"its SHA-256 is not the {sha256} of its row in steps/"
+        raise CorruptFile(files.url(path), what)
     return data
+
+
+def fault_in(read: Callable[..., object], *arguments: object) -> str | None:
+    """What is wrong with the file that `read` reads by these arguments; None if it is as it was written."""
+    try:
+        read(*arguments)
+    except FileNotFoundError:
+        return MISSING
+    except CorruptFile as error:
+        return error.fault
+    return None

@@ -39,7 +39,8 @@ def recover(files: Files, trajectory: str) -> list[StepRecord]:
     steps.put_in_order(by, lambda row: key(row) in kept, set_aside=True)
     readings.put_in_order(read, lambda reading: key(reading) in kept)
     certificates = FoundTable(files, certificates_of(files, trajectory))
-    certificates.put_in_order(certificates.versions()[0])  # those that are lost are made again, or asked for again
+    # those that are lost are made again, or asked for again
+    certificates.put_in_order(max(certificates.versions(), key=lambda version: len(version.records)))
     return rows[:end]
 
 

@@ -1,15 +1,17 @@
-"""run.json, its copy, and the run's fingerprint: of the three, any one says what the run is, or whether another saying is right."""
+"""run.json, its copy, and the run's fingerprint: of the three, any one says what the run is, or whether another saying is right.
+And failed.json."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from rayfe.exceptions import CorruptFile
 from rayfe.storage.files import Files
-from rayfe.storage.layout import CONFIG, FINGERPRINT, MISSING, MOST_OF_TEXT, copy_path
+from rayfe.storage.layout import CONFIG, FAILED, FINGERPRINT, MISSING, MOST_OF_TEXT, copy_path
 
 log = logging.getLogger(__name__)
 
@@ -22,9 +24,7 @@ def read_config(files: Files) -> dict[str, Any]:
         CorruptFile: neither can be read.
     """
     copied = _copy(files)
-    if copied is not None:
-        return _parsed(files, copied)
-    return _parsed(files, _text(files))
+    return _parsed(files, CONFIG, _config_text(files) if copied is None else copied)
 
 
 def write_config(files: Files, config: dict[str, Any], fingerprint: str | None) -> None:
@@ -51,8 +51,8 @@ def config_fault(files: Files) -> str | None:
     """What is wrong with run.json; None if it is whole, or there is no run."""
     copied = _copy(files)
     try:
-        text = _text(files)
-        _parsed(files, text)
+        text = _config_text(files)
+        _parsed(files, CONFIG, text)
     except FileNotFoundError:
         return None if copied is None else MISSING
     except CorruptFile as error:
@@ -65,13 +65,33 @@ def copy_fault(files: Files) -> str | None:
     return None if _copy(files) is not None else "is missing or damaged"
 
 
-def _text(files: Files) -> str:
+def write_failures(files: Files, failed: Mapping[str, str]) -> None:
+    """Store why trajectories failed, a line each, in the place of what was stored before."""
+    if failed or files.exists(FAILED):
+        files.write(FAILED, (json.dumps(dict(failed), indent=2) + "\n").encode())
+
+
+def read_failures(files: Files) -> dict[str, str]:
+    """What `write_failures` stored; nothing where it did not. Raises CorruptFile: it cannot be read."""
     try:
-        return files.read(CONFIG, MOST_OF_TEXT).decode()
+        found = _parsed(files, FAILED, _text(files, FAILED))
+    except FileNotFoundError:
+        return {}
+    return {str(name): str(reason) for name, reason in found.items()}
+
+
+def _config_text(files: Files) -> str:
+    try:
+        return _text(files, CONFIG)
     except FileNotFoundError:
         raise FileNotFoundError(f"no run at {files.url()}: it has no {CONFIG}") from None
+
+
+def _text(files: Files, path: str) -> str:
+    try:
+        return files.read(path, MOST_OF_TEXT).decode()
     except UnicodeDecodeError as error:
-        raise CorruptFile(files.url(CONFIG), f"is not JSON ({error})") from error
+        raise CorruptFile(files.url(path), f"is not JSON ({error})") from error
 
 
 def _copy(files: Files) -> str | None:
@@ -87,11 +107,11 @@ def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _parsed(files: Files, text: str) -> dict[str, Any]:
+def _parsed(files: Files, path: str, text: str) -> dict[str, Any]:
     try:
-        config = json.loads(text)
+        found = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise CorruptFile(files.url(CONFIG), f"is not JSON ({error})") from error
-    if not isinstance(config, dict):
-        raise CorruptFile(files.url(CONFIG), "is not a JSON object")
-    return config
+        raise CorruptFile(files.url(path), f"is not JSON ({error})") from error
+    if not isinstance(found, dict):
+        raise CorruptFile(files.url(path), "is not a JSON object")
+    return found
