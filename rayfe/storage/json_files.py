@@ -32,6 +32,8 @@ def write_config(files: Files, config: dict[str, Any], fingerprint: str | None) 
     if (fault := config_fault(files)) is not None:
         aside = "" if fault == MISSING else f"; set aside as {files.set_aside(CONFIG)}"
         log.warning("%s: %s%s; written again", files.url(CONFIG), fault, aside)
+    if read_fingerprint(files) is not None and (fault := copy_fault(files)) is not None:
+        log.warning("%s: %s; written again", files.url(copy_path(CONFIG)), fault)
     text = json.dumps(config, indent=2, sort_keys=True) + "\n"
     files.write(CONFIG, text.encode())
     files.write(copy_path(CONFIG), json.dumps({"sha256": _sha256(text), "text": text}).encode())
@@ -54,7 +56,7 @@ def config_fault(files: Files) -> str | None:
         text = _config_text(files)
         _parsed(files, CONFIG, text)
     except FileNotFoundError:
-        return None if copied is None else MISSING
+        return None if copied is None and read_fingerprint(files) is None else MISSING
     except CorruptFile as error:
         return error.fault
     return None if copied in (None, text) else f"is not what its copy in {copy_path(CONFIG)} is"

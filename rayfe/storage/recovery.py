@@ -56,18 +56,19 @@ def _most(steps: FoundTable[StepRecord], weights: FoundWeights) -> tuple[Version
 def _with_readings(readings: FoundTable[ReadingRecord], rows: Sequence[StepRecord]) -> tuple[Version[ReadingRecord], int]:
     """The version of the readings that belongs to most of the rows, and to how many.
 
-    An accepted row without readings has lost them only where files are missing or damaged now: older versions went on without.
+    Where no file is missing or damaged, accepted rows before others with readings have lost theirs long ago: older versions went
+    on without.
     """
-    versions = readings.versions()
-    if readings.is_whole:
-        return versions[0], len(rows)
-    return max(((version, _covered(version.records, rows)) for version in versions), key=lambda one: one[1])
+    found = [(version, _covered(version.records, rows, gaps=readings.is_whole)) for version in readings.versions()]
+    return max(found, key=lambda one: one[1])
 
 
-def _covered(readings: Sequence[ReadingRecord], rows: Sequence[StepRecord]) -> int:
-    """Number of rows before the first accepted one that has no reading."""
-    found = {key(reading) for reading in readings}
-    return next((index for index, row in enumerate(rows) if row.accepted and key(row) not in found), len(rows))
+def _covered(readings: Sequence[ReadingRecord], rows: Sequence[StepRecord], *, gaps: bool) -> int:
+    """Number of rows before the first accepted one that has no reading; with `gaps` only those after the last reading count."""
+    read = {key(reading) for reading in readings}
+    first = max((index for index, row in enumerate(rows) if key(row) in read), default=len(rows)) if gaps else 0
+    lost = (index for index, row in enumerate(rows) if index >= first and row.accepted and key(row) not in read)
+    return next(lost, len(rows))
 
 
 def unbroken(rows: Sequence[StepRecord]) -> int:

@@ -31,9 +31,10 @@ from rayfe.storage.layout import (
     coupling_path,
     data_path,
     fault_in,
+    table_path,
     tables_in,
 )
-from rayfe.storage.lock_file import LOCK, MOST
+from rayfe.storage.lock_file import LOCK
 from rayfe.storage.manifest import digest_of
 from rayfe.storage.recovery import unbroken
 from rayfe.storage.table import Row, certificates_of, readings_of, steps_of
@@ -77,7 +78,7 @@ def trajectories(files: Files) -> list[str]:
 def _of_places(files: Files) -> Iterator[Fault]:
     for path, text in files.links(FOLDERS):
         yield Fault(path=path, text=text, loss="until then going on is refused")
-    lock = "is a link" if files.is_link(LOCK) else fault_in(files.read, LOCK, MOST)
+    lock = "is a link" if files.is_link(LOCK) else fault_in(files.read, LOCK)
     if lock not in (None, MISSING):
         yield Fault(path=LOCK, text=str(lock), loss="remove it; until then going on is refused")
     for name in files.names(""):
@@ -108,14 +109,17 @@ def _fingerprint_fault(files: Files) -> str | None:
 
 
 def _of_trajectory(files: Files, trajectory: str) -> Iterator[Fault]:
-    steps = FoundTable(files, steps_of(files, trajectory))
+    steps, readings = FoundTable(files, steps_of(files, trajectory)), FoundTable(files, readings_of(files, trajectory))
     copied = bool(files.names(COPIES))
+    for table, folder in ((steps, STEPS), (readings, READINGS)):
+        if not table.originals:
+            yield Fault(path=table_path(folder, trajectory), text=MISSING, loss=AGAIN)
     yield from _of_table(steps, copied, AGAIN)
-    yield from _of_table(FoundTable(files, readings_of(files, trajectory)), copied, AGAIN)
+    yield from _of_table(readings, copied, AGAIN)
     yield from _of_table(FoundTable(files, certificates_of(files, trajectory)), copied, LOST_CERTIFICATES)
     rows = told(max((version.records for version in steps.versions()), key=len))
     if (end := unbroken(rows)) < len(rows):
-        yield Fault(path=steps_of(files, trajectory).path(0), text=f"the row after row {end} is missing", loss=AGAIN)
+        yield Fault(path=table_path(STEPS, trajectory), text=f"the row after row {end} is missing", loss=AGAIN)
     accepted = [row for row in rows[:end] if row.accepted]
     for path, text in faults_before_last(files, accepted):
         lost = LOST_MODEL if path.startswith(STATES) else LOST_CARRY

@@ -10,19 +10,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from rayfe.config import configure
+from rayfe.data.coupling import Coupling
 from rayfe.data.npz import load_npz
 from rayfe.exceptions import CorruptFile, UsageError
 from rayfe.records import StepRecord
 from rayfe.storage import lease, parquet
 from rayfe.storage.files import Files
+from rayfe.storage.inputs import check_data
 from rayfe.storage.local import replace_together
 from rayfe.storage.parquet import encode
 from rayfe.storage.store import Store
-from rayfe.storage.verification import archive_fault
 from stored_steps import NAME, commit_of, content, step_record, walk
 
 THROUGH = "is a link, and nothing is changed through one"
@@ -40,10 +42,11 @@ def outside(tmp_path: Path) -> Path:
 # --- links ---------------------------------------------------------------------------------------------------------------
 
 
+COUPLING = Coupling(source=np.arange(2), target=np.arange(2), weight=np.full(2, 0.5), report={})
 WRITES: dict[str, Callable[[Store], Any]] = {
     "figures": lambda store: store.write_figure("curve.png", b""),
     "data": lambda store: store.keep_data("mine", b""),
-    "couplings": lambda store: store.write_coupling("train", b""),
+    "couplings": lambda store: store.write_coupling("train", COUPLING),
     "copies": lambda store: store.create({}),
     "steps": lambda store: store.commit(NAME, commit_of(3)),
     "readings": lambda store: store.commit(NAME, commit_of(3)),
@@ -51,7 +54,7 @@ WRITES: dict[str, Callable[[Store], Any]] = {
     f"states/{NAME}": lambda store: store.commit(NAME, commit_of(3)),
     "carry": lambda store: store.commit(NAME, commit_of(3)),
     f"carry/{NAME}": lambda store: store.commit(NAME, commit_of(3)),
-    "damaged": lambda store: store.set_coupling_aside("train"),
+    "damaged": lambda store: store.lacks_data("mine", ""),
 }
 
 
@@ -60,7 +63,9 @@ def test_nothing_is_changed_through_a_link(tmp_path: Path, outside: Path, folder
     run = tmp_path / "run"
     store = Store(run, keep_states="last")
     walk(store, 3)
-    store.write_coupling("train", b"")
+    store.create({})
+    store.keep_data("mine", b"")
+    store.write_coupling("train", COUPLING)
     if (run / folder).exists():
         (run / folder).rename(tmp_path / "moved")
     (run / folder).symlink_to(outside)
@@ -182,14 +187,16 @@ def test_more_trajectories_than_a_run_can_have_are_refused() -> None:
 
 
 def test_an_archive_that_unpacks_to_more_than_memory_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "bomb.npz"
+    path = tmp_path / "data" / "bomb.npz"
+    path.parent.mkdir()
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("x_train.npy", bytes(10**7))
     monkeypatch.setattr(os, "sysconf", lambda name: 1000)
-    monkeypatch.setattr("rayfe.storage.verification.most_bytes", lambda: 10**6)
+    monkeypatch.setattr("rayfe.storage.files.most_bytes", lambda: 10**6)
     with pytest.raises(UsageError, match="10000000 bytes when unpacked"):
         load_npz(str(path), name="npz:bomb.npz")
-    assert "10000000 bytes when unpacked" in (archive_fault(Files(tmp_path), "bomb.npz") or "")
+    with pytest.raises(CorruptFile, match="10000000 bytes when unpacked"):
+        check_data(Files(tmp_path), "bomb", None)
 
 
 @pytest.mark.parametrize("period", [1e9, -1.0, "1", None, float("nan")])
