@@ -186,7 +186,7 @@ def _coupling(view: RunView, data: PathData | None) -> Coupling | None:
     if data is not None and data.couplings is not None:
         return data.couplings[Split.VALIDATION]
     try:
-        return view.store.read_coupling(str(Split.VALIDATION))
+        return view.store.inputs.read_coupling(str(Split.VALIDATION))
     except (FileNotFoundError, CorruptFile):
         return None
 

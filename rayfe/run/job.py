@@ -16,7 +16,6 @@ from rayfe.config.places import said_of
 from rayfe.config.user_code import NOTEBOOK
 from rayfe.data.coupling import Coupling
 from rayfe.data.examples import Dataset
-from rayfe.data.npz import npz_bytes
 from rayfe.data.paths import PathData, coupled, coupled_splits, epoch_of, examples_of, load_path
 from rayfe.exceptions import CorruptFile, LeaseLost, RunBroken, UsageError, Words, in_shell_words
 from rayfe.figures import band_of, draw_all, subject_of
@@ -78,8 +77,10 @@ def carry_out(job: Job, console: Console) -> dict[str, str]:
     with store.lock(say=say) as store:
         stored = stored_manifest(store, manifest, config)  # again: another process may have made it since
         store.create(grown(manifest, stored), fingerprint=digest_of(manifest))
-        _keep_data(job.own, store, manifest["kept_sha256"])
-        _keep_start(job.start, store)
+        for dataset in job.own.values():
+            store.inputs.keep_data(dataset, manifest["kept_sha256"][dataset.name])
+        if job.start is not None:
+            store.inputs.keep_start(job.start.weights)
         say(f"run {_shown(store.url())}; if interrupted, go on with {job.again}")
         for note in filter(None, (said_of(config.out or ""), _said_of_start(config, data))):
             say(job.words(note))
@@ -188,29 +189,16 @@ def _readable_rows(store: Store, name: str) -> list[StepRecord]:
         return []  # the runner repairs it
 
 
-def _keep_data(own: Mapping[str, Dataset], store: Store, sha256: Mapping[str, str]) -> None:
-    """Copies of data that are in no file, for whoever opens the run later."""
-    for dataset in own.values():
-        if store.lacks_data(dataset.name, sha256[dataset.name]):
-            store.keep_data(dataset.name, npz_bytes(dataset))
-
-
-def _keep_start(start: StartModel | None, store: Store) -> None:
-    """A copy of what the run starts from, which goes on when the original is gone."""
-    if start is not None:
-        store.keep_start(start.weights)
-
-
 def with_couplings(data: PathData, config: RunConfig, store: Store, say: Say) -> PathData:
     """The data with its couplings: those that the run has stored, and the others computed and stored."""
     known: dict[Split, Coupling] = {}
     for split in coupled_splits(data, config):
-        if not store.lacks_coupling(str(split)):
-            known[split] = store.read_coupling(str(split))
+        if not store.inputs.lacks_coupling(str(split)):
+            known[split] = store.inputs.read_coupling(str(split))
     data = coupled(data, config, say, known=known)
     for split, coupling in (data.couplings or {}).items():
         if split not in known:
-            store.write_coupling(str(split), coupling)
+            store.inputs.write_coupling(str(split), coupling)
     return data
 
 

@@ -155,9 +155,9 @@ def _kept(store: Store, name: str) -> StartModel | None:
 
 def _weights(store: Store) -> Weights | None:
     try:
-        return store.start()
-    except CorruptFile:
-        return None  # `Store.keep_start` says so
+        return store.inputs.read_start()
+    except (FileNotFoundError, CorruptFile):
+        return None  # `Inputs.keep_start` says so
 
 
 def _described(run: Mapping[str, Any]) -> dict[str, Any]:

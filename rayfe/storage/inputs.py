@@ -4,89 +4,117 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import logging
 
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load
 
 from rayfe.data.coupling import ATOMS, Coupling, decode, encode
+from rayfe.data.examples import Dataset
+from rayfe.data.npz import npz_bytes
 from rayfe.data.stored_arrays import read_arrays
 from rayfe.exceptions import CorruptFile, UsageError
 from rayfe.records import Weights
 from rayfe.records.weights import digest_of
 from rayfe.storage.files import Files
 from rayfe.storage.json_files import read_config
-from rayfe.storage.layout import CONFIG, START, coupling_path, data_path
+from rayfe.storage.layout import CONFIG, MISSING, START, STEPS, coupling_path, data_path, fault_in
+from rayfe.storage.row_commit import bytes_of
+
+log = logging.getLogger(__name__)
 
 SHA256 = "sha256"
 """What the report of a stored coupling calls the digest of its atoms and examples; older versions stored none."""
 
 
-def read_start(files: Files) -> Weights:
-    """The weights that the run starts from, checked against the SHA-256 in run.json.
+class Inputs:
+    """What one run begins with. What is kept is written where it is missing, or not what it should be; a damaged file is set aside.
 
-    Raises:
-        FileNotFoundError: they are gone.
-        CorruptFile: they are not those that run.json describes.
+    All that read raise FileNotFoundError where the file is gone, and CorruptFile where it is not as it was written.
     """
-    sha256 = read_config(files)["start"]["sha256"]
-    try:
-        weights = load(files.read(START))
-    except SafetensorError as error:
-        raise CorruptFile(files.url(START), f"is no weight file ({error})") from error
-    if digest_of(weights) != sha256:
-        raise CorruptFile(files.url(START), f"its weights are not those with the SHA-256 {sha256} of {CONFIG}")
-    return weights
 
+    def __init__(self, files: Files) -> None:
+        self._files = files
 
-def start_way(files: Files) -> str:
-    """What to do where start.safetensors is lost."""
-    name = read_config(files)["start"]["from"]
-    return f"trajectories that have their first step go on without; for others start the run again where {name} is at hand"
+    def read_start(self) -> Weights:
+        """The weights that the run starts from, by their SHA-256 in run.json."""
+        sha256 = read_config(self._files)["start"]["sha256"]
+        try:
+            weights = load(self._files.read(START))
+        except SafetensorError as error:
+            raise CorruptFile(self._files.url(START), f"is no weight file ({error})") from error
+        if digest_of(weights) != sha256:
+            raise CorruptFile(self._files.url(START), f"its weights are not those with the SHA-256 {sha256} of {CONFIG}")
+        return weights
 
+    def start(self) -> Weights:
+        """The same for who cannot go on without them. Raises CorruptFile, which says what to do."""
+        if fault := fault_in(self.read_start):
+            raise CorruptFile(self._files.url(START), f"{fault}; {self.start_loss()}")
+        return self.read_start()
 
-def check_data(files: Files, name: str, sha256: str | None) -> None:
-    """Read data/NAME.npz.
+    def start_loss(self) -> str:
+        """What follows where start.safetensors is lost, and what to do."""
+        name = read_config(self._files)["start"]["from"]
+        return f"trajectories that have their first step go on without; for others start the run again where {name} is at hand"
 
-    Raises:
-        FileNotFoundError: it is gone.
-        CorruptFile: it cannot be read, or its arrays are not those of the digest; older versions stored none.
-    """
-    path = data_path(name)
-    try:
-        arrays = read_arrays(io.BytesIO(files.read(path)), "data.name", name)
-    except UsageError as error:
-        raise CorruptFile(files.url(path), error.fix) from error
-    if sha256 not in (None, digest_of(arrays)):
-        raise CorruptFile(files.url(path), "its arrays are not those that the run was given")
+    def keep_start(self, weights: Weights | None) -> None:
+        """Keep a copy of the stored model or state dict that the run starts from; None: it is nowhere else, so that loss is logged."""
+        fault = fault_in(self.read_start)
+        if fault and weights is None:
+            log.warning("%s: %s; %s", self._files.url(START), fault, self.start_loss())
+        elif self._lacks(START, fault):
+            self._files.write(START, bytes_of(weights or {}))
 
+    def check_data(self, name: str, sha256: str | None) -> None:
+        """Read data/NAME.npz; without the digest of its arrays, which older versions did not store, it need only be readable."""
+        path = data_path(name)
+        try:
+            arrays = read_arrays(io.BytesIO(self._files.read(path)), "data.name", name)
+        except UsageError as error:
+            raise CorruptFile(self._files.url(path), error.fix) from error
+        if sha256 not in (None, digest_of(arrays)):
+            raise CorruptFile(self._files.url(path), "its arrays are not those that the run was given")
 
-def write_coupling(files: Files, split: str, coupling: Coupling) -> None:
-    """Write couplings/SPLIT.parquet: how source and target of a run are coupled."""
-    report = coupling.report | {SHA256: _digest(files, split, decode(encode(coupling)))}
-    files.write(coupling_path(split), encode(dataclasses.replace(coupling, report=report)))
+    def keep_data(self, dataset: Dataset, sha256: str) -> None:
+        """Keep a copy of examples that are in no file of the user's; `sha256` is the digest of `npz_arrays`."""
+        path = data_path(dataset.name)
+        if self._lacks(path, fault_in(self.check_data, dataset.name, sha256)):
+            self._files.write(path, npz_bytes(dataset))
 
+    def read_coupling(self, split: str) -> Coupling:
+        """How source and target are coupled."""
+        path = coupling_path(split)
+        data = self._files.read(path)
+        try:
+            found = decode(data)
+            sound = SHA256 not in found.report or found.report[SHA256] == self._digest(split, found)
+        except ValueError as error:
+            raise CorruptFile(self._files.url(path), str(error)) from error
+        if not sound:
+            raise CorruptFile(self._files.url(path), "is not the coupling of these examples")
+        return found
 
-def read_coupling(files: Files, split: str) -> Coupling:
-    """The coupling of a split.
+    def lacks_coupling(self, split: str) -> bool:
+        """Whether a coupling is to be computed."""
+        return self._lacks(coupling_path(split), fault_in(self.read_coupling, split))
 
-    Raises:
-        FileNotFoundError: there is none.
-        CorruptFile: it cannot be read, or is of other examples.
-    """
-    path = coupling_path(split)
-    data = files.read(path)
-    try:
-        found = decode(data)
-        sound = SHA256 not in found.report or found.report[SHA256] == _digest(files, split, found)
-    except ValueError as error:
-        raise CorruptFile(files.url(path), str(error)) from error
-    if not sound:
-        raise CorruptFile(files.url(path), "is not the coupling of these examples")
-    return found
+    def write_coupling(self, split: str, coupling: Coupling) -> None:
+        """Keep how source and target are coupled."""
+        report = coupling.report | {SHA256: self._digest(split, decode(encode(coupling)))}
+        self._files.write(coupling_path(split), encode(dataclasses.replace(coupling, report=report)))
 
+    def _digest(self, split: str, coupling: Coupling) -> str:
+        """SHA-256 of atoms and of what tells the examples."""
+        examples = f"{split} of {read_config(self._files).get('data_sha256')}"
+        atoms = {name: getattr(coupling, name) for name in ATOMS}
+        return digest_of(atoms | {"of": np.frombuffer(examples.encode(), np.uint8)})
 
-def _digest(files: Files, split: str, coupling: Coupling) -> str:
-    """SHA-256 of atoms and of what tells the examples."""
-    examples = f"{split} of {read_config(files).get('data_sha256')}"
-    return digest_of({name: getattr(coupling, name) for name in ATOMS} | {"of": np.frombuffer(examples.encode(), np.uint8)})
+    def _lacks(self, path: str, fault: str | None) -> bool:
+        """Whether there is a fault; a damaged file is set aside, and one that is missing beside rows is named."""
+        if fault not in (None, MISSING):
+            log.warning("%s: %s; set aside as %s; made again", self._files.url(path), fault, self._files.set_aside(path))
+        elif fault and self._files.names(STEPS):
+            log.warning("%s: %s; made again", self._files.url(path), fault)
+        return fault is not None

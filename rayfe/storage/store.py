@@ -15,33 +15,28 @@ from typing import Any
 import pandas as pd
 from safetensors.numpy import load
 
-from rayfe.data.coupling import Coupling
 from rayfe.exceptions import CorruptFile
 from rayfe.records import CertificateRecord, Commit, ReadingRecord, StepRecord, Weights
 from rayfe.storage import lease, parquet, recovery
 from rayfe.storage.files import Files
-from rayfe.storage.inputs import check_data, read_coupling, read_start, start_way, write_coupling
+from rayfe.storage.inputs import Inputs
 from rayfe.storage.json_files import read_config, read_failures, read_fingerprint, write_config, write_failures
 from rayfe.storage.layout import (
     CERTIFICATES,
     CONFIG,
     FAILED,
     FOLDERS,
-    MISSING,
-    START,
     STEPS,
     carry_path,
     copy_path,
-    coupling_path,
     data_path,
-    fault_in,
     read_checked,
     state_path,
     table_path,
     tables_in,
     with_row,
 )
-from rayfe.storage.row_commit import ALWAYS_KEPT, Commits, bytes_of
+from rayfe.storage.row_commit import ALWAYS_KEPT, Commits
 from rayfe.storage.table import read_certificates, readings_of, steps_of, write_certificate
 
 log = logging.getLogger(__name__)
@@ -59,6 +54,7 @@ class Store:
 
     def __init__(self, location: str | Path, *, keep_states: str = "all", owner: str | None = None) -> None:
         self._files = Files(location)
+        self.inputs = Inputs(self._files)
         self.owner = owner
         self._keep_states = keep_states
         keep = None if keep_states == "all" else max(ALWAYS_KEPT, 0 if keep_states == "last" else int(keep_states))
@@ -125,56 +121,13 @@ class Store:
         self._files.write(f"figures/{name}", data)
         return f"figures/{name}"
 
-    def keep_data(self, name: str, data: bytes) -> None:
-        """Write data/NAME.npz, a copy of examples that are in no file of the user's."""
-        self._files.write(data_path(name), data)
-
     def has_data(self, name: str) -> bool:
-        """Whether `keep_data` wrote it; it may be damaged."""
+        """Whether there is a copy of data of this name; it may be damaged."""
         return self._files.exists(data_path(name))
-
-    def lacks_data(self, name: str, sha256: str) -> bool:
-        """Whether the file of `keep_data` is missing, or its arrays are not those of the digest: then it is set aside."""
-        return self._lacks(data_path(name), fault_in(check_data, self._files, name, sha256))
-
-    def _lacks(self, path: str, fault: str | None) -> bool:
-        """Whether there is a fault, so that the file is to be written again; a damaged one is set aside."""
-        if fault not in (None, MISSING):
-            log.warning("%s: %s; set aside as %s; written again", self.url(path), fault, self._files.set_aside(path))
-        elif fault and self.trajectories():
-            log.warning("%s: %s; written again", self.url(path), fault)
-        return fault is not None
-
-    def keep_start(self, weights: Weights | None) -> None:
-        """Write start.safetensors, a copy of the stored model or state dict that the run starts from, where it is missing or
-        damaged; a damaged one is set aside. None: there is no other copy, and what to do is logged."""
-        fault = fault_in(read_start, self._files)
-        if fault and weights is None:
-            log.warning("%s: %s; %s", self.url(START), fault, start_way(self._files))
-        elif self._lacks(START, fault):
-            self._files.write(START, bytes_of(weights or {}))
-
-    def start(self) -> Weights:
-        """What `keep_start` wrote. Raises CorruptFile if it is gone, or not what run.json describes."""
-        if fault := fault_in(read_start, self._files):
-            raise CorruptFile(self.url(START), f"{fault}; {start_way(self._files)}")
-        return read_start(self._files)
 
     def data_folder(self) -> str | None:
         """Where copies of data are, as a path of this machine; None if the run is not on it."""
         return self.url("data") if self._files.local else None
-
-    def write_coupling(self, split: str, coupling: Coupling) -> None:
-        """Write couplings/SPLIT.parquet: how source and target of a run are coupled."""
-        write_coupling(self._files, split, coupling)
-
-    def read_coupling(self, split: str) -> Coupling:
-        """What `write_coupling` wrote. Raises FileNotFoundError if it did not, CorruptFile if that is damaged or of other examples."""
-        return read_coupling(self._files, split)
-
-    def lacks_coupling(self, split: str) -> bool:
-        """Whether the file of `write_coupling` is missing, damaged or of other examples: then it is set aside."""
-        return self._lacks(coupling_path(split), fault_in(read_coupling, self._files, split))
 
     def write_text(self, relative: str, text: str) -> str:
         """Write a text file, e.g. report.html; returns its path relative to the run."""

@@ -11,7 +11,7 @@ from rayfe.records import StepRecord
 from rayfe.records.older import told
 from rayfe.storage.files import LEFT_OVER, Files
 from rayfe.storage.found import FoundTable, FoundWeights, faults_before_last, made_from_last, weight_files
-from rayfe.storage.inputs import check_data, read_coupling, read_start, start_way
+from rayfe.storage.inputs import Inputs
 from rayfe.storage.json_files import config_fault, copy_fault, read_config, read_failures, read_fingerprint
 from rayfe.storage.layout import (
     CERTIFICATES,
@@ -148,15 +148,16 @@ def _of_last_weights(files: Files, last: list[StepRecord], copied: bool) -> Iter
 
 
 def _of_inputs(files: Files, run: dict[str, Any]) -> Iterator[Fault]:
-    if run.get("start") and (text := fault_in(read_start, files)):
-        yield Fault(path=START, text=text, loss=start_way(files))
+    inputs = Inputs(files)
+    if run.get("start") and (text := fault_in(inputs.read_start)):
+        yield Fault(path=START, text=text, loss=inputs.start_loss())
     kept = run.get("kept_sha256", {})
     for name in sorted({*kept, *(found.removesuffix(".npz") for found in files.names(DATA))}):
-        if text := fault_in(check_data, files, name, kept.get(name)):
+        if text := fault_in(inputs.check_data, name, kept.get(name)):
             yield Fault(path=data_path(name), text=text, loss=LOST_DATA)
     for name in files.names(COUPLINGS):
         split = name.removesuffix(".parquet")
-        if text := fault_in(read_coupling, files, split):
+        if text := fault_in(inputs.read_coupling, split):
             yield Fault(path=coupling_path(split), text=text)
     if text := fault_in(read_failures, files):
         yield Fault(path=FAILED, text=text)

@@ -16,12 +16,13 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from rayfe.config import configure
 from rayfe.data.coupling import Coupling
+from rayfe.data.from_arrays import dataset
 from rayfe.data.npz import load_npz
 from rayfe.exceptions import CorruptFile, UsageError
 from rayfe.records import StepRecord
 from rayfe.storage import lease, parquet
 from rayfe.storage.files import Files
-from rayfe.storage.inputs import check_data
+from rayfe.storage.inputs import Inputs
 from rayfe.storage.local import replace_together
 from rayfe.storage.parquet import encode
 from rayfe.storage.store import Store
@@ -43,10 +44,11 @@ def outside(tmp_path: Path) -> Path:
 
 
 COUPLING = Coupling(source=np.arange(2), target=np.arange(2), weight=np.full(2, 0.5), report={})
+EXAMPLES = dataset(np.zeros((4, 2)), [0, 1, 0, 1], validation=(np.ones((2, 2)), [0, 1]), name="mine")
 WRITES: dict[str, Callable[[Store], Any]] = {
     "figures": lambda store: store.write_figure("curve.png", b""),
-    "data": lambda store: store.keep_data("mine", b""),
-    "couplings": lambda store: store.write_coupling("train", COUPLING),
+    "data": lambda store: store.inputs.keep_data(EXAMPLES, ""),
+    "couplings": lambda store: store.inputs.write_coupling("train", COUPLING),
     "copies": lambda store: store.create({}),
     "steps": lambda store: store.commit(NAME, commit_of(3)),
     "readings": lambda store: store.commit(NAME, commit_of(3)),
@@ -54,7 +56,7 @@ WRITES: dict[str, Callable[[Store], Any]] = {
     f"states/{NAME}": lambda store: store.commit(NAME, commit_of(3)),
     "carry": lambda store: store.commit(NAME, commit_of(3)),
     f"carry/{NAME}": lambda store: store.commit(NAME, commit_of(3)),
-    "damaged": lambda store: store.lacks_data("mine", ""),
+    "damaged": lambda store: store.inputs.keep_data(EXAMPLES, ""),
 }
 
 
@@ -64,8 +66,8 @@ def test_nothing_is_changed_through_a_link(tmp_path: Path, outside: Path, folder
     store = Store(run, keep_states="last")
     walk(store, 3)
     store.create({})
-    store.keep_data("mine", b"")
-    store.write_coupling("train", COUPLING)
+    store.inputs.keep_data(EXAMPLES, "")
+    store.inputs.write_coupling("train", COUPLING)
     if (run / folder).exists():
         (run / folder).rename(tmp_path / "moved")
     (run / folder).symlink_to(outside)
@@ -196,7 +198,7 @@ def test_an_archive_that_unpacks_to_more_than_memory_is_not_unpacked(tmp_path: P
     with pytest.raises(UsageError, match="10000000 bytes when unpacked"):
         load_npz(str(path), name="npz:bomb.npz")
     with pytest.raises(CorruptFile, match="10000000 bytes when unpacked"):
-        check_data(Files(tmp_path), "bomb", None)
+        Inputs(Files(tmp_path)).check_data("bomb", None)
 
 
 @pytest.mark.parametrize("period", [1e9, -1.0, "1", None, float("nan")])

@@ -170,7 +170,7 @@ def test_copies_of_data_that_are_others_are_set_aside_and_written_again(run: Pat
     with closed_form() as said:
         same_call(run)
         (line,) = said.taken()[0]
-    assert line.endswith("its arrays are not those that the run was given; set aside as damaged/data/1-mine.npz; written again")
+    assert line.endswith("its arrays are not those that the run was given; set aside as damaged/data/1-mine.npz; made again")
     assert (run / "data" / "mine.npz").read_bytes() == whole
     assert isinstance(said, Said)
     assert Files(run).exists(copy_path("run.json"))
