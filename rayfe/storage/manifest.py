@@ -187,7 +187,7 @@ def stored_choice(store: Store, name: str) -> Any:
     """How the stored run has a field that may be left to the machine; None if there is no run, or none that can be read."""
     try:
         return stored_identity(store.read_config())[name] if store.exists() else None
-    except (CorruptFile, KeyError, TypeError, ValueError):
+    except (FileNotFoundError, CorruptFile, KeyError, TypeError, ValueError):
         return None  # `stored_manifest` says so
 
 
