@@ -7,7 +7,7 @@ readings/<trajectory>.parquet           one row per replica, split and recorded 
   <trajectory>.part0001.parquet ...     their next rows, where there are more than one file holds (`table`)
 certificates/<trajectory>.parquet       one row per certified model and method (`trajectory.certification`)
 states/<trajectory>/<step>.safetensors  weights of an accepted step
-start.safetensors                       what a run starts from, where that is a stored model or a state dict
+start.safetensors                       what a run starts from, where that is a stored model or a state dict (`inputs`, as the next two)
 data/<name>.npz                         examples that a run was given as arrays, from Python
 couplings/<split>.parquet               pairs of source and target examples, of transfers by displacement
 carry/<trajectory>/<step>.safetensors   what the next step needs besides the weights; of the last two steps only

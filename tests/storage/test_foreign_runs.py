@@ -44,7 +44,7 @@ def outside(tmp_path: Path) -> Path:
 
 
 COUPLING = Coupling(source=np.arange(2), target=np.arange(2), weight=np.full(2, 0.5), report={})
-EXAMPLES = dataset(np.zeros((4, 2)), [0, 1, 0, 1], validation=(np.ones((2, 2)), [0, 1]), name="mine")
+EXAMPLES = dataset(np.eye(4), [0, 1, 0, 1], validation=(np.ones((2, 4)), [0, 1]), name="mine")
 WRITES: dict[str, Callable[[Store], Any]] = {
     "figures": lambda store: store.write_figure("curve.png", b""),
     "data": lambda store: store.inputs.keep_data(EXAMPLES, ""),
