@@ -16,7 +16,7 @@ chaos: .venv/installed
 	$(BIN)/python -m pytest tests/chaos -m chaos
 
 damage: .venv/installed
-	$(BIN)/python -m pytest -s -m "chaos and slow" tests/chaos/test_damage.py
+	$(BIN)/python -m pytest -n 2 -rP -m "chaos and slow" tests/chaos/test_damage.py
 
 hostile: .venv/installed
 	$(BIN)/python -m pytest -s -m "chaos and slow" tests/chaos/test_hostile.py

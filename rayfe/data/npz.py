@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from typing import Any
 
 import numpy as np
 
@@ -26,6 +27,12 @@ def load_npz(path: str, *, name: str) -> Dataset:
 def npz_bytes(dataset: Dataset) -> bytes:
     """The file from which `load_npz` makes the same data set."""
     buffer = io.BytesIO()
+    np.savez_compressed(buffer, **npz_arrays(dataset))
+    return buffer.getvalue()
+
+
+def npz_arrays(dataset: Dataset) -> dict[str, Any]:
+    """The arrays in the file of `npz_bytes`, by name."""
     splits = {"train": dataset.train, "test": dataset.validation}
     arrays = {f"{axis}_{split}": getattr(examples, axis) for split, examples in splits.items() for axis in ("x", "y")}
     arrays["class_names"] = np.array(dataset.class_names)
@@ -33,5 +40,4 @@ def npz_bytes(dataset: Dataset) -> bytes:
         arrays["channels"] = np.array("first")
     if dataset.scale is not None:
         arrays |= {"scale_low": dataset.scale.low, "scale_high": dataset.scale.high}
-    np.savez_compressed(buffer, **arrays)
-    return buffer.getvalue()
+    return arrays

@@ -7,7 +7,7 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -93,16 +93,17 @@ def check_unpacked(archive: zipfile.ZipFile, field: str, given: str) -> None:
     )
 
 
-def read_arrays(path: str, field: str, given: str) -> dict[str, np.ndarray]:
-    """The arrays of an .npz file that `stored_of` knows.
+def read_arrays(source: str | BinaryIO, field: str, given: str) -> dict[str, np.ndarray]:
+    """The arrays that `stored_of` knows of an .npz file, by its path or opened.
 
     Raises:
         UsageError: `field`; the file cannot be read.
     """
     array = "the archive"
     try:
-        require(os.path.isfile(path), field, given, "is no regular file, give the path of an .npz file")
-        with open(path, "rb") as file:
+        sound = not isinstance(source, str) or os.path.isfile(source)
+        require(sound, field, given, "is no regular file, give the path of an .npz file")
+        with open(source, "rb") if isinstance(source, str) else source as file:
             require(zipfile.is_zipfile(file), field, given, "not an .npz file, write one with numpy.savez")
             file.seek(0)
             with np.load(file, allow_pickle=False) as archive:

@@ -44,6 +44,7 @@ class RunJson(TypedDict, total=False):
     class_names: list[str]
     scale: Scale | None
     data_sha256: str
+    kept_sha256: dict[str, str]
     start: Told | None
     code_sha256: dict[str, str]
     versions: dict[str, str]

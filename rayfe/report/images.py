@@ -14,7 +14,7 @@ from PIL import Image
 from rayfe.data.fingerprint import fingerprint
 from rayfe.data.local_files import load_here
 from rayfe.data.paths import PathData
-from rayfe.exceptions import CorruptFile, UsageError, visible
+from rayfe.exceptions import CorruptFile, UsageError
 from rayfe.records import Split, StepRecord
 from rayfe.report.view import RunView
 
@@ -93,14 +93,9 @@ class Album:
         if fingerprint(data) != view.manifest.get("data_sha256"):
             self._missing = "Only samples: the data on this machine are not those of the run."
             return
-        if data.kind == "displacement":
-            try:
-                coupled = _coupling(view, data) is not None
-                self._missing = None if coupled else "Only samples: the run has no stored coupling of source and target."
-            except CorruptFile as error:
-                self._missing = f"Only samples: {visible(str(error))}."
-            if self._missing is not None:
-                return
+        if data.kind == "displacement" and _coupling(view, data) is None:
+            self._missing = "Only samples: the run has no whole coupling of source and target."
+            return
         self._data = data
 
     def _frame(self, view: RunView, row: StepRecord, shape: tuple[int, ...]) -> Frame:
@@ -190,7 +185,10 @@ def data_uri(picture: np.ndarray) -> str:
 def _coupling(view: RunView, data: PathData | None) -> Coupling | None:
     if data is not None and data.couplings is not None:
         return data.couplings[Split.VALIDATION]
-    return view.store.coupling(str(Split.VALIDATION))
+    try:
+        return view.store.inputs.read_coupling(str(Split.VALIDATION))
+    except (FileNotFoundError, CorruptFile):
+        return None
 
 
 def _unit(x: np.ndarray) -> np.ndarray:

@@ -14,9 +14,8 @@ from rich.text import Text
 from rayfe.config import RunConfig, require
 from rayfe.config.places import said_of
 from rayfe.config.user_code import NOTEBOOK
-from rayfe.data.coupling import Coupling, encode
+from rayfe.data.coupling import Coupling
 from rayfe.data.examples import Dataset
-from rayfe.data.npz import npz_bytes
 from rayfe.data.paths import PathData, coupled, coupled_splits, epoch_of, examples_of, load_path
 from rayfe.exceptions import CorruptFile, LeaseLost, RunBroken, UsageError, Words, in_shell_words
 from rayfe.figures.book import draw_all
@@ -80,8 +79,10 @@ def carry_out(job: Job, console: Console) -> dict[str, str]:
     with store.lock(say=say) as store:
         stored = stored_manifest(store, manifest, config)  # again: another process may have made it since
         store.create(grown(manifest, stored), fingerprint=digest_of(manifest))
-        _keep_data(job.own, store)
-        _keep_start(job.start, store)
+        for dataset in job.own.values():
+            store.inputs.keep_data(dataset, manifest["kept_sha256"][dataset.name])
+        if job.start is not None:
+            store.inputs.keep_start(job.start.weights)
         say(f"run {_shown(store.url())}; if interrupted, go on with {job.again}")
         for note in filter(None, (said_of(config.out or ""), _said_of_start(config, data))):
             say(job.words(note))
@@ -116,9 +117,8 @@ def prepared(job: Job, data: PathData, say: Say) -> tuple[Store, RunConfig, dict
         if job.start is not None:
             check_fits(job.config, data, job.start)
         config = settled(job.config, store, data, say)
-        manifest = manifest_of(
-            job.name, job.preset, list(job.arguments), config, data, start=None if job.start is None else job.start.told
-        )
+        start = None if job.start is None else job.start.told
+        manifest = manifest_of(job.name, job.preset, list(job.arguments), config, data, start=start, own=job.own.values())
         stored_manifest(store, manifest, config)
         return store, config, manifest
 
@@ -195,37 +195,16 @@ def _readable_rows(store: Store, name: str) -> list[StepRecord]:
         return []  # the runner repairs it
 
 
-def _keep_data(own: Mapping[str, Dataset], store: Store) -> None:
-    """Copies of data that are in no file, for whoever opens the run later."""
-    for dataset in own.values():
-        if store.lacks_data(dataset.name):
-            store.keep_data(dataset.name, npz_bytes(dataset))
-
-
-def _keep_start(start: StartModel | None, store: Store) -> None:
-    """A copy of what the run starts from, which goes on when the original is gone."""
-    if start is None:
-        return
-    try:
-        store.start()
-    except (FileNotFoundError, CorruptFile):
-        store.keep_start(start.weights)
-
-
 def with_couplings(data: PathData, config: RunConfig, store: Store, say: Say) -> PathData:
     """The data with its couplings: those that the run has stored, and the others computed and stored."""
     known: dict[Split, Coupling] = {}
     for split in coupled_splits(data, config):
-        try:
-            found = store.coupling(str(split))
-            known |= {} if found is None else {split: found}
-        except CorruptFile as error:
-            aside = store.set_coupling_aside(str(split))
-            say(f"coupling of {split}: {error.fault}; set aside as {aside}, computing it again")
+        if not store.inputs.lacks_coupling(str(split)):
+            known[split] = store.inputs.read_coupling(str(split))
     data = coupled(data, config, say, known=known)
     for split, coupling in (data.couplings or {}).items():
         if split not in known:
-            store.write_coupling(str(split), encode(coupling))
+            store.inputs.write_coupling(str(split), coupling)
     return data
 
 

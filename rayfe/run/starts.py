@@ -27,7 +27,8 @@ SIZES = ("name", "latent", "classifier_hidden", "hidden", "dropout", "width")
 class StartModel:
     """Weights that a run starts from, and what run.json says of them."""
 
-    weights: Weights
+    weights: Weights | None
+    """None: they are lost; trajectories that have their first step go on without."""
     told: Mapping[str, Any]
     """`start` in run.json. `from`: its name; `sha256`: digest of the weights (`records.weights.digest_of`). Of a stored step also its
     run's folder name, `trajectory`, `step`, `lam`, `gamma`, `t`, and `examples`: training examples that it had cost, those of the run
@@ -91,7 +92,7 @@ def check_fits(config: RunConfig, data: PathData, start: StartModel) -> None:
     ours = {field: getattr(config.model, field) for field in SIZES}
     other = [field for field in SIZES if start.model.get(f"model.{field}", ours[field]) != ours[field]]
     wanted = weights_of(build(config.model, input_shape=input_shape(config.model, data.input_shape), classes=data.classes))
-    fault = _fault(wanted, start.weights)
+    fault = "" if start.weights is None else _fault(wanted, start.weights)
     if "name" in other or (fault and other):
         field = f"model.{other[0]}"
         fix = f"the model of ``start`` has {start.model[field]}; give ``{field}={start.model[field]}``"
@@ -151,8 +152,15 @@ def _kept(store: Store, name: str) -> StartModel | None:
     with contextlib.suppress(FileNotFoundError, CorruptFile, KeyError, TypeError):
         run = store.read_config()
         if run["start"]["from"] == portable(name):
-            return StartModel(weights=store.start(), told=run["start"], **_described(run))
+            return StartModel(weights=_weights(store), told=run["start"], **_described(run))
     return None
+
+
+def _weights(store: Store) -> Weights | None:
+    try:
+        return store.inputs.read_start()
+    except (FileNotFoundError, CorruptFile):
+        return None  # `Inputs.keep_start` says so
 
 
 def _described(run: Mapping[str, Any]) -> dict[str, Any]:
@@ -163,7 +171,7 @@ def _described(run: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _stored(step: StoredStep, name: str, kept: StartModel | None) -> StartModel:
-    """The model of a stored step, or its copy where its run is away."""
+    """The model of a stored step, or its copy where its run is away or damaged."""
     store = Store(step.run)
     try:
         run = store.read_config()
@@ -180,6 +188,8 @@ def _stored(step: StoredStep, name: str, kept: StartModel | None) -> StartModel:
     try:
         weights = store.state(row)
     except (FileNotFoundError, CorruptFile) as error:
+        if kept is not None:
+            return kept
         raise UsageError("start", name, f"{error}; give another step") from error
     before = run.get("start") or {"examples": 0.0}
     cost = None if before.get("examples") is None else before["examples"] + row.examples

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic
 
+from safetensors.numpy import load
+
 from rayfe.exceptions import CorruptFile
 from rayfe.records import StepRecord
+from rayfe.records.carried import Carried
 from rayfe.storage.files import Files
 from rayfe.storage.layout import (
     CARRY,
@@ -18,12 +22,14 @@ from rayfe.storage.layout import (
     STATES,
     carry_path,
     copy_path,
+    fault_in,
     read_checked,
     records_in,
     state_path,
     weights_copy_path,
 )
 from rayfe.storage.parquet import encode
+from rayfe.storage.row_commit import bytes_of
 from rayfe.storage.table import Row, Table
 
 log = logging.getLogger(__name__)
@@ -153,8 +159,8 @@ class FoundWeights:
     def put_in_order(self, rows: Sequence[StepRecord]) -> None:
         """Restore the files of the last accepted row from their copies, or the copies from the files; set damaged ones aside.
 
-        Of the rows before, damaged and missing files are named: nothing needs them to go on. Elsewhere than on this machine
-        they are not read.
+        The weights before them are made from what the last step carries. Of other rows damaged and missing files are named:
+        nothing needs them to go on. Elsewhere than on this machine all these are not read.
         """
         accepted = [row for row in rows if row.accepted]
         self._set_aside()
@@ -165,7 +171,12 @@ class FoundWeights:
             elif self.fault(copy, digest) is not None:
                 self._files.write(copy, read_checked(self._files, path, digest), durable=False)
         for path, fault in faults_before_last(self._files, accepted) if self._files.local else ():
-            log.warning("%s: %s; it is not made again", self._files.url(path), fault)
+            if (data := made_from_last(self._files, accepted, path)) is None:
+                log.warning("%s: %s; it is not made again", self._files.url(path), fault)
+                continue
+            aside = "" if fault == MISSING else f"; set aside as {self._files.set_aside(path)}"
+            self._files.write(path, data)
+            log.warning("%s: %s%s; restored from what the next step carries", self._files.url(path), fault, aside)
 
     def _set_aside(self) -> None:
         for (path, _), fault in self._faults.items():
@@ -189,6 +200,16 @@ def faults_before_last(files: Files, accepted: Sequence[StepRecord]) -> list[tup
     return found
 
 
+def made_from_last(files: Files, accepted: Sequence[StepRecord], path: str) -> bytes | None:
+    """The weights at `path`, if they are of the last accepted row but one, and the last one carries them; else None."""
+    before, last = accepted[-2:]
+    if path != state_path(before) or last.carry_sha256 is None or fault_of(files, carry_path(last), last.carry_sha256):
+        return None
+    previous = Carried.of(load(files.read(carry_path(last)))).previous
+    data = None if previous is None else bytes_of(previous)
+    return data if data is not None and hashlib.sha256(data).hexdigest() == before.state_sha256 else None
+
+
 def weight_files(row: StepRecord, only: str = "") -> list[tuple[str, str, str]]:
     """Path, path of the copy, and SHA-256 of each weight file that a row has; of those in the folder `only`, if it is given."""
     found = [(STATES, state_path(row), row.state_sha256), (CARRY, carry_path(row), row.carry_sha256)]
@@ -201,10 +222,4 @@ def weight_files(row: StepRecord, only: str = "") -> list[tuple[str, str, str]]:
 
 def fault_of(files: Files, path: str, digest: str) -> str | None:
     """What is wrong with a weight file; None if it is the one of its row."""
-    try:
-        read_checked(files, path, digest)
-    except FileNotFoundError:
-        return MISSING
-    except CorruptFile as error:
-        return error.fault
-    return None
+    return fault_in(read_checked, files, path, digest)

@@ -7,7 +7,7 @@ readings/<trajectory>.parquet           one row per replica, split and recorded 
   <trajectory>.part0001.parquet ...     their next rows, where there are more than one file holds (`table`)
 certificates/<trajectory>.parquet       one row per certified model and method (`trajectory.certification`)
 states/<trajectory>/<step>.safetensors  weights of an accepted step
-start.safetensors                       what a run starts from, where that is a stored model or a state dict
+start.safetensors                       what a run starts from, where that is a stored model or a state dict (`inputs`, as the next two)
 data/<name>.npz                         examples that a run was given as arrays, from Python
 couplings/<split>.parquet               pairs of source and target examples, of transfers by displacement
 carry/<trajectory>/<step>.safetensors   what the next step needs besides the weights; of the last two steps only
@@ -24,7 +24,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rayfe.config import require
 from rayfe.exceptions import CorruptFile
@@ -158,5 +158,17 @@ def read_checked(files: Files, path: str, sha256: str) -> bytes:
     except FileNotFoundError:
         raise FileNotFoundError(f"{files.url(path)}: these weights are not stored any more (--keep-states)") from None
     if hashlib.sha256(data).hexdigest() != sha256:
-        raise CorruptFile(files.url(path), f"its SHA-256 is not the {sha256} of its row in steps/")
+        what = "is a link to another file" if files.is_link(path) else f"its SHA-256 is not the {sha256} of its row in steps/"
+        raise CorruptFile(files.url(path), what)
     return data
+
+
+def fault_in(read: Callable[..., object], *arguments: object) -> str | None:
+    """What is wrong with the file that `read` reads by these arguments; None if it is as it was written."""
+    try:
+        read(*arguments)
+    except FileNotFoundError:
+        return MISSING
+    except CorruptFile as error:
+        return error.fault
+    return None

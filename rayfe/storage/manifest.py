@@ -10,7 +10,7 @@ import math
 import os
 import platform
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
 
 from rayfe.config import (
@@ -29,10 +29,13 @@ from rayfe.config import (
 from rayfe.config.resolve import option_of
 from rayfe.config.start import portable
 from rayfe.config.user_code import code_digest, named, own_names
+from rayfe.data.examples import Dataset
 from rayfe.data.fingerprint import fingerprint
+from rayfe.data.npz import npz_arrays
 from rayfe.data.paths import PathData, epoch_of
 from rayfe.exceptions import UNSAID, CorruptFile, UsageError, shown
 from rayfe.records import decoder_draws
+from rayfe.records.weights import digest_of as arrays_digest
 from rayfe.storage.layout import CONFIG
 from rayfe.storage.store import Store
 
@@ -53,8 +56,11 @@ def manifest_of(
     data: PathData,
     *,
     start: Mapping[str, Any] | None = None,
+    own: Iterable[Dataset] = (),
 ) -> dict[str, Any]:
-    """The content of run.json: what was asked for, with nothing of this machine in it. `start` tells of a model that it starts from."""
+    """The content of run.json: what was asked for, with nothing of this machine in it. `start` tells of a model that it starts from;
+    of data sets of its `own`, which no file of the user's holds, the run keeps copies.
+    """
     fields = {name: value for name, value in flat(config).items() if name not in PLACES}
     same = identity(config) | {"measure.decoder_draws": decoder_draws(epoch_of(data, config))}
     fields["data.name"] = same["data.name"] = _portable(config.data.name)
@@ -74,6 +80,7 @@ def manifest_of(
         "class_names": data.source.class_names,
         "scale": data.source.scale and data.source.scale.ends(),
         "data_sha256": fingerprint(data),
+        "kept_sha256": {dataset.name: arrays_digest(npz_arrays(dataset)) for dataset in own},
         "start": start,
         "code_sha256": own_code(config),
         "versions": {"python": platform.python_version()}
@@ -185,7 +192,7 @@ def stored_choice(store: Store, name: str) -> Any:
     """How the stored run has a field that may be left to the machine; None if there is no run, or none that can be read."""
     try:
         return stored_identity(store.read_config())[name] if store.exists() else None
-    except (CorruptFile, KeyError, TypeError, ValueError):
+    except (FileNotFoundError, CorruptFile, KeyError, TypeError, ValueError):
         return None  # `stored_manifest` says so
 
 
@@ -218,9 +225,10 @@ def _refuse_other_start(before: Mapping[str, Any] | None, now: Mapping[str, Any]
 
 
 def grown(manifest: dict[str, Any], stored: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The manifest with the starts and steps of both."""
+    """The manifest with the starts, steps and kept data of both."""
     if stored is None:
         return manifest
     before, now = stored["config"], manifest["config"]
     union = {name: list(dict.fromkeys([*before[name], *now[name]])) for name in SETS}
-    return manifest | {"config": now | union | {"steps": max(before["steps"], now["steps"])}}
+    kept = stored.get("kept_sha256", {}) | manifest["kept_sha256"]
+    return manifest | {"kept_sha256": kept, "config": now | union | {"steps": max(before["steps"], now["steps"])}}

@@ -101,6 +101,10 @@ class Place:
                         raise through_a_link(self.url(), self.url(place))
             place = folder
 
+    def is_link(self, relative: str) -> bool:
+        """Whether a file of this machine is a link."""
+        return self.local and os.path.islink(self._path(relative))
+
     def links(self, folders: Sequence[str]) -> list[tuple[str, str]]:
         """Those of these folders that are links or files, so that nothing can be written there, and what is said of them."""
         found = []

@@ -14,7 +14,7 @@ from rayfe.records import ReadingRecord, StepRecord
 from rayfe.records.older import told
 from rayfe.storage.files import Files
 from rayfe.storage.found import FoundTable, FoundWeights, Version
-from rayfe.storage.layout import key
+from rayfe.storage.layout import MISSING, STEPS, key, table_path
 from rayfe.storage.older_folders import take_over
 from rayfe.storage.table import certificates_of, readings_of, steps_of
 
@@ -30,6 +30,10 @@ def recover(files: Files, trajectory: str) -> list[StepRecord]:
     by, rows, end = _most(steps, weights)
     read, covered = _with_readings(readings, rows[:end])
     end = usable_end(rows, weights, covered)
+    if not rows and any(key(reading) != (0, 0) for reading in read.records):  # else a first step was cut short
+        log.warning(
+            "%s: %s, and so is its copy; the trajectory begins again", files.url(table_path(STEPS, trajectory)), MISSING
+        )
     if end < len(rows):
         text = "%s: what was stored after row %d is damaged or gone; keeping %d of %d rows"
         log.warning(text, trajectory, end, end, len(rows))
@@ -39,7 +43,8 @@ def recover(files: Files, trajectory: str) -> list[StepRecord]:
     steps.put_in_order(by, lambda row: key(row) in kept, set_aside=True)
     readings.put_in_order(read, lambda reading: key(reading) in kept)
     certificates = FoundTable(files, certificates_of(files, trajectory))
-    certificates.put_in_order(certificates.versions()[0])  # those that are lost are made again, or asked for again
+    # those that are lost are made again, or asked for again
+    certificates.put_in_order(max(certificates.versions(), key=lambda version: len(version.records)))
     return rows[:end]
 
 
@@ -55,18 +60,19 @@ def _most(steps: FoundTable[StepRecord], weights: FoundWeights) -> tuple[Version
 def _with_readings(readings: FoundTable[ReadingRecord], rows: Sequence[StepRecord]) -> tuple[Version[ReadingRecord], int]:
     """The version of the readings that belongs to most of the rows, and to how many.
 
-    An accepted row without readings has lost them only where files are missing or damaged now: older versions went on without.
+    Where no file is missing or damaged, accepted rows before others with readings have lost theirs long ago: older versions went
+    on without.
     """
-    versions = readings.versions()
-    if readings.is_whole:
-        return versions[0], len(rows)
-    return max(((version, _covered(version.records, rows)) for version in versions), key=lambda one: one[1])
+    found = [(version, _covered(version.records, rows, gaps=readings.is_whole)) for version in readings.versions()]
+    return max(found, key=lambda one: one[1])
 
 
-def _covered(readings: Sequence[ReadingRecord], rows: Sequence[StepRecord]) -> int:
-    """Number of rows before the first accepted one that has no reading."""
-    found = {key(reading) for reading in readings}
-    return next((index for index, row in enumerate(rows) if row.accepted and key(row) not in found), len(rows))
+def _covered(readings: Sequence[ReadingRecord], rows: Sequence[StepRecord], *, gaps: bool) -> int:
+    """Number of rows before the first accepted one that has no reading; with `gaps` only those after the last reading count."""
+    read = {key(reading) for reading in readings}
+    first = max((index for index, row in enumerate(rows) if key(row) in read), default=len(rows)) if gaps else 0
+    lost = (index for index, row in enumerate(rows) if index >= first and row.accepted and key(row) not in read)
+    return next(lost, len(rows))
 
 
 def unbroken(rows: Sequence[StepRecord]) -> int:

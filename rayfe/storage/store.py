@@ -15,37 +15,29 @@ from typing import Any
 
 import pandas as pd
 
-from rayfe.data.coupling import Coupling
 from rayfe.exceptions import CorruptFile
 from rayfe.records import CertificateRecord, Commit, ReadingRecord, StepRecord, Weights
 from rayfe.storage import lease, parquet, recovery
-from rayfe.storage.certificates import read_certificates, write_certificate
-from rayfe.storage.config_file import read_config, read_fingerprint, write_config
-from rayfe.storage.coupling_file import read_coupling
-from rayfe.storage.failures_file import read_failures, write_failures
 from rayfe.storage.files import Files
+from rayfe.storage.inputs import Inputs
+from rayfe.storage.json_files import read_config, read_failures, read_fingerprint, write_config, write_failures
 from rayfe.storage.layout import (
     CERTIFICATES,
     CONFIG,
     FAILED,
     FOLDERS,
-    MISSING,
-    START,
     STEPS,
     arrays_of,
     carry_path,
     copy_path,
-    coupling_path,
     data_path,
     state_path,
     table_path,
     tables_in,
     with_row,
 )
-from rayfe.storage.row_commit import ALWAYS_KEPT, Commits, bytes_of
-from rayfe.storage.start_file import read_start
-from rayfe.storage.table import digest_of, readings_of, steps_of, versions_of
-from rayfe.storage.verification import archive_fault
+from rayfe.storage.row_commit import ALWAYS_KEPT, Commits
+from rayfe.storage.table import digest_of, read_certificates, readings_of, steps_of, versions_of, write_certificate
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +54,7 @@ class Store:
 
     def __init__(self, location: str | Path, *, keep_states: str = "all", owner: str | None = None) -> None:
         self._files = Files(location)
+        self.inputs = Inputs(self._files)
         self.owner = owner
         self._keep_states = keep_states
         keep = None if keep_states == "all" else max(ALWAYS_KEPT, 0 if keep_states == "last" else int(keep_states))
@@ -134,49 +127,13 @@ class Store:
         self._files.write(f"figures/{name}", data)
         return f"figures/{name}"
 
-    def keep_data(self, name: str, data: bytes) -> None:
-        """Write data/NAME.npz, a copy of examples that are in no file of the user's."""
-        self._files.write(data_path(name), data)
-
     def has_data(self, name: str) -> bool:
-        """Whether `keep_data` wrote it; it may be damaged."""
+        """Whether there is a copy of data of this name; it may be damaged."""
         return self._files.exists(data_path(name))
-
-    def lacks_data(self, name: str) -> bool:
-        """Whether the file of `keep_data` is missing, or damaged: then it is set aside."""
-        fault = archive_fault(self._files, data_path(name))
-        if fault not in (None, MISSING):
-            log.warning("%s: %s; set aside as %s", self.url(data_path(name)), fault, self._files.set_aside(data_path(name)))
-        return fault is not None
-
-    def keep_start(self, weights: Weights) -> None:
-        """Write start.safetensors, a copy of the stored model or state dict that the run starts from."""
-        self._files.write(START, bytes_of(weights))
-
-    def start(self) -> Weights:
-        """What `keep_start` wrote, checked against the SHA-256 in run.json.
-
-        Raises:
-            FileNotFoundError: it is gone.
-            CorruptFile: it is not the one that run.json describes.
-        """
-        return read_start(self._files)
 
     def data_folder(self) -> str | None:
         """Where copies of data are, as a path of this machine; None if the run is not on it."""
         return self.url("data") if self._files.local else None
-
-    def write_coupling(self, split: str, data: bytes) -> None:
-        """Write couplings/SPLIT.parquet: how source and target of a run are coupled."""
-        self._files.write(coupling_path(split), data)
-
-    def coupling(self, split: str) -> Coupling | None:
-        """What `write_coupling` wrote, read; None if it did not. Raises CorruptFile if it cannot be read."""
-        return read_coupling(self._files, split)
-
-    def set_coupling_aside(self, split: str) -> str:
-        """Rename a damaged coupling out of the way; returns its new path."""
-        return self._files.set_aside(coupling_path(split))
 
     def write_text(self, relative: str, text: str) -> str:
         """Write a text file, e.g. report.html; returns its path relative to the run."""

@@ -140,3 +140,19 @@ def readings_of(files: Files, trajectory: str) -> Table[ReadingRecord]:
 def certificates_of(files: Files, trajectory: str) -> Table[CertificateRecord]:
     """The trajectory's certificates, those of models that are no rows any more included."""
     return Table(files, CERTIFICATES, trajectory, CertificateRecord)
+
+
+def read_certificates(files: Files, trajectory: str, rows: Sequence[StepRecord]) -> list[CertificateRecord]:
+    """Certificates of models that these rows have, by step and method. Raises CorruptFile if they cannot be read."""
+    models = {(row.step, row.state_sha256) for row in rows if row.accepted}
+    return [one for one in certificates_of(files, trajectory).records() if (one.step, one.state_sha256) in models]
+
+
+def write_certificate(files: Files, record: CertificateRecord, others: Sequence[CertificateRecord]) -> None:
+    """Replace the table by `others` and `record`, which takes the place of one of the same model and method."""
+    table, same = certificates_of(files, record.trajectory), (record.state_sha256, record.method)
+    kept = [one for one in others if (one.state_sha256, one.method) != same]
+    rows = table.rows(sorted([*kept, record], key=lambda one: (one.step, one.method)))
+    tail = Tail(number=0, rows=rows, stored=encode_table(rows))
+    table.replace(tail)
+    table.copy(tail)

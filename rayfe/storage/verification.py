@@ -1,35 +1,50 @@
-"""Whether what is stored of a run is whole: every table, hash and copy is read, and nothing is changed."""
+"""Whether what is stored of a run is whole: everything that going on reads is read here, and nothing is changed."""
 
 from __future__ import annotations
 
-import io
-import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
-from rayfe.data.coupling import decode
 from rayfe.exceptions import CorruptFile
 from rayfe.records import StepRecord
 from rayfe.records.older import told
-from rayfe.storage.config_file import config_fault, copy_fault
-from rayfe.storage.files import LEFT_OVER, Files, most_bytes
-from rayfe.storage.found import FoundTable, FoundWeights, faults_before_last, weight_files
+from rayfe.storage.files import LEFT_OVER, Files
+from rayfe.storage.found import FoundTable, FoundWeights, faults_before_last, made_from_last, weight_files
+from rayfe.storage.inputs import Inputs
+from rayfe.storage.json_files import config_fault, copy_fault, read_config, read_failures, read_fingerprint
 from rayfe.storage.layout import (
     CERTIFICATES,
     CONFIG,
     COPIES,
     COUPLINGS,
     DATA,
+    FAILED,
+    FINGERPRINT,
     FOLDERS,
     MISSING,
     READINGS,
+    START,
+    STATES,
     STEPS,
     copy_path,
+    coupling_path,
+    data_path,
+    fault_in,
+    table_path,
     tables_in,
 )
+from rayfe.storage.lock_file import LOCK
+from rayfe.storage.manifest import digest_of
 from rayfe.storage.recovery import unbroken
 from rayfe.storage.table import Row, certificates_of, readings_of, steps_of
+
+AGAIN = "the same command trains again from there"
+LOST_DATA = "give the same arrays again, by the call that made the run"
+LOST_MODEL = "nothing needs it to go on; to have this model again, repeat the run in another folder"
+LOST_CARRY = "nothing needs it while that of the next step is whole"
+LOST_CERTIFICATES = "``python -m rayfe certify`` makes them again"
+"""What is said where there is no whole copy."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,23 +55,18 @@ class Fault:
     """Relative to the run."""
     text: str
     """What is wrong with it."""
-    heals: bool
-    """Whether it costs nothing: it is a copy, or has one that is whole, or is made again without training."""
+    loss: str = ""
+    """What follows, or what to do, where there is no whole copy; empty: the same command mends it without training."""
 
 
 def faults(files: Files) -> Iterator[Fault]:
     """Everything that is missing or damaged in a run, file by file."""
-    if text := config_fault(files):
-        yield Fault(path=CONFIG, text=text, heals=copy_fault(files) is None)
-    elif files.names(COPIES) and (text := copy_fault(files)):
-        yield Fault(path=copy_path(CONFIG), text=text, heals=True)
-    yield from (Fault(path=path, text=text, heals=False) for path, text in files.links(FOLDERS))
+    yield from _of_places(files)
+    yield from _of_config(files)
     for trajectory in trajectories(files):
         yield from _of_trajectory(files, trajectory)
-    yield from _of_data(files)
-    for name in files.names(""):
-        if LEFT_OVER.fullmatch(name):
-            yield Fault(path=name, text="was left by a process that was killed while it wrote", heals=True)
+    if config_fault(files) is None or copy_fault(files) is None:
+        yield from _of_inputs(files, read_config(files))
 
 
 def trajectories(files: Files) -> list[str]:
@@ -65,27 +75,65 @@ def trajectories(files: Files) -> list[str]:
     return sorted({name for folder in folders for name in tables_in(files.names(folder))})
 
 
+def _of_places(files: Files) -> Iterator[Fault]:
+    for path, text in files.links(FOLDERS):
+        yield Fault(path=path, text=text, loss="until then going on is refused")
+    lock = "is a link" if files.is_link(LOCK) else fault_in(files.read, LOCK)
+    if lock not in (None, MISSING):
+        yield Fault(path=LOCK, text=str(lock), loss="remove it; until then going on is refused")
+    for name in files.names(""):
+        if LEFT_OVER.fullmatch(name):
+            yield Fault(path=name, text="was left by a process that was killed while it wrote")
+
+
+def _of_config(files: Files) -> Iterator[Fault]:
+    of_copy = copy_fault(files)
+    if text := config_fault(files):
+        yield Fault(path=CONFIG, text=text, loss="the command that made the run writes it again" if of_copy else "")
+    if not files.names(COPIES):
+        return  # older versions made none
+    if of_copy:
+        yield Fault(path=copy_path(CONFIG), text=of_copy)
+    if text := _fingerprint_fault(files):
+        yield Fault(path=FINGERPRINT, text=text)
+
+
+def _fingerprint_fault(files: Files) -> str | None:
+    found = read_fingerprint(files)
+    if found is None:
+        return "is missing or damaged"
+    try:
+        return None if digest_of(read_config(files)) == found else f"is not that of {CONFIG}"
+    except (FileNotFoundError, CorruptFile, KeyError):
+        return None  # there is no run.json, or an older version's, which had less in it
+
+
 def _of_trajectory(files: Files, trajectory: str) -> Iterator[Fault]:
-    steps = FoundTable(files, steps_of(files, trajectory))
-    copied = bool(files.names(COPIES))  # older versions made none
-    yield from _of_table(steps, copied)
-    for table in (readings_of(files, trajectory), certificates_of(files, trajectory)):
-        yield from _of_table(FoundTable(files, table), copied)
+    steps, readings = FoundTable(files, steps_of(files, trajectory)), FoundTable(files, readings_of(files, trajectory))
+    copied = bool(files.names(COPIES))
+    for table, folder in ((steps, STEPS), (readings, READINGS)):
+        if not table.originals:
+            yield Fault(path=table_path(folder, trajectory), text=MISSING, loss=AGAIN)
+    yield from _of_table(steps, copied, AGAIN)
+    yield from _of_table(readings, copied, AGAIN)
+    yield from _of_table(FoundTable(files, certificates_of(files, trajectory)), copied, LOST_CERTIFICATES)
     rows = told(max((version.records for version in steps.versions()), key=len))
     if (end := unbroken(rows)) < len(rows):
-        yield Fault(path=steps_of(files, trajectory).path(0), text=f"the row after row {end} is missing", heals=False)
+        yield Fault(path=table_path(STEPS, trajectory), text=f"the row after row {end} is missing", loss=AGAIN)
     accepted = [row for row in rows[:end] if row.accepted]
-    yield from (Fault(path=path, text=text, heals=False) for path, text in faults_before_last(files, accepted))
+    for path, text in faults_before_last(files, accepted):
+        lost = LOST_MODEL if path.startswith(STATES) else LOST_CARRY
+        yield Fault(path=path, text=text, loss=lost if made_from_last(files, accepted, path) is None else "")
     yield from _of_last_weights(files, accepted[-1:], copied)
 
 
-def _of_table(found: FoundTable[Row], copied: bool) -> Iterator[Fault]:
+def _of_table(found: FoundTable[Row], copied: bool, lost: str) -> Iterator[Fault]:
     for number, file in found.originals.items():
         copy = found.copies[number]
         if file.fault:
-            yield Fault(path=file.path, text=file.fault, heals=copy.fault is None)
+            yield Fault(path=file.path, text=file.fault, loss=lost if copy.fault else "")
         if copied and (copy.fault or (copy.data != file.data and not file.fault)):
-            yield Fault(path=copy.path, text=copy.fault or "is not what it is a copy of", heals=file.fault is None)
+            yield Fault(path=copy.path, text=copy.fault or "is not what it is a copy of", loss=lost if file.fault else "")
 
 
 def _of_last_weights(files: Files, last: list[StepRecord], copied: bool) -> Iterator[Fault]:
@@ -94,33 +142,22 @@ def _of_last_weights(files: Files, last: list[StepRecord], copied: bool) -> Iter
         for path, copy, digest in weight_files(row):
             fault, of_copy = weights.fault(path, digest), weights.fault(copy, digest)
             if fault:
-                yield Fault(path=path, text=fault, heals=of_copy is None)
+                yield Fault(path=path, text=fault, loss=AGAIN if of_copy else "")
             if of_copy and copied:
-                yield Fault(path=copy, text=of_copy, heals=fault is None)
+                yield Fault(path=copy, text=of_copy, loss=AGAIN if fault else "")
 
 
-def _of_data(files: Files) -> Iterator[Fault]:
+def _of_inputs(files: Files, run: dict[str, Any]) -> Iterator[Fault]:
+    inputs = Inputs(files)
+    if run.get("start") and (text := fault_in(inputs.read_start)):
+        yield Fault(path=START, text=text, loss=inputs.start_loss())
+    kept = run.get("kept_sha256", {})
+    for name in sorted({*kept, *(found.removesuffix(".npz") for found in files.names(DATA))}):
+        if text := fault_in(inputs.check_data, name, kept.get(name)):
+            yield Fault(path=data_path(name), text=text, loss=LOST_DATA)
     for name in files.names(COUPLINGS):
-        try:
-            decode(files.read(f"{COUPLINGS}/{name}"))
-        except (CorruptFile, ValueError) as error:
-            yield Fault(path=f"{COUPLINGS}/{name}", text=getattr(error, "fault", str(error)), heals=True)
-    for name in files.names(DATA):
-        if fault := archive_fault(files, f"{DATA}/{name}"):
-            yield Fault(path=f"{DATA}/{name}", text=fault, heals=False)
-
-
-def archive_fault(files: Files, path: str) -> str | None:
-    """What is wrong with an .npz file: each array is read once, by its checksum, and none is kept."""
-    try:
-        with zipfile.ZipFile(io.BytesIO(files.read(path))) as archive:
-            if (size := sum(entry.file_size for entry in archive.infolist())) > most_bytes():
-                return f"holds {size} bytes when unpacked, more than the {most_bytes()} that are read"
-            damaged = archive.testzip()
-    except FileNotFoundError:
-        return MISSING
-    except CorruptFile as error:
-        return error.fault
-    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
-        return f"is no whole archive ({error})"
-    return None if damaged is None else f"the array {damaged} is damaged"
+        split = name.removesuffix(".parquet")
+        if text := fault_in(inputs.read_coupling, split):
+            yield Fault(path=coupling_path(split), text=text)
+    if text := fault_in(read_failures, files):
+        yield Fault(path=FAILED, text=text)

@@ -28,7 +28,7 @@ def open_trajectory(config: RunConfig, start: Start, store: Store) -> Trajectory
     """The trajectory as far as its rows go, ready for its next step; damage in the store is repaired first."""
     rows = store.recover(start.name)
     accepted = [row for row in rows if row.accepted]
-    given = store.start() if config.start is not None and not accepted else None
+    given = store.inputs.start() if config.start is not None and not accepted else None
     return Trajectory(
         config,
         start,

@@ -7,34 +7,24 @@ from __future__ import annotations
 
 import collections
 import itertools
-import logging
-import os
 from pathlib import Path
 
 import pytest
 
-from damages import DAMAGES, KINDS, expected, make, manifest, outcome
+from damages import DAMAGES, KINDS, closed_form, expected, make, outcome, stored_in
 
 pytestmark = [pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(3600)]
 
 
 @pytest.mark.parametrize("first", DAMAGES)
-def test_any_two_files_damaged_in_any_ways_cost_a_step_at_most(
-    tmp_path: Path, first: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
-    asked, wrong, ends = manifest(), {}, collections.Counter[str]()
-    make(tmp_path / "made" / "run", asked)
-
-    def said() -> str:
-        text = caplog.text
-        caplog.clear()
-        return text
-
-    with caplog.at_level(logging.WARNING):
+def test_any_two_files_damaged_in_any_ways_cost_a_step_at_most(tmp_path: Path, first: str) -> None:
+    made, wrong, ends = tmp_path / "made", {}, collections.Counter[str]()
+    make(made / "run")
+    whole = stored_in(made / "run")
+    with closed_form() as said:
         for (one, other), second in itertools.product(itertools.combinations(KINDS, 2), DAMAGES):
             damaged = {one: first, other: second}
-            text = outcome(tmp_path / "made", tmp_path / "here", damaged, asked, said)
+            text = outcome(made, tmp_path / "here", damaged, whole, said)
             ends[text if text.isdecimal() else text.partition(":")[0]] += 1
             if not expected(damaged, text):
                 wrong[tuple(damaged.items())] = text

@@ -215,12 +215,14 @@ def test_a_run_that_is_watched_may_go_or_close_and_come_back(folder: Path) -> No
 
 
 def test_a_damaged_coupling_is_a_corrupt_file(folder: Path) -> None:
-    store = Store("run")
-    assert store.coupling("validation") is None
-    store.write_coupling("validation", b"no table")
+    inputs = Store("run").inputs
+    with pytest.raises(FileNotFoundError):
+        inputs.read_coupling("validation")
+    os.makedirs("run/couplings")
+    Path("run/couplings/validation.parquet").write_bytes(b"no table")
     with pytest.raises(CorruptFile, match="couplings/validation.parquet: is not a stored coupling"):
-        store.coupling("validation")
+        inputs.read_coupling("validation")
     os.unlink("run/couplings/validation.parquet")
     os.mkfifo("run/couplings/validation.parquet")
     with pytest.raises(CorruptFile, match="is no regular file"):
-        store.coupling("validation")
+        inputs.read_coupling("validation")

@@ -1,26 +1,38 @@
-"""A small run on a closed-form surface, every kind of its files, every kind of damage, and the same command afterwards."""
+"""A small run with every kind of file, every kind of damage to them, and the same call afterwards.
+
+The run is a started transfer by displacement between data that were given as arrays, on a closed-form surface, and certified.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
+import importlib
+import logging
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rayfe.backend.analytic import AnalyticBackend
-from rayfe.config import configure
-from rayfe.data.paths import load_path
-from rayfe.records import CertificateRecord, Outcome, ReadingRecord, StepRecord
-from rayfe.run.runner import run_inline
-from rayfe.storage.manifest import digest_of, grown, manifest_of, stored_manifest
-from rayfe.storage.store import Store
-from rayfe.surface.closed_form import PowerSurface
+import numpy as np
+import pytest
 
-CONFIG = configure(lam=(0.25,), gamma=(4.0, 6.0), steps=4, data={"name": "digits"})
-NAME, OTHER = CONFIG.trajectories()
-SURFACE = PowerSurface(kappa=20.0, a=1 / 3, b=1 / 3)
+import rayfe
+import rayfe.run.job
+import rayfe.run.runner
+import rayfe.storage.layout
+from rayfe.backend.analytic import AnalyticBackend
+from rayfe.config.fields import hints_of
+from rayfe.data.paths import epoch_of
+from rayfe.records import CertificateRecord, ReadingRecord, StepRecord
+from rayfe.storage.parquet import decode
+from rayfe.storage.store import Store
+from rayfe.surface.closed_form import MovingPowerSurface
+
+NAME, OTHER = "lam2-gamma8-seed0", "lam2-gamma9-seed0"
+SURFACE = MovingPowerSurface(kappa=10.0, a=0.3, b=1 / 3, kappa_t=3.0, a_t=0.1)
 KINDS: Mapping[str, str] = {
     "run.json": "run.json",
     "its copy": "copies/run.json",
@@ -37,67 +49,107 @@ KINDS: Mapping[str, str] = {
     "carry before": f"carry/{NAME}/3.safetensors",
     "copy of carry": f"copies/carry/{NAME}.safetensors",
     "certificates": f"certificates/{NAME}.parquet",
+    "copy of certificates": f"copies/certificates/{NAME}.parquet",
+    "start": "start.safetensors",
+    "data": "data/mine.npz",
+    "coupling": "couplings/train.parquet",
     "lock": ".lock",
 }
+WITHOUT_COPY = {"older state", "carry before", "start", "data", "lock"}
+"""What no other file of the run tells."""
 TABLES = ({"steps", "copy of steps"}, {"readings", "copy of readings"})
 """A table and its copy: where both are gone, more than a step comes again."""
-SILENT = {"its copy", "fingerprint", "copy of steps", "copy of readings", "copy of state", "copy of carry", "lock"}
+CERTIFICATES = {"certificates", "copy of certificates"}
+"""Where both are gone, those of earlier ends are lost: certificates, not rows."""
+SILENT = {kind for kind in KINDS if "copy" in kind} | {"fingerprint", "lock"}
 """What is made again as a matter of course."""
 
 
-class Rows:
-    """Counts the rows that a run adds."""
+def _data(name: str, size: int) -> Any:
+    rng = np.random.default_rng(size)
+    x, held = (rng.random((number, 3), np.float32) for number in (size, size // 2))
+    return rayfe.dataset(x, np.arange(size) % 2, validation=(held, np.arange(size // 2) % 2), name=name)
+
+
+ASKED: Mapping[str, Any] = {
+    "data": _data("mine", 24),
+    "target": _data("theirs", 20),
+    "start": {"multipliers": np.array([2.0, 8.0], np.float32)},
+    "lam": 2.0,
+    "gamma": [8.0, 9.0],
+    "step_length": 0.05,
+    "stencil": "paper",
+    "refresh": 3,
+    "path": {"kind": "displacement"},
+    "equilibration": {"batch": 8, "first_batch": 8},
+    "certificate_share": 1.0,
+    "threads": 1,
+    "quiet": True,
+}
+
+
+class Said(logging.Handler):
+    """What was logged since it was asked last, and how many rows were added."""
 
     def __init__(self) -> None:
-        self.added = 0
+        super().__init__(logging.WARNING)
+        self.lines: list[str] = []
+        self.rows = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
 
     def row(self, record: StepRecord) -> None:
-        self.added += 1
+        self.rows += 1
 
     def event(self, text: str) -> None: ...
 
-
-def manifest() -> dict[str, Any]:
-    return manifest_of("isoc", "digits-smoke", [], CONFIG, load_path(CONFIG))
-
-
-def same_command(run: Path, asked: dict[str, Any]) -> int:
-    """What the job's command does with a run that is there, without pages; returns how many rows were added."""
-    rows = Rows()
-    with Store(run).lock(say=lambda text: None) as store:
-        stored = stored_manifest(store, asked, CONFIG)
-        store.create(grown(asked, stored), fingerprint=digest_of(asked))
-        failed = run_inline(CONFIG, AnalyticBackend(SURFACE, noise=1e-4), store, rows)
-    assert failed == {}, failed
-    return rows.added
+    def taken(self) -> tuple[list[str], int]:
+        found = self.lines, self.rows
+        self.lines, self.rows = [], 0
+        return found
 
 
-def make(run: Path, asked: dict[str, Any]) -> None:
+@contextmanager
+def closed_form() -> Iterator[Said]:
+    """Calls run on the closed-form surface, without a page, a model to check, or waiting for the disk."""
+    run_inline, said = rayfe.run.runner.run_inline, Said()
+
+    def run(config: Any, data: Any, store: Store, progress: Any) -> dict[str, str]:
+        return run_inline(config, AnalyticBackend(SURFACE, noise=1e-4), store, said, epoch=epoch_of(data, config))  # type: ignore[arg-type]
+
+    known = functools.cache(decode)  # of equal bytes the same records; a damaged file is looked at each time
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rayfe.storage.layout, "decode", lambda data, record_class: list(known(data, record_class)))
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        patch.setattr(rayfe.run.runner, "run", run)
+        patch.setattr(importlib.import_module("rayfe.config.configure"), "hints_of", functools.cache(hints_of))
+        for name in ("check_model", "check_fits", "_report"):
+            patch.setattr(rayfe.run.job, name, lambda *arguments: None)
+        log = logging.getLogger("rayfe")
+        patch.setattr(log, "handlers", [said])
+        patch.setattr(log, "propagate", False)
+        yield said
+
+
+def same_call(run: Path, **changes: Any) -> None:
+    """The call that made the run; raises what it raises, and AssertionError where a trajectory failed."""
+    found = rayfe.transfer("fig5-quick", **{**ASKED, "steps": 4, "out": run, **changes})
+    assert found.failed == {}, found.failed
+
+
+def make(run: Path) -> None:
     """The run, and beside it in `older` its files as they were one step earlier."""
-    earlier = dataclasses.replace(CONFIG, steps=3)
-    with Store(run).lock(say=lambda text: None) as store:
-        store.create(asked | {"preset": "before"}, fingerprint="0" * 8)
-        assert run_inline(earlier, AnalyticBackend(SURFACE, noise=1e-4), store, Rows()) == {}
-    shutil.copytree(run, run.with_name("older"))
-    same_command(run, asked)
-    store = Store(run)
-    for name in (NAME, OTHER):
-        row = [row for row in store.rows(name) if row.accepted][-1]
-        store.keep_certificate(certificate_of(row))
-        store.keep_certificate(dataclasses.replace(certificate_of(row), method="on"))
-
-
-def certificate_of(row: StepRecord) -> CertificateRecord:
-    assert row.state_sha256 is not None
-    key = {"trajectory": row.trajectory, "step": row.step, "state_sha256": row.state_sha256, "method": "anew"}
-    numbers = {"lam": row.lam, "gamma": row.gamma, "t": 0.0, "seeds": 1, "epochs": 1.0, "examples": 1.0, "seconds": 0.0}
-    numbers |= {"F": 1.0, "dF": 0.0, "dF_se": 0.1}
-    return CertificateRecord(**key, **numbers, outcome=Outcome.OK, held_on="train")  # type: ignore[arg-type]
+    with closed_form():
+        same_call(run, steps=3)
+        shutil.copytree(run, run.with_name("older"))
+        same_call(run)
 
 
 def _flip(path: Path) -> None:
     data = bytearray(path.read_bytes())
-    data[min(60, len(data) // 3)] ^= 4
+    # where it counts: tables begin with their values, archives with names
+    data[len(data) // 2 if path.suffix == ".npz" else min(60, len(data) // 2)] ^= 4
     path.write_bytes(data)
 
 
@@ -110,9 +162,13 @@ def _instead(make_: Callable[[Path], object]) -> Callable[[Path], None]:
 
 
 def _of_another(path: Path) -> None:
-    other = Path(str(path).replace(NAME, OTHER))
-    other = other if other != path else path.parents[len(path.relative_to(_root(path)).parts) - 1] / f"steps/{OTHER}.parquet"
-    path.write_bytes(other.read_bytes())
+    """As the same file of the other trajectory, data set or split is; where there is none, as a table is."""
+    root = _root(path)
+    text = str(path.relative_to(root))
+    for ours, theirs in ((NAME, OTHER), ("mine", "theirs"), ("train", "validation")):
+        text = text.replace(ours, theirs)
+    other = root / text
+    path.write_bytes((other if other != path else root / f"steps/{OTHER}.parquet").read_bytes())
 
 
 def _older(path: Path) -> None:
@@ -139,31 +195,47 @@ DAMAGES: Mapping[str, Callable[[Path], None]] = {
     "pipe": _instead(lambda path: os.mkfifo(path)),
 }
 
+UNKNOWN = {"gone", "older"}
+"""Of certificates or run.json and their copy that are both so nothing tells that it ever was otherwise."""
 
-def rows_of(run: Path) -> tuple[list[StepRecord], list[ReadingRecord]]:
-    """Rows and readings of both trajectories, without the seconds they took."""
-    store = Store(run)
-    rows = [dataclasses.replace(row, seconds=0.0) for name in (NAME, OTHER) for row in store.rows(name)]
-    return rows, [reading for name in (NAME, OTHER) for reading in store.readings(name)]
+Stored = tuple[list[StepRecord], list[ReadingRecord], list[CertificateRecord]]
 
 
-def outcome(made: Path, here: Path, damaged: Mapping[str, str], asked: dict[str, Any], said: Callable[[], str]) -> str:
-    """What the same command makes of a copy, at `here`, of the run of `make`, with these kinds of files damaged so: how many
-    rows came again, or what is wrong. `said` returns what was said since it was asked last."""
+def stored_in(run: Path) -> Stored:
+    """Rows, readings and certificates of both trajectories, without the seconds they took."""
+    store, names = Store(run), (NAME, OTHER)
+    rows = {name: store.rows(name) for name in names}
+    return (
+        [dataclasses.replace(row, seconds=0.0) for name in names for row in rows[name]],
+        [reading for name in names for reading in store.readings(name, rows=rows[name])],
+        [dataclasses.replace(one, seconds=0.0) for name in names for one in store.certificates(name, rows=rows[name])],
+    )
+
+
+def outcome(made: Path, here: Path, damaged: Mapping[str, str], whole: Stored, said: Said) -> str:
+    """What the same call makes of a copy, at `here`, of the run of `make`, with these kinds of files damaged so: how many
+    rows came again, or what is wrong."""
     run = here / "run"
     shutil.copytree(made, here)
     try:
         for kind, damage in damaged.items():
             DAMAGES[damage](run / KINDS[kind])
-        said()
-        added = same_command(run, asked)
-        if rows_of(run) != rows_of(made / "run"):
+        said.taken()
+        same_call(run)
+        lines, rows = said.taken()
+        found = stored_in(run)
+        if found[:2] != whole[:2] or (found[2] != whole[2] and damaged.keys() != CERTIFICATES):
             return "other rows"
-        return "nothing said" if damaged.keys() - SILENT and not said() else str(added)
+        return str(rows) if lines or _may_be_silent(damaged) else "nothing said"
     except Exception as error:
         return f"{type(error).__name__}: {error}"
     finally:
         shutil.rmtree(here)
+
+
+def _may_be_silent(damaged: Mapping[str, str]) -> bool:
+    unknown = damaged.keys() == CERTIFICATES and set(damaged.values()) <= UNKNOWN
+    return unknown or damaged.keys() <= SILENT or damaged == {"run.json": "older", "its copy": "older"}
 
 
 def expected(damaged: Mapping[str, str], found: str) -> bool:

@@ -10,20 +10,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from rayfe.config import configure
 from rayfe.data import parquet_file
+from rayfe.data.coupling import Coupling
+from rayfe.data.from_arrays import dataset
 from rayfe.data.npz import load_npz
 from rayfe.exceptions import CorruptFile, StorageError, UsageError
 from rayfe.records import StepRecord
 from rayfe.storage import lease, parquet
 from rayfe.storage.files import Files
+from rayfe.storage.inputs import Inputs
 from rayfe.storage.local import replace_together
 from rayfe.storage.parquet import encode
 from rayfe.storage.store import Store
-from rayfe.storage.verification import archive_fault
 from stored_steps import NAME, commit_of, content, step_record, walk
 
 THROUGH = "is a link, and nothing is changed through one"
@@ -41,10 +44,12 @@ def outside(tmp_path: Path) -> Path:
 # --- links ---------------------------------------------------------------------------------------------------------------
 
 
+COUPLING = Coupling(source=np.arange(2), target=np.arange(2), weight=np.full(2, 0.5), report={})
+EXAMPLES = dataset(np.eye(4), [0, 1, 0, 1], validation=(np.ones((2, 4)), [0, 1]), name="mine")
 WRITES: dict[str, Callable[[Store], Any]] = {
     "figures": lambda store: store.write_figure("curve.png", b""),
-    "data": lambda store: store.keep_data("mine", b""),
-    "couplings": lambda store: store.write_coupling("train", b""),
+    "data": lambda store: store.inputs.keep_data(EXAMPLES, ""),
+    "couplings": lambda store: store.inputs.write_coupling("train", COUPLING),
     "copies": lambda store: store.create({}),
     "steps": lambda store: store.commit(NAME, commit_of(3)),
     "readings": lambda store: store.commit(NAME, commit_of(3)),
@@ -52,7 +57,7 @@ WRITES: dict[str, Callable[[Store], Any]] = {
     f"states/{NAME}": lambda store: store.commit(NAME, commit_of(3)),
     "carry": lambda store: store.commit(NAME, commit_of(3)),
     f"carry/{NAME}": lambda store: store.commit(NAME, commit_of(3)),
-    "damaged": lambda store: store.set_coupling_aside("train"),
+    "damaged": lambda store: store.inputs.keep_data(EXAMPLES, ""),
 }
 
 
@@ -61,7 +66,9 @@ def test_nothing_is_changed_through_a_link(tmp_path: Path, outside: Path, folder
     run = tmp_path / "run"
     store = Store(run, keep_states="last")
     walk(store, 3)
-    store.write_coupling("train", b"")
+    store.create({})
+    store.inputs.keep_data(EXAMPLES, "")
+    store.inputs.write_coupling("train", COUPLING)
     if (run / folder).exists():
         (run / folder).rename(tmp_path / "moved")
     (run / folder).symlink_to(outside)
@@ -182,14 +189,16 @@ def test_more_trajectories_than_a_run_can_have_are_refused() -> None:
 
 
 def test_an_archive_that_unpacks_to_more_than_memory_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "bomb.npz"
+    path = tmp_path / "data" / "bomb.npz"
+    path.parent.mkdir()
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("x_train.npy", bytes(10**7))
     monkeypatch.setattr(os, "sysconf", lambda name: 1000)
-    monkeypatch.setattr("rayfe.storage.verification.most_bytes", lambda: 10**6)
+    monkeypatch.setattr("rayfe.storage.files.most_bytes", lambda: 10**6)
     with pytest.raises(UsageError, match="10000000 bytes when unpacked"):
         load_npz(str(path), name="npz:bomb.npz")
-    assert "10000000 bytes when unpacked" in (archive_fault(Files(tmp_path), "bomb.npz") or "")
+    with pytest.raises(CorruptFile, match="10000000 bytes when unpacked"):
+        Inputs(Files(tmp_path)).check_data("bomb", None)
 
 
 @pytest.mark.parametrize("period", [1e9, -1.0, "1", None, float("nan")])

@@ -2,26 +2,42 @@
 
 from __future__ import annotations
 
-import io
+import os
 import shutil
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
 
-from damages import DAMAGES, KINDS, NAME, make, manifest
+from damages import ASKED, DAMAGES, KINDS, NAME, WITHOUT_COPY, Said, closed_form, make, same_call
 from rayfe.cli.command import main
+from rayfe.data.npz import npz_bytes
 from rayfe.storage.files import Files
+from rayfe.storage.layout import copy_path
 from rayfe.storage.store import Store
-from rayfe.storage.verification import faults
+from rayfe.storage.verification import Fault, faults
 from stored_steps import content
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("made") / "run"
-    make(folder, manifest())
+    make(folder)
     return folder
+
+
+@pytest.fixture
+def run(made: Path, tmp_path: Path) -> Path:
+    shutil.copytree(made.parent, tmp_path / "made")
+    return tmp_path / "made" / "run"
+
+
+def seen(run: Path) -> list[tuple[Path, int, int]]:
+    return [(path, path.lstat().st_mtime_ns, path.lstat().st_ino) for path in sorted(run.rglob("*"))]
+
+
+def found_in(run: Path) -> dict[str, Fault]:
+    return {fault.path: fault for fault in faults(Files(run))}
 
 
 def test_a_whole_run_has_no_fault(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -31,60 +47,130 @@ def test_a_whole_run_has_no_fault(made: Path, capsys: pytest.CaptureFixture[str]
     assert content(made) == before
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("lock", "fingerprint")])
-def test_each_kind_of_damage_is_named_and_left_as_it_is(made: Path, tmp_path: Path, kind: str) -> None:
-    shutil.copytree(made.parent, tmp_path / "made")
-    run = tmp_path / "made" / "run"
-    has_copy = kind not in ("state before", "older state", "carry before")
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_of_damage_is_named_and_left_as_it_is(made: Path, run: Path, kind: str) -> None:
+    harmless = {"empty", "cut", "bit", "gone", "of another", "older"} if kind == "lock" else set()
+    silent = {"gone"} if kind == "coupling" else set()
     for name, damage in DAMAGES.items():
         shutil.rmtree(run)
         shutil.copytree(made, run)
         damage(run / KINDS[kind])
-        before = [(path, path.lstat()) for path in sorted(run.rglob("*"))]
-        found = {fault.path: fault.heals for fault in faults(Files(run))}
-        assert {path.removeprefix("copies/") for path in found} == {KINDS[kind].removeprefix("copies/")}, name
-        assert set(found.values()) == {has_copy}, name
-        after = [(path, path.lstat()) for path in sorted(run.rglob("*"))]
-        assert [(path, seen.st_mtime_ns, seen.st_ino) for path, seen in after] == [
-            (path, seen.st_mtime_ns, seen.st_ino) for path, seen in before
-        ]
+        with closed_form():
+            before, found = seen(run), found_in(run)
+        named = set() if name in harmless | silent else {KINDS[kind].removeprefix("copies/")}
+        assert {path.removeprefix("copies/") for path in found} == named, name
+        assert {bool(fault.loss) for fault in found.values()} == ({kind in WITHOUT_COPY} if named else set()), name
+        assert seen(run) == before
 
 
-def test_what_a_killed_process_left_and_data_that_are_damaged_are_named(made: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    shutil.copytree(made, run)
+def test_what_is_lost_with_its_copy_is_said_with_what_to_do(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for path in (f"steps/{NAME}.parquet", f"copies/steps/{NAME}.parquet", "data/mine.npz"):
+        (run / path).unlink()
+    assert main(["verify", str(run)]) == 1
+    *lines, summary = capsys.readouterr().out.splitlines()
+    assert summary == f"{run}: 2 trajectories, 2 faults, 2 of them without a whole copy"
+    assert f"{run}/steps/{NAME}.parquet: is missing; there is no whole copy: the same command trains again from there" in lines
+    again = "give the same arrays again, by the call that made the run"
+    assert f"{run}/data/mine.npz: is missing; there is no whole copy: {again}" in lines
+
+
+def test_weights_that_are_a_link_to_others_are_called_so(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = run / KINDS["last state"]
+    path.unlink()
+    path.symlink_to("1.safetensors")
+    assert main(["verify", str(run)]) == 1
+    assert capsys.readouterr().out.splitlines() == [
+        f"{path}: is a link to another file; the same command mends it",
+        f"{run}: 2 trajectories, 1 fault, 0 of them without a whole copy",
+    ]
+
+
+def test_what_a_killed_process_left_and_folders_that_are_links_are_named(run: Path, tmp_path: Path) -> None:
     (run / ".run.json.0123abcd.tmp").touch()
-    (run / "data").mkdir()
-    (run / "data" / "mine.npz").write_bytes(b"PK")
+    shutil.rmtree(run / "figures", ignore_errors=True)
     (tmp_path / "elsewhere").mkdir()
-    (run / "couplings").symlink_to(tmp_path / "elsewhere")
-    assert {(fault.path, fault.heals) for fault in faults(Files(run))} == {
-        (".run.json.0123abcd.tmp", True),
-        ("data/mine.npz", False),
-        ("couplings", False),
+    (run / "figures").symlink_to(tmp_path / "elsewhere")
+    (run / "failed.json").write_text("[")
+    (run / ".lock").unlink()
+    (run / ".lock").symlink_to(tmp_path / "elsewhere" / "lock")
+    assert {path: bool(fault.loss) for path, fault in found_in(run).items()} == {
+        ".run.json.0123abcd.tmp": False,
+        "figures": True,
+        "failed.json": False,
+        ".lock": True,
     }
 
 
-def test_exit_codes(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["verify", str(tmp_path)]) == 2
+def test_exit_codes(made: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "none").mkdir()
+    assert main(["verify", str(tmp_path / "none")]) == 2
     assert "no run at" in capsys.readouterr().err
-    run = tmp_path / "run"
-    shutil.copytree(made, run)
     (run / KINDS["last state"]).write_bytes(b"")
     assert main(["verify", str(made), str(run)]) == 1
     assert f"states/{NAME}/4.safetensors: its SHA-256 is not" in capsys.readouterr().out
 
 
-def test_a_copy_of_data_that_is_damaged_is_set_aside_and_wanted_again(tmp_path: Path) -> None:
-    store, buffer = Store(tmp_path), io.BytesIO()
-    np.savez_compressed(buffer, x=np.arange(1000.0))
-    whole = buffer.getvalue()
-    assert store.lacks_data("mine")
-    store.keep_data("mine", whole)
-    assert not store.lacks_data("mine")
-    path, aside = tmp_path / "data" / "mine.npz", tmp_path / "damaged" / "data"
-    for number, bad in enumerate((b"", whole[:-7], whole[:200] + bytes([whole[200] ^ 4]) + whole[201:]), start=1):
-        path.write_bytes(bad)
-        assert store.lacks_data("mine")
-        assert (aside / f"{number}-mine.npz").read_bytes() == bad
-        store.keep_data("mine", whole)
+# --- what a run begins with ---------------------------------------------------------------------------------------------
+
+
+def test_a_run_of_before_without_digests_of_its_arrays_is_whole(run: Path) -> None:
+    store = Store(run)
+    store.create({name: value for name, value in store.read_config().items() if name != "kept_sha256"})
+    assert found_in(run) == {}
+    (run / "data" / "mine.npz").write_bytes(npz_bytes(ASKED["target"]))
+    assert found_in(run) == {}
+    (run / "data" / "mine.npz").write_bytes(b"PK")
+    assert set(found_in(run)) == {"data/mine.npz"}
+
+
+def test_what_is_wrong_is_mended_by_the_same_call_where_it_can_be(run: Path) -> None:
+    for kind in ("fingerprint", "state before", "last carry", "coupling", "start", "data"):
+        DAMAGES["cut"](run / KINDS[kind])
+    (run / "failed.json").write_text("[")
+    with closed_form():
+        same_call(run)
+    assert found_in(run) == {}
+
+
+def lost_start(run: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The run without its start, and how it is asked for where the state dict is away."""
+    name = Store(run).read_config()["start"]["from"]
+    (run / KINDS["start"]).unlink()
+    return {"start": name}
+
+
+def test_a_started_run_goes_on_without_its_start_where_its_first_step_is_stored(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = lost_start(run, monkeypatch)
+    with closed_form() as said:
+        same_call(run, **start, steps=5)
+        lines, rows = said.taken()
+    assert rows == 2
+    assert [line for line in lines if "start.safetensors: is missing; trajectories that have their first step go on" in line]
+
+
+def test_a_new_trajectory_of_a_run_that_lost_its_start_fails_with_the_way(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    start = lost_start(run, monkeypatch)
+    with (
+        closed_form(),
+        pytest.warns(RuntimeWarning),
+        pytest.raises(AssertionError, match="start the run again where state-dict:"),
+    ):
+        same_call(run, **start, gamma=[8.0, 9.0, 7.0])
+    with closed_form():
+        same_call(run, gamma=[8.0, 9.0, 7.0])
+    assert found_in(run) == {}
+    assert os.path.exists(run / KINDS["start"])
+
+
+def test_copies_of_data_that_are_others_are_set_aside_and_written_again(run: Path) -> None:
+    whole = (run / "data" / "mine.npz").read_bytes()
+    (run / "data" / "mine.npz").write_bytes((run / "data" / "theirs.npz").read_bytes())
+    with closed_form() as said:
+        same_call(run)
+        (line,) = said.taken()[0]
+    assert line.endswith("its arrays are not those that the run was given; set aside as damaged/data/1-mine.npz; made again")
+    assert (run / "data" / "mine.npz").read_bytes() == whole
+    assert isinstance(said, Said)
+    assert Files(run).exists(copy_path("run.json"))

@@ -27,9 +27,13 @@ def verify(location: str) -> int:
     store, files = existing(location), Files(location)
     found = list(faults(files))
     for fault in found:
-        what = "the same command mends it" if fault.heals else "there is no whole copy of it"
+        what = f"there is no whole copy: {fault.loss}" if fault.loss else "the same command mends it"
         print(visible(f"{files.url(fault.path)}: {fault.text}; {what}"))
-    lost = sum(not fault.heals for fault in found)
-    summary = f"{len(found)} files are missing or damaged, {lost} of them without a whole copy" if found else "whole"
-    print(f"{visible(store.url())}: {len(trajectories(files))} trajectories, {summary}")
+    lost = sum(bool(fault.loss) for fault in found)
+    summary = f"{_counted(len(found), 'fault')}, {lost} of them without a whole copy" if found else "whole"
+    print(f"{visible(store.url())}: {_counted(len(trajectories(files)), 'trajector', 'y', 'ies')}, {summary}")
     return DAMAGED if found else 0
+
+
+def _counted(number: int, word: str, one: str = "", many: str = "s") -> str:
+    return f"{number} {word}{one if number == 1 else many}"

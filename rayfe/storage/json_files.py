@@ -1,17 +1,19 @@
-"""run.json, its copy, and the run's fingerprint: of the three, any one says what the run is, or whether another saying is right."""
+"""run.json, its copy, and the run's fingerprint: of the three, any one says what the run is, or whether another saying is right.
+And failed.json."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from rayfe.exceptions import CorruptFile
 from rayfe.records.json_text import parsed
 from rayfe.records.run_json import RunJson
 from rayfe.storage.files import Files
-from rayfe.storage.layout import CONFIG, FINGERPRINT, MISSING, MOST_OF_TEXT, copy_path
+from rayfe.storage.layout import CONFIG, FAILED, FINGERPRINT, MISSING, MOST_OF_TEXT, copy_path
 
 log = logging.getLogger(__name__)
 
@@ -24,9 +26,7 @@ def read_config(files: Files) -> dict[str, Any]:
         CorruptFile: neither can be read.
     """
     copied = _copy(files)
-    if copied is not None:
-        return _parsed(files, copied)
-    return _parsed(files, _text(files))
+    return _parsed(files, CONFIG, _config_text(files) if copied is None else copied, RunJson)
 
 
 def write_config(files: Files, config: dict[str, Any], fingerprint: str | None) -> None:
@@ -34,6 +34,8 @@ def write_config(files: Files, config: dict[str, Any], fingerprint: str | None) 
     if (fault := config_fault(files)) is not None:
         aside = "" if fault == MISSING else f"; set aside as {files.set_aside(CONFIG)}"
         log.warning("%s: %s%s; written again", files.url(CONFIG), fault, aside)
+    if read_fingerprint(files) is not None and (fault := copy_fault(files)) is not None:
+        log.warning("%s: %s; written again", files.url(copy_path(CONFIG)), fault)
     text = json.dumps(config, indent=2, sort_keys=True) + "\n"
     files.write(CONFIG, text.encode())
     files.write(copy_path(CONFIG), json.dumps({"sha256": _sha256(text), "text": text}).encode())
@@ -53,10 +55,10 @@ def config_fault(files: Files) -> str | None:
     """What is wrong with run.json; None if it is whole, or there is no run."""
     copied = _copy(files)
     try:
-        text = _text(files)
-        _parsed(files, text)
+        text = _config_text(files)
+        _parsed(files, CONFIG, text, RunJson)
     except FileNotFoundError:
-        return None if copied is None else MISSING
+        return None if copied is None and read_fingerprint(files) is None else MISSING
     except CorruptFile as error:
         return error.fault
     return None if copied in (None, text) else f"is not what its copy in {copy_path(CONFIG)} is"
@@ -73,13 +75,32 @@ def no_run(files: Files) -> FileNotFoundError:
     return FileNotFoundError(f"no run at {files.url()}: {lacks}")
 
 
-def _text(files: Files) -> str:
+def write_failures(files: Files, failed: Mapping[str, str]) -> None:
+    """Store why trajectories failed, a line each, in the place of what was stored before."""
+    if failed or files.exists(FAILED):
+        files.write(FAILED, (json.dumps(dict(failed), indent=2) + "\n").encode())
+
+
+def read_failures(files: Files) -> dict[str, str]:
+    """What `write_failures` stored; nothing where it did not. Raises CorruptFile: it cannot be read."""
     try:
-        return files.read(CONFIG, MOST_OF_TEXT).decode()
+        return _parsed(files, FAILED, _text(files, FAILED), dict[str, str])
+    except FileNotFoundError:
+        return {}
+
+
+def _config_text(files: Files) -> str:
+    try:
+        return _text(files, CONFIG)
     except FileNotFoundError:
         raise no_run(files) from None
+
+
+def _text(files: Files, path: str) -> str:
+    try:
+        return files.read(path, MOST_OF_TEXT).decode()
     except UnicodeDecodeError as error:
-        raise CorruptFile(files.url(CONFIG), f"is not JSON ({error})") from error
+        raise CorruptFile(files.url(path), f"is not JSON ({error})") from error
 
 
 def _copy(files: Files) -> str | None:
@@ -95,8 +116,8 @@ def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _parsed(files: Files, text: str) -> dict[str, Any]:
+def _parsed(files: Files, path: str, text: str, kind: Any) -> dict[str, Any]:
     try:
-        return parsed(text, RunJson)
+        return parsed(text, kind)
     except ValueError as error:
-        raise CorruptFile(files.url(CONFIG), str(error)) from error
+        raise CorruptFile(files.url(path), str(error)) from error
