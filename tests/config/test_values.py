@@ -86,7 +86,6 @@ def test_a_configuration_of_numpys_numbers_is_stored_as_one_of_pythons() -> None
         (1, Literal["iso"] | None, "iso or None"),
         (Path("r"), type[Path], "a class derived from Path"),
     ],
-    ids=lambda value: brief(value),
 )
 def test_what_is_no_value_of_a_type_is_refused(value: Any, hint: Any, said: str) -> None:
     with pytest.raises(TypeError) as caught:
