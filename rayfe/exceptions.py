@@ -123,8 +123,8 @@ def brief(value: object) -> str:
     try:
         text = BRIEF.repr(value)
     except Exception:  # what somebody's own class is written by may raise anything
-        text = f"<{type(value).__name__}>"
-    return _cut(text, LONGEST)
+        text = "\n"
+    return f"<{type(value).__name__}>" if "\n" in text else _cut(text, LONGEST)
 
 
 def _cut(text: str, most: int) -> str:

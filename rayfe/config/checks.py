@@ -48,7 +48,8 @@ class Range:
             return None
         if self.text and not (low and self.most in (LARGEST, MOST)):
             return self.text
-        return f"must be at most {self.most:.15g}" if low else f"must be at least {self.least:.15g}"
+        over, under = ("below", "above") if self.inner else ("at most", "at least")
+        return f"must be {over} {self.most:.15g}" if low else f"must be {under} {self.least:.15g}"
 
 
 NUMBER = Range(text="must be a number")

@@ -32,7 +32,7 @@ def refused(capsys: pytest.CaptureFixture[str], argv: list[str], field: str, out
     ("argv", "line"),
     [
         (["--lam", "0"], "--lam 0: must be a positive number"),
-        (["--lam", "inf"], "--lam inf: must be at most 1e+30"),
+        (["--lam", "inf"], "--lam inf: must be below 1e+30"),
         (["--lam", "3.5"], "--lam 3.5: is --lam-end already, give another of the two"),
         (["--lam-end", "0.25"], "--lam-end 0.25: does not go with --lam 0.25, which is set already; change one of the two: "),
         (["--lam", "1", "--lam", "2"], "--lam: is given twice; give it once, with all its values after it"),
@@ -49,10 +49,10 @@ def refused(capsys: pytest.CaptureFixture[str], argv: list[str], field: str, out
         ),
         (["--threads", "99999999999"], "--threads 99999999999: must be at most 1024"),
         (["--data.root", " "], "--data.root ' ': is empty"),
-        (["--data.name", "a\0b"], "--data.name a\u2400b: has control characters"),
+        (["--data.name", "a\0b"], "--data.name a\u2400b: give a text without NUL"),
         (
             ["--model.name", "x" * 5000],
-            f"--model.name {'x' * 200}... (5000 characters): has 5000 characters; give at most 4096",
+            f"--model.name {'x' * 100}...{'x' * 100}: has 5000 characters; give at most 4096",
         ),
         (
             ["--evaluators", "2", "--backend", "inline"],

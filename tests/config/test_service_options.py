@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ def change(out: Path, replicas: object) -> None:
     for part in ("config", "identity"):
         manifest[part]["replicas_per_evaluator"] = replicas
     (out / "run.json").write_text(json.dumps(manifest))
+    shutil.rmtree(out / "copies")  # an older version kept none
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +37,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def run(made: Path, tmp_path: Path) -> Path:
     """A copy of a finished run."""
-    import shutil
-
     return Path(shutil.copytree(made, tmp_path / "run"))
 
 

@@ -38,7 +38,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
 
 def test_status_imports_neither_what_draws_nor_what_trains(stored_run: Callable[..., Store]) -> None:
     place = stored_run().url()
-    code = f"import sys, rayfe.__main__ as command; command.main(['status', {place!r}]); print(*sys.modules)"
+    code = f"import sys, rayfe.cli.command as command; command.main(['status', {place!r}]); print(*sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ | {"PYTHONPATH": str(ROOT)}
     )

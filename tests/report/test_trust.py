@@ -110,7 +110,7 @@ def rude(stored_run: Callable[..., Store]) -> Store:
     """A run whose words would clear a terminal, and are markup."""
     store = stored_run(gammas=(4.0,))
     run = store.read_config()
-    config = run["config"] | {"data.name": "`<b>x</b>`\x1b[31m$\\frac{"}
+    config = run["config"] | {"data.name": "`<b>x</b>`$\\frac{"}
     store.create(run | {"preset": "\x1b[2J\x1b]0;owned\x07", "config": config, "class_names": ["<img src=x>", "*a*"]})
     last = store.rows(NAME)[-1]
     row = dataclasses.replace(last, step=9, accepted=False, reason="\x9b2Jdrift\n# more", state=None, state_sha256=None)

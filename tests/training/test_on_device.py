@@ -39,7 +39,7 @@ KEY = StepKey(trajectory="t", seed=0, step=1, attempt=0)
 POINT = Point(lam=1.0, gamma=4.0, t=0.5)
 SMALL: dict[str, Any] = {"threads": 1, "model.hidden": 16, "model.latent": 4, "equilibration.batch": 700}
 DIGITS = SMALL | {"data.name": "digits"}
-RESNET = DIGITS | {"model.name": "resnet", "model.width": 4}
+RESNET = {name: value for name, value in DIGITS.items() if name != "model.hidden"} | {"model.name": "resnet", "model.width": 4}
 MIXTURE = SMALL | {
     "data.name": "digits:0-4",
     "path.target": "digits:5-9",
