@@ -133,7 +133,7 @@ def _leave(number: signal.Signals, others: set[int]) -> None:
 def _descendants(others: set[int]) -> list[int]:
     """Process numbers below this one but not below `others`, the nearest first (they would start others again). Linux only."""
     parents: dict[int, list[int]] = {}
-    for entry in os.listdir("/proc"):
+    for entry in os.listdir("/proc") if os.path.isdir("/proc") else ():
         with contextlib.suppress(OSError, ValueError), open(f"/proc/{int(entry)}/stat") as file:
             parents.setdefault(int(file.read().rpartition(")")[2].split()[1]), []).append(int(entry))
     below = [os.getpid()]

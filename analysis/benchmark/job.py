@@ -66,6 +66,7 @@ class Options(Checked):
         for name in ("method", "search"):
             for value in getattr(self, name):
                 require(value in METHODS, name, value, f"known are {', '.join(METHODS)}")
+        require("://" not in place_of(self.out or "runs"), "out", self.out, "is a URI; the benchmark writes to a folder")
         for file in self.polish:
             require(os.path.isfile(file), "polish", file, "there is no such file")
         cooper = importlib.util.find_spec("cooper") is not None

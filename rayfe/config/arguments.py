@@ -22,9 +22,8 @@ def checked(function: Callable[P, T]) -> Callable[P, T]:
 
     @functools.cache
     def hint(name: str) -> Any:
-        return eval(
-            signature.parameters[name].annotation, function.__globals__
-        )  # when it is first needed: types are imported late
+        # when it is first needed: types are imported late
+        return eval(signature.parameters[name].annotation, function.__globals__)
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> T:

@@ -53,7 +53,7 @@ class Range:
 
 
 NUMBER = Range(text="must be a number")
-POSITIVE = Range(least=0.0, inner=True, text="must be a positive number")
+POSITIVE = Range(least=1 / LARGEST, text="must be a positive number, at least 1e-30")
 NOT_NEGATIVE = Range(least=0.0, text="must be at least 0")
 FRACTION = Range(least=0.0, most=1.0, inner=True, text="must lie between 0 and 1")
 SHARE = Range(least=0.0, most=1.0, text="must be at least 0 and at most 1")

@@ -128,9 +128,10 @@ def renamed(fields: Mapping[str, Any]) -> dict[str, Any]:
         "equilibration.compile": {False: "never", True: "update"},
         "replicas_per_evaluator": {None: "all"},
     }
-    return now | {
-        name: words[name].get(now[name], now[name]) for name in words if isinstance(now.get(name, []), str | int | None)
-    }
+    for name in words:
+        if name in now and isinstance(now[name], str | int | None):
+            now[name] = words[name].get(now[name], now[name])
+    return now
 
 
 def unknown(name: str, value: object, kind: type[Asked]) -> UsageError:

@@ -13,6 +13,8 @@ TRANSFERS = ("geodesic", "constant-rate")
 UNHELD = ("fixed-gamma",)
 """Processes that hold nothing."""
 PROCESSES = ("iso-classification", "iso-functional", *UNHELD, *TRANSFERS)
+MOST_LATENT = 30_000
+"""500 rows of as many numbers, as one file of a table has, can be read again (`data.parquet_file`)."""
 WIDEST = 65_536
 """Most units of a layer."""
 MANY_DRAWS = 65_536
@@ -86,7 +88,7 @@ class ModelConfig(Checked):
     """Units of the hidden layer of encoder and decoder (mlp)."""
     width: Annotated[int, at_least(1, WIDEST), With("model.name", "resnet", OWN)] = 64
     """Channels of the first stage of resnet; 64 is ResNet-18."""
-    latent: Annotated[int, at_least(1, WIDEST)] = 16
+    latent: Annotated[int, at_least(1, MOST_LATENT)] = 16
     """Dimensions of the representation z."""
     classifier_hidden: Annotated[int, at_least(0, WIDEST)] = 12
     """Hidden units of the classifier; 0: a single linear layer (the paper says both)."""

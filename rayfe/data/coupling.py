@@ -15,8 +15,6 @@ from rayfe.data import parquet_file
 from rayfe.records.json_text import parsed
 
 SCHEMA = pa.schema({"source": pa.int64(), "target": pa.int64(), "weight": pa.float64()})
-MOST_NUMBERS = 20_000_000
-"""Of a file that is read at most: 6 million atoms."""
 ATOMS = tuple(SCHEMA.names)
 REPORT = b"report"
 
@@ -51,7 +49,7 @@ def decode(data: bytes) -> Coupling:
         ValueError: the file is not one that `encode` made, or not whole.
     """
     try:
-        table = parquet_file.read(data, SCHEMA, most=MOST_NUMBERS)
+        table = parquet_file.read(data, SCHEMA)
         report = parsed((table.schema.metadata or {})[REPORT], dict[str, Any])
         return Coupling(**{name: table[name].to_numpy() for name in ATOMS}, report=report)
     except (KeyError, ValueError) as error:

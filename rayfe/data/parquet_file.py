@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-MOST_VALUES, MOST_BYTES, MOST_COLUMNS, MOST_LETTERS = 2_000_000, 2**28, 1000, 10_000
-"""Values, bytes when unpacked, columns, and bytes of a word, of a file that is read at most: 20,000 rows of steps."""
+MOST_VALUES, MOST_BYTES, MOST_COLUMNS, MOST_LETTERS = 20_000_000, 2**30, 1000, 10_000
+"""Values, bytes when unpacked, columns, and bytes of a word, of a file that is read at most: 200,000 rows of steps."""
 CODECS = ("SNAPPY", "UNCOMPRESSED")
 """They make bytes at most some twenty times as many; others do not end there."""
 DATA_PAGE, DATA_PAGE_V2, SIZE, COUNT = 5, 8, 3, 1

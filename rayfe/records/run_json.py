@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import Required, TypedDict
 
 Scalar = str | int | float | bool | None
 Told = TypedDict(
     "Told",
     {
-        "from": str,
-        "sha256": str,
+        "from": Required[str],
+        "sha256": Required[str],
         "trajectory": str,
         "step": int,
         "lam": float,

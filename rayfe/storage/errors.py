@@ -15,15 +15,17 @@ NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 ANSWERS = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, NotImplementedError)
 """What is no failure, but an answer to who asked."""
 KEYS = "access is denied ({}); set credentials that allow it, for S3 AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-SAID = (*ANSWERS, StorageError, CorruptFile, UsageError)
+FAULTS = (TypeError, AttributeError, AssertionError, LookupError, MemoryError)
+"""What no storage answers."""
+PASSED = (*ANSWERS, *FAULTS, StorageError, CorruptFile, UsageError)
 
 
 @contextlib.contextmanager
 def naming(place: str, *, kinds: type[Exception] = OSError) -> Iterator[None]:
-    """Raises StorageError, or StorageFull, in place of errors of these `kinds`; what is an answer passes."""
+    """Raises StorageError, or StorageFull, in place of errors of these `kinds`; what is an answer, or a fault of a program, passes."""
     try:
         yield
-    except SAID:
+    except PASSED:
         raise
     except kinds as error:
         raise storage_error(place, error) from error

@@ -50,7 +50,7 @@ FILE_OF_TABLE = re.compile(r"(?P<trajectory>[^.].*?)(\.part(?P<number>\d{4,}))?\
 def named(trajectory: str) -> str:
     """The name, if it can be that of files. Raises UsageError: it leads elsewhere."""
     sound = NAME.fullmatch(trajectory) is not None
-    require(sound, "trajectory", trajectory, "cannot be the name of a trajectory; give one that ``status`` shows")
+    require(sound, "trajectory", trajectory, "cannot be the name of a trajectory; status shows those of a run")
     return trajectory
 
 

@@ -21,8 +21,9 @@ from rayfe.storage.local import check_no_link, through_a_link
 
 WITHOUT_LINKS = frozenset({"memory", "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "oci"})
 """Protocols of storage that knows no links."""
-TRIES = 1
-"""Times that s3fs asks. Each is five of botocore, of 15 s where the server is silent; its usual five times five would be 31 minutes."""
+TRIES = 2
+"""Times that s3fs asks, as it must where an answer breaks off. Each is five of botocore, of 15 s where the server is silent; its usual
+five times five would be 31 minutes."""
 
 Named = TypeVar("Named", bound="Place")
 P = ParamSpec("P")

@@ -14,7 +14,7 @@ from rayfe.records import ReadingRecord, StepRecord
 from rayfe.records.older import told
 from rayfe.storage.files import Files
 from rayfe.storage.found import FoundTable, FoundWeights, Version
-from rayfe.storage.layout import MISSING, STEPS, key, table_path
+from rayfe.storage.layout import STEPS, key, table_path
 from rayfe.storage.older_folders import take_over
 from rayfe.storage.table import certificates_of, readings_of, steps_of
 
@@ -32,7 +32,7 @@ def recover(files: Files, trajectory: str) -> list[StepRecord]:
     end = usable_end(rows, weights, covered)
     if not rows and any(key(reading) != (0, 0) for reading in read.records):  # else a first step was cut short
         log.warning(
-            "%s: %s, and so is its copy; the trajectory begins again", files.url(table_path(STEPS, trajectory)), MISSING
+            "%s: neither it nor its copy can be used; the trajectory begins again", files.url(table_path(STEPS, trajectory))
         )
     if end < len(rows):
         text = "%s: what was stored after row %d is damaged or gone; keeping %d of %d rows"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from rayfe.exceptions import CorruptFile
+from rayfe.exceptions import CorruptFile, brief
 from rayfe.records import StepRecord
 from rayfe.records.older import told
 from rayfe.storage.files import LEFT_OVER, Files
@@ -23,6 +23,7 @@ from rayfe.storage.layout import (
     FINGERPRINT,
     FOLDERS,
     MISSING,
+    NAME,
     READINGS,
     START,
     STATES,
@@ -35,8 +36,9 @@ from rayfe.storage.layout import (
     tables_in,
 )
 from rayfe.storage.lock_file import LOCK
-from rayfe.storage.manifest import digest_of
+from rayfe.storage.manifest import digest_of, stored_config
 from rayfe.storage.recovery import unbroken
+from rayfe.storage.store import Store
 from rayfe.storage.table import Row, certificates_of, readings_of, steps_of
 
 AGAIN = "the same command trains again from there"
@@ -90,6 +92,8 @@ def _of_config(files: Files) -> Iterator[Fault]:
     of_copy = copy_fault(files)
     if text := config_fault(files):
         yield Fault(path=CONFIG, text=text, loss="the command that made the run writes it again" if of_copy else "")
+    elif text := fault_in(stored_config, Store(files.url())):
+        yield Fault(path=CONFIG, text=text, loss="this version can neither show the run nor go on with it")
     if not files.names(COPIES):
         return  # older versions made none
     if of_copy:
@@ -153,7 +157,9 @@ def _of_inputs(files: Files, run: dict[str, Any]) -> Iterator[Fault]:
         yield Fault(path=START, text=text, loss=inputs.start_loss())
     kept = run.get("kept_sha256", {})
     for name in sorted({*kept, *(found.removesuffix(".npz") for found in files.names(DATA))}):
-        if text := fault_in(inputs.check_data, name, kept.get(name)):
+        if NAME.fullmatch(name) is None:
+            yield Fault(path=CONFIG, text=f"{brief(name)} cannot be the name of kept data", loss=LOST_DATA)
+        elif text := fault_in(inputs.check_data, name, kept.get(name)):
             yield Fault(path=data_path(name), text=text, loss=LOST_DATA)
     for name in files.names(COUPLINGS):
         split = name.removesuffix(".parquet")

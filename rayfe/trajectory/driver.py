@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from rayfe.config import RunConfig, Start
 from rayfe.data.truths import truth_of
-from rayfe.exceptions import WalkFailed
+from rayfe.exceptions import WalkFailed, one_line
 from rayfe.records import ON, Answer, CertificateRecord, Commit, Outcome, Request, StepRecord, Weights
 from rayfe.records.backend import Backend
 from rayfe.storage.store import Store
@@ -156,4 +156,4 @@ def failure(name: str, error: Exception) -> str:
     """One line for people, with fields in double backticks as in `WalkFailed.text`; the traceback goes to the log."""
     log.info("%s failed", name, exc_info=error)
     text = error.text if isinstance(error, WalkFailed) else str(error)
-    return " ".join(f"{type(error).__name__}: {text}".split())
+    return one_line(f"{type(error).__name__}: {text}")

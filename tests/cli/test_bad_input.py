@@ -32,7 +32,7 @@ def refused(capsys: pytest.CaptureFixture[str], argv: list[str], field: str, out
     ("argv", "line"),
     [
         (["--lam", "0"], "--lam 0: must be a positive number"),
-        (["--lam", "inf"], "--lam inf: must be below 1e+30"),
+        (["--lam", "inf"], "--lam inf: must be at most 1e+30"),
         (["--lam", "3.5"], "--lam 3.5: is --lam-end already, give another of the two"),
         (["--lam-end", "0.25"], "--lam-end 0.25: does not go with --lam 0.25, which is set already; change one of the two: "),
         (["--lam", "1", "--lam", "2"], "--lam: is given twice; give it once, with all its values after it"),

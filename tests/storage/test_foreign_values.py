@@ -16,6 +16,8 @@ import pytest
 import rayfe
 from hostile import TEXTS, VALUES, headers, lying, places, put, with_value
 from rayfe.config import configure
+from rayfe.config.asked import Walk
+from rayfe.config.fields import hints_of
 from rayfe.data import coupling, parquet_file
 from rayfe.data.paths import load_path
 from rayfe.exceptions import CorruptFile, visible
@@ -23,12 +25,14 @@ from rayfe.model.protocol import build
 from rayfe.model.weights import weights_of
 from rayfe.records import CertificateRecord, StepRecord
 from rayfe.records.json_text import parsed
-from rayfe.records.possible import MEASURED, fault_of
+from rayfe.records.possible import MEASURED, RANGES, fault_of
 from rayfe.records.run_json import RunJson
 from rayfe.records.weights import arrays_in
 from rayfe.storage.manifest import manifest_of, stored_config
 from rayfe.storage.parquet import decode, encode, encode_table, schema_of, table_of
 from rayfe.storage.store import Store
+from rayfe.storage.table import LIMIT
+from rayfe.trajectory.driver import failure
 from stored_steps import NAME, commit_of, step_record, walk
 
 FEW = ("null", "true", "half", "text", "list", "strings", "object")
@@ -69,6 +73,12 @@ def test_json_that_programs_read_in_different_ways_is_refused(text: str) -> None
 def test_a_value_that_cannot_be_kept_is_refused(word: str) -> None:
     with pytest.raises(ValueError, match="is not JSON"):
         parsed(f'{{"preset": {word}}}', RunJson)
+
+
+@pytest.mark.parametrize("value", ['"scale": {"low": 0}', '"start": {"sha256": "x"}'])
+def test_a_part_without_what_it_needs_is_refused(value: str) -> None:
+    with pytest.raises(ValueError, match="it has no (high|from)|(scale has no high|start has no from)"):
+        parsed(f"{{{value}}}", RunJson)
 
 
 def test_every_field_of_run_json_is_of_its_type_or_the_run_is_refused(tmp_path: Path) -> None:
@@ -199,6 +209,21 @@ def test_rows_of_runs_are_taken() -> None:
     assert set(schema_of(StepRecord).names) > {"kind", "leg", "outcome"}
 
 
+def test_what_a_run_may_write_is_what_can_be_read() -> None:
+    widest = hints_of(Walk)["model.latent"].__metadata__[0].most
+    assert LIMIT * (widest + len(schema_of(StepRecord))) <= parquet_file.MOST_VALUES
+    lam = hints_of(Walk)["lam"].__metadata__[0]
+    least, most = RANGES["lam"]
+    assert least <= lam.least and lam.most <= most
+
+
+def test_a_reason_of_any_letters_can_be_read_again(tmp_path: Path) -> None:
+    store = _created(tmp_path, manifest())
+    store.keep_failures({NAME: failure(NAME, OSError("a\udcff\nb" + 5000 * "x"))})
+    (reason,) = store.failures().values()
+    assert reason.startswith("OSError: a") and len(reason) < 1100
+
+
 # --- weights -------------------------------------------------------------------------------------------------------------
 
 
@@ -208,7 +233,7 @@ def test_a_header_of_weights_that_lies_is_refused() -> None:
             arrays_in(headers()[name])
 
 
-@pytest.mark.parametrize("sizes", [{"hidden": 65_000, "latent": 65_000}, {"latent": 60_000}, {"classifier_hidden": 9}])
+@pytest.mark.parametrize("sizes", [{"hidden": 65_000, "latent": 30_000}, {"latent": 29_000}, {"classifier_hidden": 9}])
 def test_a_model_that_is_not_of_its_weights_takes_no_memory(stored_model: Path, sizes: dict[str, int]) -> None:
     config = json.loads((stored_model / "run.json").read_text())
     config["config"] |= {f"model.{name}": size for name, size in sizes.items()}

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from damages import ASKED, DAMAGES, KINDS, NAME, WITHOUT_COPY, Said, closed_form, make, same_call
+from damages import ASKED, DAMAGES, KINDS, NAME, WITHOUT_COPY, closed_form, make, same_call
 from rayfe.cli.command import main
 from rayfe.data.npz import npz_bytes
 from rayfe.storage.files import Files
@@ -113,6 +113,20 @@ def test_exit_codes(made: Path, run: Path, tmp_path: Path, capsys: pytest.Captur
 # --- what a run begins with ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"config": {"model.hidden": True}}, "is not the configuration of a run"),
+        ({"kept_sha256": {"../../x": "1"}}, "'../../x' cannot be the name of kept data"),
+    ],
+)
+def test_a_run_json_that_this_version_cannot_use_is_not_whole(run: Path, change: dict[str, Any], text: str) -> None:
+    store = Store(run)
+    config = store.read_config()
+    store.create(config | {name: config[name] | value for name, value in change.items()})
+    assert [fault.path for fault in faults(Files(run)) if text in fault.text] == ["run.json"]
+
+
 def test_a_run_of_before_without_digests_of_its_arrays_is_whole(run: Path) -> None:
     store = Store(run)
     store.create({name: value for name, value in store.read_config().items() if name != "kept_sha256"})
@@ -132,17 +146,15 @@ def test_what_is_wrong_is_mended_by_the_same_call_where_it_can_be(run: Path) -> 
     assert found_in(run) == {}
 
 
-def lost_start(run: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+def lost_start(run: Path) -> dict[str, Any]:
     """The run without its start, and how it is asked for where the state dict is away."""
     name = Store(run).read_config()["start"]["from"]
     (run / KINDS["start"]).unlink()
     return {"start": name}
 
 
-def test_a_started_run_goes_on_without_its_start_where_its_first_step_is_stored(
-    run: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    start = lost_start(run, monkeypatch)
+def test_a_started_run_goes_on_without_its_start_where_its_first_step_is_stored(run: Path) -> None:
+    start = lost_start(run)
     with closed_form() as said:
         same_call(run, **start, steps=5)
         lines, rows = said.taken()
@@ -150,8 +162,8 @@ def test_a_started_run_goes_on_without_its_start_where_its_first_step_is_stored(
     assert [line for line in lines if "start.safetensors: is missing; trajectories that have their first step go on" in line]
 
 
-def test_a_new_trajectory_of_a_run_that_lost_its_start_fails_with_the_way(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    start = lost_start(run, monkeypatch)
+def test_a_new_trajectory_of_a_run_that_lost_its_start_fails_with_the_way(run: Path) -> None:
+    start = lost_start(run)
     with (
         closed_form(),
         pytest.warns(RuntimeWarning),
@@ -172,5 +184,4 @@ def test_copies_of_data_that_are_others_are_set_aside_and_written_again(run: Pat
         (line,) = said.taken()[0]
     assert line.endswith("its arrays are not those that the run was given; set aside as damaged/data/1-mine.npz; made again")
     assert (run / "data" / "mine.npz").read_bytes() == whole
-    assert isinstance(said, Said)
     assert Files(run).exists(copy_path("run.json"))
