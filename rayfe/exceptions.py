@@ -54,7 +54,7 @@ class StorageFull(StorageError):
     """There is no room for a file. What was there before stays whole, and the same command goes on when there is room."""
 
     def __init__(self, path: str) -> None:
-        super().__init__(path, "no space left; make room, then the same command goes on from the last committed step")
+        super().__init__(path, "no space left; make room, then give the same command again")
         self.errno = errno.ENOSPC
 
     def __reduce__(self) -> tuple[type[StorageFull], tuple[str]]:

@@ -20,7 +20,8 @@ from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import NoReturn
 
-WORDS = {signal.SIGTERM: "terminated", signal.SIGINT: "interrupted"}
+WORDS = {signal.SIGTERM: "terminated", signal.SIGINT: "interrupted", signal.SIGHUP: "hung up"}
+SHOW_CURSOR = b"\x1b[?25h"
 TO_RELEASE, TO_LEAVE = 1.0, 0.9
 """Seconds for what is `released`, and for the last line; the contract is 2 for all."""
 _held: list[Callable[[], None]] = []
@@ -28,7 +29,8 @@ _codes: list[int] = []
 
 
 def handle_signals() -> None:
-    """From now on SIGTERM ends this process with code 143 and SIGINT (Ctrl-C) with 130, and with it what it starts.
+    """From now on SIGTERM ends this process with code 143, SIGINT (Ctrl-C) with 130 and SIGHUP with 129, and with it
+    what it starts.
 
     For the main thread, before anything that takes time to import. Where SIGINT is ignored, as in a job that a script has put in
     the background, Ctrl-C goes on being ignored; a SIGINT that a process has sent ends this one. Libraries must be kept from
@@ -44,12 +46,14 @@ def handle_signals() -> None:
     threading.Thread(target=_answer, args=(reader, others), name="signals", daemon=True).start()
     # written by the C handler, also while the main thread cannot run Python's
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    for number in WORDS:
+    ours = [number for number in WORDS if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN]  # nohup
+    for number in ours:
         signal.signal(number, _stand_still)
     if in_background:
         threading.Thread(target=_pass_on_what_was_sent, name="sigint", daemon=True).start()
     others.update(_descendants(set()))  # of the program that has become this one by `exec`
-    ours = [signal.SIGTERM] if in_background else list(WORDS)
+    if in_background:
+        ours.remove(signal.SIGINT)
     # a fork has the same pipe: a signal to it must not end this process
     os.register_at_fork(
         before=lambda: signal.pthread_sigmask(signal.SIG_BLOCK, ours),
@@ -95,7 +99,7 @@ def _answer(reader: int, others: set[int]) -> None:
         pass
     sys.setswitchinterval(1e-5)  # each file of /proc gives the interpreter away, and a busy thread would keep it for 5 ms
     _within(TO_RELEASE, list(reversed(_held)))
-    _within(TO_LEAVE, [lambda: _leave(signal.Signals(number), others)])
+    _within(TO_LEAVE, [lambda: _end_children(others), lambda: _say(signal.Signals(number))])
     os._exit(128 + number)
 
 
@@ -121,12 +125,18 @@ def _quietly(call: Callable[[], None]) -> None:
         call()
 
 
-def _leave(number: signal.Signals, others: set[int]) -> None:
-    line = f"{WORDS[number]}; to go on: {shlex.join(['python', *sys.orig_argv[1:]])}\n"
-    os.write(2, line.encode(errors="backslashreplace"))  # not by sys.stderr, which may be locked
+def _end_children(others: set[int]) -> None:
     for pid in _descendants(others):
         with contextlib.suppress(OSError):
             os.kill(pid, signal.SIGKILL)
+
+
+def _say(number: signal.Signals) -> None:
+    line = f"{WORDS[number]}; to go on: {shlex.join(['python', *sys.orig_argv[1:]])}\n"
+    with contextlib.suppress(OSError):
+        os.write(2, line.encode(errors="backslashreplace"))  # not by sys.stderr, which may be locked
+    if os.isatty(1):
+        os.write(1, SHOW_CURSOR)  # a table that is refreshed hides it
     sys.stdout.flush()
 
 
@@ -144,6 +154,7 @@ def _descendants(others: set[int]) -> list[int]:
 
 def _forget(ours: Sequence[signal.Signals]) -> None:
     signal.set_wakeup_fd(-1)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in WORDS:
+        if signal.getsignal(number) is _stand_still:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, ours)

@@ -35,33 +35,38 @@ WITH_OUT = ("check", "doctor")
 
 def main(argv: list[str]) -> int:
     """Exit code of `python -m rayfe ARGV`: the command's own, or 1 or 2 with one line on stderr."""
-    with closed_pipe_is_fine():
-        if argv[:1] in (["-h"], ["--help"]):
-            print("usage: python -m rayfe COMMAND ..., or rayfe COMMAND ...\n")
-            for name, purpose in COMMANDS.items():
-                print(f"  {name:8} {purpose}")
-            print("\n`python -m rayfe COMMAND --help` explains its options; `rayfe --version` says which version this is.")
-            return 0
-        if argv[:1] == ["--version"]:
-            print(f"rayfe {VERSION}")
-            return 0
-        if not argv or argv[0] not in COMMANDS:
-            print(f"{argv[0]}: unknown command; {USAGE}" if argv else USAGE, file=sys.stderr)
-            return BAD_INPUT
-        try:
-            with warnings.catch_warnings():
-                warnings.showwarning = _show
-                return importlib.import_module(f"rayfe.cli.commands.{argv[0]}").main(argv[1:])
-        except (StorageFull, LeaseLost, RunBroken) as error:
-            print(f"failed: {_one_line(error, argv[0])}", file=sys.stderr)
-            return FAILED
-        except (FileNotFoundError, CorruptFile, StorageError, UsageError, Refused) as error:
-            print(_one_line(error, argv[0]), file=sys.stderr)
-            return BAD_INPUT
-        except SystemExit as help_printed:
-            if help_printed.code:
-                raise
-    return 0
+    try:
+        with closed_pipe_is_fine():
+            return _carried_out(argv)
+    except (StorageFull, LeaseLost, RunBroken) as error:
+        print(f"failed: {_one_line(error, argv)}", file=sys.stderr)
+        return FAILED
+    except (FileNotFoundError, CorruptFile, StorageError, UsageError, Refused) as error:
+        print(_one_line(error, argv), file=sys.stderr)
+        return BAD_INPUT
+    return 0  # nobody reads the output
+
+
+def _carried_out(argv: list[str]) -> int:
+    if argv[:1] in (["-h"], ["--help"]):
+        print("usage: python -m rayfe COMMAND ..., or rayfe COMMAND ...\n")
+        for name, purpose in COMMANDS.items():
+            print(f"  {name:8} {purpose}")
+        print("\n`python -m rayfe COMMAND --help` explains its options; `rayfe --version` says which version this is.")
+        return 0
+    if argv[:1] == ["--version"]:
+        print(f"rayfe {VERSION}")
+        return 0
+    if not argv or argv[0] not in COMMANDS:
+        raise Refused(f"{argv[0]}: unknown command; {USAGE}" if argv else USAGE)
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = _show
+            return importlib.import_module(f"rayfe.cli.commands.{argv[0]}").main(argv[1:])
+    except SystemExit as help_printed:
+        if help_printed.code:
+            raise
+        return 0
 
 
 def _show(
@@ -79,7 +84,7 @@ def _show(
         log.info("%s", warnings.formatwarning(message, category, filename, lineno))
 
 
-def _one_line(error: Exception, command: str) -> str:
-    if isinstance(error, UsageError) and error.name == "out" and command not in WITH_OUT:
+def _one_line(error: Exception, argv: list[str]) -> str:
+    if isinstance(error, UsageError) and error.name == "out" and argv[0] not in WITH_OUT:
         error = UsageError("RUN", error.value, error.fix.replace("``out``", "RUN"))
     return in_shell_words(error) if isinstance(error, UsageError) else one_line(str(error))

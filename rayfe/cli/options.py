@@ -9,7 +9,7 @@ from rayfe.config import RunConfig, configure
 from rayfe.config.asked import kind_of
 from rayfe.config.checks import bare, number_in
 from rayfe.config.configure import CHOOSING, unknown
-from rayfe.config.fields import hints_of
+from rayfe.config.fields import hints_of, kinds_with
 from rayfe.config.presets import PRESETS
 from rayfe.config.resolve import check_job
 from rayfe.exceptions import UNSAID, UsageError
@@ -34,7 +34,7 @@ def parse(job: str, preset: str, arguments: list[str]) -> RunConfig:
     for word, values in words.items():
         group, dot, leaf = word.rpartition(".")
         positive = f"{group}{dot}{leaf.removeprefix('no_')}"
-        name = positive if bare(hints.get(positive)) is bool else word
+        name = positive if any(bare(hints_of(one)[positive]) is bool for one in kinds_with(positive)) else word
         if name not in hints:
             error = unknown(name, " ".join(values) if values else UNSAID, kind)
             raise UsageError(name, error.value, f"{error.fix}; --help-all lists all")

@@ -181,6 +181,7 @@ class Seek(Moving):
     def __post_init__(self) -> None:
         Moving.__post_init__(self)
         fix = "give wanted values of two of R, D and C, e.g. ``seek=C=0.1 R=12``"
+        object.__setattr__(self, "seek", tuple(" ".join(self.seek).split()))
         for text in self.seek:
             name, _, value = text.partition("=")
             number = number_in(value, float)

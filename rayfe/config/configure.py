@@ -51,8 +51,8 @@ def configure(base: RunConfig | None = None, /, **fields: Any) -> RunConfig:
     except UsageError as error:
         raise _of_what_was_given(error, given) from error
     for one in unread(config):
-        same = one.name not in given or one.value == before.get(one.name, one.usual)
-        require(same, one.name, one.value, one.fix)
+        neutral = one.name not in given or one.value in (before.get(one.name, one.usual), one.usual)
+        require(neutral, one.name, one.value, one.fix)
     return config
 
 

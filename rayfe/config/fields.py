@@ -69,15 +69,21 @@ class Unread:
 
 def unread(config: RunConfig) -> list[Unread]:
     """The fields that nothing reads in a run of this configuration, by what their types need (`checks.With`)."""
-    fields, parts, found = flat(config), parts_of(type(config.asked)), []
+    fields, usual, found = flat(config), defaults_of(type(config.asked)), []
     for name, hint in hints_of(type(config.asked)).items():
         for need in needs_of(hint):
             there = fields[need.name] if need.name in fields else getattr(config.asked, need.name)
             if not need.holds(there):
-                part, _, leaf = name.rpartition(".")
-                owners = [parts[part]] if part else [parts[one] for one in INLINE]
-                usual = next(cls.__dataclass_fields__[leaf].default for cls in owners if leaf in cls.__dataclass_fields__)
-                found.append(Unread(name=name, value=fields[name], usual=usual, need=need, fix=need.unmet(there)))
+                found.append(Unread(name=name, value=fields[name], usual=usual[name], need=need, fix=need.unmet(there)))
+    return found
+
+
+def defaults_of(kind: type[Asked]) -> dict[str, Any]:
+    """The defaults of all fields of a configuration of this kind, by flat name."""
+    found: dict[str, Any] = {}
+    for part, cls in parts_of(kind).items():
+        prefix = "" if part in ("", *INLINE) else f"{part}."
+        found |= {prefix + item.name: item.default for item in dataclasses.fields(cls)}
     return found
 
 

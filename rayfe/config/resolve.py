@@ -11,7 +11,7 @@ from typing import Any
 from rayfe.config.asked import Asked, Baseline, FreeWalk, Seek, Transfer, Walk
 from rayfe.config.checks import require
 from rayfe.config.configure import CHOOSING, configure
-from rayfe.config.fields import flat, unread
+from rayfe.config.fields import defaults_of, flat, unread
 from rayfe.config.places import absolute_path, location_of, place_of, usual_place
 from rayfe.config.presets import OTHER_JOB, PRESETS
 from rayfe.config.run import RunConfig
@@ -63,7 +63,7 @@ def words_of(config: RunConfig, default: RunConfig) -> list[str]:
     fields = flat(config)
     idle = {one.name for one in unread(config)}
     chosen = {name: fields[name] for name in CHOOSING if name in fields}
-    usual = flat(configure(default, **chosen)) | {name: getattr(default.asked, name) for name in chosen}
+    usual = defaults_of(type(config.asked)) | flat(default) | {name: getattr(default.asked, name) for name in chosen}
     words: list[str] = []
     for name, value in fields.items():
         if name in idle or value in (usual[name], ()):  # nothing: the lam and gamma of a stored step

@@ -26,7 +26,7 @@ from rayfe.report.view import view_of
 from rayfe.results.printed import print_run
 from rayfe.run.choices import settled
 from rayfe.run.logs import JsonLog
-from rayfe.run.progress import Progress
+from rayfe.run.progress import Output, Progress
 from rayfe.run.starts import StartModel, check_fits, with_outputs
 from rayfe.storage.errors import as_bad_input
 from rayfe.storage.files import Files
@@ -76,9 +76,11 @@ def carry_out(job: Job, console: Console) -> dict[str, str]:
     store, config, manifest = prepared(job, data, say)
     assert config.out is not None
     undo = _undo(config.out, job.own)
-    with store.lock(say=say) as store:
-        stored = stored_manifest(store, manifest, config)  # again: another process may have made it since
-        store.create(grown(manifest, stored), fingerprint=digest_of(manifest))
+    with contextlib.ExitStack() as held:
+        with as_bad_input("out", config.out):
+            store = held.enter_context(store.lock(say=say))
+            stored = stored_manifest(store, manifest, config)  # again: another process may have made it since
+            store.create(grown(manifest, stored), fingerprint=digest_of(manifest))
         for dataset in job.own.values():
             store.inputs.keep_data(dataset, manifest["kept_sha256"][dataset.name])
         if job.start is not None:
@@ -136,8 +138,8 @@ def _said_of_start(config: RunConfig, data: PathData) -> str:
 
 def console_of(*, quiet: bool = False) -> Console:
     """Where a job tells how it goes: the terminal, the notebook, or 100 columns of plain text; nowhere if `quiet`."""
-    console = Console(quiet=quiet, force_terminal=False if quiet else None)
-    return console if console.is_terminal or console.is_jupyter else Console(width=100, quiet=quiet)
+    console = Output(quiet=quiet, force_terminal=False if quiet else None)
+    return console if console.is_terminal or console.is_jupyter else Output(width=100, quiet=quiet)
 
 
 def check_model(config: RunConfig, data: PathData) -> None:

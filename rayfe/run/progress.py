@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Self
+from typing import NoReturn, Self
 
 from rich import box
 from rich.console import Console
@@ -83,6 +83,13 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
+class Output(Console):
+    """A terminal, a notebook or a pipe; where its reader has left, printing raises BrokenPipeError and ends no caller's program."""
+
+    def on_broken_pipe(self) -> NoReturn:
+        raise BrokenPipeError("nobody reads the output any more; the same command goes on")
+
+
 class Progress:
     """What the runner tells about a run, as shown to people. A context manager; rows may come from another thread.
 
@@ -99,7 +106,7 @@ class Progress:
     ) -> None:
         self._config, self._words = config, words
         self._rows = {name: list((rows or {}).get(name, ())) for name in config.trajectories()}
-        self._console = console or Console()
+        self._console = console or Output()
         self._training: dict[str, InTraining] = {}
         self._pacer = Pacer()
         self._live = Live(console=self._console, get_renderable=self._table, refresh_per_second=1)

@@ -57,7 +57,12 @@ class Files(Place):
 
     @named_errors
     def exists(self, relative: str) -> bool:
-        return bool(self._fs.exists(self._path(relative)))
+        """Whether there is such a file or folder; it may be closed."""
+        try:
+            self._fs.info(self._path(relative))
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return True
 
     @named_errors
     def read(self, relative: str, limit: int | None = None) -> bytes:

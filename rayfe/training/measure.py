@@ -264,7 +264,7 @@ def read(
     D_noise, C_noise = parts[:, 7 : 7 + NOISE_BLOCKS].ravel(), parts[:, 7 + NOISE_BLOCKS :].ravel()
     R, D, C, accuracy = parts[:, :4].sum(0).tolist()
     of_draws = [0.0, float(np.linalg.norm(D_noise)), float(np.linalg.norm(C_noise))]
-    errors = of_draws if split in (Split.TRAIN, Split.CONTROL) else np.sqrt(parts[:, 4:7].sum(0)).tolist()
+    errors = of_draws if split in (Split.TRAIN, Split.CONTROL) else torch.from_numpy(parts[:, 4:7].sum(0)).sqrt().tolist()
     return Reading(
         replica=replica,
         split=split,

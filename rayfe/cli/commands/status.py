@@ -6,15 +6,13 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from rich.console import Console
-
 from rayfe.cli.commands.parser import Parser
 from rayfe.exceptions import in_shell_words, visible
 from rayfe.report.overview import COLUMNS, as_json, overview
 from rayfe.report.view import RunView, view_of
 from rayfe.results.printed import print_run
 from rayfe.results.recommended import choice, recommended
-from rayfe.run.progress import line
+from rayfe.run.progress import Output, line
 from rayfe.storage.again import again
 from rayfe.storage.store import Store
 from rayfe.trajectory.standing import State
@@ -55,9 +53,9 @@ def status(location: str, others: Sequence[str] = ()) -> None:
     Models of the runs `others` bound its F, too.
     """
     view = view_of(Store(location), others, readings=False)
-    console = Console()
+    console = Output()
     if not console.is_terminal:
-        console = Console(width=100)
+        console = Output(width=100)
     print(visible(f"{view.store.url()}: {view.title}, rayfe {view.manifest.get('rayfe')}"))
     print_run(view.rows, view.config, console, view.certificates, view.models)
     for name, now in view.standing.items():
