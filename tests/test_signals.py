@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import signal
@@ -20,7 +21,7 @@ from rayfe.config import RunConfig
 from untrained_job import walk
 
 ROOT = Path(__file__).resolve().parents[1]
-ENDINGS = [(signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "interrupted")]
+ENDINGS = [(signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "interrupted"), (signal.SIGHUP, 129, "hung up")]
 LONG = 120
 """Seconds until a test gives up; they depend on no time below that."""
 
@@ -125,6 +126,24 @@ def test_what_others_would_trip_over_is_released_and_what_the_command_started_en
     while lives(int(own)):  # it has been killed, and takes its time
         time.sleep(0.05)
     assert signals.TO_RELEASE + signals.TO_LEAVE < 2
+
+
+@pytest.mark.parametrize("reader", [True, False])
+def test_what_a_command_started_ends_with_it_also_where_nobody_reads_its_errors(script: Any, reader: bool) -> None:
+    ours, theirs = os.pipe()
+    if not reader:
+        os.close(ours)
+    else:  # who does not read: the pipe is full
+        os.set_blocking(theirs, False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(theirs, b"x" * 4096)
+        os.set_blocking(theirs, True)
+    process, own = script(STARTS, stderr=theirs)
+    process.terminate()
+    assert process.wait(LONG) == 143
+    while lives(int(own)):
+        time.sleep(0.05)
 
 
 def test_what_the_program_had_started_before_it_became_this_one_stays(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def check_preset(job: str, name: str) -> None:
 def words_of(config: RunConfig, default: RunConfig) -> list[str]:
     """The words of the command line that makes `config` of the preset `default`."""
     fields = flat(config)
-    idle = {one.name for one in unread(config)}
+    idle = {one.name for one in unread(config) if one.value != one.usual}
     chosen = {name: fields[name] for name in CHOOSING if name in fields}
     usual = defaults_of(type(config.asked)) | flat(default) | {name: getattr(default.asked, name) for name in chosen}
     words: list[str] = []

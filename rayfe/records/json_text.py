@@ -10,8 +10,6 @@ import types
 from collections.abc import Sequence
 from typing import Any, NoReturn, Union, get_args, get_origin, get_type_hints, is_typeddict
 
-from rayfe.exceptions import brief
-
 MOST = 2**63
 """Whole numbers are below it, as they are in a table."""
 DIGITS = 20
@@ -64,7 +62,7 @@ def _fault(value: Any, kind: Any, name: str) -> str | None:
         return None
     fit = next((one for one in _composed(kind) if type(value) is (dict if _has_fields(one) else get_origin(one))), None)
     if fit is None:
-        return f"{name} is {brief(value)}"
+        return f"{name} is {str(value)[:60]!r}"
     required: frozenset[str] = getattr(fit, "__required_keys__", frozenset())
     if missing := sorted(one for one in required if one not in value):
         return f"{name} has no {missing[0]}"

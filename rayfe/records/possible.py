@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
-from rayfe.exceptions import brief
 from rayfe.records.certificates import ANEW, ON, TOO_SHORT, CertificateRecord
 from rayfe.records.kinds import Kind, Leg
 from rayfe.records.points import Outcome, Split
@@ -58,7 +57,7 @@ def _faults(row: Row) -> Iterator[str]:
             yield f"{name} is {value:g}"
     for name, words in WORDS.items():
         if hasattr(row, name) and getattr(row, name) not in words:
-            yield f"{name} is {brief(getattr(row, name))}"
+            yield f"{name} is {str(getattr(row, name))[:60]!r}"
     if isinstance(row, CertificateRecord):
         yield from _of_certificate(row)
 

@@ -20,6 +20,7 @@ import pytest
 
 from rayfe.cli.command import main
 from rayfe.cli.commands import COMMANDS, doctor
+from rayfe.run.progress import Output
 from rayfe.storage.store import Store
 
 NAME = "lam1-gamma4-seed0"
@@ -73,6 +74,21 @@ def test_help_into_a_pipe_that_closes_leaves_no_traceback(command: list[str]) ->
         os.close(writer)
     assert done.stderr == ""
     assert done.returncode == 0
+
+
+@pytest.mark.parametrize("command", [["-m", "rayfe", "--help"], ["-m", "rayfe", "check", "--help"]])
+def test_an_output_that_is_full_is_one_line(command: list[str]) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, *command], cwd=ROOT, env=ENVIRONMENT, stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert done.stderr == "failed: standard output: no space left; make room, then give the same command again\n"
+    assert done.returncode == 1
+
+
+def test_who_calls_from_python_is_not_ended_where_nobody_reads() -> None:
+    with pytest.raises(BrokenPipeError, match="nobody reads the output any more"):
+        Output().on_broken_pipe()
 
 
 def test_job_leaves_its_report_and_the_command_writes_the_same_one(

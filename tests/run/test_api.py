@@ -140,6 +140,31 @@ def test_words_of_a_configuration_make_it_again(name: str) -> None:
     assert words_of(default, default) == []
 
 
+OTHERS = [
+    ("isoc", "mnist-walk", ["--no-both-ways", "--renewal.leap", "0"]),
+    ("isoc", "mnist-walk", ["--no-both-ways", "--renewal.every", "None", "--renewal.leap", "0"]),
+    ("isoc", "digits-smoke", ["--process", "iso-functional", "--functional", "1", "0", "2", "--stencil", "paper"]),
+    ("isoc", "digits-smoke", ["--process", "iso-functional", "--functional", "1", "0", "2", "--derivatives", "implicit"]),
+    ("isoc", "digits-smoke", ["--process", "fixed-gamma"]),
+    ("isoc", "digits-smoke", ["--seek", "C=0.1", "R=4"]),
+    ("transfer", "fig6", ["--process", "geodesic", "--stencil", "paper"]),
+    ("transfer", "fig6-quick", ["--process", "geodesic", "--stencil", "paper", "--lam-dot", "0"]),
+    ("baseline", "fig5-quick", ["--path.last-epochs", "0"]),
+]
+
+
+@pytest.mark.parametrize(("name", "preset", "words"), OTHERS)
+def test_words_that_change_what_a_preset_asks_for_are_taken_and_make_it_again(name: str, preset: str, words: list[str]) -> None:
+    config = parse(name, preset, words)
+    again = words_of(config, PRESETS[name][preset]())
+    assert read_fields(parse(name, preset, again)) == read_fields(config)
+
+
+def test_a_seek_may_be_one_text(asked: list[job.Job]) -> None:
+    rayfe.walk("digits-smoke", seek="C=0.1 R=4", quiet=True)
+    assert asked[0].config.asked.wanted == (("R", 4.0), ("C", 0.1))
+
+
 Large = ModelConfig(hidden=300, dropout=0.25)
 
 
