@@ -10,7 +10,7 @@ import itertools
 import logging
 from collections.abc import Sequence
 
-from rayfe.records import ReadingRecord, StepRecord
+from rayfe.records import CertificateRecord, ReadingRecord, StepRecord
 from rayfe.records.older import told
 from rayfe.storage.files import Files
 from rayfe.storage.found import FoundTable, FoundWeights, Version
@@ -39,12 +39,12 @@ def recover(files: Files, trajectory: str) -> list[StepRecord]:
         log.warning(text, trajectory, end, end, len(rows))
     kept = {key(row) for row in rows[:end]}
     # in this order: while there is a row too many, what is wrong with its readings can still be seen
-    weights.put_in_order(rows[:end])
+    weights.put_in_order(rows, end)
     steps.put_in_order(by, lambda row: key(row) in kept, set_aside=True)
     readings.put_in_order(read, lambda reading: key(reading) in kept)
     certificates = FoundTable(files, certificates_of(files, trajectory))
     # those that are lost are made again, or asked for again
-    certificates.put_in_order(max(certificates.versions(), key=lambda version: len(version.records)))
+    certificates.put_in_order(_most_certified(certificates, rows[:end]))
     return rows[:end]
 
 
@@ -58,13 +58,33 @@ def _most(steps: FoundTable[StepRecord], weights: FoundWeights) -> tuple[Version
 
 
 def _with_readings(readings: FoundTable[ReadingRecord], rows: Sequence[StepRecord]) -> tuple[Version[ReadingRecord], int]:
-    """The version of the readings that belongs to most of the rows, and to how many.
+    """The version of the readings that belongs to most of the rows, and to how many; of equals the one that most rows took R, D and C from.
 
     Where no file is missing or damaged, accepted rows before others with readings have lost theirs long ago: older versions went
     on without.
     """
     found = [(version, _covered(version.records, rows, gaps=readings.is_whole)) for version in readings.versions()]
-    return max(found, key=lambda one: one[1])
+    return max(found, key=lambda one: (one[1], _agreeing(one[0].records, rows)))
+
+
+def _agreeing(readings: Sequence[ReadingRecord], rows: Sequence[StepRecord]) -> int:
+    """Number of rows whose R, D and C are those of one of their readings."""
+    read = {(key(reading), reading.R, reading.D, reading.C) for reading in readings}
+    return sum((key(row), row.R, row.D, row.C) in read for row in rows)
+
+
+def _most_certified(certificates: FoundTable[CertificateRecord], rows: Sequence[StepRecord]) -> Version[CertificateRecord]:
+    """The version with most certificates of these rows' models, less those of other models of the same steps; perhaps an empty one.
+
+    Those of steps that are no rows any more count neither way: the steps come again.
+    """
+    models = {row.step: row.state_sha256 for row in rows if row.accepted}
+
+    def value(version: Version[CertificateRecord]) -> tuple[int, int]:
+        known = [one.state_sha256 == models[one.step] for one in version.records if one.step in models]
+        return sum(1 if same else -1 for same in known), len(version.records)
+
+    return max((*certificates.versions(), Version({})), key=value)
 
 
 def _covered(readings: Sequence[ReadingRecord], rows: Sequence[StepRecord], *, gaps: bool) -> int:
