@@ -14,7 +14,7 @@ from rayfe.records import CertificateRecord, ReadingRecord, StepRecord
 from rayfe.records.older import told
 from rayfe.storage.files import Files
 from rayfe.storage.found import FoundTable, FoundWeights, Version
-from rayfe.storage.layout import STEPS, key, table_path
+from rayfe.storage.layout import READINGS, STEPS, key, table_path
 from rayfe.storage.older_folders import take_over
 from rayfe.storage.table import certificates_of, readings_of, steps_of
 
@@ -42,6 +42,9 @@ def recover(files: Files, trajectory: str) -> list[StepRecord]:
     weights.put_in_order(rows, end)
     steps.put_in_order(by, lambda row: key(row) in kept, set_aside=True)
     readings.put_in_order(read, lambda reading: key(reading) in kept)
+    if unlike := _unlike(read.records, rows[:end]):
+        text = "%s: these readings and their copy are not those of %d rows; nothing needs them to go on"
+        log.warning(text, files.url(table_path(READINGS, trajectory)), unlike)
     certificates = FoundTable(files, certificates_of(files, trajectory))
     # those that are lost are made again, or asked for again
     certificates.put_in_order(_most_certified(certificates, rows[:end]))
@@ -58,19 +61,21 @@ def _most(steps: FoundTable[StepRecord], weights: FoundWeights) -> tuple[Version
 
 
 def _with_readings(readings: FoundTable[ReadingRecord], rows: Sequence[StepRecord]) -> tuple[Version[ReadingRecord], int]:
-    """The version of the readings that belongs to most of the rows, and to how many; of equals the one that most rows took R, D and C from.
+    """The version of the readings that belongs to most of the rows, and to how many; of equals the one that is more like them.
 
     Where no file is missing or damaged, accepted rows before others with readings have lost theirs long ago: older versions went
     on without.
     """
     found = [(version, _covered(version.records, rows, gaps=readings.is_whole)) for version in readings.versions()]
-    return max(found, key=lambda one: (one[1], _agreeing(one[0].records, rows)))
+    return max(found, key=lambda one: (one[1], -_unlike(one[0].records, rows)))
 
 
-def _agreeing(readings: Sequence[ReadingRecord], rows: Sequence[StepRecord]) -> int:
-    """Number of rows whose R, D and C are those of one of their readings."""
+def _unlike(readings: Sequence[ReadingRecord], rows: Sequence[StepRecord]) -> int:
+    """Number of accepted rows with readings of which none has their R, D and C: these are of another run."""
     read = {(key(reading), reading.R, reading.D, reading.C) for reading in readings}
-    return sum((key(row), row.R, row.D, row.C) in read for row in rows)
+    there = {key(reading) for reading in readings}
+    measured = [row for row in rows if row.accepted and row.R is not None and key(row) in there]
+    return sum((key(row), row.R, row.D, row.C) not in read for row in measured)
 
 
 def _most_certified(certificates: FoundTable[CertificateRecord], rows: Sequence[StepRecord]) -> Version[CertificateRecord]:
