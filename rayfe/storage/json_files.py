@@ -36,7 +36,7 @@ def write_config(files: Files, config: dict[str, Any], fingerprint: str | None) 
         log.warning("%s: %s%s; written again", files.url(CONFIG), fault, aside)
     if read_fingerprint(files) is not None and (fault := copy_fault(files)) is not None:
         log.warning("%s: %s; written again", files.url(copy_path(CONFIG)), fault)
-    text = json.dumps(config, indent=2, sort_keys=True) + "\n"
+    text = json.dumps(config, indent=2, sort_keys=True, allow_nan=False) + "\n"
     files.write(CONFIG, text.encode())
     files.write(copy_path(CONFIG), json.dumps({"sha256": _sha256(text), "text": text}).encode())
     if fingerprint is not None:

@@ -170,6 +170,14 @@ def test_a_coupling_is_read_by_the_same_limits() -> None:
             coupling.decode(wrong)
 
 
+def test_a_coupling_with_forbidden_pairs_can_be_read_again() -> None:
+    """Independent pairs then cost infinitely much."""
+    one = coupling.Coupling(
+        source=np.arange(2), target=np.arange(2), weight=np.full(2, 0.5), report={"cost_of_independent": np.inf}
+    )
+    assert coupling.decode(coupling.encode(one)).report == {"cost_of_independent": None}
+
+
 @pytest.mark.parametrize(
     "values",
     [
