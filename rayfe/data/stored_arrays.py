@@ -79,7 +79,7 @@ def stored_of(arrays: Mapping[str, Any], called: str = "x") -> Stored:
     if any(name in keys for name in SCALE):
         ends = (arrays[keys[name]] if name in keys else None for name in SCALE)
         scale = scale_between(
-            *ends, x=train.x, called=" and ".join(SCALE), fix="store finite numbers, the first not above the second"
+            *ends, x=train.x, called=" and ".join(SCALE), fix="must be finite numbers, the first not above the second"
         )
     return Stored(train=train, held=validation, class_names=None if names is None else names.tolist(), scale=scale)
 

@@ -135,7 +135,7 @@ def test_npz_file_name_may_hold_a_colon(tmp_path: Path) -> None:
         *(
             (
                 {"scale_low": low, "scale_high": high},
-                "scale_low and scale_high store finite numbers, the first not above the second",
+                "scale_low and scale_high must be finite numbers, the first not above the second",
             )
             for low, high in (
                 (np.nan, 1),
