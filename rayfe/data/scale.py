@@ -42,20 +42,32 @@ def scale_of(x: np.ndarray, rescale: Rescale) -> Scale | None:
         return None
     if rescale is True:
         axis = 0 if x.ndim == 2 else None
-        return _finite(Scale(low=np.asarray(x.min(axis), float), high=np.asarray(x.max(axis), float)))
+        return scale_between(x.min(axis), x.max(axis), x=x, called="rescale", fix="give an x of finite numbers")
     fix = "give True, or the numbers (low, high) that become 0 and 1"
     try:
-        low, high = (np.asarray(end, float) for end in rescale)
+        low, high = rescale
     except (TypeError, ValueError) as error:
         raise UsageError("rescale", described(rescale), fix) from error
-    sound = bool(np.isfinite(low).all() and np.isfinite(high).all()) and low.shape == high.shape and bool((low < high).all())
+    scale = scale_between(low, high, x=x, called="rescale", fix=fix)
+    require(bool((scale.low < scale.high).all()), "rescale", f"({scale.low}, {scale.high})", fix)
+    return scale
+
+
+def scale_between(low: Any, high: Any, *, x: np.ndarray, called: str, fix: str) -> Scale:
+    """The scale of examples x (N, ...) with these ends; in a table a feature may have no width.
+
+    Raises:
+        UsageError: `called`; they are no finite numbers with none below its first, or not one for all or one for each feature.
+    """
+    try:
+        scale = Scale(low=np.asarray(low, float), high=np.asarray(high, float))
+    except (TypeError, ValueError) as error:
+        raise UsageError(called, f"({described(low)}, {described(high)})", fix) from error
+    low, high, given = scale.low, scale.high, f"({scale.low}, {scale.high})"
+    sound = bool(np.isfinite(low).all() and np.isfinite(high).all()) and low.shape == high.shape and bool((low <= high).all())
     fits = low.ndim == 0 or (x.ndim == 2 and low.shape == x.shape[1:])
-    require(sound and fits, "rescale", f"({low}, {high})", f"{fix}; a table may have one of each for every feature")
-    return _finite(Scale(low=low, high=high))
-
-
-def _finite(scale: Scale) -> Scale:
+    require(sound and fits, called, given, f"{fix}; a table may have one of each for every feature")
     with np.errstate(over="ignore"):
-        wide = bool(np.isfinite(scale.high - scale.low).all())
-    require(wide, "rescale", f"({scale.low}, {scale.high})", "is wider than numbers go; divide x by a power of ten before")
+        wide = bool(np.isfinite(high - low).all())
+    require(wide, called, given, "is wider than numbers go; divide x by a power of ten before")
     return scale

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -16,7 +15,7 @@ from rayfe.data.arrays import as_numbers, described
 from rayfe.data.class_numbers import ClassNames, labels_of
 from rayfe.data.examples import listing
 from rayfe.data.given import Given
-from rayfe.data.scale import Scale
+from rayfe.data.scale import Scale, scale_between
 from rayfe.exceptions import UsageError
 
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
@@ -63,9 +62,6 @@ def stored_of(arrays: Mapping[str, Any], called: str = "x") -> Stored:
     require(sound, "class_names", described(names), "must be a vector of strings")
     channels: Any = str(arrays[keys[CHANNELS]]) if CHANNELS in keys else None
     require(channels in (None, "first", "last"), CHANNELS, channels, "must be first or last")
-    scale = None
-    if all(name in keys for name in SCALE):
-        scale = Scale(**{name.removeprefix("scale_"): np.asarray(arrays[keys[name]], float) for name in SCALE})
     train, validation = (
         Given(
             x=as_numbers(arrays[keys[x]], keys[x]),
@@ -79,6 +75,12 @@ def stored_of(arrays: Mapping[str, Any], called: str = "x") -> Stored:
     for split in (train, validation):
         fix = f"has {len(split.x)} examples and {split.y_called} {len(split.y)} labels, store equally many"
         require(len(split.x) == len(split.y), split.x_called, len(split.x), fix)
+    scale = None
+    if any(name in keys for name in SCALE):
+        ends = (arrays[keys[name]] if name in keys else None for name in SCALE)
+        scale = scale_between(
+            *ends, x=train.x, called=" and ".join(SCALE), fix="must be finite numbers, the first not above the second"
+        )
     return Stored(train=train, held=validation, class_names=None if names is None else names.tolist(), scale=scale)
 
 
@@ -117,6 +119,6 @@ def read_arrays(source: str | BinaryIO, field: str, given: str) -> dict[str, np.
         raise
     except OSError as error:
         raise UsageError(field, given, f"cannot be read ({error.strerror or 'input error'}), give another file") from error
-    except (ValueError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except Exception as error:  # of a header: whatever Python's tokenizer and parser raise; of the rest: whatever unpacks it
         fix = f"{array} is damaged or holds Python objects; write it again with numpy.savez, as numbers or strings"
         raise UsageError(field, given, fix) from error

@@ -201,7 +201,9 @@ def with_couplings(data: PathData, config: RunConfig, store: Store, say: Say) ->
     """The data with its couplings: those that the run has stored, and the others computed and stored."""
     known: dict[Split, Coupling] = {}
     for split in coupled_splits(data, config):
-        if not store.inputs.lacks_coupling(str(split)):
+        assert data.target is not None
+        source, target = (examples_of(end, split, config) for end in (data.source, data.target))
+        if not store.inputs.lacks_coupling(str(split), (len(source.y), len(target.y))):
             known[split] = store.inputs.read_coupling(str(split))
     data = coupled(data, config, say, known=known)
     for split, coupling in (data.couplings or {}).items():

@@ -34,6 +34,9 @@ from rayfe.storage.table import Row, Table
 
 log = logging.getLogger(__name__)
 
+OTHER_ROWS = "has other rows than those that are kept"
+"""Said of a file of a table, or a copy, that is sound but not of this run."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FoundFile(Generic[Row]):
@@ -99,7 +102,8 @@ class FoundTable(Generic[Row]):
     def put_in_order(
         self, version: Version[Row], keep: Callable[[Row], bool] = lambda record: True, *, set_aside: bool = False
     ) -> None:
-        """Bring files and copies to the records of a version that `keep` keeps. With `set_aside` a file that changes is kept aside.
+        """Bring files and copies to the records of a version that `keep` keeps. With `set_aside` a file that changes is kept aside,
+        and one with records that the version has not is kept in any case.
 
         The last file comes first, so that at any moment the records that are left are the first ones.
         """
@@ -115,9 +119,9 @@ class FoundTable(Generic[Row]):
                 data = encode(kept, self._table.record_class)
             file, copy = self.originals[number], self.copies[number]
             source = "; restored from its copy" if part is copy else ""
-            fault = file.fault or ("is an older one" if source else None)
+            fault = file.fault or _strange(file, found) or ("is an older one" if source else None)
             self._bring(dataclasses.replace(file, fault=fault), data, set_aside=set_aside, source=source)
-            self._bring(copy, data, is_copy=True)
+            self._bring(dataclasses.replace(copy, fault=copy.fault or _strange(copy, found)), data, is_copy=True)
 
     def _bring(
         self, found: FoundFile[Row], data: bytes | None, *, set_aside: bool = False, source: str = "", is_copy: bool = False
@@ -135,6 +139,12 @@ class FoundTable(Generic[Row]):
             self._files.write(found.path, data, durable=not is_copy)
         elif not aside:
             self._files.remove(found.path)
+
+
+def _strange(file: FoundFile[Row], chosen: Sequence[Row]) -> str | None:
+    """What is wrong with a file that can be read, where it has records that are not among the chosen ones: it is of another run."""
+    known = {repr(record) for record in chosen} if file.records else ()  # not ==: NaN is unlike itself
+    return OTHER_ROWS if any(repr(record) not in known for record in file.records or ()) else None
 
 
 class FoundWeights:
@@ -156,14 +166,15 @@ class FoundWeights:
             self._faults[path, digest] = fault_of(self._files, path, digest)
         return self._faults[path, digest]
 
-    def put_in_order(self, rows: Sequence[StepRecord]) -> None:
-        """Restore the files of the last accepted row from their copies, or the copies from the files; set damaged ones aside.
+    def put_in_order(self, rows: Sequence[StepRecord], end: int) -> None:
+        """Restore the files of the last accepted one of the first `end` rows from their copies, or the copies from the files.
 
+        Damaged ones that were looked at, those of later rows too, are set aside.
         The weights before them are made from what the last step carries. Of other rows damaged and missing files are named:
         nothing needs them to go on. Elsewhere than on this machine all these are not read.
         """
-        accepted = [row for row in rows if row.accepted]
-        self._set_aside()
+        accepted = [row for row in rows[:end] if row.accepted]
+        self._set_aside(rows)
         for path, copy, digest in weight_files(accepted[-1]) if accepted else ():
             if self.fault(path, digest) is not None:
                 self._files.write(path, read_checked(self._files, copy, digest))
@@ -178,9 +189,11 @@ class FoundWeights:
             self._files.write(path, data)
             log.warning("%s: %s%s; restored from what the next step carries", self._files.url(path), fault, aside)
 
-    def _set_aside(self) -> None:
-        for (path, _), fault in self._faults.items():
-            if fault not in (None, MISSING) and not path.startswith(copy_path("")):
+    def _set_aside(self, rows: Sequence[StepRecord]) -> None:
+        # not all that was looked at: of a table of another run no file is as written
+        for path, _, digest in (file for row in rows for file in weight_files(row)):
+            fault = self._faults.get((path, digest))
+            if fault not in (None, MISSING):
                 log.warning("%s: %s; set aside as %s", self._files.url(path), fault, self._files.set_aside(path))
 
 

@@ -78,22 +78,22 @@ class Inputs:
         if self._lacks(path, fault_in(self.check_data, dataset.name, sha256)):
             self._files.write(path, npz_bytes(dataset))
 
-    def read_coupling(self, split: str) -> Coupling:
-        """How source and target are coupled."""
+    def read_coupling(self, split: str, sizes: tuple[int, int] | None = None) -> Coupling:
+        """How source and target are coupled; `sizes` are those of both, where they are known."""
         path = coupling_path(split)
         data = self._files.read(path)
         try:
             found = decode(data)
-            sound = SHA256 not in found.report or found.report[SHA256] == self._digest(split, found)
+            same = SHA256 not in found.report or found.report[SHA256] == self._digest(split, found)
         except ValueError as error:
             raise CorruptFile(self._files.url(path), str(error)) from error
-        if not sound:
+        if not same or sizes not in (None, found.sizes):
             raise CorruptFile(self._files.url(path), "is not the coupling of these examples")
         return found
 
-    def lacks_coupling(self, split: str) -> bool:
-        """Whether a coupling is to be computed."""
-        return self._lacks(coupling_path(split), fault_in(self.read_coupling, split))
+    def lacks_coupling(self, split: str, sizes: tuple[int, int]) -> bool:
+        """Whether a coupling of so many examples of both is to be computed."""
+        return self._lacks(coupling_path(split), fault_in(self.read_coupling, split, sizes))
 
     def write_coupling(self, split: str, coupling: Coupling) -> None:
         """Keep how source and target are coupled."""

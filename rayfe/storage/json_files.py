@@ -30,13 +30,17 @@ def read_config(files: Files) -> dict[str, Any]:
 
 
 def write_config(files: Files, config: dict[str, Any], fingerprint: str | None) -> None:
-    """Write run.json, its copy and, if there is one, the fingerprint; a run.json that is damaged is set aside."""
+    """Write run.json, its copy and, if there is one, the fingerprint; a run.json that is damaged is set aside.
+
+    Raises:
+        ValueError: a number is not finite, and could not be read again.
+    """
+    text = json.dumps(config, indent=2, sort_keys=True, allow_nan=False) + "\n"
     if (fault := config_fault(files)) is not None:
         aside = "" if fault == MISSING else f"; set aside as {files.set_aside(CONFIG)}"
         log.warning("%s: %s%s; written again", files.url(CONFIG), fault, aside)
     if read_fingerprint(files) is not None and (fault := copy_fault(files)) is not None:
         log.warning("%s: %s; written again", files.url(copy_path(CONFIG)), fault)
-    text = json.dumps(config, indent=2, sort_keys=True) + "\n"
     files.write(CONFIG, text.encode())
     files.write(copy_path(CONFIG), json.dumps({"sha256": _sha256(text), "text": text}).encode())
     if fingerprint is not None:

@@ -10,11 +10,11 @@ import itertools
 import logging
 from collections.abc import Sequence
 
-from rayfe.records import ReadingRecord, StepRecord
+from rayfe.records import CertificateRecord, ReadingRecord, StepRecord
 from rayfe.records.older import told
 from rayfe.storage.files import Files
 from rayfe.storage.found import FoundTable, FoundWeights, Version
-from rayfe.storage.layout import STEPS, key, table_path
+from rayfe.storage.layout import READINGS, STEPS, key, table_path
 from rayfe.storage.older_folders import take_over
 from rayfe.storage.table import certificates_of, readings_of, steps_of
 
@@ -39,12 +39,15 @@ def recover(files: Files, trajectory: str) -> list[StepRecord]:
         log.warning(text, trajectory, end, end, len(rows))
     kept = {key(row) for row in rows[:end]}
     # in this order: while there is a row too many, what is wrong with its readings can still be seen
-    weights.put_in_order(rows[:end])
+    weights.put_in_order(rows, end)
     steps.put_in_order(by, lambda row: key(row) in kept, set_aside=True)
     readings.put_in_order(read, lambda reading: key(reading) in kept)
+    if unlike := _unlike(read.records, rows[:end]):
+        text = "%s: these readings and their copy are not those of %d rows; nothing needs them to go on"
+        log.warning(text, files.url(table_path(READINGS, trajectory)), unlike)
     certificates = FoundTable(files, certificates_of(files, trajectory))
     # those that are lost are made again, or asked for again
-    certificates.put_in_order(max(certificates.versions(), key=lambda version: len(version.records)))
+    certificates.put_in_order(_most_certified(certificates, rows[:end]))
     return rows[:end]
 
 
@@ -58,13 +61,35 @@ def _most(steps: FoundTable[StepRecord], weights: FoundWeights) -> tuple[Version
 
 
 def _with_readings(readings: FoundTable[ReadingRecord], rows: Sequence[StepRecord]) -> tuple[Version[ReadingRecord], int]:
-    """The version of the readings that belongs to most of the rows, and to how many.
+    """The version of the readings that belongs to most of the rows, and to how many; of equals the one that is more like them.
 
     Where no file is missing or damaged, accepted rows before others with readings have lost theirs long ago: older versions went
     on without.
     """
     found = [(version, _covered(version.records, rows, gaps=readings.is_whole)) for version in readings.versions()]
-    return max(found, key=lambda one: one[1])
+    return max(found, key=lambda one: (one[1], -_unlike(one[0].records, rows)))
+
+
+def _unlike(readings: Sequence[ReadingRecord], rows: Sequence[StepRecord]) -> int:
+    """Number of accepted rows with readings of which none has their R, D and C: these are of another run."""
+    read = {(key(reading), reading.R, reading.D, reading.C) for reading in readings}
+    there = {key(reading) for reading in readings}
+    measured = [row for row in rows if row.accepted and row.R is not None and key(row) in there]
+    return sum((key(row), row.R, row.D, row.C) not in read for row in measured)
+
+
+def _most_certified(certificates: FoundTable[CertificateRecord], rows: Sequence[StepRecord]) -> Version[CertificateRecord]:
+    """The version with most certificates of these rows' models, less those of other models of the same steps; perhaps an empty one.
+
+    Those of steps that are no rows any more count neither way: the steps come again.
+    """
+    models = {row.step: row.state_sha256 for row in rows if row.accepted}
+
+    def value(version: Version[CertificateRecord]) -> tuple[int, int]:
+        known = [one.state_sha256 == models[one.step] for one in version.records if one.step in models]
+        return sum(1 if same else -1 for same in known), len(version.records)
+
+    return max((*certificates.versions(), Version({})), key=value)
 
 
 def _covered(readings: Sequence[ReadingRecord], rows: Sequence[StepRecord], *, gaps: bool) -> int:

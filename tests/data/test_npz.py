@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -130,6 +132,22 @@ def test_npz_file_name_may_hold_a_colon(tmp_path: Path) -> None:
         ({"class_names": np.array(["cat", "dog", "cat"])}, "different names"),
         ({"class_names": np.array(["cat", "dog", "c\now"])}, "different names"),
         ({"class_names": np.arange(3)}, "vector of strings"),
+        *(
+            (
+                {"scale_low": low, "scale_high": high},
+                "scale_low and scale_high must be finite numbers, the first not above the second",
+            )
+            for low, high in (
+                (np.nan, 1),
+                (0, np.inf),
+                ("x", "y"),
+                (np.zeros(7), np.ones(7)),
+                (1, 0),
+                ([0, 0, 1], [1, 1, 0]),
+                (0, None),
+            )
+        ),
+        ({"scale_low": -1e308, "scale_high": 1e308}, "is wider than numbers go"),
     ],
 )
 def test_unsound_npz_arrays_are_refused(changed: dict[str, object], says: str, tmp_path: Path) -> None:
@@ -148,6 +166,29 @@ def test_damaged_npz_files_are_refused(tmp_path: Path) -> None:
     assert "x_train is damaged" in refusal(config, "data.name")
     np.save(tmp_path / "own.npy", np.zeros(3))
     assert "not an .npz file" in refusal(DataConfig(name=f"npz:{tmp_path / 'own.npy'}"), "data.name")
+
+
+def headers() -> dict[str, str]:
+    """Headers of an array that lie, or that no parser likes."""
+    header = "{'descr': '<f4', 'fortran_order': False, 'shape': %s}"
+    return {
+        "more than memory": header % "(1000000000000, 4)",
+        "more than numbers": header % "(9223372036854775807, 4)",
+        "less than nothing": header % "(-1, 4)",
+        "open": "(" * 5000,
+        "deep": "-" * 9000 + "1",
+        "names of two kinds": "{1: 2, 'a': 3}",
+        "a name without a hash": "{[]: 1}",
+        "indented": "if 1:\n    x\n  y",
+    }
+
+
+@pytest.mark.parametrize("header", headers().values(), ids=headers())
+def test_a_header_that_lies_is_damage(header: str, tmp_path: Path) -> None:
+    np.savez(tmp_path / "own.npz", **arrays(x_train=None))
+    with zipfile.ZipFile(tmp_path / "own.npz", "a") as archive:
+        archive.writestr("x_train.npy", b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode() + bytes(64))
+    assert "x_train is damaged" in refusal(DataConfig(name=f"npz:{tmp_path / 'own.npz'}"), "data.name")
 
 
 def test_classes_without_examples_are_refused_where_chosen(tmp_path: Path) -> None:

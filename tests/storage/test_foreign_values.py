@@ -170,6 +170,21 @@ def test_a_coupling_is_read_by_the_same_limits() -> None:
             coupling.decode(wrong)
 
 
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_a_run_json_that_could_not_be_read_is_not_written(number: float, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        Store(tmp_path / "run").create({"scale": {"low": number, "high": 1.0}})
+    assert not list(tmp_path.rglob("*.json"))
+
+
+def test_a_coupling_with_forbidden_pairs_can_be_read_again() -> None:
+    """Independent pairs then cost infinitely much."""
+    one = coupling.Coupling(
+        source=np.arange(2), target=np.arange(2), weight=np.full(2, 0.5), report={"cost_of_independent": np.inf}
+    )
+    assert coupling.decode(coupling.encode(one)).report == {"cost_of_independent": None}
+
+
 @pytest.mark.parametrize(
     "values",
     [

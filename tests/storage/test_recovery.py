@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import shutil
 import uuid
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from rayfe.exceptions import CorruptFile
-from rayfe.records import ReadingRecord
+from rayfe.records import CertificateRecord, ReadingRecord, StepRecord
 from rayfe.storage.files import Files
 from rayfe.storage.parquet import encode
 from rayfe.storage.store import Store, load_readings, load_rows
-from stored_steps import NAME, commit_of, names, reading_record, standing, walk
+from stored_steps import NAME, commit_of, content, names, reading_record, standing, walk
 
 # --- crashes ----------------------------------------------------------------------------------------------------------
 
@@ -199,6 +201,52 @@ def test_a_table_that_is_an_older_one_is_not_taken_for_the_last(tmp_path: Path) 
             (tmp_path / folder / f"{NAME}.parquet").write_bytes(older[folder])
         assert Store(tmp_path).recover(NAME) == rows
         assert standing(tmp_path) == whole
+
+
+def measured(folder: Path, value: float) -> list[StepRecord]:
+    """Rows of a run whose weights, readings and last certificate follow from a number."""
+    store, rows, numbers = Store(folder), [], dict.fromkeys("RDC", value)
+    for step in range(3):
+        commit = commit_of(step)
+        record = dataclasses.replace(commit.record, **numbers)
+        readings = tuple(dataclasses.replace(reading, **numbers) for reading in commit.readings)
+        weights = {"w": np.full(3, value + step)}
+        rows.append(
+            store.commit(NAME, dataclasses.replace(commit, record=record, readings=readings, state=weights, carry=weights))
+        )
+    plan = dict.fromkeys(("lam", "gamma", "t", "epochs", "examples", "seconds", "F", "dF", "dF_se"), 1.0)
+    key = {"trajectory": NAME, "step": 2, "state_sha256": rows[-1].state_sha256, "method": "on", "outcome": "OK"}
+    store.keep_certificate(CertificateRecord(**key, **plan, held_on="train", seeds=2))
+    return rows
+
+
+@pytest.mark.parametrize("folder", ["steps", "readings", "certificates"])
+@pytest.mark.parametrize("place", ["", "copies/"])
+def test_a_sound_table_of_another_run_is_set_aside_alone(
+    tmp_path: Path, folder: str, place: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = measured(tmp_path / "ours", 0.5)
+    measured(tmp_path / "theirs", 0.25)
+    whole = content(tmp_path / "ours")
+    table = f"{place}{folder}/{NAME}.parquet"
+    foreign = (tmp_path / "theirs" / table).read_bytes()
+    (tmp_path / "ours" / table).write_bytes(foreign)
+    assert Store(tmp_path / "ours").recover(NAME) == rows
+    assert content(tmp_path / "ours") == whole | {f"damaged/{place}{folder}/1-{NAME}.parquet": foreign}
+    (line,) = caplog.messages
+    assert line.startswith(f"{tmp_path}/ours/{table}: has other rows than those that are kept; set aside as ")
+
+
+def test_tables_of_another_run_with_copies_of_it_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rows = measured(tmp_path / "ours", 0.5)
+    measured(tmp_path / "theirs", 0.25)
+    for folder in ("readings", "certificates"):
+        for table in (f"{folder}/{NAME}.parquet", f"copies/{folder}/{NAME}.parquet"):
+            (tmp_path / "ours" / table).write_bytes((tmp_path / "theirs" / table).read_bytes())
+    assert Store(tmp_path / "ours").recover(NAME) == rows
+    assert "these readings and their copy are not those of 3 rows" in caplog.messages[0]
+    assert [f"{place}certificates/{NAME}.parquet: has other rows" in caplog.text for place in ("", "copies/")] == [True, True]
+    assert names(tmp_path / "ours" / "damaged" / "certificates") == {f"1-{NAME}.parquet"}
 
 
 def test_what_a_kill_before_the_last_prune_left_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from damages import ASKED, DAMAGES, KINDS, NAME, WITHOUT_COPY, closed_form, make, same_call
 from rayfe.cli.command import main
+from rayfe.data.coupling import ATOMS, Coupling, decode, encode
 from rayfe.data.npz import npz_bytes
 from rayfe.storage.files import Files
+from rayfe.storage.inputs import SHA256
 from rayfe.storage.layout import copy_path
 from rayfe.storage.store import Store
 from rayfe.storage.verification import Fault, faults
@@ -144,6 +149,56 @@ def test_what_is_wrong_is_mended_by_the_same_call_where_it_can_be(run: Path) -> 
     with closed_form():
         same_call(run)
     assert found_in(run) == {}
+
+
+def changed(name: str, change: Any) -> Callable[[Coupling], Coupling]:
+    return lambda coupling: dataclasses.replace(coupling, **{name: change(getattr(coupling, name).copy())})
+
+
+def atoms(chosen: Callable[[np.ndarray], np.ndarray], **report: Any) -> Callable[[Coupling], Coupling]:
+    def made(coupling: Coupling) -> Coupling:
+        weight = chosen(coupling.weight)
+        ends = {end: chosen(getattr(coupling, end)) for end in ("source", "target")}
+        return dataclasses.replace(coupling, **ends, weight=weight / max(weight.sum(), 1e-9), report=coupling.report | report)
+
+    return made
+
+
+UNSOUND = {
+    "an index beyond": (changed("source", lambda rows: np.r_[10**9, rows[1:]]), "rows of the source are not those"),
+    "an index before": (changed("target", lambda rows: np.r_[-1, rows[1:]]), "rows of the target are not those"),
+    "another index": (changed("target", lambda rows: np.where(rows == 0, 1, rows)), "over the target is not uniform"),
+    "NaN": (changed("weight", lambda weight: np.r_[np.nan, weight[1:]]), "over the source is not uniform"),
+    "infinite": (changed("weight", lambda weight: np.r_[np.inf, weight[1:]]), "over the source is not uniform"),
+    "all zero": (changed("weight", lambda weight: 0 * weight), "over the source is not uniform"),
+    "negative": (changed("weight", lambda weight: -weight), "a weight is negative"),
+    "none": (atoms(lambda values: values[:0]), "rows of the source are not those"),
+    "one": (atoms(lambda values: values[:1]), "rows of the source are not those"),
+}
+
+
+@pytest.mark.parametrize("kind", UNSOUND)
+def test_a_coupling_is_not_believed(run: Path, kind: str) -> None:
+    change, text = UNSOUND[kind]
+    path = run / KINDS["coupling"]
+    whole = decode(path.read_bytes())
+    unsigned = {name: value for name, value in whole.report.items() if name != SHA256}
+    path.write_bytes(encode(change(dataclasses.replace(whole, report=unsigned))))
+    assert text in found_in(run)[KINDS["coupling"]].text
+
+
+def test_a_coupling_of_fewer_examples_is_computed_again(run: Path) -> None:
+    """Whole by itself; only the examples tell."""
+    path = run / KINDS["coupling"]
+    whole = path.read_bytes()
+    row = np.zeros(1, np.int64)
+    path.write_bytes(encode(Coupling(source=row, target=row, weight=np.ones(1), report={})))
+    with closed_form() as said:
+        same_call(run)
+        (line,) = said.taken()[0]
+    assert "is not the coupling of these examples; set aside as damaged/couplings/1-train.parquet; made again" in line
+    again, before = decode(path.read_bytes()), decode(whole)
+    assert all(np.array_equal(getattr(again, name), getattr(before, name)) for name in ATOMS)
 
 
 def lost_start(run: Path) -> dict[str, Any]:
