@@ -1,5 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
+# what long forms print is seen at once, in a file, too
+export PYTHONUNBUFFERED := 1
 
 .PHONY: demo test bench chaos damage hostile service docs lint clean
 
@@ -13,7 +15,7 @@ bench: .venv/installed
 	$(BIN)/python jobs/benchmark.py --out runs/benchmark-short
 
 chaos: .venv/installed
-	$(BIN)/python -m pytest tests/chaos -m chaos
+	$(BIN)/python -m pytest -s tests/chaos -m chaos
 
 damage: .venv/installed
 	$(BIN)/python -m pytest -n 2 -rP -m "chaos and slow" tests/chaos/test_damage.py

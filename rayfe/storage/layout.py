@@ -37,13 +37,16 @@ from rayfe.storage.parquet import Record, decode
 CONFIG, FINGERPRINT, FAILED, START = "run.json", "copies/fingerprint", "failed.json", "start.safetensors"
 STEPS, READINGS, CERTIFICATES, STATES, CARRY, COPIES = "steps", "readings", "certificates", "states", "carry", "copies"
 DATA, COUPLINGS = "data", "couplings"
-FOLDERS = (STEPS, READINGS, CERTIFICATES, STATES, CARRY, COPIES, DATA, COUPLINGS, "figures", "damaged", ".lease")
-"""Where a run is written."""
+COPIED = tuple(f"{COPIES}/{folder}" for folder in (STEPS, READINGS, CERTIFICATES, STATES, CARRY))
+FOLDERS = (STEPS, READINGS, CERTIFICATES, STATES, CARRY, COPIES, *COPIED, DATA, COUPLINGS, "figures", "damaged", ".lease")
+"""Where a run is written; a folder is before those in it."""
 MOST_OF_TEXT, MOST_OF_TABLE = 2**24, 2**28
 """Bytes of run.json and of a file of a table that are read at most."""
 MISSING = "is missing"
 """What is said of a file that should be there."""
 NAME = re.compile(r"[^./\\\x00-\x1f][^/\\\x00-\x1f]{0,199}")
+TRAJECTORY = re.compile(r"lam[0-9.e+-]+-gamma[0-9.e+-]+-seed[0-9]+")
+"""Names of trajectories (`config.run.Start`). A copy that a sync program or a file manager made has none."""
 FILE_OF_TABLE = re.compile(r"(?P<trajectory>[^.].*?)(\.part(?P<number>\d{4,}))?\.parquet")
 
 
@@ -62,6 +65,13 @@ def table_path(folder: str, trajectory: str, number: int = 0) -> str:
 def tables_in(names: Sequence[str]) -> dict[str, list[int]]:
     """Numbers of the files in a folder of tables, by trajectory, both in order."""
     return _tables_in(tuple(names))
+
+
+def strangers_in(names: Sequence[str]) -> list[str]:
+    """Names of files in a folder of tables that read as tables, but of no trajectory."""
+    return [
+        name for name in names if (match := FILE_OF_TABLE.fullmatch(name)) and not TRAJECTORY.fullmatch(match["trajectory"])
+    ]
 
 
 @functools.lru_cache(maxsize=4)

@@ -67,7 +67,7 @@ class Place:
                 raise FileNotFoundError(f"{self.url(relative)}: {self._root} is a file, not a folder") from error
             path = Path(self._path(relative))
             file = next((folder for folder in path.parents if folder.is_file()), path)
-            raise CorruptFile(str(file), "is a file where a folder must be") from error
+            raise CorruptFile(str(file), "is a file where a folder must be; remove it") from error
 
     def url(self, relative: str = "") -> str:
         """Absolute path of a file (local) or its URI, for people to read."""
@@ -108,19 +108,21 @@ class Place:
 
     def links(self, folders: Sequence[str]) -> list[tuple[str, str]]:
         """Those of these folders that are links or files, so that nothing can be written there, and what is said of them."""
-        found = []
+        found: dict[str, str] = {}
         for folder in folders:
             try:
-                self._check_folder(folder)
+                if posixpath.dirname(folder) not in found:
+                    self._check_folder(folder)
             except UsageError as error:
-                found.append((folder, error.fix))
-        return found
+                found[folder] = error.fix
+        return list(found.items())
 
     def _check_folder(self, folder: str) -> None:
         """Raises UsageError if a folder of a run is a link, or a file."""
         self._own(f"{folder}/any")
-        fix = f"{self.url(folder)} is a file where a folder must be; move it away"
-        require(not (self.local and os.path.isfile(self._path(folder))), "out", self.url(), fix)
+        path = self._path(folder)
+        fix = f"{self.url(folder)} is a file where a folder must be; remove it"
+        require(not self.local or os.path.isdir(path) or not os.path.lexists(path), "out", self.url(), fix)
 
     def is_file(self) -> bool:
         """Whether the location is a file. `isfile` of a client says no where its server is away."""

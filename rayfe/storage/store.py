@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -27,11 +28,13 @@ from rayfe.storage.layout import (
     FAILED,
     FOLDERS,
     STEPS,
+    TRAJECTORY,
     arrays_of,
     carry_path,
     copy_path,
     data_path,
     state_path,
+    strangers_in,
     table_path,
     tables_in,
     with_row,
@@ -141,8 +144,11 @@ class Store:
         return relative
 
     def trajectories(self) -> list[str]:
-        """Names of the trajectories that have a file of steps, in order."""
-        return list(tables_in(self._files.names(STEPS)))
+        """Names of the trajectories that have a file of steps, in order. Files of other names are skipped, and named once."""
+        names = self._files.names(STEPS)
+        for name in strangers_in(names):
+            _say_skipped(self.url(f"{STEPS}/{name}"))
+        return [name for name in tables_in(names) if TRAJECTORY.fullmatch(name)]
 
     def stamp(self) -> str:
         """Changes when run.json, rows, failures or certificates are written, without reading them, and when a driver comes or goes."""
@@ -224,6 +230,11 @@ class Store:
         if last := next((row for row in reversed(rows) if row.accepted), None):
             self._commits.prune(last)
         return rows
+
+
+@functools.cache
+def _say_skipped(path: str) -> None:
+    log.warning("%s: is of no trajectory, and skipped; remove it", path)
 
 
 def load_rows(location: str | Path) -> pd.DataFrame:

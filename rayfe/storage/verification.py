@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rayfe.exceptions import CorruptFile, brief
-from rayfe.records import StepRecord
+from rayfe.records import Split, StepRecord
 from rayfe.records.older import told
 from rayfe.storage.files import LEFT_OVER, Files
 from rayfe.storage.found import FoundTable, FoundWeights, faults_before_last, made_from_last, weight_files
@@ -28,10 +28,12 @@ from rayfe.storage.layout import (
     START,
     STATES,
     STEPS,
+    TRAJECTORY,
     copy_path,
     coupling_path,
     data_path,
     fault_in,
+    strangers_in,
     table_path,
     tables_in,
 )
@@ -47,6 +49,8 @@ LOST_MODEL = "nothing needs it to go on; to have this model again, repeat the ru
 LOST_CARRY = "nothing needs it while that of the next step is whole"
 LOST_CERTIFICATES = "``python -m rayfe certify`` makes them again"
 """What is said where there is no whole copy."""
+REMOVE = "remove it"
+TABLES = tuple(place for folder in (STEPS, READINGS, CERTIFICATES) for place in (folder, copy_path(folder)))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,11 +63,15 @@ class Fault:
     """What is wrong with it."""
     loss: str = ""
     """What follows, or what to do, where there is no whole copy; empty: the same command mends it without training."""
+    fix: str = ""
+    """What to do with what should not be there."""
 
 
 def faults(files: Files) -> Iterator[Fault]:
     """Everything that is missing or damaged in a run, file by file."""
     yield from _of_places(files)
+    files = _readable(files)
+    yield from _of_strangers(files)
     yield from _of_config(files)
     for trajectory in trajectories(files):
         yield from _of_trajectory(files, trajectory)
@@ -73,19 +81,47 @@ def faults(files: Files) -> Iterator[Fault]:
 
 def trajectories(files: Files) -> list[str]:
     """Names of the trajectories of which there are rows, readings or certificates, or copies of such."""
-    folders = [place for folder in (STEPS, READINGS, CERTIFICATES) for place in (folder, copy_path(folder))]
-    return sorted({name for folder in folders for name in tables_in(files.names(folder))})
+    found = {name for folder in TABLES for name in tables_in(_readable(files).names(folder))}
+    return sorted(name for name in found if TRAJECTORY.fullmatch(name))
+
+
+def _readable(files: Files) -> Files:
+    """The same files; where a file is in the place of a folder, there are no names in it: `_of_places` tells of it."""
+
+    def names(folder: str) -> list[str]:
+        try:
+            return files.names(folder)
+        except CorruptFile:
+            return []
+
+    found = Files(files.url())
+    found.names = names  # type: ignore[method-assign]
+    return found
 
 
 def _of_places(files: Files) -> Iterator[Fault]:
     for path, text in files.links(FOLDERS):
-        yield Fault(path=path, text=text, loss="until then going on is refused")
+        yield Fault(path=path, text=text, fix="until then going on is refused")
     lock = "is a link" if files.is_link(LOCK) else fault_in(files.read, LOCK)
     if lock not in (None, MISSING):
-        yield Fault(path=LOCK, text=str(lock), loss="remove it; until then going on is refused")
+        yield Fault(path=LOCK, text=str(lock), fix=f"{REMOVE}; until then going on is refused")
     for name in files.names(""):
         if LEFT_OVER.fullmatch(name):
             yield Fault(path=name, text="was left by a process that was killed while it wrote")
+
+
+def _of_strangers(files: Files) -> Iterator[Fault]:
+    for folder in TABLES:
+        for name in strangers_in(files.names(folder)):
+            yield Fault(path=f"{folder}/{name}", text="is of no trajectory", fix=REMOVE)
+    for name in _with_suffix(files.names(COUPLINGS), ".parquet"):
+        if name not in set(Split):
+            yield Fault(path=coupling_path(name), text="is of no split of the data", fix=REMOVE)
+
+
+def _with_suffix(names: list[str], suffix: str) -> list[str]:
+    """Names without their suffix, of those that have it; those of a file manager's own begin with a dot."""
+    return [name.removesuffix(suffix) for name in names if name.endswith(suffix) and not name.startswith(".")]
 
 
 def _of_config(files: Files) -> Iterator[Fault]:
@@ -156,13 +192,12 @@ def _of_inputs(files: Files, run: dict[str, Any]) -> Iterator[Fault]:
     if run.get("start") and (text := fault_in(inputs.read_start)):
         yield Fault(path=START, text=text, loss=inputs.start_loss())
     kept = run.get("kept_sha256", {})
-    for name in sorted({*kept, *(found.removesuffix(".npz") for found in files.names(DATA))}):
+    for name in sorted({*kept, *_with_suffix(files.names(DATA), ".npz")}):
         if NAME.fullmatch(name) is None:
             yield Fault(path=CONFIG, text=f"{brief(name)} cannot be the name of kept data", loss=LOST_DATA)
         elif text := fault_in(inputs.check_data, name, kept.get(name)):
             yield Fault(path=data_path(name), text=text, loss=LOST_DATA)
-    for name in files.names(COUPLINGS):
-        split = name.removesuffix(".parquet")
+    for split in sorted({*_with_suffix(files.names(COUPLINGS), ".parquet")} & {*Split}):
         if text := fault_in(inputs.read_coupling, split):
             yield Fault(path=coupling_path(split), text=text)
     if text := fault_in(read_failures, files):

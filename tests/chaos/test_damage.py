@@ -28,5 +28,5 @@ def test_any_two_files_damaged_in_any_ways_cost_a_step_at_most(tmp_path: Path, f
             ends[text if text.isdecimal() else text.partition(":")[0]] += 1
             if not expected(damaged, text):
                 wrong[tuple(damaged.items())] = text
-    print(f"\n{first} and another: rows that came again, cases: {dict(ends)}")
+    print(f"\n{first} and another: rows that came again, cases: {dict(ends)}", flush=True)
     assert wrong == {}

@@ -31,5 +31,5 @@ def test_no_hostile_run_does_more_than_be_refused(tmp_path: Path, monkeypatch: p
         if found := faults(run, looks):
             wrong[name] = found
             print(name, found, flush=True)
-    print(f"{len(cases)} hostile runs, {len(wrong)} of them did something")
+    print(f"{len(cases)} hostile runs, {len(wrong)} of them did something", flush=True)
     assert not wrong

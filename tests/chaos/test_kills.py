@@ -79,4 +79,4 @@ def test_kills_at_random_moments_change_no_row(tmp_path: Path, kills: int) -> No
     with closed_form():
         same_call(run, **SHORT)
     assert stored_in(run) == whole
-    print(f"\n{killed} kills among {moments} moments, in {ends + 1} runs that ended with the same rows")
+    print(f"\n{killed} kills among {moments} moments, in {ends + 1} runs that ended with the same rows", flush=True)

@@ -193,9 +193,9 @@ def watching(run: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
         start_new_session=True,
     )
     assert process.stdout is not None
-    found = re.search(r"http://127\.0\.0\.1:\d+/", process.stdout.readline())
+    found = re.search(r" http://127\.0\.0\.1:\d+/$", process.stdout.readline())
     assert found is not None
-    yield process, found[0]
+    yield process, found[0].strip()
     process.kill()
     process.communicate()
 

@@ -19,7 +19,7 @@ from rayfe.results.stored_model import find_row
 from rayfe.storage.store import Store
 from stored_steps import step_record
 
-NAME = "w"
+NAME = "lam0.25-gamma4-seed0"
 
 
 @pytest.fixture

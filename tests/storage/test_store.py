@@ -20,6 +20,8 @@ from rayfe.storage.files import Files
 from rayfe.storage.store import Store, load_readings, load_rows
 from stored_steps import NAME, commit_of, content, names, reading_record, step_record, walk
 
+A, B = "lam1-gamma4-seed0", "lam1-gamma4-seed1"
+
 
 def test_a_committed_step_comes_back(location: str) -> None:
     store = Store(location)
@@ -99,10 +101,10 @@ def test_all_trajectories_load_as_one_table_in_order(location: str) -> None:
         load_rows(location)
     store.create({})
     assert list(load_rows(location).columns) == [item.name for item in dataclasses.fields(StepRecord)]
-    walk(store, 2, "b")
-    walk(store, 1, "a")
-    assert load_rows(location)[["trajectory", "step"]].values.tolist() == [["a", 0], ["b", 0], ["b", 1]]
-    assert load_readings(location)[["trajectory", "step", "update"]].values.tolist() == [["a", 0, 7], ["b", 0, 7], ["b", 1, 7]]
+    walk(store, 2, B)
+    walk(store, 1, A)
+    assert load_rows(location)[["trajectory", "step"]].values.tolist() == [[A, 0], [B, 0], [B, 1]]
+    assert load_readings(location)[["trajectory", "step", "update"]].values.tolist() == [[A, 0, 7], [B, 0, 7], [B, 1, 7]]
 
 
 def test_a_run_is_the_same_bytes_wherever_it_is_made(tmp_path: Path) -> None:
@@ -113,18 +115,18 @@ def test_a_run_is_the_same_bytes_wherever_it_is_made(tmp_path: Path) -> None:
 
 def test_pandas_reads_all_trajectories_beside_leftovers_and_all_null_columns(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    walk(store, 2, "a")
-    store.commit("b", Commit(record=step_record(0, trajectory="b", R=1.5, response_age=2), readings=(), state=None, carry=None))
-    leftovers = [tmp_path / "steps" / ".a.parquet.0123abcd.tmp", tmp_path / "states" / "a" / ".2.safetensors.0123abcd.tmp"]
+    walk(store, 2, A)
+    store.commit(B, Commit(record=step_record(0, trajectory=B, R=1.5, response_age=2), readings=(), state=None, carry=None))
+    leftovers = [tmp_path / "steps" / f".{A}.parquet.0123abcd.tmp", tmp_path / "states" / A / ".2.safetensors.0123abcd.tmp"]
     for leftover in leftovers:
         leftover.write_bytes(b"half a fi")
     frame = pd.read_parquet(f"{tmp_path}/steps")
     assert frame["R"].dropna().tolist() == [1.5]
     pd.testing.assert_frame_equal(frame.sort_values(["trajectory", "step"], ignore_index=True), load_rows(tmp_path))
-    assert store.trajectories() == ["a", "b"]
-    store.recover("b")
+    assert store.trajectories() == [A, B]
+    store.recover(B)
     assert all(leftover.exists() for leftover in leftovers)  # another trajectory's writer may be alive
-    store.recover("a")
+    store.recover(A)
     assert not any(leftover.exists() for leftover in leftovers)
 
 

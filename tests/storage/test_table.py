@@ -19,6 +19,7 @@ from rayfe.storage.store import Store, load_readings, load_rows
 from stored_steps import NAME, commit_of, content, names, reading_record, standing, walk
 from watched_folder import Killed, killed_after, watched
 
+OTHER = "lam0.125-gamma4-seed0"
 ROWS = 3
 
 
@@ -52,12 +53,12 @@ def test_a_table_is_cut_into_files_of_at_most_so_many_rows_and_reads_in_order(lo
     store = Store(location)
     store.create({})
     rows = store_all(store, commits(8))
-    walk(store, 4, "another")
-    assert store.trajectories() == ["another", NAME]
+    walk(store, 4, OTHER)
+    assert store.trajectories() == [OTHER, NAME]
     assert store.rows(NAME) == rows == Store(location).recover(NAME)
     keys = [(row.step, row.attempt) for row in rows]
     assert load_rows(location)[["trajectory", "step", "attempt"]].values.tolist() == [
-        *[["another", step, 0] for step in range(4)],
+        *[[OTHER, step, 0] for step in range(4)],
         *[[NAME, *key] for key in keys],
     ]
     readings = [reading for commit in commits(8) for reading in commit.readings]
@@ -65,7 +66,7 @@ def test_a_table_is_cut_into_files_of_at_most_so_many_rows_and_reads_in_order(lo
     assert len(load_readings(location)) == len(readings) + 4
     for folder in ("steps", "readings"):
         files = store._files.names(folder)
-        assert files[:2] == ["another.parquet", "another.part0001.parquet"]
+        assert files[:2] == [f"{OTHER}.parquet", f"{OTHER}.part0001.parquet"]
         assert files[2:] == [f"{NAME}.parquet", *(f"{NAME}.part{number:04d}.parquet" for number in range(1, len(files) - 2))]
         assert len(files) == 5 if folder == "steps" else 6
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 import shutil
 from collections.abc import Callable
@@ -10,17 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from damages import ASKED, DAMAGES, KINDS, NAME, WITHOUT_COPY, closed_form, make, same_call
+from damages import ASKED, DAMAGES, KINDS, NAME, OTHER, WITHOUT_COPY, closed_form, make, same_call
 from rayfe.cli.command import main
 from rayfe.data.coupling import ATOMS, Coupling, decode, encode
 from rayfe.data.npz import npz_bytes
+from rayfe.exceptions import UsageError
 from rayfe.storage.files import Files
 from rayfe.storage.inputs import SHA256
-from rayfe.storage.layout import copy_path
-from rayfe.storage.store import Store
-from rayfe.storage.verification import Fault, faults
+from rayfe.storage.layout import FOLDERS, copy_path
+from rayfe.storage.store import Store, load_rows
+from rayfe.storage.verification import Fault, faults, trajectories
 from stored_steps import content
 
 
@@ -64,7 +67,7 @@ def test_each_kind_of_damage_is_named_and_left_as_it_is(made: Path, run: Path, k
             before, found = seen(run), found_in(run)
         named = set() if name in harmless | silent else {KINDS[kind].removeprefix("copies/")}
         assert {path.removeprefix("copies/") for path in found} == named, name
-        assert {bool(fault.loss) for fault in found.values()} == ({kind in WITHOUT_COPY} if named else set()), name
+        assert {bool(fault.loss or fault.fix) for fault in found.values()} == ({kind in WITHOUT_COPY} if named else set()), name
         assert seen(run) == before
 
 
@@ -98,7 +101,7 @@ def test_what_a_killed_process_left_and_folders_that_are_links_are_named(run: Pa
     (run / "failed.json").write_text("[")
     (run / ".lock").unlink()
     (run / ".lock").symlink_to(tmp_path / "elsewhere" / "lock")
-    assert {path: bool(fault.loss) for path, fault in found_in(run).items()} == {
+    assert {path: bool(fault.fix) for path, fault in found_in(run).items()} == {
         ".run.json.0123abcd.tmp": False,
         "figures": True,
         "failed.json": False,
@@ -113,6 +116,56 @@ def test_exit_codes(made: Path, run: Path, tmp_path: Path, capsys: pytest.Captur
     (run / KINDS["last state"]).write_bytes(b"")
     assert main(["verify", str(made), str(run)]) == 1
     assert f"states/{NAME}/4.safetensors: its SHA-256 is not" in capsys.readouterr().out
+
+
+def test_copies_that_a_sync_program_made_of_tables_are_no_trajectories(run: Path, caplog: pytest.LogCaptureFixture) -> None:
+    names = [f"{NAME} (1)", f"{NAME}.part0001 copy", f"{NAME}.sync-conflict-20261130-120000-ABCDEFG", f"{OTHER}-LAPTOP", "(1)"]
+    before = load_rows(run)
+    for folder, name in itertools.product(("steps", "copies/steps", "readings"), names):
+        shutil.copy(run / f"steps/{NAME}.parquet", run / folder / f"{name}.parquet")
+    shutil.copy(run / "couplings/train.parquet", run / "couplings/train (1).parquet")
+    for _ in range(2):
+        pd.testing.assert_frame_equal(load_rows(run), before)
+    assert sorted(caplog.messages) == sorted(
+        f"{run}/steps/{name}.parquet: is of no trajectory, and skipped; remove it" for name in names
+    )
+    found = found_in(run)
+    assert {fault.fix for fault in found.values()} == {"remove it"}
+    assert len(found) == 3 * len(names) + 1
+    with closed_form():
+        same_call(run)
+    assert trajectories(Files(run)) == [NAME, OTHER]
+
+
+def test_files_of_a_file_manager_and_others_that_no_run_reads_are_no_faults(run: Path) -> None:
+    for path in (
+        "data/.DS_Store",
+        "data/._mine.npz",
+        "couplings/.DS_Store",
+        "couplings/notes.txt",
+        "steps/.DS_Store",
+        "steps/a.txt",
+    ):
+        (run / path).write_bytes(b"x")
+    (run / "data" / "old").mkdir()
+    assert found_in(run) == {}
+
+
+@pytest.mark.parametrize(
+    ("folder", "make_"), [*((folder, Path.touch) for folder in (*FOLDERS, f"states/{NAME}")), ("copies/steps", os.mkfifo)]
+)
+def test_a_file_in_the_place_of_a_folder_is_one_of_the_faults(
+    run: Path, folder: str, make_: Callable[[Path], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.rmtree(run / folder, ignore_errors=True)
+    make_(run / folder)
+    (run / "failed.json").write_text("[")
+    assert main(["verify", str(run)]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert any(f"{run}/{folder}" in line and "is a file where a folder must be; remove it" in line for line in lines)
+    assert any(line.startswith(f"{run}/failed.json: ") for line in lines)
+    with closed_form(), pytest.raises((UsageError, AssertionError), match="is a file where a folder must be; remove it"):
+        same_call(run)
 
 
 # --- what a run begins with ---------------------------------------------------------------------------------------------

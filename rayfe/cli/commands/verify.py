@@ -27,7 +27,7 @@ def verify(location: str) -> int:
     store, files = existing(location), Files(location)
     found = list(faults(files))
     for fault in found:
-        what = f"there is no whole copy: {fault.loss}" if fault.loss else "the same command mends it"
+        what = fault.fix or (f"there is no whole copy: {fault.loss}" if fault.loss else "the same command mends it")
         print(visible(f"{files.url(fault.path)}: {fault.text}; {what}"))
     lost = sum(bool(fault.loss) for fault in found)
     summary = f"{_counted(len(found), 'fault')}, {lost} of them without a whole copy" if found else "whole"

@@ -54,7 +54,7 @@ def main(arguments: list[str]) -> NoReturn:
     with server:
         what = ", ".join(Store(place).url() for place in chosen.runs)
         go = "the run goes on" if len(chosen.runs) == 1 else "the runs go on"
-        print(f"watching {what} at {server.url}; Ctrl-C ends watching, {go}", flush=True)
+        print(f"watching {what}; Ctrl-C ends watching, {go}: {server.url}", flush=True)
         follow(watched, server)
 
 
