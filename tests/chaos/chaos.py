@@ -211,7 +211,10 @@ def main() -> None:
     seconds = time.monotonic() - began
     rows = compare(asked)
     kills = ", ".join(f"{count} {kind}" for kind, count in sorted(chaos.killed.items()))
-    print(f"{chaos.killed.total()} kills ({kills}) in {seconds:.0f} s; {rows} rows equal to the undisturbed run's, each once")
+    print(
+        f"{chaos.killed.total()} kills ({kills}) in {seconds:.0f} s; {rows} rows equal to the undisturbed run's, each once",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from rayfe.results.stored_model import find_row
 from rayfe.storage.store import Store
 from stored_steps import step_record
 
-NAME = "lam0.25-gamma4-seed0"
+NAME, HELD = "lam0.25-gamma4-seed0", "lam1-gamma4-seed0"
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def store(tmp_path: Path) -> Store:
 
 def held(store: Store) -> Store:
     """The same as a walk that settles C at 0.5, with a validation loss."""
-    name = "held"
+    name = HELD
     for step, off in enumerate((0.0, 0.001, -0.002)):
         row = {
             "trajectory": name,
@@ -54,24 +54,26 @@ def held(store: Store) -> Store:
 def test_without_a_step_it_is_the_recommended_one_of_all_trajectories(store: Store) -> None:
     store.create({})
     found = find_row(held(store), None, None, None)
-    assert (found.trajectory, found.step) == ("held", 1)
-    assert rayfe.find_step(store.url()) == rayfe.find_step(store.url(), "held") == rayfe.Run(store.url()).step() == found
-    with pytest.raises(UsageError, match="trajectory: say which one has the step: held, w"):
+    assert (found.trajectory, found.step) == (HELD, 1)
+    assert rayfe.find_step(store.url()) == rayfe.find_step(store.url(), HELD) == rayfe.Run(store.url()).step() == found
+    with pytest.raises(UsageError, match=f"trajectory: say which one has the step: {NAME}, {HELD}"):
         find_row(store, None, 1, None)
 
 
 @pytest.mark.parametrize("at", [{"C": 0.5}, {"C": 0.5, "lam": 2.0}, {"t": 0.0}, {"gamma": 4.0}])
 def test_what_the_process_keeps_tells_no_steps_apart(store: Store, at: dict[str, float]) -> None:
-    with pytest.raises(UsageError, match=r"is .* all along held, whose process iso-classification keeps it; name lam, R or D"):
-        find_row(held(store), "held", None, at)
+    with pytest.raises(
+        UsageError, match=rf"is .* all along {HELD}, whose process iso-classification keeps it; name lam, R or D"
+    ):
+        find_row(held(store), HELD, None, at)
 
 
 def test_a_held_R_is_seen_by_its_rows(store: Store) -> None:
-    name = "R"
+    name = HELD
     for step, off in enumerate((0.0, 0.001, -0.002)):
         row = {"trajectory": name, "process": "iso-functional", "R": 5.0 * (1.0 + off), "D": 20.0 - step, "held_drift": off}
         store.commit(name, Commit(record=step_record(step, **row), readings=(), state={"a": np.ones(1)}, carry=None))
-    with pytest.raises(UsageError, match="R is 5 all along R, .* name lam or D"):
+    with pytest.raises(UsageError, match=f"R is 5 all along {HELD}, .* name lam or D"):
         find_row(store, name, None, {"R": 5.0})
     assert find_row(store, name, None, {"D": 19.1}).step == 1
 
@@ -86,7 +88,7 @@ def test_a_step_that_is_farther_than_steps_are_apart_is_warned_of(store: Store, 
     assert [one.category for one in caught] == [FarFromWanted] * far
     if at == {"lam": 6.1}:
         assert str(caught[0].message) == (
-            "the step nearest to lam 6.1 is 4, with lam 5: farther off than steps of w are apart there"
+            f"the step nearest to lam 6.1 is 4, with lam 5: farther off than steps of {NAME} are apart there"
         )
 
 
