@@ -59,6 +59,7 @@ WRITTEN |= {"text file": "notes.txt: is a file; give a folder"}
 UNREAD = {
     ("verify", "foreign table"),
     ("verify", "folder for a file"),
+    ("verify", "file for a folder"),
     ("Run.trajectories", "closed rows"),
     ("Run.trajectories", "foreign table"),
     ("Run.trajectories", "folder for a file"),
