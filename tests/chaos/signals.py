@@ -175,6 +175,7 @@ def main() -> int:
                     f"{ending.seconds:5.2f} s, {len(ending.lines)} lines, {ending.left} left; {last[:90]}",
                     flush=True,
                 )
+        fresh(name, out, out / "kept")  # what the last signal left
         bad = sum(not right for right, _ in endings)
         wrong += bad
         print(
