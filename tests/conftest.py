@@ -14,8 +14,10 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # tests were started in the background; children would ignore it, too
+# tests that were started in the background, or by nohup, ignore a signal, and so would their children
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 settings.register_profile("busy machine", deadline=None)
 settings.load_profile("busy machine")
 pytest.register_assert_rewrite("data_sets")  # a helper that asserts says what it saw, as a test does

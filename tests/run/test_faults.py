@@ -208,7 +208,7 @@ def test_a_disk_that_fills_up_ends_the_run_and_the_next_one_goes_on(
 
     with monkeypatch.context() as patch:
         patch.setattr("os.fsync", full)
-        with pytest.raises(StorageFull, match=rf"^{tmp_path}/.*: no space left; make room, then the same command goes on"):
+        with pytest.raises(StorageFull, match=rf"^{tmp_path}/.*: no space left; make room, then give the same command again"):
             walk(tmp_path)
     assert not [path for path in tmp_path.rglob("*") if path.name.endswith(".tmp")]
     for name in NAMES:
