@@ -104,9 +104,13 @@ def test_rows_on_ray_are_those_of_the_inline_path(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("ray_session")
 @pytest.mark.parametrize("placement", ["shared", "isolated"])
-def test_trainings_anywhere_say_how_far_they_are(tmp_path: Path, placement: Literal["shared", "isolated"]) -> None:
+def test_trainings_anywhere_say_how_far_they_are(
+    tmp_path: Path, placement: Literal["shared", "isolated"], monkeypatch: pytest.MonkeyPatch
+) -> None:
     from rayfe.on_ray.sweep import run_on_ray
 
+    # as where another cluster of this process has ended
+    monkeypatch.setattr("ray.experimental.internal_kv.global_gcs_client", None)
     config = configure(CONFIG, gamma=(4.0,), steps=1, placement=placement, replicas_per_evaluator="all")
     heard, told = Listener(), []
     run = partial(run_on_ray, on_training=told.append, backend_factory=make_telling)
