@@ -38,6 +38,9 @@ class Service(Checked):
     replicas_per_evaluator: Annotated[int | Literal["all", "auto"], at_least(1)] = "auto"
     """Neighbours trained together on one evaluator, 1 to all. auto: as the run began, all for new runs. 1 needs an evaluator
     for each and pays where one model fills a GPU and others are idle. Rows differ by rounding."""
+    trajectories_per_evaluator: Annotated[int | Literal["auto"], at_least(1, 1024)] = "auto"
+    """Trajectories that one evaluator trains together, each with its neighbours. auto: as the run began; new runs have 1 on a CPU, and
+    where evaluators have GPUs all trajectories, up to 64 on each. Rows differ by noise: a run goes on with the number that it has."""
     keep_states: str = "all"
     """Weight files to keep: all, last, or a number."""
 
@@ -45,3 +48,8 @@ class Service(Checked):
         Checked.__post_init__(self)
         known = self.keep_states in ("all", "last") or re.fullmatch("[1-9][0-9]{0,8}", self.keep_states) is not None
         require(known, "keep_states", self.keep_states, "give all, last or a number of steps")
+
+    @property
+    def slots(self) -> int:
+        """Trajectories that one evaluator trains together; 1 where that is still left to the machine."""
+        return self.trajectories_per_evaluator if isinstance(self.trajectories_per_evaluator, int) else 1

@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 
 from rayfe.data.device_path import DeviceExamples
 from rayfe.model.objective import Noise, Objective
-from rayfe.training.optimizer import adam_of, moved_by
+from rayfe.training.optimizer import adam, adam_of, adam_scales, moved_by
 from rayfe.training.replicas import Looped, seeded
 from rayfe.training.soap import Soap, turned
 
@@ -112,9 +112,9 @@ class CompiledUpdate:
     def _set_scales(self) -> None:
         """The rate over the first moments' bias, and the root of the second moments' bias."""
         self._count += 1
-        rate, (first, second) = self._optimizer.param_groups[0]["lr"], self._betas
-        self._scales[0].fill_(rate / (1.0 - first**self._count))
-        self._scales[1].fill_((1.0 - second**self._count) ** 0.5)
+        scales = adam_scales(self._optimizer.param_groups[0]["lr"], self._count, self._betas)
+        for scale, value in zip(self._scales, scales, strict=True):
+            scale.fill_(value)
 
 
 def _update(
@@ -131,21 +131,30 @@ def _update(
     """J, and the gradients of the matrices that are rotated; changes the tensors of `model`."""
 
     def loss(theta: dict[str, Tensor], others: Mapping[str, Tensor]) -> Tensor:
-        own = {
-            name: turned(value, bases[name].T).view(model.shapes[name]) if name in bases else value
-            for name, value in theta.items()
-        }
-        with _Folded([(own[name], theta[name], bases[name]) for name in bases]):
-            R, D, C, _ = functional_call(objective, {**own, **others}, (x, y, noise, False))
-        return R.mean() + point[0] * D.mean() + point[1] * C.mean()
+        return free_energy_of(objective, theta, others, model.shapes, bases, x, y, noise, point)
 
     gradients, J = grad_and_value(loss)({name: theta.value for name, theta in model.theta.items()}, model.others)
     for name, (value, first, second) in model.theta.items():
-        gradient = gradients[name]
-        first.lerp_(gradient, 1.0 - betas[0])
-        second.lerp_(gradient.square(), 1.0 - betas[1])
-        value.sub_(scales[0] * first / (second.sqrt() / scales[1] + EPSILON))
+        adam(value, first, second, gradients[name], scales=(scales[0], scales[1]), betas=betas)
     return J, {name: gradients[name] for name in bases}
+
+
+def free_energy_of(
+    objective: Objective,
+    theta: Mapping[str, Tensor],
+    others: Mapping[str, Tensor],
+    shapes: Mapping[str, tuple[int, ...]],
+    bases: Mapping[str, Tensor],
+    x: Tensor,
+    y: Tensor,
+    noise: Noise,
+    point: tuple[Tensor, Tensor],
+) -> Tensor:
+    """J (8) over a batch, of a model by its parameters `theta`, those in `bases` rotated by them, and by its `others`."""
+    own = {name: turned(value, bases[name].mT).view(shapes[name]) if name in bases else value for name, value in theta.items()}
+    with _Folded([(own[name], theta[name], bases[name]) for name in bases]):
+        R, D, C, _ = functional_call(objective, {**own, **others}, (x, y, noise, False))
+    return R.mean() + point[0] * D.mean() + point[1] * C.mean()
 
 
 def _in_another_thread(call: Callable[[], Tensor]) -> Tensor:
@@ -182,10 +191,6 @@ class _Folded(TorchFunctionMode):
                     out = nnf.linear(x, copy) @ Q.T if left else nnf.linear(x @ Q, copy)
                     return out + bias[0] if bias and bias[0] is not None else out
         return func(*args, **(kwargs or {}))
-
-
-EPSILON = 1e-8
-"""Adam's."""
 
 
 @functools.cache

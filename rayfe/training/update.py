@@ -34,8 +34,9 @@ class Descent:
         *,
         updates: int,
         annealed: bool,
+        lodged: bool = False,
     ) -> None:
-        """As `train` has the arguments; `updates` is their number."""
+        """As `Training` has the arguments. `lodged`: another does the updates (`Fleet`), which moves what `moved_by` says alone."""
         self._replicas = replicas
         like = next(iter(replicas.parameters().values()))
         lam, gamma = ([getattr(point, name) for point in points] for name in ("lam", "gamma"))
@@ -45,18 +46,19 @@ class Descent:
             go_ahead(replicas, preconditioner)
         self.optimizer = make_optimizer(replicas, preconditioner, config, renews=annealed)
         self._code: CompiledUpdate | None = None
-        iterate = replicas.parameters()
         if isinstance(replicas, Looped) and replicas.compiled:
             self._code = CompiledUpdate(replicas, self.optimizer, self._lam, self._gamma)
-            iterate = moved_by(self.optimizer, replicas)
-        self._average = Average(iterate.values(), updates) if averages else None
+        self._behind = lodged or self._code is not None
+        """Whether the parameters have to be brought up to date with the iterate."""
+        iterate = moved_by(self.optimizer, replicas) if self._behind else replicas.parameters()
+        self.average = Average(iterate.values(), updates) if averages else None
 
     def update(self, number: int, batch: DeviceExamples, noise: Noise, *, seed: int) -> Tensor:
         """J before the update, summed over the replicas; `seed` is that of stochastic layers."""
         code = self._update if self._code is None or number == 0 else self._code
         total = code(batch, noise, seed)
-        if self._average:
-            self._average.see(number)
+        if self.average:
+            self.average.see(number)
         return total
 
     def _update(self, batch: DeviceExamples, noise: Noise, seed: int) -> Tensor:
@@ -69,8 +71,8 @@ class Descent:
         return total.detach()
 
     def write_back(self) -> None:
-        """Bring the parameters of the replicas up to date, before they are read: compiled code moves SOAP's copies alone."""
-        if self._code and isinstance(self.optimizer, Soap):
+        """Bring the parameters of the replicas up to date, before they are read: compiled code and a fleet move SOAP's copies alone."""
+        if self._behind and isinstance(self.optimizer, Soap):
             self.optimizer.write_back()
 
     @torch.no_grad()
@@ -78,10 +80,10 @@ class Descent:
         """Give the replicas the average of their weights, if there is one; returns what the next training begins with."""
         self.write_back()
         ahead: Weights = {}
-        if self._average:
+        if self.average:
             parameters = self._replicas.parameters()
             last = {key: parameter.detach().clone() for key, parameter in parameters.items()}
-            self._average.finish()
+            self.average.finish()
             self.write_back()
             ahead = pack(ahead=self._replicas.first({key: value - parameters[key].detach() for key, value in last.items()}))
         return {**left_by(self.optimizer, self._replicas), **ahead}
