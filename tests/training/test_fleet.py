@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -17,10 +18,9 @@ from rayfe.data.device_path import DeviceExamples, DevicePath, Mixture, Still
 from rayfe.data.randomness import Counted, derived_seed, generator
 from rayfe.model.objective import noise_of
 from rayfe.model.protocol import build
-from rayfe.model.weights import weights_of
 from rayfe.records import Point, Weights
 from rayfe.training.fleet import Fleet
-from rayfe.training.fleet_slots import BLOCK, Job
+from rayfe.training.fleet_slots import Job, Slots
 from rayfe.training.replicas import Stacked
 from rayfe.training.train import CountedNoise, Probe, Trained, Training, train
 
@@ -142,3 +142,96 @@ def test_each_training_is_the_one_that_is_done_alone(name: str, optimizer: Any, 
     found = kind.together(asked[:1], asked[1:2], asked[2:])
     for one, request in zip(found, asked, strict=True):
         check_equal(one, kind.alone(request), within)
+
+
+def same_bytes(one: tuple[Trained, tuple[Weights, ...]], other: tuple[Trained, tuple[Weights, ...]]) -> bool:
+    kept = [found[0].preconditioner or {} for found in (one, other)]
+    pairs = [*zip(one[1], other[1], strict=True), (kept[0], kept[1])]
+    return one[0].readings == other[0].readings and all(
+        a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a) for a, b in pairs
+    )
+
+
+@pytest.mark.parametrize("name, optimizer", [("mlp", "soap"), ("resnet", "adam")])
+def test_neither_company_nor_the_slot_changes_a_byte(name: str, optimizer: Any) -> None:
+    kind = Kind(name, torch.float32, optimizer)
+    asked = Asked(seed=1, updates=23, annealed=True)
+    (lonely,) = kind.together([asked])
+    others = [Asked(seed=0, updates=14), Asked(seed=2, updates=31, rate=0.1), Asked(seed=4, updates=8, stop=0)]
+    assert same_bytes(kind.together(others, [asked])[-1], lonely)
+    assert same_bytes(kind.together(others[:1], [others[2], asked])[-1], lonely)
+
+
+def test_a_training_that_diverges_ends_as_it_would_alone_and_leaves_its_slot() -> None:
+    kind = Kind("mlp", torch.float32, "soap", slots=2)
+    wild, calm = Asked(seed=0, updates=70, stop=20), Asked(seed=1, updates=60)
+    found = kind.together([wild, calm], [Asked(seed=2)])
+    assert not found[0][0].finite
+    check_equal((found[0][0], ()), (kind.alone(wild)[0], ()), 1e-5)
+    assert found[0][0].updates == 50
+    assert same_bytes(found[1], kind.together([calm])[0])
+    assert same_bytes(found[2], kind.together([Asked(seed=2)])[0])
+
+
+def in_threads(fleet: Fleet, jobs: Sequence[Job]) -> list[Future[Trained]]:
+    """What `train` gives or raises for each, from a thread of its own."""
+    futures: list[Future[Trained]] = [Future() for _ in jobs]
+
+    def work(job: Job, future: Future[Trained]) -> None:
+        try:
+            future.set_result(fleet.train(job))
+        except BaseException as error:
+            future.set_exception(error)
+
+    threads = [threading.Thread(target=work, args=pair) for pair in zip(jobs, futures, strict=True)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return futures
+
+
+def test_threads_get_the_same_bytes_in_any_order_and_with_fewer_slots_than_threads() -> None:
+    kind = Kind("mlp", torch.float32, "adam", slots=2)
+    asked = [Asked(seed=seed, updates=12 + 7 * seed) for seed in range(5)]
+    truth = [kind.together([one])[0] for one in asked]
+    for order in (asked, asked[::-1]):
+        jobs = [kind.job(one) for one in order]
+        for one, job, future in zip(order, jobs, in_threads(Fleet(2, kind.path), jobs), strict=True):
+            assert same_bytes((future.result(), job.training.replicas.weights()), truth[asked.index(one)])
+
+
+class Stop(BaseException):
+    """As a signal would raise it."""
+
+
+@pytest.mark.parametrize("error", [ValueError, Stop])
+def test_an_error_reaches_whom_it_concerns_and_nobody_waits_for_ever(
+    monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    """One that a training of its own raises is its own; within the update of all, it ends those at work and lets others begin."""
+    kind = Kind("mlp", torch.float32, "adam", slots=2)
+    asked = [Asked(seed=seed, updates=12) for seed in range(4)]
+    jobs, fleet = [kind.job(one) for one in asked], Fleet(2, kind.path)
+
+    def watch(update: int, readings: Any) -> None:
+        raise error("its own")
+
+    if error is ValueError:
+        jobs[1] = dataclasses.replace(jobs[1], training=dataclasses.replace(jobs[1].training, watch=watch))
+    else:
+        run, left = Slots.run, iter([True])
+
+        def broken(self: Slots, *arguments: Any) -> Any:
+            if next(left, False):
+                raise error("of all")
+            return run(self, *arguments)
+
+        monkeypatch.setattr(Slots, "run", broken)
+    ends = [type(future.exception()) for future in in_threads(fleet, jobs)]
+    if error is ValueError:
+        assert ends == [type(None), ValueError, type(None), type(None)]
+    else:
+        assert ends.count(Stop) == 1 and set(ends) <= {Stop, RuntimeError, type(None)}
+    again = in_threads(fleet, [kind.job(asked[0])])[0].result()
+    assert again.readings == kind.together([asked[0]])[0][0].readings
