@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from typing import Any
 
-from rayfe.data.device_path import DevicePath
+from torch import Tensor
+
+from rayfe.config import EquilibrationConfig
+from rayfe.data.device_path import DeviceExamples, DevicePath, Still
+from rayfe.model.objective import noise_of
+from rayfe.records import Point
 from rayfe.training.fleet_slots import BLOCK, Job, Lodger, Slots
-from rayfe.training.train import FINITE_CHECK, Progress, Trained
+from rayfe.training.replicas import Stacked
+from rayfe.training.train import FINITE_CHECK, Probe, Progress, Trained, Training
 
 
 class Fleets:
@@ -158,3 +165,28 @@ def _fail(future: Future[Trained], error: BaseException) -> None:
     """Tell who waits; an interrupt is that of one thread alone."""
     if not future.done():
         future.set_exception(error if isinstance(error, Exception) else RuntimeError("the training was interrupted"))
+
+
+def why_not_in_slots(make: Callable[[], Any], x: Tensor, y: Tensor) -> str | None:
+    """Why models cannot be trained in slots, in one line; None if they can.
+
+    Two new ones of `make` are tried on x (N, *input_shape) and y (N,). Layers that draw random numbers of their own are refused:
+    under vmap what one model draws depends on how many there are.
+    """
+    models = [make().to(x.device) for _ in range(2)]
+    examples, latent = DeviceExamples(x=x, y=y), models[0].latent
+    noise = noise_of(examples.number, key=0, latent=latent, decoder_draws=1, head_draws=2, dtype=x.dtype)
+    try:
+        training = Training(
+            replicas=Stacked(models),
+            points=[Point(lam=1.0, gamma=1.0)] * 2,
+            updates=1,
+            learning_rate=lambda u: 0.0,
+            config=EquilibrationConfig(),
+            preconditioner=None,
+            probe=Probe(examples=examples, noise=noise, updates=frozenset(), names=("0", "1")),
+        )
+        Fleet(2, Still(examples)).train(Job(training=training, t=0.0, batch=len(x), latent=latent, order=0, noise=0))
+    except Exception as error:  # a model of the user's own may raise anything
+        return f"{type(error).__name__}: {str(error).strip()}".partition("\n")[0]
+    return None

@@ -34,6 +34,7 @@ from rayfe.records import (
 )
 from rayfe.training import compiled_update, measure
 from rayfe.training.exact_derivatives import Solve
+from rayfe.training.fleet_slots import BLOCK
 
 KEY = StepKey(trajectory="t", seed=0, step=1, attempt=0)
 POINT = Point(lam=1.0, gamma=4.0, t=0.5)
@@ -200,3 +201,34 @@ def test_the_stand_in_refuses_two_devices_and_counts_what_waits() -> None:
             there[there > 0],
         )
     assert seen.waits.total() == 6
+
+
+FLEET = {"equilibration.batch": 70, "equilibration.schedule": "average"}
+
+
+@pytest.mark.parametrize(
+    "fields, launches",
+    [
+        pytest.param(DIGITS | FLEET, 300, id="mlp"),
+        pytest.param(DIGITS | FLEET | SOAP, 300, id="mlp-soap"),
+        pytest.param(RESNET | FLEET | SOAP, 300, id="resnet-soap"),
+        pytest.param(MIXTURE | FLEET, 300, id="mixture"),
+        pytest.param(DISPLACEMENT | FLEET, 300, id="displacement"),
+    ],
+)
+def test_stacked_trajectories_launch_what_one_does_and_wait_between_blocks_alone(
+    seen: Seen, fields: dict[str, Any], launches: float
+) -> None:
+    """By 20 updates, in two blocks; their first look draws an epoch."""
+    found = {}
+    for slots in (2, 64):
+        short, long = ({}, {})
+        for epochs, counted in ((1, short), (2, long)):
+            asked = trained(seen, fields | {"trajectories_per_evaluator": slots}, epochs, 3)
+            counted |= {"updates": asked.updates, "waits": asked.waits, "launched": seen.launched}
+        more = {name: long[name] - short[name] for name in short}
+        print(slots, more, long)
+        found[slots] = more["launched"] / more["updates"]
+        assert more["waits"] <= 5 * more["updates"] / BLOCK
+    assert found[64] <= 1.1 * found[2]
+    assert found[64] <= launches
