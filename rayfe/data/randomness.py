@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import abc
 import hashlib
+import threading
 
 import torch
 from torch import Tensor
+
+GLOBAL = threading.RLock()
+"""Held by who seeds torch's global generators, of which a process has one set for all its threads."""
 
 
 def derived_seed(*parts: object) -> int:

@@ -51,7 +51,7 @@ def _way(config: RunConfig, data: PathData, say: Say) -> Way:
     from rayfe.training.machine import onednn_is_accurate
 
     eager: Way = "onednn" if onednn_is_accurate() else "never"
-    if _trained_on(config, data) < LONG:
+    if config.service.slots > 1 or _trained_on(config, data) < LONG:
         return eager
     if compiler() is None:
         say("no C++ compiler: updates are not compiled and take up to 1.6 times as long; apt install g++ helps new runs")
@@ -92,6 +92,9 @@ def require_possible(config: RunConfig, data: PathData) -> None:
 
     if not runner.trains_on_gpus(config):
         check_cpu(config.equilibration)
+    fix = "compiles trainings that are done one after the other; give ``trajectories_per_evaluator=1``, or never or onednn here"
+    alone = config.service.slots == 1 or not config.equilibration.compiled
+    require(alone, "equilibration.compile", config.equilibration.compile, fix)
     if config.equilibration.compiled and ":" in config.model.name:
         from rayfe.model.protocol import build_checked, some_examples
         from rayfe.training.update import why_not_compiled

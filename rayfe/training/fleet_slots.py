@@ -54,8 +54,8 @@ class Lodger:
             zeros = {name: torch.zeros_like(value.detach()) for name in ("exp_avg", "exp_avg_sq")}
             self._adam.state[value] = {**zeros, **self._adam.state[value], "step": self._step}
 
-    def tensors(self) -> tuple[dict[str, list[Tensor]], dict[str, Tensor]]:
-        """All that an update changes or needs: by kind those of the parameters, one after the other, and the others by key."""
+    def tensors(self) -> tuple[dict[str, list[Tensor]], dict[str, dict[str, Tensor]]]:
+        """All that an update changes or needs, by kind: those of the parameters one after the other, and others by key."""
         descent, replicas = self.progress.descent, self.progress.training.replicas
         moved = moved_by(descent.optimizer, replicas)
         states = [self._adam.state[value] for value in moved.values()]
@@ -63,10 +63,13 @@ class Lodger:
         flat |= {name: [state[name] for state in states] for name in ("exp_avg", "exp_avg_sq")}
         if descent.average:
             flat |= {"mean": descent.average.mean, "iterate": descent.average.iterate}
-        apart = {key: value for key, value in replicas.tensors().items() if key not in moved}
-        for name, basis in self._soap.bases.items() if self._soap else ():
-            apart |= {f"vectors/model.{name}": basis.vectors, f"covariance/model.{name}": basis.covariance}
-        return flat, apart
+        keys = {replicas.name(key): key for key in moved}
+        bases = {keys[name]: basis for name, basis in self._soap.bases.items()} if self._soap else {}
+        return flat, {
+            "others": {key: value for key, value in replicas.tensors().items() if key not in moved},
+            "vectors": {key: basis.vectors for key, basis in bases.items()},
+            "covariances": {key: basis.covariance for key, basis in bases.items()},
+        }
 
     def knobs(self, ahead: int) -> tuple[float, float, float, float]:
         """Of an update so many ahead: Adam's scales, what the iterate counts in the mean, and the gradient in SOAP's covariances."""
@@ -112,7 +115,10 @@ class Slots:
         some = flat["theta"][0].detach()
         kinds = ("theta", "exp_avg", "exp_avg_sq", "mean") if training.config.schedule == "average" else tuple(flat)
         self._flat = {kind: some.new_zeros(size, self._count, sum(self._sizes)) for kind in kinds}
-        self._apart = {key: value.detach().expand(size, *value.shape).clone() for key, value in apart.items()}
+        self._apart = {
+            kind: {key: value.detach().expand(size, *value.shape).clone() for key, value in tensors.items()}
+            for kind, tensors in apart.items()
+        }
         self._flat["theta"][:] = torch.cat([value.detach().flatten(1) for value in flat["theta"]], dim=1)
         self._points = some.new_zeros(2, size, self._count)
         self._keys = torch.zeros(size, dtype=torch.long, device=some.device)
@@ -139,8 +145,9 @@ class Slots:
             whole = self._flat["theta" if kind == "iterate" else kind][lodger.slot]
             for tensor, part in zip(tensors, whole.split(self._sizes, dim=-1), strict=True):
                 yield tensor, part.view(tensor.shape)
-        for key, tensor in apart.items():
-            yield tensor, self._apart[key][lodger.slot]
+        for kind, others in apart.items():
+            for key, tensor in others.items():
+                yield tensor, self._apart[kind][key][lodger.slot]
 
     @torch.no_grad()
     def leave(self, lodger: Lodger) -> None:
@@ -179,8 +186,7 @@ class Slots:
         """J (slots, replicas), and its gradient by the parameters that are moved, (slots, replicas, ...)."""
         batch, theta = self._batches[ahead], self._flat["theta"].detach().requires_grad_()
         x, y = (value.unflatten(0, (self._size, self._batch)) for value in (batch.x, batch.y))
-        bases = {key: self._apart[f"vectors/{key}"] for key in self._moved if f"vectors/{key}" in self._apart}
-        others = {key: value for key, value in self._apart.items() if "/" not in key}
+        others, bases = self._apart["others"], self._apart["vectors"]
         J = self._free_energies(theta, others, bases, x, y, noise, (self._points[0], self._points[1]))
         (gradient,) = torch.autograd.grad(J.sum(), theta)
         return J.detach(), gradient
@@ -207,7 +213,7 @@ class Slots:
     @torch.no_grad()
     def _see(self, gradient: Tensor, share: Tensor) -> None:
         """Take the gradients of each slot's first replica into its covariances, with a share (slots, 1, 1)."""
-        for key, part in self._named(gradient[:, 0]).items():
-            if f"covariance/{key}" in self._apart:
-                square = squared(turned(part, self._apart[f"vectors/{key}"].mT))
-                self._apart[f"covariance/{key}"].mul_(1.0 - share).add_(square * share)
+        parts = self._named(gradient[:, 0])
+        for key, covariance in self._apart["covariances"].items():
+            square = squared(turned(parts[key], self._apart["vectors"][key].mT))
+            covariance.mul_(1.0 - share).add_(square * share)

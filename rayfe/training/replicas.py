@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state
 
+from rayfe.data.randomness import GLOBAL
 from rayfe.exceptions import UsageError
 from rayfe.model.objective import Noise, Objective, PerExample, draw_noise
 from rayfe.model.weights import moved, to_host, weights_of
@@ -22,7 +23,7 @@ from rayfe.records import Weights
 @contextlib.contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
     """torch's global generators of the CPU and of `device` start from `seed`, and get their old state back at the end."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    with GLOBAL, torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.default_generator.manual_seed(seed)
         if device.type == "cuda":  # not torch.manual_seed, which reseeds the process's other GPUs as well
             torch.cuda.default_generators[device.index].manual_seed(seed)
