@@ -62,7 +62,7 @@ class Lodger:
         flat = {"theta": [*moved.values()]}
         flat |= {name: [state[name] for state in states] for name in ("exp_avg", "exp_avg_sq")}
         if descent.average:
-            flat |= {"mean": descent.average.mean, "iterate": descent.average.iterate}
+            flat |= {"mean": [*descent.average.means.values()], "iterate": descent.average.iterate}
         keys = {replicas.name(key): key for key in moved}
         bases = {keys[name]: basis for name, basis in self._soap.bases.items()} if self._soap else {}
         return flat, {
@@ -77,7 +77,7 @@ class Lodger:
         betas: tuple[float, float] = self._adam.param_groups[0]["betas"]
         scales = adam_scales(self.progress.rate(update), self._begin + update + 1, betas)
         sampled = self._soap is not None and update % SAMPLED == 0
-        return *scales, average.part(update) if average else 0.0, 1.0 - MEMORY if sampled else 0.0
+        return *scales, average.weight(update) if average else 0.0, 1.0 - MEMORY if sampled else 0.0
 
     def count(self, updates: int) -> None:
         """So many updates were done."""

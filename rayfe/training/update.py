@@ -45,18 +45,21 @@ class Descent:
         if averages:
             go_ahead(replicas, preconditioner)
         self.optimizer = make_optimizer(replicas, preconditioner, config, renews=annealed)
-        self._code: CompiledUpdate | None = None
-        if isinstance(replicas, Looped) and replicas.compiled:
-            self._code = CompiledUpdate(replicas, self.optimizer, self._lam, self._gamma)
-        self._behind = lodged or self._code is not None
+        compiled = isinstance(replicas, Looped) and replicas.compiled
+        self._behind = lodged or compiled
         """Whether the parameters have to be brought up to date with the iterate."""
         iterate = moved_by(self.optimizer, replicas) if self._behind else replicas.parameters()
-        self.average = Average(iterate.values(), updates) if averages else None
+        self.average = Average(iterate, updates) if averages else None
+        self._code: CompiledUpdate | None = None
+        if isinstance(replicas, Looped) and replicas.compiled:
+            rounds = config.compile == "bf16"
+            self._code = CompiledUpdate(replicas, self.optimizer, self._lam, self._gamma, average=self.average, rounds=rounds)
 
     def update(self, number: int, batch: DeviceExamples, noise: Noise, *, seed: int) -> Tensor:
         """J before the update, summed over the replicas; `seed` is that of stochastic layers."""
-        code = self._update if self._code is None or number == 0 else self._code
-        total = code(batch, noise, seed)
+        if self._code and number > 0:
+            return self._code(number, batch, noise, seed)
+        total = self._update(batch, noise, seed)
         if self.average:
             self.average.see(number)
         return total
@@ -117,7 +120,7 @@ def why_not_compiled(model: Any, x: Tensor, y: Tensor) -> str | None:
     descent = Descent(replicas, [Point(lam=1.0, gamma=1.0)], EquilibrationConfig(), None, updates=2, annealed=True)
     descent.update(0, batch, noise, seed=0)
     try:
-        CompiledUpdate(replicas, descent.optimizer, one, one, backend="eager")(batch, noise, 0)
+        CompiledUpdate(replicas, descent.optimizer, one, one, backend="eager")(1, batch, noise, 0)
     except Exception as error:  # a model of the user's own may raise anything
         return f"{type(error).__name__}: {str(error).strip()}".partition("\n")[0]
     return None
