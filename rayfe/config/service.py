@@ -29,8 +29,6 @@ class Service(Checked):
     """Workers that share each mini-batch of first equilibria and baselines (Ray Train); 0: an evaluator trains them."""
     log_format: Literal["text", "json"] = "text"
     """text: a table or a line a step for people; json: one JSON object a line on stderr for each event, instead."""
-    only_start: bool = False
-    """Train and store the start of each trajectory, then stop; the same command without it goes on from there."""
     time_budget: Annotated[float | None, POSITIVE] = None
     """Seconds after which a trajectory starts no further step."""
     threads: Annotated[int, at_least(1, 1024)] = 2
@@ -48,6 +46,13 @@ class Service(Checked):
         Checked.__post_init__(self)
         known = self.keep_states in ("all", "last") or re.fullmatch("[1-9][0-9]{0,8}", self.keep_states) is not None
         require(known, "keep_states", self.keep_states, "give all, last or a number of steps")
+        slots, name = self.slots, "trajectories_per_evaluator"
+        whole = self.replicas_per_evaluator in ("all", "auto")
+        require(slots == 1 or whole, name, slots, "keeps neighbours together; give ``replicas_per_evaluator=all``")
+        require(
+            slots == 1 or self.placement == "shared", name, slots, "needs evaluators that are shared; give ``placement=shared``"
+        )
+        require(slots == 1 or not self.train_workers, name, slots, "is not for Ray Train; give ``train_workers=0``")
 
     @property
     def slots(self) -> int:
