@@ -188,5 +188,5 @@ def why_not_in_slots(make: Callable[[], Any], x: Tensor, y: Tensor) -> str | Non
         )
         Fleet(2, Still(examples)).train(Job(training=training, t=0.0, batch=len(x), latent=latent, order=0, noise=0))
     except Exception as error:  # a model of the user's own may raise anything
-        return f"{type(error).__name__}: {str(error).strip()}".partition("\n")[0]
+        return f"{type(error).__name__}: {str(error).strip()}".partition("\n")[0].partition(". ")[0]
     return None
