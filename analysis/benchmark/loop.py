@@ -19,7 +19,7 @@ from rayfe.model.objective import Noise, draw_noise
 from rayfe.model.protocol import build
 from rayfe.records import Point
 from rayfe.training.replicas import Looped, Replicas, make_replicas
-from rayfe.training.train import HEAD_DRAWS, Probe, train
+from rayfe.training.train import HEAD_DRAWS, DrawnNoise, Probe, Training, train
 
 SIZE = 2048
 """Rows and columns of the matrices whose product is the peak."""
@@ -108,18 +108,17 @@ def _added_bytes(count: int, batch: int, optimizer: Optimizer) -> int:
 def run_training(replicas: Replicas, data: Still, config: EquilibrationConfig, *, updates: int) -> None:
     """The training loop itself on a probe of two examples, so that it alone is timed."""
     points = [Point(lam=0.25, gamma=4.0 + i) for i in range(replicas.count)]
-    train(
-        replicas,
-        points,
-        data.batches(0.0, config.batch, updates=updates, rng=generator(CPU, "order")),
+    training = Training(
+        replicas=replicas,
+        points=points,
         updates=updates,
         learning_rate=lambda u: 1e-3,
         config=config,
-        latent=ModelConfig().latent,
-        noise=generator(CPU, "noise"),
         preconditioner=None,
         probe=_probe(data, replicas.count),
     )
+    batches = data.batches(0.0, config.batch, updates=updates, rng=generator(CPU, "order"))
+    train(training, batches, DrawnNoise(generator(CPU, "noise"), ModelConfig().latent))
 
 
 def _probe(data: Still, count: int) -> Probe:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from rayfe.backend.at_work import AtWork
 from rayfe.backend.models import Models
 from rayfe.backend.parts import join_measured, join_replicas, split_measure, split_replicas
 from rayfe.config import RunConfig
@@ -49,14 +50,16 @@ from rayfe.training.certificate import certify
 from rayfe.training.cost import FITTED, Costs
 from rayfe.training.dimensions import missed, rates_by_dimension
 from rayfe.training.exact_derivatives import SOLVE, Curvature, Solve, derivatives, draw_parts
+from rayfe.training.fleet import Fleets
+from rayfe.training.fleet_slots import Job
 from rayfe.training.machine import prepared_device, products
 from rayfe.training.measure import Effort, read, read_draws, slope_in_t
-from rayfe.training.replicas import Replicas
+from rayfe.training.replicas import Replicas, stacked
 from rayfe.training.replicas import make_replicas as make_here
 from rayfe.training.schedule import learning_rate
 from rayfe.training.settle import find_shift, searches_by_part, settled, settled_weights
 from rayfe.training.take_up import take_up
-from rayfe.training.train import Keeper, draw_probe, train
+from rayfe.training.train import DrawnNoise, Keeper, Training, draw_probe, train
 from rayfe.training.watch import Watch
 
 SOME_DIRECTIONS = 4
@@ -67,7 +70,7 @@ class InlineBackend(Backend):
     """Models of `config` on the data path of `data`, which is copied to the device once (without `device` to the GPU, if there is one);
     a data set is a path that stays.
 
-    `make_replicas` and `keeper` are for trainings that are shared by several processes (`ray_train`).
+    With several slots as many threads may ask at once. `make_replicas` and `keeper` are for trainings by several processes.
     """
 
     def __init__(
@@ -82,14 +85,19 @@ class InlineBackend(Backend):
         solve: Solve = SOLVE,
     ) -> None:
         self._device, self._config = prepared_device(config, device), config
-        self._make_replicas = make_replicas or partial(make_here, compiled=config.equilibration.compiled)
+        alone = make_replicas is not None or config.service.slots == 1
+        self._make_replicas = make_replicas or (
+            partial(make_here, compiled=config.equilibration.compiled) if alone else stacked
+        )
         self._keeper, self._solve = keeper, solve
+        self._at_work = AtWork(partial(products, onednn=config.equilibration.by_onednn), slots=config.service.slots)
         path = PathData(kind="still", source=data) if isinstance(data, Dataset) else data
         self._models = Models(config.model, path, self._device, dtype)
         self._paths = {
             split: on_device(path, split, config, device=self._device, dtype=dtype, shape=self._models.shape)
             for split in config.splits
         }
+        self._fleets = None if alone else Fleets(config.service.slots, self._paths[Split.TRAIN])
         self._part_of = self._part(config.measure.response_size)
         whole, most = self._paths[Split.TRAIN], config.measure.statistics_size
         self._statistics = whole if most is None else whole.thinned(most)
@@ -103,7 +111,7 @@ class InlineBackend(Backend):
         return None if size is None else {split: self._paths[split].thinned(size) for split in self._config.steering}
 
     def answer(self, request: Request) -> Answer:
-        with products(onednn=self._config.equilibration.by_onednn):
+        with self._at_work.on(request):
             return super().answer(request)
 
     # --- equilibrate --------------------------------------------------------------------------------------------------
@@ -115,38 +123,32 @@ class InlineBackend(Backend):
     def _equilibrate(self, request: EquilibrateRequest) -> Equilibrated:
         config, key, path = self._config.equilibration, request.key, self._paths[Split.TRAIN]
         (t,) = {replica.point.t for replica in request.replicas}
-        annealing, training = request.annealing, self._costs.training(request.annealing)
-        updates = training.updates
+        extent = self._costs.training(request.annealing)
         models = [self._models.start(replica, key, request.round) for replica in request.replicas]
-        replicas = self._make_replicas(models, self._device)
-        probe = draw_probe(
-            path,
-            t,
-            size=PROBE,
-            updates=training.probes,
-            names=tuple(replica.name for replica in request.replicas),
-            latent=models[0].latent,
-            seed=key.seed,
-        )
-        phase = request.phase
-        order = generator(self._device, key.seed, key.trajectory, key.step, key.attempt, phase, "order")
-        trained = train(
-            replicas,
-            [replica.point for replica in request.replicas],
-            path.batches(t, training.batch, updates=updates, rng=order),
+        replicas, latent, updates = self._make_replicas(models, self._device), models[0].latent, extent.updates
+        names = tuple(replica.name for replica in request.replicas)
+        training = Training(
+            replicas=replicas,
+            points=[replica.point for replica in request.replicas],
             updates=updates,
-            learning_rate=learning_rate(config, annealing, request.rate),
+            learning_rate=learning_rate(config, request.annealing, request.rate),
             config=config,
-            latent=models[0].latent,
-            noise=generator(self._device, key.seed, key.trajectory, key.step, key.attempt, phase, "noise"),
             preconditioner=request.preconditioner,
-            probe=probe,
-            annealed=annealing is not None,
-            keeper=self._keeper,
-            watch=self._watch(key, updates=updates, epochs=updates * training.batch / len(path)),
+            probe=draw_probe(path, t, size=PROBE, updates=extent.probes, names=names, latent=latent, seed=key.seed),
+            annealed=request.annealing is not None,
+            watch=self._watch(key, updates=updates, epochs=updates * extent.batch / len(path)),
         )
+        parts = (key.seed, key.trajectory, key.step, key.attempt, request.phase)
+        order, noise = (derived_seed(*parts, name) for name in ("order", "noise"))
+        if self._fleets:
+            job = Job(training=training, t=t, batch=extent.batch, latent=latent, order=order, noise=noise)
+            trained = self._fleets.train(job)
+        else:
+            order_rng, noise_rng = (torch.Generator(self._device).manual_seed(part) for part in (order, noise))
+            batches = path.batches(t, extent.batch, updates=updates, rng=order_rng)
+            trained = train(training, batches, DrawnNoise(noise_rng, latent), keeper=self._keeper)
         examples = self._costs.equilibrated(
-            training, replicas=replicas.count, updates=trained.updates, readings=len(trained.readings)
+            extent, replicas=replicas.count, updates=trained.updates, readings=len(trained.readings)
         )
         return Equilibrated(
             outcome=Outcome.OK if trained.finite else Outcome.NONFINITE,

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from rayfe.data.examples import Examples, stratified
 from rayfe.data.path_sizes import PathSizes
-from rayfe.data.randomness import batch_indices
+from rayfe.data.randomness import Drawn, Draws
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,8 +90,37 @@ class DevicePath(abc.ABC):
         return len(self.sizes)
 
     @abc.abstractmethod
-    def batches(self, t: float, batch: int, *, updates: int, rng: torch.Generator) -> Iterator[DeviceExamples]:
-        """`updates` mini-batches of p(x, t), from random numbers that do not depend on t and by the examples' numbers."""
+    def epoch(self, draws: Draws) -> tuple[Tensor, ...]:
+        """What decides the examples of an epoch, place by place, whatever t is: tensors (..., len(self)), by the examples' numbers."""
+
+    @abc.abstractmethod
+    def placed(self, places: tuple[Tensor, ...], t: float | Tensor) -> DeviceExamples:
+        """Examples of p(x, t) at some places of an epoch, each of its tensors (N,); t is one for all or float64 (N,)."""
+
+    def batches(self, t: float, batch: int, *, updates: int, rng: torch.Generator | Draws) -> Iterator[DeviceExamples]:
+        """`updates` mini-batches of p(x, t), from random numbers that do not depend on t and by the examples' numbers: epochs of
+        random order, each without its incomplete rest.
+
+        Raises:
+            ValueError: `batch` exceeds an epoch.
+        """
+        draws = Drawn(rng) if isinstance(rng, torch.Generator) else rng
+        per_epoch = self.per_epoch(batch)
+        for update in range(updates):
+            position = update % per_epoch
+            if position == 0:
+                epoch = self.epoch(draws.epoch(update // per_epoch))
+            yield self.placed(tuple(part[position * batch : (position + 1) * batch] for part in epoch), t)
+
+    def per_epoch(self, batch: int) -> int:
+        """Mini-batches of an epoch.
+
+        Raises:
+            ValueError: there is none.
+        """
+        if batch > len(self):
+            raise ValueError(f"batch {batch} is larger than the data ({len(self)} examples)")
+        return len(self) // batch
 
     @abc.abstractmethod
     def thinned(self, most: int) -> DevicePath:
@@ -173,9 +202,12 @@ class Still(DevicePath):
     def thinned(self, most: int) -> DevicePath:
         return Still(thin(self._data, most))
 
-    def batches(self, t: float, batch: int, *, updates: int, rng: torch.Generator) -> Iterator[DeviceExamples]:
-        for index in batch_indices(len(self), batch, updates=updates, rng=rng):
-            yield self._data.take(index if self._order is None else self._order[index])
+    def epoch(self, draws: Draws) -> tuple[Tensor, ...]:
+        drawn = draws.permutation(len(self))
+        return (drawn if self._order is None else self._order[drawn],)
+
+    def placed(self, places: tuple[Tensor, ...], t: float | Tensor) -> DeviceExamples:
+        return self._data.take(places[0])
 
 
 class Mixture(DevicePath):
@@ -199,21 +231,17 @@ class Mixture(DevicePath):
     def thinned(self, most: int) -> DevicePath:
         return Mixture(thin(self._source, most), thin(self._target, most))
 
-    def batches(self, t: float, batch: int, *, updates: int, rng: torch.Generator) -> Iterator[DeviceExamples]:
-        """One uniform number, one source and one target example per draw, whatever t is: it chooses between them."""
-        per_epoch = len(self) // batch
-        for update in range(updates):
-            position = update % per_epoch
-            if position == 0:
-                sources, targets = (self._shuffled(end, rng) for end in (0, 1))
-                uniform = torch.rand(len(self), generator=rng, device=rng.device)
-            part = slice(position * batch, (position + 1) * batch)
-            from_target = uniform[part] < t
-            yield self._both.take(torch.where(from_target, targets[part] + len(self._source), sources[part]))
+    def epoch(self, draws: Draws) -> tuple[Tensor, ...]:
+        """One source and one target example per draw, and one uniform number that chooses between them."""
+        return self._shuffled(0, draws), self._shuffled(1, draws) + len(self._source), draws.uniform(len(self))
 
-    def _shuffled(self, end: int, rng: torch.Generator) -> Tensor:
+    def placed(self, places: tuple[Tensor, ...], t: float | Tensor) -> DeviceExamples:
+        source, target, uniform = places
+        limit = t.to(uniform.dtype) if isinstance(t, Tensor) else t
+        return self._both.take(torch.where(uniform < limit, target, source))
+
+    def _shuffled(self, end: int, draws: Draws) -> Tensor:
         """Random orders of one end's rows, one after the other, as long as an epoch."""
         n, order = len((self._source, self._target)[end]), self._orders[end]
-        orders = [torch.randperm(n, generator=rng, device=rng.device) for _ in range(-(-len(self) // n))]
-        drawn = torch.cat(orders)[: len(self)]
+        drawn = torch.cat([draws.permutation(n) for _ in range(-(-len(self) // n))], dim=-1)[..., : len(self)]
         return drawn if order is None else order[drawn]

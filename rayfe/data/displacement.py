@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +13,7 @@ from rayfe.data.coupling import Coupling
 from rayfe.data.device_path import DeviceExamples, DevicePath, Stratum
 from rayfe.data.examples import chance
 from rayfe.data.path_sizes import PathSizes
+from rayfe.data.randomness import Draws
 
 
 @dataclass(frozen=True)
@@ -44,14 +44,18 @@ class Coupled(Stratum):
     def weights(self, rows: slice, t: float) -> Tensor:
         return self.probability[rows]
 
-    def examples(self, rows: slice | Tensor, t: float) -> DeviceExamples:
-        i, j = self.rows[rows], self.others[rows]
-        labels = [nnf.one_hot(y, self.classes).to(self.source.x.dtype) for y in (self.source.y[i], self.target.y[j])]
-        return DeviceExamples(
-            x=(1.0 - t) * self.source.x[i] + t * self.target.x[j],
-            y=(1.0 - t) * labels[0] + t * labels[1],
-            number=self.number[rows],
-        )
+    def examples(self, rows: slice | Tensor, t: float | Tensor) -> DeviceExamples:
+        """t is one for all or float64, one for each."""
+        i, j, dtype = self.rows[rows], self.others[rows], self.source.x.dtype
+        labels = [nnf.one_hot(y, self.classes).to(dtype) for y in (self.source.y[i], self.target.y[j])]
+
+        def between(one: Tensor, other: Tensor) -> Tensor:
+            if not isinstance(t, Tensor):
+                return (1.0 - t) * one + t * other
+            shape = (-1, *[1] * (one.dim() - 1))
+            return (1.0 - t).to(dtype).view(shape) * one + t.to(dtype).view(shape) * other
+
+        return DeviceExamples(x=between(self.source.x[i], self.target.x[j]), y=between(*labels), number=self.number[rows])
 
 
 class Displacement(DevicePath):
@@ -96,16 +100,14 @@ class Displacement(DevicePath):
         coupling = Coupling(source=rows, target=others, weight=np.full(most, 1.0 / most), report={})
         return Displacement(pairs.source, pairs.target, coupling, pairs.classes)
 
-    def batches(self, t: float, batch: int, *, updates: int, rng: torch.Generator) -> Iterator[DeviceExamples]:
-        """Pairs drawn from the coupling, an epoch at a time by systematic sampling: each as often as its weight says."""
-        per_epoch, n = len(self) // batch, len(self)
-        for update in range(updates):
-            position = update % per_epoch
-            if position == 0:
-                offset = torch.rand(1, generator=rng, device=rng.device, dtype=torch.float64)
-                atoms = self._atoms(self._order, (torch.arange(n, device=rng.device) + offset) / n)
-                atoms = atoms[torch.randperm(n, generator=rng, device=rng.device)]
-            yield self._coupled.examples(atoms[position * batch : (position + 1) * batch], t)
+    def epoch(self, draws: Draws) -> tuple[Tensor, ...]:
+        """Pairs drawn from the coupling by systematic sampling, each as often as its weight says, in a random order."""
+        n, offset = len(self), draws.uniform(1, torch.float64)
+        atoms = self._atoms(self._order, (torch.arange(n, device=offset.device) + offset) / n)
+        return (atoms.take_along_dim(draws.permutation(n), -1),)
+
+    def placed(self, places: tuple[Tensor, ...], t: float | Tensor) -> DeviceExamples:
+        return self._coupled.examples(places[0], t)
 
     def _atoms(self, order: Tensor, points: Tensor) -> Tensor:
         """The pairs at these points in [0, 1) of the cumulative probability, in this order of pairs."""

@@ -5,11 +5,15 @@ Noise of readings belongs to an example's number: however examples are ordered o
 
 from __future__ import annotations
 
+import abc
 import hashlib
-from collections.abc import Iterator
+import threading
 
 import torch
 from torch import Tensor
+
+GLOBAL = threading.RLock()
+"""Held by who seeds torch's global generators, of which a process has one set for all its threads."""
 
 
 def derived_seed(*parts: object) -> int:
@@ -23,23 +27,27 @@ def generator(device: torch.device | str, *parts: object) -> torch.Generator:
     return torch.Generator(device=device).manual_seed(derived_seed(*parts))
 
 
-def uniform_of(numbers: Tensor, columns: int, *, key: int, dtype: torch.dtype) -> Tensor:
-    """Uniform numbers in (0, 1) for examples with these `numbers` (N,) int64, shaped (N, columns): row n is a function of its number.
+def integers_of(numbers: Tensor, columns: int, *, key: int | Tensor) -> Tensor:
+    """64 random bits each for `numbers` (..., N) int64, shaped (..., N, columns): row n is a function of its number and the key alone.
 
-    SplitMix64 (Steele, Lea and Flood 2014) at counter number * 2^20 + column from the 63-bit `key`, by integers alone: every device
-    has the same ones. Keys come from `derived_seed`.
+    SplitMix64 (Steele, Lea and Flood 2014) at counter number * 2^20 + column from the 63-bit `key`, or from one for each row of
+    `numbers`, (...) int64. By integers alone: every device has the same ones. Keys come from `derived_seed`.
     """
-    counter = (numbers[:, None] << 20) + torch.arange(1, columns + 1, device=numbers.device)
-    mixed = counter * GOLDEN + key
+    counter = (numbers[..., None] << 20) + torch.arange(1, columns + 1, device=numbers.device)
+    mixed = counter * GOLDEN + (key[..., None, None] if isinstance(key, Tensor) else key)
     mixed = (mixed ^ _shifted(mixed, 30)) * MIX[0]
     mixed = (mixed ^ _shifted(mixed, 27)) * MIX[1]
-    mixed = mixed ^ _shifted(mixed, 31)
+    return mixed ^ _shifted(mixed, 31)
+
+
+def uniform_of(numbers: Tensor, columns: int, *, key: int | Tensor, dtype: torch.dtype) -> Tensor:
+    """Uniform numbers in (0, 1), (..., N, columns), by `integers_of`."""
     bits = 53 if dtype == torch.float64 else 24
-    return (_shifted(mixed, 64 - bits).to(dtype) + 0.5) * 2.0**-bits
+    return (_shifted(integers_of(numbers, columns, key=key), 64 - bits).to(dtype) + 0.5) * 2.0**-bits
 
 
-def normal_of(numbers: Tensor, columns: int, *, key: int, dtype: torch.dtype) -> Tensor:
-    """Standard normal numbers for examples with these `numbers`, (N, columns), as `uniform_of` has uniform ones."""
+def normal_of(numbers: Tensor, columns: int, *, key: int | Tensor, dtype: torch.dtype) -> Tensor:
+    """Standard normal numbers, (..., N, columns), as `uniform_of` has uniform ones."""
     return to_normal(uniform_of(numbers, columns, key=key, dtype=dtype))
 
 
@@ -64,17 +72,64 @@ MIX = (_signed(0xBF58476D1CE4E5B9), _signed(0x94D049BB133111EB))
 """SplitMix64's increment and multipliers."""
 
 
-def batch_indices(n: int, batch: int, *, updates: int, rng: torch.Generator) -> Iterator[Tensor]:
-    """`updates` index vectors of length `batch` into n examples: epochs of random order, each without its incomplete rest.
+class Draws(abc.ABC):
+    """Where the orders of a training's examples come from, an epoch after the other."""
 
-    Raises:
-        ValueError: `batch` exceeds n.
+    @abc.abstractmethod
+    def epoch(self, number: int | Tensor) -> Draws:
+        """Those of one epoch, which are drawn in the order in which they are asked for."""
+
+    @abc.abstractmethod
+    def permutation(self, n: int) -> Tensor:
+        """The numbers from 0 to n - 1 in a random order, (..., n) int64."""
+
+    @abc.abstractmethod
+    def uniform(self, n: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Uniform numbers in [0, 1), (..., n)."""
+
+
+class Drawn(Draws):
+    """From a generator of torch, which goes on from epoch to epoch. On GPUs of another model it draws others."""
+
+    def __init__(self, rng: torch.Generator) -> None:
+        self._rng = rng
+
+    def epoch(self, number: int | Tensor) -> Draws:
+        return self
+
+    def permutation(self, n: int) -> Tensor:
+        return torch.randperm(n, generator=self._rng, device=self._rng.device)
+
+    def uniform(self, n: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        return torch.rand(n, generator=self._rng, device=self._rng.device, dtype=dtype)
+
+
+class Counted(Draws):
+    """Functions of keys (...) int64 and of the epochs' numbers, the same on every device; a first dimension counts the keys.
+
+    An order is that of the numbers' random integers.
     """
-    if batch > n:
-        raise ValueError(f"batch {batch} is larger than the data ({n} examples)")
-    per_epoch = n // batch
-    for update in range(updates):
-        position = update % per_epoch
-        if position == 0:
-            order = torch.randperm(n, generator=rng, device=rng.device)
-        yield order[position * batch : (position + 1) * batch]
+
+    def __init__(self, keys: Tensor) -> None:
+        self._keys, self._asked = keys, 0
+
+    def epoch(self, number: int | Tensor) -> Draws:
+        return Counted(self._of(number))
+
+    def permutation(self, n: int) -> Tensor:
+        return torch.argsort(integers_of(self._places(n), 1, key=self._next())[..., 0], dim=-1, stable=True)
+
+    def uniform(self, n: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        return uniform_of(self._places(n), 1, key=self._next(), dtype=dtype)[..., 0]
+
+    def _of(self, number: int | Tensor) -> Tensor:
+        """Other keys, by a number or by one for each."""
+        numbers = number if isinstance(number, Tensor) else torch.full_like(self._keys, number)
+        return integers_of(numbers[..., None], 1, key=self._keys)[..., 0, 0]
+
+    def _next(self) -> Tensor:
+        self._asked += 1
+        return self._of(self._asked)
+
+    def _places(self, n: int) -> Tensor:
+        return torch.arange(n, device=self._keys.device)

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from rayfe.data.randomness import normal_of
+
 
 class Noise(NamedTuple):
     """Standard normal draws for the encoder."""
@@ -104,8 +106,29 @@ def draw_noise(
     """Noise for n examples; the draws come in antithetic pairs where their number is even."""
 
     def draws(count: int) -> Tensor:
-        independent = count if count % 2 else count // 2
-        epsilon = torch.randn(independent, n, latent, generator=generator, device=generator.device, dtype=dtype)
-        return epsilon if count % 2 else torch.cat([epsilon, -epsilon])
+        return _paired(
+            torch.randn(_independent(count), n, latent, generator=generator, device=generator.device, dtype=dtype), count
+        )
 
     return Noise(decoder=draws(decoder_draws), head=draws(head_draws))
+
+
+@torch.no_grad()
+def noise_of(
+    numbers: Tensor, *, key: int | Tensor, latent: int, decoder_draws: int, head_draws: int, dtype: torch.dtype
+) -> Noise:
+    """The same as functions of numbers (..., N) and of one key or keys (...): draws (..., draws, N, latent) that every device has."""
+    counts = (_independent(decoder_draws), _independent(head_draws))
+    columns = normal_of(numbers, sum(counts) * latent, key=key, dtype=dtype)
+    epsilon = columns.unflatten(-1, (-1, latent)).movedim(-2, -3).contiguous()
+    decoder, head = epsilon.split(counts, dim=-3)
+    return Noise(decoder=_paired(decoder, decoder_draws), head=_paired(head, head_draws))
+
+
+def _independent(count: int) -> int:
+    return count if count % 2 else count // 2
+
+
+def _paired(epsilon: Tensor, count: int) -> Tensor:
+    """`count` draws, (..., count, N, latent): these, and their opposites where they are half as many."""
+    return epsilon if count % 2 else torch.cat([epsilon, -epsilon], dim=-3)

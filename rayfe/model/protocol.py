@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from rayfe.config import ModelConfig, require
 from rayfe.config.user_code import named
 from rayfe.data.examples import Dataset
+from rayfe.data.randomness import GLOBAL
 from rayfe.exceptions import UsageError
 from rayfe.model.gradient_checks import check_trainable, check_types
 from rayfe.model.linear import Linear
@@ -92,7 +93,7 @@ def build(
     Raises:
         UsageError: it cannot be built, or its outputs do not have the shapes of the protocol.
     """
-    with torch.random.fork_rng(devices=[]):
+    with GLOBAL, torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         cls = model_class(config) if cls is None else cls
         try:
@@ -132,7 +133,7 @@ def build_checked(config: ModelConfig, dataset: Dataset, device: torch.device = 
     check_registered(model, config.name)
     check_types(model, config.name)
     laid_out(model, device)
-    with torch.random.fork_rng():
+    with GLOBAL, torch.random.fork_rng():
         check_shapes(model, config.name, x, dataset.classes)
         check_trainable(model, config.name, x, y, dataset.classes)
         check_ranges(make, config.name, x)

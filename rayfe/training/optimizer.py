@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -20,6 +20,8 @@ CARRIED_STEP = 1e6
 """Adam's step counter with carried second moments: large, so that they are not bias-corrected again."""
 AVERAGED = 0.75
 """Part of a training's updates, the last ones, whose iterates are averaged."""
+EPSILON = 1e-8
+"""Adam's."""
 
 
 def make_optimizer(
@@ -76,6 +78,20 @@ def _second_moments(adam: torch.optim.Optimizer, updated: Mapping[str, Tensor]) 
     return {key: state["exp_avg_sq"] / (1.0 - beta**step) for (key, state), step in pairs}
 
 
+def adam_scales(rate: float, step: float, betas: tuple[float, float]) -> tuple[float, float]:
+    """The rate over the first moments' bias, and the root of the second moments' bias, at Adam's step from 1 on."""
+    return rate / (1.0 - betas[0] ** step), (1.0 - betas[1] ** step) ** 0.5
+
+
+def adam(
+    value: Tensor, first: Tensor, second: Tensor, gradient: Tensor, *, scales: tuple[Tensor, Tensor], betas: tuple[float, float]
+) -> None:
+    """Adam's update of `value` and its moments, in place; `scales` by `adam_scales`, of any shape that broadcasts."""
+    first.lerp_(gradient, 1.0 - betas[0])
+    second.lerp_(gradient.square(), 1.0 - betas[1])
+    value.sub_(scales[0] * first / (second.sqrt() / scales[1] + EPSILON))
+
+
 def adam_of(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
     """The Adam that an optimizer is or has."""
     return optimizer.adam if isinstance(optimizer, Soap) else optimizer
@@ -102,19 +118,23 @@ class Average:
     0.4 % lower so than from the mean).
     """
 
-    def __init__(self, iterate: Iterable[Tensor], updates: int) -> None:
+    def __init__(self, iterate: Mapping[str, Tensor], updates: int) -> None:
         """`iterate`: the tensors that change at each of so many updates."""
         self._begin = updates - math.ceil(AVERAGED * updates)
-        self._iterate = [tensor.detach() for tensor in iterate]
-        self._mean = [tensor.clone() for tensor in self._iterate]
+        self.iterate = [tensor.detach() for tensor in iterate.values()]
+        self.means = {key: tensor.detach().clone() for key, tensor in iterate.items()}
+
+    def weight(self, update: int) -> float:
+        """Of the iterate after `update` in the mean of those until then."""
+        return 1.0 / (update + 1 - self._begin) if update >= self._begin else 0.0
 
     @torch.no_grad()
     def see(self, update: int) -> None:
         """Take in the iterate after `update`."""
-        if update >= self._begin:
-            torch._foreach_lerp_(self._mean, self._iterate, 1.0 / (update + 1 - self._begin))
+        if weight := self.weight(update):
+            torch._foreach_lerp_(list(self.means.values()), self.iterate, weight)
 
     @torch.no_grad()
     def finish(self) -> None:
         """Put the iterate at its mean."""
-        torch._foreach_copy_(self._iterate, self._mean)
+        torch._foreach_copy_(self.iterate, list(self.means.values()))

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state
 
+from rayfe.data.randomness import GLOBAL
 from rayfe.exceptions import UsageError
 from rayfe.model.objective import Noise, Objective, PerExample, draw_noise
 from rayfe.model.weights import moved, to_host, weights_of
@@ -22,7 +23,7 @@ from rayfe.records import Weights
 @contextlib.contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
     """torch's global generators of the CPU and of `device` start from `seed`, and get their old state back at the end."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    with GLOBAL, torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.default_generator.manual_seed(seed)
         if device.type == "cuda":  # not torch.manual_seed, which reseeds the process's other GPUs as well
             torch.cuda.default_generators[device.index].manual_seed(seed)
@@ -122,13 +123,14 @@ class Stacked(Replicas):
     def __init__(self, models: Sequence[nn.Module]) -> None:
         self.count = len(models)
         self._models = [model.train() for model in models]
-        self._skeleton = Objective(copy.deepcopy(models[0]).to("meta").train())
+        self.skeleton = Objective(copy.deepcopy(models[0]).to("meta").train())
+        """A model without values, for functional calls."""
         self._parameters, self._buffers = stack_module_state([Objective(model) for model in self._models])
 
         def one(
             parameters: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor, y: Tensor, noise: Noise, predict: bool
         ) -> PerExample:
-            return functional_call(self._skeleton, (parameters, buffers), (x, y, noise, predict))
+            return functional_call(self.skeleton, (parameters, buffers), (x, y, noise, predict))
 
         self._all = torch.func.vmap(one, in_dims=(0, 0, None, None, None, None), randomness="same")
 
@@ -162,6 +164,11 @@ def make_replicas(models: Sequence[nn.Module], device: torch.device, *, compiled
     """
     alone = compiled or len(models) == 1 or (device.type == "cpu" and not stacks(models[0]))
     return Looped(models, compiled=compiled) if alone else Stacked(models)
+
+
+def stacked(models: Sequence[nn.Module], device: torch.device) -> Replicas:
+    """Stacked, wherever that is: for the updates of a fleet."""
+    return Stacked(models)
 
 
 def stacks(model: nn.Module) -> bool:

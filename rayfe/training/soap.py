@@ -22,34 +22,39 @@ RENEWED = 100
 """Updates after which the bases of a long training are renewed; the first time after SAMPLED."""
 
 
-def turned(values: Tensor, by: Tensor) -> Tensor:
-    """Q' values or values Q for Q = `by`, whichever is the smaller side; values (..., rows, columns)."""
-    return by.T @ values if values.shape[-2] <= values.shape[-1] else values @ by
+def turned(values: Tensor, by: Tensor, product: Callable[[Tensor, Tensor], Tensor] = torch.matmul) -> Tensor:
+    """Q' values or values Q for Q = `by`, (..., side, side), whichever is the smaller side; values (..., rows, columns)."""
+    return product(by.mT, values) if values.shape[-2] <= values.shape[-1] else product(values, by)
+
+
+def squared(gradient: Tensor) -> Tensor:
+    """G G' or G' G on the smaller side of gradients (..., rows, columns): what their covariance is made of."""
+    return gradient @ gradient.mT if gradient.shape[-2] <= gradient.shape[-1] else gradient.mT @ gradient
 
 
 class Basis:
     """Eigenvectors of the covariance of one parameter's gradients, on the smaller side of its matrix.
 
-    If that are the rows (`left`) a gradient G becomes Q' G, else G Q. Q is the identity until a covariance was seen.
+    If that are the rows a gradient G becomes Q' G, else G Q. Q is the identity until a covariance was seen.
     """
 
     def __init__(self, rows: int, columns: int, like: Tensor) -> None:
-        self.left, size = rows <= columns, min(rows, columns)
+        size = min(rows, columns)
         self.covariance = torch.zeros(size, size, dtype=like.dtype, device=like.device)
         self.vectors = torch.eye(size, dtype=like.dtype, device=like.device)
 
     def see(self, gradient: Tensor) -> None:
         """Take a gradient (rows, columns) into the covariance."""
-        square = gradient @ gradient.T if self.left else gradient.T @ gradient
-        self.covariance.mul_(MEMORY).add_(square, alpha=1.0 - MEMORY)
+        self.covariance.mul_(MEMORY).add_(squared(gradient), alpha=1.0 - MEMORY)
 
     def renew(self) -> Tensor:
         """Go over to the eigenvectors of the covariance; the turn from the old basis.
 
         In float64, since the eigenvalues span many orders of magnitude.
         """
-        vectors = torch.linalg.eigh(self.covariance.double())[1].to(self.vectors.dtype).contiguous()  # as one that was kept
-        turn, self.vectors = self.vectors.T @ vectors, vectors
+        vectors = torch.linalg.eigh(self.covariance.double())[1].to(self.vectors.dtype).contiguous()
+        turn = self.vectors.T @ vectors
+        self.vectors.copy_(vectors)
         return turn
 
 

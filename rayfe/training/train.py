@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
+from torch import Tensor
 
 from rayfe.config import EquilibrationConfig
 from rayfe.data.device_path import DeviceExamples, DevicePath
 from rayfe.data.randomness import derived_seed, generator
-from rayfe.model.objective import Noise, draw_noise
+from rayfe.model.objective import Noise, draw_noise, noise_of
 from rayfe.records import Point, Reading, Split, Weights
 from rayfe.training.replicas import Replicas
 from rayfe.training.update import Descent
@@ -68,78 +70,163 @@ class Keeper(Protocol):
     def save(self, state: dict[str, Any]) -> None: ...
 
 
-def train(
-    replicas: Replicas,
-    points: Sequence[Point],
-    batches: Iterable[DeviceExamples],
-    *,
-    updates: int,
-    learning_rate: Callable[[float], float],
-    config: EquilibrationConfig,
-    latent: int,
-    noise: torch.Generator,
-    preconditioner: Weights | None,
-    probe: Probe,
-    annealed: bool = False,
-    keeper: Keeper | None = None,
-    watch: Callable[[int, Sequence[Reading]], None] | None = None,
-) -> Trained:
-    """Minimise J = R + lam D + gamma C of every replica over `batches`, of which there are `updates`.
+class TrainingNoise(abc.ABC):
+    """The noise of a training's updates, which are asked for in turn."""
+
+    def __init__(self, seed: int, latent: int) -> None:
+        self.seed, self.latent = seed, latent
+
+    @abc.abstractmethod
+    def __call__(self, update: int, n: int, dtype: torch.dtype) -> Noise:
+        """That of n examples."""
+
+
+class DrawnNoise(TrainingNoise):
+    """From a generator of torch, which goes on from update to update. On GPUs of another model it draws other numbers."""
+
+    def __init__(self, rng: torch.Generator, latent: int) -> None:
+        super().__init__(rng.initial_seed(), latent)
+        self._rng = rng
+
+    def __call__(self, update: int, n: int, dtype: torch.dtype) -> Noise:
+        return draw_noise(self._rng, n=n, latent=self.latent, decoder_draws=1, head_draws=HEAD_DRAWS, dtype=dtype)
+
+
+class CountedNoise(TrainingNoise):
+    """A function of the seed, the update and the place in its batch, the same on every device."""
+
+    def __init__(self, seed: int, latent: int, device: torch.device) -> None:
+        super().__init__(seed, latent)
+        self._device = device
+
+    def __call__(self, update: int, n: int, dtype: torch.dtype) -> Noise:
+        updates = torch.full((), update, device=self._device)
+        return noise_of_updates(updates, n, key=self.seed, latent=self.latent, dtype=dtype)
+
+
+def noise_of_updates(updates: Tensor, n: int, *, key: int | Tensor, latent: int, dtype: torch.dtype) -> Noise:
+    """Noise of n examples each for the numbers (...) int64 of updates, by one key or keys (...): (..., draws, n, latent)."""
+    places = updates[..., None] * n + torch.arange(n, device=updates.device)
+    return noise_of(places, key=key, latent=latent, decoder_draws=1, head_draws=HEAD_DRAWS, dtype=dtype)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Training:
+    """What is to be done: minimise J = R + lam D + gamma C of every replica by so many `updates`.
 
     `learning_rate(u)` is the rate at u = (update + 1/2) / updates. Unless it ends at 0 (`annealed`, a long training),
     schedule `average` makes the mean of the late iterates the result. `preconditioner` is what the last training left.
-
-    Stochastic layers draw from the seed of `noise` and the number of the update, without advancing `noise`. With what
-    `keeper` has kept the training goes on there, and ends with the same bytes. `watch` hears of every update.
+    `watch` hears of every update, or of some.
     """
-    readings = read_probe(replicas, points, probe, update=0) if 0 in probe.updates else []
-    descent = Descent(replicas, points, config, preconditioner, updates=updates, annealed=annealed)
-    kept = keeper.load() if keeper else None
-    begin, readings = _restore(kept, descent, noise) if kept else (0, readings)
+
+    replicas: Replicas
+    points: Sequence[Point]
+    updates: int
+    learning_rate: Callable[[float], float]
+    config: EquilibrationConfig
+    preconditioner: Weights | None
+    probe: Probe
+    annealed: bool = False
+    watch: Callable[[int, Sequence[Reading]], None] | None = None
+
+
+class Progress:
+    """A training on its way: what happens between its updates, whoever does these."""
+
+    def __init__(self, training: Training, *, lodged: bool = False) -> None:
+        """`lodged`: as `Descent` has it."""
+        self.training, self.update = training, 0
+        """`update`: number of the next one, from 0."""
+        self.readings: list[Reading] = []
+        if 0 in training.probe.updates:
+            self._read()
+        self.descent = Descent(
+            training.replicas,
+            training.points,
+            training.config,
+            training.preconditioner,
+            updates=training.updates,
+            annealed=training.annealed,
+            lodged=lodged,
+        )
+
+    def rate(self, update: int) -> float:
+        """The learning rate of an update."""
+        return self.training.learning_rate((update + 0.5) / self.training.updates)
+
+    @property
+    def pause(self) -> int:
+        """Number of the next update before which there is something to do, or of all updates."""
+        return min([update for update in self.training.probe.updates if update > self.update] + [self.training.updates])
+
+    @property
+    def done(self) -> bool:
+        return self.update == self.training.updates
+
+    def prepare(self) -> None:
+        """What is due before the next update."""
+        if self.update > 0 and self.update in self.training.probe.updates:
+            self.descent.write_back()
+            self._read()
+        if self.training.watch:
+            self.training.watch(self.update, self.readings)
+
+    def diverged(self) -> Trained:
+        """The end at an update whose J is not finite."""
+        return Trained(finite=False, preconditioner=None, readings=tuple(self.readings), updates=self.update)
+
+    def finish(self) -> Trained:
+        """The end after the last update."""
+        left, before = self.descent.finish(), len(self.readings)
+        self._read()
+        finite = all(torch.isfinite(torch.tensor(reading.F)) for reading in self.readings[before:])
+        return Trained(finite=finite, preconditioner=left, readings=tuple(self.readings), updates=self.update)
+
+    def _read(self) -> None:
+        training = self.training
+        self.readings += read_probe(training.replicas, training.points, training.probe, update=self.update)
+
+    def state(self) -> dict[str, Any]:
+        """Everything that the rest of a training depends on, as tensors and plain values."""
+        readings = [dataclasses.asdict(reading) | {"split": str(reading.split)} for reading in self.readings]
+        return {"update": self.update, "readings": readings, **self.descent.state()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go back to what `state` returned."""
+        self.descent.restore(state)
+        self.update = state["update"]
+        self.readings = [
+            Reading(**{**fields, "split": Split(fields["split"]), "point": Point(**fields["point"])})
+            for fields in state["readings"]
+        ]
+
+
+def train(
+    training: Training, batches: Iterable[DeviceExamples], noise: TrainingNoise, *, keeper: Keeper | None = None
+) -> Trained:
+    """Train over `batches`, of which there are as many as updates.
+
+    Stochastic layers draw from the seed of `noise` and the number of the update. With what `keeper` has kept the training goes
+    on there, and ends with the same bytes.
+    """
+    progress = Progress(training)
+    if kept := keeper.load() if keeper else None:
+        progress.restore(kept)
+    begin = progress.update
     for update, batch in enumerate(batches):
+        draws = noise(update, len(batch), batch.x.dtype)
         if update < begin:
             continue
-        if keeper and update > begin and keeper.due(update, updates):
-            keeper.save(_state(update, descent, noise, readings))
-        if update > 0 and update in probe.updates:
-            descent.write_back()
-            readings += read_probe(replicas, points, probe, update=update)
-        if watch:
-            watch(update, readings)
-        set_rate(descent.optimizer, learning_rate((update + 0.5) / updates))
-        draws = _draws(noise, len(batch), latent, batch.x.dtype)
-        total = descent.update(update, batch, draws, seed=derived_seed(noise.initial_seed(), "masks", update))
+        progress.update = update
+        if keeper and update > begin and keeper.due(update, training.updates):
+            keeper.save(progress.state())
+        progress.prepare()
+        set_rate(progress.descent.optimizer, progress.rate(update))
+        total = progress.descent.update(update, batch, draws, seed=derived_seed(noise.seed, "masks", update))
         if update % FINITE_CHECK == 0 and not torch.isfinite(total):
-            return Trained(finite=False, preconditioner=None, readings=tuple(readings), updates=update)
-    left = descent.finish()
-    last = read_probe(replicas, points, probe, update=updates)
-    finite = all(torch.isfinite(torch.tensor(reading.F)) for reading in last)
-    return Trained(finite=finite, preconditioner=left, readings=(*readings, *last), updates=updates)
-
-
-def _draws(noise: torch.Generator, n: int, latent: int, dtype: torch.dtype) -> Noise:
-    return draw_noise(noise, n=n, latent=latent, decoder_draws=1, head_draws=HEAD_DRAWS, dtype=dtype)
-
-
-def _state(update: int, descent: Descent, noise: torch.Generator, readings: list[Reading]) -> dict[str, Any]:
-    """Everything that the rest of a training depends on, as tensors and plain values."""
-    return {
-        "update": update,
-        "noise": noise.get_state(),
-        "readings": [dataclasses.asdict(reading) | {"split": str(reading.split)} for reading in readings],
-        **descent.state(),
-    }
-
-
-def _restore(state: dict[str, Any], descent: Descent, noise: torch.Generator) -> tuple[int, list[Reading]]:
-    """The opposite of `_state`: sets weights, optimizer and noise; returns the next update and the readings."""
-    descent.restore(state)
-    noise.set_state(state["noise"].cpu())
-    readings = [
-        Reading(**{**fields, "split": Split(fields["split"]), "point": Point(**fields["point"])})
-        for fields in state["readings"]
-    ]
-    return state["update"], readings
+            return progress.diverged()
+    progress.update = training.updates
+    return progress.finish()
 
 
 @torch.no_grad()

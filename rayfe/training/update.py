@@ -34,8 +34,9 @@ class Descent:
         *,
         updates: int,
         annealed: bool,
+        lodged: bool = False,
     ) -> None:
-        """As `train` has the arguments; `updates` is their number."""
+        """As `Training` has the arguments. `lodged`: another does the updates (`Fleet`), which moves what `moved_by` says alone."""
         self._replicas = replicas
         like = next(iter(replicas.parameters().values()))
         lam, gamma = ([getattr(point, name) for point in points] for name in ("lam", "gamma"))
@@ -44,19 +45,23 @@ class Descent:
         if averages:
             go_ahead(replicas, preconditioner)
         self.optimizer = make_optimizer(replicas, preconditioner, config, renews=annealed)
+        compiled = isinstance(replicas, Looped) and replicas.compiled
+        self._behind = lodged or compiled
+        """Whether the parameters have to be brought up to date with the iterate."""
+        iterate = moved_by(self.optimizer, replicas) if self._behind else replicas.parameters()
+        self.average = Average(iterate, updates) if averages else None
         self._code: CompiledUpdate | None = None
-        iterate = replicas.parameters()
         if isinstance(replicas, Looped) and replicas.compiled:
-            self._code = CompiledUpdate(replicas, self.optimizer, self._lam, self._gamma)
-            iterate = moved_by(self.optimizer, replicas)
-        self._average = Average(iterate.values(), updates) if averages else None
+            rounds = config.compile == "bf16"
+            self._code = CompiledUpdate(replicas, self.optimizer, self._lam, self._gamma, average=self.average, rounds=rounds)
 
     def update(self, number: int, batch: DeviceExamples, noise: Noise, *, seed: int) -> Tensor:
         """J before the update, summed over the replicas; `seed` is that of stochastic layers."""
-        code = self._update if self._code is None or number == 0 else self._code
-        total = code(batch, noise, seed)
-        if self._average:
-            self._average.see(number)
+        if self._code and number > 0:
+            return self._code(number, batch, noise, seed)
+        total = self._update(batch, noise, seed)
+        if self.average:
+            self.average.see(number)
         return total
 
     def _update(self, batch: DeviceExamples, noise: Noise, seed: int) -> Tensor:
@@ -69,8 +74,8 @@ class Descent:
         return total.detach()
 
     def write_back(self) -> None:
-        """Bring the parameters of the replicas up to date, before they are read: compiled code moves SOAP's copies alone."""
-        if self._code and isinstance(self.optimizer, Soap):
+        """Bring the parameters of the replicas up to date, before they are read: compiled code and a fleet move SOAP's copies alone."""
+        if self._behind and isinstance(self.optimizer, Soap):
             self.optimizer.write_back()
 
     @torch.no_grad()
@@ -78,10 +83,10 @@ class Descent:
         """Give the replicas the average of their weights, if there is one; returns what the next training begins with."""
         self.write_back()
         ahead: Weights = {}
-        if self._average:
+        if self.average:
             parameters = self._replicas.parameters()
             last = {key: parameter.detach().clone() for key, parameter in parameters.items()}
-            self._average.finish()
+            self.average.finish()
             self.write_back()
             ahead = pack(ahead=self._replicas.first({key: value - parameters[key].detach() for key, value in last.items()}))
         return {**left_by(self.optimizer, self._replicas), **ahead}
@@ -115,7 +120,7 @@ def why_not_compiled(model: Any, x: Tensor, y: Tensor) -> str | None:
     descent = Descent(replicas, [Point(lam=1.0, gamma=1.0)], EquilibrationConfig(), None, updates=2, annealed=True)
     descent.update(0, batch, noise, seed=0)
     try:
-        CompiledUpdate(replicas, descent.optimizer, one, one, backend="eager")(batch, noise, 0)
+        CompiledUpdate(replicas, descent.optimizer, one, one, backend="eager")(1, batch, noise, 0)
     except Exception as error:  # a model of the user's own may raise anything
         return f"{type(error).__name__}: {str(error).strip()}".partition("\n")[0]
     return None

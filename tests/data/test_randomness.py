@@ -11,15 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rayfe.data.datasets import Examples
-from rayfe.data.device_path import to_device
-from rayfe.data.randomness import batch_indices, derived_seed, generator
+from rayfe.data.device_path import DeviceExamples, Still, to_device
+from rayfe.data.randomness import derived_seed, generator
 
 parts = st.tuples(st.integers(0, 2**63 - 1), st.text("abc-019.", max_size=12), st.integers(0, 99), st.integers(0, 9))
 
 
 def order(n: int, batch: int, updates: int, *seed_parts: object) -> torch.Tensor:
     """(updates, batch) indices."""
-    return torch.stack(list(batch_indices(n, batch, updates=updates, rng=generator("cpu", *seed_parts))))
+    examples = Still(DeviceExamples(x=torch.zeros(n, 1), y=torch.zeros(n)))
+    return torch.stack(
+        [part.number for part in examples.batches(0.0, batch, updates=updates, rng=generator("cpu", *seed_parts))]
+    )
 
 
 @given(parts)
@@ -88,7 +91,7 @@ def test_epochs_differ_and_updates_may_end_within_one() -> None:
 
 def test_a_batch_larger_than_the_data_is_refused() -> None:
     with pytest.raises(ValueError, match=r"batch 11 is larger than the data \(10 examples\)"):
-        next(batch_indices(10, 11, updates=1, rng=generator("cpu")))
+        order(10, 11, 1)
     assert order(10, 10, 1).shape == (1, 10)
 
 

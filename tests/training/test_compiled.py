@@ -31,7 +31,7 @@ from rayfe.storage.store import Store
 from rayfe.training.compiled_update import _in_another_thread
 from rayfe.training.compiler import compiler
 from rayfe.training.replicas import Looped
-from rayfe.training.train import Probe, Trained, train
+from rayfe.training.train import DrawnNoise, Probe, Trained, Training, train
 from rayfe.training.update import why_not_compiled
 
 needs_compiler = pytest.mark.skipif(compiler() is None, reason="needs a C++ compiler")
@@ -54,19 +54,18 @@ def trained(
     replicas = Looped(models, compiled=compiled)
     noise = draw_noise(generator("cpu", 1), n=50, latent=4, decoder_draws=2, head_draws=8, dtype=dtype)
     examples = DeviceExamples(x=x[:50], y=y[:50])
-    found = train(
-        replicas,
-        [Point(lam=0.5, gamma=4.0 + i) for i in range(count)],
-        Still(DeviceExamples(x=x, y=y)).batches(0.0, 48, updates=UPDATES, rng=generator("cpu", 2)),
+    training = Training(
+        replicas=replicas,
+        points=[Point(lam=0.5, gamma=4.0 + i) for i in range(count)],
         updates=UPDATES,
         learning_rate=lambda u: 3e-3 * (1.0 - 0.9 * u),
         config=config,
-        latent=4,
-        noise=generator("cpu", 3),
         preconditioner=None,
         probe=Probe(examples=examples, noise=noise, updates=frozenset([50]), names=tuple(map(str, range(count)))),
         annealed=annealed,
     )
+    batches = Still(DeviceExamples(x=x, y=y)).batches(0.0, 48, updates=UPDATES, rng=generator("cpu", 2))
+    found = train(training, batches, DrawnNoise(generator("cpu", 3), 4))
     return found, replicas.weights()
 
 

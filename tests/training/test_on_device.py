@@ -34,6 +34,7 @@ from rayfe.records import (
 )
 from rayfe.training import compiled_update, measure
 from rayfe.training.exact_derivatives import Solve
+from rayfe.training.fleet_slots import Slots
 
 KEY = StepKey(trajectory="t", seed=0, step=1, attempt=0)
 POINT = Point(lam=1.0, gamma=4.0, t=0.5)
@@ -200,3 +201,35 @@ def test_the_stand_in_refuses_two_devices_and_counts_what_waits() -> None:
             there[there > 0],
         )
     assert seen.waits.total() == 6
+
+
+FLEET = {"equilibration.batch": 70, "equilibration.schedule": "average"}
+
+
+@pytest.mark.parametrize(
+    "fields, count, launches, waits",
+    [
+        pytest.param(DIGITS | FLEET, 1, 266, 25, id="mlp"),
+        pytest.param(MIXTURE | FLEET | SOAP, 3, 372, 21, id="mixture-soap-stencil"),
+    ],
+)
+def test_many_trajectories_launch_what_two_do_and_wait_between_blocks_alone(
+    seen: Seen, monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any], count: int, launches: float, waits: int
+) -> None:
+    """All of a training is counted; its updates wait for what a block brings, of how many soever it consists."""
+    brought, run = set(), Slots.run
+
+    def counted(self: Slots, lodgers: Any, updates: int) -> Any:
+        before = seen.waits.total()
+        J = run(self, lodgers, updates)
+        brought.add(seen.waits.total() - before)
+        return J
+
+    monkeypatch.setattr(Slots, "run", counted)
+    found = []
+    for slots in (2, 64):
+        asked = trained(seen, fields | {"trajectories_per_evaluator": slots}, 1, count)
+        assert asked.waits == waits
+        found.append(seen.launched / asked.updates)
+    assert brought <= {3, 4}  # a table of numbers, those of updates, places of examples; and which epochs are drawn
+    assert found[1] == found[0] <= launches

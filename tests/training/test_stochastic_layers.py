@@ -7,14 +7,14 @@ import pytest
 import torch
 
 from rayfe.config import EquilibrationConfig, ModelConfig
-from rayfe.data.device_path import DeviceExamples
-from rayfe.data.randomness import batch_indices, generator
+from rayfe.data.device_path import DeviceExamples, Still
+from rayfe.data.randomness import generator
 from rayfe.model.mlp import MLP
 from rayfe.model.objective import Objective, draw_noise
 from rayfe.model.protocol import build
 from rayfe.records import Point
 from rayfe.training.replicas import Looped, Stacked
-from rayfe.training.train import Probe, read_probe, train
+from rayfe.training.train import DrawnNoise, Probe, Training, read_probe, train
 
 CONFIG = EquilibrationConfig(batch=16)
 POINTS = [Point(lam=0.5, gamma=4.0), Point(lam=0.5, gamma=4.4), Point(lam=0.5, gamma=3.6)]
@@ -49,25 +49,22 @@ def data(dtype=torch.float64):
 
 
 def batches(examples, seed):
-    for index in batch_indices(len(examples), CONFIG.batch, updates=UPDATES, rng=generator("cpu", seed, "order")):
-        yield DeviceExamples(x=examples.x[index], y=examples.y[index])
+    return Still(examples).batches(0.0, CONFIG.batch, updates=UPDATES, rng=generator("cpu", seed, "order"))
 
 
 def equilibrate(replicas, *, seed=1, dtype=torch.float64):
     examples, names = data(dtype), ("centre", "gamma+", "gamma-")[: replicas.count]
     noise = draw_noise(generator("cpu", "probe"), n=80, latent=4, decoder_draws=2, head_draws=4, dtype=dtype)
-    return train(
-        replicas,
-        POINTS[: replicas.count],
-        batches(examples, seed),
+    training = Training(
+        replicas=replicas,
+        points=POINTS[: replicas.count],
         updates=UPDATES,
         learning_rate=lambda u: 1e-2,
         config=CONFIG,
-        latent=4,
-        noise=generator("cpu", seed, "noise"),
         preconditioner=None,
         probe=Probe(examples=examples, noise=noise, updates=frozenset({0, 3}), names=names),
     )
+    return train(training, batches(examples, seed), DrawnNoise(generator("cpu", seed, "noise"), 4))
 
 
 def equal(first, second):
