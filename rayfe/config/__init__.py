@@ -4,7 +4,7 @@ from rayfe.config.asked import Asked, Baseline, FreeWalk, Seek, Transfer, Walk
 from rayfe.config.checks import require
 from rayfe.config.configure import configure, from_flat
 from rayfe.config.fields import flat, unread
-from rayfe.config.identity import FREE, READINGS, VERSION, digest, identity, retired, stored_identity, usual_identity
+from rayfe.config.identity import BEFORE, FREE, READINGS, VERSION, digest, identity, retired, stored_identity, usual_identity
 from rayfe.config.run import THREADING, RunConfig, Start
 from rayfe.config.sections import (
     PROCESSES,
@@ -26,6 +26,7 @@ __all__ = [
     "Baseline",
     "DataConfig",
     "EquilibrationConfig",
+    "BEFORE",
     "FREE",
     "FreeWalk",
     "MeasureConfig",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from rayfe.config.asked import Baseline, FreeWalk, Moving, Seek, Transfer, Walk
@@ -21,7 +22,6 @@ FREE = frozenset(
             "gamma",
             "seed",
             "steps",
-            "only_start",
             "out",
             "backend",
             "evaluators",
@@ -33,6 +33,9 @@ FREE = frozenset(
     }
 )
 """Fields that may change when a run is continued: they alter rows that are yet to come by rounding at most, or none."""
+
+BEFORE = MappingProxyType({"equilibration.compile": False, "trajectories_per_evaluator": 1})
+"""How runs were computed before there was a field for it."""
 
 BY_CONTENT = frozenset({"data.root", "start"})
 """Fields that say where things are, which may move: run.json has a digest of what is there."""
@@ -58,7 +61,7 @@ def stored_identity(run: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         KeyError, TypeError, ValueError: it is not that of a run.
     """
-    return usual_identity() | renamed({"equilibration.compile": False} | run["identity"])
+    return usual_identity() | renamed(dict(BEFORE) | run["identity"])
 
 
 def usual_identity() -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Generic
 from typing_extensions import TypeVar
 
 from rayfe.config.asked import Asked, Transfer, Walk
-from rayfe.config.checks import MOST, POSITIVE, Checked, Range, at_least, require
+from rayfe.config.checks import POSITIVE, Checked, at_least, require
 from rayfe.config.sections import (
     DataConfig,
     EquilibrationConfig,
@@ -27,7 +27,6 @@ THREADING = MappingProxyType({"OMP_WAIT_POLICY": os.environ["OMP_WAIT_POLICY"]})
 """Environment of processes elsewhere that train, before torch is imported: what `import rayfe` has chosen for this one."""
 MOST_TRAJECTORIES = 100_000
 """Of a run: the product of what lam, gamma and seed are given."""
-STEPS = Range(least=1, most=MOST, text="must be at least 1; ``only_start=True`` trains and stores the start alone")
 EXAMPLES = MappingProxyType({"lam": 0.25, "gamma": 4.0, "seed": 0})
 """A value of each field that takes several, to show how it is given."""
 
@@ -47,8 +46,8 @@ class RunConfig(Checked, Generic[Kind]):
     """Starts: multipliers of the classification loss C."""
     seed: Annotated[tuple[int, ...], at_least(0, 2**63 - 1)] = (0,)
     """Seeds of initial weights, batches and noise."""
-    steps: Annotated[int, STEPS] = 100
-    """At most this many accepted steps after the start."""
+    steps: Annotated[int, at_least(0)] = 100
+    """At most this many accepted steps after the start; 0 trains and stores the start alone. More of them go on from there."""
     start: str | None = None
     """Start from a stored model instead of new weights: RUN@STEP, or RUN@TRAJECTORY:STEP of a run with several trajectories. Its lam and
     gamma are the start's, and it is not trained again; everything else may differ from its run. In Python also a state dict, which

@@ -29,8 +29,6 @@ class Service(Checked):
     """Workers that share each mini-batch of first equilibria and baselines (Ray Train); 0: an evaluator trains them."""
     log_format: Literal["text", "json"] = "text"
     """text: a table or a line a step for people; json: one JSON object a line on stderr for each event, instead."""
-    only_start: bool = False
-    """Train and store the start of each trajectory, then stop; the same command without it goes on from there."""
     time_budget: Annotated[float | None, POSITIVE] = None
     """Seconds after which a trajectory starts no further step."""
     threads: Annotated[int, at_least(1, 1024)] = 2
@@ -38,6 +36,9 @@ class Service(Checked):
     replicas_per_evaluator: Annotated[int | Literal["all", "auto"], at_least(1)] = "auto"
     """Neighbours trained together on one evaluator, 1 to all. auto: as the run began, all for new runs. 1 needs an evaluator
     for each and pays where one model fills a GPU and others are idle. Rows differ by rounding."""
+    trajectories_per_evaluator: Annotated[int | Literal["auto"], at_least(1, 1024)] = "auto"
+    """Trajectories that one evaluator trains together, each with its neighbours. auto: as the run began; new runs have 1 on a CPU, and
+    where evaluators have GPUs all trajectories, up to 64 on each. Rows differ by noise: a run goes on with the number that it has."""
     keep_states: str = "all"
     """Weight files to keep: all, last, or a number."""
 
@@ -45,3 +46,15 @@ class Service(Checked):
         Checked.__post_init__(self)
         known = self.keep_states in ("all", "last") or re.fullmatch("[1-9][0-9]{0,8}", self.keep_states) is not None
         require(known, "keep_states", self.keep_states, "give all, last or a number of steps")
+        slots, name = self.slots, "trajectories_per_evaluator"
+        whole = self.replicas_per_evaluator in ("all", "auto")
+        require(slots == 1 or whole, name, slots, "keeps neighbours together; give ``replicas_per_evaluator=all``")
+        require(
+            slots == 1 or self.placement == "shared", name, slots, "needs evaluators that are shared; give ``placement=shared``"
+        )
+        require(slots == 1 or not self.train_workers, name, slots, "is not for Ray Train; give ``train_workers=0``")
+
+    @property
+    def slots(self) -> int:
+        """Trajectories that one evaluator trains together; 1 where that is still left to the machine."""
+        return self.trajectories_per_evaluator if isinstance(self.trajectories_per_evaluator, int) else 1

@@ -54,6 +54,14 @@ def slots(node: Resources, unit: Unit) -> int:
     return min(by_cpu, int(node.get("GPU", 0) / unit.gpus + 1e-9)) if unit.gpus else by_cpu
 
 
+def gpus_in(config: RunConfig, nodes: Sequence[Resources]) -> int:
+    """Evaluators with a GPU that these nodes hold, up to those asked for; at least one where GPUs are yet to come, 0 where evaluators
+    have none."""
+    unit = unit_of(config, nodes)
+    room = max(1, sum(slots(node, unit) for node in nodes))
+    return min(config.service.evaluators or room, room) if unit.gpus else 0
+
+
 def preflight(config: RunConfig, *, trajectories: int, nodes: Sequence[Resources], unit: Unit | None = None) -> CapacityPlan:
     """What fits on `nodes`. Trials have room in what evaluators leave (`Unit.resources`).
 

@@ -18,6 +18,10 @@ Way = Literal["always", "never", "onednn", "update"]
 
 SHORT = 1_000_000
 """Examples, at least those of one model in turn, below which a run is computed operation by operation: it takes a minute anyhow."""
+FOLLOWING = 12
+"""Steps that are assumed to follow a start that is trained alone for now."""
+MANY = 64
+"""Trajectories that are trained together on one GPU at most, unless more are asked for."""
 LONG = 5_000_000
 """Examples that a trajectory trains on, its neighbours counted, from which on compiling pays: it takes as long as 2 to 6 million."""
 
@@ -30,12 +34,24 @@ def settled(config: RunConfig, store: Store, data: PathData, say: Say) -> RunCon
     """
     if config.service.replicas_per_evaluator == "auto":
         config = configure(config, replicas_per_evaluator=stored_choice(store, "replicas_per_evaluator") or "all")
+    if config.service.trajectories_per_evaluator == "auto":
+        slots = stored_choice(store, "trajectories_per_evaluator") or _slots(config)
+        config = configure(config, trajectories_per_evaluator=slots)
     stored = stored_choice(store, "equilibration.compile")
     if config.equilibration.compile == "auto":
-        return _by(config, stored or _way(config, data, say))
+        going_on = configure(config, steps=config.steps or FOLLOWING)
+        return _by(config, stored or _way(going_on, data, say))
     if stored is None:
         require_possible(config, data)
     return config
+
+
+def _slots(config: RunConfig) -> int:
+    """What keeps each GPU busy with as many of the run's trajectories as fall to it; a CPU is faster with one after the other."""
+    alone = config.service.placement == "isolated" or config.service.train_workers or config.per_part is not None
+    if alone or not runner.trains_on_gpus(config):
+        return 1
+    return min(MANY, -(-len(config.trajectories()) // runner.gpus_of(config)))
 
 
 def _by(config: RunConfig, way: Way) -> RunConfig:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from queue import SimpleQueue
 from typing import Protocol
 
 from rayfe.config import RunConfig
@@ -51,20 +56,30 @@ def run(config: RunConfig, data: PathData, store: Store, progress: Listener) -> 
     from rayfe.backend.inline import InlineBackend  # imports torch
 
     backend = InlineBackend(config, data)
-    backend.on_training = progress.training
+
+    def training(now: InTraining) -> None:
+        store.check_held()
+        progress.training(now)
+
+    backend.on_training = training
     return run_inline(config, backend, store, progress, epoch=epoch_of(data, config))
 
 
 def trains_on_gpus(config: RunConfig) -> bool:
     """Whether a run of this configuration trains on GPUs, here or where Ray's evaluators will be; that may be elsewhere."""
+    return gpus_of(config) > 0
+
+
+def gpus_of(config: RunConfig) -> int:
+    """Evaluators of a run of this configuration that have a GPU, now; 0: it trains on CPUs."""
     if config.service.backend == "inline":
         import torch
 
-        return torch.cuda.is_available()
-    from rayfe.on_ray.capacity import unit_of  # imports Ray
+        return int(torch.cuda.is_available())
+    from rayfe.on_ray.capacity import gpus_in  # imports Ray
     from rayfe.on_ray.session import nodes
 
-    return unit_of(config, nodes()).gpus > 0
+    return gpus_in(config, nodes())
 
 
 def run_inline(
@@ -72,39 +87,79 @@ def run_inline(
 ) -> dict[str, str]:
     """Walk every trajectory in this process, one attempted step of each in turn, and certify its last model; returns as `run` does.
 
+    As many at once as the configuration has slots, each by a thread of its own: then `backend` is asked by several at a time. What
+    ends the run is raised at once; threads that are at work end when they next ask whether the run is still theirs, and store nothing.
     `epoch`: training examples in an epoch; None, where the backend has no data: there are no certificates.
     """
-    failed, walking = driver.Failures(store), {}
-    for name, start in config.trajectories().items():
+    walks = _Walks(config, backend, store, progress, epoch)
+    if config.service.slots == 1:
+        walks.work()
+        return walks.failed
+    ends: SimpleQueue[BaseException | None] = SimpleQueue()
+    for number in range(config.service.slots):
+        threading.Thread(target=_ended, args=(walks.work, ends), name=f"trajectory-{number}", daemon=True).start()
+    for _ in range(config.service.slots):
+        if (error := ends.get()) is not None:
+            raise error
+    return walks.failed
+
+
+def _ended(work: Callable[[], None], ends: SimpleQueue[BaseException | None]) -> None:
+    try:
+        work()
+    except BaseException as error:  # for the thread that waits
+        ends.put(error)
+    else:
+        ends.put(None)
+
+
+class _Walks:
+    """The trajectories of a run that have work left; any number of threads may do it."""
+
+    def __init__(self, config: RunConfig, backend: Backend, store: Store, progress: Listener, epoch: int | None) -> None:
+        self._config, self._backend, self._store, self._progress, self._epoch = config, backend, store, progress, epoch
+        self.failed, self._telling = driver.Failures(store), threading.Lock()
+        self._waiting: deque[Trajectory] = deque()
+        for name, start in config.trajectories().items():
+            with self._failing(name):
+                self._waiting.append(driver.open_trajectory(config, start, store))
+
+    def work(self) -> None:
+        """Attempt a step of the trajectory that has waited longest, until none waits: each of the others has a thread then."""
+        while self._waiting:
+            try:
+                trajectory = self._waiting.popleft()
+            except IndexError:  # another thread was faster
+                return
+            record = None
+            with self._failing(trajectory.start.name):
+                record = self._attempt(trajectory)
+            if record is not None:
+                with self._telling:
+                    self._progress.row(record)
+                self._waiting.append(trajectory)
+
+    @contextlib.contextmanager
+    def _failing(self, name: str) -> Iterator[None]:
+        """What fails within is one trajectory; the others go on, unless they cannot write either."""
         try:
-            walking[name] = driver.open_trajectory(config, start, store)
+            yield
         except (StorageError, LeaseLost):
             raise
         except Exception as error:
-            failed[name] = driver.failure(name, error)
-    while walking:
-        for name, trajectory in list(walking.items()):
-            try:
-                if trajectory.finished is not None:
-                    del walking[name]
-                    _certify_last(config, trajectory, backend, store, progress, epoch=epoch)
-                    continue
-                record = driver.advance(trajectory, backend, store)
-            except (StorageError, LeaseLost):  # the others cannot write either
-                raise
-            except Exception as error:  # the others go on
-                failed[name] = driver.failure(name, error)
-                walking.pop(name, None)
-                continue
-            progress.row(record)
-    return failed
+            with self._telling:
+                self.failed[name] = driver.failure(name, error)
 
+    def _attempt(self, trajectory: Trajectory) -> StepRecord | None:
+        """The row of one attempted step; None at the end, where the last model is trained on, unless that was done."""
+        if trajectory.finished is None:
+            return driver.advance(trajectory, self._backend, self._store)
+        if self._epoch is not None and driver.last_certificate_is_due(self._config, trajectory, self._store):
+            self._event(f"{trajectory.start.name}: {driver.CERTIFYING}")
+            made = driver.certify_last(self._config, trajectory, self._backend, self._store, epoch=self._epoch)
+            self._event(f"{trajectory.start.name}: {certificate_line(made, trajectory.accepted[-1].examples)}")
+        return None
 
-def _certify_last(
-    config: RunConfig, trajectory: Trajectory, backend: Backend, store: Store, progress: Listener, *, epoch: int | None
-) -> None:
-    """Train the last model of a trajectory that has ended on, unless that was done."""
-    if epoch is not None and driver.last_certificate_is_due(config, trajectory, store):
-        progress.event(f"{trajectory.start.name}: {driver.CERTIFYING}")
-        record = driver.certify_last(config, trajectory, backend, store, epoch=epoch)
-        progress.event(f"{trajectory.start.name}: {certificate_line(record, trajectory.accepted[-1].examples)}")
+    def _event(self, text: str) -> None:
+        with self._telling:
+            self._progress.event(text)

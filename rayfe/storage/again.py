@@ -51,7 +51,7 @@ def like(store: Store, run: Mapping[str, Any], config: RunConfig, place: str = R
     data, needs = _data(store, config, place)
     code = own_names(flat(config))
     config = configure(
-        config, replicas_per_evaluator="auto", **{"equilibration.compile": "auto"}, **data
+        config, replicas_per_evaluator="auto", trajectories_per_evaluator="auto", **{"equilibration.compile": "auto"}, **data
     )  # auto: as the run began
     if job in CALLS and any(name.startswith(NOTEBOOK) for name in code.values()):
         needs += [name.removeprefix(NOTEBOOK) + ", defined as it was" for name in code.values()]

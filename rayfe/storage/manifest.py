@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
 
 from rayfe.config import (
+    BEFORE,
     READINGS,
     VERSION,
     RunConfig,
@@ -94,7 +95,9 @@ def digest_of(manifest: Mapping[str, Any]) -> str:
 
     Fields that have their defaults do not count, so that a later version with more of them finds the same run.
     """
-    same = {name: (value,) for name, value in usual_identity().items()} | {"equilibration.compile": (False, "never")}
+    same = {name: (value,) for name, value in (usual_identity() | dict(BEFORE)).items()} | {
+        "equilibration.compile": (False, "never")
+    }
     changed = {name: value for name, value in manifest["identity"].items() if value not in same.get(name, (None,))}
     defining = [manifest["job"], changed, manifest["data_sha256"], manifest["code_sha256"]]
     if manifest["readings"] != 1:
@@ -142,7 +145,7 @@ def stored_config(store: Store) -> tuple[dict[str, Any], RunConfig]:
     try:
         lacks = [name for name in NEEDED if name not in run] or [name for name in (*SETS, "steps") if name not in run["config"]]
         require(not lacks, "config", UNSAID, f"lacks {', '.join(lacks)}")
-        return run, from_flat({"equilibration.compile": False} | run["config"])
+        return run, from_flat(dict(BEFORE) | run["config"])
     except UsageError as error:
         raise CorruptFile(store.url(CONFIG), f"is not the configuration of a run ({error})") from error
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pandas as pd
 
-from rayfe.exceptions import CorruptFile
+from rayfe.exceptions import CorruptFile, LeaseLost
 from rayfe.records import CertificateRecord, Commit, ReadingRecord, StepRecord, Weights
 from rayfe.storage import lease, parquet, recovery
 from rayfe.storage.files import Files
@@ -45,6 +45,9 @@ from rayfe.storage.table import digest_of, read_certificates, readings_of, steps
 log = logging.getLogger(__name__)
 
 __all__ = ["CorruptFile", "Store", "load_certificates", "load_readings", "load_rows"]
+
+NOBODY = ""
+"""Owner of a run that is not held any more."""
 
 
 class Store:
@@ -83,7 +86,8 @@ class Store:
 
     @contextlib.contextmanager
     def lock(self, *, say: Callable[[str], None] = log.warning) -> Iterator[Store]:
-        """Hold the run for this process (`lease.hold`); yields this store with the `owner` that its workers need.
+        """Hold the run for this process (`lease.hold`); yields this store with the `owner` that its workers need. Afterwards that one
+        stores nothing any more, whoever still works with it.
 
         What processes that were killed while they wrote have left is removed before and after.
 
@@ -92,13 +96,23 @@ class Store:
         """
         with lease.hold(self._files, say=say) as token:
             self._files.sweep()
-            yield Store(self.url(), keep_states=self._keep_states, owner=token)
+            held = Store(self.url(), keep_states=self._keep_states, owner=token)
+            try:
+                yield held
+            finally:
+                held.owner = NOBODY
             self._files.sweep()
 
     def check_owner(self) -> None:
         """Raises LeaseLost if the run is not, or not any more, held under `owner`."""
+        self.check_held()
         if self.owner is not None:
             lease.check(self._files, self.owner)
+
+    def check_held(self) -> None:
+        """Raises LeaseLost if the `lock` that this store came from has ended; the disk is not looked at."""
+        if self.owner == NOBODY:
+            raise LeaseLost(f"{self.url()} is not held any more")
 
     def create(self, config: dict[str, Any], *, fingerprint: str | None = None) -> None:
         """Write run.json, replacing one that is there, and its copy; `fingerprint` tells runs with other rows apart."""

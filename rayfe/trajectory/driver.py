@@ -86,7 +86,7 @@ def last_certificate_is_due(config: RunConfig, trajectory: Trajectory, store: St
     if (
         not config.asked.certificate_share
         or config.method is not None
-        or config.service.only_start
+        or not config.steps
         or trajectory.finished is None
         or not trajectory.accepted
     ):

@@ -90,8 +90,8 @@ def standing_of(state: WalkState, course: Course | None) -> Standing:
         return Standing(state=State.STOPPED, where="first equilibrium rejected")
     if course is not None and (end := course.arrived(state)) is not None:
         return _finished(_in_words(end, state), end)
-    if config.service.only_start:
-        return Standing(state=State.STOPPED, where=f"at step {state.last.step}, only the start was asked for", end="only_start")
+    if not config.steps:
+        return Standing(state=State.STOPPED, where=f"at step {state.last.step}, only the start was asked for", end="steps")
     if state.last.step >= config.steps:
         return _finished(f"{config.steps} step{'s' if config.steps > 1 else ''}", "steps")
     if config.service.time_budget is not None and state.seconds >= config.service.time_budget:
@@ -127,7 +127,7 @@ def seconds_left(rows: Sequence[StepRecord], config: RunConfig) -> float | None:
     if state is None or len(state.accepted) < 2:
         return None
     way = _done(state)
-    done = min(1.0, max(way, state.last.step / config.steps))
+    done = min(1.0, max(way, state.last.step / config.steps if config.steps else 1.0))
     if way >= 1.0 and not standing_of(state, _course(config)).is_over:
         return None
     return (state.seconds - state.first.seconds) * (1 - done) / done

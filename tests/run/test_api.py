@@ -209,7 +209,7 @@ def test_without_out_equal_calls_share_a_folder_and_others_do_not(asked: list[jo
         ({"gamma": 0}, r"gamma=0.0: must be a positive number"),
         ({"lam": "many"}, r"lam='many': give a number"),
         ({"steps": 1.5}, r"steps=1.5: give a whole number"),
-        ({"steps": 0}, r"steps=0: must be at least 1"),
+        ({"steps": -1}, r"steps=-1: must be at least 0"),
         ({"gama": 4}, r"^gama=4: is unknown; did you mean gamma\?$"),
         ({"batch": 32}, r'^batch=32: is unknown; did you mean equilibration={"batch": ...}\?$'),
         ({"epochs": 5}, r'^epochs=5: is unknown; did you mean equilibration={"epochs": ...}\?$'),

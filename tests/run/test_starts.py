@@ -89,7 +89,7 @@ def test_a_fork_reads_the_stored_model_and_trains_no_start(source: Path, tmp_pat
 def test_a_fork_of_a_fork_says_what_both_runs_before_it_had_cost(source: Path, tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     assert main("isoc", fork(source, "--steps", "1", "--out", str(first))) == 0
-    assert main("isoc", [*SMALL, "--start", f"{first}@1", "--only-start", "--out", str(second)]) == 0
+    assert main("isoc", [*SMALL, "--start", f"{first}@1", "--steps", "0", "--out", str(second)]) == 0
     last = rows(first).query("accepted").iloc[-1]
     assert run_json(second)["start"]["examples"] == run_json(first)["start"]["examples"] + last["examples"]
 
@@ -100,7 +100,7 @@ def test_it_goes_on_when_the_other_run_is_gone_and_from_no_other_start(
     other, whole, out = tmp_path / "walk", tmp_path / "whole", tmp_path / "fork"
     shutil.copytree(source, other)
     assert main("isoc", fork(other, "--steps", "2", "--out", str(whole))) == 0
-    assert main("isoc", fork(other, "--only-start", "--out", str(out))) == 0
+    assert main("isoc", fork(other, "--steps", "0", "--out", str(out))) == 0
     another = refused(capsys, "isoc", fork(other, at="lam1-gamma4-seed1:2"), out, left=True)
     assert "lam" in another or "the stored run began with walk@lam1-gamma4-seed0:2" in another
     assert "--start (nothing): the stored run began with walk@" in refused(
@@ -118,7 +118,7 @@ def test_a_fork_of_an_object_store_in_an_object_store(source: Path) -> None:
     place = f"memory://{uuid.uuid4().hex}"
     fsspec.filesystem("memory").put(str(source), f"{place}/walk", recursive=True)
     start = f"{place}/walk@lam1-gamma4-seed1:1"
-    assert main("isoc", [*SMALL, "--start", start, "--only-start", "--out", f"{place}/fork"]) == 0
+    assert main("isoc", [*SMALL, "--start", start, "--steps", "0", "--out", f"{place}/fork"]) == 0
     before = rows(source).query("trajectory == 'lam1-gamma4-seed1' and step == 1").iloc[0]
     (_, found) = next(rayfe.load_run(f"{place}/fork").iterrows())
     assert found["R"] == pytest.approx(before["R"], rel=1e-6)
@@ -131,14 +131,12 @@ def test_only_the_start_then_the_same_command_has_the_rows_of_a_run_that_never_s
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     words = [*SMALL[:-1], "0.5"]  # with a share for certificates, which a start alone gets none of
     assert main("isoc", [*words, "--steps", "2", "--out", str(whole)]) == 0
-    assert main("isoc", [*words, "--steps", "2", "--only-start", "--out", str(parts)]) == 0
+    assert main("isoc", [*words, "--steps", "0", "--out", str(parts)]) == 0
     assert list(rows(parts)["kind"]) == ["start"] and not (parts / "certificates").exists()
     assert "stopped" in repr(rayfe.Run(parts))
     assert main("isoc", [*words, "--steps", "2", "--out", str(parts)]) == 0
     pd.testing.assert_frame_equal(rows(whole), rows(parts), check_exact=True)
-    assert "--only-start trains and stores the start alone" in refused(
-        capsys, "isoc", [*SMALL, "--steps", "0"], tmp_path / "no"
-    )
+    assert refused(capsys, "isoc", [*SMALL, "--steps", "-1"], tmp_path / "no").startswith("--steps -1: must be at least 0")
 
 
 @pytest.mark.parametrize(
@@ -163,7 +161,7 @@ def test_what_cannot_be_a_start_is_refused_in_one_line(
 ) -> None:
     words = [word.format(source=source) for word in words]
     if message is None:  # fewer classes have the outputs of their names
-        assert main("isoc", fork(source, "--only-start", *words, "--out", str(tmp_path / "run"))) == 0
+        assert main("isoc", fork(source, *words, "--steps", "0", "--out", str(tmp_path / "run"))) == 0
         return
     error = refused(capsys, "isoc", fork(source, *words), tmp_path / "run")
     if message == "has examples":
@@ -187,7 +185,7 @@ def test_the_dry_run_knows_that_a_fork_costs_no_start(source: Path, tmp_path: Pa
 def test_every_kind_of_walk_starts_from_a_stored_model(source: Path, tmp_path: Path, process: list[str]) -> None:
     out = tmp_path / "run"
     words = [word for word in fork(source, *process) if "fixed-gamma" not in process or word not in ("--tolerance", "0.5")]
-    assert main("isoc", [*words, "--only-start", "--out", str(out)]) == 0
+    assert main("isoc", [*words, "--steps", "0", "--out", str(out)]) == 0
     before = rows(source).query("trajectory == 'lam1-gamma4-seed0' and step == 2").iloc[0]
     assert rows(out)["C"][0] == pytest.approx(before["C"], rel=0.02)
 
@@ -211,14 +209,14 @@ def test_from_a_transfer_that_arrived_a_walk_and_another_transfer_start_on_the_t
     start = f"{there}@{last['step']}"
     model = ["--model.hidden", "16", "--model.latent", "4", "--model.classifier-hidden", "0", "--model.dropout", "0.1"]
     words = changed(SMALL, *model, "--data.name", "digits:5-9", "--start", start)
-    assert main("isoc", [*words, "--only-start", "--out", str(walk)]) == 0
+    assert main("isoc", [*words, "--steps", "0", "--out", str(walk)]) == 0
     assert run_json(walk)["class_names"] == [str(name) for name in range(10)]
     assert rows(walk)["C"][0] == pytest.approx(last["C"], rel=0.1)
     again = [*TRANSFER, "--data.name", "digits:5-9", "--path.target", "digits:0-4", "--start", start]
-    assert main("transfer", [*again, "--only-start", "--out", str(back)]) == 0
+    assert main("transfer", [*again, "--steps", "0", "--out", str(back)]) == 0
     assert rows(back)["C"][0] == pytest.approx(last["C"], rel=0.1)
     finetune = [*TRANSFER_MODEL, "--data.name", "digits:5-9", "--path.target", "digits:0-4", "--start", start]
-    assert main("baseline", [*finetune, "--only-start", "--out", str(tuned)]) == 0
+    assert main("baseline", [*finetune, "--steps", "0", "--out", str(tuned)]) == 0
     assert rows(tuned)["C_target"][0] == pytest.approx(last["C"], rel=0.1)
 
 
@@ -254,11 +252,11 @@ def walk(out: Path | None, start: Any, **settings: Any) -> rayfe.Run:
 
 def test_a_state_dict_takes_the_place_of_new_weights(tmp_path: Path) -> None:
     weights = own_model().state_dict()
-    untrained = walk(tmp_path / "as-it-is", weights, equilibration={"first_epochs": 0}, only_start=True)
+    untrained = walk(tmp_path / "as-it-is", weights, equilibration={"first_epochs": 0}, steps=0)
     kept = Store(tmp_path / "as-it-is").state(untrained.step(0))
     for name, value in own_model().named_parameters():
         assert np.array_equal(kept[name], value.detach().numpy()), name
-    trained = walk(tmp_path / "trained", weights, only_start=True)
+    trained = walk(tmp_path / "trained", weights, steps=0)
     assert trained.rows["F"][0] < untrained.rows["F"][0]
     assert trained.rows["first_updates"][0] > 0
     assert run_json(tmp_path / "trained")["start"]["examples"] is None
@@ -267,10 +265,10 @@ def test_a_state_dict_takes_the_place_of_new_weights(tmp_path: Path) -> None:
 def test_the_same_call_goes_on_and_so_does_its_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     weights = own_model().state_dict()
-    first = walk(None, weights, only_start=True)
+    first = walk(None, weights, steps=0)
     assert walk(None, {name: value.clone() for name, value in weights.items()}).location == first.location
     assert list(first.rows["step"]) == [0, 1]
-    assert walk(None, own_model(6).state_dict(), only_start=True).location != first.location
+    assert walk(None, own_model(6).state_dict(), steps=0).location != first.location
     with pytest.raises(UsageError, match=r"start='state-dict:.*the stored run began with state-dict:"):
         walk(Path(first.location), own_model(6).state_dict())
     words = run_json(Path(first.location))["command"].replace("--steps 1", "--steps 2").split()[2:]
