@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from rayfe.backend.at_work import AtWork
 from rayfe.backend.models import Models
 from rayfe.backend.parts import join_measured, join_replicas, split_measure, split_replicas
 from rayfe.config import RunConfig
@@ -67,7 +68,7 @@ class InlineBackend(Backend):
     """Models of `config` on the data path of `data`, which is copied to the device once (without `device` to the GPU, if there is one);
     a data set is a path that stays.
 
-    `make_replicas` and `keeper` are for trainings that are shared by several processes (`ray_train`).
+    With several slots as many threads may ask at once. `make_replicas` and `keeper` are for trainings by several processes.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class InlineBackend(Backend):
         self._device, self._config = prepared_device(config, device), config
         self._make_replicas = make_replicas or partial(make_here, compiled=config.equilibration.compiled)
         self._keeper, self._solve = keeper, solve
+        self._at_work = AtWork(partial(products, onednn=config.equilibration.by_onednn), slots=config.service.slots)
         path = PathData(kind="still", source=data) if isinstance(data, Dataset) else data
         self._models = Models(config.model, path, self._device, dtype)
         self._paths = {
@@ -103,7 +105,7 @@ class InlineBackend(Backend):
         return None if size is None else {split: self._paths[split].thinned(size) for split in self._config.steering}
 
     def answer(self, request: Request) -> Answer:
-        with products(onednn=self._config.equilibration.by_onednn):
+        with self._at_work.on(request):
             return super().answer(request)
 
     # --- equilibrate --------------------------------------------------------------------------------------------------

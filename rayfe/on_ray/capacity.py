@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,12 +11,12 @@ import ray
 
 from rayfe.config import RunConfig, configure, require
 from rayfe.exceptions import UsageError
-from rayfe.on_ray.evaluator import Unit
+from rayfe.on_ray.evaluator import LEFT, Unit
 from rayfe.records import Point
 from rayfe.surface.stencil import neighbours
 
-SLIVER = 0.1
-"""CPUs that a trial asks for: it waits for evaluators nearly all the time."""
+STEP = 1e-4
+"""What Ray counts CPUs by."""
 GPU_CPUS = 0.5
 """CPUs of an evaluator that has a GPU: its host thread only feeds the device, and one CPU beside two GPUs must do."""
 Resources = Mapping[str, float]
@@ -29,6 +30,17 @@ class CapacityPlan:
     evaluators: int
     trials: int
     room: int
+
+
+def sliver(config: RunConfig) -> float:
+    """CPUs that a trial asks for, which waits for evaluators nearly all the time: all that one evaluator has at most fit into what it
+    leaves (`trials_at`)."""
+    return round(math.floor(LEFT / trials_at(1, config) / STEP + 1e-9) * STEP, 4)
+
+
+def trials_at(evaluators: int, config: RunConfig) -> int:
+    """Trials that keep so many evaluators busy: one a place, one an evaluator that is between two requests, and two."""
+    return (config.service.slots + 1) * evaluators + 2
 
 
 def parts_of(config: RunConfig) -> int:
@@ -78,13 +90,13 @@ def preflight(config: RunConfig, *, trajectories: int, nodes: Sequence[Resources
         raise UsageError("evaluators", asked, f"{room}; ask for fewer, add machines, or give ``autoscale=cpu``")
     require(most > 0, "evaluators", asked or 1, f"{room}; add CPUs, give ``autoscale=cpu``, or use ``backend=inline``")
     require(workers <= most, "train_workers", workers, f"{room}; give at most {most}, or add machines")
-    useful = min(asked or most, trajectories * parts)
+    useful = min(asked or most, -(-trajectories * parts // config.service.slots))
     if config.service.placement == "isolated":
         fix = f"a trajectory needs {parts} evaluators of its own and there are {useful}: {room}; "
         fix += "raise ``replicas_per_evaluator``, or give ``placement=shared``"
         require(useful >= parts, "placement", "isolated", fix)
         return CapacityPlan(unit=unit, evaluators=useful, trials=min(trajectories, useful // parts), room=most)
-    return CapacityPlan(unit=unit, evaluators=useful, trials=min(trajectories, 2 * useful + 2), room=most)
+    return CapacityPlan(unit=unit, evaluators=useful, trials=min(trajectories, trials_at(useful, config)), room=most)
 
 
 class Room:
@@ -123,7 +135,8 @@ class Room:
             return
         self._asked = True
         service = self._config.service
-        wanted = max(service.evaluators or self._trajectories * parts_of(self._config), service.train_workers)
+        useful = -(-self._trajectories * parts_of(self._config) // service.slots)
+        wanted = max(service.evaluators or useful, service.train_workers)
         _request_resources([unit.resources] * wanted + [{"CPU": 1.0}])
 
     def give_up(self) -> None:

@@ -21,7 +21,7 @@ from rayfe.config import THREADING, RunConfig, flat
 from rayfe.config.user_code import introduce, own_names
 from rayfe.on_ray.evaluator import Unit, granted_device
 from rayfe.on_ray.in_training import tell
-from rayfe.on_ray.pool import WorkersLost
+from rayfe.on_ray.losses import WorkersLost
 from rayfe.on_ray.pool_backend import PoolBackend
 from rayfe.records import (
     Equilibrated,

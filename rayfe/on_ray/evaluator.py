@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +24,7 @@ BackendFactory = Callable[[RunConfig, PathData | None], Backend]
 
 
 LEFT = 0.4
-"""CPUs of an evaluator that it does not ask Ray for: room for four trials, which wait for it nearly all the time."""
+"""CPUs of an evaluator that it does not ask Ray for: room for the trials that wait for it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,17 +79,20 @@ def granted_device() -> Any:
 
 
 class Evaluator:
-    """Holds one backend, built from the examples of `share`, and answers one request at a time."""
+    """Holds one backend, built from the examples of `share`, and answers as many requests at a time as the configuration has slots."""
 
     def __init__(self, make_backend: BackendFactory, config: RunConfig, data: bytes) -> None:
         self._make = lambda: make_backend(config, ray.get(cloudpickle.loads(data)))
         self._backend: Backend | None = None
+        self._building = threading.Lock()
 
     def start(self) -> None:
         """Build the backend. Not in the constructor: Ray would report an error there as a dead actor."""
-        if self._backend is None:
-            self._backend = self._make()
-            self._backend.on_training = tell
+        with self._building:
+            if self._backend is None:
+                backend = self._make()
+                backend.on_training = tell
+                self._backend = backend
 
     def answer(self, request: Request) -> tuple[str, Answer]:
         """How it ended, for the pool, and the answer, for who asked."""
@@ -101,14 +105,17 @@ class Evaluator:
         """Returns as soon as the actor is up."""
 
 
-def make_evaluator(unit: Unit, group: Any, place: int) -> Any:
-    """An evaluator's class with what it asks for; in bundle `place + 1` of a placement group (the trial has the first)."""
+def make_evaluator(unit: Unit, group: Any, place: int, *, slots: int = 1) -> Any:
+    """An evaluator's class with what it asks for, with a thread for each slot and one that says that it is alive; in bundle `place + 1`
+    of a placement group (the trial has the first)."""
     strategy: Any = "SPREAD" if group is None else PlacementGroupSchedulingStrategy(group, place + 1)
-    return ray.remote(
+    actor: Any = ray.remote(Evaluator)
+    return actor.options(
         num_cpus=unit.resources["CPU"],
         num_gpus=unit.gpus,
         max_restarts=-1,
         max_task_retries=0,
+        max_concurrency=slots + 1 if slots > 1 else 1,
         scheduling_strategy=strategy,
         runtime_env={"env_vars": dict(THREADING)},
-    )(Evaluator)
+    )

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 import ray
 from ray.exceptions import ActorUnavailableError, RayActorError, RayError, RayTaskError
@@ -14,18 +14,12 @@ from ray.exceptions import ActorUnavailableError, RayActorError, RayError, RayTa
 from rayfe.config import RunConfig
 from rayfe.on_ray.evaluator import ONE_CPU, BackendFactory, Unit, make_evaluator
 from rayfe.on_ray.fair_queue import FairQueue
+from rayfe.on_ray.losses import LOSSES, WorkersLost, is_stillborn, pause, raise_cause, refuse_stillborn
 from rayfe.on_ray.metrics import LOST, RAISED, PoolMetrics
 from rayfe.records import Request, StepKey
 
 HEAD = {"node:__internal_head__": 0.001}
 """Pins an actor to the head: one without CPUs may land on any node, and die with it."""
-LOSSES = 20
-"""The same request is given up after this many lost workers in a row: it may be what kills them."""
-LONGEST_WAIT = 10.0
-
-
-class WorkersLost(RuntimeError):
-    """A request met one dying worker after the other."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,25 +32,47 @@ class Sealed:
     """The reference to it, in a list, or Ray would bring it to the pool."""
 
 
+@dataclass(eq=False, kw_only=True, slots=True)
+class Life:
+    """An evaluator from one start of its process to the next."""
+
+    evaluator: Any
+    at_work: int = 0
+    """Requests that it has."""
+    spent: bool = False
+    """Whether its code raised, which can leave a process useless (a CUDA error stays): it is started anew once the others have answers."""
+    leaving: bool = False
+    """Whether it is one too many: it ends once its requests have answers."""
+
+    @property
+    def takes_more(self) -> bool:
+        """Whether it may be sent further requests."""
+        return not self.spent and not self.leaving
+
+
 def sealed(request: Request) -> Sealed:
     """The request, put where an evaluator fetches it as long as what is returned is kept."""
     return Sealed(kind=type(request).__name__.removesuffix("Request").lower(), key=request.key, content=[ray.put(request)])
 
 
 class EvaluatorPool:
-    """Hands each request to an idle evaluator, trajectories in turn, until it is answered.
+    """Hands each request to an evaluator that has a place for it, trajectories in turn, until it is answered.
 
-    An evaluator counts as idle only when it is up, so that no request waits behind one for which there is no room yet.
+    An evaluator has as many places as the configuration has slots, but only when it is up, so that no request waits behind one for
+    which there is no room yet. One that is lost costs what its requests were doing; all of them are asked again.
     """
 
     def __init__(
         self, make_backend: BackendFactory, config: RunConfig, data: bytes, *, evaluators: int, unit: Unit, group: Any = None
     ) -> None:
-        self._new = lambda place: make_evaluator(unit, group, place).remote(make_backend, config, data)
+        slots = config.service.slots
+        self._new = lambda place: make_evaluator(unit, group, place, slots=slots).remote(make_backend, config, data)
         self._members: dict[Any, int] = {}
         """The place of each evaluator: the number of its bundle where there is a placement group."""
         self._starting: dict[Any, asyncio.Task[None]] = {}
-        self._queue: FairQueue[Any] = FairQueue()
+        self._lives: dict[Any, Life] = {}
+        """Of those that are up."""
+        self._queue: FairQueue[Life] = FairQueue(slots)
         self._size = self._room = evaluators
         self._loans: dict[str, int] = {}
         self._borrowers = 0
@@ -127,18 +143,20 @@ class EvaluatorPool:
             self._add(next(place for place in range(len(taken) + 1) if place not in taken))
 
     def _thin(self) -> None:
-        """Drop evaluators that are too many: those that are not up first, then idle ones; the others on their return."""
+        """Drop evaluators that are too many: those that are not up first, then idle ones; of the others those that first answer."""
         for evaluator in [*self._starting]:
             if len(self._members) > self._wanted:
                 self._drop(evaluator)
-        while len(self._members) > self._wanted and (evaluator := self._queue.take()) is not None:
-            self._drop(evaluator)
+        while len(self._members) > self._wanted and (life := self._queue.take()) is not None:
+            self._drop(life.evaluator)
         self._show()
 
     def _drop(self, evaluator: Any) -> None:
         del self._members[evaluator]
         if task := self._starting.pop(evaluator, None):
             task.cancel()
+        if life := self._lives.pop(evaluator, None):
+            self._queue.remove(life)
         ray.kill(evaluator)
         self._wake()
 
@@ -154,48 +172,88 @@ class EvaluatorPool:
         evaluator.start.remote()
         self._bring_back(evaluator)
 
-    def _release(self, evaluator: Any) -> None:
-        if evaluator not in self._members:
-            return
+    def _open(self, evaluator: Any) -> None:
+        """It is up: give its places to those who wait, if it is wanted still."""
         if len(self._members) > self._wanted:
             self._drop(evaluator)
         else:
-            self._queue.put(evaluator)
+            life = self._lives[evaluator] = Life(evaluator=evaluator)
+            self._queue.add(life)
         self._show()
+
+    def _release(self, life: Life) -> None:
+        """One of its requests has ended."""
+        life.at_work -= 1
+        if not self._is_up(life):
+            return
+        stay = len(self._members) - sum(other.leaving for other in self._lives.values())
+        life.leaving = life.leaving or (life.takes_more and stay > self._wanted)
+        if life.takes_more:
+            self._queue.put(life)
+        else:
+            self._queue.remove(life)
+            if not life.at_work:
+                self._renew(life)
+        self._show()
+
+    def _renew(self, life: Life) -> None:
+        """It has no requests, and takes no more: end it, start its process anew, or keep it after all."""
+        if len(self._members) > self._wanted:
+            self._drop(life.evaluator)
+        elif life.spent:
+            ray.kill(life.evaluator, no_restart=False)
+            self._bring_back(life.evaluator)
+        else:
+            self._open(life.evaluator)
+
+    def _is_up(self, life: Life) -> bool:
+        """Whether it has not been lost, nor ended."""
+        return self._lives.get(life.evaluator) is life
 
     async def _ask(self, request: Sealed) -> Any:
         for losses in range(LOSSES):
-            with self._metrics.waiting():
-                evaluator = await self._queue.get(request.key.trajectory)
-            self._show()
+            life = await self._place(request.key.trajectory)
             began = time.monotonic()
             try:
-                outcome, answer = evaluator.answer.options(num_returns=2).remote(*request.content)
+                outcome, answer = life.evaluator.answer.options(num_returns=2).remote(*request.content)
                 outcome = await outcome
             except RayTaskError as error:
                 self._metrics.ended(request.kind, RAISED, 0.0)
-                # our own code raised, which can leave a process useless (a CUDA error stays): start it anew
-                ray.kill(evaluator, no_restart=False)
-                self._bring_back(evaluator)
+                life.spent = True
+                self._release(life)
                 raise_cause(error)
             except RayError as lost:
                 self._metrics.ended(request.kind, LOST, 0.0)
-                if _is_stillborn(lost):
-                    self._release(evaluator)  # the next one is to hear of it, too
+                if is_stillborn(lost):
+                    self._release(life)  # the next one is to hear of it, too
                     refuse_stillborn(lost)
                 at = f"{request.key.trajectory} step {request.key.step}"
                 self._events.append(f"{at}: lost an evaluator ({type(lost).__name__}), asking again")
-                self._bring_back(evaluator)
+                if self._is_up(life):  # else another of its requests has said so
+                    self._queue.remove(life)
+                    self._bring_back(life.evaluator)
                 await asyncio.sleep(pause(losses))
                 continue
             self._metrics.ended(request.kind, outcome, time.monotonic() - began)
-            self._release(evaluator)
+            self._release(life)
             return answer
         raise WorkersLost(f"{request.kind} lost {LOSSES} evaluators in a row; see the logs of Ray for what ended them")
 
+    async def _place(self, trajectory: str) -> Life:
+        """A place at an evaluator that is up."""
+        with self._metrics.waiting():
+            while True:
+                life = await self._queue.get(trajectory)
+                if self._is_up(life) and life.takes_more:  # which may have ended since the place was handed over
+                    break
+        life.at_work += 1
+        self._show()
+        return life
+
     def _bring_back(self, evaluator: Any) -> None:
-        """Make it idle when it is up."""
+        """Open it when it is up."""
         if evaluator in self._members:
+            self._lives.pop(evaluator, None)
             self._starting[evaluator] = asyncio.get_running_loop().create_task(self._when_up(evaluator))
 
     async def _when_up(self, evaluator: Any) -> None:
@@ -210,7 +268,7 @@ class EvaluatorPool:
             except ActorUnavailableError:
                 continue
             except RayActorError as dead:
-                if _is_stillborn(dead):
+                if is_stillborn(dead):
                     break  # whoever asks it next gets the reason
                 del self._starting[evaluator]
                 self._add(self._members.pop(evaluator))
@@ -218,34 +276,11 @@ class EvaluatorPool:
             except RayError:
                 continue
         del self._starting[evaluator]
-        self._release(evaluator)
+        self._open(evaluator)
 
     def _show(self) -> None:
         members = len(self._members)
         self._metrics.evaluators(idle=self._queue.idle, up=members - len(self._starting), members=members)
-
-
-def pause(losses: int) -> float:
-    """Seconds to wait after so many losses."""
-    return min(LONGEST_WAIT, 0.1 * 2.0**losses)
-
-
-def raise_cause(error: RayTaskError) -> NoReturn:
-    """Raise the exception of our own code, not Ray's wrapper; the wrapper has the remote traceback."""
-    if isinstance(error.cause, Exception):
-        raise error.cause from error
-    raise error
-
-
-def _is_stillborn(lost: RayError) -> bool:
-    """Whether an actor could not be made, such as by a module that its machine lacks: it never will be."""
-    return isinstance(lost, RayActorError) and "creation task" in str(lost)
-
-
-def refuse_stillborn(lost: RayError) -> None:
-    """Raise WorkersLost for an actor that will never be."""
-    if _is_stillborn(lost):
-        raise WorkersLost(f"an actor cannot be started: {str(lost).strip().splitlines()[-1]}") from lost
 
 
 def start_pool(make_backend: BackendFactory, config: RunConfig, data: bytes, *, evaluators: int, unit: Unit = ONE_CPU) -> Any:

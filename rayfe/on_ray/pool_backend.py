@@ -10,7 +10,8 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from rayfe.backend.parts import join, split
-from rayfe.on_ray.pool import LOSSES, Sealed, WorkersLost, pause, raise_cause, refuse_stillborn, sealed
+from rayfe.on_ray.losses import LOSSES, WorkersLost, pause, raise_cause, refuse_stillborn
+from rayfe.on_ray.pool import Sealed, sealed
 from rayfe.records import Answer, Request
 from rayfe.records.backend import Relay
 

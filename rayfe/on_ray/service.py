@@ -10,7 +10,7 @@ import ray
 from ray.tune.search.basic_variant import BasicVariantGenerator
 
 from rayfe.config import RunConfig
-from rayfe.on_ray.capacity import SLIVER, CapacityPlan, Room, parts_of
+from rayfe.on_ray.capacity import CapacityPlan, Room, parts_of, sliver
 from rayfe.on_ray.connect import Bundles, Connect, Shared
 from rayfe.on_ray.evaluator import BackendFactory
 from rayfe.on_ray.pool import start_pool
@@ -47,7 +47,7 @@ class Service:
         self.limit: BasicVariantGenerator | None = None
         """Tune's limit of trials at a time, in the experiment that is running."""
         self.pool: Any = None
-        self.bundles: list[dict[str, float]] = [{"CPU": SLIVER}]
+        self.bundles: list[dict[str, float]] = [{"CPU": sliver(config)}]
         self.connect: Connect
         if config.service.placement == "isolated":
             self.bundles += [plan.unit.resources] * parts_of(config)

@@ -10,7 +10,7 @@ from rayfe.config import RunConfig, flat
 from rayfe.config.user_code import introduce, own_names
 from rayfe.exceptions import LeaseLost, StorageFull, WalkFailed
 from rayfe.on_ray.connect import Connect
-from rayfe.on_ray.pool import WorkersLost
+from rayfe.on_ray.losses import WorkersLost
 from rayfe.results.certified import certificate_line
 from rayfe.storage.store import Store
 from rayfe.trajectory import driver

@@ -40,12 +40,12 @@ def test_an_evaluator_takes_a_cpu_for_each_thread_and_leaves_room_for_trials() -
 @pytest.mark.parametrize("cpus", [1, 2, 5, 16])
 @pytest.mark.parametrize("gpus", [0, 2])
 def test_threads_are_not_more_than_cpus_and_what_is_planned_fits(threads: int, cpus: int, gpus: int) -> None:
-    from rayfe.on_ray.capacity import SLIVER
+    from rayfe.on_ray.capacity import sliver
 
     found = plan(configured(threads=threads), {"CPU": cpus, "GPU": gpus}, trajectories=99)
     if not gpus:
         assert found.evaluators * threads <= max(cpus, threads)
-    assert found.evaluators * found.unit.resources["CPU"] + found.trials * SLIVER <= cpus + 1e-9
+    assert found.evaluators * found.unit.resources["CPU"] + found.trials * sliver(CONFIG) <= cpus + 1e-9
 
 
 def test_where_no_machine_has_a_cpu_for_each_thread_an_evaluator_takes_the_largest() -> None:

