@@ -201,22 +201,6 @@ def test_an_evaluator_whose_code_raised_is_started_anew_when_the_others_have_the
     assert not any("lost" in text for text in ray.get(pooled.handle.events.remote()))
 
 
-def test_one_evaluator_is_filled_before_the_next(pool: Any) -> None:
-    pooled = pool(2, trajectories_per_evaluator=2)
-    eventually(
-        lambda: members(pooled) == 2 and ray.get([one.alive.remote() for one in ray.get(pooled.handle.members.remote())])
-    )
-    pooled.fake.together(3)
-    first = pooled.soon(measure("together"))
-    eventually(lambda: len(pooled.fake.notes()) == 1)
-    second = pooled.soon(measure("together"))
-    eventually(lambda: len(pooled.fake.notes()) == 2)
-    assert pooled.fake.evaluators() == 1
-    third = pooled.soon(measure("together"))
-    assert [answer.result(timeout=200).examples for answer in (first, second, third)] == [1.0] * 3
-    assert pooled.fake.evaluators() == 2
-
-
 def test_an_evaluator_with_several_places_that_is_too_many_finishes_its_work_first(pool: Any) -> None:
     pooled = pool(1, trajectories_per_evaluator=2)
     pooled.fake.together(2)

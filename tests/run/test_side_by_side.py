@@ -63,7 +63,7 @@ class Breaks(AnalyticBackend):
     def answer(self, request: Request) -> Answer:
         first = request.key.trajectory == NAMES[0]
         if request.key.step == 2 and first and not self.goes_on.is_set():
-            assert all([self.held_up.acquire(timeout=SOON) for _ in NAMES[1:]])
+            assert all(self.held_up.acquire(timeout=SOON) for _ in NAMES[1:])
             self.happens()
         if request.key.step >= 1 and (not first or request.key.step == 2):
             self.held_up.release()

@@ -1,0 +1,106 @@
+"""How much memory an evaluator takes, found by doing a little of what it will do."""
+
+from __future__ import annotations
+
+import dataclasses
+import weakref
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from rayfe.backend.inline import InlineBackend
+from rayfe.config import UNHELD, RunConfig, configure
+from rayfe.data.paths import PathData, epoch_of
+from rayfe.records import EquilibrateRequest, MeasureRequest, Point, Replica, Split, StepKey
+from rayfe.run import runner
+from rayfe.surface.stencil import neighbours
+from rayfe.training.measure import CHUNK
+from rayfe.training.replicas import Replicas, Stacked, make_replicas
+
+UPDATES = 2
+"""Updates that are tried: the first makes the moments, the last the average."""
+KEY = StepKey(trajectory="memory", seed=0, step=1, attempt=0)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Memory:
+    """What torch allocates in one evaluator, in bytes; the process itself takes half a GiB besides."""
+
+    data: float
+    """Examples of all splits."""
+    training: float
+    """Of one trajectory and its neighbours: parameters, gradients, moments, averages, bases, a batch and what lies between layers."""
+    reading: float
+    """One model, and some examples with all draws of z."""
+
+    def of(self, slots: int) -> float:
+        """At most, with so many trajectories at a time: all in training, or one of them read."""
+        return self.data + (slots - 1) * self.training + max(self.training, self.reading)
+
+
+class Allocated(TorchDispatchMode):
+    """Counts the bytes of tensors that operations within make, as long as they live."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._known: dict[int, Any] = {}
+        self.live = self.peak = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(made):
+            if isinstance(leaf, Tensor):
+                self._count(leaf.untyped_storage())
+        return made
+
+    def _count(self, storage: torch.UntypedStorage) -> None:
+        place, size = storage._cdata, storage.nbytes()
+        if place in self._known:  # a view, or changed in place
+            return
+
+        def gone(_: object) -> None:
+            self.live -= size
+            self._known.pop(place, None)
+
+        self._known[place] = weakref.ref(storage, gone)
+        self.live += size
+        self.peak = max(self.peak, self.live)
+
+
+def memory_of(config: RunConfig, data: PathData) -> Memory:
+    """By a short training of a stencil and a reading of as many examples as are passed at once, on the CPU with these data."""
+    moving = data.target is not None
+    point = Point(lam=config.lam[0], gamma=config.gamma[0] or 1.0, t=0.5 if moving else 0.0)
+    alone = config.process in UNHELD or config.method is not None
+    points = {"centre": point} if alone else neighbours(point, config.asked.stencil, config.neighbours)
+    count = min(config.per_part or len(points), len(points))
+    on_gpu, device = runner.trains_on_gpus(config), torch.device("cpu")
+
+    def replicas_of(models: Any, device: torch.device) -> Replicas:
+        return Stacked(models) if on_gpu and len(models) > 1 else make_replicas(models, device)
+
+    with Allocated() as allocated:
+        backend = InlineBackend(_small(config, data), _blended(data), device=device, make_replicas=replicas_of)
+        held = allocated.live
+        replicas = tuple(Replica(name=name, point=at, weights=None) for name, at in list(points.items())[:count])
+        weights = backend.answer(EquilibrateRequest(key=KEY, replicas=replicas)).weights
+        training, allocated.peak = allocated.peak - held, allocated.live
+        read = (dataclasses.replace(replicas[0], weights=weights[0]),)
+        backend.answer(MeasureRequest(key=KEY, replicas=read, splits=(Split.TRAIN,), purpose="memory", part=True))
+        return Memory(data=held, training=training, reading=allocated.peak - held)
+
+
+def _small(config: RunConfig, data: PathData) -> RunConfig:
+    """The same with one trajectory, few updates, and a part to be read also where all examples are: of a chunk, 4,000 at most."""
+    epoch, batch = epoch_of(data, config), config.equilibration.largest_batch
+    equilibration = {"batch": batch, "first_batch": None, "epochs": UPDATES * batch / epoch, "compile": "never"}
+    part = config.measure.response_size or min(epoch, CHUNK)
+    return configure(config, trajectories_per_evaluator=1, equilibration=equilibration, measure={"response_size": part})
+
+
+def _blended(data: PathData) -> PathData:
+    """Pairs of a displacement may not be known yet; a mixture has as many examples in memory."""
+    return dataclasses.replace(data, kind="mixture") if data.kind == "displacement" else data
