@@ -90,12 +90,17 @@ def require_room(config: RunConfig, data: PathData) -> None:
     """
     if config.service.slots == 1 or config.service.backend != "inline":
         return
-    found, room = memory_of(config, data), float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    found, room = memory_of(config, data), own_memory()
     if runner.trains_on_gpus(config):
         room = float(torch.cuda.get_device_properties(0).total_memory)
     most = max(1, 1 + int((room - found.of(1)) / found.training))
     fix = f"needs {in_units(found.of(config.service.slots))}, this machine has {in_units(room)}; give at most {most}"
     require(found.of(config.service.slots) <= room, "trajectories_per_evaluator", config.service.slots, fix)
+
+
+def own_memory() -> float:
+    """Bytes that this machine has."""
+    return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
 
 
 def memory_of(config: RunConfig, data: PathData) -> Memory:
