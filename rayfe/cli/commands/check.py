@@ -30,8 +30,8 @@ USAGE = (
 )
 FEW, MANY = 3, 30
 """Mini-batch updates that are timed: many, after a few that are slower; of a large model, where few tell enough, these alone."""
-TRIAL = 200
-"""MiB that a process which walks one trajectory has for itself (measured with Ray 2.56)."""
+TRIAL = 140
+"""MiB of a process that walks one trajectory, besides what all of them share."""
 LONG = 1.0
 """Seconds of an update from which on the few are enough."""
 
