@@ -37,6 +37,10 @@ def settled(config: RunConfig, store: Store, data: PathData, say: Say) -> RunCon
     if config.service.trajectories_per_evaluator == "auto":
         slots = stored_choice(store, "trajectories_per_evaluator") or _slots(config)
         config = configure(config, trajectories_per_evaluator=slots)
+    if config.service.slots > 1:
+        from rayfe.run.memory import require_room
+
+        require_room(config, data)
     stored = stored_choice(store, "equilibration.compile")
     if config.equilibration.compile == "auto":
         going_on = configure(config, steps=config.steps or FOLLOWING)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import os
 import weakref
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -12,10 +15,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from rayfe.backend.inline import InlineBackend
-from rayfe.config import UNHELD, RunConfig, configure
+from rayfe.config import UNHELD, RunConfig, configure, require
 from rayfe.data.paths import PathData, epoch_of
+from rayfe.model.objective import PerExample
 from rayfe.records import EquilibrateRequest, MeasureRequest, Point, Replica, Split, StepKey
 from rayfe.run import runner
+from rayfe.run.progress import in_units
 from rayfe.surface.stencil import neighbours
 from rayfe.training.measure import CHUNK
 from rayfe.training.replicas import Replicas, Stacked, make_replicas
@@ -34,10 +39,10 @@ class Memory:
     training: float
     """Of one trajectory and its neighbours: parameters, gradients, moments, averages, bases, a batch and what lies between layers."""
     reading: float
-    """One model, and some examples with all draws of z."""
+    """Of one trajectory that is read, in training or afterwards: models, and some examples with all draws of z."""
 
     def of(self, slots: int) -> float:
-        """At most, with so many trajectories at a time: all in training, or one of them read."""
+        """At most, with so many trajectories at a time: all in training, or all but one, which is read."""
         return self.data + (slots - 1) * self.training + max(self.training, self.reading)
 
 
@@ -47,7 +52,14 @@ class Allocated(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self._known: dict[int, Any] = {}
-        self.live = self.peak = 0
+        self.live = self.peak = self.peak_apart = 0
+
+    @contextlib.contextmanager
+    def apart(self) -> Iterator[None]:
+        """The peak within the block is one of `peak_apart`, and none of `peak`."""
+        before, self.peak = self.peak, self.live
+        yield
+        self.peak_apart, self.peak = max(self.peak_apart, self.peak), before
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         made = func(*args, **(kwargs or {}))
@@ -70,6 +82,27 @@ class Allocated(TorchDispatchMode):
         self.peak = max(self.peak, self.live)
 
 
+def require_room(config: RunConfig, data: PathData) -> None:
+    """Refuse more trajectories together than this machine has memory for, where it is this one that trains them.
+
+    Raises:
+        UsageError: trajectories_per_evaluator.
+    """
+    if config.service.slots == 1 or config.service.backend != "inline":
+        return
+    found, room = memory_of(config, data), own_memory()
+    if runner.trains_on_gpus(config):
+        room = float(torch.cuda.get_device_properties(0).total_memory)
+    most = max(1, 1 + int((room - found.of(1)) / found.training))
+    fix = f"needs {in_units(found.of(config.service.slots))}, this machine has {in_units(room)}; give at most {most}"
+    require(found.of(config.service.slots) <= room, "trajectories_per_evaluator", config.service.slots, fix)
+
+
+def own_memory() -> float:
+    """Bytes that this machine has."""
+    return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+
+
 def memory_of(config: RunConfig, data: PathData) -> Memory:
     """By a short training of a stencil and a reading of as many examples as are passed at once, on the CPU with these data."""
     moving = data.target is not None
@@ -80,17 +113,26 @@ def memory_of(config: RunConfig, data: PathData) -> Memory:
     on_gpu, device = runner.trains_on_gpus(config), torch.device("cpu")
 
     def replicas_of(models: Any, device: torch.device) -> Replicas:
-        return Stacked(models) if on_gpu and len(models) > 1 else make_replicas(models, device)
+        made = Stacked(models) if on_gpu and len(models) > 1 else make_replicas(models, device)
+        train = made.functionals
 
-    with Allocated() as allocated:
+        def functionals(*examples: Any, predict: bool = True, **options: Any) -> PerExample:
+            with allocated.apart() if predict else contextlib.nullcontext():  # the probe of a training is read
+                return train(*examples, predict=predict, **options)
+
+        made.functionals = functionals  # type: ignore[method-assign]
+        return made
+
+    allocated = Allocated()
+    with allocated:
         backend = InlineBackend(_small(config, data), _blended(data), device=device, make_replicas=replicas_of)
-        held = allocated.live
+        held = allocated.peak = allocated.live
         replicas = tuple(Replica(name=name, point=at, weights=None) for name, at in list(points.items())[:count])
-        weights = backend.answer(EquilibrateRequest(key=KEY, replicas=replicas)).weights
-        training, allocated.peak = allocated.peak - held, allocated.live
+        weights = backend.equilibrate(EquilibrateRequest(key=KEY, replicas=replicas)).weights
         read = (dataclasses.replace(replicas[0], weights=weights[0]),)
-        backend.answer(MeasureRequest(key=KEY, replicas=read, splits=(Split.TRAIN,), purpose="memory", part=True))
-        return Memory(data=held, training=training, reading=allocated.peak - held)
+        with allocated.apart():
+            backend.measure(MeasureRequest(key=KEY, replicas=read, splits=(Split.TRAIN,), purpose="memory", part=True))
+        return Memory(data=held, training=allocated.peak - held, reading=allocated.peak_apart - held)
 
 
 def _small(config: RunConfig, data: PathData) -> RunConfig:

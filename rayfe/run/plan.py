@@ -1,4 +1,4 @@
-"""What a job would do, before anything runs: a dry run of its trajectories, and estimates of memory and disk.
+"""What a job would do, before anything runs: a dry run of its trajectories, and an estimate of disk.
 
 The trajectories are the real ones, and so are the rules by which examples are counted. Models are points of a closed-form surface,
 of which this is assumed: each equilibration arrives near its point, so that a settle takes two evaluations or three; the draws of z
@@ -16,13 +16,12 @@ import numpy as np
 
 from rayfe.backend.analytic import MULTIPLIERS, AnalyticBackend
 from rayfe.backend.counting import Count, CountingBackend
-from rayfe.config import UNHELD, RunConfig, Start, configure
+from rayfe.config import RunConfig, Start, configure
 from rayfe.data.path_sizes import PathSizes
 from rayfe.data.paths import PathData, examples_of
 from rayfe.exceptions import WalkFailed, in_shell_words
-from rayfe.records import ON, Leg, Point, Split, StepRecord, Weights
+from rayfe.records import ON, Leg, Split, StepRecord, Weights
 from rayfe.surface.closed_form import MovingPowerSurface
-from rayfe.surface.stencil import neighbours
 from rayfe.training.cost import Costs
 from rayfe.training.measure import Drawing
 from rayfe.trajectory.certification import CertificateEffort, certificate
@@ -39,8 +38,6 @@ SOUGHT = 1.5
 """Distance in log lam from the start to a wanted point."""
 GONE_BACK, GONE_AGAIN = 0.72, 0.3
 """Parts of the whole way over which a walk that has arrived finds lower F on its way back, and there again (MNIST to lam = 7.7)."""
-COPIES = 11
-"""Copies of the weights of one replica while it trains: itself, gradient, two moments, SOAP's own, mean, carry, answer."""
 FLOAT = 4
 
 
@@ -49,10 +46,6 @@ class Sizes:
     """What a plan needs of data and model."""
 
     paths: Mapping[Split, PathSizes]
-    features: int
-    """Numbers in one example."""
-    examples: int
-    """All examples that lie in memory, both ends of a data path together."""
     parameters: int
 
 
@@ -72,14 +65,13 @@ MNIST = Scatter()
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """Of one trajectory, and of the run's memory and disk in bytes."""
+    """Of one trajectory, and of its disk in bytes."""
 
     steps: int
     """Accepted steps after the start; renewals are steps, too."""
     ended: str
     """Why there is no further step; how it failed, if it did."""
     count: Count
-    memory: float
     disk: float
     certificate_examples: float
     """At the end, of training the last model on (`config.certificate_share`)."""
@@ -102,7 +94,6 @@ def plan_of(config: RunConfig, start: Start, sizes: Sizes, costs: Costs, scatter
         steps=steps,
         ended=walked.ended,
         count=count,
-        memory=_memory(config, start, sizes, chunk=costs.drawing.chunk),
         disk=FLOAT * sizes.parameters * (kept_states(config, steps) + 4),
         certificate_examples=_certificate(config, walked, backend, len(sizes.paths[Split.TRAIN])),
     )
@@ -165,11 +156,8 @@ def sizes_and_costs(config: RunConfig, data: PathData) -> tuple[Sizes, Costs]:
 
     shape = input_shape(config.model, data.input_shape)
     model = build(config.model, input_shape=shape, classes=data.classes).eval()
-    ends = [end for end in (data.source, data.target) if end is not None]
     sizes = Sizes(
         paths={split: _ends(data, split, config) for split in config.splits},
-        features=math.prod(data.input_shape),
-        examples=sum(len(split.y) for end in ends for split in (end.train, end.validation)),
         parameters=sum(parameter.numel() for parameter in model.parameters()),
     )
     return sizes, Costs(config, sizes.paths, model, torch.zeros(1, *shape))
@@ -218,16 +206,7 @@ def _on_surface(config: RunConfig, start: Start, surface: MovingPowerSurface) ->
     return configure(config, k=RISES / (start.lam * (1.0 - RISES - HIGH)))
 
 
-# --- memory and disk ----------------------------------------------------------------------------------------------------
-
-
-def _memory(config: RunConfig, start: Start, sizes: Sizes, *, chunk: int) -> float:
-    at = Point(lam=start.lam, gamma=start.gamma, t=0.0)
-    stencil = len(neighbours(at, config.asked.stencil, config.neighbours))
-    replicas = 1 if config.process in UNHELD or config.method is not None else config.per_part or stencil
-    held = COPIES * replicas * sizes.parameters + sizes.examples * sizes.features
-    working = chunk * sizes.features * 8 + config.equilibration.largest_batch * sizes.features * 8 * replicas
-    return FLOAT * (held + working)
+# --- disk --------------------------------------------------------------------------------------------------------------
 
 
 def kept_states(config: RunConfig, steps: int) -> int:

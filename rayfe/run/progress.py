@@ -83,6 +83,11 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
+def in_units(size: float) -> str:
+    """Bytes for people."""
+    return f"{size / 2**30:.1f} GiB" if size > 2**30 else f"{size / 2**20:.0f} MiB"
+
+
 class Output(Console):
     """A terminal, a notebook or a pipe; where its reader has left, printing raises BrokenPipeError and ends no caller's program."""
 

@@ -68,6 +68,23 @@ def test_replicas_of_an_evaluator_may_not_change(run: Path, capsys: pytest.Captu
     assert "--replicas-per-evaluator all" in error
 
 
+def test_trajectories_of_an_evaluator_may_not_change(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert stored(run)["identity"]["trajectories_per_evaluator"] == 1
+    assert main("isoc", [*WORDS, "--trajectories-per-evaluator", "4", "--out", str(run)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("--trajectories-per-evaluator 4: the stored run has 1;") and error.count("\n") == 1
+
+
+def test_a_run_from_before_there_were_slots_goes_on_with_one(run: Path) -> None:
+    manifest = stored(run)
+    for part in ("config", "identity"):
+        del manifest[part]["trajectories_per_evaluator"]
+    (run / "run.json").write_text(json.dumps(manifest))
+    shutil.rmtree(run / "copies")
+    assert main("isoc", [*WORDS, "--out", str(run)]) == 0
+    assert stored(run)["identity"]["trajectories_per_evaluator"] == 1
+
+
 def test_how_a_run_is_watched_may_change(run: Path) -> None:
     assert main("isoc", [*WORDS, "--log-format", "json", "--out", str(run)]) == 0
 
@@ -85,6 +102,20 @@ def test_how_a_run_is_watched_may_change(run: Path) -> None:
         (
             ["--train-workers", "2", "--backend", "ray", "--placement", "isolated"],
             "--train-workers 2: has no effect with --placement isolated",
+        ),
+        (["--trajectories-per-evaluator", "0"], "--trajectories-per-evaluator 0: must be at least 1"),
+        (["--trajectories-per-evaluator", "many"], "--trajectories-per-evaluator many: "),
+        (
+            ["--trajectories-per-evaluator", "4", "--replicas-per-evaluator", "1"],
+            "--trajectories-per-evaluator 4: keeps neighbours together; give --replicas-per-evaluator all",
+        ),
+        (
+            ["--trajectories-per-evaluator", "4", "--backend", "ray", "--placement", "isolated"],
+            "--trajectories-per-evaluator 4: needs evaluators that are shared; give --placement shared",
+        ),
+        (
+            ["--trajectories-per-evaluator", "4", "--backend", "ray", "--train-workers", "2"],
+            "--trajectories-per-evaluator 4: is not for Ray Train; give --train-workers 0",
         ),
         (["--placement", "spread"], "--placement spread: give shared or isolated"),
     ],

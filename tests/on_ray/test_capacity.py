@@ -132,6 +132,40 @@ def test_a_head_without_gpus_chooses_for_machines_that_have_them(
     assert (chosen.equilibration.compile, chosen.service.replicas_per_evaluator) == (way, "all")
 
 
+@pytest.mark.parametrize(
+    "nodes, fields, slots",
+    [
+        ([{"CPU": 8}], {}, 1),
+        ([{"CPU": 8, "GPU": 1}], {}, 64),
+        ([{"CPU": 8, "GPU": 2}, {"CPU": 8}], {}, 50),
+        ([{"CPU": 8, "GPU": 4}], {"evaluators": 2}, 50),
+        ([{"CPU": 8, "GPU": 8}], {}, 13),
+        ([{"CPU": 8}], {"autoscale": "gpu", "evaluators": 2}, 64),
+        ([{"CPU": 8, "GPU": 2}], {"placement": "isolated"}, 1),
+        ([{"CPU": 8, "GPU": 2}], {"replicas_per_evaluator": 1}, 1),
+        ([{"CPU": 8, "GPU": 2}], {"trajectories_per_evaluator": 7}, 7),
+    ],
+)
+def test_slots_that_are_left_to_the_machine_follow_from_its_gpus(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, nodes: list[dict[str, float]], fields: dict[str, Any], slots: int
+) -> None:
+    monkeypatch.setattr("rayfe.on_ray.session.nodes", lambda: nodes)
+    small = {"data.name": "digits", "model.hidden": 8, "equilibration.compile": "never"}
+    config = configure(seed=tuple(range(100)), backend="ray", **small, **fields)
+    chosen = settled(config, Store(str(tmp_path / "run")), load_path(config), pytest.fail)
+    assert chosen.service.slots == slots
+
+
+def test_evaluators_with_several_places_need_fewer_and_their_trials_fit_beside_them() -> None:
+    from rayfe.on_ray.capacity import preflight, sliver
+
+    for slots, evaluators, trials in ((1, 4, 10), (4, 4, 22), (16, 4, 64), (64, 1, 64)):
+        config = configured(trajectories_per_evaluator=slots)
+        found = preflight(config, trajectories=64, nodes=[{"CPU": 2, "GPU": 2}] * 2)
+        assert (found.evaluators, found.trials) == (evaluators, trials)
+        assert found.evaluators * found.unit.resources["CPU"] + found.trials * sliver(config) <= 4
+
+
 class Nodes:
     """Stands for the nodes that Ray knows, and what is free on them."""
 

@@ -16,7 +16,7 @@ from rayfe.config.resolve import absolute, split_preset
 from rayfe.data.local_files import load_here
 from rayfe.records import Split
 from rayfe.run.job import Job, prepared
-from rayfe.run.progress import duration
+from rayfe.run.progress import duration, in_units
 from rayfe.run.starts import started, with_outputs
 from rayfe.storage.store import Store
 from rayfe.surface.chance import FEW_UPDATES
@@ -30,6 +30,8 @@ USAGE = (
 )
 FEW, MANY = 3, 30
 """Mini-batch updates that are timed: many, after a few that are slower; of a large model, where few tell enough, these alone."""
+TRIAL = 140
+"""MiB of a process that walks one trajectory, besides what all of them share."""
 LONG = 1.0
 """Seconds of an update from which on the few are enough."""
 
@@ -56,6 +58,7 @@ def main(arguments: list[str]) -> int:
     plans = {name: plan(start.lam, start.gamma) for name, start in config.trajectories().items()}
     for line in lines(job, preset, config, sizes, plans):
         print(line)
+    print(_memory(config, data))
     print(f"stored there already: {_stored(store)}")
     rate = examples_per_second(config, data)
     seconds = sum(plan.examples + plan.certificate_examples for plan in plans.values()) / rate
@@ -90,8 +93,7 @@ def lines(job: str, preset: str, config: RunConfig, sizes: Sizes, plans: dict[st
         f"{total / 1e6:.3g} million training examples in all ({100 * trained / total:.0f} % training, the rest measuring)",
         f"certificates: about {certified / 1e6:.3g} million more, of training the last models on (--certificate-share "
         f"{config.asked.certificate_share:g})",
-        f"memory: about {_size(first.memory)} an evaluator, besides 0.5 GiB of torch",
-        f"disk: about {_size(disk)} of weights (--keep-states {config.service.keep_states}) in {config.out}",
+        f"disk: about {in_units(disk)} of weights (--keep-states {config.service.keep_states}) in {config.out}",
     ]
 
 
@@ -127,8 +129,14 @@ def examples_per_second(config: RunConfig, data: PathData) -> float:
     return examples / seconds
 
 
-def _size(bytes_: float) -> str:
-    return f"{bytes_ / 2**30:.1f} GiB" if bytes_ > 2**30 else f"{bytes_ / 2**20:.0f} MiB"
+def _memory(config: RunConfig, data: PathData) -> str:
+    """What an evaluator takes, and on Ray each trial, which is a process of its own."""
+    from rayfe.run.memory import memory_of
+
+    slots, found = config.service.slots, memory_of(config, data)
+    together = f" with {slots} trajectories" if slots > 1 else ""
+    trials = f", and {TRIAL} MiB a trajectory in work" if config.service.backend == "ray" else ""
+    return f"memory: about {in_units(found.of(slots))} an evaluator{together}, besides 0.5 GiB of torch{trials}"
 
 
 def _stored(store: Store) -> str:
