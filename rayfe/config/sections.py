@@ -125,20 +125,21 @@ class EquilibrationConfig(Checked):
     noisy updates are worth more than few exact ones. None: as `batch`."""
     second_moment_decay: Annotated[float, FRACTION] = 0.99
     """beta_2 of the optimizer; the paper's Adam has 0.999."""
-    compile: Literal["auto", "always", "never", "onednn", "update"] = "auto"
+    compile: Literal["auto", "always", "never", "onednn", "update", "bf16"] = "auto"
     """How an update is computed. never: operation by operation. onednn: the same with matrix products by oneDNN, on a CPU where it
     is as accurate as float32. update: the whole update compiled by torch.compile, half a minute once on a machine. always: both.
-    auto: as the run began, which is what pays there. Rows differ by rounding."""
+    auto: as the run began, which is what pays there. Rows differ by rounding. bf16: always, and the large products of an update
+    are of bfloat16 numbers."""
 
     @property
     def compiled(self) -> bool:
         """Whether updates are compiled; not where `compile` is still left to the machine."""
-        return self.compile in ("always", "update")
+        return self.compile in ("always", "update", "bf16")
 
     @property
     def by_onednn(self) -> bool:
         """Whether products of matrices are oneDNN's; not where `compile` is still left to the machine."""
-        return self.compile in ("always", "onednn")
+        return self.compile in ("always", "onednn", "bf16")
 
     @property
     def largest_batch(self) -> int:

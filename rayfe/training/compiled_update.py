@@ -16,12 +16,16 @@ from torch.overrides import TorchFunctionMode
 
 from rayfe.data.device_path import DeviceExamples
 from rayfe.model.objective import Noise, Objective
-from rayfe.training.optimizer import adam_of, moved_by
+from rayfe.training.optimizer import Average, adam_of, moved_by
 from rayfe.training.replicas import Looped, seeded
 from rayfe.training.soap import Soap, turned
 
 VARIANTS = 64
 """Pieces of code that a process may hold: one for each architecture, batch and optimizer."""
+WIDE = 64
+"""Rows and columns of a matrix, at least, whose products may be rounded to bfloat16: those of smaller ones take no time."""
+
+Product = Callable[[Tensor, Tensor], Tensor]
 
 
 class Theta(NamedTuple):
@@ -30,6 +34,8 @@ class Theta(NamedTuple):
     value: Tensor
     first: Tensor
     second: Tensor
+    mean: Tensor | None
+    """Of the late iterates, if they are averaged."""
 
 
 class Model(NamedTuple):
@@ -46,34 +52,46 @@ class CompiledUpdate:
     """Does what `Descent` does operation by operation, to rounding. Gradients of SOAP's matrices arise in their bases."""
 
     def __init__(
-        self, replicas: Looped, optimizer: torch.optim.Optimizer, lam: Tensor, gamma: Tensor, *, backend: str = "inductor"
+        self,
+        replicas: Looped,
+        optimizer: torch.optim.Optimizer,
+        lam: Tensor,
+        gamma: Tensor,
+        *,
+        average: Average | None = None,
+        rounds: bool = False,
+        backend: str = "inductor",
     ) -> None:
-        """`backend` is torch.compile's."""
-        self._replicas, self._optimizer = replicas, optimizer
+        """`rounds`: products with large matrices are of bfloat16 numbers, added up in float32. `backend` is torch.compile's."""
+        self._replicas, self._optimizer, self._average = replicas, optimizer, average
+        self._product: Product = rounded_product if rounds else torch.matmul
         self._points = list(zip(lam, gamma, strict=True))
         self._models: list[Model] = []
         self._code = _compiled(backend)
         self._step = torch.empty(())
         """Updates that Adam counts, of all parameters: they began together."""
 
-    def __call__(self, batch: DeviceExamples, noise: Noise, seed: int) -> Tensor:
-        """J before the update, summed over the replicas. The first call compiles, unless that was done in this process."""
+    def __call__(self, number: int, batch: DeviceExamples, noise: Noise, seed: int) -> Tensor:
+        """J before the update of this number, summed over the replicas. The first call compiles, unless that was done in this
+        process."""
         if not self._models:
             self._begin()
-            return _in_another_thread(lambda: self._update(batch, noise, seed))
-        return self._update(batch, noise, seed)
+            return _in_another_thread(lambda: self._update(number, batch, noise, seed))
+        return self._update(number, batch, noise, seed)
 
     @torch.no_grad()
-    def _update(self, batch: DeviceExamples, noise: Noise, seed: int) -> Tensor:
+    def _update(self, number: int, batch: DeviceExamples, noise: Noise, seed: int) -> Tensor:
         soap = self._optimizer if isinstance(self._optimizer, Soap) else None
         self._step += 1
-        self._set_scales()
+        self._set_scales(number)
         total = torch.zeros((), dtype=batch.x.dtype, device=batch.x.device)
         sampled: dict[str, Tensor] = {}
         for objective, model, point in zip(self._replicas.objectives, self._models, self._points, strict=True):
             bases = {name: soap.bases[name.removeprefix("model.")].vectors for name in model.shapes} if soap else {}
             with seeded(seed, batch.x.device):
-                J, gradients = self._code(objective, model, bases, batch.x, batch.y, noise, point, self._scales, self._betas)
+                J, gradients = self._code(
+                    objective, model, bases, batch.x, batch.y, noise, point, self._scales, self._betas, self._product
+                )
             total += J
             sampled = sampled or {name.removeprefix("model."): gradient for name, gradient in gradients.items()}
         if soap:
@@ -97,7 +115,8 @@ class CompiledUpdate:
                 key = f"{i}/{name.removeprefix('model.')}"
                 if key not in moved or not (state := adam.state[moved[key]]):
                     continue
-                theta[name] = Theta(moved[key].detach(), state["exp_avg"], state["exp_avg_sq"])
+                mean = self._average.means[key] if self._average else None
+                theta[name] = Theta(moved[key].detach(), state["exp_avg"], state["exp_avg_sq"], mean)
                 steps.append(state["step"])
                 state["step"] = steps[0]
                 del others[name]
@@ -107,14 +126,15 @@ class CompiledUpdate:
         (self._count,) = set(torch.stack(steps).tolist())
         self._step = steps[0]
         self._betas: tuple[float, float] = adam.param_groups[0]["betas"]
-        self._scales = next(iter(self._models[0].theta.values())).value.new_empty(2)
+        self._scales = next(iter(self._models[0].theta.values())).value.new_empty(3)
 
-    def _set_scales(self) -> None:
-        """The rate over the first moments' bias, and the root of the second moments' bias."""
+    def _set_scales(self, number: int) -> None:
+        """The rate over the first moments' bias, the root of the second moments' bias, and the iterate's weight in the average."""
         self._count += 1
         rate, (first, second) = self._optimizer.param_groups[0]["lr"], self._betas
         self._scales[0].fill_(rate / (1.0 - first**self._count))
         self._scales[1].fill_((1.0 - second**self._count) ** 0.5)
+        self._scales[2].fill_(self._average.weight(number) if self._average else 0.0)
 
 
 def _update(
@@ -127,24 +147,27 @@ def _update(
     point: tuple[Tensor, Tensor],
     scales: Tensor,
     betas: tuple[float, float],
+    product: Product,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """J, and the gradients of the matrices that are rotated; changes the tensors of `model`."""
 
     def loss(theta: dict[str, Tensor], others: Mapping[str, Tensor]) -> Tensor:
         own = {
-            name: turned(value, bases[name].T).view(model.shapes[name]) if name in bases else value
+            name: turned(value, bases[name].T, product).view(model.shapes[name]) if name in bases else value
             for name, value in theta.items()
         }
-        with _Folded([(own[name], theta[name], bases[name]) for name in bases]):
+        with _Products(product, [(own[name], theta[name], bases[name]) for name in bases]):
             R, D, C, _ = functional_call(objective, {**own, **others}, (x, y, noise, False))
         return R.mean() + point[0] * D.mean() + point[1] * C.mean()
 
     gradients, J = grad_and_value(loss)({name: theta.value for name, theta in model.theta.items()}, model.others)
-    for name, (value, first, second) in model.theta.items():
+    for name, (value, first, second, mean) in model.theta.items():
         gradient = gradients[name]
         first.lerp_(gradient, 1.0 - betas[0])
         second.lerp_(gradient.square(), 1.0 - betas[1])
         value.sub_(scales[0] * first / (second.sqrt() / scales[1] + EPSILON))
+        if mean is not None:
+            mean.lerp_(value, scales[2])
     return J, {name: gradients[name] for name in bases}
 
 
@@ -165,23 +188,35 @@ def _in_another_thread(call: Callable[[], Tensor]) -> Tensor:
     return answer.result()
 
 
-class _Folded(TorchFunctionMode):
-    """A product with a matrix that was turned back is two with its copy and the basis, where the batch is smaller than its longer side."""
+def rounded_product(a: Tensor, b: Tensor) -> Tensor:
+    """a @ b of the nearest bfloat16 numbers, added up in float32; so are the products of its gradient."""
+    wide = min(b.shape) >= WIDE
+    return (a.bfloat16() @ b.bfloat16()).to(a.dtype) if wide else a @ b
 
-    def __init__(self, matrices: Sequence[tuple[Tensor, Tensor, Tensor]]) -> None:
+
+class _Products(TorchFunctionMode):
+    """Linear layers by `product`; with a matrix that was turned back it is two, with its copy and the basis, where the batch is
+    smaller than its longer side."""
+
+    def __init__(self, product: Product, matrices: Sequence[tuple[Tensor, Tensor, Tensor]]) -> None:
         """Matrices, their copies in the bases, and these."""
         super().__init__()
-        self._matrices = matrices
+        self._product, self._matrices = product, matrices
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is nnf.linear:
-            x, weight, *bias = args
-            for matrix, copy, Q in self._matrices:
-                if matrix is weight and x.dim() == 2 and len(x) < max(copy.shape):
-                    left = copy.shape[0] <= copy.shape[1]
-                    out = nnf.linear(x, copy) @ Q.T if left else nnf.linear(x @ Q, copy)
-                    return out + bias[0] if bias and bias[0] is not None else out
-        return func(*args, **(kwargs or {}))
+        if func is not nnf.linear:
+            return func(*args, **(kwargs or {}))
+        x, weight, *bias = args
+        out = self._linear(x, weight)
+        return out + bias[0] if bias and bias[0] is not None else out
+
+    def _linear(self, x: Tensor, weight: Tensor) -> Tensor:
+        for matrix, copy, Q in self._matrices:
+            if matrix is weight and x.dim() == 2 and len(x) < max(copy.shape):
+                left = copy.shape[0] <= copy.shape[1]
+                factors = (copy.T, Q.T) if left else (Q, copy.T)
+                return self._product(self._product(x, factors[0]), factors[1])
+        return self._product(x, weight.T)
 
 
 EPSILON = 1e-8

@@ -22,9 +22,9 @@ RENEWED = 100
 """Updates after which the bases of a long training are renewed; the first time after SAMPLED."""
 
 
-def turned(values: Tensor, by: Tensor) -> Tensor:
+def turned(values: Tensor, by: Tensor, product: Callable[[Tensor, Tensor], Tensor] = torch.matmul) -> Tensor:
     """Q' values or values Q for Q = `by`, whichever is the smaller side; values (..., rows, columns)."""
-    return by.T @ values if values.shape[-2] <= values.shape[-1] else values @ by
+    return product(by.T, values) if values.shape[-2] <= values.shape[-1] else product(values, by)
 
 
 class Basis:
