@@ -57,12 +57,13 @@ class CompiledUpdate:
         optimizer: torch.optim.Optimizer,
         lam: Tensor,
         gamma: Tensor,
+        average: Average | None,
         *,
-        average: Average | None = None,
         rounds: bool = False,
         backend: str = "inductor",
     ) -> None:
-        """`rounds`: products with large matrices are of bfloat16 numbers, added up in float32. `backend` is torch.compile's."""
+        """`average`: of all tensors that `optimizer` moves. `rounds`: products with large matrices are of bfloat16 numbers, added
+        up in float32. `backend` is torch.compile's."""
         self._replicas, self._optimizer, self._average = replicas, optimizer, average
         self._product: Product = rounded_product if rounds else torch.matmul
         self._points = list(zip(lam, gamma, strict=True))
@@ -107,6 +108,7 @@ class CompiledUpdate:
             moved_by(self._optimizer, self._replicas),
             self._replicas.parameters(),
         )
+        means = dict(zip(moved, self._average.mean, strict=True)) if self._average else {}
         steps: list[Tensor] = []
         for i, objective in enumerate(self._replicas.objectives):
             theta, shapes = {}, {}
@@ -115,8 +117,7 @@ class CompiledUpdate:
                 key = f"{i}/{name.removeprefix('model.')}"
                 if key not in moved or not (state := adam.state[moved[key]]):
                     continue
-                mean = self._average.means[key] if self._average else None
-                theta[name] = Theta(moved[key].detach(), state["exp_avg"], state["exp_avg_sq"], mean)
+                theta[name] = Theta(moved[key].detach(), state["exp_avg"], state["exp_avg_sq"], means.get(key))
                 steps.append(state["step"])
                 state["step"] = steps[0]
                 del others[name]
@@ -129,12 +130,12 @@ class CompiledUpdate:
         self._scales = next(iter(self._models[0].theta.values())).value.new_empty(3)
 
     def _set_scales(self, number: int) -> None:
-        """The rate over the first moments' bias, the root of the second moments' bias, and the iterate's weight in the average."""
+        """The rate over the first moments' bias, the root of the second moments' bias, and the iterate's part in the average."""
         self._count += 1
         rate, (first, second) = self._optimizer.param_groups[0]["lr"], self._betas
         self._scales[0].fill_(rate / (1.0 - first**self._count))
         self._scales[1].fill_((1.0 - second**self._count) ** 0.5)
-        self._scales[2].fill_(self._average.weight(number) if self._average else 0.0)
+        self._scales[2].fill_(self._average.part(number) if self._average else 0.0)
 
 
 def _update(

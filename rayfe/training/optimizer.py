@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import torch
@@ -102,23 +102,23 @@ class Average:
     0.4 % lower so than from the mean).
     """
 
-    def __init__(self, iterate: Mapping[str, Tensor], updates: int) -> None:
+    def __init__(self, iterate: Iterable[Tensor], updates: int) -> None:
         """`iterate`: the tensors that change at each of so many updates."""
         self._begin = updates - math.ceil(AVERAGED * updates)
-        self._iterate = [tensor.detach() for tensor in iterate.values()]
-        self.means = {key: tensor.detach().clone() for key, tensor in iterate.items()}
-
-    def weight(self, update: int) -> float:
-        """Of the iterate after `update` in the mean of those until then."""
-        return 1.0 / (update + 1 - self._begin) if update >= self._begin else 0.0
+        self.iterate = [tensor.detach() for tensor in iterate]
+        self.mean = [tensor.clone() for tensor in self.iterate]
 
     @torch.no_grad()
     def see(self, update: int) -> None:
         """Take in the iterate after `update`."""
-        if weight := self.weight(update):
-            torch._foreach_lerp_(list(self.means.values()), self._iterate, weight)
+        if part := self.part(update):
+            torch._foreach_lerp_(self.mean, self.iterate, part)
+
+    def part(self, update: int) -> float:
+        """What the iterate after `update` counts in the mean of those up to it; 0: nothing, it is too early."""
+        return 1.0 / (update + 1 - self._begin) if update >= self._begin else 0.0
 
     @torch.no_grad()
     def finish(self) -> None:
         """Put the iterate at its mean."""
-        torch._foreach_copy_(self._iterate, list(self.means.values()))
+        torch._foreach_copy_(self.iterate, self.mean)

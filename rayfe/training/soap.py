@@ -24,7 +24,7 @@ RENEWED = 100
 
 def turned(values: Tensor, by: Tensor, product: Callable[[Tensor, Tensor], Tensor] = torch.matmul) -> Tensor:
     """Q' values or values Q for Q = `by`, whichever is the smaller side; values (..., rows, columns)."""
-    return product(by.T, values) if values.shape[-2] <= values.shape[-1] else product(values, by)
+    return product(by.mT, values) if values.shape[-2] <= values.shape[-1] else product(values, by)
 
 
 class Basis:

@@ -44,15 +44,13 @@ class Descent:
         if averages:
             go_ahead(replicas, preconditioner)
         self.optimizer = make_optimizer(replicas, preconditioner, config, renews=annealed)
-        compiled = isinstance(replicas, Looped) and replicas.compiled
+        compiled = replicas if isinstance(replicas, Looped) and replicas.compiled else None
         iterate = moved_by(self.optimizer, replicas) if compiled else replicas.parameters()
-        self._average = Average(iterate, updates) if averages else None
+        self._average = Average(iterate.values(), updates) if averages else None
         self._code: CompiledUpdate | None = None
-        if isinstance(replicas, Looped) and replicas.compiled:
-            rounds = config.compile == "bf16"
-            self._code = CompiledUpdate(
-                replicas, self.optimizer, self._lam, self._gamma, average=self._average, rounds=rounds
-            )
+        if compiled:
+            made_of = (compiled, self.optimizer, self._lam, self._gamma, self._average)
+            self._code = CompiledUpdate(*made_of, rounds=config.rounds)
 
     def update(self, number: int, batch: DeviceExamples, noise: Noise, *, seed: int) -> Tensor:
         """J before the update, summed over the replicas; `seed` is that of stochastic layers."""
@@ -119,7 +117,7 @@ def why_not_compiled(model: Any, x: Tensor, y: Tensor) -> str | None:
     descent = Descent(replicas, [Point(lam=1.0, gamma=1.0)], EquilibrationConfig(), None, updates=2, annealed=True)
     descent.update(0, batch, noise, seed=0)
     try:
-        CompiledUpdate(replicas, descent.optimizer, one, one, backend="eager")(1, batch, noise, 0)
+        CompiledUpdate(replicas, descent.optimizer, one, one, None, backend="eager")(1, batch, noise, 0)
     except Exception as error:  # a model of the user's own may raise anything
         return f"{type(error).__name__}: {str(error).strip()}".partition("\n")[0]
     return None
