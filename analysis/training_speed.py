@@ -22,7 +22,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parents[1]
 WAYS = ("never", "onednn", "update", "always", "bf16")
 BEFORE = "against"
-LONG = 4.0
+LONG = 2.0
 """Epochs of the training that losses are compared after."""
 PEAK = 100
 """Products that are timed."""

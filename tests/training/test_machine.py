@@ -64,7 +64,7 @@ def test_a_cpu_without_bfloat16_refuses_by_name(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(machine, "onednn_is_accurate", lambda: True)
     monkeypatch.setattr(machine, "has_bfloat16", lambda: False)
     machine.check_cpu(EquilibrationConfig(compile="always"))
-    with pytest.raises(UsageError, match="bf16.*: this CPU has no fast products of bfloat16 numbers; .*compile=always"):
+    with pytest.raises(UsageError, match="bf16.*: this CPU has no fast products of bfloat16 numbers"):
         machine.check_cpu(EquilibrationConfig(compile="bf16"))
 
 
