@@ -22,7 +22,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parents[1]
 WAYS = ("never", "onednn", "update", "always", "bf16")
 BEFORE = "against"
-LONG = 4.0
+LONG = 2.0
 """Epochs of the training that losses are compared after."""
 PEAK = 100
 """Products that are timed."""
@@ -117,6 +117,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=7)
     parser.add_argument("--epochs", type=float, default=1.0)
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS)
+    parser.add_argument("--what", nargs="+", choices=("train", "read"), default=("train", "read"))
     parser.add_argument("--seeds", type=int, nargs="*", default=[])
     parser.add_argument("--answers", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -128,7 +129,7 @@ def main() -> None:
     }
     basis, *others = processes
     print(f"batch {arguments.batch}, against {basis}; a product of the model reaches {peak(arguments.batch):.0f} GFLOP/s")
-    for what in ("train", "read"):
+    for what in arguments.what:
         first = {way: process.ask(what)[0] for way, process in processes.items()}
         rounds = [{way: process.ask(what)[0] for way, process in processes.items()} for _ in range(arguments.pairs)]
         for way in processes:

@@ -142,6 +142,11 @@ class EquilibrationConfig(Checked):
         return self.compile in ("always", "onednn", "bf16")
 
     @property
+    def rounds(self) -> bool:
+        """Whether large products of compiled updates are of bfloat16 numbers."""
+        return self.compile == "bf16"
+
+    @property
     def largest_batch(self) -> int:
         """Examples in the larger of the two kinds of mini-batches."""
         return max(self.batch, self.first_batch or self.batch)

@@ -14,7 +14,7 @@ from rayfe.storage.store import Store
 from rayfe.training.compiler import compiler
 
 Say = Callable[[str], None]
-Way = Literal["always", "never", "onednn", "update"]
+Way = Literal["always", "never", "onednn", "update", "bf16"]
 
 SHORT = 1_000_000
 """Examples, at least those of one model in turn, below which a run is computed operation by operation: it takes a minute anyhow."""

@@ -43,13 +43,20 @@ def check_cpu(equilibration: EquilibrationConfig) -> None:
     """Refuse a CPU that cannot compute updates in the way that is asked for.
 
     Raises:
-        UsageError: equilibration.compile; there is no compiler, or oneDNN rounds.
+        UsageError: equilibration.compile; there is no compiler, oneDNN rounds, or it has no bfloat16.
     """
     name, way = "equilibration.compile", equilibration.compile
     fix = "on a CPU this needs a C++ compiler, install g++; without one new runs can have ``equilibration.compile=onednn``"
     require(not equilibration.compiled or compiler() is not None, name, way, fix)
     fix = "oneDNN does not compute as accurately as float32 on this CPU; new runs can have ``equilibration.compile=auto``"
     require(not equilibration.by_onednn or onednn_is_accurate(), name, way, fix)
+    fix = "this CPU has no fast products of bfloat16 numbers; new runs can have ``equilibration.compile=always``"
+    require(not equilibration.rounds or has_bfloat16(), name, way, fix)
+
+
+def has_bfloat16() -> bool:
+    """Whether oneDNN multiplies matrices of bfloat16 numbers on this CPU."""
+    return bool(torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def keep_pages() -> None:

@@ -52,8 +52,8 @@ class Descent:
         self.average = Average(iterate, updates) if averages else None
         self._code: CompiledUpdate | None = None
         if isinstance(replicas, Looped) and replicas.compiled:
-            rounds = config.compile == "bf16"
-            self._code = CompiledUpdate(replicas, self.optimizer, self._lam, self._gamma, average=self.average, rounds=rounds)
+            made_of = (replicas, self.optimizer, self._lam, self._gamma)
+            self._code = CompiledUpdate(*made_of, average=self.average, rounds=config.rounds)
 
     def update(self, number: int, batch: DeviceExamples, noise: Noise, *, seed: int) -> Tensor:
         """J before the update, summed over the replicas; `seed` is that of stochastic layers."""

@@ -28,7 +28,8 @@ from rayfe.model.protocol import build
 from rayfe.records import EquilibrateRequest, Point, Replica, StepKey, Weights
 from rayfe.run.choices import settled
 from rayfe.storage.store import Store
-from rayfe.training.compiled_update import _in_another_thread
+from rayfe.training import compiled_update, machine
+from rayfe.training.compiled_update import WIDE, _in_another_thread, rounded_product
 from rayfe.training.compiler import compiler
 from rayfe.training.replicas import Looped
 from rayfe.training.train import DrawnNoise, Probe, Trained, Training, train
@@ -102,23 +103,49 @@ def test_in_float32_it_is_the_eager_one_to_rounding() -> None:
     assert ends[1][0].readings[-1].F == pytest.approx(ends[0][0].readings[-1].F, rel=1e-6)
 
 
+def equilibrated(compile: Any, hidden: int) -> float:
+    """F after an epoch of the digits."""
+    config = configure(
+        threads=1,
+        data=DataConfig(name="digits"),
+        model=ModelConfig(hidden=hidden, latent=4),
+        equilibration=EquilibrationConfig(epochs=1, batch=64, optimizer="soap", compile=compile),
+    )
+    replica = Replica(name="centre", point=Point(lam=0.25, gamma=4.0), weights=None)
+    key = StepKey(trajectory="t", seed=0, step=1, attempt=0)
+    found = InlineBackend(config, load(config.data)).equilibrate(EquilibrateRequest(key=key, replicas=(replica,)))
+    return found.readings[-1].F
+
+
 @needs_compiler
 def test_a_training_by_the_option_ends_where_the_plain_one_does() -> None:
-    ends = []
-    for compile in ("never", "update"):
-        equilibration = EquilibrationConfig(epochs=1, batch=64, compile=compile)  # type: ignore[arg-type]
-        config = configure(
-            threads=1,
-            data=DataConfig(name="digits"),
-            model=ModelConfig(hidden=8, latent=4),
-            equilibration=equilibration,
-        )
-        replica = Replica(name="centre", point=Point(lam=0.25, gamma=4.0), weights=None)
-        key = StepKey(trajectory="t", seed=0, step=1, attempt=0)
-        found = InlineBackend(config, load(config.data)).equilibrate(EquilibrateRequest(key=key, replicas=(replica,)))
-        ends.append(found.readings[-1].F)
-    assert ends[1] == pytest.approx(ends[0], rel=1e-4)
-    assert ends[1] != ends[0]  # other code: sums are rounded otherwise
+    plain, other = equilibrated("never", 8), equilibrated("update", 8)
+    assert other == pytest.approx(plain, rel=1e-4)
+    assert other != plain  # other code: sums are rounded otherwise
+
+
+def test_products_of_bfloat16_numbers_move_the_end_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled_update, "_compiled", lambda backend: compiled_update._update)  # the same, not compiled
+    monkeypatch.setattr(machine, "check_cpu", lambda equilibration: None)
+    plain, same, rounded = (equilibrated(way, WIDE) for way in ("never", "always", "bf16"))
+    assert same == pytest.approx(plain, rel=1e-6)
+    assert rounded == pytest.approx(plain, rel=1e-3)
+    assert rounded != same
+
+
+@pytest.mark.parametrize("columns, rounded", [(WIDE, True), (WIDE - 1, False)])
+def test_a_product_with_a_large_matrix_is_one_of_bfloat16_numbers(columns: int, rounded: bool) -> None:
+    rng = generator("cpu", "products")
+    a, b = (torch.randn(shape, generator=rng).requires_grad_() for shape in ((5, 80), (80, columns)))
+    product = rounded_product(a, b)
+    product.sum().backward()
+    exact_a, exact_b = (value.detach().bfloat16().double() if rounded else value.detach().double() for value in (a, b))
+    exact = exact_a @ exact_b
+    accuracy = 2**-8 if rounded else 1e-6
+    assert product.dtype == torch.float32
+    assert float((product.detach() - exact).abs().max() / exact.abs().max()) < accuracy
+    assert a.grad is not None
+    torch.testing.assert_close(a.grad.double(), exact_b.sum(1).expand(5, -1), rtol=accuracy, atol=accuracy)
 
 
 def test_a_signal_ends_the_wait_for_the_compiler_at_once() -> None:

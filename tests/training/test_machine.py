@@ -59,6 +59,15 @@ def test_a_cpu_that_rounds_refuses_by_name(monkeypatch: pytest.MonkeyPatch) -> N
         machine.check_cpu(EquilibrationConfig(compile="onednn"))
 
 
+def test_a_cpu_without_bfloat16_refuses_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "compiler", lambda: "/g++")
+    monkeypatch.setattr(machine, "onednn_is_accurate", lambda: True)
+    monkeypatch.setattr(machine, "has_bfloat16", lambda: False)
+    machine.check_cpu(EquilibrationConfig(compile="always"))
+    with pytest.raises(UsageError, match="bf16.*: this CPU has no fast products of bfloat16 numbers"):
+        machine.check_cpu(EquilibrationConfig(compile="bf16"))
+
+
 @pytest.mark.parametrize("onednn", [False, True])
 def test_products_are_as_accurate_as_float32_and_the_callers_are_left_alone(onednn: bool) -> None:
     if onednn and not machine.onednn_is_accurate():
