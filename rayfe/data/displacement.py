@@ -46,9 +46,10 @@ class Coupled(Stratum):
 
     def examples(self, rows: slice | Tensor, t: float) -> DeviceExamples:
         i, j = self.rows[rows], self.others[rows]
-        labels = [nnf.one_hot(y, self.classes).to(self.source.x.dtype) for y in (self.source.y[i], self.target.y[j])]
+        ends = self.source.images(i), self.target.images(j)
+        labels = [nnf.one_hot(y, self.classes).to(ends[0].dtype) for y in (self.source.y[i], self.target.y[j])]
         return DeviceExamples(
-            x=(1.0 - t) * self.source.x[i] + t * self.target.x[j],
+            x=(1.0 - t) * ends[0] + t * ends[1],
             y=(1.0 - t) * labels[0] + t * labels[1],
             number=self.number[rows],
         )
@@ -75,6 +76,7 @@ class Displacement(DevicePath):
             of_pair=number,
             classes=classes,
         )
+        self._cumulative = _cumulative(self._coupled.probability, self._order)
         self.strata = (self._coupled,)
 
     @property
@@ -91,7 +93,7 @@ class Displacement(DevicePath):
         random = chance(pairs.number.cpu().numpy(), "part")
         order = torch.from_numpy(np.lexsort((random, labels[1].cpu(), labels[0].cpu()))).to(pairs.rows.device)
         points = (torch.arange(most, device=order.device, dtype=torch.float64) + 0.5) / most
-        atoms = self._atoms(order, points)
+        atoms = _atoms(order, _cumulative(pairs.probability, order), points)
         rows, others = pairs.rows[atoms].cpu().numpy(), pairs.others[atoms].cpu().numpy()
         coupling = Coupling(source=rows, target=others, weight=np.full(most, 1.0 / most), report={})
         return Displacement(pairs.source, pairs.target, coupling, pairs.classes)
@@ -103,11 +105,16 @@ class Displacement(DevicePath):
             position = update % per_epoch
             if position == 0:
                 offset = torch.rand(1, generator=rng, device=rng.device, dtype=torch.float64)
-                atoms = self._atoms(self._order, (torch.arange(n, device=rng.device) + offset) / n)
+                atoms = _atoms(self._order, self._cumulative, (torch.arange(n, device=rng.device) + offset) / n)
                 atoms = atoms[torch.randperm(n, generator=rng, device=rng.device)]
             yield self._coupled.examples(atoms[position * batch : (position + 1) * batch], t)
 
-    def _atoms(self, order: Tensor, points: Tensor) -> Tensor:
-        """The pairs at these points in [0, 1) of the cumulative probability, in this order of pairs."""
-        cumulative = self._coupled.probability[order].cumsum(0)
-        return order[torch.searchsorted(cumulative, points).clamp_(max=len(order) - 1)]
+
+def _cumulative(probability: Tensor, order: Tensor) -> Tensor:
+    """Sums of the probabilities in this order; by the host, since a GPU does not always add in the same order."""
+    return probability.cpu()[order.cpu()].cumsum(0).to(probability.device)
+
+
+def _atoms(order: Tensor, cumulative: Tensor, points: Tensor) -> Tensor:
+    """The pairs at these points in [0, 1) of the cumulative probability, in this order of pairs."""
+    return order[torch.searchsorted(cumulative, points).clamp_(max=len(order) - 1)]

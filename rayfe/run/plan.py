@@ -51,8 +51,8 @@ class Sizes:
     paths: Mapping[Split, PathSizes]
     features: int
     """Numbers in one example."""
-    examples: int
-    """All examples that lie in memory, both ends of a data path together."""
+    data: int
+    """Bytes of all examples that lie in memory, both ends of a data path together."""
     parameters: int
 
 
@@ -169,7 +169,7 @@ def sizes_and_costs(config: RunConfig, data: PathData) -> tuple[Sizes, Costs]:
     sizes = Sizes(
         paths={split: _ends(data, split, config) for split in config.splits},
         features=math.prod(data.input_shape),
-        examples=sum(len(split.y) for end in ends for split in (end.train, end.validation)),
+        data=sum(split.x.nbytes for end in ends for split in (end.train, end.validation)),
         parameters=sum(parameter.numel() for parameter in model.parameters()),
     )
     return sizes, Costs(config, sizes.paths, model, torch.zeros(1, *shape))
@@ -225,9 +225,8 @@ def _memory(config: RunConfig, start: Start, sizes: Sizes, *, chunk: int) -> flo
     at = Point(lam=start.lam, gamma=start.gamma, t=0.0)
     stencil = len(neighbours(at, config.asked.stencil, config.neighbours))
     replicas = 1 if config.process in UNHELD or config.method is not None else config.per_part or stencil
-    held = COPIES * replicas * sizes.parameters + sizes.examples * sizes.features
     working = chunk * sizes.features * 8 + config.equilibration.largest_batch * sizes.features * 8 * replicas
-    return FLOAT * (held + working)
+    return FLOAT * (COPIES * replicas * sizes.parameters + working) + sizes.data
 
 
 def kept_states(config: RunConfig, steps: int) -> int:
