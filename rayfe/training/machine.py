@@ -1,4 +1,4 @@
-"""What a process that trains on a CPU asks of its machine: memory that stays, and the faster of two libraries for products."""
+"""What a process that trains asks of its machine, of a CPU: memory that stays, and the faster of two libraries for products."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import torch
 
 from rayfe.config import EquilibrationConfig, RunConfig, require
 from rayfe.training.compiler import compiler
+from rayfe.training.gpu import check_gpu, compute_exactly
 
 SIZE = 256
 """Rows and columns of the matrices of the trial."""
@@ -26,16 +27,20 @@ AHEAD = 64 << 20
 
 
 def prepared_device(config: RunConfig, device: torch.device | None = None) -> torch.device:
-    """`device`, or the GPU of this machine if it has one; threads and memory of this process are as `config` wants them from now on.
+    """`device`, or the GPU of this machine if it has one. From now on threads and memory of this process are as `config` wants them,
+    and its GPUs compute exactly.
 
     Raises:
-        UsageError: equilibration.compile; this machine cannot compute updates so.
+        UsageError: equilibration.compile; this machine cannot compute updates so. GPU; torch cannot use it.
     """
     torch.set_num_threads(config.service.threads)
     keep_pages()
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if device.type == "cpu":
         check_cpu(config.equilibration)
+    elif device.type == "cuda":
+        check_gpu(device)
+        compute_exactly()
     return device
 
 
