@@ -7,6 +7,7 @@ import ctypes
 import functools
 import platform
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -44,17 +45,38 @@ def prepared_device(config: RunConfig, device: torch.device | None = None) -> to
     return device
 
 
-def check_cpu(equilibration: EquilibrationConfig) -> None:
-    """Refuse a CPU that cannot compute updates in the way that is asked for.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Offer:
+    """How the CPU of a machine can compute updates."""
+
+    host: str
+    """The machine; empty: this one."""
+    compiles: bool
+    """Whether there is a C++ compiler."""
+    onednn: bool
+    """Whether oneDNN is as accurate as float32."""
+
+
+def offer(host: str = "") -> Offer:
+    """What this machine offers, which is called `host`."""
+    return Offer(host=host, compiles=compiler() is not None, onednn=onednn_is_accurate())
+
+
+def check_cpu(equilibration: EquilibrationConfig, machine: Offer | None = None) -> None:
+    """Refuse a CPU, this one without `machine`, that cannot compute updates in the way that is asked for.
 
     Raises:
         UsageError: equilibration.compile; there is no compiler, or oneDNN rounds.
     """
-    name, way = "equilibration.compile", equilibration.compile
-    fix = "on a CPU this needs a C++ compiler, install g++; without one new runs can have ``equilibration.compile=onednn``"
-    require(not equilibration.compiled or compiler() is not None, name, way, fix)
-    fix = "oneDNN does not compute as accurately as float32 on this CPU; new runs can have ``equilibration.compile=auto``"
-    require(not equilibration.by_onednn or onednn_is_accurate(), name, way, fix)
+    machine = machine or offer()
+    name, way, there = "equilibration.compile", equilibration.compile, f" on {machine.host}" if machine.host else ""
+    fix = f"on a CPU this needs a C++ compiler, install g++{there}"
+    fix += "; without one new runs can have ``equilibration.compile=onednn``"
+    require(not equilibration.compiled or machine.compiles, name, way, fix)
+    fix = f"oneDNN does not compute as accurately as float32 on {'the CPU of ' + machine.host if machine.host else 'this CPU'}"
+    require(
+        not equilibration.by_onednn or machine.onednn, name, way, f"{fix}; new runs can have ``equilibration.compile=auto``"
+    )
 
 
 def keep_pages() -> None:

@@ -53,6 +53,7 @@ class Replicas(abc.ABC):
 
     def complete_gradients(self) -> None:
         """After a backward pass: make the gradients those of the whole batch, where this process computed a part."""
+        return None
 
     @abc.abstractmethod
     def weights(self) -> tuple[Weights, ...]:
