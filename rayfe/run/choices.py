@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 Say = Callable[[str], None]
 Way = Literal["always", "never", "onednn", "update"]
 
+KIND = "accelerator_type:"
+"""How a node's resource begins that Ray names after the model of its GPUs."""
 SHORT = 1_000_000
 """Examples, at least those of one model in turn, below which a run is computed operation by operation: it takes a minute anyhow."""
 LONG = 5_000_000
@@ -91,6 +93,21 @@ def offers(config: RunConfig) -> list[Offer]:
     from rayfe.training.machine import offer
 
     return [offer()]
+
+
+def devices(config: RunConfig) -> list[str]:
+    """Kinds of devices that will train: `cpu`, or models of GPUs; `gpu` where those are not up yet, or Ray does not know them."""
+    if not runner.trains_on_gpus(config):
+        return ["cpu"]
+    if config.service.backend == "ray":
+        from rayfe.on_ray.session import elsewhere, nodes  # imports Ray
+
+        if elsewhere():
+            kinds = [name for node in nodes() if node.get("GPU", 0) >= 1 for name in node if name.startswith(KIND)]
+            return sorted({name.removeprefix(KIND) for name in kinds}) or ["gpu"]
+    import torch
+
+    return sorted({torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())})
 
 
 def _is_products(config: RunConfig, data: PathData) -> bool:

@@ -34,19 +34,15 @@ def compute_exactly() -> None:
     on a GPU warn: models of a user's own may have some. Products of matrices need `CUBLAS_WORKSPACE_CONFIG`, too, which
     `import rayfe` sets.
     """
-    kinds: tuple[Any, ...] = (torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.cudnn.rnn)
-    for kind in kinds:
+    cudnn: Any = torch.backends.cudnn
+    for kind in (torch.backends.cuda.matmul, cudnn.conv, cudnn.rnn):
         kind.fp32_precision = "ieee"
-    torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True
+    cudnn.benchmark, cudnn.deterministic = False, True
     torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # a help for finding errors, which takes time
+    deterministic: Any = torch.utils.deterministic
+    deterministic.fill_uninitialized_memory = False  # a help for finding errors, which takes time
 
 
 def usable_gpus() -> int:
     """GPUs of this machine that torch can use; a driver may show others."""
     return torch.cuda.device_count() if torch.cuda.is_available() else 0
-
-
-def device_name(device: torch.device) -> str:
-    """How a run stores what trained it: `cpu`, or the GPU's model."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

@@ -11,7 +11,7 @@ import torch
 
 from rayfe.config import THREADING, configure
 from rayfe.exceptions import UsageError
-from rayfe.training.gpu import check_gpu, device_name, usable_gpus
+from rayfe.training.gpu import check_gpu, usable_gpus
 from rayfe.training.machine import prepared_device
 
 STATE = """
@@ -49,7 +49,3 @@ def test_a_gpu_that_torch_cannot_use_is_refused_in_one_line() -> None:
             ask(torch.device("cuda:0"))
         assert "\n" not in str(refused.value)
     assert usable_gpus() == 0
-
-
-def test_a_cpu_is_called_so() -> None:
-    assert device_name(torch.device("cpu")) == "cpu"
