@@ -34,11 +34,15 @@ def offers(config: RunConfig) -> list[Offer]:
 
 
 def try_out(make_backend: BackendFactory, config: RunConfig, data: bytes, unit: Unit) -> None:
-    """Build a backend as an evaluator will, where Ray puts it, and ask nothing of it.
+    """Where evaluators have GPUs: build a backend as one will, where Ray puts it, and ask nothing of it.
+
+    On CPUs nothing is left to find that `offers` does not say.
 
     Raises:
         UsageError: what the machine there refuses.
     """
+    if not unit.gpus:
+        return
     task = _task(unit.resources["CPU"], unit.gpus, "DEFAULT", _try_out)
     try:
         ray.get(task.remote(make_backend, config, data))

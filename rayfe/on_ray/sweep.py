@@ -63,8 +63,7 @@ def run_on_ray(
     backend of `backend_factory` needs none, there are no certificates.
 
     Raises:
-        UsageError: the cluster cannot be joined or cannot hold the evaluators, another node does not see the store, or a GPU cannot be
-            used.
+        UsageError: the cluster cannot be joined or used, or cannot hold the evaluators, or another node does not see the store.
         KeyboardInterrupt: an embedded Ray is ended.
         StorageFull: there is no room for a file.
         LeaseLost: another driver has taken the run over.
@@ -90,8 +89,7 @@ def run_on_ray(
         room = Room(config, trajectories=len(unfinished))
         with released(room.give_up):
             plan, examples = first_plan(room, on_event), share(data)
-            if plan.unit.gpus:
-                try_out(backend_factory, config, examples, plan.unit)
+            try_out(backend_factory, config, examples, plan.unit)
             service = Service(config, backend_factory, examples, room, plan, check_alive)
             _served(config, watch, service, epoch)
     return failed

@@ -57,7 +57,7 @@ def manifest_of(
     *,
     start: Mapping[str, Any] | None = None,
     own: Iterable[Dataset] = (),
-    devices: Iterable[str] = ("cpu",),
+    devices: Iterable[str] = (),
 ) -> dict[str, Any]:
     """The content of run.json: what was asked for, with nothing of this machine in it. `start` tells of a model that it starts from;
     of data sets of its `own`, which no file of the user's holds, the run keeps copies. `devices` are what it will be trained on: `cpu`,
