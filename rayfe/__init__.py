@@ -46,6 +46,8 @@ __all__ = [
 # here, before anything of rayfe imports torch, which reads it then: threads that wait must sleep; spinning ones made a convolutional
 # update 12 times as slow where another process wanted the same cores
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# before CUDA starts: without it cuBLAS may add in another order at another time
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 _HOMES: Mapping[str, str] = MappingProxyType(
     {

@@ -23,7 +23,7 @@ from rayfe.config.service import Service
 from rayfe.config.start import StoredStep, is_state_dict, stored_step
 from rayfe.records import Split
 
-THREADING = MappingProxyType({"OMP_WAIT_POLICY": os.environ["OMP_WAIT_POLICY"]})
+THREADING = MappingProxyType({name: os.environ[name] for name in ("OMP_WAIT_POLICY", "CUBLAS_WORKSPACE_CONFIG")})
 """Environment of processes elsewhere that train, before torch is imported: what `import rayfe` has chosen for this one."""
 MOST_TRAJECTORIES = 100_000
 """Of a run: the product of what lam, gamma and seed are given."""

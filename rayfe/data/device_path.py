@@ -20,11 +20,16 @@ class DeviceExamples:
     """Examples on a device: x floating point in [0, 1], (N, ...); y integer labels (N,), or soft ones (N, classes).
 
     `number` (N,) int64 names each example: its noise, and its place in parts that are drawn, belong to it. By default it is the row.
+    A data set of bytes stays bytes, in a quarter of the memory; `take` gives floats.
     """
 
     x: Tensor
     y: Tensor
     number: Tensor = None  # type: ignore[assignment]
+    white: Tensor | None = None
+    """Where x are bytes: the byte that stands for 1, as a float (). None: x are floats.
+
+    A tensor, since a GPU multiplies by the inverse of a plain number, which rounds otherwise than the division of a CPU."""
 
     def __post_init__(self) -> None:
         if self.number is None:
@@ -33,21 +38,37 @@ class DeviceExamples:
     def __len__(self) -> int:
         return len(self.y)
 
+    def images(self, rows: Tensor | slice) -> Tensor:
+        """x of these rows, floating point."""
+        x = self._rows(rows)
+        return x if self.white is None else x.to(self.white.dtype).div_(self.white)
+
     def take(self, rows: Tensor | slice) -> DeviceExamples:
-        """The examples at these rows, with their numbers."""
-        if isinstance(rows, slice):
-            return DeviceExamples(x=self.x[rows], y=self.y[rows], number=self.number[rows])
+        """The examples at these rows, with their numbers; x floating point."""
+        return DeviceExamples(x=self.images(rows), y=self.y[rows], number=self.number[rows])
+
+    def part(self, rows: Tensor | slice) -> DeviceExamples:
+        """The same, x as it is kept here."""
+        return DeviceExamples(x=self._rows(rows), y=self.y[rows], number=self.number[rows], white=self.white)
+
+    def _rows(self, rows: Tensor | slice) -> Tensor:
         # index_select copies whole rows: several times as fast as x[rows] on a CPU, the same numbers
-        return DeviceExamples(x=self.x.index_select(0, rows), y=self.y[rows], number=self.number[rows])
+        return self.x[rows] if isinstance(rows, slice) else self.x.index_select(0, rows)
 
 
 def to_device(examples: Examples, device: torch.device, dtype: torch.dtype, shape: tuple[int, ...]) -> DeviceExamples:
-    """Copy a split to `device`, each example in `shape`; bytes become floats in [0, 1]."""
-    x = torch.from_numpy(np.array(examples.x)).to(device).to(dtype).reshape(-1, *shape)
-    if examples.x.dtype == np.uint8:
-        x /= 255.0
-    y, number = (torch.from_numpy(np.array(values)).to(device) for values in (examples.y, examples.number))
-    return DeviceExamples(x=x, y=y, number=number)
+    """Copy a split to `device`, each example in `shape`; floats are of type `dtype`, also those that bytes give."""
+    x, y, number = (torch.from_numpy(np.array(values)).to(device) for values in (examples.x, examples.y, examples.number))
+    white = torch.tensor(255.0, dtype=dtype, device=device) if x.dtype is torch.uint8 else None
+    return DeviceExamples(x=(x if white is not None else x.to(dtype)).reshape(-1, *shape), y=y, number=number, white=white)
+
+
+def joined(one: DeviceExamples, other: DeviceExamples) -> DeviceExamples:
+    """The examples of both, in this order; bytes where both are bytes."""
+    if (one.white is None) != (other.white is None):
+        one, other = one.take(slice(None)), other.take(slice(None))
+    x, y, number = (torch.cat(pair) for pair in ((one.x, other.x), (one.y, other.y), (one.number, other.number)))
+    return DeviceExamples(x=x, y=y, number=number, white=one.white)
 
 
 class Stratum(abc.ABC):
@@ -151,7 +172,7 @@ def thin(data: DeviceExamples, most: int) -> DeviceExamples:
     if len(data) <= most:
         return data
     chosen = stratified(data.y.cpu().numpy(), data.number.cpu().numpy(), most, "part")
-    return data.take(torch.from_numpy(chosen).to(data.x.device))
+    return data.part(torch.from_numpy(chosen).to(data.x.device))
 
 
 @dataclass(frozen=True)
@@ -215,13 +236,8 @@ class Mixture(DevicePath):
 
     def __init__(self, source: DeviceExamples, target: DeviceExamples) -> None:
         self._orders = in_order(source.number), in_order(target.number)
-        self._both = DeviceExamples(
-            x=torch.cat([source.x, target.x]),
-            y=torch.cat([source.y, target.y]),
-            number=torch.cat([source.number, target.number]),
-        )
-        n = len(source)
-        self._source, self._target = self._both.take(slice(0, n)), self._both.take(slice(n, None))
+        self._both, n = joined(source, target), len(source)
+        self._source, self._target = self._both.part(slice(0, n)), self._both.part(slice(n, None))
         self.strata = (Whole("source", self._source, 1.0, 0.0), Whole("target", self._target, 0.0, 1.0))
 
     @property

@@ -46,7 +46,9 @@ class Coupled(Stratum):
 
     def examples(self, rows: slice | Tensor, t: float | Tensor) -> DeviceExamples:
         """t is one for all or float64, one for each."""
-        i, j, dtype = self.rows[rows], self.others[rows], self.source.x.dtype
+        i, j = self.rows[rows], self.others[rows]
+        ends = self.source.images(i), self.target.images(j)
+        dtype = ends[0].dtype
         labels = [nnf.one_hot(y, self.classes).to(dtype) for y in (self.source.y[i], self.target.y[j])]
 
         def between(one: Tensor, other: Tensor) -> Tensor:
@@ -55,7 +57,7 @@ class Coupled(Stratum):
             shape = (-1, *[1] * (one.dim() - 1))
             return (1.0 - t).to(dtype).view(shape) * one + t.to(dtype).view(shape) * other
 
-        return DeviceExamples(x=between(self.source.x[i], self.target.x[j]), y=between(*labels), number=self.number[rows])
+        return DeviceExamples(x=between(*ends), y=between(*labels), number=self.number[rows])
 
 
 class Displacement(DevicePath):
@@ -79,6 +81,7 @@ class Displacement(DevicePath):
             of_pair=number,
             classes=classes,
         )
+        self._cumulative = _cumulative(self._coupled.probability, self._order)
         self.strata = (self._coupled,)
 
     @property
@@ -95,7 +98,7 @@ class Displacement(DevicePath):
         random = chance(pairs.number.cpu().numpy(), "part")
         order = torch.from_numpy(np.lexsort((random, labels[1].cpu(), labels[0].cpu()))).to(pairs.rows.device)
         points = (torch.arange(most, device=order.device, dtype=torch.float64) + 0.5) / most
-        atoms = self._atoms(order, points)
+        atoms = _atoms(order, _cumulative(pairs.probability, order), points)
         rows, others = pairs.rows[atoms].cpu().numpy(), pairs.others[atoms].cpu().numpy()
         coupling = Coupling(source=rows, target=others, weight=np.full(most, 1.0 / most), report={})
         return Displacement(pairs.source, pairs.target, coupling, pairs.classes)
@@ -103,13 +106,18 @@ class Displacement(DevicePath):
     def epoch(self, draws: Draws) -> tuple[Tensor, ...]:
         """Pairs drawn from the coupling by systematic sampling, each as often as its weight says, in a random order."""
         n, offset = len(self), draws.uniform(1, torch.float64)
-        atoms = self._atoms(self._order, (torch.arange(n, device=offset.device) + offset) / n)
+        atoms = _atoms(self._order, self._cumulative, (torch.arange(n, device=offset.device) + offset) / n)
         return (atoms.take_along_dim(draws.permutation(n), -1),)
 
     def placed(self, places: tuple[Tensor, ...], t: float | Tensor) -> DeviceExamples:
         return self._coupled.examples(places[0], t)
 
-    def _atoms(self, order: Tensor, points: Tensor) -> Tensor:
-        """The pairs at these points in [0, 1) of the cumulative probability, in this order of pairs."""
-        cumulative = self._coupled.probability[order].cumsum(0)
-        return order[torch.searchsorted(cumulative, points).clamp_(max=len(order) - 1)]
+
+def _cumulative(probability: Tensor, order: Tensor) -> Tensor:
+    """Sums of the probabilities in this order; by the host, since a GPU does not always add in the same order."""
+    return probability.cpu()[order.cpu()].cumsum(0).to(probability.device)
+
+
+def _atoms(order: Tensor, cumulative: Tensor, points: Tensor) -> Tensor:
+    """The pairs at these points in [0, 1) of the cumulative probability, in this order of pairs."""
+    return order[torch.searchsorted(cumulative, points).clamp_(max=len(order) - 1)]

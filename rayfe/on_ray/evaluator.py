@@ -64,14 +64,15 @@ def make_inline(config: RunConfig, data: PathData | None) -> Backend:
 
 
 def granted_device() -> Any:
-    """The torch.device that Ray has granted this process: a GPU, or the CPU where it granted none or torch cannot use it.
+    """The torch.device that Ray has granted this process: a GPU, or the CPU where it granted none. Whether torch can use it is seen by
+    who uses it (`prepared_device`).
 
     Ray hides other GPUs from those who have one, unless it is told not to, but none from those who have none.
     """
     import torch
 
     granted = ray.get_runtime_context().get_accelerator_ids().get("GPU", [])
-    if not granted or not torch.cuda.is_available():
+    if not granted:
         return torch.device("cpu")
     manager: Any = get_accelerator_manager_for_resource("GPU")
     visible = manager.get_current_process_visible_accelerator_ids() or []

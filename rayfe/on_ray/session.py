@@ -79,12 +79,15 @@ def nodes() -> list[dict[str, float]]:
     address = cluster_address()
     if not ray.is_initialized():
         if address is None:
-            import torch
-
-            return [{"GPU": torch.cuda.device_count()}]
+            return [{"GPU": _usable_gpus()}]
         _prepare()
         _start(address)
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
+def elsewhere() -> bool:
+    """Whether `nodes` looks at a Ray that is there already, of other machines perhaps."""
+    return ray.is_initialized() or cluster_address() is not None
 
 
 def _stop(others: set[Any]) -> None:
@@ -112,10 +115,17 @@ def _start(address: str | None) -> None:
         ray.init(
             address="local",
             num_cpus=max(2, int(ray._private.utils.get_num_cpus())),  # one evaluator and the slivers fit on any machine
+            num_gpus=_usable_gpus(),  # Ray itself would count those that torch cannot use
             include_dashboard=False,
             log_to_driver=False,
             logging_level=logging.ERROR,
         )
+
+
+def _usable_gpus() -> int:
+    from rayfe.training.gpu import usable_gpus  # imports torch
+
+    return usable_gpus()
 
 
 @contextlib.contextmanager

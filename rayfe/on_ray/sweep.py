@@ -26,6 +26,7 @@ from rayfe.exceptions import LeaseLost, StorageError, StorageFull
 from rayfe.on_ray.capacity import Room
 from rayfe.on_ray.evaluator import BackendFactory, make_inline, share
 from rayfe.on_ray.in_training import take
+from rayfe.on_ray.machines import try_out
 from rayfe.on_ray.metrics import StepMetrics
 from rayfe.on_ray.service import Service, first_plan
 from rayfe.on_ray.session import HINT, RayDied, cluster
@@ -62,7 +63,7 @@ def run_on_ray(
     backend of `backend_factory` needs none, there are no certificates.
 
     Raises:
-        UsageError: the cluster cannot be joined or cannot hold the evaluators, or another node does not see the store.
+        UsageError: the cluster cannot be joined or used, or cannot hold the evaluators, or another node does not see the store.
         KeyboardInterrupt: an embedded Ray is ended.
         StorageFull: there is no room for a file.
         LeaseLost: another driver has taken the run over.
@@ -87,8 +88,9 @@ def run_on_ray(
         check_shared(store.url(), [node for node in ray.nodes() if node["Alive"]], on_event)
         room = Room(config, trajectories=len(unfinished))
         with released(room.give_up):
-            plan = first_plan(room, on_event)
-            service = Service(config, backend_factory, share(data), room, plan, check_alive)
+            plan, examples = first_plan(room, on_event), share(data)
+            try_out(backend_factory, config, examples, plan.unit)
+            service = Service(config, backend_factory, examples, room, plan, check_alive)
             _served(config, watch, service, epoch)
     return failed
 

@@ -48,3 +48,5 @@ class RunJson(TypedDict, total=False):
     start: Told | None
     code_sha256: dict[str, str]
     versions: dict[str, str]
+    devices: list[str]
+    precision: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from rayfe.config import RunConfig, configure, require
 from rayfe.data.paths import PathData, epoch_of
@@ -11,11 +11,15 @@ from rayfe.exceptions import UsageError
 from rayfe.run import runner
 from rayfe.storage.manifest import stored_choice
 from rayfe.storage.store import Store
-from rayfe.training.compiler import compiler
+
+if TYPE_CHECKING:
+    from rayfe.training.machine import Offer
 
 Say = Callable[[str], None]
 Way = Literal["always", "never", "onednn", "update", "bf16"]
 
+KIND = "accelerator_type:"
+"""How a node's resource begins that Ray names after the model of its GPUs."""
 SHORT = 1_000_000
 """Examples, at least those of one model in turn, below which a run is computed operation by operation: it takes a minute anyhow."""
 FOLLOWING = 12
@@ -68,13 +72,22 @@ def _way(config: RunConfig, data: PathData, say: Say) -> Way:
     examples = epoch_of(data, config) * (config.start_epochs + config.steps * equilibration.epochs)
     if examples < SHORT or runner.trains_on_gpus(config) or not _is_products(config, data):
         return "never"
-    from rayfe.training.machine import onednn_is_accurate
-
-    eager: Way = "onednn" if onednn_is_accurate() else "never"
+    machines = offers(config)
+    if not machines:
+        say("no machine for evaluators is up yet: updates are computed operation by operation, as any can")
+        return "never"
+    rounds = [one.host for one in machines if not one.onednn]
+    if 0 < len(rounds) < len(machines):
+        say(f"products are not by oneDNN, which rounds on {', '.join(rounds)}")
+    eager: Way = "never" if rounds else "onednn"
     if config.service.slots > 1 or _trained_on(config, data) < LONG:
         return eager
-    if compiler() is None:
-        say("no C++ compiler: updates are not compiled and take up to 1.6 times as long; apt install g++ helps new runs")
+    without = [one.host for one in machines if not one.compiles]
+    if without:
+        there = f" on {', '.join(without)}" if any(without) else ""
+        say(
+            f"no C++ compiler{there}: updates are not compiled and take up to 1.6 times as long; apt install g++ helps new runs"
+        )
         return eager
     way: Way = "always" if eager == "onednn" else "update"
     try:
@@ -86,6 +99,35 @@ def _way(config: RunConfig, data: PathData, say: Say) -> Way:
         f"updates are compiled: half a minute once on a machine, then each takes 0.6 to 0.9 of the time (equilibration.compile {way})"
     )
     return way
+
+
+def offers(config: RunConfig) -> list[Offer]:
+    """What the CPUs offer that will train: this one, or those of the cluster that are up."""
+    if config.service.backend == "ray":
+        from rayfe.on_ray.session import elsewhere  # imports Ray
+
+        if elsewhere():
+            from rayfe.on_ray import machines
+
+            return machines.offers(config)
+    from rayfe.training.machine import offer
+
+    return [offer()]
+
+
+def devices(config: RunConfig) -> list[str]:
+    """Kinds of devices that will train: `cpu`, or models of GPUs; `gpu` where those are not up yet, or Ray does not know them."""
+    if not runner.trains_on_gpus(config):
+        return ["cpu"]
+    if config.service.backend == "ray":
+        from rayfe.on_ray.session import elsewhere, nodes  # imports Ray
+
+        if elsewhere():
+            kinds = [name for node in nodes() if node.get("GPU", 0) >= 1 for name in node if name.startswith(KIND)]
+            return sorted({name.removeprefix(KIND) for name in kinds}) or ["gpu"]
+    import torch
+
+    return sorted({torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())})
 
 
 def _is_products(config: RunConfig, data: PathData) -> bool:
@@ -111,7 +153,8 @@ def require_possible(config: RunConfig, data: PathData) -> None:
     from rayfe.training.machine import check_cpu
 
     if not runner.trains_on_gpus(config):
-        check_cpu(config.equilibration)
+        for machine in offers(config):
+            check_cpu(config.equilibration, machine)
     fix = "compiles trainings that are done one after the other; give ``trajectories_per_evaluator=1``, or never or onednn here"
     alone = config.service.slots == 1 or not config.equilibration.compiled
     require(alone, "equilibration.compile", config.equilibration.compile, fix)

@@ -24,7 +24,7 @@ from rayfe.records import Split, StepRecord
 from rayfe.report.page import REPORT, report_of
 from rayfe.report.view import view_of
 from rayfe.results.printed import print_run
-from rayfe.run.choices import settled
+from rayfe.run.choices import devices, settled
 from rayfe.run.logs import JsonLog
 from rayfe.run.progress import Output, Progress
 from rayfe.run.starts import StartModel, check_fits, with_outputs
@@ -32,7 +32,7 @@ from rayfe.storage.errors import as_bad_input
 from rayfe.storage.files import Files
 from rayfe.storage.layout import CONFIG, COPIES, FAILED, FINGERPRINT, START, copy_path, data_path
 from rayfe.storage.lock_file import LOCK
-from rayfe.storage.manifest import digest_of, grown, manifest_of, stored_manifest
+from rayfe.storage.manifest import digest_of, grown, manifest_of, said_of_devices, stored_manifest
 from rayfe.storage.store import Store
 from rayfe.trajectory.process_registry import OWN, check_own_process
 
@@ -86,7 +86,7 @@ def carry_out(job: Job, console: Console) -> dict[str, str]:
         if job.start is not None:
             store.inputs.keep_start(job.start.weights)
         say(f"run {_shown(store.url())}; if interrupted, go on with {job.again}")
-        for note in filter(None, (said_of(config.out or ""), _said_of_start(config, data))):
+        for note in filter(None, (said_of(config.out or ""), said_of_devices(manifest, stored), _said_of_start(config, data))):
             say(job.words(note))
         try:
             data = with_couplings(data, config, store, say)
@@ -120,7 +120,8 @@ def prepared(job: Job, data: PathData, say: Say) -> tuple[Store, RunConfig, dict
             check_fits(job.config, data, job.start)
         config = settled(job.config, store, data, say)
         start = None if job.start is None else job.start.told
-        manifest = manifest_of(job.name, job.preset, list(job.arguments), config, data, start=start, own=job.own.values())
+        words, own = list(job.arguments), job.own.values()
+        manifest = manifest_of(job.name, job.preset, words, config, data, start=start, own=own, devices=devices(config))
         stored_manifest(store, manifest, config)
         return store, config, manifest
 

@@ -58,9 +58,11 @@ def manifest_of(
     *,
     start: Mapping[str, Any] | None = None,
     own: Iterable[Dataset] = (),
+    devices: Iterable[str] = (),
 ) -> dict[str, Any]:
     """The content of run.json: what was asked for, with nothing of this machine in it. `start` tells of a model that it starts from;
-    of data sets of its `own`, which no file of the user's holds, the run keeps copies.
+    of data sets of its `own`, which no file of the user's holds, the run keeps copies. `devices` are what it will be trained on: `cpu`,
+    or models of GPUs.
     """
     fields = {name: value for name, value in flat(config).items() if name not in PLACES}
     same = identity(config) | {"measure.decoder_draws": decoder_draws(epoch_of(data, config))}
@@ -86,6 +88,8 @@ def manifest_of(
         "code_sha256": own_code(config),
         "versions": {"python": platform.python_version()}
         | {name: importlib.metadata.version(name) for name in ("torch", "ray", "numpy")},
+        "devices": list(devices),
+        "precision": "float32",
     }
     return json.loads(json.dumps(manifest))
 
@@ -199,6 +203,15 @@ def stored_choice(store: Store, name: str) -> Any:
         return None  # `stored_manifest` says so
 
 
+def said_of_devices(manifest: Mapping[str, Any], stored: Mapping[str, Any] | None) -> str:
+    """What people must know where a run goes on on another kind of device; empty where there is nothing."""
+    before = [] if stored is None else stored.get("devices", [])
+    others = [device for device in manifest["devices"] if device not in before]
+    if not before or not others:
+        return ""
+    return f"The run was trained on {', '.join(before)} and goes on on {', '.join(others)}: rows differ by rounding."
+
+
 def _refuse_retired(before: Mapping[str, Any], config: RunConfig) -> None:
     """Refuse to go on with a run whose rows follow an option that there is not any more; `before`: its identity."""
     now = identity(config)
@@ -228,10 +241,15 @@ def _refuse_other_start(before: Mapping[str, Any] | None, now: Mapping[str, Any]
 
 
 def grown(manifest: dict[str, Any], stored: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The manifest with the starts, steps and kept data of both."""
+    """The manifest with the starts, steps, kept data and devices of both."""
     if stored is None:
         return manifest
     before, now = stored["config"], manifest["config"]
     union = {name: list(dict.fromkeys([*before[name], *now[name]])) for name in SETS}
     kept = stored.get("kept_sha256", {}) | manifest["kept_sha256"]
-    return manifest | {"kept_sha256": kept, "config": now | union | {"steps": max(before["steps"], now["steps"])}}
+    devices = list(dict.fromkeys([*stored.get("devices", []), *manifest["devices"]]))
+    return manifest | {
+        "devices": devices,
+        "kept_sha256": kept,
+        "config": now | union | {"steps": max(before["steps"], now["steps"])},
+    }

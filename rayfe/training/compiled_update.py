@@ -107,7 +107,6 @@ class CompiledUpdate:
             moved_by(self._optimizer, self._replicas),
             self._replicas.parameters(),
         )
-        means = dict(zip(moved, self._average.mean, strict=True)) if self._average else {}
         steps: list[Tensor] = []
         for i, objective in enumerate(self._replicas.objectives):
             theta, shapes = {}, {}

@@ -1,4 +1,4 @@
-"""What a process that trains on a CPU asks of its machine: memory that stays, and the faster of two libraries for products."""
+"""What a process that trains asks of its machine, of a CPU: memory that stays, and the faster of two libraries for products."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import ctypes
 import functools
 import platform
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from rayfe.config import EquilibrationConfig, RunConfig, require
 from rayfe.training.compiler import compiler
+from rayfe.training.gpu import check_gpu, compute_exactly
 
 SIZE = 256
 """Rows and columns of the matrices of the trial."""
@@ -26,32 +28,58 @@ AHEAD = 64 << 20
 
 
 def prepared_device(config: RunConfig, device: torch.device | None = None) -> torch.device:
-    """`device`, or the GPU of this machine if it has one; threads and memory of this process are as `config` wants them from now on.
+    """`device`, or the GPU of this machine if it has one. From now on threads and memory of this process are as `config` wants them,
+    and its GPUs compute exactly.
 
     Raises:
-        UsageError: equilibration.compile; this machine cannot compute updates so.
+        UsageError: equilibration.compile; this machine cannot compute updates so. GPU; torch cannot use it.
     """
     torch.set_num_threads(config.service.threads)
     keep_pages()
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if device.type == "cpu":
         check_cpu(config.equilibration)
+    elif device.type == "cuda":
+        check_gpu(device)
+        compute_exactly()
     return device
 
 
-def check_cpu(equilibration: EquilibrationConfig) -> None:
-    """Refuse a CPU that cannot compute updates in the way that is asked for.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Offer:
+    """How the CPU of a machine can compute updates."""
+
+    host: str
+    """The machine; empty: this one."""
+    compiles: bool
+    """Whether there is a C++ compiler."""
+    onednn: bool
+    """Whether oneDNN is as accurate as float32."""
+    bfloat16: bool = False
+    """Whether it has fast products of bfloat16 numbers."""
+
+
+def offer(host: str = "") -> Offer:
+    """What this machine offers, which is called `host`."""
+    return Offer(host=host, compiles=compiler() is not None, onednn=onednn_is_accurate(), bfloat16=has_bfloat16())
+
+
+def check_cpu(equilibration: EquilibrationConfig, machine: Offer | None = None) -> None:
+    """Refuse a CPU, this one without `machine`, that cannot compute updates in the way that is asked for.
 
     Raises:
         UsageError: equilibration.compile; there is no compiler, oneDNN rounds, or it has no bfloat16.
     """
-    name, way = "equilibration.compile", equilibration.compile
-    fix = "on a CPU this needs a C++ compiler, install g++; without one new runs can have ``equilibration.compile=onednn``"
-    require(not equilibration.compiled or compiler() is not None, name, way, fix)
-    fix = "oneDNN does not compute as accurately as float32 on this CPU; new runs can have ``equilibration.compile=auto``"
-    require(not equilibration.by_onednn or onednn_is_accurate(), name, way, fix)
-    fix = "this CPU has no fast products of bfloat16 numbers; new runs can have ``equilibration.compile=always``"
-    require(not equilibration.rounds or has_bfloat16(), name, way, fix)
+    machine = machine or offer()
+    name, way, there = "equilibration.compile", equilibration.compile, f" on {machine.host}" if machine.host else ""
+    fix = f"on a CPU this needs a C++ compiler, install g++{there}"
+    fix += "; without one new runs can have ``equilibration.compile=onednn``"
+    require(not equilibration.compiled or machine.compiles, name, way, fix)
+    cpu = f"the CPU of {machine.host}" if machine.host else "this CPU"
+    fix = f"oneDNN does not compute as accurately as float32 on {cpu}; new runs can have ``equilibration.compile=auto``"
+    require(not equilibration.by_onednn or machine.onednn, name, way, fix)
+    fix = f"{cpu} has no fast products of bfloat16 numbers; new runs can have ``equilibration.compile=always``"
+    require(not equilibration.rounds or machine.bfloat16, name, way, fix)
 
 
 def has_bfloat16() -> bool:

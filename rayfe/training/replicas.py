@@ -52,6 +52,10 @@ class Replicas(abc.ABC):
         What stochastic layers (dropout) draw is a function of `seed` alone, and the same for all replicas.
         """
 
+    def complete_gradients(self) -> None:
+        """After a backward pass: make the gradients those of the whole batch, where this process computed a part."""
+        return None
+
     @abc.abstractmethod
     def weights(self) -> tuple[Weights, ...]:
         """Parameters and buffers of each replica."""

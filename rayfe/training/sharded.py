@@ -24,8 +24,8 @@ from rayfe.training.replicas import Looped
 class Sharded(Looped):
     """A single replica; every process of the group makes one of the same model and calls it with the same arguments.
 
-    With gradients each process computes its part of the batch, gets the other parts' values, and gradients are summed
-    over the group as they arise. Without (readings of the probe) each computes everything. Stochastic layers other than
+    With gradients each process computes its part of the batch, gets the other parts' values, and the gradients of all parameters
+    are summed over the group at once. Without (readings of the probe) each computes everything. Stochastic layers other than
     torch.nn.Dropout draw the same numbers for every part.
 
     Raises:
@@ -43,8 +43,6 @@ class Sharded(Looped):
                 layer.forward = partial(_normalise, layer)  # type: ignore[method-assign]
             elif isinstance(layer, nn.Dropout):
                 layer.forward = partial(self._drop, layer, layer.forward)  # type: ignore[method-assign]
-        for parameter in self.parameters().values():
-            parameter.register_post_accumulate_grad_hook(_sum_gradient)
 
     def functionals(self, x: Tensor, y: Tensor, noise: Noise, *, seed: int = 0, predict: bool = True) -> PerExample:
         if not torch.is_grad_enabled():
@@ -52,18 +50,28 @@ class Sharded(Looped):
         self._batch = len(x)
         part = self._part()
         cut = Noise(decoder=noise.decoder[:, part], head=noise.head[:, part])
-        return PerExample(*map(self._joined, super().functionals(x[part], y[part], cut, seed=seed, predict=predict)))
+        return self._joined(super().functionals(x[part], y[part], cut, seed=seed, predict=predict))
+
+    @torch.no_grad()
+    def complete_gradients(self) -> None:
+        gradients = [parameter.grad for parameter in self.parameters().values() if parameter.grad is not None]
+        whole = torch.cat([gradient.view(-1) for gradient in gradients])
+        dist.all_reduce(whole)
+        parts = whole.split([gradient.numel() for gradient in gradients])
+        torch._foreach_copy_(gradients, [part.view_as(gradient) for part, gradient in zip(parts, gradients, strict=True)])
 
     def _part(self) -> slice:
         size = self._batch // self._world
         return slice(self._rank * size, (self._rank + 1) * size)
 
-    def _joined(self, own: Tensor) -> Tensor:
-        """(1, part) -> (1, batch): values of all parts, the gradient of one's own."""
-        parts = [torch.empty_like(own) for _ in range(self._world)]
-        dist.all_gather(parts, own.detach().contiguous())
-        parts[self._rank] = own
-        return torch.cat(parts, dim=-1)
+    def _joined(self, own: PerExample) -> PerExample:
+        """(1, part) -> (1, batch) each: values of all parts, the gradient of one's own."""
+        together = torch.stack([value.detach() for value in own])
+        parts = [torch.empty_like(together) for _ in range(self._world)]
+        dist.all_gather(parts, together)
+        values = [list(part.unbind()) for part in parts]
+        values[self._rank] = list(own)
+        return PerExample(*(torch.cat(value, dim=-1) for value in zip(*values, strict=True)))
 
     def _drop(self, layer: nn.Dropout, alone: Any, x: Tensor) -> Tensor:
         """The mask of the whole batch, cut; several draws of z come one after the other."""
@@ -73,12 +81,6 @@ class Sharded(Looped):
         whole = torch.ones(len(x) // size * self._batch, *x.shape[1:], dtype=x.dtype, device=x.device)
         mask = nnf.dropout(whole, layer.p).view(-1, self._batch, *x.shape[1:])
         return x * mask[:, self._part()].reshape(x.shape)
-
-
-@torch.no_grad()
-def _sum_gradient(parameter: Tensor) -> None:
-    assert parameter.grad is not None
-    dist.all_reduce(parameter.grad)
 
 
 def _normalise(layer: Any, x: Tensor) -> Tensor:

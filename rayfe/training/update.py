@@ -70,6 +70,7 @@ class Descent:
         total = free_energy(functionals, self._lam, self._gamma).sum()
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
+        self._replicas.complete_gradients()
         self.optimizer.step()
         return total.detach()
 

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from rayfe.data.coupling import Coupling
-from rayfe.data.device_path import DeviceExamples, DevicePath, Mixture, Still, chunks
+from rayfe.data.device_path import DeviceExamples, DevicePath, Mixture, Still, chunks, to_device
 from rayfe.data.displacement import Displacement
+from rayfe.data.examples import Examples
 from rayfe.data.randomness import generator
 
 SOURCE = DeviceExamples(x=torch.rand(60, 3), y=torch.arange(60) % 2)
@@ -123,3 +124,32 @@ def test_sizes_are_those_of_the_examples(kind: str, most: int | None, t: float) 
     part = path if most is None else path.thinned(most)
     assert sizes.size(t) == sum(len(stratum) for stratum in part.present(t))
     assert len(sizes) == len(part)
+
+
+def made(kind: str, *ends: DeviceExamples) -> DevicePath:
+    if kind == "still":
+        return Still(ends[0])
+    return Mixture(*ends) if kind == "mixture" else Displacement(*ends, coupling(), classes=4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("kind", PATHS)
+def test_bytes_stay_bytes_and_give_the_numbers_that_floats_give(kind: str, dtype: torch.dtype) -> None:
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 256, (len(end), 1, 2, 2), dtype=np.uint8) for end in (SOURCE, TARGET)]
+    labels = [end.y.numpy() for end in (SOURCE, TARGET)]
+    ends = [to_device(Examples(x=x, y=y), torch.device("cpu"), dtype, (4,)) for x, y in zip(images, labels, strict=True)]
+    assert [end.x.element_size() for end in (*ends, ends[0].part(slice(0, 9)))] == [1, 1, 1]
+    as_floats = [DeviceExamples(x=end.x.to(dtype) / 255.0, y=end.y) for end in ends]
+    floats = made(kind, *as_floats)
+    for path in (made(kind, *ends), made(kind, ends[0], as_floats[1])):
+        for found, wanted in ((path, floats), (path.thinned(20), floats.thinned(20))):
+            pairs = list(zip(seen_of(found), seen_of(wanted), strict=True))
+            assert len(pairs) > 10
+            assert all(torch.equal(one.x, other.x) and one.x.dtype is dtype for one, other in pairs)
+
+
+def seen_of(path: DevicePath) -> list[DeviceExamples]:
+    """What a training and a reading are given."""
+    batches = [one for t in (0.0, 0.3) for one in path.batches(t, 16, updates=5, rng=generator("cpu", "order"))]
+    return [*batches, *(stratum.examples(slice(None), 0.3) for stratum in path.strata)]

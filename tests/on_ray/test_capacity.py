@@ -10,9 +10,10 @@ import pytest
 from rayfe.config import RunConfig, configure
 from rayfe.data.paths import load_path
 from rayfe.exceptions import UsageError
-from rayfe.run.choices import settled
+from rayfe.run.choices import devices, require_possible, settled
 from rayfe.run.runner import trains_on_gpus
 from rayfe.storage.store import Store
+from rayfe.training.machine import Offer
 
 pytest.importorskip("ray")
 CONFIG = configure(gamma=(4.0, 5.0, 6.0), steps=3)
@@ -164,6 +165,55 @@ def test_evaluators_with_several_places_need_fewer_and_their_trials_fit_beside_t
         found = preflight(config, trajectories=64, nodes=[{"CPU": 2, "GPU": 2}] * 2)
         assert (found.evaluators, found.trials) == (evaluators, trials)
         assert found.evaluators * found.unit.resources["CPU"] + found.trials * sliver(config) <= 4
+
+
+BOTH = Offer(host="a", compiles=True, onednn=True)
+
+
+@pytest.mark.parametrize(
+    "machines, way, told",
+    [
+        ([BOTH, BOTH], "always", "updates are compiled"),
+        ([BOTH, Offer(host="b", compiles=False, onednn=True)], "onednn", "no C++ compiler on b: "),
+        ([BOTH, Offer(host="b", compiles=True, onednn=False)], "update", "products are not by oneDNN, which rounds on b"),
+        ([], "never", "no machine for evaluators is up yet: "),
+    ],
+)
+def test_a_run_is_computed_as_all_machines_can_that_train_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, machines: list[Offer], way: str, told: str
+) -> None:
+    monkeypatch.setattr("rayfe.on_ray.session.nodes", lambda: [{"CPU": 8}])
+    monkeypatch.setattr("rayfe.run.choices.offers", lambda config: machines)
+    fields = {"data.name": "digits", "model.hidden": 8, "equilibration.first_epochs": 1e4, "equilibration.epochs": 1.0}
+    said: list[str] = []
+    config = configure(backend="ray", **fields)
+    chosen = settled(config, Store(str(tmp_path / "run")), load_path(config), said.append)
+    assert chosen.equilibration.compile == way and said[0].startswith(told)
+
+
+def test_a_machine_that_cannot_follow_is_refused_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rayfe.on_ray.session.nodes", lambda: [{"CPU": 8}])
+    monkeypatch.setattr("rayfe.run.choices.offers", lambda config: [BOTH, Offer(host="b", compiles=False, onednn=False)])
+    config = configure(backend="ray", **{"data.name": "digits"})
+    for how, why in (("update", "install g[+][+] on b; "), ("onednn", "as float32 on the CPU of b; ")):
+        with pytest.raises(UsageError, match=why):
+            require_possible(configure(config, equilibration={"compile": how}), load_path(config))
+
+
+@pytest.mark.parametrize(
+    "cluster, found",
+    [
+        ([{"CPU": 8}], ["cpu"]),
+        ([{"CPU": 8}, {"GPU": 1, "accelerator_type:H200": 1}, {"GPU": 2, "accelerator_type:A100": 1}], ["A100", "H200"]),
+        ([{"CPU": 8, "GPU": 1}], ["gpu"]),
+    ],
+)
+def test_the_kinds_of_devices_are_those_of_the_evaluators(
+    monkeypatch: pytest.MonkeyPatch, cluster: list[dict[str, float]], found: list[str]
+) -> None:
+    monkeypatch.setattr("rayfe.on_ray.session.nodes", lambda: cluster)
+    monkeypatch.setattr("rayfe.on_ray.session.elsewhere", lambda: True)
+    assert devices(configure(backend="ray")) == found
 
 
 class Nodes:

@@ -21,9 +21,7 @@ ray.init(address="local", num_cpus=2, num_gpus=2, include_dashboard=False, log_t
 @ray.remote
 class Granted:
     def device(self):
-        import torch
         from rayfe.on_ray.evaluator import granted_device
-        torch.cuda.is_available = lambda: True
         return os.environ.get("CUDA_VISIBLE_DEVICES"), str(granted_device())
 
 shown = {"env_vars": {"RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES": "1"}}
@@ -33,6 +31,18 @@ for name, gpus, count, environment in (("hidden", 1, 2, {}), ("shown", 1, 2, sho
     found[name] = ray.get([actor.device.remote() for actor in actors])
     for actor in actors:
         ray.kill(actor)
+
+from rayfe.config import configure
+from rayfe.on_ray.evaluator import Unit, make_inline, share
+from rayfe.on_ray.machines import offers, try_out
+from rayfe.data.paths import load_path
+from rayfe.exceptions import UsageError
+config = configure(**{"data.name": "digits", "model.hidden": 8, "threads": 1})
+try:
+    try_out(make_inline, config, share(load_path(config)), Unit(cpus=0.5, gpus=1))
+except UsageError as error:
+    found["refused"] = str(error)
+found["offers"] = [bool(offer.host) for offer in offers(config)]
 print(json.dumps(found))
 """
 
@@ -48,3 +58,5 @@ def test_each_evaluator_has_the_gpu_that_it_was_granted() -> None:
     assert sorted(device for _, device in found["shown"]) == ["cuda:0", "cuda:1"]
     assert [device for _, device in found["part"]] == ["cuda:0"]
     assert [device for _, device in found["none"]] == ["cpu"]  # Ray hides no GPU from it
+    assert found["refused"].startswith("GPU='cuda:0': torch ")  # these GPUs do not exist
+    assert found["offers"] == [True]

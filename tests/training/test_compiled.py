@@ -236,8 +236,7 @@ def digits(**equilibration: Any) -> RunConfig:
 def test_auto_is_what_pays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epochs: float, found: str | None, accurate: bool, wanted: str, told: str
 ) -> None:
-    for module in ("run.choices", "training.machine"):
-        monkeypatch.setattr(f"rayfe.{module}.compiler", lambda: found)
+    monkeypatch.setattr("rayfe.training.machine.compiler", lambda: found)
     monkeypatch.setattr("rayfe.training.machine.onednn_is_accurate", lambda: accurate)
     config, said = digits(first_epochs=epochs, epochs=1.0), []
     chosen = settled(config, Store(str(tmp_path / "run")), load_path(config), said.append)
@@ -246,8 +245,7 @@ def test_auto_is_what_pays(
 
 
 def test_a_model_that_cannot_be_compiled_is_said_to_train_as_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("run.choices", "training.machine"):
-        monkeypatch.setattr(f"rayfe.{module}.compiler", lambda: "/g++")
+    monkeypatch.setattr("rayfe.training.machine.compiler", lambda: "/g++")
     config = configure(digits(first_epochs=1e4), model={"name": f"{__name__}:BranchingOnImages"})
     said: list[str] = []
     chosen = settled(config, Store(str(tmp_path / "run")), load_path(config), said.append)

@@ -48,6 +48,7 @@ MIXTURE = SMALL | {
     "equilibration.batch": 350,
 }
 DISPLACEMENT = MIXTURE | {"path.kind": "displacement"}
+BYTES = SMALL | {"data.name": "mnist", "data.train_size": 2100}
 SOAP = {"equilibration.optimizer": "soap"}
 
 
@@ -104,6 +105,7 @@ def check_updates(seen: Seen, fields: dict[str, Any], count: int, launches: floa
     "fields, count, launches, waits",
     [
         pytest.param(DIGITS, 1, 134.5, 9, id="mlp"),
+        pytest.param(BYTES, 1, 136.5, 9, id="mlp-of-bytes"),
         pytest.param(DIGITS, 3, 178.5, 11, id="mlp-stencil"),
         pytest.param(DIGITS | SOAP, 1, 152.5, 12, id="mlp-soap"),
         pytest.param(DIGITS | SOAP, 3, 208.5, 14, id="mlp-soap-stencil"),

@@ -136,3 +136,33 @@ def test_a_training_that_was_cut_short_goes_on_and_ends_with_the_same_bytes(
 def test_keeping_the_state_changes_nothing(tmp_path: Path) -> None:
     run = config()
     assert largest_difference(alone(run), alone(run, keeper=Memory(tmp_path / "state", cuts=0))) == 0.0
+
+
+LAYERS = 2
+"""Batch-norm layers of MLP, which exchange mean and variance on both ways."""
+
+
+def test_an_update_exchanges_values_once_and_gradients_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch.distributed as dist
+
+    from rayfe.model.objective import draw_noise
+    from rayfe.training import sharded
+
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path}/meeting", rank=0, world_size=1)
+    try:
+        run, exchanged = config(), []
+        model = InlineBackend(run, load(run.data))._models.new(0)
+        replicas = sharded.Sharded([model], torch.device("cpu"))
+        for name in ("all_reduce", "all_gather"):
+            real = getattr(dist, name)
+            monkeypatch.setattr(
+                dist, name, lambda *values, name=name, real=real, **by: exchanged.append(name) or real(*values, **by)
+            )
+        noise = draw_noise(torch.Generator(), n=8, latent=4, decoder_draws=1, head_draws=2, dtype=torch.float32)
+        found = replicas.functionals(torch.rand(8, 64), torch.arange(8), noise)
+        sum(value.sum() for value in found[:3]).backward()
+        replicas.complete_gradients()
+        assert exchanged[-1] == "all_reduce" and exchanged.count("all_gather") == 1
+        assert exchanged.count("all_reduce") == 1 + 2 * 2 * LAYERS
+    finally:
+        dist.destroy_process_group()

@@ -56,7 +56,8 @@ def status(location: str, others: Sequence[str] = ()) -> None:
     console = Output()
     if not console.is_terminal:
         console = Output(width=100)
-    print(visible(f"{view.store.url()}: {view.title}, rayfe {view.manifest.get('rayfe')}"))
+    trained = "".join(f", {name}" for name in view.manifest.get("devices", []))
+    print(visible(f"{view.store.url()}: {view.title}, rayfe {view.manifest.get('rayfe')}{trained}"))
     print_run(view.rows, view.config, console, view.certificates, view.models)
     for name, now in view.standing.items():
         print(f"{name}: {in_shell_words(now.dated)}")
