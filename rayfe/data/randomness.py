@@ -31,9 +31,9 @@ def uniform_of(numbers: Tensor, columns: int, *, key: int, dtype: torch.dtype) -
     """
     counter = (numbers[:, None] << 20) + torch.arange(1, columns + 1, device=numbers.device)
     mixed = counter * GOLDEN + key
-    mixed = (mixed ^ _shifted(mixed, 30)) * MIX[0]
-    mixed = (mixed ^ _shifted(mixed, 27)) * MIX[1]
-    mixed = mixed ^ _shifted(mixed, 31)
+    mixed.bitwise_xor_(_shifted(mixed, 30)).mul_(MIX[0])
+    mixed.bitwise_xor_(_shifted(mixed, 27)).mul_(MIX[1])
+    mixed.bitwise_xor_(_shifted(mixed, 31))
     bits = 53 if dtype == torch.float64 else 24
     return (_shifted(mixed, 64 - bits).to(dtype) + 0.5) * 2.0**-bits
 
@@ -51,7 +51,7 @@ def to_normal(uniform: Tensor) -> Tensor:
 
 def _shifted(value: Tensor, bits: int) -> Tensor:
     """A logical shift to the right: torch's own keeps the sign."""
-    return (value >> bits) & ((1 << (64 - bits)) - 1)
+    return (value >> bits).bitwise_and_((1 << (64 - bits)) - 1)
 
 
 def _signed(value: int) -> int:
