@@ -23,11 +23,11 @@ def generator(device: torch.device | str, *parts: object) -> torch.Generator:
     return torch.Generator(device=device).manual_seed(derived_seed(*parts))
 
 
-def uniform_of(numbers: Tensor, columns: int, *, key: int, dtype: torch.dtype) -> Tensor:
+def uniform_of(numbers: Tensor, columns: int, *, key: int | Tensor, dtype: torch.dtype) -> Tensor:
     """Uniform numbers in (0, 1) for examples with these `numbers` (N,) int64, shaped (N, columns): row n is a function of its number.
 
     SplitMix64 (Steele, Lea and Flood 2014) at counter number * 2^20 + column from the 63-bit `key`, by integers alone: every device
-    has the same ones. Keys come from `derived_seed`.
+    has the same ones. Keys come from `derived_seed`; a tensor () of one serves torch.func.vmap.
     """
     counter = (numbers[:, None] << 20) + torch.arange(1, columns + 1, device=numbers.device)
     mixed = counter * GOLDEN + key
@@ -38,7 +38,7 @@ def uniform_of(numbers: Tensor, columns: int, *, key: int, dtype: torch.dtype) -
     return (_shifted(mixed, 64 - bits).to(dtype) + 0.5) * 2.0**-bits
 
 
-def normal_of(numbers: Tensor, columns: int, *, key: int, dtype: torch.dtype) -> Tensor:
+def normal_of(numbers: Tensor, columns: int, *, key: int | Tensor, dtype: torch.dtype) -> Tensor:
     """Standard normal numbers for examples with these `numbers`, (N, columns), as `uniform_of` has uniform ones."""
     return to_normal(uniform_of(numbers, columns, key=key, dtype=dtype))
 
