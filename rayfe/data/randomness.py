@@ -44,9 +44,9 @@ def normal_of(numbers: Tensor, columns: int, *, key: int | Tensor, dtype: torch.
 
 
 def to_normal(uniform: Tensor) -> Tensor:
-    """Standard normal numbers from uniform ones in [0, 1], in place; 0 and 1 become the ends of what the type can tell."""
+    """Standard normal numbers from uniform ones in [0, 1], which are overwritten; 0 and 1 become the ends of what the type can tell."""
     smallest = torch.finfo(uniform.dtype).eps
-    return uniform.mul_(2.0).sub_(1.0).clamp_(smallest - 1.0, 1.0 - smallest).erfinv_().mul_(2.0**0.5)
+    return uniform.mul_(2.0).sub_(1.0).clamp(smallest - 1.0, 1.0 - smallest).erfinv_().mul_(2.0**0.5)
 
 
 def _shifted(value: Tensor, bits: int) -> Tensor:

@@ -77,7 +77,7 @@ class Seen(TorchDispatchMode):
         kwargs = kwargs or {}
         tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
         metas = [tensor for tensor in tensors if tensor.is_meta]
-        if func in COPIES:
+        if func in COPIES and tensors:
             return self._copied(func, args, kwargs)
         if metas and func in ANY_ORDER:
             raise RuntimeError(f"{func} adds in any order on a GPU")
