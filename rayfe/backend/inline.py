@@ -52,7 +52,7 @@ from rayfe.training.exact_derivatives import SOLVE, Curvature, Solve, derivative
 from rayfe.training.machine import prepared_device, products
 from rayfe.training.measure import Effort, slope_in_t
 from rayfe.training.reading import Asked, Wanted, alike, means_together, read_together
-from rayfe.training.replicas import Replicas
+from rayfe.training.replicas import Replicas, stacks
 from rayfe.training.replicas import make_replicas as make_here
 from rayfe.training.schedule import learning_rate
 from rayfe.training.settle import find_shift, searches_by_part, settled, settled_weights
@@ -85,13 +85,14 @@ class InlineBackend(Backend):
         self._device, self._config = prepared_device(config, device), config
         self._make_replicas = make_replicas or partial(make_here, compiled=config.equilibration.compiled)
         self._keeper, self._solve = keeper, solve
-        self._together = Together(slots)
         path = PathData(kind="still", source=data) if isinstance(data, Dataset) else data
         self._models = Models(config.model, path, self._device, dtype)
         self._paths = {
             split: on_device(path, split, config, device=self._device, dtype=dtype, shape=self._models.shape)
             for split in config.splits
         }
+        # convolutions of several models are no faster on a CPU, and rounded by their place in the stack
+        self._together = Together(slots if self._device.type != "cpu" or stacks(self._models.new(0)) else 1)
         self._part_of = self._part(config.measure.response_size)
         whole, most = self._paths[Split.TRAIN], config.measure.statistics_size
         self._statistics = whole if most is None else whole.thinned(most)

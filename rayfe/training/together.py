@@ -94,7 +94,8 @@ class Together:
     def do(self, kind: Hashable, item: Any, work: Callable[[list[Any]], list[Any]]) -> Any:
         """The item's part of `work` of the items of one kind, whose `work` is the same; raises what it raised for this item."""
         if self._slots == 1:
-            return work([item])[0]
+            with self.alone:
+                return work([item])[0]
         call = _Call(kind=kind, item=item, work=work)
         with self._changed:
             self._calls.append(call)
