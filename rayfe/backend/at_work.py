@@ -6,28 +6,38 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterator
 
-from rayfe.records import EquilibrateRequest, Request
+from rayfe.records import EquilibrateRequest, MeasureRequest, Request, SettleRequest
+from rayfe.training.together import Together
 
 
 class AtWork:
-    """Lets requests in one at a time; where there are several slots, trainings side by side.
+    """Lets requests in one at a time; where there are several slots, trainings and readings side by side.
 
     The first to come enters `shared`, the last to go leaves it: what a process has once, such as a switch of torch, is set as long as
     anybody needs it.
     """
 
-    def __init__(self, shared: Callable[[], contextlib.AbstractContextManager[None]], *, slots: int) -> None:
-        self._shared, self._together = shared, (EquilibrateRequest,) if slots > 1 else ()
-        self._alone, self._changing = threading.Lock(), threading.Lock()
-        self._held = contextlib.ExitStack()
+    def __init__(
+        self, shared: Callable[[], contextlib.AbstractContextManager[None]], together: Together, *, slots: int
+    ) -> None:
+        """`together` gathers what is read."""
+        self._shared, self._together, self._slots = shared, together, slots
+        self._changing, self._held = threading.Lock(), contextlib.ExitStack()
         self.count = 0
         """Requests at work, those included that wait for their turn."""
 
     @contextlib.contextmanager
     def on(self, request: Request) -> Iterator[None]:
         """Within the block the request is answered."""
-        with self._counted(), contextlib.nullcontext() if isinstance(request, self._together) else self._alone:
+        with self._counted(), self._turn(request):
             yield
+
+    def _turn(self, request: Request) -> contextlib.AbstractContextManager[None]:
+        if self._slots > 1 and isinstance(request, EquilibrateRequest):
+            return contextlib.nullcontext()
+        if self._slots > 1 and isinstance(request, MeasureRequest | SettleRequest):
+            return self._together.at_work()
+        return self._together.alone
 
     @contextlib.contextmanager
     def _counted(self) -> Iterator[None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -44,26 +45,24 @@ from rayfe.records import (
     TakeUpRequest,
 )
 from rayfe.records.backend import Backend
-from rayfe.surface.water_filling import uptake
-from rayfe.training.batch_norm import BatchNorm, recompute_statistics
+from rayfe.training.batch_norm import BatchNorm, recompute_statistics, recompute_together
 from rayfe.training.certificate import certify
 from rayfe.training.cost import FITTED, Costs
-from rayfe.training.dimensions import missed, rates_by_dimension
+from rayfe.training.dimensions import with_dimensions
 from rayfe.training.exact_derivatives import SOLVE, Curvature, Solve, derivatives, draw_parts
 from rayfe.training.fleet import Fleets
 from rayfe.training.fleet_slots import Job
 from rayfe.training.machine import prepared_device, products
-from rayfe.training.measure import Effort, read, read_draws, slope_in_t
-from rayfe.training.replicas import Replicas, stacked
+from rayfe.training.measure import Effort, slope_in_t
+from rayfe.training.reading import Asked, Wanted, alike, means_together, read_together
+from rayfe.training.replicas import Replicas, stacked, stacks
 from rayfe.training.replicas import make_replicas as make_here
 from rayfe.training.schedule import learning_rate
 from rayfe.training.settle import find_shift, searches_by_part, settled, settled_weights
 from rayfe.training.take_up import take_up
+from rayfe.training.together import Together
 from rayfe.training.train import DrawnNoise, Keeper, Training, draw_probe, train
 from rayfe.training.watch import Watch
-
-SOME_DIRECTIONS = 4
-"""Directions that are followed to find the one that is missed most."""
 
 
 class InlineBackend(Backend):
@@ -90,7 +89,6 @@ class InlineBackend(Backend):
             partial(make_here, compiled=config.equilibration.compiled) if alone else stacked
         )
         self._keeper, self._solve = keeper, solve
-        self._at_work = AtWork(partial(products, onednn=config.equilibration.by_onednn), slots=config.service.slots)
         path = PathData(kind="still", source=data) if isinstance(data, Dataset) else data
         self._models = Models(config.model, path, self._device, dtype)
         self._paths = {
@@ -98,6 +96,11 @@ class InlineBackend(Backend):
             for split in config.splits
         }
         self._fleets = None if alone else Fleets(config.service.slots, self._paths[Split.TRAIN])
+        # convolutions of several models are no faster on a CPU, and rounded by their place in the stack
+        fits = self._device.type != "cpu" or stacks(self._models.new(0))
+        together = self._together = Together(config.service.slots if fits else 1)
+        shared = partial(products, onednn=config.equilibration.by_onednn)
+        self._at_work = AtWork(shared, together, slots=config.service.slots)
         self._part_of = self._part(config.measure.response_size)
         whole, most = self._paths[Split.TRAIN], config.measure.statistics_size
         self._statistics = whole if most is None else whole.thinned(most)
@@ -175,12 +178,9 @@ class InlineBackend(Backend):
             model = self._models.with_weights(settled_weights(request, shift), seed=0)
             statistics = self._statistics if paths is self._paths else paths[Split.TRAIN]
             self._recompute(model, statistics, request.key.seed, "settle", t, decode=decode)
-            parts = []
-            for stratum in paths[request.split].present(t):
-                mean = read_draws(model, stratum, t, drawing=self._drawing, key=keys(stratum.name), effort=effort).mean
-                weights = stratum.weights(slice(None), t)
-                parts.append(torch.stack([value.double() @ weights for value in mean[:3]]))
-            R, D, C = sum(parts, torch.zeros_like(parts[0])).tolist()
+            path = paths[request.split]
+            asked, work = (model, Wanted(t=t, key=keys)), partial(means_together, path=path)
+            R, D, C = self._in_one_pass("settle", path, t, effort, asked, work)
             return Functionals(R=R, D=D, C=C)
 
         quick = partial(functionals, self._part_of) if self._part_of and searches_by_part(request) else None
@@ -229,29 +229,27 @@ class InlineBackend(Backend):
             Split.VALIDATION if split is Split.TARGET else split
         ]
         t = 1.0 if split is Split.TARGET else replica.point.t
-        seed, purpose = request.key.seed, request.purpose
+        keys = self._keys(request.key.seed, split, request.purpose)
+        effort = Effort(draw_sets=request.draw_sets, decoder_sets=request.decoder_sets)
+        wanted = Asked(replica=replica.name, split=split, point=replica.point, t=t, key=keys)
+        reading = self._in_one_pass("read", path, t, effort, (model, wanted), partial(read_together, path=path))
+        reading = dataclasses.replace(reading, statistics_size=self._statistics_size(model, replica.point.t))
+        with self._together.alone:
+            return self._completed(reading, model, path, request, keys)
+
+    def _completed(
+        self, reading: Reading, model: Representation, path: DevicePath, request: MeasureRequest, keys: Callable[[str], int]
+    ) -> Reading:
+        """The reading with what is asked for beyond it."""
+        split, point, t, seed, purpose = reading.split, reading.point, reading.point.t, request.key.seed, request.purpose
 
         def rng(purpose_of_it: str) -> torch.Generator:
             return generator(self._device, seed, split, purpose, purpose_of_it)
 
-        keys = self._keys(seed, split, purpose)
-        effort = Effort(draw_sets=request.draw_sets, decoder_sets=request.decoder_sets)
-        reading = read(
-            model,
-            path,
-            replica=replica.name,
-            split=split,
-            point=replica.point,
-            t=t,
-            drawing=self._drawing,
-            key=keys,
-            effort=effort,
-        )
-        reading = dataclasses.replace(reading, statistics_size=self._statistics_size(model, replica.point.t))
         if request.slope_in_t and split is Split.TRAIN:
             part = self._part_of[split] if self._part_of else path
-            slope = slope_in_t(model, part, replica.point, drawing=self._drawing, key=keys)
-            reading = dataclasses.replace(reading, F_t=slope, slope_size=part.size(replica.point.t))
+            slope = slope_in_t(model, part, point, drawing=self._drawing, key=keys)
+            reading = dataclasses.replace(reading, F_t=slope, slope_size=part.size(t))
         if request.certify and split is Split.TRAIN:
             trained = self._config.equilibration.epochs * len(path)
             found = certify(
@@ -259,25 +257,14 @@ class InlineBackend(Backend):
             )
             entropy = label_entropy(path, t, classes=self._models.classes)
             reading = dataclasses.replace(reading, certificate=found, label_entropy=entropy)
-            reading = self._by_dimension(model, path, reading, key=self._keys(seed, split, "missed"))
+            reading = with_dimensions(model, path, reading, chunk=self._drawing.chunk, key=self._keys(seed, split, "missed"))
         return reading
-
-    def _by_dimension(self, model: Representation, path: DevicePath, reading: Reading, *, key: Callable[[str], int]) -> Reading:
-        """The reading with the rate of each dimension of z and what one of them could take up."""
-        point, chunk = reading.point, self._drawing.chunk
-        rates = rates_by_dimension(model, path, point.t, chunk=chunk)
-        part = path.thinned(PROBE)
-        found = missed(model, part, point.t, count=SOME_DIRECTIONS, chunk=chunk, key=key)
-        assert reading.certificate is not None
-        most = float(found.variance[0])
-        gain = uptake(min(rates), most, point.lam)
-        certificate = dataclasses.replace(reading.certificate, missed=most, uptake=gain)
-        return dataclasses.replace(reading, R_dims=rates, certificate=certificate)
 
     def take_up(self, request: TakeUpRequest) -> TakenUp:
         step, point = request.key, request.point
         model, path = self._models.with_weights(request.weights, seed=0), self._paths[Split.TRAIN]
-        self._recompute(model, self._statistics, step.seed, "take up", point.t)
+        keys = self._keys(step.seed, "statistics", "take up")
+        recompute_statistics(model, self._statistics, point.t, chunk=self._drawing.chunk, key=keys)
         key = self._keys(step.seed, step.trajectory, step.step, step.attempt, "take up")
         part = path.thinned(PROBE)
         found = take_up(model.eval(), part, point, size=FITTED, chunk=self._drawing.chunk, key=key)
@@ -287,8 +274,13 @@ class InlineBackend(Backend):
     def _recompute(
         self, model: Representation, path: DevicePath, seed: int, purpose: str, t: float, *, decode: bool = True
     ) -> None:
+        work = partial(recompute_together, path=path, chunk=self._drawing.chunk, decode=decode)
         keys = self._keys(seed, "statistics", purpose)
-        recompute_statistics(model, path, t, chunk=self._drawing.chunk, key=keys, decode=decode)
+        self._together.do(("statistics", decode, *alike(path, t)), (model, t, keys), lambda asked: [work(asked)] * len(asked))
+
+    def _in_one_pass(self, what: str, path: DevicePath, t: float, effort: Effort, item: Any, work: Callable[..., Any]) -> Any:
+        """What `work` says of the item, with those of other threads that ask the same."""
+        return self._together.do((what, effort, *alike(path, t)), item, partial(work, drawing=self._drawing, effort=effort))
 
     def _statistics_size(self, model: Representation, t: float) -> int | None:
         """Examples whose statistics the model's batch-norm layers have; None without such layers."""

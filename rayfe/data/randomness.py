@@ -35,9 +35,9 @@ def integers_of(numbers: Tensor, columns: int, *, key: int | Tensor) -> Tensor:
     """
     counter = (numbers[..., None] << 20) + torch.arange(1, columns + 1, device=numbers.device)
     mixed = counter * GOLDEN + (key[..., None, None] if isinstance(key, Tensor) else key)
-    mixed = (mixed ^ _shifted(mixed, 30)) * MIX[0]
-    mixed = (mixed ^ _shifted(mixed, 27)) * MIX[1]
-    return mixed ^ _shifted(mixed, 31)
+    mixed.bitwise_xor_(_shifted(mixed, 30)).mul_(MIX[0])
+    mixed.bitwise_xor_(_shifted(mixed, 27)).mul_(MIX[1])
+    return mixed.bitwise_xor_(_shifted(mixed, 31))
 
 
 def uniform_of(numbers: Tensor, columns: int, *, key: int | Tensor, dtype: torch.dtype) -> Tensor:
@@ -52,14 +52,14 @@ def normal_of(numbers: Tensor, columns: int, *, key: int | Tensor, dtype: torch.
 
 
 def to_normal(uniform: Tensor) -> Tensor:
-    """Standard normal numbers from uniform ones in [0, 1], in place; 0 and 1 become the ends of what the type can tell."""
+    """Standard normal numbers from uniform ones in [0, 1], which are overwritten; 0 and 1 become the ends of what the type can tell."""
     smallest = torch.finfo(uniform.dtype).eps
-    return uniform.mul_(2.0).sub_(1.0).clamp_(smallest - 1.0, 1.0 - smallest).erfinv_().mul_(2.0**0.5)
+    return uniform.mul_(2.0).sub_(1.0).clamp(smallest - 1.0, 1.0 - smallest).erfinv_().mul_(2.0**0.5)
 
 
 def _shifted(value: Tensor, bits: int) -> Tensor:
     """A logical shift to the right: torch's own keeps the sign."""
-    return (value >> bits) & ((1 << (64 - bits)) - 1)
+    return (value >> bits).bitwise_and_((1 << (64 - bits)) - 1)
 
 
 def _signed(value: int) -> int:

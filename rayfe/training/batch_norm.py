@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import contextlib
 import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
@@ -15,10 +15,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from rayfe.data.device_path import DevicePath, chunks
+from rayfe.data.device_path import DevicePath, Stratum, chunks
 from rayfe.data.randomness import normal_of
 from rayfe.model.objective import sample
 from rayfe.model.protocol import Representation
+from rayfe.training.moments import MERGED, Masses, Moments
+from rayfe.training.together import in_one_pass
 
 BatchNorm = nn.modules.batchnorm._BatchNorm
 
@@ -29,11 +31,8 @@ HELD = 3
 DRAWS = 4
 """Draws of z per example for the decoder's statistics, as far as they cost no more than encoding: by one draw the noise of the statistics
 moves D by more than its own error (digits: 0.016 and 0.013)."""
-MERGED = 4096
-"""Examples whose sums are taken in the model's own type; beyond that they are merged in float64."""
 
 
-@torch.no_grad()
 def recompute_statistics(
     model: Representation,
     path: DevicePath,
@@ -55,28 +54,59 @@ def recompute_statistics(
     Returns the forward passes over one example that it took: half a pass for the encoder, which counts as whole wherever it ended,
     and half a pass for a whole decoder, by floating-point operations.
     """
-    model.eval()
-    look = _look(model, path.present(t)[0].examples(slice(0, 1), t).x, decode=decode)
-    whole, passes = path.size(t) * look.bytes <= most, 0.0
-    with _Layers(model, look.layers, whole=whole) as layers:
-        while layers.left:
-            for x, weights, epsilon in _parts(model.latent, path, t, None if whole else chunk, key, look.draws):
-                decoded = layers.see(x, weights, epsilon, decode=decode)
-                passes += len(x) * (0.5 + (0.5 * look.draws * look.decoder if decoded else 0.0))
-            layers.finish()
+    return recompute_together([(model, t, key)], path, chunk=chunk, decode=decode, most=most)
+
+
+@torch.no_grad()
+def recompute_together(
+    asked: Sequence[tuple[Any, float, Callable[[str], int]]],
+    path: DevicePath,
+    *,
+    chunk: int,
+    decode: bool = True,
+    most: int = WHOLE_BYTES,
+) -> float:
+    """`recompute_statistics` of several models (model, t, key) of one architecture, whose times have the same examples."""
+    models, t = [model.eval() for model, _, _ in asked], asked[0][1]
+    present, passes = path.present(t), 0.0
+    look = _look(models[0], present[0].examples(slice(0, 1), t).x, decode=decode)
+    names = [name for name, layer in models[0].named_modules() if layer in look.layers]
+    whole = path.size(t) * look.bytes <= most
+
+    def statistics(model: Any, own: Own) -> list[tuple[Tensor, Tensor]]:
+        nonlocal passes
+        layers = [model.get_submodule(name) for name in names]
+        with _Layers(model, frozenset(layers), whole=whole) as taken:
+            while taken.left:
+                for x, weights, epsilon in _parts(model.latent, present, t, own, None if whole else chunk, look.draws):
+                    decoded = taken.see(x, weights, epsilon, decode=decode)
+                    passes += len(x) * (0.5 + (0.5 * look.draws * look.decoder if decoded else 0.0))
+                taken.finish()
+        return [(layer.running_mean, layer.running_var) for layer in layers]
+
+    if names:
+        own = [[(key(stratum.name), stratum.weights(slice(None), at)) for stratum in present] for _, at, key in asked]
+        for model, found in zip(models, in_one_pass(models, statistics, own), strict=True):
+            for name, (mean, variance) in zip(names, found, strict=True):
+                layer = model.get_submodule(name)
+                layer.running_mean, layer.running_var = mean, variance
     return passes
 
 
+Own = list[tuple[int, Tensor]]
+"""Of each stratum the key of the noise, and the weights of its examples."""
+
+
 def _parts(
-    latent: int, path: DevicePath, t: float, chunk: int | None, key: Callable[[str], int], draws: int
+    latent: int, present: Sequence[Stratum], t: float, own: Own, chunk: int | None, draws: int
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """x (N, ...), weights (N,) and noise (N, draws, latent) of chunks of each stratum, or of all examples at once (`chunk` None)."""
     parts = []
-    for stratum in path.present(t):
+    for stratum, (key, weights) in zip(present, own, strict=True):
         for rows in chunks(len(stratum), chunk or len(stratum)):
             examples = stratum.examples(rows, t)
-            epsilon = normal_of(examples.number, draws * latent, key=key(stratum.name), dtype=examples.x.dtype)
-            parts.append((examples.x, stratum.weights(rows, t), epsilon.view(-1, draws, latent)))
+            epsilon = normal_of(examples.number, draws * latent, key=key, dtype=examples.x.dtype)
+            parts.append((examples.x, weights[rows], epsilon.view(-1, draws, latent)))
             if chunk is not None:
                 yield parts.pop()
     if len(parts) == 1:
@@ -143,33 +173,6 @@ class _Reached(BaseException):
     """A forward pass came to a layer beyond which it has nothing to do; no Exception, which a model may catch."""
 
 
-Masses = list[tuple[Tensor, float]]
-"""Weights of at most MERGED examples each, and their sum."""
-
-
-@dataclass(kw_only=True, slots=True)
-class _Moments:
-    """Weighted mean and variance of a layer's inputs by channel, merged in float64 (Chan, Golub and LeVeque 1979)."""
-
-    mass: float = 0.0
-    mean: Tensor | float = 0.0
-    squares: Tensor | float = 0.0
-    """Mass times variance."""
-
-    def add(self, x: Tensor, masses: Masses) -> None:
-        """x (N, channels, ...) with the weights of its examples."""
-        for part, (mass, total) in zip(x.split(MERGED), masses, strict=True):
-            flat = part.flatten(2) if part.dim() > 2 else part[:, :, None]
-            if total == 0.0:
-                continue
-            share = (mass / (total * flat.shape[2])).to(flat.dtype)
-            mean = torch.einsum("n,ncp->c", share, flat)
-            squares = total * torch.einsum("n,ncp->c", share, (flat - mean[:, None]).square()).double()
-            ahead, self.mass = mean.double() - self.mean, self.mass + total
-            self.mean = self.mean + ahead * (total / self.mass)
-            self.squares = self.squares + squares + ahead.square() * (total * (self.mass - total) / self.mass)
-
-
 class _Instead(abc.ABC):
     """While it lasts, some batch-norm layers do what `_forward` says instead of their own."""
 
@@ -198,7 +201,7 @@ class _Layers(_Instead):
         self._model, self._whole = model, whole
         self.left = set(layers)
         """Layers whose statistics are not known yet."""
-        self._moments: dict[BatchNorm, _Moments] = {}
+        self._moments: dict[BatchNorm, Moments] = {}
         self._masses: Callable[[int], Masses]
 
     def weigh(self, weights: Tensor) -> None:
@@ -207,8 +210,7 @@ class _Layers(_Instead):
         @functools.cache
         def masses(n: int) -> Masses:
             parts = weights.repeat(n // len(weights)).split(MERGED)
-            totals = torch.stack([part.sum() for part in parts]).tolist()  # a device is waited for once, not by each layer
-            return list(zip(parts, totals, strict=True))
+            return [(part, part.sum()) for part in parts]
 
         self._masses = masses
 
@@ -244,7 +246,7 @@ class _Layers(_Instead):
 
     def _forward(self, layer: BatchNorm, x: Tensor) -> Tensor:
         if layer in self.left:
-            self._moments.setdefault(layer, _Moments()).add(x, self._masses(len(x)))
+            self._moments.setdefault(layer, Moments()).add(x, self._masses(len(x)))
             if not self._whole:
                 raise _Reached
             self._set(layer)

@@ -6,6 +6,7 @@ alone is a third of it. Half of a pass encodes, the other half decodes; passes t
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -54,6 +55,7 @@ class Costs:
         self._head = head_share(model, example)
         self._one = Still(DeviceExamples(x=example, y=torch.zeros(1, dtype=torch.long, device=example.device)))
         self._passes: dict[tuple[int, bool], float] = {}
+        self._lock = threading.Lock()  # threads that ask share the model
         self._statistics = self._train.thinned(measure.statistics_size)
         self._probe = min(PROBE, len(self._train))
         self.drawing = drawing_of(measure, model, example, images=len(self._train))
@@ -140,8 +142,9 @@ class Costs:
     def _recomputed(self, path: PathSizes, t: float, *, decode: bool = True) -> float:
         """Statistics of batch-norm layers: of one example they take as many passes as of each of n, in chunks if n of them need chunks."""
         n = path.size(t)
-        if (n, decode) not in self._passes:
-            self._passes[n, decode] = recompute_statistics(
-                self._model, self._one, 0.0, chunk=1, key=lambda name: 0, decode=decode, most=WHOLE_BYTES // n
-            )
-        return FORWARD * n * self._passes[n, decode]
+        with self._lock:
+            if (n, decode) not in self._passes:
+                self._passes[n, decode] = recompute_statistics(
+                    self._model, self._one, 0.0, chunk=1, key=lambda name: 0, decode=decode, most=WHOLE_BYTES // n
+                )
+            return FORWARD * n * self._passes[n, decode]

@@ -7,6 +7,7 @@ reconstruction misses says it: r(x), the mean of x - x_hat over z, and its large
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,7 +17,11 @@ from torch import Tensor
 from rayfe.data.device_path import DevicePath, chunks
 from rayfe.data.randomness import normal_of, uniform_of
 from rayfe.model.protocol import Representation
+from rayfe.records import PROBE, Reading
+from rayfe.surface.water_filling import uptake
 
+SOME_DIRECTIONS = 4
+"""Directions that are followed to find the one that is missed most."""
 ITERATIONS = 60
 """Products with the covariance of what is missed, from which its largest directions come."""
 
@@ -89,3 +94,16 @@ def _residuals(
             probabilities.append(stratum.weights(rows, t).to(examples.x.dtype))
             half.append(uniform_of(examples.number, 1, key=key(f"half of {stratum.name}"), dtype=torch.float64)[:, 0] < 0.5)
     return torch.cat(first), torch.cat(second), torch.cat(probabilities), torch.cat(half)
+
+
+def with_dimensions(
+    model: Representation, path: DevicePath, reading: Reading, *, chunk: int, key: Callable[[str], int]
+) -> Reading:
+    """The reading, which has a certificate, with the rate of each dimension of z and what one of them could take up."""
+    point, certificate = reading.point, reading.certificate
+    assert certificate is not None
+    rates = rates_by_dimension(model, path, point.t, chunk=chunk)
+    found = missed(model, path.thinned(PROBE), point.t, count=SOME_DIRECTIONS, chunk=chunk, key=key)
+    most = float(found.variance[0])
+    certificate = dataclasses.replace(certificate, missed=most, uptake=uptake(min(rates), most, point.lam))
+    return dataclasses.replace(reading, R_dims=rates, certificate=certificate)

@@ -1,4 +1,4 @@
-"""Reading R, D, C of a trained model: evaluation mode, many draws of z, population batch-norm statistics."""
+"""R, D, C of each example in evaluation mode, by many draws of z."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -25,11 +25,9 @@ from rayfe.model.objective import (
     sample,
 )
 from rayfe.model.protocol import Representation
-from rayfe.records import Point, Reading, Split, decoder_draws
+from rayfe.records import Point, decoder_draws
 from rayfe.training.batch_norm import BatchNorm, operations, recompute_statistics
 
-NOISE_BLOCKS = 64
-"""Blocks of examples, drawn by their numbers, over which the noise of the draws is kept."""
 PREDICTION_DRAWS = 16
 """Draws of each half of the first set whose mean probability is the prediction (of all of them it would change little)."""
 SLOPE_DRAWS = 32
@@ -138,48 +136,92 @@ def difference(t: float, step: float) -> tuple[tuple[float, float], ...]:
     return (t - step, -0.5 / step), (t + step, 0.5 / step)
 
 
+class Keys(NamedTuple):
+    """The noise of a reading of one stratum; several models have all of them stacked."""
+
+    heads: Tensor
+    """(sets, count, latent) Sobol points of the draws through the classifier, two sets for each of `Effort.draw_sets`."""
+    shifts: tuple[int, ...]
+    """Keys of their shifts."""
+    decoders: tuple[int, ...]
+    """Keys of the draws through the decoder."""
+
+
+def keys_of(key: int, latent: int, *, drawing: Drawing, effort: Effort, device: torch.device) -> Keys:
+    """What `key`, of a seed and a stratum, determines for models of so many dimensions of z."""
+    sets = range(2 * effort.draw_sets)
+    points = [_sobol(latent, drawing.head_draws // 4, derived_seed(key, "head", i)) for i in sets]
+    return Keys(
+        heads=torch.stack(points).to(device),
+        shifts=tuple(derived_seed(key, "shift", i) for i in sets),
+        decoders=tuple(derived_seed(key, "decoder", i) for i in range(effort.decoder_sets)),
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pass:
+    """What all models have in common that are read in one pass over a stratum."""
+
+    stratum: Stratum
+    t: float
+    drawing: Drawing
+    effort: Effort
+    slices: Sequence[slice]
+    some: Sequence[Tensor]
+    """Rows of each slice that have a second draw through the decoder."""
+
+    def draws(self, model: Representation, keys: Keys) -> Draws:
+        """R, D, C of each example in evaluation mode."""
+        parts = [
+            _read_chunk(model, self.stratum.examples(rows, self.t), keys, some, self)
+            for rows, some in zip(self.slices, self.some, strict=True)
+        ]
+        return Draws(
+            mean=PerExample(*(torch.cat(values) for values in zip(*(part.mean for part in parts), strict=True))),
+            D_noise=torch.cat([part.D_noise for part in parts]),
+            C_noise=torch.cat([part.C_noise for part in parts]),
+        )
+
+
+def pass_over(stratum: Stratum, t: float, *, drawing: Drawing, effort: Effort) -> Pass:
+    """One pass over the examples of a stratum."""
+    slices = list(chunks(len(stratum), drawing.chunk))
+    some = _with_second_draw(stratum.number, slices, _every(drawing))
+    return Pass(stratum=stratum, t=t, drawing=drawing, effort=effort, slices=slices, some=some)
+
+
+def _every(drawing: Drawing) -> int:
+    """One example in so many has a second draw through the decoder."""
+    return 1 if drawing.decoder_draws == 2 else SECOND
+
+
 @torch.no_grad()
 def read_draws(model: Representation, stratum: Stratum, t: float, *, drawing: Drawing, key: int, effort: Effort) -> Draws:
     """R, D, C of each example in evaluation mode, by draws that `key` and the examples' numbers determine."""
-    latent, every = model.latent, 1 if drawing.decoder_draws == 2 else SECOND
-    points = [_sobol(latent, drawing.head_draws // 4, derived_seed(key, "head", i)) for i in range(2 * effort.draw_sets)]
-    heads = torch.stack(points).to(stratum.number.device)
-    slices = list(chunks(len(stratum), drawing.chunk))
-    parts = [
-        _read_chunk(model, stratum.examples(rows, t), heads, some, every=every, key=key, effort=effort)
-        for rows, some in zip(slices, _with_second_draw(stratum.number, slices, every), strict=True)
-    ]
-    return Draws(
-        mean=PerExample(*(torch.cat(values) for values in zip(*(part.mean for part in parts), strict=True))),
-        D_noise=torch.cat([part.D_noise for part in parts]),
-        C_noise=torch.cat([part.C_noise for part in parts]),
-    )
+    keys = keys_of(key, model.latent, drawing=drawing, effort=effort, device=stratum.number.device)
+    return pass_over(stratum, t, drawing=drawing, effort=effort).draws(model, keys)
 
 
 def _with_second_draw(number: Tensor, slices: Sequence[slice], every: int) -> list[Tensor]:
     """Rows of each slice that have a second draw through the decoder, one in `every` by the examples' numbers `number`."""
     chosen = (
-        (_bin_of(number, every, "second draw") == 0).cpu().numpy()
+        (bin_of(number, every, "second draw") == 0).cpu().numpy()
     )  # all at once: a device would be waited for at each slice
     rows = [np.flatnonzero(chosen[part]) for part in slices]
     return list(torch.from_numpy(np.concatenate(rows)).to(number.device).split([len(some) for some in rows]))
 
 
-def _read_chunk(
-    model: Representation, examples: DeviceExamples, heads: Tensor, some: Tensor, *, every: int, key: int, effort: Effort
-) -> Draws:
-    x, y, number = examples.x, examples.y, examples.number
+def _read_chunk(model: Representation, examples: DeviceExamples, keys: Keys, some: Tensor, over: Pass) -> Draws:
+    x, y, number, effort = examples.x, examples.y, examples.number, over.effort
     mean, log_variance = model.encode(x)
     D, D_noise = mean.new_zeros(len(x)), mean.new_zeros(len(x))
     if effort.decode:
-        for i in range(effort.decoder_sets):
-            of_set = derived_seed(key, "decoder", i)
-            one, noise = _read_distortion(model, examples, mean, log_variance, some, key=of_set, every=every)
+        for key in keys.decoders:
+            one, noise = _read_distortion(model, examples, mean, log_variance, some, key=key, every=_every(over.drawing))
             D, D_noise = D + one / effort.decoder_sets, D_noise + noise / effort.decoder_sets
     C, probabilities = [mean.new_zeros(len(x)), mean.new_zeros(len(x))], []
-    for i, points in enumerate(heads):
-        half = _shifted(points, number, like=mean, key=derived_seed(key, "shift", i))
-        z = sample(mean, log_variance, torch.cat([half, -half]))
+    for i, key in enumerate(keys.shifts):
+        z = _antithetic(mean, log_variance, _shifted(keys.heads[i], number, like=mean, key=key))
         logits = model.classify(z.flatten(0, 1)).view(*z.shape[:2], -1)
         C[i % 2] += classification_loss(logits, y).mean(0) / effort.draw_sets
         if i < 2:
@@ -223,68 +265,15 @@ def _shifted(points: Tensor, number: Tensor, *, like: Tensor, key: int) -> Tenso
     the variance of independent ones (32 antithetic pairs, MNIST; orthogonal frames did the same for more time).
     """
     shift = uniform_of(number, like.shape[1], key=key, dtype=like.dtype)
-    return to_normal((points.to(like)[:, None] + shift).remainder_(1.0))
+    return to_normal((points.to(like)[:, None] + shift).frac_())
 
 
-def _bin_of(number: Tensor, bins: int, purpose: str) -> Tensor:
+def _antithetic(mean: Tensor, log_variance: Tensor, half: Tensor) -> Tensor:
+    """`sample` with the noise `half` (count, N, latent), which is overwritten, and with its negative: (2 count, N, latent)."""
+    half.mul_((0.5 * log_variance).exp())
+    return torch.cat([mean + half, mean - half])
+
+
+def bin_of(number: Tensor, bins: int, purpose: str) -> Tensor:
     """One of so many bins for each example, at random by its number, (N,)."""
     return (uniform_of(number, 1, key=derived_seed(purpose), dtype=torch.float64)[:, 0] * bins).long()
-
-
-def read(
-    model: Representation,
-    path: DevicePath,
-    *,
-    replica: str,
-    split: Split,
-    point: Point,
-    t: float,
-    drawing: Drawing,
-    key: Callable[[str], int],
-    effort: Effort,
-) -> Reading:
-    """A reading on p(x, t) of the model as it is (statistics included); `key` of the draws by name of a stratum.
-
-    On the training split the images are the population: errors are those of the draws, and R has none. So are those of
-    the control split, on which C is held. On the validation split errors are those of the sample of images (which the
-    noise of the draws is part of).
-    """
-    found = torch.zeros(len(path.strata), 7 + 2 * NOISE_BLOCKS, dtype=torch.float64, device=path.strata[0].number.device)
-    for row, stratum in zip(found, path.strata, strict=True):
-        if not stratum.share(t) > 0:
-            continue
-        draws = read_draws(model, stratum, t, drawing=drawing, key=key(stratum.name), effort=effort)
-        weights, number = stratum.weights(slice(None), t), stratum.number
-        values = torch.stack(list(draws.mean)).double()
-        mean = values @ weights
-        squares = ((weights * (values[:3] - mean[:3, None] / weights.sum())) ** 2).sum(-1)
-        noise = [_blocks(one, weights, number) for one in (draws.D_noise, draws.C_noise)]
-        row.copy_(torch.cat([mean, squares, *noise]))
-    parts = found.cpu().numpy()
-    D_noise, C_noise = parts[:, 7 : 7 + NOISE_BLOCKS].ravel(), parts[:, 7 + NOISE_BLOCKS :].ravel()
-    R, D, C, accuracy = parts[:, :4].sum(0).tolist()
-    of_draws = [0.0, float(np.linalg.norm(D_noise)), float(np.linalg.norm(C_noise))]
-    errors = of_draws if split in (Split.TRAIN, Split.CONTROL) else torch.from_numpy(parts[:, 4:7].sum(0)).sqrt().tolist()
-    return Reading(
-        replica=replica,
-        split=split,
-        point=point,
-        update=0,
-        R=R,
-        D=D,
-        C=C,
-        accuracy=accuracy,
-        R_se=errors[0],
-        D_se=errors[1],
-        C_se=errors[2],
-        D_noise=tuple(D_noise.tolist()),
-        C_noise=tuple(C_noise.tolist()),
-        size=path.size(t),
-    )
-
-
-def _blocks(noise: Tensor, weights: Tensor, number: Tensor) -> Tensor:
-    """What each of NOISE_BLOCKS blocks of examples adds to the noise of the mean over all."""
-    bins = _bin_of(number, NOISE_BLOCKS, "noise block")
-    blocks = torch.zeros(NOISE_BLOCKS, dtype=torch.float64, device=noise.device)
-    return blocks.index_add_(0, bins, noise.double() * weights)

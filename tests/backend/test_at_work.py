@@ -7,11 +7,13 @@ import threading
 from collections.abc import Iterator
 
 from rayfe.backend.at_work import AtWork
-from rayfe.records import EquilibrateRequest, MeasureRequest, StepKey
+from rayfe.records import DifferentiateRequest, EquilibrateRequest, MeasureRequest, Point, Request, StepKey
+from rayfe.training.together import Together
 
 KEY = StepKey(trajectory="t", seed=0, step=1, attempt=0)
 TRAIN = EquilibrateRequest(key=KEY, replicas=())
 READ = MeasureRequest(key=KEY, replicas=(), splits=(), purpose="test")
+SOLVE = DifferentiateRequest(key=KEY, point=Point(lam=1.0, gamma=1.0), weights={})
 SOON = 60.0
 
 
@@ -24,7 +26,7 @@ def at_work(slots: int) -> tuple[AtWork, list[str]]:
         yield
         said.append("back")
 
-    return AtWork(shared, slots=slots), said
+    return AtWork(shared, Together(slots), slots=slots), said
 
 
 def test_a_switch_is_set_as_long_as_anybody_is_at_work() -> None:
@@ -38,7 +40,7 @@ def test_a_switch_is_set_as_long_as_anybody_is_at_work() -> None:
     assert (said, at.count) == (["set", "back"], 0)
 
 
-def entered(at: AtWork, request: EquilibrateRequest | MeasureRequest) -> threading.Event:
+def entered(at: AtWork, request: Request) -> threading.Event:
     """Set when another thread is let in with this request."""
     inside = threading.Event()
 
@@ -50,11 +52,12 @@ def entered(at: AtWork, request: EquilibrateRequest | MeasureRequest) -> threadi
     return inside
 
 
-def test_trainings_go_on_beside_a_reading_and_readings_wait_for_one_another() -> None:
+def test_trainings_and_readings_go_on_beside_one_another_and_others_wait_for_their_turn() -> None:
     at, _ = at_work(3)
-    with at.on(READ):
+    with at.on(SOLVE):
         assert entered(at, TRAIN).wait(SOON)
-        waits = entered(at, READ)
+        assert entered(at, READ).wait(SOON)
+        waits = entered(at, SOLVE)
         while at.count < 2:
             pass
         assert not waits.wait(0.05)

@@ -77,8 +77,10 @@ class Seen(TorchDispatchMode):
         kwargs = kwargs or {}
         tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
         metas = [tensor for tensor in tensors if tensor.is_meta]
-        if func in COPIES:
+        if func in COPIES and tensors:
             return self._copied(func, args, kwargs)
+        if metas and func in ANY_ORDER:
+            raise RuntimeError(f"{func} adds in any order on a GPU")
         others = [tensor for tensor in tensors if not tensor.is_meta and (tensor.dim() or func in FUSED)]
         if metas and others:
             raise RuntimeError(f"{func} has tensors of both devices")
@@ -124,6 +126,8 @@ class Seen(TorchDispatchMode):
 
 
 FUSED = (aten._fused_adam_.default,)
+ANY_ORDER = (aten.index_add_.default, aten.index_add.default)
+"""What gives other sums each time on a GPU."""
 CHOOSE = (aten.index.Tensor, aten.index_put_.default, aten.index_put.default)
 
 

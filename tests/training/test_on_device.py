@@ -133,9 +133,9 @@ def test_a_compiled_update_waits_for_nothing_either(
 @pytest.mark.parametrize(
     "fields, waits",
     [
-        pytest.param(DIGITS, 9, id="mlp"),
-        pytest.param(MIXTURE, 12, id="mixture"),
-        pytest.param(DISPLACEMENT, 9, id="displacement"),
+        pytest.param(DIGITS, 6, id="mlp"),
+        pytest.param(MIXTURE, 9, id="mixture"),
+        pytest.param(DISPLACEMENT, 6, id="displacement"),
     ],
 )
 @pytest.mark.parametrize("chunk", [200, 2000])
@@ -151,8 +151,8 @@ def test_a_reading_waits_as_often_however_many_chunks_it_has(
 
 
 QUESTIONS: dict[str, tuple[Callable[[Asked], Request], int]] = {
-    "settle": (lambda asked: settle(asked, Held(C=1.0)), 9),
-    "settle-two": (lambda asked: settle(asked, Held(C=1.0), Held(D=1.0)), 11),
+    "settle": (lambda asked: settle(asked, Held(C=1.0)), 8),
+    "settle-two": (lambda asked: settle(asked, Held(C=1.0), Held(D=1.0)), 8),
     "certificate": (
         lambda asked: MeasureRequest(
             key=KEY, replicas=asked.replicas(), splits=(Split.TRAIN,), purpose="test", certify=True, slope_in_t=True
@@ -160,7 +160,7 @@ QUESTIONS: dict[str, tuple[Callable[[Asked], Request], int]] = {
         58,
     ),
     "derivatives": (lambda asked: DifferentiateRequest(key=KEY, point=POINT, weights=asked.weights), 47),
-    "take-up": (lambda asked: TakeUpRequest(key=KEY, point=POINT, weights=asked.weights), 10),
+    "take-up": (lambda asked: TakeUpRequest(key=KEY, point=POINT, weights=asked.weights), 7),
 }
 
 

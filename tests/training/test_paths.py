@@ -13,7 +13,8 @@ from rayfe.data.paths import PathData, coupled, load_path
 from rayfe.data.randomness import derived_seed
 from rayfe.records import Annealing, EquilibrateRequest, MeasureRequest, Point, Reading, Replica, Split, StepKey, Weights
 from rayfe.training.batch_norm import WeightedStatistics, recompute_statistics
-from rayfe.training.measure import Effort, read
+from rayfe.training.measure import Effort
+from rayfe.training.reading import read
 
 KEY = StepKey(trajectory="t", seed=3, step=1, attempt=0)
 

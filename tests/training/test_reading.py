@@ -20,9 +20,9 @@ from rayfe.data.randomness import derived_seed
 from rayfe.model.protocol import build
 from rayfe.model.weights import weights_of
 from rayfe.records import Measured, MeasureRequest, Point, Replica, Split, StepKey, requests
-from rayfe.training import measure
+from rayfe.training import reading
 from rayfe.training.batch_norm import recompute_statistics
-from rayfe.training.measure import Drawing
+from rayfe.training.measure import Drawing, Effort
 
 POINT = Point(lam=0.25, gamma=4.0)
 SEEDS = 40
@@ -57,7 +57,7 @@ def test_D_scatters_by_its_error_and_its_noise_in_blocks_adds_up_to_that(digits:
     model = build(ModelConfig(hidden=24, latent=4), input_shape=(64,), classes=10).double()
     recompute_statistics(model, path, 0.0, chunk=500, key=partial(derived_seed, "statistics"))
     readings = [
-        measure.read(
+        reading.read(
             model,
             path,
             replica="centre",
@@ -66,7 +66,7 @@ def test_D_scatters_by_its_error_and_its_noise_in_blocks_adds_up_to_that(digits:
             t=0.0,
             drawing=drawing,
             key=partial(derived_seed, seed),
-            effort=measure.Effort(),
+            effort=Effort(),
         )
         for seed in range(SEEDS)
     ]

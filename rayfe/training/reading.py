@@ -1,0 +1,160 @@
+"""Reading R, D, C of trained models over all examples of p(x, t): sums over them, and errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rayfe.data.device_path import DevicePath, Stratum, Whole
+from rayfe.model.protocol import Representation
+from rayfe.records import Point, Reading, Split
+from rayfe.training.measure import Drawing, Draws, Effort, Keys, bin_of, keys_of, pass_over
+from rayfe.training.together import in_one_pass
+
+NOISE_BLOCKS = 64
+"""Blocks of examples, drawn by their numbers, over which the noise of the draws is kept."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wanted:
+    """Sums over the examples of p(x, t) for one model."""
+
+    t: float
+    key: Callable[[str], int]
+    """Key of the draws by name of a stratum."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Asked(Wanted):
+    """A reading of one model: whose, and where."""
+
+    replica: str
+    split: Split
+    point: Point
+
+
+def alike(path: DevicePath, t: float) -> tuple[Hashable, ...]:
+    """What passes at two times have in common if the examples are the same: the path, the strata, and if these move the time."""
+    present = path.present(t)
+    still = all(isinstance(stratum, Whole) for stratum in present)
+    return (id(path), *(stratum.name for stratum in present), *(() if still else (t,)))
+
+
+def read(
+    model: Representation,
+    path: DevicePath,
+    *,
+    replica: str,
+    split: Split,
+    point: Point,
+    t: float,
+    drawing: Drawing,
+    key: Callable[[str], int],
+    effort: Effort,
+) -> Reading:
+    """A reading on p(x, t) of the model as it is (statistics included); `key` of the draws by name of a stratum.
+
+    On the training split the images are the population: errors are those of the draws, and R has none. So are those of
+    the control split, on which C is held. On the validation split errors are those of the sample of images (which the
+    noise of the draws is part of).
+    """
+    wanted = Asked(replica=replica, split=split, point=point, t=t, key=key)
+    return read_together([(model, wanted)], path, drawing=drawing, effort=effort)[0]
+
+
+@torch.no_grad()
+def read_together(
+    asked: Sequence[tuple[Representation, Asked]], path: DevicePath, *, drawing: Drawing, effort: Effort
+) -> list[Reading]:
+    """What `read` gives for each model. All have the same architecture, and their times the same examples."""
+    device = path.strata[0].number.device
+    found = torch.zeros(len(asked), len(path.strata), 7 + 2 * NOISE_BLOCKS, dtype=torch.float64, device=device)
+    for row, stratum in enumerate(path.strata):
+        if stratum.share(asked[0][1].t) > 0:
+            models = _read_models(asked, stratum, _sums, drawing=drawing, effort=effort)
+            found[:, row].copy_(torch.stack(models))
+    return [_reading(parts, wanted, path) for parts, (_, wanted) in zip(found.cpu().numpy(), asked, strict=True)]
+
+
+@torch.no_grad()
+def means_together(
+    asked: Sequence[tuple[Representation, Wanted]], path: DevicePath, *, drawing: Drawing, effort: Effort
+) -> list[list[float]]:
+    """R, D and C of each model, as `read_together` has them, and nothing else."""
+    strata = path.present(asked[0][1].t)
+    found = [torch.stack(_read_models(asked, stratum, _means, drawing=drawing, effort=effort)) for stratum in strata]
+    means: list[list[float]] = sum(found, torch.zeros_like(found[0])).tolist()
+    return means
+
+
+def _read_models(
+    asked: Sequence[tuple[Representation, Wanted]],
+    stratum: Stratum,
+    sums: Callable[[Draws, Tensor, Tensor], Tensor],
+    *,
+    drawing: Drawing,
+    effort: Effort,
+) -> list[Tensor]:
+    """sums(draws, weights, numbers) of the examples of a stratum for each model."""
+    over, number = pass_over(stratum, asked[0][1].t, drawing=drawing, effort=effort), stratum.number
+    own = [
+        (
+            keys_of(wanted.key(stratum.name), model.latent, drawing=drawing, effort=effort, device=number.device),
+            stratum.weights(slice(None), wanted.t),
+        )
+        for model, wanted in asked
+    ]
+
+    def of(model: Representation, own: tuple[Keys, Tensor]) -> Tensor:
+        return sums(over.draws(model, own[0]), own[1], number)
+
+    return in_one_pass([model for model, _ in asked], of, own)
+
+
+def _means(draws: Draws, weights: Tensor, number: Tensor) -> Tensor:
+    return torch.stack([value.double() @ weights for value in draws.mean[:3]])
+
+
+def _sums(draws: Draws, weights: Tensor, number: Tensor) -> Tensor:
+    """R, D, C and accuracy, the squares of the first three's errors by the sample, and the noise by blocks."""
+    values = torch.stack(list(draws.mean)).double()
+    mean = values @ weights
+    squares = ((weights * (values[:3] - mean[:3, None] / weights.sum())) ** 2).sum(-1)
+    return torch.cat([mean, squares, *(_blocks(one, weights, number) for one in (draws.D_noise, draws.C_noise))])
+
+
+def _reading(parts: np.ndarray, wanted: Asked, path: DevicePath) -> Reading:
+    """From the sums over each stratum, (strata, sums)."""
+    D_noise, C_noise = parts[:, 7 : 7 + NOISE_BLOCKS].ravel(), parts[:, 7 + NOISE_BLOCKS :].ravel()
+    R, D, C, accuracy = parts[:, :4].sum(0).tolist()
+    of_draws = [0.0, float(np.linalg.norm(D_noise)), float(np.linalg.norm(C_noise))]
+    of_sample = torch.from_numpy(parts[:, 4:7].sum(0)).sqrt().tolist()
+    errors = of_draws if wanted.split in (Split.TRAIN, Split.CONTROL) else of_sample
+    return Reading(
+        replica=wanted.replica,
+        split=wanted.split,
+        point=wanted.point,
+        update=0,
+        R=R,
+        D=D,
+        C=C,
+        accuracy=accuracy,
+        R_se=errors[0],
+        D_se=errors[1],
+        C_se=errors[2],
+        D_noise=tuple(D_noise.tolist()),
+        C_noise=tuple(C_noise.tolist()),
+        size=path.size(wanted.t),
+    )
+
+
+def _blocks(noise: Tensor, weights: Tensor, number: Tensor) -> Tensor:
+    """What each of NOISE_BLOCKS blocks of examples adds to the noise of the mean over all."""
+    bins = bin_of(number, NOISE_BLOCKS, "noise block")
+    blocks = noise.new_zeros(NOISE_BLOCKS, dtype=torch.float64)
+    # in one order, also on a GPU: index_add_ adds in any there
+    return blocks.index_put_((bins,), noise.double() * weights, accumulate=True)
