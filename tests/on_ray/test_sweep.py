@@ -89,11 +89,13 @@ def by_trajectory(rows: list[StepRecord]) -> list[dict]:
 
 
 @pytest.mark.usefixtures("ray_session")
-def test_rows_on_ray_are_those_of_the_inline_path(tmp_path: Path) -> None:
+@pytest.mark.parametrize("slots", [1, 3])
+def test_rows_on_ray_are_those_of_the_inline_path(tmp_path: Path, slots: int) -> None:
     from rayfe.on_ray.sweep import run_on_ray
 
     heard, on_ray = Listener(), tmp_path / "ray"
-    failed = run_on_ray(CONFIG, None, str(on_ray), "all", heard.row, heard.event, backend_factory=make_analytic)
+    config = configure(CONFIG, trajectories_per_evaluator=slots)
+    failed = run_on_ray(config, None, str(on_ray), "all", heard.row, heard.event, backend_factory=make_analytic)
     assert failed == {} == run_inline(CONFIG, make_analytic(CONFIG, None), Store(tmp_path / "inline"), Listener())
     stored = [row for name in CONFIG.trajectories() for row in Store(on_ray).rows(name)]
     inline = [row for name in CONFIG.trajectories() for row in Store(tmp_path / "inline").rows(name)]
