@@ -51,6 +51,7 @@ from rayfe.training.dimensions import missed, rates_by_dimension
 from rayfe.training.exact_derivatives import SOLVE, Curvature, Solve, derivatives, draw_parts
 from rayfe.training.machine import prepared_device, products
 from rayfe.training.measure import Effort, read, read_draws, slope_in_t
+from rayfe.training.over_a_box import OverABox
 from rayfe.training.replicas import Replicas
 from rayfe.training.replicas import make_replicas as make_here
 from rayfe.training.schedule import learning_rate
@@ -118,7 +119,8 @@ class InlineBackend(Backend):
         annealing, training = request.annealing, self._costs.training(request.annealing)
         updates = training.updates
         models = [self._models.start(replica, key, request.round) for replica in request.replicas]
-        replicas = self._make_replicas(models, self._device)
+        conditioned = request.replicas[0].box is not None
+        replicas = OverABox(models[0]) if conditioned else self._make_replicas(models, self._device)
         probe = draw_probe(
             path,
             t,
@@ -191,7 +193,7 @@ class InlineBackend(Backend):
     def _measure(self, request: MeasureRequest) -> Measured:
         readings, weights = [], []
         for replica in request.replicas:
-            model = self._models.with_weights(replica.weights, seed=request.key.seed)
+            model = self._models.of(replica, seed=request.key.seed)
             self._recompute(model, self._statistics, request.key.seed, request.purpose, replica.point.t)
             weights.append(weights_of(model))
             if request.certify and request.key.step == 0:

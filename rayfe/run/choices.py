@@ -51,7 +51,7 @@ def _way(config: RunConfig, data: PathData, say: Say) -> Way:
     from rayfe.training.machine import onednn_is_accurate
 
     eager: Way = "onednn" if onednn_is_accurate() else "never"
-    if _trained_on(config, data) < LONG:
+    if config.box is not None or _trained_on(config, data) < LONG:
         return eager
     if compiler() is None:
         say("no C++ compiler: updates are not compiled and take up to 1.6 times as long; apt install g++ helps new runs")
