@@ -94,7 +94,8 @@ class RunConfig(Checked, Generic[Kind]):
 
     def _check_start_model(self) -> None:
         new = self.method == "scratch" or isinstance(self.asked, Conditioned)
-        fix = f"is not for {'method scratch' if self.method else 'conditioned models'}, which trains new weights; leave it away"
+        who = "method scratch, which trains" if self.method else "conditioned models, which begin with"
+        fix = f"is not for {who} new weights; leave it away"
         require(self.start is None or not new, "start", self.start, fix)
         epochs = self.equilibration.first_epochs
         line = self.process == "geodesic" and self.asked.k is None
