@@ -9,7 +9,7 @@ from rayfe.config import RunConfig
 from rayfe.exceptions import WalkFailed
 from rayfe.records import Annealing, EquilibrateRequest, Kind, Outcome, Point, Replica, Weights
 from rayfe.records.carried import Carried
-from rayfe.records.columns import Observed, held_readings, probe_ends
+from rayfe.records.columns import Observed, held_readings
 from rayfe.records.work import Work
 from rayfe.surface.step_control import Judgement
 from rayfe.trajectory.course import Course
@@ -57,9 +57,7 @@ def first_model(state: WalkState) -> Steps:
     trained = work.equilibrated((yield EquilibrateRequest(key=work.key, replicas=(replica,), annealing=whole)), first=True)
     if trained.outcome is not Outcome.OK:
         raise WalkFailed("the training diverged; lower ``equilibration.first_learning_rate``")
-    ends = probe_ends(trained.readings)
-    observed = Observed(F_start=ends.F_start, F_end=ends.F_end, first_updates=trained.readings[-1].update)
-    return (yield from _read(state, work, trained.weights[0], observed))
+    return (yield from _read(state, work, trained.weights[0], Observed(first_updates=trained.readings[-1].update)))
 
 
 def next_model(state: WalkState) -> Steps:
