@@ -240,8 +240,8 @@ BASELINES = MappingProxyType({"fig5-quick": 20.0, "fig5": 300.0, "fig6": 300.0, 
 CONDITIONED = {
     "mnist-quick": conditioned(
         mnist_quick,
-        lam=(0.25, 0.63, 1.59, 3.5),
-        gamma=(2.0, 4.0, 8.0),
+        lam=(0.25, 0.68, 1.84, 5.0),
+        gamma=(1.0, 4.0, 16.0),
         steps=100,
         equilibration={"first_epochs": 40, "first_batch": 256},
     ),
