@@ -131,9 +131,9 @@ def memory() -> float:
 
 def by_check(config: RunConfig, data: Any) -> float:
     """GiB that `python -m rayfe check` names."""
-    from rayfe.run.plan import plan_of, sizes_and_costs
+    from rayfe.run.memory import memory_of
 
-    return plan_of(config, next(iter(config.trajectories().values())), *sizes_and_costs(config, data)).memory / 2**30
+    return memory_of(config, data).of(config.service.slots) / 2**30
 
 
 def walk(preset: str, count: int, minutes: float) -> Line:

@@ -25,13 +25,14 @@ if TYPE_CHECKING:
     from rayfe.results.stored_model import find_step, load_model
     from rayfe.results.stored_tables import load_certificates, load_run
     from rayfe.results.walk_summary import envelope_excess
-    from rayfe.run.api import transfer, walk
+    from rayfe.run.api import conditioned, transfer, walk
     from rayfe.run.stored_run import Run
 
 __all__ = [
     "Run",
     "UsageError",
     "__version__",
+    "conditioned",
     "dataset",
     "envelope_excess",
     "error_bars",
@@ -53,6 +54,7 @@ _HOMES: Mapping[str, str] = MappingProxyType(
     {
         "Run": "rayfe.run.stored_run",
         "UsageError": "rayfe.exceptions",
+        "conditioned": "rayfe.run.api",
         "dataset": "rayfe.data.from_arrays",
         "envelope_excess": "rayfe.results.walk_summary",
         "error_bars": "rayfe.results.error_bars",

@@ -260,7 +260,7 @@ def _multipliers(point: Point) -> np.ndarray:
 
 
 def _start(replica: Replica) -> np.ndarray:
-    """A copy of the replica's multipliers; a new model is at equilibrium at its point."""
-    if replica.weights is None:
+    """A copy of the replica's multipliers; a new model is at equilibrium at its point, a conditioned one everywhere."""
+    if replica.weights is None or replica.box is not None:
         return _multipliers(replica.point)
     return np.array(replica.weights[MULTIPLIERS], dtype=np.float64)

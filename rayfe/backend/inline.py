@@ -54,6 +54,7 @@ from rayfe.training.fleet import Fleets
 from rayfe.training.fleet_slots import Job
 from rayfe.training.machine import prepared_device, products
 from rayfe.training.measure import Effort, slope_in_t
+from rayfe.training.over_a_box import OverABox
 from rayfe.training.reading import Asked, Wanted, alike, means_together, read_together
 from rayfe.training.replicas import Replicas, stacked, stacks
 from rayfe.training.replicas import make_replicas as make_here
@@ -128,8 +129,9 @@ class InlineBackend(Backend):
         (t,) = {replica.point.t for replica in request.replicas}
         extent = self._costs.training(request.annealing)
         models = [self._models.start(replica, key, request.round) for replica in request.replicas]
-        replicas, latent, updates = self._make_replicas(models, self._device), models[0].latent, extent.updates
-        names = tuple(replica.name for replica in request.replicas)
+        conditioned, names = request.replicas[0].box is not None, tuple(replica.name for replica in request.replicas)
+        replicas = OverABox(models[0]) if conditioned else self._make_replicas(models, self._device)
+        latent, updates = models[0].latent, extent.updates
         training = Training(
             replicas=replicas,
             points=[replica.point for replica in request.replicas],
@@ -193,7 +195,7 @@ class InlineBackend(Backend):
     def _measure(self, request: MeasureRequest) -> Measured:
         readings, weights = [], []
         for replica in request.replicas:
-            model = self._models.with_weights(replica.weights, seed=request.key.seed)
+            model = self._models.of(replica, seed=request.key.seed)
             self._recompute(model, self._statistics, request.key.seed, request.purpose, replica.point.t)
             weights.append(weights_of(model))
             if request.certify and request.key.step == 0:

@@ -13,9 +13,10 @@ from rayfe.config import ModelConfig
 from rayfe.data.paths import PathData
 from rayfe.data.randomness import derived_seed
 from rayfe.exceptions import WalkFailed
+from rayfe.model.conditioned import Conditioned
 from rayfe.model.protocol import build, input_shape, laid_out
 from rayfe.model.weights import frozen, load_weights, weights_of
-from rayfe.records import Replica, StepKey, Weights
+from rayfe.records import Box, Replica, StepKey, Weights
 from rayfe.records.weights import along, slope
 
 PARTS = ("mean", "log-variance", "reconstruction", "logits")
@@ -51,8 +52,22 @@ class Models:
         load_weights(model, weights)
         return model
 
+    def of(self, replica: Replica, *, seed: int) -> Any:
+        """The model of a replica, a conditioned one folded at its point."""
+        if replica.box is None:
+            return self.with_weights(replica.weights, seed=seed)
+        return self.with_weights(self._conditioned(replica, replica.box, seed).fold(replica.point), seed=seed)
+
+    def _conditioned(self, replica: Replica, box: Box, seed: int) -> Conditioned:
+        model = Conditioned(self.new(seed), box, seed=derived_seed(seed, "conditioning"))
+        if replica.weights is not None:
+            load_weights(model, replica.weights)
+        return model
+
     def start(self, replica: Replica, key: StepKey, round: int) -> Any:
         """The model that a replica's training starts from; its new weights are others in every `round`."""
+        if replica.box is not None:
+            return self._conditioned(replica, replica.box, key.seed)
         if not replica.renewed or replica.weights is None:
             return self.with_weights(replica.weights, seed=key.seed)
         seed = derived_seed(key.seed, key.trajectory, key.step, "renewal", *([round] if round else []))

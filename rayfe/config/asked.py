@@ -20,7 +20,8 @@ from rayfe.config.checks import (
     number_in,
     require,
 )
-from rayfe.config.sections import PROCESSES, TRANSFERS, UNHELD, PathConfig, RenewalConfig
+from rayfe.config.sections import PROCESSES, TRANSFERS, PathConfig, RenewalConfig
+from rayfe.records import Box
 
 IN_LAM = ("process", "iso-classification")
 """Walks in lam at constant C."""
@@ -53,6 +54,14 @@ class Asked(Checked):
     def wanted(self) -> tuple[tuple[str, float], ...]:
         """The functionals that `seek` names with their wanted values, in the order R, D, C."""
         return ()
+
+    def starts(self, lam: tuple[float, ...], gamma: tuple[float, ...]) -> tuple[tuple[float, float], ...]:
+        """The lam and gamma of each trajectory of a seed."""
+        return tuple((one, other) for one in lam for other in gamma)
+
+    def box(self, lam: tuple[float, ...], gamma: tuple[float, ...]) -> Box | None:
+        """The box over which a conditioned model is trained; None of other kinds."""
+        return None
 
     def check_start(self, lam: float, gamma: float) -> None:
         """Refuse multipliers from which it cannot start."""
@@ -241,7 +250,22 @@ class Baseline(Asked):
     path: PathConfig = field(default_factory=PathConfig)
 
 
-KINDS: tuple[type[Asked], ...] = (Walk, FreeWalk, Seek, Transfer, Baseline)
+@dataclass(frozen=True, kw_only=True)
+class Conditioned(Asked):
+    """One conditioned model over the box that all lam and gamma span, and an ordinary model of it for each pair of them."""
+
+    called: ClassVar[str] = "conditioned models"
+    process: Literal["conditioned"] = "conditioned"
+    """One training for all lam and gamma of the box; nothing is held."""
+
+    def starts(self, lam: tuple[float, ...], gamma: tuple[float, ...]) -> tuple[tuple[float, float], ...]:
+        return ((min(lam), min(gamma)),) if lam and gamma else ()
+
+    def box(self, lam: tuple[float, ...], gamma: tuple[float, ...]) -> Box | None:
+        return Box(lam=(min(lam), max(lam)), gamma=(min(gamma), max(gamma)))
+
+
+KINDS: tuple[type[Asked], ...] = (Walk, FreeWalk, Seek, Transfer, Baseline, Conditioned)
 
 
 def kind_of(*, process: object, method: object, seek: object) -> type[Asked]:
@@ -252,4 +276,6 @@ def kind_of(*, process: object, method: object, seek: object) -> type[Asked]:
         return Seek
     if process in TRANSFERS:
         return Transfer
-    return FreeWalk if process in UNHELD else Walk
+    if process == "conditioned":
+        return Conditioned
+    return FreeWalk if process == "fixed-gamma" else Walk

@@ -49,10 +49,12 @@ place of an example; 2: statistics of the population, noise and parts by its num
 
 
 def identity(config: RunConfig) -> dict[str, Any]:
-    """The fields that define a trajectory's rows, by flat name; `method` and `seek` also of those that have none."""
-    kind = {"method": config.method, "seek": config.asked.seek}
+    """The fields that define a trajectory's rows, by flat name; `method` and `seek` also of those that have none. `lam` and `gamma`
+    are there of a conditioned model, and are the ends of its box."""
+    kind: dict[str, Any] = {"method": config.method, "seek": config.asked.seek}
     unread = FREE | BY_CONTENT | (set() if config.method is None else UNREAD_BY_BASELINES)
-    return {name: value for name, value in (kind | flat(config)).items() if name not in unread}
+    box = {} if config.box is None else {"lam": list(config.box.lam), "gamma": list(config.box.gamma)}
+    return {name: value for name, value in (kind | flat(config)).items() if name not in unread} | box
 
 
 def stored_identity(run: Mapping[str, Any]) -> dict[str, Any]:
@@ -108,7 +110,8 @@ def _of_steps(config: RunConfig) -> dict[str, tuple[Any, ...]]:
     if isinstance(asked, Baseline):
         # older versions trained on blends of two images on a displacement
         return values | {"method_interval": (asked.method_epochs / 15,), "path.kind": ("mixture",)}
-    assert isinstance(asked, Moving)
+    if not isinstance(asked, Moving):
+        return values
     first = asked.step_length_first
     values["step_length_min"] = (0.005 / 0.13 * asked.step_length if first is None else 0.1 * first,)
     values["step_growth"] = (1.5 if config.moves_data else 1.3,)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
+from typing import Any
 
 from rayfe.config import (
     DataConfig,
@@ -192,6 +193,16 @@ def fig6_quick() -> RunConfig:
     )
 
 
+def conditioned(preset: Callable[[], RunConfig], **fields: Any) -> Callable[[], RunConfig]:
+    """A walk's preset as that of a conditioned model: the same data, model and readings."""
+
+    def build() -> RunConfig:
+        return configure(preset(), process="conditioned", **fields)
+
+    build.__doc__ = preset.__doc__
+    return build
+
+
 def baseline(preset: Callable[[], RunConfig], epochs: float) -> Callable[[], RunConfig]:
     """A transfer preset as the baseline's: the same data, model and start, trained on the target instead."""
 
@@ -226,6 +237,23 @@ SMALL = EquilibrationConfig(
 TRANSFERS = MappingProxyType({"fig5-quick": fig5_quick, "fig5": fig5, "fig6": fig6, "fig6-quick": fig6_quick})
 BASELINES = MappingProxyType({"fig5-quick": 20.0, "fig5": 300.0, "fig6": 300.0, "fig6-quick": 60.0})
 """Epochs of a transfer's baseline."""
+CONDITIONED = {
+    "mnist-quick": conditioned(
+        mnist_quick,
+        lam=(0.25, 0.68, 1.84, 5.0),
+        gamma=(1.0, 4.0, 16.0),
+        steps=100,
+        equilibration={"first_epochs": 40, "first_batch": 256},
+    ),
+    "digits-smoke": conditioned(
+        digits_smoke,
+        lam=(0.5, 1.0, 2.0, 4.0),
+        gamma=(2.0, 4.0, 8.0),
+        steps=100,
+        equilibration={"first_epochs": 200, "optimizer": "soap"},
+    ),
+}
+"""Settings of conditioned models: the box, and epochs for all of it."""
 PRESETS: Mapping[str, Mapping[str, Callable[[], RunConfig]]] = MappingProxyType(
     {
         "isoc": MappingProxyType(
@@ -240,6 +268,7 @@ PRESETS: Mapping[str, Mapping[str, Callable[[], RunConfig]]] = MappingProxyType(
             }
         ),
         "transfer": TRANSFERS,
+        "conditioned": MappingProxyType(CONDITIONED),
         "baseline": MappingProxyType({name: baseline(TRANSFERS[name], epochs) for name, epochs in BASELINES.items()}),
     }
 )

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from rayfe.config.asked import Asked, Baseline, FreeWalk, Seek, Transfer, Walk
+from rayfe.config.asked import Asked, Baseline, Conditioned, FreeWalk, Seek, Transfer, Walk
 from rayfe.config.checks import require
 from rayfe.config.configure import CHOOSING, configure
 from rayfe.config.fields import defaults_of, flat, unread
@@ -22,10 +22,11 @@ JOBS = {
     "isoc": "walks on data that stay: process iso-classification, iso-functional, fixed-gamma or your own, or seek",
     "transfer": "goes from ``data.name`` to ``path.target`` by process geodesic or constant-rate",
     "baseline": "trains from ``data.name`` to ``path.target`` by method finetune, scratch or joint",
+    "conditioned": "trains one model for all lam and gamma at once by process conditioned",
 }
 """What each job does."""
 KINDS_OF: Mapping[str, tuple[type[Asked], ...]] = MappingProxyType(
-    {"isoc": (Walk, FreeWalk, Seek), "transfer": (Transfer,), "baseline": (Baseline,)}
+    {"isoc": (Walk, FreeWalk, Seek), "transfer": (Transfer,), "baseline": (Baseline,), "conditioned": (Conditioned,)}
 )
 """What each job can be asked for."""
 
@@ -36,7 +37,7 @@ def check_job(job: str, config: RunConfig) -> None:
     asked = config.asked
     name = "method" if isinstance(asked, Baseline) else "seek" if isinstance(asked, Seek) else "process"
     require(isinstance(asked, KINDS_OF[job]), name, getattr(asked, name), fix)
-    require(job == "isoc" or config.path.target is not None, "path.target", config.path.target, fix)
+    require(job in ("isoc", "conditioned") or config.path.target is not None, "path.target", config.path.target, fix)
 
 
 def split_preset(job: str, argv: list[str]) -> tuple[str, list[str]]:

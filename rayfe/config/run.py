@@ -9,7 +9,7 @@ from typing import Annotated, Any, Generic
 
 from typing_extensions import TypeVar
 
-from rayfe.config.asked import Asked, Transfer, Walk
+from rayfe.config.asked import Asked, Conditioned, Transfer, Walk
 from rayfe.config.checks import POSITIVE, Checked, at_least, require
 from rayfe.config.sections import (
     DataConfig,
@@ -21,7 +21,7 @@ from rayfe.config.sections import (
 )
 from rayfe.config.service import Service
 from rayfe.config.start import StoredStep, is_state_dict, stored_step
-from rayfe.records import Split
+from rayfe.records import Box, Split
 
 THREADING = MappingProxyType({name: os.environ[name] for name in ("OMP_WAIT_POLICY", "CUBLAS_WORKSPACE_CONFIG")})
 """Environment of processes elsewhere that train, before torch is imported: what `import rayfe` has chosen for this one."""
@@ -80,10 +80,19 @@ class RunConfig(Checked, Generic[Kind]):
         name = "batch" if self.equilibration.first_batch is None else "first_batch"
         divides = not workers or batch % workers == 0
         require(divides, "train_workers", workers, f"must divide ``equilibration.{name}={batch}``, which they share")
+        if isinstance(self.asked, Conditioned):
+            fix = "is not for conditioned models, which one evaluator trains; leave it away"
+            require(not workers, "train_workers", workers, fix)
+            fix = "is not for conditioned models; give ``trajectories_per_evaluator=1``, or leave it away"
+            require(self.service.slots == 1, "trajectories_per_evaluator", self.service.slots, fix)
+            way = self.equilibration.compile
+            fix = "is not for conditioned models; give ``equilibration.compile=onednn`` or ``never``"
+            require(not self.equilibration.compiled, "equilibration.compile", way, fix)
 
     def _check_start_model(self) -> None:
-        new = self.method == "scratch"
-        fix = "is not for method scratch, which trains new weights; leave it away"
+        new = self.method == "scratch" or isinstance(self.asked, Conditioned)
+        who = "method scratch, which trains" if self.method else "conditioned models, which begin with"
+        fix = f"is not for {who} new weights; leave it away"
         require(self.start is None or not new, "start", self.start, fix)
         epochs = self.equilibration.first_epochs
         line = self.process == "geodesic" and self.asked.k is None
@@ -123,6 +132,11 @@ class RunConfig(Checked, Generic[Kind]):
         return self.asked.path
 
     @property
+    def box(self) -> Box | None:
+        """Of a conditioned model: the box over which it is trained, that of all its lam and gamma."""
+        return self.asked.box(self.lam, self.gamma)
+
+    @property
     def moves_data(self) -> bool:
         """Whether the data change along the way: a transfer process."""
         return isinstance(self.asked, Transfer)
@@ -155,8 +169,7 @@ class RunConfig(Checked, Generic[Kind]):
             start.name: start
             for start in (
                 Start(lam=lam, gamma=gamma, seed=seed, digits=digits)
-                for lam in self.lam
-                for gamma in self.gamma
+                for lam, gamma in self.asked.starts(self.lam, self.gamma)
                 for seed in self.seed
             )
         }

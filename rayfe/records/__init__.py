@@ -4,6 +4,7 @@ from rayfe.records.certificates import ANEW, ON, TOO_SHORT, CertificateRecord
 from rayfe.records.in_training import InTraining
 from rayfe.records.kinds import Kind, Leg
 from rayfe.records.points import (
+    Box,
     Certificate,
     Functionals,
     Held,
@@ -45,6 +46,7 @@ __all__ = [
     "ON",
     "TOO_SHORT",
     "Annealing",
+    "Box",
     "Answer",
     "Certificate",
     "CertificateRecord",

@@ -46,12 +46,15 @@ class Carried:
     """What the optimizer of the last training learnt."""
     start: Remembered | None = None
     """None: nothing is held."""
+    conditioned: Weights | None = None
+    """The conditioned model from which ordinary ones are folded."""
 
     def stored(self) -> Weights:
         """As named arrays, `group/name`."""
         tangents = {TANGENTS[multiplier]: tangent for multiplier, tangent in self.tangents.items()}
         start = None if self.start is None else self.start.arrays()
-        return pack(**tangents, previous=self.previous, preconditioner=self.preconditioner, start=start)
+        groups = {"previous": self.previous, "preconditioner": self.preconditioner, "conditioned": self.conditioned}
+        return pack(**tangents, **groups, start=start)
 
     @classmethod
     def of(cls, stored: Weights) -> Self:
@@ -62,4 +65,5 @@ class Carried:
             previous=unpack(stored, "previous") or None,
             preconditioner=unpack(stored, "preconditioner") or None,
             start=Remembered(**start) if start else None,
+            conditioned=unpack(stored, "conditioned") or None,
         )

@@ -11,7 +11,7 @@ class Kind(enum.StrEnum):
     START = "start"
     """Step 0: the start's own equilibrium."""
     STEP = "step"
-    """Goes a little way along the process, towards what is sought, or trains a baseline on."""
+    """Goes a little way along the process, towards what is sought, trains a baseline on, or folds a conditioned model at its next point."""
     RENEWAL = "renewal"
     """Trains a model partly anew where the walk stands, to leave a branch that is no longer the lowest."""
     LEAP = "leap"

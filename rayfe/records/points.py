@@ -8,6 +8,7 @@ Gao & Chaudhari (2020), arXiv:2002.12406.
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -48,6 +49,35 @@ class Point:
     lam: float
     gamma: float
     t: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Box:
+    """The points between a smallest and a largest lam, and a smallest and a largest gamma, at t = 0."""
+
+    lam: tuple[float, float]
+    gamma: tuple[float, float]
+
+    @property
+    def centre(self) -> Point:
+        """In log lam and log gamma."""
+        return self.at(0.0, 0.0)
+
+    def at(self, a: float, b: float) -> Point:
+        """The point with these coordinates in log lam and log gamma, from -1 to 1."""
+        lam, gamma = (
+            low ** (0.5 * (1.0 - place)) * high ** (0.5 * (1.0 + place))
+            for (low, high), place in ((self.lam, a), (self.gamma, b))
+        )
+        return Point(lam=lam, gamma=gamma)
+
+    def coordinates(self, point: Point) -> tuple[float, float]:
+        """The opposite of `at`; 0 where the box has no width."""
+        a, b = (
+            math.log(value**2 / (low * high)) / math.log(high / low) if high > low else 0.0
+            for (low, high), value in ((self.lam, point.lam), (self.gamma, point.gamma))
+        )
+        return a, b
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,6 +126,9 @@ class Replica:
     """None: newly initialised (only for a trajectory's first equilibrium)."""
     renewed: float = 0.0
     """Share of newly initialised weights in the start, blended into `weights`."""
+    box: Box | None = None
+    """The weights are those of a conditioned model over this box: it is trained all over the box, and read as it is folded at
+    `point`. None: they are an ordinary model's."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -105,6 +105,33 @@ def transfer(
     return _run("transfer", preset, model, {"data.name": data, "path.target": target}, named, settings, quiet=quiet)
 
 
+@checked
+def conditioned(
+    preset: str | RunConfig | None = None,
+    *,
+    model: str | type[nn.Module] | ModelConfig | Mapping[str, Any] | None = None,
+    data: str | Dataset | DataConfig | Mapping[str, Any] | None = None,
+    lam: float | Sequence[float] | None = None,
+    gamma: float | Sequence[float] | None = None,
+    seed: int | Sequence[int] | None = None,
+    steps: int | None = None,
+    out: str | Path | None = None,
+    quiet: bool = False,
+    **settings: Any,
+) -> Run:
+    """Train one model for all lam and gamma between those given, and store an ordinary model of it for each pair of them: what
+    `python jobs/conditioned.py` does, in this process.
+
+    `preset` is mnist-quick without it; everything else is as in `rayfe.walk`. The same call with more lam and gamma inside the box
+    stores more models, without training again.
+
+    Raises:
+        UsageError: a ValueError; an argument that is wrong, before any work.
+    """
+    named = {"lam": lam, "gamma": gamma, "seed": seed, "steps": steps, "out": out}
+    return _run("conditioned", preset, model, {"data.name": data}, named, settings, quiet=quiet)
+
+
 def _run(
     name: str,
     preset: str | RunConfig | None,

@@ -56,7 +56,8 @@ def settled(config: RunConfig, store: Store, data: PathData, say: Say) -> RunCon
 
 def _slots(config: RunConfig) -> int:
     """What keeps each GPU busy with as many of the run's trajectories as fall to it; a CPU is faster with one after the other."""
-    alone = config.service.placement == "isolated" or config.service.train_workers or config.per_part is not None
+    service = config.service
+    alone = service.placement == "isolated" or service.train_workers or config.per_part is not None or config.box is not None
     if alone or not runner.trains_on_gpus(config):
         return 1
     return min(MANY, -(-len(config.trajectories()) // runner.gpus_of(config)))
@@ -80,7 +81,7 @@ def _way(config: RunConfig, data: PathData, say: Say) -> Way:
     if 0 < len(rounds) < len(machines):
         say(f"products are not by oneDNN, which rounds on {', '.join(rounds)}")
     eager: Way = "never" if rounds else "onednn"
-    if config.service.slots > 1 or _trained_on(config, data) < LONG:
+    if config.service.slots > 1 or config.box is not None or _trained_on(config, data) < LONG:
         return eager
     without = [one.host for one in machines if not one.compiles]
     if without:

@@ -149,7 +149,7 @@ def check_model(config: RunConfig, data: PathData) -> None:
     Raises:
         UsageError: they do not go together, or a method of the user's own does not do what it should.
     """
-    if config.method is None and config.process not in OWN:
+    if config.method is None and config.box is None and config.process not in OWN:
         check_own_process(config)
     for name, value in (("model.name", config.model.name), ("process", config.process)):
         here = config.service.backend == "inline" or not value.startswith(NOTEBOOK)
@@ -167,12 +167,16 @@ def check_model(config: RunConfig, data: PathData) -> None:
 def _check_own_model(config: RunConfig, dataset: Dataset) -> None:
     import torch
 
+    from rayfe.model.conditioned import check_conditioned
     from rayfe.model.protocol import build, build_checked, some_examples
     from rayfe.run.runner import trains_on_gpus
     from rayfe.training.replicas import check_stacked, stacks
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = build_checked(config.model, dataset, device)
+    if config.box is not None:
+        check_conditioned(model, config.model.name, some_examples(config.model, dataset)[0].to(device))
+        return
     if config.service.slots > 1:
         check_in_slots(config, dataset)
     if ":" not in config.model.name or config.per_part == 1:

@@ -30,6 +30,11 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
         yield
 
 
+def free_energy(functionals: PerExample, lam: Tensor, gamma: Tensor) -> Tensor:
+    """J = R + lam D + gamma C (8) of each replica over the batch, (count,)."""
+    return functionals.R.mean(-1) + lam * functionals.D.mean(-1) + gamma * functionals.C.mean(-1)
+
+
 class Replicas(abc.ABC):
     """Models that share batches and noise, and the masks of stochastic layers; their number is `count`."""
 
@@ -51,6 +56,10 @@ class Replicas(abc.ABC):
 
         What stochastic layers (dropout) draw is a function of `seed` alone, and the same for all replicas.
         """
+
+    def loss(self, x: Tensor, y: Tensor, noise: Noise, lam: Tensor, gamma: Tensor, *, seed: int) -> Tensor:
+        """What each replica's training descends on, (count,): J at its own lam and gamma, (count,) each."""
+        return free_energy(self.functionals(x, y, noise, seed=seed, predict=False), lam, gamma)
 
     def complete_gradients(self) -> None:
         """After a backward pass: make the gradients those of the whole batch, where this process computed a part."""

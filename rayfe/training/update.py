@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rayfe.config import EquilibrationConfig
 from rayfe.data.device_path import DeviceExamples
-from rayfe.model.objective import Noise, PerExample, draw_noise
+from rayfe.model.objective import Noise, draw_noise
 from rayfe.records import Point, Weights
 from rayfe.records.weights import pack
 from rayfe.training.compiled_update import CompiledUpdate
@@ -56,7 +56,7 @@ class Descent:
             self._code = CompiledUpdate(*made_of, average=self.average, rounds=config.rounds)
 
     def update(self, number: int, batch: DeviceExamples, noise: Noise, *, seed: int) -> Tensor:
-        """J before the update, summed over the replicas; `seed` is that of stochastic layers."""
+        """The replicas' losses before the update, summed; `seed` is that of stochastic layers."""
         if self._code and number > 0:
             return self._code(number, batch, noise, seed)
         total = self._update(batch, noise, seed)
@@ -65,9 +65,8 @@ class Descent:
         return total
 
     def _update(self, batch: DeviceExamples, noise: Noise, seed: int) -> Tensor:
-        functionals = self._replicas.functionals(batch.x, batch.y, noise, seed=seed, predict=False)
         # The replicas share no parameters, so the gradient of the sum is each one's own gradient.
-        total = free_energy(functionals, self._lam, self._gamma).sum()
+        total = self._replicas.loss(batch.x, batch.y, noise, self._lam, self._gamma, seed=seed).sum()
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
         self._replicas.complete_gradients()
@@ -104,11 +103,6 @@ class Descent:
         for name, value in self._replicas.tensors().items():
             value.copy_(state["tensors"][name])
         self.optimizer.load_state_dict(state["optimizer"])
-
-
-def free_energy(functionals: PerExample, lam: Tensor, gamma: Tensor) -> Tensor:
-    """J = R + lam D + gamma C (8) of each replica over the batch, (count,)."""
-    return functionals.R.mean(-1) + lam * functionals.D.mean(-1) + gamma * functionals.C.mean(-1)
 
 
 def why_not_compiled(model: Any, x: Tensor, y: Tensor) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rayfe.config import RunConfig
 from rayfe.trajectory.baseline import BaselineCourse
+from rayfe.trajectory.conditioned import ConditionedCourse
 from rayfe.trajectory.course import Course
 from rayfe.trajectory.free_walk import FreeCourse
 from rayfe.trajectory.process_registry import process_class
@@ -21,4 +22,6 @@ def course_of(config: RunConfig) -> Course:
         return BaselineCourse()
     if config.asked.seek:
         return SeekCourse()
+    if config.box is not None:
+        return ConditionedCourse()
     return WalkCourse() if process_class(config.process).moved_by else FreeCourse()

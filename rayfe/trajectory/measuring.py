@@ -53,7 +53,7 @@ def measure_request(
 ) -> MeasureRequest:
     """Read the replicas with the weights that they have now, on a `part` of the examples if that will do."""
     now = (
-        Replica(name=replica.name, point=replica.point, weights=trained)
+        Replica(name=replica.name, point=replica.point, weights=trained, box=replica.box)
         for replica, trained in zip(replicas, weights, strict=True)
     )
     return MeasureRequest(key=work.key, replicas=tuple(now), splits=splits, purpose=purpose, slope_in_t=slope_in_t, part=part)

@@ -111,6 +111,7 @@ def _in_words(end: str, state: WalkState) -> str:
     names = {
         "lam_end": f"lam_end {config.asked.lam_end:g}",
         "t_end": "t 1",
+        "box": "all pairs of lam and gamma",
         MET: f"no longer lower at lam {state.last.lam:.3g}, the third time",
         RETURNED: f"lam_end {config.asked.lam_end:g}, the second time",
     }

@@ -11,8 +11,7 @@ from rayfe.exceptions import UsageError
 from rayfe.model.objective import Objective, draw_noise
 from rayfe.model.protocol import build
 from rayfe.model.resnet import ResNet
-from rayfe.training.replicas import Looped, Stacked
-from rayfe.training.update import free_energy
+from rayfe.training.replicas import Looped, Stacked, free_energy
 
 RESNET18 = 11_173_962
 """Parameters of ResNet-18 for CIFAR-10 with a linear layer to 10 classes (3 x 3 stem without pooling, arXiv:1603.05027)."""

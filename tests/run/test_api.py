@@ -132,8 +132,13 @@ def read_fields(config: RunConfig) -> dict[str, Any]:
 def test_words_of_a_configuration_make_it_again(name: str) -> None:
     first, *others = PRESETS[name].items()
     default = first[1]()
-    own = {"isoc": {"settle": False, "renewal": RenewalConfig(every=None)}, "transfer": {"settle": False}, "baseline": {}}[name]
-    changed = configure(default, lam=(0.5, 1.0), tolerance=0.031, time_budget=7.5, model=Large, **own)
+    own = {
+        "isoc": {"settle": False, "renewal": RenewalConfig(every=None), "tolerance": 0.031},
+        "transfer": {"settle": False, "tolerance": 0.031},
+        "baseline": {"tolerance": 0.031},
+        "conditioned": {"gamma": (2.0, 3.0)},
+    }[name]
+    changed = configure(default, lam=(0.5, 1.0), time_budget=7.5, model=Large, **own)
     for config in (changed, *(preset() for _, preset in others)):
         words = words_of(config, default)
         assert read_fields(parse(name, first[0], words)) == read_fields(config)

@@ -1,0 +1,89 @@
+"""One training for a whole box of multipliers, and ordinary models of it wherever they are wanted."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+from rayfe.config import RunConfig
+from rayfe.exceptions import WalkFailed
+from rayfe.records import Annealing, EquilibrateRequest, Kind, Outcome, Point, Replica, Weights
+from rayfe.records.carried import Carried
+from rayfe.records.columns import Observed, held_readings
+from rayfe.records.work import Work
+from rayfe.surface.step_control import Judgement
+from rayfe.trajectory.course import Course
+from rayfe.trajectory.draws import Sets
+from rayfe.trajectory.measuring import judging_request
+from rayfe.trajectory.walk_state import Steps, WalkState
+
+PROCEED = Judgement(accepted=True, reason=None, next_length=0.0)
+
+
+class ConditionedCourse(Course):
+    """A conditioned model over the box that all lam and gamma span. A step reads the ordinary model into which it folds at the next
+    pair of them; the first one trains it. What a step leaves for the next is the conditioned model."""
+
+    def attempt(self, state: WalkState) -> Steps:
+        return next_model(state) if state.accepted else first_model(state)
+
+    def arrived(self, state: WalkState) -> str | None:
+        return None if _left(state) else "box"
+
+    def done(self, state: WalkState) -> float:
+        return 1.0 - len(_left(state)) / len(points_of(state.config))
+
+
+def points_of(config: RunConfig) -> tuple[Point, ...]:
+    """The points of the run: all pairs of its lam and gamma, lam up and down in turn."""
+    lams = sorted(config.lam)
+    return tuple(
+        Point(lam=lam, gamma=gamma)
+        for i, gamma in enumerate(sorted(config.gamma))
+        for lam in (reversed(lams) if i % 2 else lams)
+    )
+
+
+def first_model(state: WalkState) -> Steps:
+    """Train the conditioned model, and read it at the first point.
+
+    Raises:
+        WalkFailed: the training diverged.
+    """
+    work, box, epochs = state.begin(Kind.START), state.config.box, state.config.start_epochs
+    assert box is not None
+    whole = Annealing(epochs=epochs, begin=0.0, end=epochs)
+    replica = Replica(name="centre", point=box.centre, weights=None, box=box)
+    trained = work.equilibrated((yield EquilibrateRequest(key=work.key, replicas=(replica,), annealing=whole)), first=True)
+    if trained.outcome is not Outcome.OK:
+        raise WalkFailed("the training diverged; lower ``equilibration.first_learning_rate``")
+    return (yield from _read(state, work, trained.weights[0], Observed(first_updates=trained.readings[-1].update)))
+
+
+def next_model(state: WalkState) -> Steps:
+    """Read the conditioned model at the next point."""
+    assert state.carried.conditioned is not None
+    return (yield from _read(state, state.begin(Kind.STEP), state.carried.conditioned, Observed()))
+
+
+def _read(state: WalkState, work: Work, weights: Weights, observed: Observed) -> Steps:
+    """What a step leaves behind: the model of the next point.
+
+    Raises:
+        WalkFailed: it has no finite F in evaluation mode.
+    """
+    point = _left(state)[0]
+    replica = Replica(name="settled", point=point, weights=weights, box=state.config.box)
+    tested = work.measured((yield judging_request(work, replica, state.judged, Sets())))
+    if not math.isfinite(held_readings(tested.readings)["settled"].F):
+        where = f"lam {point.lam:g}, gamma {point.gamma:g}"
+        raise WalkFailed(f"the model at {where} has no finite F; lower ``equilibration.first_learning_rate``")
+    observed = dataclasses.replace(observed, tested=tested.readings)
+    carried = Carried(conditioned=weights)
+    return state.left_behind(work, point, Outcome.OK, PROCEED, observed, weights=tested.weights[0], carried=carried)
+
+
+def _left(state: WalkState) -> list[Point]:
+    """The points that have no row yet."""
+    known = {(row.lam, row.gamma) for row in state.accepted}
+    return [point for point in points_of(state.config) if (point.lam, point.gamma) not in known]
