@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -31,8 +33,6 @@ RAISES = 30
 """At most so often at one lam."""
 LOWEST = 0.02
 """Part of the start's gamma below which a multiplier does not go: its chart would have no width."""
-NEAR = 0.15
-"""|C / C0 - 1| within which a model from scratch is settled rather than trained again at another gamma."""
 TRAININGS = 6
 """Models from scratch that the grid may train at one lam."""
 ELASTICITY = (0.3, 2.0)
@@ -92,23 +92,32 @@ class ConstrainedPath(PointByPoint):
         )
 
 
+@dataclass(frozen=True, kw_only=True)
 class Grid(PointByPoint):
     """One lam: models from scratch until gamma is found at which C is C0 (secant in log gamma), then the settle.
 
     Each model tried is a rejected row.
     """
 
-    def lams(self, config: RunConfig, start: Start) -> np.ndarray:
-        return np.array([start.lam])
+    guess: float
+    """The first gamma."""
+    near: ClassVar[float] = 0.15
+    """|C / C0 - 1| within which a model is settled rather than trained again at another gamma."""
+
+    def arrived(self, state: WalkState) -> str | None:
+        return "lam_end" if state.last.step else None
+
+    def done(self, state: WalkState) -> float:
+        return float(state.last.step)
 
     def attempt(self, state: WalkState) -> Steps:
         start, C0, work = state.start, held_C(state), state.begin(Kind.STEP)
         tried = [(row.gamma, number(row.C)) for row in state.rows if row.step == work.key.step]
-        gamma = next_gamma(tried, first=start.gamma, C0=C0)
+        gamma = next_gamma(tried, first=self.guess, C0=C0)
         reached = yield from self.reach(state, work, Point(lam=start.lam, gamma=gamma), {})
         replica = Replica(name="centre", point=reached.point, weights=reached.weights)
         read = work.measured((yield settle_reading(work, (replica,))))
-        if abs(read.readings[0].C / C0 - 1.0) > NEAR and len(tried) + 1 < TRAININGS:
+        if abs(read.readings[0].C / C0 - 1.0) > self.near and len(tried) + 1 < TRAININGS:
             observed = Observed(tested=read.readings, C_target=state.first.C_target)
             return self.left_behind(state, work, reached.point, observed, reason="drift")
         reached, chart = yield from stencil(state.config, work, reached, {})
@@ -120,6 +129,12 @@ class Grid(PointByPoint):
         trained = work.equilibrated((yield EquilibrateRequest(key=work.key, replicas=(replica,), annealing=whole)))
         require_trained(trained.outcome)
         return Reached(point=at, weights=trained.weights[0], preconditioner=trained.preconditioner)
+
+
+class EnvelopeGrid(Grid):
+    """The same at every third lam, the last one included, and nearer to C0 before the settle: models that owe nothing to a walk."""
+
+    near = 0.05
 
 
 def next_gamma(tried: Sequence[tuple[float, float]], *, first: float, C0: float) -> float:

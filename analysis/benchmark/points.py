@@ -19,6 +19,7 @@ from rayfe.records import (
     Commit,
     EquilibrateRequest,
     Kind,
+    Leg,
     MeasureRequest,
     Outcome,
     Point,
@@ -35,9 +36,12 @@ from rayfe.records.work import Work
 from rayfe.surface.response import response_of
 from rayfe.surface.stencil import neighbours
 from rayfe.surface.step_control import Judgement
+from rayfe.trajectory import history
 from rayfe.trajectory.chart import settle_loss
 from rayfe.trajectory.course import Course
 from rayfe.trajectory.measuring import measure_request, read_stencil
+from rayfe.trajectory.round_trip import part_done
+from rayfe.trajectory.stationary_steps import renewal, renewal_is_due
 from rayfe.trajectory.walk_state import Steps, WalkState
 
 REACH = 0.3
@@ -72,7 +76,8 @@ class PointByPoint(Course):
     """One accepted step per lam. Every point ends with a settle by the walk's own means: a stencil of three replicas
     every `refresh` points, whose tangent is carried in between.
 
-    Step 0 is the common start.
+    Step 0 is the common start. The legs, and a leap, are those of rayfe's walk with the same configuration; a leap's trainings
+    and its landing are the walk's own, by the method's optimizer.
     """
 
     settings: Settings
@@ -80,14 +85,14 @@ class PointByPoint(Course):
     """Whether the next point starts from the settled model; else from the model before the settle."""
 
     def lams(self, config: RunConfig, start: Start) -> np.ndarray:
-        """The lam of steps 1, 2, ..."""
+        """The lam of the points on the way there."""
         return lams(config, start)
 
     def arrived(self, state: WalkState) -> str | None:
-        return "lam_end" if self.done(state) >= 1.0 else None
+        return state.way.ended
 
     def done(self, state: WalkState) -> float:
-        return state.last.step / len(self.lams(state.config, state.start))
+        return part_done(state.config, state.way, state.first)
 
     def attempt(self, state: WalkState) -> Steps:
         """Requests of the next step; returns its Commit.
@@ -95,9 +100,10 @@ class PointByPoint(Course):
         Raises:
             WalkFailed: a training diverged.
         """
+        if renewal_is_due(state) and not history.renewals(state.rows):
+            return self.named((yield from renewal(state)))
         last, work = state.last, state.begin(Kind.STEP)
-        lam = float(self.lams(state.config, state.start)[last.step])
-        at = Point(lam=lam, gamma=last.gamma if self.follows else state.start.gamma)
+        at = Point(lam=self.next_lam(state), gamma=last.gamma if self.follows else _arrived_gamma(state))
         weights = unpack(state.carry, "path") or state.model
         reached = yield from self.reach(state, work, at, weights)
         tangent = state.carried.tangents.get("gamma", {})
@@ -105,6 +111,13 @@ class PointByPoint(Course):
         if chart.age >= state.config.asked.refresh:
             reached, chart = yield from stencil(state.config, work, reached, tangent)
         return (yield from self.settled(state, work, reached, chart))
+
+    def next_lam(self, state: WalkState) -> float:
+        """The nearest lam of the curve's points, or of its start, ahead on the leg."""
+        here, every = state.last.lam, [state.first.lam, *map(float, self.lams(state.config, state.start))]
+        if state.leg is Leg.BACK:
+            return max(lam for lam in every if lam < here)
+        return min(lam for lam in every if lam > here)
 
     @abc.abstractmethod
     def reach(self, state: WalkState, work: Work, at: Point, weights: Weights) -> Parts:
@@ -130,7 +143,7 @@ class PointByPoint(Course):
             settle_shift=shift,
             response=chart.response,
             response_age=chart.age,
-            step_length=math.log(point.lam / last.lam),
+            step_length=abs(math.log(point.lam / last.lam)),
         )
         commit = self.left_behind(state, work, point, observed, weights=tested.weights[0])
         carried = Carried(tangents={"gamma": chart.tangent}, preconditioner=reached.preconditioner, start=state.carried.start)
@@ -149,13 +162,21 @@ class PointByPoint(Course):
     ) -> Commit:
         """What a step leaves behind, as a row of this method; with a `reason` it is a rejected one."""
         judgement = Judgement(accepted=reason is None, reason=reason, next_length=0.0)
-        commit = state.left_behind(work, point, Outcome.OK, judgement, observed, weights=weights)
+        return self.named(state.left_behind(work, point, Outcome.OK, judgement, observed, weights=weights))
+
+    def named(self, commit: Commit) -> Commit:
+        """The same as a row of this method."""
         return dataclasses.replace(commit, record=dataclasses.replace(commit.record, process=self.settings.method))
 
 
 def held_C(state: WalkState) -> float:
     """The loss to be held, on the draws of settles, nats."""
     return number(state.first.C_settle_target)
+
+
+def _arrived_gamma(state: WalkState) -> float:
+    """The gamma of the start, or of where a leap landed."""
+    return next(row.gamma for row in reversed(state.accepted) if row.kind in (Kind.START, Kind.LEAP))
 
 
 def lams(config: RunConfig, start: Start) -> np.ndarray:
