@@ -29,8 +29,9 @@ def bd_rate(R: np.ndarray, D: np.ndarray, *, than: tuple[np.ndarray, np.ndarray]
 
 
 def _by_distortion(R: np.ndarray, D: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """log D, increasing, and log R of the models that no other one dominates."""
+    """log D, increasing, and log R of the models with some rate that no other one dominates."""
+    D, R = D[R > 0.0], R[R > 0.0]
     order = np.lexsort((R, D))
     D, R = D[order], R[order]
-    front = np.concatenate([[True], R[1:] < np.minimum.accumulate(R)[:-1]])[: len(R)]
+    front = R < np.minimum.accumulate(np.append(np.inf, R))[:-1]
     return np.log(D[front]), np.log(R[front])

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.benchmark.methods import ConstrainedPath, EnvelopeGrid, Grid, Heuristic, WarmGrid
-from analysis.benchmark.points import PointByPoint, lams
+from analysis.benchmark.points import Curve, PointByPoint, lams
 from analysis.benchmark.registry import Method, method_of
 from analysis.benchmark.settings import Settings, configured
 from rayfe.config import RunConfig, Start, require
@@ -110,8 +110,10 @@ def budget_for(examples: float, rows: pd.DataFrame, settings: Settings, budget: 
     """The budget with which a method uses about so many `examples` in all, to two digits, from its `rows` at another `budget`: readings,
     settles, renewals and leaps cost the same at any. None: there would be no training to speak of."""
     steps = rows[rows["kind"] == Kind.STEP]
-    stencils = 0 if method_of(settings.method).from_scratch else int((steps["response_age"] == 0).sum())
-    trained = (len(steps) + 2 * stencils) * settings.scaled(budget).epochs * rows["read_size"].max()
+    method = method_of(settings.method)
+    stencils = 0 if method.from_scratch else int((steps["response_age"] == 0).sum())
+    models = len(steps) if method.family in GRIDS or not method.from_scratch else 1
+    trained = (models + 2 * stencils) * settings.scaled(budget).epochs * rows["read_size"].max()
     found = float(f"{budget * (1.0 + (examples - total_examples(rows, settings)) / trained):.2g}")
     return found if found >= LEAST_BUDGET else None
 
@@ -125,7 +127,7 @@ def total_examples(rows: pd.DataFrame, settings: Settings) -> float:
 def points_of(config: RunConfig, method: Method) -> list[Start]:
     """Starts of a method's trajectories: one, or from scratch one per lam."""
     (start,) = config.trajectories().values()
-    if not method.from_scratch:
+    if method.family not in GRIDS:
         return [start]
     every = lams(config, start)
     chosen = every[::-1][::THIRD][::-1] if method.family == "envelope" else every
@@ -144,8 +146,8 @@ def open_point(
     rows = store.recover(start.name)
     accepted = [row for row in rows if row.accepted][-1]
     state, carry = store.state(accepted), store.carry(accepted)
-    course: PointByPoint
-    if method.from_scratch:
+    course: Curve
+    if method.family in GRIDS:
         course = GRIDS[method.family](settings=settings, guess=gamma)
     else:
         course = PATHS.get(method.family, ConstrainedPath)(settings=settings)
