@@ -150,6 +150,8 @@ class TrainOnce(Curve):
     becomes: Callable[[Point, Weights | None], Replica]
     """What the one model, of these weights (None: new ones), is at a point: where the training of a conditioned model plugs in. A
     training of this replica is one of the whole model, and a reading one of what it becomes."""
+    gammas: tuple[float, float]
+    """Between which gamma is looked for: where the model was trained."""
 
     def attempt(self, state: WalkState) -> Steps:
         C0, work = held_C(state), state.begin(Kind.STEP)
@@ -157,10 +159,12 @@ class TrainOnce(Curve):
         one = unpack(state.carry, "kept") or (yield from self.trained(state, work, Point(lam=lam, gamma=state.last.gamma)))
         tried: list[tuple[float, float]] = []
         while not tried or (abs(tried[-1][1] - C0) > allowed and len(tried) < READINGS):
-            point = Point(lam=lam, gamma=next_gamma(tried, first=state.last.gamma, C0=C0))
-            replica = self.becomes(point, one)
+            gamma = float(np.clip(next_gamma(tried, first=state.last.gamma, C0=C0), *self.gammas))
+            if tried and gamma == tried[-1][0]:
+                break
+            replica = self.becomes(Point(lam=lam, gamma=gamma), one)
             read = work.measured((yield settle_reading(work, (replica,))))
-            tried.append((point.gamma, number(read.readings[0].C)))
+            tried.append((gamma, number(read.readings[0].C)))
         commit = yield from self.reported(state, work, replica, Observed(C_before_settle=tried[-1][1]))
         return dataclasses.replace(commit, carry={**Carried(start=state.carried.start).stored(), **pack(kept=one)})
 

@@ -1,6 +1,7 @@
 """Routes of the alternatives on closed-form surfaces, where the right gamma is known."""
 
 import math
+from functools import partial
 
 import pytest
 
@@ -79,12 +80,22 @@ class Counting(AnalyticBackend):
         return super().equilibrate(request)
 
 
+def anywhere(at, weights):
+    return Replica(name="settled", point=at, weights=None)
+
+
+def test_gamma_of_one_model_is_looked_for_only_where_it_was_trained(tmp_path):
+    rows, _ = along(tmp_path, AnalyticBackend(A), "warm-grid", partial(TrainOnce, becomes=anywhere, gammas=(4.0, 4.5)))
+    assert rows.gamma.between(4.0, 4.5).all() and rows.gamma.iloc[-1] in (4.0, 4.5)
+    assert abs(rows.C.iloc[-1] / C0 - 1.0) > BASE.asked.tolerance
+
+
 def test_one_model_for_all_points_is_trained_once_and_its_gamma_is_found_by_reading(tmp_path):
     """A new model of the closed form is at equilibrium at its point, as a conditioned one is at any."""
     backend = Counting(A)
 
     def course(settings):
-        return TrainOnce(settings=settings, becomes=lambda at, weights: Replica(name="settled", point=at, weights=None))
+        return TrainOnce(settings=settings, becomes=anywhere, gammas=(0.1, 100.0))
 
     rows, end = along(tmp_path, backend, "warm-grid", course)
     after = rows[rows.step > 0]
