@@ -237,9 +237,10 @@ def _settings(options: Options, here: running.Here) -> dict[str, Settings]:
 
     path = options.folder / "settings.json"
     frozen = {name: restored(value) for name, value in json.loads(path.read_text()).items()} if path.exists() else {}
-    settings = defaults(here.base, SHORT_ADAM if options.form == "short" else ADAM) | frozen
-    for method in options.search:
-        settings[method] = search(here, settings[method], options.folder / "search", _tell)
+    begun = defaults(here.base, SHORT_ADAM if options.form == "short" else ADAM)
+    settings = begun | frozen
+    for method in options.search:  # always from the defaults: one that is done ends at once with the same settings
+        settings[method] = search(here, begun[method], options.folder / "search", _tell)
     path.write_text(json.dumps({name: running.plain(value) for name, value in settings.items()}, indent=1) + "\n")
     return settings
 

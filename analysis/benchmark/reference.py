@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +18,11 @@ from rayfe.surface.envelope import lowest
 
 
 def collect(folders: Sequence[str | Path]) -> pd.DataFrame:
-    """All rows of the runs in the folders of benchmarks, with `start` (the folder of the common start), `run`, `method` (`start` for
-    that itself), `budget`, `optimizer` and `lam_end` (of the curve that was asked for; NaN where that is not said)."""
+    """All rows of the runs in the folders of benchmarks.
+
+    With columns `start` (the folder of the common start), `run`, `method` (`start` for that itself), `budget`, `optimizer`, `settings`
+    (JSON), `searched` (candidates that they were chosen from) and `lam_end` (of the curve that was asked for; NaN where that is not said).
+    """
     frames = []
     for folder in (one for given in folders for one in _with_a_start(Path(given))):
         described = {path: found for path in sorted(folder.iterdir()) if (found := _described(path))}
@@ -27,6 +31,7 @@ def collect(folders: Sequence[str | Path]) -> pd.DataFrame:
             names = {"run": path.name, "method": found["method"], "budget": found.get("budget", 1.0)}
             optimizer = found.get("settings", {}).get("optimizer", "soap")
             more = {"start": str(folder), "optimizer": optimizer, "lam_end": asked.get("lam_end", np.nan)}
+            more |= {"settings": json.dumps(found.get("settings", {})), "searched": _searched(folder, found["method"])}
             frames.append(load_rows(path).assign(**names, **more))
     return pd.concat(frames, ignore_index=True)
 
@@ -42,6 +47,12 @@ def _with_a_start(folder: Path) -> list[Path]:
     if not found:
         raise FileNotFoundError(f"no benchmark in {folder}: it has no start")
     return found
+
+
+def _searched(folder: Path, method: str) -> int:
+    """Candidates of a search beside the runs, or beside the folders of several seeds."""
+    places = (folder / "search", folder.parent / "search")
+    return sum(len(list(place.glob(f"{method}-????????/score.json"))) for place in places)
 
 
 def _described(path: Path) -> dict[str, Any] | None:

@@ -99,7 +99,7 @@ def configured(base: RunConfig, settings: Settings) -> RunConfig:
             first_learning_rate=own.learning_rate,
             first_schedule="linear",
         )
-        return configure(base, equilibration=changed)
+        return configure(base, both_ways=False, equilibration=changed)
     changed = dataclasses.replace(equilibration, batch=own.batch, epochs=own.epochs, learning_rate=own.learning_rate)
     if method.route == "leap" and method.optimizer == "adam":
         changed = dataclasses.replace(changed, first_learning_rate=FRESH_ADAM)

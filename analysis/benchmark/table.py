@@ -64,6 +64,8 @@ def run_line(run: pd.DataFrame, known: Reference, lam_end: float) -> dict[str, o
         "route": METHODS[method].route if method in METHODS else "",
         "budget": float(run["budget"].iloc[0]),
         "start": run["start"].iloc[0],
+        "settings": run["settings"].iloc[0],
+        "searched": int(run["searched"].iloc[0]),
         "seed": str(run["seed"].iloc[0]),
         "points": len(found),
         "lam_last": _largest(lam),
@@ -145,7 +147,8 @@ def over_seeds(lines: pd.DataFrame) -> pd.DataFrame:
     kept = [tolerance.name for tolerance in TOLERANCES]
     groups = lines.groupby(ALIKE, sort=False)
     errors = groups[measured].sem().add_suffix("_se")
-    counted = groups[kept].sum().join(groups["complete"].all()).join(groups["points"].min()).join(groups["route"].first())
+    counted = groups[kept].sum().join(groups["complete"].all()).join(groups["points"].min())
+    counted = counted.join(groups[["route", "settings", "searched"]].first())
     number = groups["seed"].nunique().rename("seeds").to_frame().join(groups.size().rename("runs"))
     return groups[measured].mean().join(errors).join(counted).join(number).reset_index()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -24,7 +25,8 @@ def markdown(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
 
 def readable(summary: pd.DataFrame) -> str:
     """All tables and the verdict."""
-    return "\n\n".join([costs(summary), distances(summary), tolerances(summary), equal_examples(summary), verdict(summary)])
+    parts = (costs, distances, tolerances, equal_examples, settings, verdict)
+    return "\n\n".join(part(summary) for part in parts)
 
 
 def costs(summary: pd.DataFrame) -> str:
@@ -63,6 +65,18 @@ def equal_examples(summary: pd.DataFrame) -> str:
     for key in columns[0].index:
         values = [_percent(float(column[key])) for column in columns]
         lines.append([label_of(key[0]), key[1], _route(key[0]), *values])
+    return markdown(head, lines)
+
+
+def settings(summary: pd.DataFrame) -> str:
+    """What each method ran with at its first budget, and from how many candidates of a search that was chosen."""
+    head = ["method", "optimizer", "route", "learning rate", "mini-batch", "epochs", "rule", "candidates searched"]
+    lines = []
+    for line in summary.drop_duplicates(["method", "optimizer"]).to_dict("records"):
+        own = json.loads(line["settings"])
+        rule = ", ".join(f"{name} {value}" for name, value in (own.get("rule") or {}).items() if name != "name")
+        cells = [str(own.get(name, "-")) for name in ("learning_rate", "batch", "epochs")]
+        lines.append([*_named(line)[:3], *cells, rule or "-", str(line["searched"])])
     return markdown(head, lines)
 
 

@@ -31,6 +31,8 @@ def run(method: str, frame: pd.DataFrame, *, examples: float, budget: float = 1.
         optimizer="soap",
         method=method,
         attempt=0,
+        settings='{"learning_rate": 0.004, "batch": 512, "epochs": 2.0, "rule": {"name": "nupi", "gain": 1.0}}',
+        searched=11,
         drift_se=1e-3,
         budget=budget,
         trajectory="walk",
@@ -171,6 +173,7 @@ def test_a_tolerance_is_kept_by_the_cheapest_budget_that_is_within_it_and_comple
     text = readable(over_seeds(lines_of(*runs)))
     assert "| Cooper, nuPI | soap | one way | 9.00 M (1 of 1 runs) | 1.00 M (1 of 1 runs) |" in text
     assert "| GECO | soap | one way | not in 0.10 M (0 of 1 runs) | not in 0.10 M (0 of 1 runs) |" in text
+    assert "| Cooper, nuPI | soap | one way | 0.004 | 512 | 2.0 | gain 1.0 | 11 |" in text
     assert "1 lines did not arrive" in text and "costs least by rayfe (soap, both ways, budget 1): 4.00 M" in text
 
 
