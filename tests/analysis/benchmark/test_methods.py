@@ -12,7 +12,7 @@ from analysis.benchmark.registry import FAMILIES, METHODS, NAMES, ROUTES, label_
 from analysis.benchmark.running import plain, step_length
 from analysis.benchmark.search import restored, stages
 from analysis.benchmark.settings import BEYOND, FRESH_ADAM, LEAP, Settings, configured
-from rayfe.config import RunConfig
+from rayfe.config import RunConfig, configure
 from rayfe.exceptions import UsageError
 from rayfe.records import Point, Velocity
 from rayfe.surface.process import IsoClassification
