@@ -104,12 +104,12 @@ def not_measured(summary: pd.DataFrame) -> list[str]:
     """What a reader may expect here and does not find."""
     here = {METHODS[name].family for name in summary["method"] if name in METHODS}
     missing = [about.label for family, about in FAMILIES.items() if family not in here]
-    said = [f"Not measured: {', '.join(missing)}."] if missing else []
+    said = [f"Not measured: {'; '.join([*missing, 'other data sets and architectures'])}."]
     few = summary[summary["seeds"] < SEEDS]
     if len(few):
         said.append(f"{len(few)} of {len(summary)} lines have fewer than {SEEDS} seeds: their errors are not known, or rough.")
     if not here & set(INDEPENDENT):
-        said.append("No model from scratch is among these runs: excess is above rayfe's own models, and a lower limit.")
+        said.append("No model from scratch is among these runs: excess is above their own models only, and a lower limit.")
     if not summary["complete"].all():
         said.append(f"{int((~summary['complete'].astype(bool)).sum())} lines did not arrive at the end of the curve.")
     one = summary.groupby(["method", "optimizer"]).size()

@@ -6,7 +6,7 @@ import math
 import pytest
 
 from analysis.benchmark import settings as settings_of
-from analysis.benchmark.job import SHORT_ADAM, main, short_form
+from analysis.benchmark.job import SHORT_ADAM, Options, main, short_form
 from analysis.benchmark.methods import LARGEST_FACTOR, next_gamma
 from analysis.benchmark.registry import FAMILIES, METHODS, NAMES, ROUTES, label_of
 from analysis.benchmark.running import plain, step_length
@@ -144,3 +144,9 @@ def test_steps_of_the_given_length_arrive_after_as_many_points(points):
 def test_a_job_that_cannot_be_run_is_refused_in_one_line(words, line, capsys):
     assert main(words.split()) == 2
     assert capsys.readouterr().err.startswith(line)
+
+
+def test_the_long_form_has_three_seeds_and_several_seeds_have_a_folder_each(tmp_path):
+    assert list(Options(form="long").starts) == [0, 1, 2] and list(Options().starts) == [0]
+    alone, both = (Options(out=str(tmp_path), seed=seeds).starts for seeds in ((3,), (3, 4)))
+    assert alone == {3: tmp_path} and both == {3: tmp_path / "seed3", 4: tmp_path / "seed4"}
