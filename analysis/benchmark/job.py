@@ -174,10 +174,11 @@ def _run(options: Options, argv: Sequence[str]) -> int:
     Files(options.folder).check_writable()
     settings: dict[str, Settings] | None = None
     failed: list[str] = []
+    budgets: dict[tuple[str, float], float | None] = {}
     for seed, folder in options.starts.items():
         here = running.here(base_config(options, seed), folder, _bench(options, seed, argv), _tell_row(f"{folder.name}/start"))
         settings = settings or _settings(options, here)
-        failed += _all_methods(options, settings, here)
+        failed += _all_methods(options, settings, here, budgets)
     print(report(tuple(options.starts.values()), polish=options.polish, out=options.folder), flush=True)
     return 1 if failed else 0
 
@@ -194,8 +195,11 @@ def _bench(options: Options, seed: int, argv: Sequence[str]) -> running.Bench:
     return running.Bench(make=lambda config: BenchmarkBackend(config, data), manifest=manifest)
 
 
-def _all_methods(options: Options, settings: Mapping[str, Settings], here: running.Here) -> list[str]:
-    """Run every method at every budget from one start, then with so many examples; returns the runs that failed."""
+def _all_methods(
+    options: Options, settings: Mapping[str, Settings], here: running.Here, budgets: dict[tuple[str, float], float | None]
+) -> list[str]:
+    """Run every method at every budget from one start, then with so many examples; returns the runs that failed. `budgets`, by method and
+    examples, are those of the first start for all of them."""
     failed: list[str] = []
 
     def run(method: str, budget: float) -> None:
@@ -213,7 +217,7 @@ def _all_methods(options: Options, settings: Mapping[str, Settings], here: runni
     for method in (method for method in options.methods if f"{method}-x{first:g}" not in failed):
         rows = load_rows(here.folder / f"{method}-x{first:g}")
         for examples in options.examples:
-            found = running.budget_for(examples, rows, settings[method], first)
+            found = budgets.setdefault((method, examples), running.budget_for(examples, rows, settings[method], first))
             if found is None:
                 _tell(f"{method}: cannot be had for {examples:g} examples")
             else:
