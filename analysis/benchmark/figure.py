@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -11,50 +12,32 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
-from analysis.benchmark.settings import LABELS
+from analysis.benchmark.registry import FAMILIES, METHODS, ROUTES, label_of
 from analysis.benchmark.table import TOLERANCES
 
-STYLES: Mapping[str, tuple[str, str]] = MappingProxyType(
-    {
-        "rayfe": ("#D55E00", "o"),
-        "rayfe-leap": ("#8C2D04", "<"),
-        "rayfe-there": ("#FDAE6B", ">"),
-        "rayfe-plain": ("#FDAE6B", "d"),
-        "paper": ("#000000", "s"),
-        "grid": ("#009E73", "^"),
-        "warm-grid": ("#56B4E9", "v"),
-        "heuristic": ("#E69F00", "D"),
-        "nupi": ("#0072B2", "P"),
-        "augmented": ("#0072B2", "X"),
-        "geco": ("#CC79A7", "*"),
-        "nupi-soap": ("#56B4E9", "P"),
-        "variant-a": ("#000000", "s"),
-        "variant-b": ("#999999", "o"),
-        "variant-c": ("#56B4E9", "v"),
-        "variant-c2": ("#56B4E9", "^"),
-        "variant-d": ("#7F7F7F", "P"),
-        "variant-e": ("#009E73", "X"),
-        "variant-f": ("#D55E00", "d"),
-        "variant-g": ("#D55E00", "^"),
-        "variant-h": ("#CC79A7", "*"),
-    }
-)
-"""Colour and marker by method; colours that the colour-blind can tell apart."""
+MARKERS: Mapping[str, str] = MappingProxyType({"there": "o", "both": "s", "leap": "^"})
+"""By route; lines of methods with rayfe's optimizer are solid, with Adam dashed."""
+GREY = "#999999"
 SMALLEST = 0.02
 """Per cent below which values are drawn at the lower edge."""
 
 
-def frontier(lines: pd.DataFrame, curves: pd.DataFrame) -> Figure:
-    """Two panels: mean excess against examples, a curve per method over its budgets, from the lines of `table`, with hollow symbols for
-    runs that did not arrive; and excess along lam of each method's largest budget, from `table.curves`."""
-    figure, (over, along) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
-    for method in LABELS:
-        _over_examples(over, lines[lines["method"] == method].sort_values("examples"), method)
-        own = curves[curves["method"] == method]
-        _along_lam(along, own[own["budget"] == own["budget"].max()], method)
+def frontier(summary: pd.DataFrame, curves: pd.DataFrame) -> Figure:
+    """Two panels: mean excess against examples, a curve per method over its budgets with errors from seeds, from the lines of
+    `table.over_seeds`, with hollow symbols for what did not arrive; and excess along lam of each method's largest budget, a line a seed,
+    from `table.curves`."""
+    figure, (over, along) = plt.subplots(1, 2, figsize=(12, 5.0), layout="constrained")
+    for _, lines in summary.groupby(["method", "optimizer"], sort=False):
+        method, optimizer = str(lines["method"].iloc[0]), str(lines["optimizer"].iloc[0])
+        style = _style(method, optimizer)
+        _over_examples(over, lines.sort_values("examples"), style, f"{label_of(method)}, {_said(method, optimizer)}")
+        own = curves[(curves["method"] == method) & (curves["optimizer"] == optimizer)]
+        for _, points in own[own["budget"] == own["budget"].max()].groupby("start"):
+            y = points["excess_percent"].clip(lower=SMALLEST)
+            along.plot(points["lam"], y, linewidth=1.0, markersize=4, **style)
     over.set(
         yscale="log",
-        xlabel="training examples after the start, millions",
+        xlabel="training examples, start included, millions",
         ylabel="mean excess of F at equal λ, %",
         ylim=(SMALLEST, None),
     )
@@ -74,18 +57,27 @@ def frontier(lines: pd.DataFrame, curves: pd.DataFrame) -> Figure:
     return figure
 
 
-def _over_examples(axes: Axes, runs: pd.DataFrame, method: str) -> None:
-    if runs.empty:
-        return
-    color, marker = STYLES[method]
-    axes.plot([], [], color=color, marker=marker, label=LABELS[method])
-    for arrived, face in ((True, color), (False, "white")):  # what did not arrive has another range, and no line to the others
-        part = runs[runs["complete"].to_numpy(dtype=bool) == arrived]
-        x, y = part["examples"] / 1e6, part["mean_excess_percent"].clip(lower=SMALLEST)
-        axes.plot(x, y, color=color, marker=marker, markerfacecolor=face, linewidth=1.2, markersize=7)
+def _style(method: str, optimizer: str) -> dict[str, Any]:
+    """Colour by family, marker by route, line by optimizer."""
+    known = METHODS.get(method)
+    line = "-" if optimizer == "soap" else "--"
+    if known is None:
+        return {"color": GREY, "marker": ".", "linestyle": line}
+    return {"color": FAMILIES[known.family].colour, "marker": MARKERS[known.route], "linestyle": line}
 
 
-def _along_lam(axes: Axes, points: pd.DataFrame, method: str) -> None:
-    color, marker = STYLES[method]
-    y = points["excess_percent"].clip(lower=SMALLEST)
-    axes.plot(points["lam"], y, color=color, marker=marker, linewidth=1.0, markersize=4)
+def _said(method: str, optimizer: str) -> str:
+    route = f", {ROUTES[METHODS[method].route]}" if method in METHODS else ""
+    return {"soap": "SOAP", "adam": "Adam"}[optimizer] + route
+
+
+def _over_examples(axes: Axes, lines: pd.DataFrame, style: dict[str, Any], label: str) -> None:
+    axes.plot([], [], label=label, **style)
+    for arrived in (True, False):  # what did not arrive has another range, and no line to the others
+        part = lines[lines["complete"].to_numpy(dtype=bool) == arrived]
+        shown = style if arrived else {**style, "markerfacecolor": "white"}
+        y, errors = (
+            part["mean_excess_percent"].clip(lower=SMALLEST),
+            (part["examples_se"] / 1e6, part["mean_excess_percent_se"]),
+        )
+        axes.errorbar(part["examples"] / 1e6, y, xerr=errors[0], yerr=errors[1], linewidth=1.2, markersize=6, **shown)

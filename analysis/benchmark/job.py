@@ -7,16 +7,17 @@ import importlib.util
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from analysis.benchmark import running
-from analysis.benchmark.settings import METHODS, Settings, defaults
+from analysis.benchmark.registry import METHODS
+from analysis.benchmark.settings import Settings, defaults
 from rayfe.cli.commands.parser import Parser, Refused
 from rayfe.config import DataConfig, EquilibrationConfig, MeasureConfig, RenewalConfig, RunConfig, configure, require
-from rayfe.config.checks import POSITIVE, SOME_EPOCHS, Checked, Range, at_least
+from rayfe.config.checks import POSITIVE, SOME_EPOCHS, Checked, at_least
 from rayfe.config.places import place_of
 from rayfe.config.presets import mnist_walk
 from rayfe.data.paths import PathData
@@ -24,7 +25,14 @@ from rayfe.exceptions import CorruptFile, UsageError, in_shell_words, one_line, 
 from rayfe.records import StepRecord
 from rayfe.storage.files import Files
 from rayfe.storage.manifest import manifest_of
+from rayfe.storage.store import load_rows
 
+LONG = (
+    *("rayfe-leap", "nupi-soap-leap", "rayfe-plain", "nupi-soap", "nupi", "nupi-leap", "warm-grid-soap-leap", "rayfe"),
+    *("nupi-soap-both", "augmented", "augmented-soap", "geco", "geco-soap", "warm-grid", "warm-grid-soap"),
+    *("paper", "paper-soap"),
+)
+"""Methods of the long form, those first that tell most; grids and the envelope take hours and are asked for by name."""
 SHORT = ("rayfe-plain", "paper", "grid", "warm-grid", "heuristic", "nupi", "nupi-soap", "augmented", "geco")
 
 
@@ -40,12 +48,13 @@ class Options(Checked):
     """Methods to run; all of the form without it."""
     budget: Annotated[tuple[float, ...], POSITIVE] = (1.0,)
     """Factors of the epochs, of each method; several make a frontier."""
-    limit: Annotated[float, Range(least=1.0, text="must be at least 1")] = 10.0
-    """A method stops when it has used so many times the examples of rayfe at the first budget."""
+    examples: Annotated[tuple[float, ...], POSITIVE] = ()
+    """Examples in all, the start included, at which each method is run as well: its budgets follow from its run at the first budget."""
     gamma: Annotated[float | None, POSITIVE] = None
     """gamma of the common start; that of the form without it."""
-    seed: Annotated[int, at_least(0, 2**63 - 1)] = 0
-    """Seed of the common start and of everything after it."""
+    seed: Annotated[tuple[int, ...], at_least(0, 2**63 - 1)] = ()
+    """Seeds of common starts and of everything after them; 0 1 2 in the long form without it, 0 in the short one. Several have a folder
+    OUT/seedN each."""
     points: Annotated[int | None, at_least(2, 10_000)] = None
     """Points after the start; those of the form without it."""
     lam_end: Annotated[float | None, POSITIVE] = None
@@ -57,7 +66,8 @@ class Options(Checked):
     threads: Annotated[int, at_least(1, 1024)] = 2
     """Threads of torch."""
     search: tuple[str, ...] = ()
-    """Methods whose settings are searched first, on five points from the same start; kept in OUT/settings.json."""
+    """Methods whose settings are searched first, on five points from the first start; kept in OUT/settings.json, and every candidate with
+    its score in OUT/search."""
     polish: tuple[str, ...] = ()
     """CSV files with columns R, D, C: models that also count for the lowest known F."""
 
@@ -78,10 +88,16 @@ class Options(Checked):
 
     @property
     def methods(self) -> tuple[str, ...]:
-        return self.method or (SHORT if self.form == "short" else tuple(METHODS))
+        return self.method or (SHORT if self.form == "short" else LONG)
+
+    @property
+    def starts(self) -> dict[int, Path]:
+        """The folder of each seed's runs."""
+        seeds = self.seed or ((0,) if self.form == "short" else (0, 1, 2))
+        return {seed: self.folder if len(seeds) == 1 else self.folder / f"seed{seed}" for seed in seeds}
 
 
-def base_config(options: Options) -> RunConfig:
+def base_config(options: Options, seed: int) -> RunConfig:
     """The walk of rayfe from which every method's configuration is derived."""
     base = {"short": short_form, "long": long_form}[options.form]()
     points = options.points or {"short": 4, "long": 20}[options.form]
@@ -93,7 +109,7 @@ def base_config(options: Options) -> RunConfig:
     return configure(
         base,
         gamma=base.gamma if options.gamma is None else (options.gamma,),
-        seed=(options.seed,),
+        seed=(seed,),
         lam_end=lam_end,
         step_length=running.step_length(base.lam[0], lam_end, points),
         data=data,
@@ -153,53 +169,74 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _run(options: Options, argv: Sequence[str]) -> int:
-    from analysis.benchmark.backend import BenchmarkBackend  # imports torch: not for --help
     from analysis.benchmark.report import report
+
+    Files(options.folder).check_writable()
+    settings: dict[str, Settings] | None = None
+    failed: list[str] = []
+    budgets: dict[tuple[str, float], float | None] = {}
+    for seed, folder in options.starts.items():
+        here = running.here(base_config(options, seed), folder, _bench(options, seed, argv), _tell_row(f"{folder.name}/start"))
+        settings = settings or _settings(options, here)
+        failed += _all_methods(options, settings, here, budgets)
+    print(report(tuple(options.starts.values()), polish=options.polish, out=options.folder), flush=True)
+    return 1 if failed else 0
+
+
+def _bench(options: Options, seed: int, argv: Sequence[str]) -> running.Bench:
+    from analysis.benchmark.backend import BenchmarkBackend  # imports torch: not for --help
     from rayfe.data.datasets import load
 
-    base, folder = base_config(options), options.folder
-    Files(folder).check_writable()
-    data = load(base.data)
+    data = load(base_config(options, seed).data)
 
     def manifest(config: RunConfig) -> dict[str, Any]:
         return manifest_of("benchmark", options.form, list(argv), config, PathData(kind="still", source=data))
 
-    bench = running.Bench(make=lambda config: BenchmarkBackend(config, data), manifest=manifest)
-    begin = running.common_start(base, str(folder / "start"), bench, _tell_row("start"))
-    settings = _settings(options, base, begin, folder, bench)
+    return running.Bench(make=lambda config: BenchmarkBackend(config, data), manifest=manifest)
+
+
+def _all_methods(
+    options: Options, settings: Mapping[str, Settings], here: running.Here, budgets: dict[tuple[str, float], float | None]
+) -> list[str]:
+    """Run every method at every budget from one start, then with so many examples; returns the runs that failed. `budgets`, by method and
+    examples, are those of the first start for all of them."""
     failed: list[str] = []
-    limit: float | None = None
+
+    def run(method: str, budget: float) -> None:
+        name = f"{method}-x{budget:g}"
+        try:
+            running.run_method(here, settings[method], name, budget=budget, on_row=_tell_row(f"{here.folder.name}/{name}"))
+        except running.WalkFailed as error:
+            failed.append(name)
+            _tell(f"{name}: {error}")
+
     for budget in options.budget:
-        for method in sorted(options.methods, key=lambda name: name != "rayfe"):  # rayfe's examples set the limit
-            name = f"{method}-x{budget:g}"
-            allowed = None if method == "rayfe" else limit
-            arguments = (base, settings[method], begin, str(folder / name), bench)
-            try:
-                used = running.run_method(*arguments, budget=budget, limit=allowed, on_row=_tell_row(name))
-            except running.WalkFailed as error:
-                failed.append(name)
-                print(f"{name}: {error}", flush=True)
-                continue
-            if method == "rayfe" and limit is None:
-                limit = options.limit * used
-    print(report(folder, polish=options.polish), flush=True)
-    return 1 if failed else 0
+        for method in options.methods:
+            run(method, budget)
+    first = options.budget[0]
+    for method in (method for method in options.methods if f"{method}-x{first:g}" not in failed):
+        rows = load_rows(here.folder / f"{method}-x{first:g}")
+        for examples in options.examples:
+            found = budgets.setdefault((method, examples), running.budget_for(examples, rows, settings[method], first))
+            if found is None:
+                _tell(f"{method}: cannot be had for {examples:g} examples")
+            else:
+                run(method, found)
+    return failed
 
 
-def _settings(
-    options: Options, base: RunConfig, begin: running.CommonStart, folder: Path, bench: running.Bench
-) -> dict[str, Settings]:
-    """Defaults, over which those of earlier searches and of this one go."""
+def _settings(options: Options, here: running.Here) -> dict[str, Settings]:
+    """Of every method, as they are frozen in OUT/settings.json before the first run: defaults, over which those of searches go."""
     from analysis.benchmark.search import restored, search
 
-    path = folder / "settings.json"
-    known = {name: restored(value) for name, value in json.loads(path.read_text()).items()} if path.exists() else {}
-    settings = defaults(base, SHORT_ADAM if options.form == "short" else ADAM) | known
-    for method in options.search:
-        if method not in known:
-            known[method] = search(base, settings[method], begin, folder / "search", bench, _tell)
-            path.write_text(json.dumps({name: running.plain(value) for name, value in known.items()}, indent=1) + "\n")
-    return settings | known
+    path = options.folder / "settings.json"
+    frozen = {name: restored(value) for name, value in json.loads(path.read_text()).items()} if path.exists() else {}
+    begun = defaults(here.base, SHORT_ADAM if options.form == "short" else ADAM)
+    settings = begun | frozen
+    for method in options.search:  # always from the defaults: one that is done ends at once with the same settings
+        settings[method] = search(here, begun[method], options.folder / "search", _tell)
+    path.write_text(json.dumps({name: running.plain(value) for name, value in settings.items()}, indent=1) + "\n")
+    return settings
 
 
 def _tell(text: str) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from analysis.benchmark.points import (
+    Curve,
     Parts,
     PointByPoint,
     Reached,
@@ -19,9 +23,10 @@ from analysis.benchmark.points import (
 )
 from analysis.benchmark.requests import Constrained, ConstrainRequest
 from rayfe.config import RunConfig, Start
-from rayfe.records import Annealing, EquilibrateRequest, Kind, Point, Replica, Weights
+from rayfe.records import Annealing, Answer, EquilibrateRequest, Kind, Point, Replica, Request, Weights
+from rayfe.records.carried import Carried
 from rayfe.records.columns import Observed, number
-from rayfe.records.weights import unpack
+from rayfe.records.weights import pack, unpack
 from rayfe.records.work import Work
 from rayfe.trajectory.walk_state import Steps, WalkState
 
@@ -31,13 +36,13 @@ RAISES = 30
 """At most so often at one lam."""
 LOWEST = 0.02
 """Part of the start's gamma below which a multiplier does not go: its chart would have no width."""
-NEAR = 0.15
-"""|C / C0 - 1| within which a model from scratch is settled rather than trained again at another gamma."""
 TRAININGS = 6
 """Models from scratch that the grid may train at one lam."""
 ELASTICITY = (0.3, 2.0)
 """Bounds of -d log C / d log gamma in the search for gamma, and 0.7 where nothing is known."""
 LARGEST_FACTOR = 3.0
+READINGS, READ_PART = 8, 0.1
+"""Readings by which the gamma of a conditioned model is found, at most, and the part of the tolerance to which C is found."""
 
 
 class WarmGrid(PointByPoint):
@@ -92,23 +97,32 @@ class ConstrainedPath(PointByPoint):
         )
 
 
+@dataclass(frozen=True, kw_only=True)
 class Grid(PointByPoint):
     """One lam: models from scratch until gamma is found at which C is C0 (secant in log gamma), then the settle.
 
     Each model tried is a rejected row.
     """
 
-    def lams(self, config: RunConfig, start: Start) -> np.ndarray:
-        return np.array([start.lam])
+    guess: float
+    """The first gamma."""
+    near: ClassVar[float] = 0.15
+    """|C / C0 - 1| within which a model is settled rather than trained again at another gamma."""
+
+    def arrived(self, state: WalkState) -> str | None:
+        return "lam_end" if state.last.step else None
+
+    def done(self, state: WalkState) -> float:
+        return float(state.last.step)
 
     def attempt(self, state: WalkState) -> Steps:
         start, C0, work = state.start, held_C(state), state.begin(Kind.STEP)
         tried = [(row.gamma, number(row.C)) for row in state.rows if row.step == work.key.step]
-        gamma = next_gamma(tried, first=start.gamma, C0=C0)
+        gamma = next_gamma(tried, first=self.guess, C0=C0)
         reached = yield from self.reach(state, work, Point(lam=start.lam, gamma=gamma), {})
         replica = Replica(name="centre", point=reached.point, weights=reached.weights)
         read = work.measured((yield settle_reading(work, (replica,))))
-        if abs(read.readings[0].C / C0 - 1.0) > NEAR and len(tried) + 1 < TRAININGS:
+        if abs(read.readings[0].C / C0 - 1.0) > self.near and len(tried) + 1 < TRAININGS:
             observed = Observed(tested=read.readings, C_target=state.first.C_target)
             return self.left_behind(state, work, reached.point, observed, reason="drift")
         reached, chart = yield from stencil(state.config, work, reached, {})
@@ -120,6 +134,51 @@ class Grid(PointByPoint):
         trained = work.equilibrated((yield EquilibrateRequest(key=work.key, replicas=(replica,), annealing=whole)))
         require_trained(trained.outcome)
         return Reached(point=at, weights=trained.weights[0], preconditioner=trained.preconditioner)
+
+
+class EnvelopeGrid(Grid):
+    """The same at every third lam, the last one included, and nearer to C0 before the settle: models that owe nothing to a walk."""
+
+    near = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOnce(Curve):
+    """One model for all points, trained at step 1. At each lam gamma is found by reading C of what it becomes there; nothing else is
+    trained, and nothing settled."""
+
+    becomes: Callable[[Point, Weights | None], Replica]
+    """What the one model, of these weights (None: new ones), is at a point: where the training of a conditioned model plugs in. A
+    training of this replica is one of the whole model, and a reading one of what it becomes."""
+    gammas: tuple[float, float]
+    """Between which gamma is looked for: where the model was trained."""
+
+    def attempt(self, state: WalkState) -> Steps:
+        C0, work = held_C(state), state.begin(Kind.STEP)
+        lam, allowed = self.next_lam(state), READ_PART * state.config.asked.tolerance * C0
+        one = unpack(state.carry, "kept") or (yield from self.trained(state, work, Point(lam=lam, gamma=state.last.gamma)))
+        tried: list[tuple[float, float]] = []
+        while not tried or (abs(tried[-1][1] - C0) > allowed and len(tried) < READINGS):
+            gamma = float(np.clip(next_gamma(tried, first=state.last.gamma, C0=C0), *self.gammas))
+            if tried and gamma == tried[-1][0]:
+                break
+            replica = self.becomes(Point(lam=lam, gamma=gamma), one)
+            read = work.measured((yield settle_reading(work, (replica,))))
+            tried.append((gamma, number(read.readings[0].C)))
+        commit = yield from self.reported(state, work, replica, Observed(C_before_settle=tried[-1][1]))
+        return dataclasses.replace(commit, carry={**Carried(start=state.carried.start).stored(), **pack(kept=one)})
+
+    def trained(self, state: WalkState, work: Work, at: Point) -> Generator[Request, Answer | None, Weights]:
+        """The one model, by the schedule of models from scratch."""
+        epochs = state.config.equilibration.first_epochs
+        request = EquilibrateRequest(
+            key=work.key,
+            replicas=(self.becomes(at, None),),
+            annealing=Annealing(epochs=epochs, begin=0.0, end=epochs),
+        )
+        answer = work.equilibrated((yield request))
+        require_trained(answer.outcome)
+        return answer.weights[0]
 
 
 def next_gamma(tried: Sequence[tuple[float, float]], *, first: float, C0: float) -> float:

@@ -19,6 +19,7 @@ from rayfe.records import (
     Commit,
     EquilibrateRequest,
     Kind,
+    Leg,
     MeasureRequest,
     Outcome,
     Point,
@@ -35,9 +36,12 @@ from rayfe.records.work import Work
 from rayfe.surface.response import response_of
 from rayfe.surface.stencil import neighbours
 from rayfe.surface.step_control import Judgement
+from rayfe.trajectory import history
 from rayfe.trajectory.chart import settle_loss
 from rayfe.trajectory.course import Course
-from rayfe.trajectory.measuring import measure_request, read_stencil
+from rayfe.trajectory.measuring import read_stencil
+from rayfe.trajectory.round_trip import part_done
+from rayfe.trajectory.stationary_steps import renewal, renewal_is_due
 from rayfe.trajectory.walk_state import Steps, WalkState
 
 REACH = 0.3
@@ -68,26 +72,74 @@ Parts = Generator[Request, Answer | None, Reached]
 
 
 @dataclass(frozen=True, kw_only=True)
-class PointByPoint(Course):
-    """One accepted step per lam. Every point ends with a settle by the walk's own means: a stencil of three replicas
-    every `refresh` points, whose tangent is carried in between.
-
-    Step 0 is the common start.
-    """
+class Curve(Course):
+    """One accepted step per lam, each read by draws that nothing steered by. Step 0 is the common start. The legs are those of rayfe's
+    walk with the same configuration."""
 
     settings: Settings
-    follows: ClassVar[bool] = True
-    """Whether the next point starts from the settled model; else from the model before the settle."""
 
     def lams(self, config: RunConfig, start: Start) -> np.ndarray:
-        """The lam of steps 1, 2, ..."""
+        """The lam of the points on the way there."""
         return lams(config, start)
 
     def arrived(self, state: WalkState) -> str | None:
-        return "lam_end" if self.done(state) >= 1.0 else None
+        return state.way.ended
 
     def done(self, state: WalkState) -> float:
-        return state.last.step / len(self.lams(state.config, state.start))
+        return part_done(state.config, state.way, state.first)
+
+    def next_lam(self, state: WalkState) -> float:
+        """The nearest lam of the curve's points, or of its start, ahead on the leg."""
+        here, every = state.last.lam, [state.first.lam, *map(float, self.lams(state.config, state.start))]
+        if state.leg is Leg.BACK:
+            return max(lam for lam in every if lam < here)
+        return min(lam for lam in every if lam > here)
+
+    def reported(self, state: WalkState, work: Work, replica: Replica, observed: Observed) -> Steps:
+        """Read a model with draws that nothing steered by, and report it; `observed` is what is known of it before."""
+        last, point = state.last, replica.point
+        splits = (Split.TRAIN, Split.VALIDATION)
+        request = MeasureRequest(key=work.key, replicas=(replica,), splits=splits, purpose="test")
+        tested = work.measured((yield request))
+        observed = dataclasses.replace(
+            observed,
+            tested=tested.readings,
+            C_target=last.C_target,
+            C_settle_target=last.C_settle_target,
+            drift_se=state.holding.drift_se(tested.readings[0]),
+            step_length=abs(math.log(point.lam / last.lam)),
+        )
+        return self.left_behind(state, work, point, observed, weights=tested.weights[0])
+
+    def left_behind(
+        self,
+        state: WalkState,
+        work: Work,
+        point: Point,
+        observed: Observed,
+        *,
+        reason: str | None = None,
+        weights: Weights | None = None,
+    ) -> Commit:
+        """What a step leaves behind, as a row of this method; with a `reason` it is a rejected one."""
+        judgement = Judgement(accepted=reason is None, reason=reason, next_length=0.0)
+        return self.named(state.left_behind(work, point, Outcome.OK, judgement, observed, weights=weights))
+
+    def named(self, commit: Commit) -> Commit:
+        """The same as a row of this method."""
+        return dataclasses.replace(commit, record=dataclasses.replace(commit.record, process=self.settings.method))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PointByPoint(Curve):
+    """Trains at each lam. Every point ends with a settle by the walk's own means: a stencil of three replicas every `refresh` points,
+    whose tangent is carried in between.
+
+    A leap's trainings and its landing are the walk's own, by the method's optimizer.
+    """
+
+    follows: ClassVar[bool] = True
+    """Whether the next point starts from the settled model; else from the model before the settle."""
 
     def attempt(self, state: WalkState) -> Steps:
         """Requests of the next step; returns its Commit.
@@ -95,9 +147,10 @@ class PointByPoint(Course):
         Raises:
             WalkFailed: a training diverged.
         """
+        if renewal_is_due(state) and not history.renewals(state.rows):
+            return self.named((yield from renewal(state)))
         last, work = state.last, state.begin(Kind.STEP)
-        lam = float(self.lams(state.config, state.start)[last.step])
-        at = Point(lam=lam, gamma=last.gamma if self.follows else state.start.gamma)
+        at = Point(lam=self.next_lam(state), gamma=last.gamma if self.follows else _arrived_gamma(state))
         weights = unpack(state.carry, "path") or state.model
         reached = yield from self.reach(state, work, at, weights)
         tangent = state.carried.tangents.get("gamma", {})
@@ -112,50 +165,30 @@ class PointByPoint(Course):
 
     def settled(self, state: WalkState, work: Work, reached: Reached, chart: SettleChart) -> Steps:
         """Settle the model that was reached, and read it."""
-        last, here, C = state.last, reached.point, held_C(state)
+        here, C = reached.point, held_C(state)
         allowed, reach = state.config.asked.tolerance * C, REACH * abs(here.gamma)
         request = settle_loss(work.key, reached.weights, chart.tangent, here, chart.response, C=C, allowed=allowed, reach=reach)
         settled = work.settled((yield request))
         shift = settled.shift["gamma"]
         point = Point(lam=here.lam, gamma=here.gamma + shift)
         replica = Replica(name="settled", point=point, weights=settled.weights)
-        splits = (Split.TRAIN, Split.VALIDATION)
-        tested = work.measured((yield measure_request(work, (replica,), (settled.weights,), "test", splits=splits)))
         observed = Observed(
-            tested=tested.readings,
-            C_target=last.C_target,
-            C_settle_target=last.C_settle_target,
-            drift_se=state.holding.drift_se(tested.readings[0]),
-            C_before_settle=settled.before.C,
-            settle_shift=shift,
-            response=chart.response,
-            response_age=chart.age,
-            step_length=math.log(point.lam / last.lam),
+            C_before_settle=settled.before.C, settle_shift=shift, response=chart.response, response_age=chart.age
         )
-        commit = self.left_behind(state, work, point, observed, weights=tested.weights[0])
+        commit = yield from self.reported(state, work, replica, observed)
         carried = Carried(tangents={"gamma": chart.tangent}, preconditioner=reached.preconditioner, start=state.carried.start)
         own = pack(path=None if self.follows else reached.weights, kept=reached.kept)
         return dataclasses.replace(commit, carry={**carried.stored(), **own})
-
-    def left_behind(
-        self,
-        state: WalkState,
-        work: Work,
-        point: Point,
-        observed: Observed,
-        *,
-        reason: str | None = None,
-        weights: Weights | None = None,
-    ) -> Commit:
-        """What a step leaves behind, as a row of this method; with a `reason` it is a rejected one."""
-        judgement = Judgement(accepted=reason is None, reason=reason, next_length=0.0)
-        commit = state.left_behind(work, point, Outcome.OK, judgement, observed, weights=weights)
-        return dataclasses.replace(commit, record=dataclasses.replace(commit.record, process=self.settings.method))
 
 
 def held_C(state: WalkState) -> float:
     """The loss to be held, on the draws of settles, nats."""
     return number(state.first.C_settle_target)
+
+
+def _arrived_gamma(state: WalkState) -> float:
+    """The gamma of the start, or of where a leap landed."""
+    return next(row.gamma for row in reversed(state.accepted) if row.kind in (Kind.START, Kind.LEAP))
 
 
 def lams(config: RunConfig, start: Start) -> np.ndarray:

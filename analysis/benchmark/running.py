@@ -6,24 +6,32 @@ import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from analysis.benchmark.methods import ConstrainedPath, Grid, Heuristic, WarmGrid
-from analysis.benchmark.points import PointByPoint, lams
-from analysis.benchmark.settings import SCRATCH, WALKS, Settings, configured
+import pandas as pd
+
+from analysis.benchmark.methods import ConstrainedPath, EnvelopeGrid, Grid, Heuristic, WarmGrid
+from analysis.benchmark.points import Curve, PointByPoint, lams
+from analysis.benchmark.registry import Method, method_of
+from analysis.benchmark.settings import Settings, configured
 from rayfe.config import RunConfig, Start, require
 from rayfe.exceptions import WalkFailed
-from rayfe.records import Commit, StepRecord
+from rayfe.records import Commit, Kind, StepRecord
 from rayfe.records.backend import Backend
 from rayfe.storage.manifest import stored_manifest
 from rayfe.storage.store import Store
 from rayfe.trajectory import driver
 from rayfe.trajectory.trajectory import Trajectory
 
-__all__ = ["Bench", "CommonStart", "OnRow", "WalkFailed", "common_start", "plain", "run_method", "step_length"]
+__all__ = ["Bench", "Here", "OnRow", "WalkFailed", "here", "plain", "run_method", "step_length"]
 
-CLASSES: dict[str, type[PointByPoint]] = {"warm-grid": WarmGrid, "heuristic": Heuristic, "grid": Grid}
-"""Classes by method; the others are constrained paths."""
+PATHS: dict[str, type[PointByPoint]] = {"warm-grid": WarmGrid, "heuristic": Heuristic}
+"""Classes by family; others that train along lam are constrained paths."""
+GRIDS: dict[str, type[Grid]] = {"grid": Grid, "envelope": EnvelopeGrid}
+"""Classes of families of models from scratch."""
+THIRD = 3
+"""The envelope has models from scratch at every third lam."""
 OnRow = Callable[[StepRecord], None]
 
 
@@ -53,76 +61,96 @@ class CommonStart:
         store.commit(trajectory, commit)
 
 
-def common_start(base: RunConfig, folder: str, bench: Bench, on_row: OnRow) -> CommonStart:
-    """Train the start as a walk does, or read it if it is there."""
-    store = Store(folder)
+@dataclass(frozen=True, kw_only=True)
+class Here:
+    """One start, and where runs from it go."""
+
+    base: RunConfig
+    folder: Path
+    """Of the start and of all runs from it, a folder each."""
+    begin: CommonStart
+    bench: Bench
+
+
+def here(base: RunConfig, folder: str | Path, bench: Bench, on_row: OnRow) -> Here:
+    """Train the start in `folder`/start as a walk does, or read it if it is there."""
+    store = Store(Path(folder) / "start")
     describe(store, {"method": "start"}, base, bench)
     ((name, start),) = base.trajectories().items()
     trajectory = driver.open_trajectory(base, start, store)
     if not trajectory.accepted:
         on_row(driver.advance(trajectory, bench.make(base), store))
-    return CommonStart(store=store, row=trajectory.accepted[0])
+    begin = CommonStart(store=store, row=trajectory.accepted[0])
+    return Here(base=base, folder=Path(folder), begin=begin, bench=bench)
 
 
 def run_method(
-    base: RunConfig,
-    settings: Settings,
-    begin: CommonStart,
-    folder: str,
-    bench: Bench,
-    *,
-    budget: float,
-    limit: float | None,
-    on_row: OnRow,
-) -> float:
-    """Run one method to its end, or until it has used `limit` training examples after the start; returns how many it used.
-
-    Points that are independent of each other have equal parts of the limit.
-    """
-    settings = settings.scaled(budget)
-    config = configured(base, settings)
-    store = Store(folder)
+    here: Here, settings: Settings, name: str, *, budget: float = 1.0, limit: float = math.inf, on_row: OnRow = lambda row: None
+) -> None:
+    """Run one method in the folder `name` to its end, or until each of its trajectories has used `limit` examples after the start."""
+    method, settings = method_of(settings.method), settings.scaled(budget)
+    config, bench, store = configured(here.base, settings), here.bench, Store(here.folder / name)
     describe(store, {"method": settings.method, "budget": budget, "settings": plain(settings)}, config, bench)
-    starts = points_of(config, settings)
-    each = None if limit is None else limit / len(starts)
+    starts = points_of(config, method)
     backend: Backend | None = None
-    used = 0.0
+    gamma = starts[0].gamma
     for start in starts:
-        trajectory = open_point(config, settings, begin, store, start)
-        while within(trajectory, each):
+        trajectory = open_point(config, settings, here.begin, store, start, gamma)
+        while trajectory.finished is None and trajectory.rows[-1].examples - trajectory.rows[0].examples < limit:
             backend = backend or bench.make(config)
             on_row(driver.advance(trajectory, backend, store))
-        used += used_examples(trajectory)
-    return used
+        gamma = trajectory.accepted[-1].gamma
 
 
-def within(trajectory: Trajectory, limit: float | None) -> bool:
-    """Whether there is another step to take, and fewer examples were used than `limit`."""
-    return trajectory.finished is None and (limit is None or used_examples(trajectory) < limit)
+LEAST_BUDGET = 0.1
+"""Budget below which no run is worth its readings."""
 
 
-def used_examples(trajectory: Trajectory) -> float:
-    """Training examples after the start."""
-    return trajectory.rows[-1].examples - trajectory.rows[0].examples
+def budget_for(examples: float, rows: pd.DataFrame, settings: Settings, budget: float) -> float | None:
+    """The budget with which a method uses about so many `examples` in all, to two digits, from its `rows` at another `budget`: readings,
+    settles, renewals and leaps cost the same at any. None: there would be no training to speak of."""
+    steps = rows[rows["kind"] == Kind.STEP]
+    method = method_of(settings.method)
+    stencils = 0 if method.from_scratch else int((steps["response_age"] == 0).sum())
+    models = len(steps) if method.family in GRIDS or not method.from_scratch else 1
+    trained = (models + 2 * stencils) * settings.scaled(budget).epochs * rows["read_size"].max()
+    found = float(f"{budget * (1.0 + (examples - total_examples(rows, settings)) / trained):.2g}")
+    return found if found >= LEAST_BUDGET else None
 
 
-def points_of(config: RunConfig, settings: Settings) -> list[Start]:
+def total_examples(rows: pd.DataFrame, settings: Settings) -> float:
+    """Examples of a run in all; the start is part of what needs one."""
+    ends = rows.groupby("trajectory")["examples"].agg(["min", "max"])
+    return float((ends["max"] - (ends["min"] if method_of(settings.method).from_scratch else 0.0)).sum())
+
+
+def points_of(config: RunConfig, method: Method) -> list[Start]:
     """Starts of a method's trajectories: one, or from scratch one per lam."""
     (start,) = config.trajectories().values()
-    if settings.method not in SCRATCH:
+    if method.family not in GRIDS:
         return [start]
-    return [Start(lam=float(lam), gamma=start.gamma, seed=start.seed) for lam in lams(config, start)]
+    every = lams(config, start)
+    chosen = every[::-1][::THIRD][::-1] if method.family == "envelope" else every
+    return [Start(lam=float(lam), gamma=start.gamma, seed=start.seed) for lam in chosen]
 
 
-def open_point(config: RunConfig, settings: Settings, begin: CommonStart, store: Store, start: Start) -> Trajectory:
-    """A trajectory as far as its rows go; the common start is its step 0."""
+def open_point(
+    config: RunConfig, settings: Settings, begin: CommonStart, store: Store, start: Start, gamma: float
+) -> Trajectory:
+    """A trajectory as far as its rows go; the common start is its step 0. A model from scratch is first tried at `gamma`, that of the
+    lam before."""
     begin.begin(store, start.name)
-    if settings.method in WALKS:
+    method = method_of(settings.method)
+    if method.walks:
         return driver.open_trajectory(config, start, store)
     rows = store.recover(start.name)
     accepted = [row for row in rows if row.accepted][-1]
     state, carry = store.state(accepted), store.carry(accepted)
-    course = CLASSES.get(settings.method, ConstrainedPath)(settings=settings)
+    course: Curve
+    if method.family in GRIDS:
+        course = GRIDS[method.family](settings=settings, guess=gamma)
+    else:
+        course = PATHS.get(method.family, ConstrainedPath)(settings=settings)
     return Trajectory(config, start, rows, state=state, carry=carry, course=course)
 
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from analysis.benchmark.reference import points
 from analysis.benchmark.requests import Rule
-from analysis.benchmark.running import Bench, CommonStart, plain, run_method
+from analysis.benchmark.running import Here, plain, run_method
 from analysis.benchmark.settings import Settings
-from analysis.benchmark.table import points
-from rayfe.config import RunConfig, configure
+from rayfe.config import configure
 from rayfe.exceptions import WalkFailed
 from rayfe.results.frames import numbers
 from rayfe.storage.store import load_rows
@@ -52,7 +53,9 @@ def stages(settings: Settings) -> list[Stage]:
     found: list[Stage] = [rates, batches]
     if settings.rule is not None:
         found.append(rules("gain", GAINS))
-        shape = {"nupi": ("proportional", (0.0, 1.0)), "augmented": ("penalty", (0.3, 1.0, 3.0))}.get(settings.rule.name)
+        shape = {"nupi": ("proportional", (0.3, 1.0, 3.0, 10.0)), "augmented": ("penalty", (0.3, 1.0, 3.0))}.get(
+            settings.rule.name
+        )
         found += [rules(*shape)] if shape else []
     return found
 
@@ -66,40 +69,34 @@ def score(rows: pd.DataFrame, C0: float) -> float:
     return float(np.mean(R + lam * D + gamma * np.abs(C - C0)))
 
 
-def search(
-    base: RunConfig,
-    settings: Settings,
-    begin: CommonStart,
-    folder: Path,
-    bench: Bench,
-    tell: Callable[[str], None],
-) -> Settings:
-    """The best candidate for a curve of five points; stored, so that a search goes on where it stopped."""
-    lam_end = base.lam[0] * float(np.exp(POINTS * base.asked.step_length))
-    short = configure(base, lam_end=lam_end)
+def search(here: Here, settings: Settings, folder: Path, tell: Callable[[str], None]) -> Settings:
+    """The best candidate for a curve of five points, each run in `folder` with its score beside it, so that a search goes on where it
+    stopped."""
+    lam_end = here.base.lam[0] * float(np.exp(POINTS * here.base.asked.step_length))
+    short = dataclasses.replace(here, base=configure(here.base, lam_end=lam_end), folder=folder)
     best, tried = settings, list[tuple[float, Settings]]()
     for stage in stages(settings):
         for candidate in stage(best):
             if all(candidate != other for _, other in tried):
-                tried.append((_try(short, candidate, begin, folder, bench, tell), candidate))
+                tried.append((_try(short, candidate, tell), candidate))
         _, best = min(tried, key=lambda pair: pair[0])
     return best
 
 
-def _try(
-    base: RunConfig, settings: Settings, begin: CommonStart, folder: Path, bench: Bench, tell: Callable[[str], None]
-) -> float:
+def _try(here: Here, settings: Settings, tell: Callable[[str], None]) -> float:
     """The score of one candidate, infinite if it diverges."""
     described = json.dumps(plain(settings), sort_keys=True)
-    where = folder / f"{settings.method}-{derived(described)}"
-    assert begin.row.C is not None
+    name = f"{settings.method}-{derived(described)}"
+    assert here.begin.row.C is not None
     try:
-        run_method(base, settings, begin, str(where), bench, budget=1.0, limit=None, on_row=lambda row: None)
-        found = score(load_rows(where), begin.row.C)
+        run_method(here, settings, name)
+        found = score(load_rows(here.folder / name), here.begin.row.C)
     except WalkFailed as failed:
         tell(f"search {settings.method}: {failed}")
         found = float("inf")
     tell(f"search {settings.method}: {found:.3f} nats with {described}")
+    told = {"nats": found if math.isfinite(found) else None, "settings": plain(settings)}
+    (here.folder / name / "score.json").write_text(json.dumps(told, indent=1) + "\n")
     return found
 
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
+from analysis.benchmark.registry import METHODS, Method, Optimizer, Route, method_of
 from analysis.benchmark.requests import Rule
 from rayfe.config import EquilibrationConfig, RenewalConfig, RunConfig, configure
-from rayfe.exceptions import UsageError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +25,7 @@ class Settings:
     """Maximum of the walk's schedule; from scratch the initial rate, linear to 0."""
     batch: int
     """Examples in a mini-batch."""
-    optimizer: Literal["adam", "soap"]
+    optimizer: Optimizer
     schedule: Literal["paper", "average"]
     """Schedule of trainings from an earlier model."""
     rule: Rule | None = None
@@ -40,116 +40,83 @@ class Settings:
         return dataclasses.replace(self, epochs=budget * self.epochs)
 
 
-METHODS: Mapping[str, str] = MappingProxyType(
-    {
-        "rayfe": "rayfe",
-        "rayfe-leap": "rayfe, by a leap",
-        "rayfe-there": "rayfe, one way",
-        "rayfe-plain": "rayfe, one way, without renewal",
-        "paper": "paper's recipe",
-        "grid": "grid, from scratch, gamma root-found",
-        "warm-grid": "warm grid, gamma fixed",
-        "heuristic": "gamma + 0.1 until C <= C0",
-        "nupi": "Cooper, nuPI",
-        "augmented": "Cooper, augmented Lagrangian",
-        "geco": "GECO",
-        "nupi-soap": "Cooper, nuPI, with rayfe's optimizer",
-    }
-)
-"""Methods, as tables and figures call them."""
-LABELS: Mapping[str, str] = MappingProxyType(
-    {
-        **METHODS,
-        "variant-a": "(a) paper's stencil, fixed T",
-        "variant-b": "(b) one replica, predictor, settle",
-        "variant-c": "(c) and 8 draws of z through the head",
-        "variant-c2": "(c') and antithetic pairs",
-        "variant-d": "(d) = (c) and carried second moments",
-        "variant-e": "(e) and averages of late iterates",
-        "variant-f": "(f) and SOAP",
-        "variant-g": "(g) and adaptive budget",
-        "variant-h": "(h) = (f) by implicit tangents",
-    }
-)
-"""The same with those of stored rows only: rayfe's walk taken apart."""
-SCRATCH = ("grid",)
-WALKS = ("rayfe", "rayfe-leap", "rayfe-there", "rayfe-plain", "paper")
-
-
 LEAP = RenewalConfig(every=0.9, leap=4)
 """Of the preset mnist-walk."""
-BEYOND, LEAPT_BEYOND = 3, 6
-"""Steps that a walk which comes back goes beyond the end of the curve, where it would have the lag of the way there only; a leap
-lands further off the surface."""
+BEYOND: Mapping[Route, int] = MappingProxyType({"both": 3, "leap": 6})
+"""Steps that what comes back goes beyond the end of the curve, where it would have the lag of the way there only; a leap lands
+further off the surface."""
+
+
+FRESH_ADAM = 4e-3
+"""Adam's initial rate for new weights, with mini-batches of 256; rayfe's is SOAP's."""
+RULES: Mapping[str, Rule] = MappingProxyType(
+    {
+        "nupi": Rule(name="nupi", gain=1.0, proportional=1.0),
+        "augmented": Rule(name="augmented", gain=3.0, penalty=1.0),
+        "geco": Rule(name="geco", gain=1.0),
+    }
+)
+"""How gamma moves, by family."""
+PART_OF_EPOCHS: Mapping[str, float] = MappingProxyType({"paper": 0.4, "heuristic": 0.2})
+"""Epochs of one training over rayfe's, of families that train several times, or several models, at a point."""
 
 
 def defaults(base: RunConfig, adam: EquilibrationConfig) -> dict[str, Settings]:
-    """Settings by method: `base` trains rayfe's walk and models from scratch, `adam` the alternatives.
+    """Settings by method: `base` trains rayfe's walk and models from scratch, `adam` whatever trains with Adam.
 
     Learning rates and rules are those of `python jobs/benchmark.py --search`; epochs are varied by budgets.
     """
-    walk = base.equilibration
-    others = Settings(
-        method="warm-grid",
-        epochs=walk.epochs,
-        learning_rate=adam.learning_rate,
-        batch=adam.batch,
-        optimizer="adam",
-        schedule="paper",
-    )
-    own = dataclasses.replace(
-        others, learning_rate=walk.learning_rate, batch=walk.batch, optimizer=walk.optimizer, schedule=walk.schedule
-    )
-    scratch = dataclasses.replace(
-        own, epochs=walk.first_epochs, learning_rate=walk.first_learning_rate, batch=walk.batch_of(annealed=True)
-    )
-    nupi = Rule(name="nupi", gain=1.0, proportional=0.0)
-    special = {
-        "paper": dataclasses.replace(others, epochs=0.4 * walk.epochs),
-        "heuristic": dataclasses.replace(others, epochs=0.2 * walk.epochs),
-        "nupi": dataclasses.replace(others, rule=nupi),
-        "nupi-soap": dataclasses.replace(own, schedule="paper", rule=nupi),
-        "augmented": dataclasses.replace(others, rule=Rule(name="augmented", gain=3.0, penalty=1.0)),
-        "geco": dataclasses.replace(others, rule=Rule(name="geco", gain=1.0)),
-        "grid": scratch,
-    }
+    return {method.name: _default(method, base.equilibration, adam) for method in METHODS.values()}
 
-    def found(method: str) -> Settings:
-        return special.get(method, own if method in WALKS else others)
 
-    return {method: dataclasses.replace(found(method), method=method) for method in METHODS}
+def _default(method: Method, walk: EquilibrationConfig, adam: EquilibrationConfig) -> Settings:
+    soap, scratch = method.optimizer == "soap", method.from_scratch
+    by = walk if soap else adam
+    return Settings(
+        method=method.name,
+        epochs=walk.first_epochs if scratch else walk.epochs * PART_OF_EPOCHS.get(method.family, 1.0),
+        learning_rate=by.learning_rate if not scratch else walk.first_learning_rate if soap else FRESH_ADAM,
+        batch=walk.batch_of(annealed=True) if scratch else by.batch,
+        optimizer=method.optimizer,
+        schedule=walk.schedule if scratch or method.family == "rayfe" else "paper",
+        rule=RULES.get(method.family),
+    )
 
 
 def configured(base: RunConfig, settings: Settings) -> RunConfig:
-    """The run's configuration with the method's epochs and learning rate; a walk's renewals are as long at any budget."""
-    method = settings.method
-    if method not in METHODS:
-        raise UsageError("method", method, f"known are {', '.join(METHODS)}")
-    equilibration = dataclasses.replace(base.equilibration, optimizer=settings.optimizer, schedule=settings.schedule)
-    if method in SCRATCH:
+    """The run's configuration with the method's epochs, learning rate and route; renewals and leaps are as long at any budget.
+
+    Raises:
+        UsageError: there is no such method.
+    """
+    method, own = method_of(settings.method), settings
+    equilibration = dataclasses.replace(base.equilibration, optimizer=own.optimizer, schedule=own.schedule)
+    if method.from_scratch:
         changed = dataclasses.replace(
             equilibration,
-            first_batch=settings.batch,
-            first_epochs=settings.epochs,
-            first_learning_rate=settings.learning_rate,
+            first_batch=own.batch,
+            first_epochs=own.epochs,
+            first_learning_rate=own.learning_rate,
             first_schedule="linear",
         )
-        return configure(base, equilibration=changed)
-    changed = dataclasses.replace(
-        equilibration, batch=settings.batch, epochs=settings.epochs, learning_rate=settings.learning_rate
-    )
-    config = configure(base, equilibration=changed)
-    if method in ("rayfe", "rayfe-leap") and not config.asked.both_ways:
-        return config
-    if method in ("rayfe", "rayfe-leap"):
-        leaps = method == "rayfe-leap"
-        further = config.asked.lam_end * math.exp((LEAPT_BEYOND if leaps else BEYOND) * config.asked.step_length)
-        renewal = dataclasses.replace(config.asked.renewal, every=LEAP.every, leap=LEAP.leap) if leaps else config.asked.renewal
-        return configure(config, lam_end=further, renewal=renewal)
-    config = configure(config, both_ways=False)
-    if method == "rayfe-there":
-        return config
-    config = configure(config, renewal=dataclasses.replace(config.asked.renewal, every=None))
-    if method == "paper":
+        return configure(base, both_ways=False, equilibration=changed)
+    changed = dataclasses.replace(equilibration, batch=own.batch, epochs=own.epochs, learning_rate=own.learning_rate)
+    if method.route == "leap" and method.optimizer == "adam":
+        changed = dataclasses.replace(changed, first_learning_rate=FRESH_ADAM)
+    config = routed(configure(base, equilibration=changed), method)
+    if method.family == "paper":
         return configure(config, stencil="paper", refresh=1, predictor=False, settle=False)
     return config
+
+
+def routed(config: RunConfig, method: Method) -> RunConfig:
+    """The configuration with the method's route: whether it goes both ways, from where, and what is renewed."""
+    renewal = config.asked.renewal
+    if method.route == "leap":
+        renewal = dataclasses.replace(renewal, every=LEAP.every, leap=LEAP.leap)
+    elif not method.renews:
+        renewal = dataclasses.replace(renewal, every=None)
+    if method.route == "there":
+        return configure(config, both_ways=False, renewal=renewal)
+    further = config.asked.lam_end * math.exp(BEYOND[method.route] * config.asked.step_length)
+    return configure(config, both_ways=True, lam_end=further, renewal=renewal)

@@ -1,16 +1,17 @@
 """Searching for gamma, and what a method's configuration becomes."""
 
 import dataclasses
+import math
 
 import pytest
 
 from analysis.benchmark import settings as settings_of
-from analysis.benchmark.figure import STYLES
-from analysis.benchmark.job import SHORT_ADAM, main, short_form
+from analysis.benchmark.job import SHORT_ADAM, Options, main, short_form
 from analysis.benchmark.methods import LARGEST_FACTOR, next_gamma
+from analysis.benchmark.registry import FAMILIES, METHODS, NAMES, ROUTES, label_of
 from analysis.benchmark.running import plain, step_length
 from analysis.benchmark.search import restored, stages
-from analysis.benchmark.settings import LABELS, METHODS, SCRATCH, WALKS, Settings, configured
+from analysis.benchmark.settings import BEYOND, FRESH_ADAM, LEAP, Settings, configured
 from rayfe.config import RunConfig, configure
 from rayfe.exceptions import UsageError
 from rayfe.records import Point, Velocity
@@ -40,20 +41,43 @@ def test_gamma_stays_within_the_bracket_and_one_try_moves_it_by_a_factor_at_most
     assert 4.0 < next_gamma(steep, first=4.0, C0=0.08) < 4.1
 
 
+def test_every_method_that_follows_a_curve_is_there_with_both_optimizers_and_on_every_route():
+    for family, about in FAMILIES.items():
+        found = {(method.optimizer, method.route) for method in METHODS.values() if method.family == family}
+        assert found == {(optimizer, route) for optimizer in ("adam", "soap") for route in about.routes}
+        assert about.from_scratch or about.routes in (tuple(ROUTES), ("there",))
+    assert len({label_of(name) for name in NAMES}) == len(FAMILIES) + len(set(NAMES) - set(METHODS))
+    assert {"rayfe", "rayfe-leap", "rayfe-plain", "nupi", "nupi-soap", "grid", "warm-grid"} <= set(METHODS)  # of stored runs
+
+
 def test_every_method_has_settings_and_a_configuration():
     base = configure(short_form(), both_ways=True)
     settings = defaults(base)
     assert list(settings) == list(METHODS)
-    assert set(STYLES) == set(LABELS)
-    for name, found in settings.items():
-        config = configured(base, found)
-        assert found.method == name
-        assert (config.asked.renewal.every is None) == (name not in ("rayfe", "rayfe-leap", "rayfe-there", *SCRATCH))
-        assert config.asked.both_ways == (name in ("rayfe", "rayfe-leap", *SCRATCH))
-        assert (config.asked.renewal.leap > 0) == (name == "rayfe-leap")
-        own = name in WALKS and name != "paper"
-        assert config.equilibration.optimizer == ("soap" if own or name in (*SCRATCH, "nupi-soap") else "adam")
-        assert (config.equilibration.schedule == "average") == (own or name in SCRATCH)
+    for name, method in METHODS.items():
+        found, config = settings[name], configured(base, settings[name])
+        asked = config.asked
+        assert (found.method, config.equilibration.optimizer) == (name, method.optimizer)
+        if method.from_scratch:
+            assert config.equilibration.first_learning_rate == found.learning_rate and not asked.both_ways
+            continue
+        assert asked.both_ways == (method.route != "there")
+        assert asked.renewal.leap == (LEAP.leap if method.route == "leap" else 0)
+        assert (asked.renewal.every is None) == (method.route != "leap" and not method.renews)
+        steps = BEYOND.get(method.route, 0)
+        assert asked.lam_end == pytest.approx(base.asked.lam_end * math.exp(steps * base.asked.step_length))
+
+
+def test_a_leap_of_the_walk_and_of_any_other_differ_by_their_optimizer_only():
+    """Epochs, shares of new weights and where it lands are the same; new weights have a rate that suits the optimizer."""
+    base = short_form()
+    settings = defaults(base)
+    walk, soap, adam = (configured(base, settings[name]) for name in ("rayfe-leap", "nupi-soap-leap", "nupi-leap"))
+    assert walk.asked.renewal == soap.asked.renewal == adam.asked.renewal
+    assert walk.asked.lam_end == soap.asked.lam_end == adam.asked.lam_end
+    for name in ("first_batch", "first_schedule", "first_learning_rate"):
+        assert getattr(walk.equilibration, name) == getattr(soap.equilibration, name)
+    assert adam.equilibration.first_learning_rate == FRESH_ADAM
 
 
 def test_the_papers_recipe_is_a_configuration_of_the_walk():
@@ -71,7 +95,7 @@ def test_a_budget_scales_epochs_of_walks_and_of_models_from_scratch_but_not_of_r
     for name in ("rayfe", "grid"):
         settings = defaults(base)[name]
         once, twice = configured(base, settings), configured(base, settings.scaled(2.0))
-        key = "first_epochs" if name in SCRATCH else "epochs"
+        key = "first_epochs" if METHODS[name].from_scratch else "epochs"
         assert getattr(twice.equilibration, key) == 2.0 * getattr(once.equilibration, key)
         assert twice.asked.renewal == once.asked.renewal == base.asked.renewal
 
@@ -95,6 +119,9 @@ def test_a_search_varies_one_thing_after_the_other():
     penalties = {candidate.rule.penalty for candidate in stages(settings)[3](settings)}
     assert gains == {1.0, 3.0, 10.0} and penalties == {0.3, 1.0, 3.0}
     assert len(stages(defaults(short_form())["warm-grid"])) == 2
+    nupi = defaults(short_form())["nupi"]
+    proportional = {candidate.rule.proportional for candidate in stages(nupi)[3](nupi)}
+    assert nupi.rule.proportional > 0 and min(proportional) > 0  # without it nuPI is plain ascent
 
 
 @pytest.mark.parametrize("points", [3, 4, 7, 20])
@@ -117,3 +144,9 @@ def test_steps_of_the_given_length_arrive_after_as_many_points(points):
 def test_a_job_that_cannot_be_run_is_refused_in_one_line(words, line, capsys):
     assert main(words.split()) == 2
     assert capsys.readouterr().err.startswith(line)
+
+
+def test_the_long_form_has_three_seeds_and_several_seeds_have_a_folder_each(tmp_path):
+    assert list(Options(form="long").starts) == [0, 1, 2] and list(Options().starts) == [0]
+    alone, both = (Options(out=str(tmp_path), seed=seeds).starts for seeds in ((3,), (3, 4)))
+    assert alone == {3: tmp_path} and both == {3: tmp_path / "seed3", 4: tmp_path / "seed4"}

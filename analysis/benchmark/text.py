@@ -1,0 +1,159 @@
+"""The benchmark's tables as Markdown, and a verdict that says what was not measured."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.benchmark.registry import FAMILIES, INDEPENDENT, METHODS, ROUTES, label_of
+from analysis.benchmark.table import TOLERANCES, at_equal_examples
+
+MILLIONS = (4.0, 8.0, 16.0, 32.0)
+"""Examples in all, in millions, at which methods are compared."""
+SEEDS = 3
+"""Seeds below which errors are not to be trusted."""
+
+
+def markdown(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """A table."""
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *lines))
+
+
+def readable(summary: pd.DataFrame) -> str:
+    """All tables and the verdict."""
+    parts = (costs, distances, tolerances, equal_examples, settings, verdict)
+    return "\n\n".join(part(summary) for part in parts)
+
+
+def costs(summary: pd.DataFrame) -> str:
+    """What each method cost, and how well it held C and F."""
+    head = [
+        *("method", "optimizer", "route", "budget", "seeds", "points", "lam", "examples, start included", "of these for gamma"),
+        *("seconds", "C before the settle", "largest C/C0 - 1", "with 95 %", "mean excess", "largest excess"),
+    ]
+    names = ("unsettled", "largest_drift", "largest_drift_bound", "mean_excess", "largest_excess")
+    return markdown(head, ([*_named(line), *_spent(line), *_percents(line, names)] for line in summary.to_dict("records")))
+
+
+def distances(summary: pd.DataFrame) -> str:
+    """How far each method is from models from scratch, and from the pooled front."""
+    head = ["method", "optimizer", "route", "budget", "mean excess above scratch", "largest"]
+    head += ["C off scratch", "D", "R", "gamma", "hypervolume", "BD-rate"]
+    names = ("mean_independent", "largest_independent", "gap_C", "gap_D", "gap_R", "gap_gamma", "hypervolume", "bd_rate")
+    return markdown(head, ([*_named(line)[:4], *_percents(line, names)] for line in summary.to_dict("records")))
+
+
+def tolerances(summary: pd.DataFrame) -> str:
+    """By method, optimizer and route the cheapest budget with which all runs keep each tolerance."""
+    head = ["method", "optimizer", "route", *(f"{t.name}: drift {t.drift:g} %, excess {t.excess:g} %" for t in TOLERANCES)]
+    lines = []
+    for _, group in summary.groupby(["method", "optimizer"], sort=False):
+        cells = _named(group.to_dict("records")[0])[:3]
+        lines.append([*cells, *(_needed(group, tolerance.name) for tolerance in TOLERANCES)])
+    return markdown(head, lines)
+
+
+def equal_examples(summary: pd.DataFrame) -> str:
+    """Mean excess at equal numbers of examples, start included."""
+    head = ["method", "optimizer", "route", *(f"mean excess at {millions:g} M" for millions in MILLIONS)]
+    columns = [at_equal_examples(summary, 1e6 * millions) for millions in MILLIONS]
+    lines = []
+    for key in columns[0].index:
+        values = [_percent(float(column[key])) for column in columns]
+        lines.append([label_of(key[0]), key[1], _route(key[0]), *values])
+    return markdown(head, lines)
+
+
+def settings(summary: pd.DataFrame) -> str:
+    """What each method ran with at its first budget, and from how many candidates of a search that was chosen."""
+    head = ["method", "optimizer", "route", "learning rate", "mini-batch", "epochs", "rule", "candidates searched"]
+    lines = []
+    for line in summary.drop_duplicates(["method", "optimizer"]).to_dict("records"):
+        own = json.loads(line["settings"])
+        rule = ", ".join(f"{name} {value}" for name, value in (own.get("rule") or {}).items() if name != "name")
+        cells = [str(own.get(name, "-")) for name in ("learning_rate", "batch", "epochs")]
+        lines.append([*_named(line)[:3], *cells, rule or "-", str(line["searched"])])
+    return markdown(head, lines)
+
+
+def verdict(summary: pd.DataFrame) -> str:
+    """Who keeps the tight tolerance, who is lowest at what cost, and what was not measured: one sentence a line."""
+    said, tight = [], TOLERANCES[0].name
+    within = summary[summary[tight] == summary["runs"]].sort_values("examples").to_dict("records")
+    if within:
+        best = within[0]
+        said.append(
+            f"The tight tolerance costs least by {_called(best)}: {best['examples'] / 1e6:.2f} M examples, start included."
+        )
+    else:
+        said.append("No method keeps the tight tolerance with all seeds.")
+    arrived = summary[summary["complete"].astype(bool)].sort_values("mean_excess_percent")
+    for line in arrived.head(2).to_dict("records"):
+        excess = _with_error(line, "mean_excess_percent")
+        said.append(
+            f"{_called(line)} is {excess} above the lowest known in the mean, for {line['examples'] / 1e6:.2f} M examples."
+        )
+    return "\n".join(f"- {sentence}" for sentence in [*said, *not_measured(summary)])
+
+
+def not_measured(summary: pd.DataFrame) -> list[str]:
+    """What a reader may expect here and does not find."""
+    here = {METHODS[name].family for name in summary["method"] if name in METHODS}
+    missing = [about.label for family, about in FAMILIES.items() if family not in here]
+    said = [f"Not measured: {'; '.join([*missing, 'other data sets and architectures'])}."]
+    few = summary[summary["seeds"] < SEEDS]
+    if len(few):
+        said.append(f"{len(few)} of {len(summary)} lines have fewer than {SEEDS} seeds: their errors are not known, or rough.")
+    if not here & set(INDEPENDENT):
+        said.append("No model from scratch is among these runs: excess is above their own models only, and a lower limit.")
+    if not summary["complete"].all():
+        said.append(f"{int((~summary['complete'].astype(bool)).sum())} lines did not arrive at the end of the curve.")
+    one = summary.groupby(["method", "optimizer"]).size()
+    if (one == 1).any():
+        said.append(f"{int((one == 1).sum())} of {len(one)} methods ran at one budget only.")
+    return said
+
+
+def _named(line: Mapping[Any, Any]) -> list[str]:
+    return [label_of(line["method"]), line["optimizer"], _route(line["method"]), f"{line['budget']:g}"]
+
+
+def _route(method: str) -> str:
+    return ROUTES[METHODS[method].route] if method in METHODS else "-"
+
+
+def _called(line: Mapping[Any, Any]) -> str:
+    return f"{label_of(line['method'])} ({line['optimizer']}, {_route(line['method'])}, budget {line['budget']:g})"
+
+
+def _spent(line: Mapping[Any, Any]) -> list[str]:
+    gamma = line["examples_for_gamma"]
+    examples = [f"{line['examples'] / 1e6:.2f} M", f"{gamma / 1e6:.2f} M" if gamma else "-"]
+    return [str(line["seeds"]), str(line["points"]), f"{line['lam_last']:.3g}", *examples, f"{line['seconds']:.0f}"]
+
+
+def _percents(line: Mapping[Any, Any], names: Iterable[str]) -> list[str]:
+    return [_with_error(line, f"{name}_percent") for name in names]
+
+
+def _with_error(line: Mapping[Any, Any], name: str) -> str:
+    value, error = line[name], line[f"{name}_se"]
+    return _percent(value) if np.isnan(error) else f"{value:.2f} ± {error:.2f} %"
+
+
+def _percent(value: float) -> str:
+    return "-" if np.isnan(value) else f"{value:.2f} %"
+
+
+def _needed(group: pd.DataFrame, tolerance: str) -> str:
+    """Examples of the cheapest budget with which all runs keep a tolerance; else the dearest one that was tried."""
+    within = group[group[tolerance] == group["runs"]].sort_values("examples").to_dict("records")
+    if within:
+        best = within[0]
+        return f"{best['examples'] / 1e6:.2f} M ({best['runs']} of {best['runs']} runs)"
+    dearest = group.sort_values("examples").to_dict("records")[-1]
+    return f"not in {dearest['examples'] / 1e6:.2f} M ({dearest[tolerance]} of {dearest['runs']} runs)"
