@@ -14,7 +14,7 @@ def column(description: str, **options: Any) -> Any:
     return field(metadata={"description": description}, **options)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
 class StepRecord:
     """One attempted quasi-static step: a row of steps/<trajectory>.parquet. None where not measured."""
 
@@ -191,6 +191,13 @@ class StepRecord:
     state: str | None = column("weights of this row, path relative to the run", default=None)
     state_sha256: str | None = column("SHA-256 of the weight file", default=None)
     carry_sha256: str | None = column("SHA-256 of what the next step needs besides the weights", default=None)
+
+    def __repr__(self) -> str:
+        """What a reader looks for first; all columns are attributes."""
+        values = {name: getattr(self, name) for name in ("lam", "gamma", "t", "R", "D", "C", "F")}
+        where = ", ".join(f"{name}={value:.6g}" for name, value in values.items() if value is not None)
+        found = "accepted" if self.accepted else f"{self.outcome}: {self.reason}"
+        return f"<StepRecord {self.trajectory} step {self.step}: {found}; {where}>"
 
     @property
     def held_C(self) -> float | None:
