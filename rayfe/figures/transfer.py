@@ -42,7 +42,7 @@ POSITION = "Position t on the data path (0 source, 1 target)"
 
 def geodesic_plane(rows: pd.DataFrame) -> Figure:
     """Fig. 5a: distortion against rate during the transfer, the line of slope k through the start, the target's point."""
-    figure, axes = new_axes("Rate R (nats)", "Distortion D (squared pixel units)")
+    figure, axes = new_axes("Rate R (nats)", "Distortion D (squared error)")
     walks = _named(rows)
     extra: dict[str, Line2D] = {}
     for walk in walks:

@@ -39,7 +39,7 @@ from rayfe.results.frames import drift, exact_curve, held_loss, holds_something,
 
 def rate_distortion(rows: pd.DataFrame) -> Figure:
     """Fig. 2a: distortion D against rate R along each trajectory."""
-    figure, axes = new_axes("Rate R (nats)", "Distortion D (squared pixel units)")
+    figure, axes = new_axes("Rate R (nats)", "Distortion D (squared error)")
     walks = walks_of(rows)
     for walk in walks:
         _draw(axes, walk, "R", "D")

@@ -1,6 +1,6 @@
 """Points of the surface and what is read and derived there: functionals, readings, responses, velocities.
 
-Functionals are per example and averaged, in nats (R, C) or squared pixel units (D); multipliers are
+Functionals are per example and averaged, in nats (R, C) or squared error (D); multipliers are
 `lam` and `gamma`; `t` is the position on the data path (0: source). Equation numbers are those of
 Gao & Chaudhari (2020), arXiv:2002.12406.
 """
@@ -31,7 +31,7 @@ class Split(enum.StrEnum):
     """Which examples a reading is over: p(x, t) of the training or validation split, or what follows.
 
     `TARGET` is the target's validation split alone (t = 1) whatever t the model is at; `PROBE` a fixed part of the
-    training split, read during training. `CONTROL` is a part of the training images that is set apart from training, for C
+    training split, read during training. `CONTROL` is a part of the training examples that is set apart from training, for C
     to be held on (--hold control); TRAIN is then the rest.
     """
 
@@ -82,7 +82,7 @@ class Box:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Functionals:
-    """Rate (nats), distortion (squared pixel units) and classification loss (nats), averaged over examples (1), (4)."""
+    """Rate (nats), distortion (squared error) and classification loss (nats), averaged over examples (1), (4)."""
 
     R: float
     D: float

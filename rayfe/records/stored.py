@@ -14,7 +14,7 @@ def column(description: str, **options: Any) -> Any:
     return field(metadata={"description": description}, **options)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
 class StepRecord:
     """One attempted quasi-static step: a row of steps/<trajectory>.parquet. None where not measured."""
 
@@ -38,7 +38,7 @@ class StepRecord:
     gamma: float = column("multiplier of C at the settled point")
     t: float = column("position on the data path, 0 = source, 1 = target", default=0.0)
     R: float | None = column("rate on the training split, nats (1)", default=None)
-    D: float | None = column("distortion on the training split, squared pixel units summed over pixels (1)", default=None)
+    D: float | None = column("distortion on the training split, squared error summed over an example (1)", default=None)
     C: float | None = column("classification loss on the training split, nats (4)", default=None)
     F: float | None = column("R + lam D + gamma C of this row (8)", default=None)
     accuracy: float | None = column("training accuracy of the mean prediction over draws of z", default=None)
@@ -50,14 +50,14 @@ class StepRecord:
     val_D: float | None = column("distortion on the validation split", default=None)
     val_C: float | None = column("classification loss on the validation split, nats", default=None)
     val_accuracy: float | None = column("validation accuracy of the mean prediction over draws of z", default=None)
-    R_se: float | None = column("standard error of R (0: closed form over all training images)", default=None)
+    R_se: float | None = column("standard error of R (0: closed form over all training examples)", default=None)
     D_se: float | None = column(
         "standard error of D from the draws of z that are decoded; those by which the statistics of a decoder's batch-norm are taken, "
         "the same at every step of a seed, are not in it",
         default=None,
     )
     C_se: float | None = column("standard error of C from the draws of z", default=None)
-    val_C_se: float | None = column("standard error of val_C over validation images", default=None)
+    val_C_se: float | None = column("standard error of val_C over validation examples", default=None)
     read_size: int | None = column("training examples that R, D and C are of, both ends of a mixture together", default=None)
     statistics_size: int | None = column(
         "training examples whose batch-norm statistics the model had when it was read: a part of them, drawn at random and of each "
@@ -94,12 +94,12 @@ class StepRecord:
         "what the process holds first, relative to its size at the start, minus its value there (C: C / C0 - 1)", default=None
     )
     held_drift_se: float | None = column("standard error of held_drift from the draws of z; paired", default=None)
-    line_miss: float | None = column("D - D0 - k (R - R0) on the geodesic's line (30), squared pixel units", default=None)
+    line_miss: float | None = column("D - D0 - k (R - R0) on the geodesic's line (30), squared error", default=None)
     line_miss_se: float | None = column("standard error of line_miss from the draws of z", default=None)
     k: float | None = column("slope dD/dR of the geodesic (30)", default=None)
     end_gamma: float | None = column("gamma at which a model of the target alone has C0 at the start's lam", default=None)
     end_R: float | None = column("its rate, nats", default=None)
-    end_D: float | None = column("its distortion, squared pixel units", default=None)
+    end_D: float | None = column("its distortion, squared error", default=None)
     end_moved: float | None = column(
         "how far one more equilibration and settle moved that model in the plane of R and lam D, nats", default=None
     )
@@ -166,7 +166,7 @@ class StepRecord:
         "fixed part of the training split (of the size of measure.bound_share, K = measure.bound_draws)",
         default=None,
     )
-    J_K_se: float | None = column("standard error of J_K over these images and the draws of z", default=None)
+    J_K_se: float | None = column("standard error of J_K over these examples and the draws of z", default=None)
     J_K_ess: float | None = column(
         "mean effective sample size of the K draws as a share of K, 1 at an exact posterior", default=None
     )
@@ -191,6 +191,13 @@ class StepRecord:
     state: str | None = column("weights of this row, path relative to the run", default=None)
     state_sha256: str | None = column("SHA-256 of the weight file", default=None)
     carry_sha256: str | None = column("SHA-256 of what the next step needs besides the weights", default=None)
+
+    def __repr__(self) -> str:
+        """What a reader looks for first; all columns are attributes."""
+        values = {name: getattr(self, name) for name in ("lam", "gamma", "t", "R", "D", "C", "F")}
+        where = ", ".join(f"{name}={value:.6g}" for name, value in values.items() if value is not None)
+        found = "accepted" if self.accepted else f"{self.outcome}: {self.reason}"
+        return f"<StepRecord {self.trajectory} step {self.step}: {found}; {where}>"
 
     @property
     def held_C(self) -> float | None:
@@ -218,7 +225,7 @@ class ReadingRecord:
     gamma: float = column("multiplier of C")
     t: float = column("position on the data path")
     R: float = column("rate, nats")
-    D: float = column("distortion, squared pixel units")
+    D: float = column("distortion, squared error")
     C: float = column("classification loss, nats")
     F: float = column("R + lam D + gamma C")
     accuracy: float = column("accuracy of the mean prediction over draws of z")

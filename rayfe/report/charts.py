@@ -91,7 +91,7 @@ def rate_distortion(series: Sequence[Series]) -> Chart:
         title="Distortion against rate",
         caption=f"Each point is a model. Further right z keeps more of x; further down x is reconstructed better. {DRAWS}",
         data=data,
-        layout=axes("Rate R (nats)", "Distortion D (squared pixels)"),
+        layout=axes("Rate R (nats)", "Distortion D (squared error)"),
     )
 
 
@@ -178,7 +178,7 @@ def loss(series: Sequence[Series], axis: Axis) -> Chart:
     return Chart(
         name="loss",
         title="Classification loss C",
-        caption=_second("validation images (bars: two standard errors over them)", series, "target_C"),
+        caption=_second("validation examples (bars: two standard errors over them)", series, "target_C"),
         data=data,
         layout=layout,
     )
@@ -195,7 +195,7 @@ def accuracy(series: Sequence[Series], axis: Axis) -> Chart:
     return Chart(
         name="accuracy",
         title="Accuracy",
-        caption=_second("validation images", series, "target_accuracy"),
+        caption=_second("validation examples", series, "target_accuracy"),
         data=data,
         layout=axis.layout(series, "Accuracy (%)"),
     )
@@ -249,7 +249,7 @@ def equilibration(readings: pd.DataFrame) -> Chart:
     return Chart(
         name="equilibration",
         title="Free energy while the start was trained",
-        caption="F of the probe images during the first training. It should be flat at the end.",
+        caption="F of the probe examples during the first training. It should be flat at the end.",
         data=data,
         layout=axes("Mini-batch update", "F (nats)", yaxis={"title": {"text": "F (nats)"}, "type": "log"}),
     )
@@ -262,5 +262,5 @@ def _on_target(one: Series, axis: Axis, wanted: str, unit: float) -> dict[str, A
 
 
 def _second(first: str, series: Sequence[Series], on_target: str) -> str:
-    text = f"Symbols: {first}. Dotted: training images."
-    return f"{text} Open symbols, dashed: validation images of the target alone." if has(series, on_target) else text
+    text = f"Symbols: {first}. Dotted: training examples."
+    return f"{text} Open symbols, dashed: validation examples of the target alone." if has(series, on_target) else text

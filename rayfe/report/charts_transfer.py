@@ -55,7 +55,7 @@ def geodesic(series: Sequence[Series]) -> Chart:
         caption="A ring: the start. A hexagon: a model trained on the target alone, with the same C. Dashed: the line that the transfer "
         f"keeps to, where it keeps to one. {DRAWS}",
         data=data,
-        layout=axes("Rate R (nats)", "Distortion D (squared pixels)"),
+        layout=axes("Rate R (nats)", "Distortion D (squared error)"),
     )
 
 

@@ -104,7 +104,7 @@ def _on_target(ends: pd.DataFrame) -> str:
     if not len(right):
         return ""
     shares = dict.fromkeys(f"{share:.1f}" for share in (right.min(), right.max()))
-    return f", with {' to '.join(shares)} % of the target's validation images right"
+    return f", with {' to '.join(shares)} % of the target's validation examples right"
 
 
 def stands(view: RunView) -> str:
@@ -143,7 +143,7 @@ CHOSEN_BY = "C, validation"
 """By what a model is recommended: it is shown with its error."""
 SHOWN: Sequence[tuple[str, str, str, float]] = (
     ("R", "R (nats)", ".2f", 1.0),
-    ("D", "D (squared pixels)", ".2f", 1.0),
+    ("D", "D (squared error)", ".2f", 1.0),
     ("C", "C, training", ".4f", 1.0),
     ("val_C", CHOSEN_BY, ".4f", 1.0),
     ("val_accuracy", "accuracy, validation (%)", ".1f", 100.0),

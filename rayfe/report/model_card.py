@@ -22,7 +22,7 @@ from rayfe.results.walk_summary import envelope_excess
 
 FUNCTIONALS = (
     ("R", "rate, nats", "R", "val_R"),
-    ("D", "distortion, squared pixel units summed over pixels", "D", "val_D"),
+    ("D", "distortion, squared error summed over an example", "D", "val_D"),
     ("C", "classification loss, nats", "C", "val_C"),
     ("accuracy", "of the mean prediction", "accuracy", "val_accuracy"),
 )

@@ -29,19 +29,19 @@ CAPTIONS = {
 }
 RATE = Axis(column="R", title="Rate R (nats)")
 ON_VALIDATION = (
-    ("val_C", "C on validation images", "C (nats)", 1.0),
-    ("val_accuracy", "Accuracy on validation images", "Accuracy (%)", 100.0),
+    ("val_C", "C on validation examples", "C (nats)", 1.0),
+    ("val_accuracy", "Accuracy on validation examples", "Accuracy (%)", 100.0),
 )
 ON_TARGET = (
-    ("target_C", "C on the target's validation images", "C (nats)", 1.0),
-    ("target_accuracy", "Accuracy on the target's validation images", "Accuracy (%)", 100.0),
+    ("target_C", "C on the target's validation examples", "C (nats)", 1.0),
+    ("target_accuracy", "Accuracy on the target's validation examples", "Accuracy (%)", 100.0),
 )
 """Columns, the titles of their charts and axes, and units."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Images:
-    """Runs that have this in common read R, D and C of the same images in the same way."""
+    """Runs that have this in common read R, D and C of the same examples in the same way."""
 
     data: str = field(compare=False)
     digest: str
@@ -76,7 +76,7 @@ class Line:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Group:
-    """Runs whose R, D and C are of the same images."""
+    """Runs whose R, D and C are of the same examples."""
 
     data: str
     models: Sequence[str]
@@ -199,7 +199,7 @@ def _charts(number: int, runs: Sequence[Curves]) -> list[Chart]:
             title="Distortion against rate",
             caption=" ".join(text for kind, text in CAPTIONS.items() if kind in {run.view.kind for run in runs}),
             data=_rate_distortion(runs),
-            layout=axes(RATE.title, "Distortion D (squared pixels)"),
+            layout=axes(RATE.title, "Distortion D (squared error)"),
             keys=(*keys, Key(swatch=swatch("#000000", "star", "none"), text="recommended")),
         )
     ]

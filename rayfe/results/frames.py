@@ -114,7 +114,7 @@ def holds_nothing(rows: pd.DataFrame) -> pd.Series:
 
 
 def way_in_D(steps: pd.DataFrame) -> float:
-    """The largest |D - D0| of the accepted rows of one trajectory, squared pixel units: what a geodesic's line is measured in.
+    """The largest |D - D0| of the accepted rows of one trajectory, squared error: what a geodesic's line is measured in.
 
     Its two ends may lie near each other, and the way between them need not.
     """

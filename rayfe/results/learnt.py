@@ -14,7 +14,7 @@ from rayfe.surface.chance import what_to_raise
 WORSE_ACCURACY = 0.005
 """Fall of validation accuracy that is said."""
 WORSE = 2.0
-"""Standard errors over validation images by which validation C must have risen to be said."""
+"""Standard errors over validation examples by which validation C must have risen to be said."""
 
 
 def start_columns(steps: pd.DataFrame) -> dict[str, float]:

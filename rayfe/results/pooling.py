@@ -74,7 +74,7 @@ def _same_code(run: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 
 def _defining(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """What makes F the same function: model, data path and training images."""
+    """What makes F the same function: model, data path and training examples."""
     fields = PAST | stored_identity(manifest)
     unread = {"path.last_epochs"}
     if fields["path.regularization"] is None:

@@ -9,12 +9,12 @@ from rayfe.records import Kind
 from rayfe.results.frames import counted_steps, moves_data, numbers
 
 RULE = (
-    "Of the accepted steps that count, the one with the lowest classification loss on validation images. Of a walk those count that are "
+    "Of the accepted steps that count, the one with the lowest classification loss on validation examples. Of a walk those count that are "
     "lowest in F at their lam, of a transfer those at t = 1, of a seek the one that came nearest."
 )
 """By what `recommended` chooses. What a walk holds, all its accepted steps hold within the tolerance, unless it does not settle."""
 CAVEAT = (
-    "The choice was made by these images, so on new ones its classification loss is likely to be a little higher. Steps whose loss is "
+    "The choice was made by these examples, so on new ones its classification loss is likely to be a little higher. Steps whose loss is "
     "within its standard error (val_C_se) may be as good: look at their accuracy, too."
 )
 """What the rule does not promise, said beside the validation loss."""
@@ -46,7 +46,7 @@ def none_because(rows: pd.DataFrame) -> str:
     if (furthest := numbers(accepted, "t").max()) < 1.0 and moves_data(rows).any():
         return f"no transfer has arrived at t = 1, the furthest is at t = {furthest:.3g}"
     if accepted["val_C"].isna().all():
-        return "no loss on validation images was read"
+        return "no loss on validation examples was read"
     return "no model has learnt to classify"
 
 

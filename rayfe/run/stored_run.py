@@ -93,11 +93,11 @@ class Run:
     ) -> StepRecord:
         """The row of an accepted step: number `step`, or the one nearest to `at` such as {"lam": 1.0}; without either the recommended one.
 
-        Recommended is, of the accepted steps that count, the one with the lowest classification loss on validation images. Of a walk
-        those count that are lowest in F at their lam, of a transfer those at t = 1, of a seek the one that came nearest. On new images
+        Recommended is, of the accepted steps that count, the one with the lowest classification loss on validation examples. Of a walk
+        those count that are lowest in F at their lam, of a transfer those at t = 1, of a seek the one that came nearest. On new examples
         its loss is likely to be a little higher than on those that it was chosen by.
 
-        `trajectory` may be left out where there is one; the recommended step is then of all of them, whose losses are of the same images.
+        `trajectory` may be left out where there is one; the recommended step is then of all of them, whose losses are of the same examples.
         FarFromWanted, a warning, says where the nearest step is farther from `at` than steps are apart there.
 
         Raises:

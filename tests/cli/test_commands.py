@@ -161,7 +161,7 @@ def test_doctor_finds_what_rayfe_needs(tmp_path: Path, capsys: pytest.CaptureFix
     assert main(["doctor", "--out", str(tmp_path / "runs")]) == 0
     text = capsys.readouterr().out
     assert "everything that rayfe needs is here" in text
-    assert "mnist: 60,000 training and 10,000 validation images" in text
+    assert "mnist: 60,000 training and 10,000 validation examples" in text
     assert not (tmp_path / "runs").exists()
 
 

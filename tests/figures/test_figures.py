@@ -103,7 +103,7 @@ def legend(figure: Figure) -> list[str]:
 @pytest.mark.parametrize(
     ("draw", "x", "y", "x_label", "y_label"),
     [
-        (walks.rate_distortion, "R", "D", "Rate R (nats)", "Distortion D (squared pixel units)"),
+        (walks.rate_distortion, "R", "D", "Rate R (nats)", "Distortion D (squared error)"),
         (walks.multipliers, "lam", "gamma", "Lambda λ", "Gamma γ"),
         (walks.validation_loss, "lam", "val_C", "Lambda λ", "Loss C (nats)"),
         (walks.free_energy_of_walk, "lam", "F", "Lambda λ", "Free energy F = R + λD + γC (nats)"),

@@ -30,7 +30,7 @@ def idx(array: np.ndarray) -> bytes:
 
 
 def write_idx_folder(folder: Path, *, zipped: bool) -> np.ndarray:
-    """Four IDX files of 20 training and 10 test images; returns the training images."""
+    """Four IDX files of 20 training and 10 test images; returns the training examples."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
     train = rng.integers(0, 256, (20, 28, 28), np.uint8)

@@ -60,7 +60,7 @@ def test_a_start_at_chance_a_model_without_a_classifier_and_an_empty_run_offer_n
     unlabelled = rows({"gamma": 0.0})
     for found in (chance, unlabelled):
         assert recommended(found) is None and none_because(found) == "no model has learnt to classify"
-    assert none_because(rows({"val_C": None})) == "no loss on validation images was read"
+    assert none_because(rows({"val_C": None})) == "no loss on validation examples was read"
     for found in (rows(), rows({"accepted": False})):
         assert recommended(found) is None and none_because(found) == "no step is accepted so far"
 

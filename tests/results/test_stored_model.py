@@ -104,7 +104,7 @@ def test_nearest_step_among_those_with_weights(store: Store, at: dict[str, float
 @pytest.mark.parametrize(
     ("step", "at", "text"),
     [
-        (None, None, "there is none to recommend, no loss on validation images was read"),
+        (None, None, "there is none to recommend, no loss on validation examples was read"),
         (1, {"C": 0.1}, "not both"),
         (None, {"loss": 0.1}, "loss cannot be asked for, only lam"),
         (None, {}, "give columns with finite numbers"),

@@ -1,4 +1,4 @@
-"""What a walk holds and how well it can: C of control images, the noise of the draws, the floor of a tiny loss."""
+"""What a walk holds and how well it can: C of control examples, the noise of the draws, the floor of a tiny loss."""
 
 import dataclasses
 
@@ -90,7 +90,7 @@ def gamma_at_control_C(lam, C0, unseen):
 
 @pytest.mark.parametrize("stencil", ["iso", "paper"])
 def test_held_on_control_images_it_is_their_C_that_stays(tmp_path, stencil):
-    """C of images that were not trained on grows with R, so gamma has to rise faster than on the training images' line."""
+    """C of images that were not trained on grows with R, so gamma has to rise faster than on the training examples' line."""
     unseen = 0.05
     rows, end = walk(tmp_path / "control", AnalyticBackend(A, unseen=unseen, noise=1e-4), hold="control", stencil=stencil)
     rows = [row for row in rows if row.accepted]

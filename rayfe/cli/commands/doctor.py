@@ -179,7 +179,7 @@ def data_sets(root: str | None) -> Iterator[Check]:
 
 def _sizes(dataset: object) -> str:
     train, validation = (len(getattr(dataset, split).y) for split in ("train", "validation"))
-    return f"{train:,} training and {validation:,} validation images"
+    return f"{train:,} training and {validation:,} validation examples"
 
 
 def out(location: str) -> Iterator[Check]:
