@@ -28,12 +28,22 @@ from rayfe.storage.manifest import manifest_of
 from rayfe.storage.store import load_rows
 
 LONG = (
-    *("rayfe-leap", "nupi-soap-leap", "rayfe-plain", "nupi-soap", "nupi", "nupi-leap", "warm-grid-soap-leap", "rayfe"),
+    *(
+        "rayfe-leap",
+        "conditioned",
+        "nupi-soap-leap",
+        "rayfe-plain",
+        "nupi-soap",
+        "nupi",
+        "nupi-leap",
+        "warm-grid-soap-leap",
+        "rayfe",
+    ),
     *("nupi-soap-both", "augmented", "augmented-soap", "geco", "geco-soap", "warm-grid", "warm-grid-soap"),
     *("paper", "paper-soap"),
 )
 """Methods of the long form, those first that tell most; grids and the envelope take hours and are asked for by name."""
-SHORT = ("rayfe-plain", "paper", "grid", "warm-grid", "heuristic", "nupi", "nupi-soap", "augmented", "geco")
+SHORT = ("rayfe-plain", "conditioned", "paper", "grid", "warm-grid", "heuristic", "nupi", "nupi-soap", "augmented", "geco")
 
 
 @dataclass(frozen=True, kw_only=True)

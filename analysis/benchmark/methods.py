@@ -23,7 +23,7 @@ from analysis.benchmark.points import (
 )
 from analysis.benchmark.requests import Constrained, ConstrainRequest
 from rayfe.config import RunConfig, Start
-from rayfe.records import Annealing, Answer, EquilibrateRequest, Kind, Point, Replica, Request, Weights
+from rayfe.records import Annealing, Answer, Box, EquilibrateRequest, Kind, Point, Replica, Request, Weights
 from rayfe.records.carried import Carried
 from rayfe.records.columns import Observed, number
 from rayfe.records.weights import pack, unpack
@@ -41,6 +41,8 @@ TRAININGS = 6
 ELASTICITY = (0.3, 2.0)
 """Bounds of -d log C / d log gamma in the search for gamma, and 0.7 where nothing is known."""
 LARGEST_FACTOR = 3.0
+GAMMA_RANGE = 4.0
+"""Factor by which gamma may lie above or below the start's in the box of a conditioned model."""
 READINGS, READ_PART = 8, 0.1
 """Readings by which the gamma of a conditioned model is found, at most, and the part of the tolerance to which C is found."""
 
@@ -179,6 +181,17 @@ class TrainOnce(Curve):
         answer = work.equilibrated((yield request))
         require_trained(answer.outcome)
         return answer.weights[0]
+
+
+def box_of(config: RunConfig, start: Start) -> Box:
+    """All lam of the curve, and gamma within GAMMA_RANGE of the start's."""
+    gamma = (start.gamma / GAMMA_RANGE, start.gamma * GAMMA_RANGE)
+    return Box(lam=(start.lam, config.asked.lam_end), gamma=gamma)
+
+
+def over(box: Box) -> Callable[[Point, Weights | None], Replica]:
+    """What a model that is conditioned over a box is at a point."""
+    return lambda at, weights: Replica(name="settled", point=at, weights=weights, box=box)
 
 
 def next_gamma(tried: Sequence[tuple[float, float]], *, first: float, C0: float) -> float:

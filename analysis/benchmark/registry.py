@@ -38,6 +38,9 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
         "geco": Family(label="GECO", colour="#CC79A7"),
         "warm-grid": Family(label="warm grid, gamma fixed", colour="#56B4E9"),
         "heuristic": Family(label="gamma + 0.1 until C <= C0", colour="#E69F00", routes=("there",)),
+        "conditioned": Family(
+            label="one conditioned model", colour="#117733", optimizer="soap", routes=("there",), from_scratch=True
+        ),
         "grid": Family(
             label="grid, from scratch, gamma root-found",
             colour="#009E73",

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.benchmark.methods import ConstrainedPath, EnvelopeGrid, Grid, Heuristic, WarmGrid
+from analysis.benchmark.methods import ConstrainedPath, EnvelopeGrid, Grid, Heuristic, TrainOnce, WarmGrid, box_of, over
 from analysis.benchmark.points import Curve, PointByPoint, lams
 from analysis.benchmark.registry import Method, method_of
 from analysis.benchmark.settings import Settings, configured
@@ -149,6 +149,9 @@ def open_point(
     course: Curve
     if method.family in GRIDS:
         course = GRIDS[method.family](settings=settings, guess=gamma)
+    elif method.family == "conditioned":
+        box = box_of(config, start)
+        course = TrainOnce(settings=settings, becomes=over(box), gammas=box.gamma)
     else:
         course = PATHS.get(method.family, ConstrainedPath)(settings=settings)
     return Trajectory(config, start, rows, state=state, carry=carry, course=course)

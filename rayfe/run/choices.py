@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 from rayfe.config import RunConfig, configure, require
+from rayfe.data.examples import Dataset
 from rayfe.data.paths import PathData, epoch_of
 from rayfe.exceptions import UsageError
 from rayfe.run import runner
@@ -39,7 +40,7 @@ def settled(config: RunConfig, store: Store, data: PathData, say: Say) -> RunCon
     if config.service.replicas_per_evaluator == "auto":
         config = configure(config, replicas_per_evaluator=stored_choice(store, "replicas_per_evaluator") or "all")
     if config.service.trajectories_per_evaluator == "auto":
-        slots = stored_choice(store, "trajectories_per_evaluator") or _slots(config)
+        slots = stored_choice(store, "trajectories_per_evaluator") or _slots(config, data, say)
         config = configure(config, trajectories_per_evaluator=slots)
     if config.service.slots > 1:
         from rayfe.run.memory import require_room
@@ -54,13 +55,26 @@ def settled(config: RunConfig, store: Store, data: PathData, say: Say) -> RunCon
     return config
 
 
-def _slots(config: RunConfig) -> int:
+def _slots(config: RunConfig, data: PathData, say: Say) -> int:
     """What keeps each GPU busy with as many of the run's trajectories as fall to it; a CPU is faster with one after the other."""
     service = config.service
     alone = service.placement == "isolated" or service.train_workers or config.per_part is not None or config.box is not None
     if alone or not runner.trains_on_gpus(config):
         return 1
-    return min(MANY, -(-len(config.trajectories()) // runner.gpus_of(config)))
+    slots = min(MANY, -(-len(config.trajectories()) // runner.gpus_of(config)))
+    if slots > 1 and (why := why_not_in_slots(config, data.source)):
+        say(f"trajectories are trained one after the other: {config.model.name} cannot be trained together with others ({why})")
+        return 1
+    return slots
+
+
+def why_not_in_slots(config: RunConfig, dataset: Dataset) -> str | None:
+    """Why models of a configuration cannot be trained together with those of other trajectories, in one line; None if they can."""
+    from rayfe.model.protocol import build, some_examples
+    from rayfe.training.fleet import why_not_in_slots as why_not
+
+    x, y = some_examples(config.model, dataset)
+    return why_not(lambda: build(config.model, input_shape=tuple(x.shape[1:]), classes=dataset.classes), x, y)
 
 
 def _by(config: RunConfig, way: Way) -> RunConfig:

@@ -24,7 +24,7 @@ from rayfe.records import Split, StepRecord
 from rayfe.report.page import REPORT, report_of
 from rayfe.report.view import view_of
 from rayfe.results.printed import print_run
-from rayfe.run.choices import devices, settled
+from rayfe.run.choices import devices, settled, why_not_in_slots
 from rayfe.run.logs import JsonLog
 from rayfe.run.progress import Output, Progress
 from rayfe.run.starts import StartModel, check_fits, with_outputs
@@ -178,28 +178,15 @@ def _check_own_model(config: RunConfig, dataset: Dataset) -> None:
         check_conditioned(model, config.model.name, some_examples(config.model, dataset)[0].to(device))
         return
     if config.service.slots > 1:
-        check_in_slots(config, dataset)
+        why, name = why_not_in_slots(config, dataset), "trajectories_per_evaluator"
+        fix = f"{config.model.name} cannot be trained together with others ({why}); give ``trajectories_per_evaluator=1``"
+        require(why is None, name, config.service.slots, fix)
     if ":" not in config.model.name or config.per_part == 1:
         return
     if stacks(model) or trains_on_gpus(config):
         x, y = (value.to(device) for value in some_examples(config.model, dataset))
         other = build(config.model, input_shape=tuple(x.shape[1:]), classes=dataset.classes).to(device)
         check_stacked([model, other], config.model.name, x, y)
-
-
-def check_in_slots(config: RunConfig, dataset: Dataset) -> None:
-    """Refuse several trajectories on one evaluator where their models cannot be trained together.
-
-    Raises:
-        UsageError: trajectories_per_evaluator.
-    """
-    from rayfe.model.protocol import build, some_examples
-    from rayfe.training.fleet import why_not_in_slots
-
-    x, y = some_examples(config.model, dataset)
-    why = why_not_in_slots(lambda: build(config.model, input_shape=tuple(x.shape[1:]), classes=dataset.classes), x, y)
-    fix = f"{config.model.name} cannot be trained together with others ({why}); give ``trajectories_per_evaluator=1``"
-    require(why is None, "trajectories_per_evaluator", config.service.slots, fix)
 
 
 def _run(job: Job, config: RunConfig, data: PathData, store: Store, console: Console) -> dict[str, str]:

@@ -18,12 +18,13 @@ from rayfe.backend.inline import InlineBackend
 from rayfe.config import DataConfig, EquilibrationConfig, ModelConfig, configure
 from rayfe.data.datasets import load
 from rayfe.data.device_path import DeviceExamples, DevicePath, Mixture, Still
+from rayfe.data.paths import PathData
 from rayfe.data.randomness import Counted, derived_seed, generator
 from rayfe.exceptions import UsageError
 from rayfe.model.objective import noise_of
 from rayfe.model.protocol import build
 from rayfe.records import Equilibrated, EquilibrateRequest, Point, Replica, StepKey, Weights
-from rayfe.run.job import check_in_slots
+from rayfe.run.job import check_model
 from rayfe.training.fleet import Fleet
 from rayfe.training.fleet_slots import Job, Slots
 from rayfe.training.replicas import Stacked
@@ -282,4 +283,4 @@ def test_models_that_draw_numbers_of_their_own_are_refused_before_any_work(dropo
     )
     fix = r"trajectories_per_evaluator=2: mlp cannot .* \(RuntimeError: vmap: .*random.*\); give .*trajectories_per_evaluator=1"
     with pytest.raises(UsageError, match=fix) if refused else contextlib.nullcontext():
-        check_in_slots(config, load(config.data))
+        check_model(config, PathData(kind="still", source=load(config.data)))

@@ -134,6 +134,13 @@ def test_the_constrained_training_counts_its_measurements(bench):
     assert more > 2 * n / 3  # two looks at C: an encoding and its statistics each, and what every point is read with
 
 
+def test_one_conditioned_model_needs_no_start_and_its_training_is_counted_once(bench):
+    rows = run(bench, "conditioned", "conditioned-x1")
+    assert len(rows) == 3 and rows.accepted.all() and rows.gamma[1:].between(1.6, 10.0).all()
+    used, n = rows.examples.diff()[1:].tolist(), len(load(BASE.data).train.y)
+    assert used[0] > 15 * n * 0.9 > used[1]
+
+
 def test_a_report_has_every_method_that_was_run(bench, tmp_path):
     for method in ("nupi", "rayfe-plain"):
         run(bench, method, f"{method}-x1", **({} if method == "nupi" else {"limit": 1.0}))
