@@ -155,20 +155,6 @@ def test_an_exception_reaches_whom_it_concerns() -> None:
     assert (found[0], found[2]) == (1, 3) and isinstance(found[1], ValueError)
 
 
-def test_who_is_away_is_not_waited_for() -> None:
-    together, release = Together(2), threading.Event()
-
-    def trains() -> None:
-        with together.at_work(), together.away():
-            release.wait()
-
-    other = threading.Thread(target=trains)
-    other.start()
-    assert gathered(together, [("a", 1)], lambda items: items) == [1]
-    release.set()
-    other.join()
-
-
 def test_a_pass_that_is_interrupted_is_done_by_another() -> None:
     passes: list[list[int]] = []
 
