@@ -108,7 +108,8 @@ class InlineBackend(Backend):
         sizes = {split: path.sizes for split, path in self._paths.items()}
         self._some = whole.present(0.0)[0].examples(slice(0, 8), 0.0).x
         self._costs = Costs(config, sizes, self._models.new(0).eval(), self._some[:1], solve=solve)
-        self._drawing = self._costs.drawing
+        self.drawing = self._costs.drawing
+        """How examples are read."""
 
     def _part(self, size: int | None) -> dict[Split, DevicePath] | None:
         """Fixed parts of the splits that steer; None for all of them."""
@@ -250,39 +251,40 @@ class InlineBackend(Backend):
 
         if request.slope_in_t and split is Split.TRAIN:
             part = self._part_of[split] if self._part_of else path
-            slope = slope_in_t(model, part, point, drawing=self._drawing, key=keys)
+            slope = slope_in_t(model, part, point, drawing=self.drawing, key=keys)
             reading = dataclasses.replace(reading, F_t=slope, slope_size=part.size(t))
         if request.certify and split is Split.TRAIN:
             trained = self._config.equilibration.epochs * len(path)
             found = certify(
-                model, path, reading, chunk=self._drawing.chunk, trained=trained, key=self._keys(seed, split, "bound"), rng=rng
+                model, path, reading, chunk=self.drawing.chunk, trained=trained, key=self._keys(seed, split, "bound"), rng=rng
             )
             entropy = label_entropy(path, t, classes=self._models.classes)
             reading = dataclasses.replace(reading, certificate=found, label_entropy=entropy)
-            reading = with_dimensions(model, path, reading, chunk=self._drawing.chunk, key=self._keys(seed, split, "missed"))
+            reading = with_dimensions(model, path, reading, chunk=self.drawing.chunk, key=self._keys(seed, split, "missed"))
         return reading
 
     def take_up(self, request: TakeUpRequest) -> TakenUp:
         step, point = request.key, request.point
         model, path = self._models.with_weights(request.weights, seed=0), self._paths[Split.TRAIN]
         keys = self._keys(step.seed, "statistics", "take up")
-        recompute_statistics(model, self._statistics, point.t, chunk=self._drawing.chunk, key=keys)
+        drawing = self.drawing
+        recompute_statistics(model, self._statistics, point.t, chunk=drawing.chunk, most=drawing.whole, key=keys)
         key = self._keys(step.seed, step.trajectory, step.step, step.attempt, "take up")
         part = path.thinned(PROBE)
-        found = take_up(model.eval(), part, point, size=FITTED, chunk=self._drawing.chunk, key=key)
+        found = take_up(model.eval(), part, point, size=FITTED, chunk=drawing.chunk, key=key)
         examples = self._costs.taken_up(point.t, fitted=found.fitted)
         return TakenUp(weights=weights_of(found.model) if found.dims else request.weights, dims=found.dims, examples=examples)
 
     def _recompute(
         self, model: Representation, path: DevicePath, seed: int, purpose: str, t: float, *, decode: bool = True
     ) -> None:
-        work = partial(recompute_together, path=path, chunk=self._drawing.chunk, decode=decode)
+        work = partial(recompute_together, path=path, chunk=self.drawing.chunk, decode=decode, most=self.drawing.whole)
         keys = self._keys(seed, "statistics", purpose)
         self._together.do(("statistics", decode, *alike(path, t)), (model, t, keys), lambda asked: [work(asked)] * len(asked))
 
     def _in_one_pass(self, what: str, path: DevicePath, t: float, effort: Effort, item: Any, work: Callable[..., Any]) -> Any:
         """What `work` says of the item, with those of other threads that ask the same."""
-        return self._together.do((what, effort, *alike(path, t)), item, partial(work, drawing=self._drawing, effort=effort))
+        return self._together.do((what, effort, *alike(path, t)), item, partial(work, drawing=self.drawing, effort=effort))
 
     def _statistics_size(self, model: Representation, t: float) -> int | None:
         """Examples whose statistics the model's batch-norm layers have; None without such layers."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import os
 import weakref
 from collections.abc import Iterator
@@ -41,9 +42,20 @@ class Memory:
     reading: float
     """Of one trajectory that is read, in training or afterwards: models, and some examples with all draws of z."""
 
+    examples: int
+    """Of a reading."""
+    chunk: int
+    """Examples that are passed at once by one model; of several each passes as many less."""
+
     def of(self, slots: int) -> float:
-        """At most, with so many trajectories at a time: all in training, or all but one, which is read."""
-        return self.data + (slots - 1) * self.training + max(self.training, self.reading)
+        """At most, with so many trajectories at a time. Several keep their slots while they are read together."""
+        if slots == 1:
+            return self.data + max(self.training, self.reading)
+        return self.data + slots * self.training + self.reading * slots * self._passed(slots) / self._passed(1)
+
+    def _passed(self, slots: int) -> float:
+        """Examples that a model passes at once, one of so many."""
+        return self.examples / math.ceil(self.examples / max(1, self.chunk // slots))
 
 
 class Allocated(TorchDispatchMode):
@@ -132,7 +144,10 @@ def memory_of(config: RunConfig, data: PathData) -> Memory:
         read = (dataclasses.replace(replicas[0], weights=weights[0]),)
         with allocated.apart():
             backend.measure(MeasureRequest(key=KEY, replicas=read, splits=(Split.TRAIN,), purpose="memory", part=True))
-        return Memory(data=held, training=allocated.peak - held, reading=allocated.peak_apart - held)
+        training, reading = allocated.peak - held, allocated.peak_apart - held
+        return Memory(
+            data=held, training=training, reading=reading, examples=epoch_of(data, config), chunk=backend.drawing.chunk
+        )
 
 
 def _small(config: RunConfig, data: PathData) -> RunConfig:

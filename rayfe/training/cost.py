@@ -18,7 +18,7 @@ from rayfe.config import RunConfig
 from rayfe.data.device_path import DeviceExamples, Still
 from rayfe.data.path_sizes import PathSizes
 from rayfe.records import BOUND_DRAWS, PROBE, Annealing, MeasureRequest, SettleRequest, Split
-from rayfe.training.batch_norm import WHOLE_BYTES, recompute_statistics
+from rayfe.training.batch_norm import recompute_statistics
 from rayfe.training.certificate import PARTS, bound_cost, bound_size, gradient_size
 from rayfe.training.exact_derivatives import GRADIENTS, PRODUCT_COST, SOLVE, Solve
 from rayfe.training.measure import FORWARD, SLOPE_STEP, Effort, difference, drawing_of, head_share, slope_drawing
@@ -58,7 +58,7 @@ class Costs:
         self._lock = threading.Lock()  # threads that ask share the model
         self._statistics = self._train.thinned(measure.statistics_size)
         self._probe = min(PROBE, len(self._train))
-        self.drawing = drawing_of(measure, model, example, images=len(self._train))
+        self.drawing = drawing_of(measure, model, example, images=len(self._train), models=config.service.slots)
         """How the backend reads."""
 
     def training(self, annealing: Annealing | None) -> Training:
@@ -145,6 +145,6 @@ class Costs:
         with self._lock:
             if (n, decode) not in self._passes:
                 self._passes[n, decode] = recompute_statistics(
-                    self._model, self._one, 0.0, chunk=1, key=lambda name: 0, decode=decode, most=WHOLE_BYTES // n
+                    self._model, self._one, 0.0, chunk=1, key=lambda name: 0, decode=decode, most=self.drawing.whole // n
                 )
             return FORWARD * n * self._passes[n, decode]

@@ -26,7 +26,7 @@ from rayfe.model.objective import (
 )
 from rayfe.model.protocol import Representation
 from rayfe.records import Point, decoder_draws
-from rayfe.training.batch_norm import BatchNorm, operations, recompute_statistics
+from rayfe.training.batch_norm import WHOLE_BYTES, BatchNorm, operations, recompute_statistics
 
 PREDICTION_DRAWS = 16
 """Draws of each half of the first set whose mean probability is the prediction (of all of them it would change little)."""
@@ -62,13 +62,16 @@ class Drawing:
     """Through the decoder. 1: only every eighth example has the second one, which the error of D needs."""
     chunk: int
     """Memory against speed; no number depends on it but by rounding."""
+    whole: int = WHOLE_BYTES
+    """Bytes that all examples of batch-norm statistics may take at once."""
 
 
-def drawing_of(config: MeasureConfig, model: Any, example: Tensor, *, images: int) -> Drawing:
-    """How readings of `images` training images are drawn by models like `model`; `example` is one input, (1, ...)."""
+def drawing_of(config: MeasureConfig, model: Any, example: Tensor, *, images: int, models: int = 1) -> Drawing:
+    """How readings of `images` training images are drawn by so many models like `model` at once; `example` is one input, (1, ...)."""
     convolves = any(isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d) for layer in model.modules())
-    chunk = max(1, min(FEWER if convolves else CHUNK, CHUNK_NUMBERS // example.numel()))
-    return Drawing(head_draws=config.head_draws, decoder_draws=decoder_draws(images), chunk=chunk)
+    chunk = max(1, min(FEWER if convolves else CHUNK, CHUNK_NUMBERS // example.numel()) // models)
+    draws = decoder_draws(images)
+    return Drawing(head_draws=config.head_draws, decoder_draws=draws, chunk=chunk, whole=WHOLE_BYTES // models)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,7 +111,7 @@ def slope_in_t(model: Representation, path: DevicePath, point: Point, *, drawing
     kept = [(layer, layer.running_mean, layer.running_var) for layer in model.modules() if isinstance(layer, BatchNorm)]
     slope = 0.0
     for t, factor in difference(point.t, SLOPE_STEP):
-        recompute_statistics(model, path, t, chunk=drawing.chunk, key=partial(_named, key, "statistics"))
+        recompute_statistics(model, path, t, chunk=drawing.chunk, most=drawing.whole, key=partial(_named, key, "statistics"))
         for stratum in path.present(t):
             mean = read_draws(model, stratum, t, drawing=drawing, key=key(stratum.name), effort=effort).mean
             J = mean.R.double() + point.lam * mean.D.double() + point.gamma * mean.C.double()

@@ -44,10 +44,14 @@ def test_memory_is_within_15_percent_of_what_a_step_takes(tmp_path: Path) -> Non
     assert memory_of(DIGITS, load_path(DIGITS)).of(1) == pytest.approx(allocated.peak, rel=0.15)
 
 
-def test_all_but_one_train_while_it_is_read() -> None:
-    found = Memory(data=100.0, training=10.0, reading=25.0)
-    assert (found.of(1), found.of(3)) == (125.0, 145.0)
-    assert dataclasses.replace(found, reading=5.0).of(3) == 130.0
+def test_several_keep_their_slots_while_they_are_read_together() -> None:
+    found = Memory(data=100.0, training=10.0, reading=25.0, examples=6000, chunk=4000)
+    assert (found.of(1), found.of(2), found.of(4)) == (
+        125.0,
+        100.0 + 20.0 + 25.0 * 2 * 2000 / 3000,
+        100.0 + 40.0 + 25.0 * 4 / 3,
+    )
+    assert dataclasses.replace(found, reading=5.0).of(1) == 110.0
 
 
 def test_more_than_this_machine_holds_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

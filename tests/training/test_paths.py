@@ -107,7 +107,7 @@ def test_with_batch_norm_F_t_is_the_slope_with_statistics_that_follow_t(kind: st
 def test_with_batch_norm_the_shortcut_target_minus_source_is_wrong() -> None:
     on, t = backend(), 0.5
     weights = trained(on, 0.0)
-    path, drawing = on._paths[Split.TRAIN], on._drawing
+    path, drawing = on._paths[Split.TRAIN], on.drawing
     model = on._models.with_weights(weights, seed=0)
     recompute_statistics(model, path, t, chunk=300, key=derived_seed)
 

@@ -109,7 +109,7 @@ def test_sixteen_readings_launch_as_little_as_one(monkeypatch: pytest.MonkeyPatc
             seen.forget()
             recompute_together(statistics, path, chunk=500)
             before = seen.launched
-            read_together(asked, path, drawing=backend._drawing, effort=Effort())
+            read_together(asked, path, drawing=backend.drawing, effort=Effort())
             launched.append((before, seen.launched - before))
     for one, two, sixteen in zip(*launched, strict=True):
         assert sixteen <= 1.2 * two
