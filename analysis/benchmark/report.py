@@ -41,10 +41,9 @@ def report(
     Points beyond `lam_end`, that of the benchmark without it, are left out; they still count for the lowest known F, and what led
     beyond it and back for the cost of what came later.
     """
-    out = Path(out or folders[0])
-    out.mkdir(parents=True, exist_ok=True)
     lines, drawn = tabled(folders, polish=polish, lam_end=lam_end)
-    summary = over_seeds(lines)
+    summary, out = over_seeds(lines), Path(out or folders[0])
+    out.mkdir(parents=True, exist_ok=True)
     for name, frame in (("table.csv", lines), ("seeds.csv", summary)):
         frame.to_csv(out / name, index=False, float_format="%.6g")
     buffer = io.BytesIO()

@@ -1,6 +1,6 @@
 """Run configuration: frozen, keyword-only, checked when built."""
 
-from rayfe.config.asked import Asked, Baseline, FreeWalk, Seek, Transfer, Walk
+from rayfe.config.asked import Asked, Baseline, Conditioned, FreeWalk, Seek, Transfer, Walk
 from rayfe.config.checks import require
 from rayfe.config.configure import configure, from_flat
 from rayfe.config.fields import flat, unread
@@ -24,6 +24,7 @@ from rayfe.exceptions import UsageError
 __all__ = [
     "Asked",
     "Baseline",
+    "Conditioned",
     "DataConfig",
     "EquilibrationConfig",
     "BEFORE",

@@ -47,7 +47,7 @@ class RunConfig(Checked, Generic[Kind]):
     seed: Annotated[tuple[int, ...], at_least(0, 2**63 - 1)] = (0,)
     """Seeds of initial weights, batches and noise."""
     steps: Annotated[int, at_least(0)] = 100
-    """At most this many accepted steps after the start; 0 trains and stores the start alone. More of them go on from there."""
+    """At most this many accepted steps after the start; 0 stores it alone. A run goes on where more of them are asked for."""
     start: str | None = None
     """Start from a stored model instead of new weights: RUN@STEP, or RUN@TRAJECTORY:STEP of a run with several trajectories. Its lam and
     gamma are the start's, and it is not trained again; everything else may differ from its run. In Python also a state dict, which

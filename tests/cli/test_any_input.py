@@ -250,7 +250,7 @@ def check_command(name: str, parser: Parser, data: st.DataObject) -> None:
         words += [*action.option_strings[:1], *given[named(action)]]
     values, line = ended(MAINS[name], words)
     if values is None:
-        typed = [visible(word) for words in given.values() for word in words if word]
+        typed = [visible(word) or repr(word) for words in given.values() for word in words]
         assert any(one in line for one in (*given, *typed)), line
         return
     for action in chosen:

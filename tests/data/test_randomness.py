@@ -99,6 +99,7 @@ def test_bytes_become_fractions_and_floats_stay() -> None:
     y = np.arange(3, dtype=np.int64)
     for x in (np.array([[0], [51], [255]], np.uint8), np.array([[0.0], [0.2], [1.0]], np.float32)):
         examples = to_device(Examples(x=x, y=y), torch.device("cpu"), torch.float64, (1, 1))
-        assert examples.x.shape == (3, 1, 1)
-        assert examples.x.flatten().tolist() == pytest.approx([0.0, 0.2, 1.0], abs=1e-7)
+        images = examples.images(slice(None))
+        assert images.shape == (3, 1, 1)
+        assert images.flatten().tolist() == pytest.approx([0.0, 0.2, 1.0], abs=1e-7)
         assert len(examples) == 3 and examples.y.tolist() == [0, 1, 2]

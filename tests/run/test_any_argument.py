@@ -22,14 +22,18 @@ from hypothesis import strategies as st
 import rayfe
 import untrained_job
 from odd_values import Unwritable, near, values
-from rayfe.config import RunConfig, Transfer, Walk, flat
+from rayfe.config import Conditioned, RunConfig, Transfer, Walk, flat
 from rayfe.config.fields import hints_of
 from rayfe.exceptions import DIRECT, UsageError, visible
 from rayfe.run import api, job, stored_run
 
 pytestmark = pytest.mark.filterwarnings("ignore")
-FIELDS = {"walk": {*hints_of(Walk)} - {*DIRECT}, "transfer": {*hints_of(Transfer)} - {*hints_of(Walk)}}
-"""What these two take besides the arguments that they name; what both have is thrown at one."""
+FIELDS = {
+    "walk": {*hints_of(Walk)} - {*DIRECT},
+    "transfer": {*hints_of(Transfer)} - {*hints_of(Walk)},
+    "conditioned": {*hints_of(Conditioned)} - {*hints_of(Walk)},
+}
+"""What these take besides the arguments that they name; what several have is thrown at one."""
 
 
 class Began(Exception):

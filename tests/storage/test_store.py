@@ -187,8 +187,7 @@ def test_a_lock_refuses_a_second_process_and_dies_with_its_holder(tmp_path: Path
 
 def test_a_worker_whose_driver_was_succeeded_writes_nothing(location: str) -> None:
     with Store(location).lock() as first:
-        rows = walk(first, 2)
-    worker = Store(location, owner=first.owner)
+        rows, worker = walk(first, 2), Store(location, owner=first.owner)
     with Store(location).lock() as second:
         third = second.commit(NAME, commit_of(2))
         for write in (lambda: worker.commit(NAME, commit_of(3)), lambda: worker.recover(NAME)):

@@ -50,9 +50,12 @@ class Parser(argparse.ArgumentParser):
             seen |= {option} - {""}
             words.append(option + equals + value)
         try:
-            return super().parse_args(words)
+            chosen, rest = self.parse_known_args(words)
         except argparse.ArgumentError as error:
             raise Refused(f"{error.argument_name}{'' if error.message[:1] == ' ' else ': '}{error.message}") from error
+        if rest:
+            self.error(f"unrecognized arguments: {' '.join(word or repr(word) for word in rest)}")
+        return chosen
 
     def error(self, message: str) -> NoReturn:
         raise Refused(f"{self.prog}: {message}; --help explains")
