@@ -157,7 +157,7 @@ QUESTIONS: dict[str, tuple[Callable[[Asked], Request], int]] = {
         lambda asked: MeasureRequest(
             key=KEY, replicas=asked.replicas(), splits=(Split.TRAIN,), purpose="test", certify=True, slope_in_t=True
         ),
-        58,
+        49,
     ),
     "derivatives": (lambda asked: DifferentiateRequest(key=KEY, point=POINT, weights=asked.weights), 47),
     "take-up": (lambda asked: TakeUpRequest(key=KEY, point=POINT, weights=asked.weights), 7),
