@@ -121,7 +121,7 @@ def test_an_update_waits_for_nothing_and_launches_little(
     check_updates(seen, fields, count, launches, waits)
 
 
-@pytest.mark.parametrize("optimizer, launches, waits", [("adam", 260.5, 10), ("soap", 272.5, 13)])
+@pytest.mark.parametrize("optimizer, launches, waits", [("adam", 265.5, 10), ("soap", 277.5, 13)])
 def test_a_compiled_update_waits_for_nothing_either(
     seen: Seen, monkeypatch: pytest.MonkeyPatch, optimizer: str, launches: float, waits: int
 ) -> None:
