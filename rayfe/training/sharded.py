@@ -55,10 +55,10 @@ class Sharded(Looped):
     @torch.no_grad()
     def complete_gradients(self) -> None:
         gradients = [parameter.grad for parameter in self.parameters().values() if parameter.grad is not None]
-        whole = torch.cat([gradient.view(-1) for gradient in gradients])
+        whole = torch.cat([gradient.reshape(-1) for gradient in gradients])  # convolutions' are channels-last
         dist.all_reduce(whole)
         parts = whole.split([gradient.numel() for gradient in gradients])
-        torch._foreach_copy_(gradients, [part.view_as(gradient) for part, gradient in zip(parts, gradients, strict=True)])
+        torch._foreach_copy_(gradients, [part.view(gradient.shape) for part, gradient in zip(parts, gradients, strict=True)])
 
     def _part(self) -> slice:
         size = self._batch // self._world

@@ -51,9 +51,7 @@ def test_a_run_and_what_starts_from_it(data, tmp_path: Path) -> None:
         rayfe.conditioned("digits-smoke", lam=[0.5, 3.0], gamma=[2.0, 8.0], **asked)
     assert "\n" not in str(refused.value) and str(refused.value).startswith("lam=")
 
-    walked = rayfe.walk(
-        "digits-smoke", start=f"{tmp_path / 'box'}@{step}", data=data, out=tmp_path / "walk", steps=0, **SMALL
-    )
+    walked = rayfe.walk("digits-smoke", start=f"{tmp_path / 'box'}@{step}", data=data, out=tmp_path / "walk", steps=0, **SMALL)
     first, row = walked.accepted.iloc[0], more.accepted.query(f"step == {step}").iloc[0]
     assert (first["lam"], first["gamma"]) == (1.0, 8.0)
     assert first["C"] == pytest.approx(row["C"], rel=0.01)  # read with more draws

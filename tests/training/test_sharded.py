@@ -55,7 +55,11 @@ def work(rank: int, world: int, folder: str, run: RunConfig, answers: Any) -> No
     from rayfe.training.sharded import Sharded
 
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=world)
-    answers.put((rank, alone(run, make_replicas=Sharded)))
+    try:
+        answers.put((rank, alone(run, make_replicas=Sharded)))
+    except Exception as error:
+        answers.put((rank, error))
+        raise
     dist.barrier()
     dist.destroy_process_group()
 
@@ -66,7 +70,12 @@ def together(world: int, folder: Path, run: RunConfig) -> list[Equilibrated]:
     processes = [context.Process(target=work, args=(rank, world, str(folder), run, answers)) for rank in range(world)]
     for process in processes:
         process.start()
-    found = dict(answers.get(timeout=120) for _ in processes)
+    found = {}
+    for _ in processes:
+        rank, answer = answers.get(timeout=600)
+        if isinstance(answer, Exception):
+            raise answer
+        found[rank] = answer
     for process in processes:
         process.join(60)
     return [found[rank] for rank in range(world)]
