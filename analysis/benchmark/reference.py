@@ -24,6 +24,8 @@ def collect(folders: Sequence[str | Path]) -> pd.DataFrame:
     (JSON), `searched` (candidates that they were chosen from) and `lam_end` (of the curve that was asked for; NaN where that is not said).
     """
     frames = []
+    for missing in (given for given in folders if not Path(given).is_dir()):
+        raise ValueError(f"{missing} is no folder; give one of jobs/benchmark.py")
     for folder in (one for given in folders for one in _with_a_start(Path(given))):
         described = {path: found for path in sorted(folder.iterdir()) if (found := _described(path))}
         asked = next(found for found in described.values() if found["method"] == "start").get("config", {})

@@ -105,9 +105,10 @@ def require_room(config: RunConfig, data: PathData) -> None:
     found, room = memory_of(config, data), own_memory()
     if runner.trains_on_gpus(config):
         room = float(torch.cuda.get_device_properties(0).total_memory)
-    most = max(1, 1 + int((room - found.of(1)) / found.training))
-    fix = f"needs {in_units(found.of(config.service.slots))}, this machine has {in_units(room)}; give at most {most}"
-    require(found.of(config.service.slots) <= room, "trajectories_per_evaluator", config.service.slots, fix)
+    slots = config.service.slots
+    most = max((fewer for fewer in range(1, slots) if found.of(fewer) <= room), default=1)
+    fix = f"needs {in_units(found.of(slots))}, this machine has {in_units(room)}; give at most {most}"
+    require(found.of(slots) <= room, "trajectories_per_evaluator", slots, fix)
 
 
 def own_memory() -> float:
