@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import threading
 from typing import Any
 
 import torch
@@ -32,7 +31,6 @@ class Models:
 
     def __init__(self, config: ModelConfig, data: PathData, device: torch.device, dtype: torch.dtype) -> None:
         self._config, self._device, self._dtype = config, device, dtype
-        self._drawing = threading.Lock()  # initial weights are drawn by torch's global generator
         self.shape, self.classes = input_shape(config, data.input_shape), data.classes
         self._built = self.new(0)
         self._copies = _can_be_copied(self._built)
@@ -40,8 +38,7 @@ class Models:
     def new(self, seed: int) -> Any:
         """A model with new weights, which follow from the seed."""
         initial = derived_seed(seed, "initial weights")
-        with self._drawing:
-            model = build(self._config, input_shape=self.shape, classes=self.classes, seed=initial)
+        model = build(self._config, input_shape=self.shape, classes=self.classes, seed=initial)
         return laid_out(model, self._device, self._dtype)
 
     def with_weights(self, weights: Weights | None, *, seed: int) -> Any:

@@ -81,6 +81,9 @@ class RunConfig(Checked, Generic[Kind]):
         divides = not workers or batch % workers == 0
         require(divides, "train_workers", workers, f"must divide ``equilibration.{name}={batch}``, which they share")
         if isinstance(self.asked, Conditioned):
+            pairs = len(self.lam) * len(self.gamma)
+            fix = f"there are {pairs} models, one for each lam and gamma; give {pairs - 1}, or 0 for the first alone"
+            require(self.steps == 0 or self.steps >= pairs - 1, "steps", self.steps, fix)
             fix = "is not for conditioned models, which one evaluator trains; leave it away"
             require(not workers, "train_workers", workers, fix)
             fix = "is not for conditioned models; give ``trajectories_per_evaluator=1``, or leave it away"

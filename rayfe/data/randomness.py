@@ -41,7 +41,7 @@ def integers_of(numbers: Tensor, columns: int, *, key: int | Tensor) -> Tensor:
 
 
 def uniform_of(numbers: Tensor, columns: int, *, key: int | Tensor, dtype: torch.dtype) -> Tensor:
-    """Uniform numbers in (0, 1), (..., N, columns), by `integers_of`."""
+    """Uniform numbers in (0, 1], (..., N, columns), by `integers_of`; 1 by rounding."""
     bits = 53 if dtype == torch.float64 else 24
     return (_shifted(integers_of(numbers, columns, key=key), 64 - bits).to(dtype) + 0.5) * 2.0**-bits
 
@@ -120,7 +120,8 @@ class Counted(Draws):
         return torch.argsort(integers_of(self._places(n), 1, key=self._next())[..., 0], dim=-1, stable=True)
 
     def uniform(self, n: int, dtype: torch.dtype = torch.float32) -> Tensor:
-        return uniform_of(self._places(n), 1, key=self._next(), dtype=dtype)[..., 0]
+        bits = 53 if dtype == torch.float64 else 24
+        return _shifted(integers_of(self._places(n), 1, key=self._next())[..., 0], 64 - bits).to(dtype) * 2.0**-bits
 
     def _of(self, number: int | Tensor) -> Tensor:
         """Other keys, by a number or by one for each."""

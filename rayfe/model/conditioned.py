@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from rayfe.config import require
+from rayfe.data.randomness import GLOBAL
 from rayfe.model.protocol_checks import methods_on
 from rayfe.model.weights import to_host, weights_of
 from rayfe.records import Box, Point, Weights
@@ -38,7 +39,7 @@ class Conditioned(nn.Module):
         self._vectors = tuple(name for name, value in own.items() if value.dim() == 1)
         self._gated = tuple(name for name in _linear_layers(model) if {f"{name}.weight", f"{name}.bias"} <= own.keys())
         self._sizes = [own[name].numel() for name in self._vectors] + [len(own[f"{name}.bias"]) for name in self._gated]
-        with torch.random.fork_rng(devices=[]):
+        with GLOBAL, torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.network = nn.Sequential(nn.Linear(FEATURES, HIDDEN), nn.Tanh(), nn.Linear(HIDDEN, sum(self._sizes)))
         for value in self.network[-1].parameters():

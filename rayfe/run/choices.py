@@ -46,6 +46,8 @@ def settled(config: RunConfig, store: Store, data: PathData, say: Say) -> RunCon
         from rayfe.run.memory import require_room
 
         require_room(config, data)
+        if (empty := config.service.slots - len(config.trajectories())) > 0:
+            say(f"{empty} of {config.service.slots} places stay empty, and each takes as long as one that is used")
     stored = stored_choice(store, "equilibration.compile")
     if config.equilibration.compile == "auto":
         going_on = configure(config, steps=config.steps or FOLLOWING)
@@ -65,6 +67,10 @@ def _slots(config: RunConfig, data: PathData, say: Say) -> int:
     if slots > 1 and (why := why_not_in_slots(config, data.source)):
         say(f"trajectories are trained one after the other: {config.model.name} cannot be trained together with others ({why})")
         return 1
+    if slots > 1 and service.backend == "inline":
+        from rayfe.run.memory import memory_of, most_in, room_here
+
+        return most_in(room_here(config), memory_of(config, data), slots)
     return slots
 
 
@@ -73,6 +79,8 @@ def why_not_in_slots(config: RunConfig, dataset: Dataset) -> str | None:
     from rayfe.model.protocol import build, some_examples
     from rayfe.training.fleet import why_not_in_slots as why_not
 
+    if config.model.dropout:
+        return "dropout draws random numbers, ``model.dropout=0`` does not"
     x, y = some_examples(config.model, dataset)
     return why_not(lambda: build(config.model, input_shape=tuple(x.shape[1:]), classes=dataset.classes), x, y)
 

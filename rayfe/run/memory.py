@@ -8,6 +8,7 @@ import math
 import os
 import weakref
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,6 +27,8 @@ from rayfe.surface.stencil import neighbours
 from rayfe.training.measure import CHUNK
 from rayfe.training.replicas import Replicas, Stacked, make_replicas
 
+LIMIT = Path("/sys/fs/cgroup/memory.max")
+"""Where Linux says what a container may use."""
 UPDATES = 2
 """Updates that are tried: the first makes the moments, the last the average."""
 KEY = StepKey(trajectory="memory", seed=0, step=1, attempt=0)
@@ -100,20 +103,30 @@ def require_room(config: RunConfig, data: PathData) -> None:
     Raises:
         UsageError: trajectories_per_evaluator.
     """
-    if config.service.slots == 1 or config.service.backend != "inline":
-        return
-    found, room = memory_of(config, data), own_memory()
-    if runner.trains_on_gpus(config):
-        room = float(torch.cuda.get_device_properties(0).total_memory)
     slots = config.service.slots
-    most = max((fewer for fewer in range(1, slots) if found.of(fewer) <= room), default=1)
-    fix = f"needs {in_units(found.of(slots))}, this machine has {in_units(room)}; give at most {most}"
+    if slots == 1 or config.service.backend != "inline":
+        return
+    found, room = memory_of(config, data), room_here(config)
+    fix = f"needs {in_units(found.of(slots))}, this machine has {in_units(room)}; give at most {most_in(room, found, slots)}"
     require(found.of(slots) <= room, "trajectories_per_evaluator", slots, fix)
 
 
+def most_in(room: float, found: Memory, slots: int) -> int:
+    """How many of so many trajectories there is room for, at least 1."""
+    return max((some for some in range(1, slots + 1) if found.of(some) <= room), default=1)
+
+
+def room_here(config: RunConfig) -> float:
+    """Bytes that this machine has where it trains a configuration."""
+    return float(torch.cuda.get_device_properties(0).total_memory) if runner.trains_on_gpus(config) else own_memory()
+
+
 def own_memory() -> float:
-    """Bytes that this machine has."""
-    return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    """Bytes that this machine has, or its container may use."""
+    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    with contextlib.suppress(OSError, ValueError):  # there is no limit, or no such file
+        return float(min(whole, int(LIMIT.read_text())))
+    return float(whole)
 
 
 def memory_of(config: RunConfig, data: PathData) -> Memory:
@@ -155,6 +168,7 @@ def _small(config: RunConfig, data: PathData) -> RunConfig:
     """The same with one trajectory, few updates, and a part to be read also where all examples are: of a chunk, 4,000 at most."""
     epoch, batch = epoch_of(data, config), config.equilibration.largest_batch
     equilibration = {"batch": batch, "first_batch": None, "epochs": UPDATES * batch / epoch, "compile": "never"}
+    equilibration["learning_rate"] = 1e-12  # whatever is asked for, what is tried does not diverge
     part = config.measure.response_size or min(epoch, CHUNK)
     return configure(config, trajectories_per_evaluator=1, equilibration=equilibration, measure={"response_size": part})
 

@@ -6,7 +6,7 @@ import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Protocol
 
 from rayfe.config import RunConfig
@@ -99,9 +99,16 @@ def run_inline(
     for number in range(config.service.slots):
         threading.Thread(target=_ended, args=(walks.work, ends), name=f"trajectory-{number}", daemon=True).start()
     for _ in range(config.service.slots):
-        if (error := ends.get()) is not None:
+        if (error := _next(ends)) is not None:
             raise error
     return walks.failed
+
+
+def _next(ends: SimpleQueue[BaseException | None]) -> BaseException | None:
+    """The next one, waited for in short pauses: an interrupt that is no signal is not heard in a long one."""
+    while True:
+        with contextlib.suppress(Empty):
+            return ends.get(timeout=0.2)
 
 
 def _ended(work: Callable[[], None], ends: SimpleQueue[BaseException | None]) -> None:

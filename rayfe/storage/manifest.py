@@ -89,7 +89,7 @@ def manifest_of(
         "versions": {"python": platform.python_version()}
         | {name: importlib.metadata.version(name) for name in ("torch", "ray", "numpy")},
         "devices": list(devices),
-        "precision": "float32",
+        "precision": "bfloat16 in updates, else float32" if config.equilibration.rounds else "float32",
     }
     return json.loads(json.dumps(manifest))
 
@@ -209,7 +209,7 @@ def said_of_devices(manifest: Mapping[str, Any], stored: Mapping[str, Any] | Non
     others = [device for device in manifest["devices"] if device not in before]
     if not before or not others:
         return ""
-    return f"The run was trained on {', '.join(before)} and goes on on {', '.join(others)}: rows differ by rounding."
+    return f"The run was trained on {', '.join(before)} and goes on on {', '.join(others)}: rows differ by noise and rounding."
 
 
 def _refuse_retired(before: Mapping[str, Any], config: RunConfig) -> None:

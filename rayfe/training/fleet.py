@@ -112,9 +112,10 @@ class Fleet:
     def _admit(self) -> None:
         """Trainings that wait take the slots that are free."""
         for slot in range(self._size):
-            if slot in self._busy or not self._waiting:
-                continue
-            job, future = self._waiting[0]
+            with self._changed:
+                if slot in self._busy or not self._waiting:
+                    continue
+                job, future = self._waiting.pop(0)
             try:
                 lodger = Lodger(slot, Progress(job.training, lodged=True))
                 if self._slots is None:
@@ -124,7 +125,6 @@ class Fleet:
             except Exception as error:
                 _fail(future, error)
             with self._changed:
-                self._waiting.pop(0)
                 self._changed.notify_all()
 
     def _after(self, lodger: Lodger, finite: list[bool]) -> None:

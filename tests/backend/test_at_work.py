@@ -14,7 +14,7 @@ KEY = StepKey(trajectory="t", seed=0, step=1, attempt=0)
 TRAIN = EquilibrateRequest(key=KEY, replicas=())
 READ = MeasureRequest(key=KEY, replicas=(), splits=(), purpose="test")
 SOLVE = DifferentiateRequest(key=KEY, point=Point(lam=1.0, gamma=1.0), weights={})
-SOON = 60.0
+SOON = 800.0
 
 
 def at_work(slots: int) -> tuple[AtWork, list[str]]:

@@ -66,3 +66,8 @@ def test_more_than_this_machine_holds_is_refused(monkeypatch: pytest.MonkeyPatch
     require_room(configure(config, trajectories_per_evaluator=most), load_path(config))
     with pytest.raises(UsageError):
         require_room(configure(config, trajectories_per_evaluator=most + 1), load_path(config))
+
+
+def test_what_a_run_would_diverge_by_is_no_matter_for_its_memory() -> None:
+    config = configure(DIGITS, equilibration={"learning_rate": 1e3})
+    assert memory_of(config, load_path(config)) == memory_of(DIGITS, load_path(DIGITS))

@@ -22,7 +22,7 @@ from rayfe.surface.closed_form import PowerSurface
 SURFACE = PowerSurface(kappa=20.0, a=1 / 3, b=1 / 3)
 CONFIG = configure(gamma=(4.0, 5.0, 6.0, 7.0), steps=2, trajectories_per_evaluator=4)
 NAMES = list(CONFIG.trajectories())
-SOON = 120.0
+SOON = 800.0
 """Seconds after which what is waited for will not come."""
 
 

@@ -17,7 +17,10 @@ def manifest(*devices: str) -> dict[str, Any]:
 def test_a_run_goes_on_on_another_kind_of_device_and_says_so() -> None:
     here, there = manifest("cpu"), manifest("NVIDIA H200")
     assert digest_of(here) == digest_of(there)  # it may
-    assert said_of_devices(there, here) == "The run was trained on cpu and goes on on NVIDIA H200: rows differ by rounding."
+    assert (
+        said_of_devices(there, here)
+        == "The run was trained on cpu and goes on on NVIDIA H200: rows differ by noise and rounding."
+    )
     both = grown(there, here)
     assert both["devices"] == ["cpu", "NVIDIA H200"] and both["precision"] == "float32"
     older = {name: value for name, value in here.items() if name != "devices"}
