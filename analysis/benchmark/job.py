@@ -227,7 +227,9 @@ def _all_methods(
     for method in (method for method in options.methods if f"{method}-x{first:g}" not in failed):
         rows = load_rows(here.folder / f"{method}-x{first:g}")
         for examples in options.examples:
-            found = budgets.setdefault((method, examples), running.budget_for(examples, rows, settings[method], first))
+            found = budgets.setdefault(
+                (method, examples), running.budget_for(examples, rows, here.base, settings[method], first)
+            )
             if found is None:
                 _tell(f"{method}: cannot be had for {examples:g} examples")
             else:
@@ -259,7 +261,7 @@ def _tell_row(name: str) -> running.OnRow:
             return _tell(f"{name}: step {row.step} {row.reason}")
         drift = 100 * (row.C / row.C_target - 1) if row.C_target else 0.0
         _tell(
-            f"{name}: step {row.step}{'' if row.accepted else f' ({row.reason})'} lam {row.lam:.3g} gamma {row.gamma:.3g} "
+            f"{name}: step {row.step}{f' ({row.reason})' if row.reason else ''} lam {row.lam:.3g} gamma {row.gamma:.3g} "
             f"R {row.R:.2f} D {row.D:.2f} C {row.C:.4f} ({drift:+.2f} %) {row.examples / 1e6:.2f} M {row.seconds:.0f} s"
         )
 

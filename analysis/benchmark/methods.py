@@ -46,6 +46,9 @@ GAMMA_RANGE = 4.0
 READINGS, READ_PART = 8, 0.1
 """Readings by which the gamma of a conditioned model is found, at most, and the part of the tolerance to which C is found."""
 
+AT_THE_END = "gamma at the end of the box"
+"""Reason of a point of a conditioned model whose C could not be brought to C0 within the gamma that it was trained for."""
+
 
 class WarmGrid(PointByPoint):
     """Fine-tuning from the neighbour with gamma as it was: C goes where it goes, but for the settle of what is reported."""
@@ -167,7 +170,8 @@ class TrainOnce(Curve):
             replica = self.becomes(Point(lam=lam, gamma=gamma), one)
             read = work.measured((yield settle_reading(work, (replica,))))
             tried.append((gamma, number(read.readings[0].C)))
-        commit = yield from self.reported(state, work, replica, Observed(C_before_settle=tried[-1][1]))
+        reason = AT_THE_END if replica.point.gamma in self.gammas else None
+        commit = yield from self.reported(state, work, replica, Observed(), reason=reason)
         return dataclasses.replace(commit, carry={**Carried(start=state.carried.start).stored(), **pack(kept=one)})
 
     def trained(self, state: WalkState, work: Work, at: Point) -> Generator[Request, Answer | None, Weights]:

@@ -95,8 +95,11 @@ class Curve(Course):
             return max(lam for lam in every if lam < here)
         return min(lam for lam in every if lam > here)
 
-    def reported(self, state: WalkState, work: Work, replica: Replica, observed: Observed) -> Steps:
-        """Read a model with draws that nothing steered by, and report it; `observed` is what is known of it before."""
+    def reported(
+        self, state: WalkState, work: Work, replica: Replica, observed: Observed, *, reason: str | None = None
+    ) -> Steps:
+        """Read a model with draws that nothing steered by, and report it; `observed` is what is known of it before, `reason` what it
+        lacks, although it counts."""
         last, point = state.last, replica.point
         splits = (Split.TRAIN, Split.VALIDATION)
         request = MeasureRequest(key=work.key, replicas=(replica,), splits=splits, purpose="test")
@@ -109,7 +112,7 @@ class Curve(Course):
             drift_se=state.holding.drift_se(tested.readings[0]),
             step_length=abs(math.log(point.lam / last.lam)),
         )
-        return self.left_behind(state, work, point, observed, weights=tested.weights[0])
+        return self.left_behind(state, work, point, observed, reason=reason, weights=tested.weights[0])
 
     def left_behind(
         self,
@@ -121,8 +124,8 @@ class Curve(Course):
         reason: str | None = None,
         weights: Weights | None = None,
     ) -> Commit:
-        """What a step leaves behind, as a row of this method; with a `reason` it is a rejected one."""
-        judgement = Judgement(accepted=reason is None, reason=reason, next_length=0.0)
+        """What a step leaves behind, as a row of this method; without `weights` it is a rejected one."""
+        judgement = Judgement(accepted=weights is not None, reason=reason, next_length=0.0)
         return self.named(state.left_behind(work, point, Outcome.OK, judgement, observed, weights=weights))
 
     def named(self, commit: Commit) -> Commit:

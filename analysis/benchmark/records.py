@@ -33,8 +33,8 @@ class Record:
     budget: float
     rows: tuple[str, ...]
     """Folders of benchmarks, one a seed, beside the file."""
-    command: str
-    """Makes such rows again, by the build of that date."""
+    command: str | None = None
+    """Makes such rows again; None: not with this version, which does more."""
 
 
 def records(path: Path = RECORDS) -> str:
@@ -60,7 +60,8 @@ def _cells(number: int, entry: Record, lines: pd.DataFrame, folder: Path) -> lis
     percents = (f"{line[f'{name}_percent']:.2f} %" for name in ("largest_drift", "mean_excess", "largest_excess"))
     kept = f"{line[TOLERANCES[0].name]} of {line['runs']}"
     what = [str(number), entry.date, entry.changed, f"{line['examples'] / 1e6:.2f} M", kept, str(line["seeds"])]
-    return [*what, *percents, f"`{entry.command}`", ", ".join(f"`{name}`" for name in entry.rows)]
+    command = f"`{entry.command}`" if entry.command else "not with this version"
+    return [*what, *percents, command, ", ".join(f"`{name}`" for name in entry.rows)]
 
 
 def main(argv: Sequence[str]) -> int:

@@ -24,8 +24,9 @@ from analysis.benchmark.reference import collect, polished, references
 from analysis.benchmark.table import curves, over_seeds, table
 from analysis.benchmark.text import readable
 from rayfe.cli.commands.parser import Distinct, Parser, Refused, typed
+from rayfe.config import require
 from rayfe.config.checks import POSITIVE
-from rayfe.exceptions import CorruptFile, visible
+from rayfe.exceptions import CorruptFile, UsageError, in_shell_words, visible
 
 
 def report(
@@ -51,17 +52,29 @@ def report(
     figure.savefig(buffer, dpi=150, metadata={"Software": None})
     plt.close(figure)
     (out / "frontier.png").write_bytes(buffer.getvalue())
-    return readable(summary)
+    return readable(summary, polished=bool(polish))
 
 
 def tabled(
     folders: Sequence[str | Path], *, polish: Sequence[str | Path] = (), lam_end: float | None = None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """A line for each run, and excess along lam, of the benchmarks in `folders`."""
+    """A line for each run, and excess along lam, of the benchmarks in `folders`.
+
+    Raises:
+        UsageError: no run has a point up to `lam_end`.
+        ValueError: no run has a point.
+    """
     rows = collect(folders)
     known = references(rows, pd.concat([polished(path) for path in polish]) if polish else None)
     end = rows["lam_end"].fillna(np.inf) if lam_end is None else lam_end
-    shown = rows[rows["lam"].astype(float) <= end * (1.0 + 1e-6)]
+    within = rows["lam"].astype(float) <= end * (1.0 + 1e-6)
+    lam = rows.loc[rows["accepted"].astype(bool) & (rows["step"] > 0), "lam"].astype(float)
+    if lam.empty:
+        raise ValueError(f"no run has a point yet in {', '.join(map(str, folders))}")
+    require(
+        bool(within[lam.index].any()), "lam_end", lam_end, f"no run has a point up to there; the first is at {lam.min():.3g}"
+    )
+    shown = rows[within]
     return table(shown, known), curves(shown, known)
 
 
@@ -77,6 +90,9 @@ def main(argv: Sequence[str]) -> int:
     try:
         chosen = parser.parse_args(argv)
         print(report(chosen.runs, polish=chosen.polish, out=chosen.out, lam_end=chosen.lam_end))
+    except UsageError as error:
+        print(in_shell_words(error), file=sys.stderr)
+        return 2
     except Refused as error:
         print(visible(str(error)), file=sys.stderr)
         return 2

@@ -17,10 +17,11 @@ from analysis.benchmark.registry import Method, method_of
 from analysis.benchmark.settings import Settings, configured
 from rayfe.config import RunConfig, Start, require
 from rayfe.exceptions import WalkFailed
-from rayfe.records import Commit, Kind, StepRecord
+from rayfe.records import Commit, Kind, Point, StepRecord
 from rayfe.records.backend import Backend
 from rayfe.storage.manifest import stored_manifest
 from rayfe.storage.store import Store
+from rayfe.surface.stencil import neighbours
 from rayfe.trajectory import driver
 from rayfe.trajectory.trajectory import Trajectory
 
@@ -106,14 +107,18 @@ LEAST_BUDGET = 0.1
 """Budget below which no run is worth its readings."""
 
 
-def budget_for(examples: float, rows: pd.DataFrame, settings: Settings, budget: float) -> float | None:
+def budget_for(examples: float, rows: pd.DataFrame, base: RunConfig, settings: Settings, budget: float) -> float | None:
     """The budget with which a method uses about so many `examples` in all, to two digits, from its `rows` at another `budget`: readings,
-    settles, renewals and leaps cost the same at any. None: there would be no training to speak of."""
-    steps = rows[rows["kind"] == Kind.STEP]
+    settles, renewals and leaps cost the same at any. None: there would be no training to speak of.
+
+    A walk trains a point together with its neighbours; what settles by a stencil of its own trains all of that once more.
+    """
+    steps, config = rows[rows["kind"] == Kind.STEP], configured(base, settings)
     method = method_of(settings.method)
     stencils = 0 if method.from_scratch else int((steps["response_age"] == 0).sum())
     models = len(steps) if method.family in GRIDS or not method.from_scratch else 1
-    trained = (models + 2 * stencils) * settings.scaled(budget).epochs * rows["read_size"].max()
+    more = len(neighbours(Point(lam=1.0, gamma=1.0), config.asked.stencil, config.neighbours)) - (1 if method.walks else 0)
+    trained = (models + more * stencils) * settings.scaled(budget).epochs * rows["read_size"].max()
     found = float(f"{budget * (1.0 + (examples - total_examples(rows, settings)) / trained):.2g}")
     return found if found >= LEAST_BUDGET else None
 
@@ -163,8 +168,8 @@ def step_length(lam: float, lam_end: float, points: int) -> float:
 
 
 def plain(settings: Settings) -> dict[str, object]:
-    """Settings as JSON holds them."""
-    return dataclasses.asdict(settings)
+    """Settings as JSON holds them; without `settling` where nothing is said of it."""
+    return {name: value for name, value in dataclasses.asdict(settings).items() if name != "settling" or value is not None}
 
 
 def describe(store: Store, method: Mapping[str, object], config: RunConfig, bench: Bench) -> None:

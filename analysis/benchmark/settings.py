@@ -30,6 +30,8 @@ class Settings:
     """Schedule of trainings from an earlier model."""
     rule: Rule | None = None
     """How gamma moves during a training."""
+    settling: Mapping[str, float | int] | None = None
+    """Learning rate and mini-batch of the trainings that settle a model from scratch; the walk's without it."""
 
     def __post_init__(self) -> None:
         if not self.epochs > 0 or not self.learning_rate > 0:
@@ -80,6 +82,7 @@ def _default(method: Method, walk: EquilibrationConfig, adam: EquilibrationConfi
         optimizer=method.optimizer,
         schedule=walk.schedule if scratch or method.family == "rayfe" else "paper",
         rule=RULES.get(method.family),
+        settling={"learning_rate": adam.learning_rate, "batch": adam.batch} if scratch and not soap else None,
     )
 
 
@@ -98,6 +101,7 @@ def configured(base: RunConfig, settings: Settings) -> RunConfig:
             first_epochs=own.epochs,
             first_learning_rate=own.learning_rate,
             first_schedule="linear",
+            **(own.settling or {}),  # type: ignore[arg-type]
         )
         return configure(base, both_ways=False, equilibration=changed)
     changed = dataclasses.replace(equilibration, batch=own.batch, epochs=own.epochs, learning_rate=own.learning_rate)

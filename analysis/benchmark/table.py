@@ -28,11 +28,9 @@ class Tolerance:
         return lines["complete"] & (drift <= self.drift) & (excess <= self.excess)
 
 
-TOLERANCES = (Tolerance(name="tight", drift=0.5, excess=1.0), Tolerance(name="loose", drift=2.0, excess=3.0))
+TIGHT, LOOSE = TOLERANCES = (Tolerance(name="tight", drift=0.5, excess=1.0), Tolerance(name="loose", drift=2.0, excess=3.0))
 ONE_SIDED = 1.645
 """Standard errors of a bound that holds with 95 %."""
-RANGE = 41
-"""Points along log lam at which the pooled front is looked up."""
 NEARLY = 1.1
 """Factor within which numbers of examples count as equal."""
 ALIKE = ["method", "optimizer", "budget"]
@@ -78,7 +76,7 @@ def run_line(run: pd.DataFrame, known: Reference, lam_end: float) -> dict[str, o
         "largest_drift_percent": _largest(off),
         "largest_drift_bound_percent": _largest(off + ONE_SIDED * 100.0 * numbers(found, "drift_se")),
     }
-    return line | _heights(found, known) | _against_scratch(found, known) | _fronts(found, known, lam_end)
+    return line | _heights(found, known) | _against_scratch(found, known) | _fronts(found, known)
 
 
 def _heights(found: pd.DataFrame, known: Reference) -> dict[str, object]:
@@ -96,15 +94,18 @@ def _against_scratch(found: pd.DataFrame, known: Reference) -> dict[str, object]
     return {**heights, "largest_independent_percent": _largest(over), **gaps}
 
 
-def _fronts(found: pd.DataFrame, known: Reference, lam_end: float) -> dict[str, object]:
-    """Rate, brought to C0 to first order, against distortion: as parts of the pooled front."""
+def _fronts(found: pd.DataFrame, known: Reference) -> dict[str, object]:
+    """Rate, brought to C0 to first order, against distortion, compared with the pooled front at the same lam: as a part of the area that
+    both together dominate, and as rate in addition. Points of the front itself have 100 % and 0 %, however many they are."""
+    if found.empty:
+        return {"hypervolume_percent": np.nan, "bd_rate_percent": np.nan}
     lam, gamma = numbers(found, "lam"), known.gamma_at(numbers(found, "lam"))
     R, D = numbers(found, "R") + gamma * (numbers(found, "C") - known.C0), numbers(found, "D")
-    along = np.geomspace(float(np.exp(known.log_lam[0])), lam_end, RANGE)
-    front = known.pooled.front(along, known.gamma_at(along), known.C0)
+    front = known.pooled.front(lam, gamma, known.C0)
     corner = (1.1 * front[0].max(), 1.1 * front[1].max())
-    share = 100.0 * hypervolume(R, D, corner=corner) / hypervolume(*front, corner=corner)
-    return {"hypervolume_percent": share, "bd_rate_percent": bd_rate(R, D, than=front) if len(lam) else np.nan}
+    both = (np.append(R, front[0]), np.append(D, front[1]))
+    share = 100.0 * hypervolume(R, D, corner=corner) / hypervolume(*both, corner=corner)
+    return {"hypervolume_percent": share, "bd_rate_percent": bd_rate(R, D, than=front)}
 
 
 def _largest(values: np.ndarray) -> float:

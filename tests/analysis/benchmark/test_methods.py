@@ -100,6 +100,15 @@ def test_a_budget_scales_epochs_of_walks_and_of_models_from_scratch_but_not_of_r
         assert twice.asked.renewal == once.asked.renewal == base.asked.renewal
 
 
+def test_models_from_scratch_settle_by_the_settings_of_their_optimizer():
+    base = short_form()
+    for name in ("grid", "grid-adam", "envelope-adam"):
+        by = SHORT_ADAM if name.endswith("adam") else base.equilibration
+        found = configured(base, restored(plain(defaults(base)[name]))).equilibration
+        assert (found.learning_rate, found.batch) == (by.learning_rate, by.batch)
+    assert "settling" not in plain(defaults(base)["grid"])  # settings of stored runs are what they were
+
+
 def test_unknown_methods_are_refused():
     with pytest.raises(UsageError, match="method='magic': known are rayfe"):
         configured(short_form(), dataclasses.replace(defaults(short_form())["geco"], method="magic"))

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from analysis.benchmark import methods
 from analysis.benchmark.backend import BenchmarkBackend
+from analysis.benchmark.methods import AT_THE_END
 from analysis.benchmark.report import report
 from analysis.benchmark.running import Bench, budget_for, describe, run_method, total_examples
 from analysis.benchmark.running import here as begin_here
@@ -105,14 +107,16 @@ def test_a_folder_with_other_settings_is_refused(bench):
         run(dataclasses.replace(bench, base=configure(BASE, tolerance=0.04)), "geco", "other-settings")
 
 
-def test_a_budget_for_so_many_examples_takes_about_as_many_start_included(bench):
-    settings = defaults(BASE, BASE.equilibration)["warm-grid"]
-    once = run(bench, "warm-grid", "warm-grid-x1")
-    wanted = 1.4 * total_examples(once, settings)
-    budget = budget_for(wanted, once, settings, 1.0)
-    found = total_examples(run(bench, "warm-grid", "warm-grid-more", budget=budget), settings)
-    assert found == pytest.approx(wanted, rel=0.1)
-    assert found > bench.begin.row.examples and budget_for(1.0, once, settings, 1.0) is None
+@pytest.mark.parametrize("method", ["warm-grid", "paper"])
+def test_a_budget_for_so_many_examples_takes_about_as_many_start_included(bench, method):
+    """What training is repeated is counted: neighbours of the paper's stencil, or the second training of a stencil for settles."""
+    settings = defaults(BASE, BASE.equilibration)[method]
+    once = run(bench, method, f"{method}-once-for-more")
+    wanted = 2.0 * total_examples(once, settings)
+    budget = budget_for(wanted, once, BASE, settings, 1.0)
+    found = total_examples(run(bench, method, f"{method}-more", budget=budget), settings)
+    assert found == pytest.approx(wanted, rel=0.05)
+    assert found > bench.begin.row.examples and budget_for(1.0, once, BASE, settings, 1.0) is None
 
 
 def test_what_a_method_leaves_is_a_run_like_any_other(bench):
@@ -139,6 +143,15 @@ def test_one_conditioned_model_needs_no_start_and_its_training_is_counted_once(b
     assert len(rows) == 3 and rows.accepted.all() and rows.gamma[1:].between(1.0, 16.0).all()
     used, n = rows.examples.diff()[1:].tolist(), len(load(BASE.data).train.y)
     assert used[0] > 15 * n * 0.9 > used[1]
+    assert rows.C_before_settle.isna().all()  # it never settles
+    ends = rows.gamma.isin([1.0, 16.0])
+    assert (rows.reason[1:] == AT_THE_END).tolist() == ends[1:].tolist()
+
+
+def test_a_point_at_the_end_of_the_box_of_a_conditioned_model_counts_and_says_so(bench, monkeypatch):
+    monkeypatch.setattr(methods, "GAMMA_RANGE", 1.0)  # no gamma but the start's
+    rows = run(bench, "conditioned", "conditioned-narrow")
+    assert rows.accepted.all() and rows.reason[1:].tolist() == ["gamma at the end of the box"] * 2
 
 
 def test_a_report_has_every_method_that_was_run(bench, tmp_path):
@@ -148,6 +161,8 @@ def test_a_report_has_every_method_that_was_run(bench, tmp_path):
     assert "| rayfe | soap | one way | 1 |" in text and "| Cooper, nuPI | adam | one way | 1 | 1 | 2 | 1.5 |" in text
     first = report([bench.folder], out=tmp_path / "to-1.3", lam_end=1.3)
     assert "| Cooper, nuPI | adam | one way | 1 | 1 | 1 | 1.22 |" in first and " 1.5 |" not in first
+    with pytest.raises(UsageError, match=r"lam_end=0.01: no run has a point up to there; the first is at 1\.22"):
+        report([bench.folder], out=tmp_path, lam_end=0.01)
     assert (tmp_path / "table.csv").exists() and (tmp_path / "frontier.png").read_bytes().startswith(b"\x89PNG")
 
 

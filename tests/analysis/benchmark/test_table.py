@@ -8,7 +8,7 @@ from analysis.benchmark.figure import frontier
 from analysis.benchmark.fronts import bd_rate, hypervolume
 from analysis.benchmark.reference import references
 from analysis.benchmark.table import ONE_SIDED, at_equal_examples, curves, over_seeds, table
-from analysis.benchmark.text import readable
+from analysis.benchmark.text import equal_examples, readable, verdict
 
 C0, c = 0.5, 0.3
 
@@ -131,6 +131,41 @@ def test_without_models_from_scratch_nothing_is_independent_and_the_verdict_says
     text = readable(over_seeds(lines))
     assert "No model from scratch is among these runs" in text and "GECO" in text[text.index("Not measured") :]
     assert "1 of 1 lines have fewer than 3 seeds" in text
+    assert "their own models only" in text
+    text = readable(over_seeds(lines), polished=True)
+    assert "their own models only" not in text and "and those of --polish" in text
+
+
+def test_only_what_holds_C_is_ranked_and_every_sentence_says_how_far_it_is_off():
+    runs = [
+        run("rayfe", higher(on_surface(LAM), 1.5), examples=4e6),
+        run("nupi", on_surface(LAM, 0.4 * C0), examples=1e6),
+        run("geco", higher(on_surface(LAM, 1.01 * C0), 2.0), examples=1e6),
+    ]
+    said = verdict(over_seeds(lines_of(*runs))).splitlines()
+    assert said[0] == "- No method keeps the tight tolerance with all seeds."
+    assert said[1].startswith("- rayfe (") and said[1].endswith("largest C/C0 - 1 0.00 %.")
+    assert said[2].startswith("- GECO (") and said[2].endswith("largest C/C0 - 1 1.00 %.")
+    assert said[3] == "- Cooper, nuPI (soap, one way, budget 1) does not hold C: largest C/C0 - 1 60.00 %."
+
+
+@pytest.mark.parametrize("points", [1, 2, 7, 40])
+def test_exact_points_of_the_front_have_all_of_its_area_and_no_more_rate_however_many_they_are(points):
+    some = on_surface(LAM[:: 40 // points][:points])
+    lines = lines_of(run("rayfe", on_surface(LAM), examples=4e6), run("nupi", some, examples=1e6))
+    assert lines.loc["nupi", "hypervolume_percent"] == pytest.approx(100.0)
+    if points > 1:
+        assert lines.loc["nupi", "bd_rate_percent"] == pytest.approx(0.0, abs=1e-6)
+    worse = lines_of(run("rayfe", on_surface(LAM), examples=4e6), run("nupi", higher(some, 3.0), examples=1e6))
+    assert worse.loc["nupi", "hypervolume_percent"] < 99.9
+
+
+def test_a_number_of_examples_that_no_method_has_is_left_out():
+    summary = over_seeds(lines_of(run("rayfe", on_surface(LAM), examples=4e6)))
+    head = equal_examples(summary).splitlines()[0]
+    assert "at 4 M" in head and "at 8 M" not in head
+    few = over_seeds(lines_of(run("rayfe", on_surface(LAM), examples=1e5)))
+    assert equal_examples(few) == "" and "mean excess at" not in readable(few) and "\n\n\n" not in readable(few)
 
 
 def test_curves_and_figure_say_where_along_lam_the_excess_is():
