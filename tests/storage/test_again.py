@@ -106,14 +106,16 @@ def test_the_way_to_wanted_values_is_of_the_runs_own_preset_data_and_training(ca
 
 def test_a_run_of_another_process_can_be_sought_from(capsys: pytest.CaptureFixture[str]) -> None:
     assert main("isoc", ["gaussian-exact", "--steps", "1", "--out", "r"]) == 0
-    assert typed(way(StoredStep(run="r"), ["R=3", "C=0.1"], lam=1.5, gamma=3.0).removeprefix("to go there: ")) == 0, capsys.readouterr().err
+    assert typed(way(StoredStep(run="r"), ["R=3", "C=0.1"], lam=1.5, gamma=3.0).removeprefix("to go there: ")) == 0, (
+        capsys.readouterr().err
+    )
 
 
 def test_beside_a_conditioned_model_a_seek_starts_from_the_nearest_model(capsys: pytest.CaptureFixture[str]) -> None:
     assert main("conditioned", ["digits-smoke", "--lam", "1", "2", "--gamma", "4", "--steps", "1", "--out", "r"]) == 0
     near = StoredStep(run="r", trajectory="lam1-gamma4-seed0", step=1)
     command = way(near, ["R=3", "C=0.1"], lam=1.5, gamma=4.0).removeprefix("to go there: ")
-    assert command.startswith("python jobs/isoc.py digits-smoke ") and "--lam" not in command
+    assert command.startswith("python jobs/isoc.py digits-smoke ") and "--lam" not in command and "--tolerance" not in command
     assert typed(command) == 0, capsys.readouterr().err
     assert stored_config(Store("runs/seek-R3-C0.1"))[1].start == near.name
 

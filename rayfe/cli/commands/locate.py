@@ -5,8 +5,9 @@ from __future__ import annotations
 import pandas as pd
 
 from rayfe.cli.commands.parser import Distinct, Parser, Refused
-from rayfe.config import RunConfig, configure
+from rayfe.config import RunConfig, configure, flat
 from rayfe.config.checks import POSITIVE, number_in
+from rayfe.config.presets import PRESETS
 from rayfe.config.start import StoredStep
 from rayfe.exceptions import UsageError, visible
 from rayfe.results.atlas import LOCATABLE, locate, nearest
@@ -70,7 +71,10 @@ def way(near: StoredStep, sought: list[str], *, lam: float, gamma: float) -> str
     manifest, config = stored_config(store)
     out = "runs/seek-" + "-".join(word.replace("=", "") for word in sought)
     begin = {"lam": lam, "gamma": gamma} if config.box is None else {"start": near.name}
-    seeking = configure(config, seek=sought, seed=config.seed[0], steps=RunConfig().steps, out=out, **begin)
+    usual = flat(configure(PRESETS["isoc"].get(str(manifest.get("preset")), RunConfig)(), seek=sought))
+    lacking = {name: value for name, value in usual.items() if name not in flat(config)}  # a kind without a tolerance
+    changes = lacking | {"seek": sought, "seed": config.seed[0], "steps": RunConfig().steps, "out": out} | begin
+    seeking = configure(config, **changes)
     found = like(store, {**manifest, "job": "isoc"}, seeking, near.run)
     needs = f"\n  with {'; '.join(found.needs)}" if found.needs else ""
     return f"to go there: {visible(found.command)}{needs}"
