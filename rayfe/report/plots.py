@@ -227,7 +227,10 @@ def where(one: Series, text: str, rows: slice = slice(None)) -> dict[str, Any]:
 def dashed(series: Series, x: np.ndarray, y: np.ndarray, what: str) -> dict[str, Any]:
     """A thin dotted line without markers, for the second of two quantities of one trajectory."""
     style = {"color": series.color, "dash": "dot", "width": 1.2}
-    return line(series, x, y, mode="lines", line=style, name=f"{series.label}, {what}")
+    gaps = [way.begin for way, _ in series.ways if way.begin and way.joined == way.begin and not way.leapt]
+    return line(
+        series, np.insert(x, gaps, np.nan), np.insert(y, gaps, np.nan), mode="lines", line=style, name=f"{series.label}, {what}"
+    )
 
 
 def arrows(one: Series, x: np.ndarray, y: np.ndarray) -> dict[str, Any]:
