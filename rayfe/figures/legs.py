@@ -62,6 +62,12 @@ def ways_of(steps: pd.DataFrame) -> list[Way]:
     return ways
 
 
+def parted(steps: pd.DataFrame, values: np.ndarray) -> np.ndarray:
+    """The values (N,) of a walk's accepted rows with a NaN wherever no line joins two of them, for one line over all ways."""
+    gaps = [way.begin for way in ways_of(steps) if 0 < way.begin == way.joined and not way.leapt]
+    return np.insert(values.astype(float), gaps, np.nan)
+
+
 def draw_walk(axes: Axes, walk: Walk, x: np.ndarray, y: np.ndarray, **changes: Any) -> None:
     """The accepted rows of a walk, each way in its own colour and marker; a leap is a dotted line without markers.
 
