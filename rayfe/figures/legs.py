@@ -12,6 +12,7 @@ import pandas as pd
 
 from rayfe.figures.styles import GREY, Walk
 from rayfe.records import Kind, Leg
+from rayfe.results.frames import CONDITIONED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,16 +47,25 @@ class Way:
 
 
 def ways_of(steps: pd.DataFrame) -> list[Way]:
-    """The ways of a walk by its accepted rows: a new one begins with each leg, and where a leap landed."""
+    """The ways of a walk by its accepted rows: a new one begins with each leg, and where a leap landed; of a conditioned model with each
+    gamma, which no line joins to the one before."""
     legs, leaps = steps["leg"].to_numpy(), (steps["kind"] == Kind.LEAP).to_numpy()
-    begins = np.flatnonzero(np.append(True, legs[1:] != legs[:-1]) | leaps) if len(legs) else np.array([], int)
+    boxed = len(legs) > 0 and steps["process"].iloc[0] == CONDITIONED
+    parts = steps["gamma"].to_numpy() if boxed else legs
+    begins = np.flatnonzero(np.append(True, parts[1:] != parts[:-1]) | leaps) if len(legs) else np.array([], int)
     ways, seen = [], set[str]()
     for begin, end in zip(begins.tolist(), [*begins[1:].tolist(), len(legs)], strict=True):
         leg, leapt = str(legs[begin]), bool(leaps[begin]) and begin > 0
-        joined = begin - 1 if begin > 0 and not leapt else begin
+        joined = begin - 1 if begin > 0 and not (leapt or boxed) else begin
         ways.append(Way(leg=leg, begin=begin, end=end, joined=joined, leapt=leapt, is_first=leg not in seen))
         seen.add(leg)
     return ways
+
+
+def parted(steps: pd.DataFrame, values: np.ndarray) -> np.ndarray:
+    """The values (N,) of a walk's accepted rows with a NaN wherever no line joins two of them, for one line over all ways."""
+    gaps = [way.begin for way in ways_of(steps) if 0 < way.begin == way.joined and not way.leapt]
+    return np.insert(values.astype(float), gaps, np.nan)
 
 
 def draw_walk(axes: Axes, walk: Walk, x: np.ndarray, y: np.ndarray, **changes: Any) -> None:

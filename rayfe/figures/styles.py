@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rayfe.results.frames import accepted_steps, counted_steps, numbers
+from rayfe.results.frames import CONDITIONED, accepted_steps, counted_steps, numbers
 from rayfe.results.walk_summary import found_stop
 
 # Okabe-Ito without its yellow, which is too pale for lines on white.
@@ -36,11 +36,17 @@ def walks_of(rows: pd.DataFrame, palette: Sequence[str] = PALETTE) -> list[Walk]
     if rows.empty:
         return []
     frames = {str(name): frame for name, frame in rows.groupby("trajectory", sort=True)}
-    steps = {name: accepted_steps(frame) for name, frame in frames.items()}
+    steps = {name: _in_order(accepted_steps(frame)) for name, frame in frames.items()}
     steps = {name: frame for name, frame in steps.items() if len(frame)}
     walks = _styled(steps, {name: found_stop(frames[name]) for name in steps}, palette)
     counted = counted_steps(rows).index
     return [replace(walk, lowest=lowest_of(walk.steps, counted)) for walk in walks]
+
+
+def _in_order(steps: pd.DataFrame) -> pd.DataFrame:
+    """Accepted rows as a line joins them: those of a conditioned model by gamma and lam."""
+    boxed = len(steps) > 0 and steps["process"].iloc[0] == CONDITIONED
+    return steps.sort_values(["gamma", "lam"], kind="stable") if boxed else steps
 
 
 def lowest_of(steps: pd.DataFrame, counted: pd.Index | None = None) -> np.ndarray:

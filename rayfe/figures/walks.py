@@ -30,7 +30,7 @@ from rayfe.figures.drawing import (
     new_axes,
     note,
 )
-from rayfe.figures.legs import LEAP, LOWEST, draw_lowest, draw_walk
+from rayfe.figures.legs import LEAP, LOWEST, draw_lowest, draw_walk, parted
 from rayfe.figures.styles import GREY, Walk, equilibrations, walks_of
 from rayfe.records.columns import ACTIVE
 from rayfe.results.dimensions import dimension_events, rates_of
@@ -95,8 +95,8 @@ def validation_loss(rows: pd.DataFrame) -> Figure:
     for walk in walks:
         _draw(axes, walk, "lam", "val_C")
         axes.plot(
-            numbers(walk.steps, "lam"),
-            numbers(walk.steps, "C"),
+            parted(walk.steps, numbers(walk.steps, "lam")),
+            parted(walk.steps, numbers(walk.steps, "C")),
             **{**TRAINING, "color": walk.style["color"]},
             label="_training",
         )

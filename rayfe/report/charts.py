@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from rayfe.figures.legs import parted
 from rayfe.figures.styles import equilibrations
 from rayfe.records.columns import ACTIVE
 from rayfe.report.plots import (
@@ -101,7 +102,8 @@ def dimensions(rows: pd.DataFrame, series: Sequence[Series]) -> Chart:
     for one in series:
         for dimension, rates in enumerate(rates_of(one.steps).T):
             hover = {"text": f"dimension {dimension}", "hovertemplate": "%{text}, lam %{x:.4g}: %{y:.3g} nats<extra></extra>"}
-            data.append(line(one, one.of("lam"), rates, showlegend=dimension == 0) | hover)
+            x, y = parted(one.steps, one.of("lam")), parted(one.steps, rates)
+            data.append(line(one, x, y, showlegend=dimension == 0) | hover)
         own = events[events["trajectory"] == one.trajectory]
         for event, symbol in (("in", "triangle-up-open"), ("out", "triangle-down-open")):
             chosen = own[own["event"] == event]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from rayfe.config.asked import Conditioned, FreeWalk
 from rayfe.records import BOUND_DRAWS
 from rayfe.report.verdict import State, Verdict, measured, records
 from rayfe.report.view import RunView
@@ -45,11 +46,13 @@ def maxwell(view: RunView) -> Verdict:
 equilibrium, too."
     rows = measured(view.rows, "maxwell_gap")
     if not len(rows):
-        why = (
-            "the stencil iso trains no neighbours in lam and takes C_lam from D_gamma; --stencil paper measures both"
-            if view.config.asked.stencil == "iso"
-            else "no step has measured its neighbours yet"
-        )
+        asked = view.config.asked
+        if isinstance(asked, (FreeWalk, Conditioned)):
+            why = f"not for {asked.called}, which train no neighbours"
+        elif asked.stencil == "iso":
+            why = "the stencil iso trains no neighbours in lam and takes C_lam from D_gamma; --stencil paper measures both"
+        else:
+            why = "no step has measured its neighbours yet"
         return Verdict(name="Maxwell relation", state="not measured", text=f"Not measured: {why}.", meaning=meaning)
     part = np.abs(numbers(rows, "maxwell_gap")) / np.maximum(np.abs(numbers(rows, "C_lam")), 1e-300)
     median, largest = float(np.median(part)), float(part.max())
@@ -68,11 +71,11 @@ walk lags behind the surface, or caught up with it."
     )
     rows = measured(view.rows, "first_law_residual")
     if not len(rows):
-        why = (
-            "data that move add F_t dt, which rows do not integrate"
-            if view.kind == "transfer"
-            else "no step after the start yet"
-        )
+        why = "no step after the start yet"
+        if view.kind == "transfer":
+            why = "data that move add F_t dt, which rows do not integrate"
+        elif view.config.box is not None:
+            why = f"not for {view.config.asked.called}: nothing walks"
         return Verdict(name="First law", state="not measured", text=f"Not measured: {why}.", meaning=meaning)
     parts = {}
     for name, walk in view.rows.groupby("trajectory", sort=True):

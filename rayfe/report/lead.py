@@ -16,7 +16,7 @@ from rayfe.exceptions import in_shell_words
 from rayfe.figures.frames import subject_of
 from rayfe.records import Split
 from rayfe.report.view import RunView
-from rayfe.results.frames import counted_steps, holds_nothing, level_of, numbers
+from rayfe.results.frames import counted_steps, holds_nothing, level_of, numbers, span_of
 from rayfe.trajectory.standing import State
 
 METHODS = {"finetune": "fine-tuning", "scratch": "training from scratch", "joint": "joint training"}
@@ -47,6 +47,8 @@ def gives(view: RunView) -> str:
     steps = counted_steps(view.rows) if len(view.rows) else view.rows
     if steps.empty:
         return "No step is stored yet."
+    if view.config.box is not None:
+        return _conditioned(view, steps)
     sentence = {"walk": _walk, "transfer": _transfer, "baseline": _baseline}[view.kind]
     return sentence(view, steps)
 
@@ -66,6 +68,12 @@ def _walk(view: RunView, steps: pd.DataFrame) -> str:
         f"{len(steps)} models on {_count(curves, 'curve')} from coarse (R {coarse['R']:.3g} nats, D {coarse['D']:.3g}) to fine "
         f"(R {fine['R']:.3g} nats, D {fine['D']:.3g}){what}."
     )
+
+
+def _conditioned(view: RunView, steps: pd.DataFrame) -> str:
+    lam, gamma, R, D = (span_of(numbers(steps, name)) for name in ("lam", "gamma", "R", "D"))
+    models, trainings = _count(len(steps), "model"), _count(steps["trajectory"].nunique(), "training")
+    return f"{_capital(models)} of {trainings}, lam {lam}, gamma {gamma}: R {R} nats, D {D}."
 
 
 def _transfer(view: RunView, steps: pd.DataFrame) -> str:

@@ -60,7 +60,7 @@ def card(
     """Markdown. `used` is what the file gives by the mean of z; where it is None, `why` says why that was not measured."""
     run = view.manifest
     sections = (
-        _head(run, row),
+        _head(view, row),
         _use(to, part, shape, run),
         _chosen(view, row),
         _numbers(row, used, why),
@@ -71,12 +71,17 @@ def card(
     return "\n".join(sections)
 
 
-def _head(run: Mapping[str, Any], row: StepRecord) -> str:
+def _head(view: RunView, row: StepRecord) -> str:
+    run, origin = view.manifest, "from a walk along the rate-distortion-classification equilibrium surface"
+    if view.config.box is not None:
+        origin = "folded from one conditioned model"
+    elif view.kind == "baseline":
+        origin = "from plain training on the target"
     at = f"lam = {row.lam:.6g}, gamma = {row.gamma:.6g}" + (f", t = {row.t:.6g}" if row.t > 0.0 else "")
     return (
         f"# Model of step {row.step}, trajectory {words(row.trajectory)}\n\n"
-        f"An encoder, decoder and classifier near the minimum of R + lam D + gamma C at {at}, from a walk along the "
-        f"rate-distortion-classification equilibrium surface ({words(row.process)}; {code(run['config']['model.name'])}, "
+        f"An encoder, decoder and classifier near the minimum of R + lam D + gamma C at {at}, {origin} "
+        f"({words(row.process)}; {code(run['config']['model.name'])}, "
         f"{run['config']['model.latent']} dimensions of z)."
     )
 

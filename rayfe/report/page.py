@@ -26,6 +26,7 @@ from rayfe.report.table import columns_of, lines_of
 from rayfe.report.verdict import WORDS
 from rayfe.report.verdicts import verdicts
 from rayfe.report.view import RunView
+from rayfe.results.printed import place_of
 from rayfe.results.recommended import CAVEAT, RULE, none_because
 
 if TYPE_CHECKING:
@@ -123,6 +124,7 @@ def _main(view: RunView, gallery: Gallery, series: list[Series], charts: list[Ch
         words=WORDS,
         columns=columns_of(view),
         lines=lines_of(view, series),
+        place=place_of(view.summary),
         charts=charts,
         gallery=gallery,
         image_rows=", ".join(gallery.rows),

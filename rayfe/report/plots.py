@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from rayfe.figures.legs import Way, leg_style, ways_of
+from rayfe.figures.legs import Way, leg_style, parted, ways_of
 from rayfe.figures.styles import GREY, round_numbers, walks_of
 from rayfe.results.frames import numbers
 
@@ -227,6 +227,7 @@ def where(one: Series, text: str, rows: slice = slice(None)) -> dict[str, Any]:
 def dashed(series: Series, x: np.ndarray, y: np.ndarray, what: str) -> dict[str, Any]:
     """A thin dotted line without markers, for the second of two quantities of one trajectory."""
     style = {"color": series.color, "dash": "dot", "width": 1.2}
+    x, y = parted(series.steps, x), parted(series.steps, y)
     return line(series, x, y, mode="lines", line=style, name=f"{series.label}, {what}")
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
+import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
@@ -19,7 +21,7 @@ from rayfe.report.plots import EXAMPLES, SOME, Axis, Chart, Series, arrows, axes
 from rayfe.report.table import drift_of
 from rayfe.report.verdict import records
 from rayfe.report.view import RunView
-from rayfe.results.frames import accepted_steps, level_of
+from rayfe.results.frames import CONDITIONED, accepted_steps, level_of
 from rayfe.results.recommended import RULE
 
 CAPTIONS = {
@@ -206,7 +208,7 @@ def _charts(number: int, runs: Sequence[Curves]) -> list[Chart]:
     axis, wanted = (EXAMPLES, ON_TARGET) if moves else (RATE, ON_VALIDATION)
     for column, title, unit_name, unit in wanted:
         shown = [one for one in series if has([one], column)]
-        data = [line(one, axis.of(one), one.of(column, unit)) | where(one, "%{y:.4g}") for one in shown]
+        data = [_points(one, axis.of(one), one.of(column, unit), "%{y:.4g}") for one in shown]
         name = f"{column.replace('_', '-')}-{number}"
         if data:
             layout = axis.layout(shown, unit_name)
@@ -219,12 +221,18 @@ def _rate_distortion(runs: Sequence[Curves]) -> list[dict[str, object]]:
     data = []
     for run in runs:
         for one in run.series if run.view.kind != "baseline" else ():
-            data.append(line(one, one.of("R"), one.of("D")) | where(one, "R %{x:.4g}, D %{y:.4g}"))
+            data.append(_points(one, one.of("R"), one.of("D"), "R %{x:.4g}, D %{y:.4g}"))
             data += [arrows(one, one.of("R"), one.of("D"))] if run.view.kind == "transfer" else []
         row = run.view.recommended
         if row is not None:
             data.append(star(row, run.series[0]))
     return data
+
+
+def _points(one: Series, x: np.ndarray, y: np.ndarray, text: str) -> dict[str, Any]:
+    """Models of a run, joined where one came from the other."""
+    boxed = one.steps["process"].iloc[0] == CONDITIONED
+    return line(one, x, y, mode="markers" if boxed else "lines+markers") | where(one, text)
 
 
 def _key(run: Curves) -> Key:

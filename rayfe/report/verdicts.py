@@ -16,7 +16,7 @@ from rayfe.report.identities import closure, convexity, first_law, maxwell, vari
 from rayfe.report.verdict import State, Verdict, records
 from rayfe.report.view import RunView
 from rayfe.results.certified import NONE, findings, largest_gap, largest_missed, last_findings
-from rayfe.results.frames import accepted_steps, holds_nothing, numbers
+from rayfe.results.frames import accepted_steps, holds_nothing, numbers, span_of
 from rayfe.results.learnt import worsened
 from rayfe.results.walk_summary import EXCESS_PERCENT, OVERFIT_RATIO, way_there
 from rayfe.surface.equivalence import Z, is_equivalent
@@ -57,7 +57,7 @@ the tolerance at all steps together."
     worst = tested.iloc[int(np.argmax(np.abs(numbers(tested, "drift_percent"))))]
     passed = int(tested["drift_ok"].astype(bool).sum())
     text = (
-        f"{passed} of {len(tested)} trajectories pass at a tolerance of {_span(100 * numbers(tested, 'tolerance'))} %; largest drift "
+        f"{passed} of {len(tested)} trajectories pass at a tolerance of {span_of(100 * numbers(tested, 'tolerance'))} %; largest drift "
         f"{worst['drift_percent']:+.2f} ± {worst['drift_se_percent']:.2f} % ({worst['trajectory']})."
     )
     close = bool((tested["drift_percent"].abs() <= 100 * tested["tolerance"]).all())
@@ -173,11 +173,6 @@ def generalisation(view: RunView) -> Verdict | None:
         text += f" Validation C or accuracy got worse along {worse} of {len(holding)} trajectories, where the held C did not."
     state: State = "look" if worse or ratio > OVERFIT_RATIO else "holds"
     return Verdict(name="New data", state=state, text=text, meaning=meaning)
-
-
-def _span(values: np.ndarray) -> str:
-    """The values in words: one number, or the smallest and the largest."""
-    return " to ".join(dict.fromkeys(f"{value:.3g}" for value in (values.min(), values.max())))
 
 
 def _holding_C(view: RunView) -> list[dict[str, Any]]:

@@ -15,6 +15,8 @@ BASELINES = ("finetune", "scratch", "joint")
 """What rows of baselines name as their process."""
 SEEK = "seek"
 """What rows of seeks name as their process: they go to another C, or hold none."""
+CONDITIONED = "conditioned"
+"""What rows of a conditioned model name as their process: points of a box, in no order."""
 NOT_HELD = 0.05
 """Drift of C from which on it is not said to be held; whether a tolerance is met is for the equivalence test."""
 FEW_LEVELS = 3
@@ -24,6 +26,11 @@ FEW_LEVELS = 3
 def numbers(frame: pd.DataFrame, name: str) -> np.ndarray:
     """Column `name` as float64; null is NaN (a column of nulls only has dtype object)."""
     return np.asarray(frame[name].to_numpy(), float)  # not astype: with its checks it takes four times as long
+
+
+def span_of(values: np.ndarray) -> str:
+    """The values in words: one number, or the smallest and the largest."""
+    return " to ".join(dict.fromkeys(f"{value:.3g}" for value in (values.min(), values.max())))
 
 
 def check_rows(frame: pd.DataFrame, called: str, *, numeric: Iterable[str], words: Iterable[str] = ()) -> None:

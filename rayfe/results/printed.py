@@ -16,7 +16,7 @@ from rayfe.config import RunConfig
 from rayfe.exceptions import Words, in_shell_words
 from rayfe.results import transfer_summary, walk_summary
 from rayfe.results.certified import equilibrium_lines
-from rayfe.results.frames import BASELINES
+from rayfe.results.frames import BASELINES, CONDITIONED
 from rayfe.results.transfer_summary import summarize_transfers
 from rayfe.results.walk_summary import summarize
 
@@ -49,7 +49,13 @@ def print_run(
 
 def print_walks(summary: pd.DataFrame, console: Console, words: Words = in_shell_words) -> None:
     """Print a verdict and the warnings of each line of `summarize`, and a table of them."""
-    _print_table(_said(summary, walk_summary, console, words), WALK, WALK_NOTE, console)
+    _print_table(_said(summary, walk_summary, console, words), WALK, f"{place_of(summary)}; {WALK_NOTE}", console)
+
+
+def place_of(summary: pd.DataFrame) -> str:
+    """Where on their way the numbers of a table of `summarize` are read."""
+    boxed = len(summary) > 0 and (summary["process"] == CONDITIONED).all()
+    return "at the last lam and gamma that were read" if boxed else "at the last accepted step, or where the walk turned"
 
 
 def print_transfers(summary: pd.DataFrame, console: Console, words: Words = in_shell_words) -> None:
@@ -124,8 +130,8 @@ WALK: Columns = MappingProxyType(
     }
 )
 WALK_NOTE = (
-    "at the last accepted step, or where the walk turned; C/C0-1: largest on the way ± error of the draws; F too high: at the worst "
-    "step at least so much above equilibrium, by the models that happen to be there"
+    "C/C0-1: largest on the way ± error of the draws; F too high: at the worst step at least so much above equilibrium, by the models "
+    "that happen to be there"
 )
 TRANSFER: Columns = MappingProxyType(
     {

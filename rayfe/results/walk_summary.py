@@ -10,7 +10,17 @@ import pandas as pd
 
 from rayfe.config.arguments import checked
 from rayfe.records import Kind, Leg
-from rayfe.results.frames import accepted_steps, check_rows, counted_steps, drift, held_loss, holds_something, numbers
+from rayfe.results.frames import (
+    CONDITIONED,
+    accepted_steps,
+    check_rows,
+    counted_steps,
+    drift,
+    held_loss,
+    holds_something,
+    numbers,
+    span_of,
+)
 from rayfe.results.learnt import at_chance, start_columns, worsened
 from rayfe.surface.envelope import lowest
 from rayfe.surface.equivalence import is_equivalent, relative_tolerance, simultaneous
@@ -104,6 +114,8 @@ def _line(name: Hashable, walk: pd.DataFrame, tolerance: float, floor: float) ->
     for column in ("lam", "gamma", "R", "D", "C", "control_C", "val_C", "val_C_se", "val_accuracy"):
         values = numbers(there, column)
         line[f"{column}_start"], line[f"{column}_end"] = (values[0], values[-1]) if len(values) else (np.nan, np.nan)
+    if line["process"] == CONDITIONED and len(steps):
+        line["spans"] = "; ".join(f"{name} {span_of(numbers(steps, name))}" for name in ("lam", "gamma", "R", "D"))
     line["D_se_end"] = float(numbers(there, "D_se")[-1]) if len(there) else np.nan
     line |= start_columns(steps)
     line["holds"] = holds_something(steps)
@@ -158,6 +170,8 @@ def verdict(line: Mapping[str, Any]) -> str:
     """One sentence on one line of a summary, by column."""
     if line["end"] == "at_chance":
         return at_chance(line)
+    if line["process"] == CONDITIONED and not np.isnan(line["C0"]):
+        return f"models of one training: {line['accepted_steps'] + 1}; {line['spans']}{_ending(line)}"
     if line["accepted_steps"] == 0:
         held = "the start is not there yet" if np.isnan(line["C0"]) else f"only the start so far, C0 = {line['C0']:.4g} nats"
         return held + _ending(line)

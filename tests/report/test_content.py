@@ -28,11 +28,13 @@ from rayfe.report.charts_transfer import transfer_charts
 from rayfe.report.failures import ENDS, REASONS, failures, reasons
 from rayfe.report.images import Album, grid
 from rayfe.report.keys import dark_colors, on_dark
-from rayfe.report.lead import take_of
+from rayfe.report.lead import gives, take_of
 from rayfe.report.page import embedded, page_of, report_of
 from rayfe.report.plots import Chart, series_of
 from rayfe.report.surface_chart import lower_hull
 from rayfe.report.view import RunView, view_of
+from rayfe.results.printed import place_of
+from rayfe.results.walk_summary import verdict
 from rayfe.storage.store import Store
 
 RESULTS = Path(__file__).parents[2] / "analysis" / "results"
@@ -103,6 +105,28 @@ def test_ways_of_a_walk_differ_in_colour_and_symbol_and_a_leap_is_no_gap(exact: 
     lowest = [trace for trace in charts["rate-distortion"].data if "lowest F" in trace["name"]]
     assert [len(trace["x"]) for trace in lowest] == [3]
     assert charts["rate-distortion"].data.index(lowest[0]) > 3  # over the ways
+
+
+def test_models_of_one_training_are_told_as_ranges_and_joined_along_one_gamma(
+    exact: Callable[..., StepRecord], tmp_path: Path
+) -> None:
+    points = [(1.0, 4.0), (2.0, 4.0), (2.0, 8.0), (1.0, 8.0)]
+    rows = frame(
+        [
+            exact(step, lam, process="conditioned", C_target=None, trajectory="one", R=3.0 + step % 3, D=9.0, gamma=gamma)
+            for step, (lam, gamma) in enumerate(points)
+        ]
+    )
+    config = configure(process="conditioned", lam=(1.0, 2.0), gamma=(4.0, 8.0))
+    view = RunView(store=Store(tmp_path), manifest={}, config=config, rows=rows, readings=pd.DataFrame(), standing={})
+    assert gives(view) == "4 models of one training, lam 1 to 2, gamma 4 to 8: R 3 to 5 nats, D 9."
+    assert verdict(view.summary.iloc[0].to_dict()) == "models of one training: 4; lam 1 to 2; gamma 4 to 8; R 3 to 5; D 9"
+    assert place_of(view.summary) == "at the last lam and gamma that were read"
+    charts = {chart.name: chart.data for chart in walk_charts(view, series_of(rows))}
+    assert [trace["y"] for trace in charts["multipliers"]] == [[4.0, 4.0], [8.0, 8.0]]
+    assert [trace["x"] for trace in charts["rate-distortion"]] == [[3.0, 4.0], [3.0, 5.0]]
+    (training,) = (trace["x"] for trace in charts["loss"] if trace["name"].endswith("training"))
+    assert training == [1.0, 2.0, None, 1.0, 2.0]
 
 
 @pytest.mark.parametrize(("charts", "column"), [(walk_charts, "lam"), (transfer_charts, "t"), (baseline_charts, "examples")])

@@ -72,6 +72,17 @@ def test_maxwell_not_measured_names_the_option_that_measures_it(judged: Callable
     assert "no step has measured" in judged(stencil="paper")["Maxwell relation"].text
 
 
+@pytest.mark.parametrize("process", ["fixed-gamma", "conditioned"])
+def test_what_trains_no_neighbours_names_no_option_for_them(judged: Callable[..., dict[str, Verdict]], process: str) -> None:
+    text = judged(process=process)["Maxwell relation"].text
+    assert text.endswith("which train no neighbours.") and "--stencil" not in text
+
+
+def test_no_step_of_a_conditioned_model_is_waited_for(judged: Callable[..., dict[str, Verdict]]) -> None:
+    text = judged({step: {"first_law_residual": None} for step in range(9)}, process="conditioned")["First law"].text
+    assert text == "Not measured: not for conditioned models: nothing walks."
+
+
 def test_maxwell_gap_of_half_the_response_asks_for_a_look(judged: Callable[..., dict[str, Verdict]]) -> None:
     small = judged({step: {"maxwell_gap": 1e-6, "C_lam": 1.0} for step in range(9)})["Maxwell relation"]
     large = judged({step: {"maxwell_gap": -0.5, "C_lam": 1.0} for step in range(9)})["Maxwell relation"]

@@ -14,6 +14,7 @@ import pytest
 import rayfe
 from rayfe.cli.commands.locate import way
 from rayfe.cli.job_command import main
+from rayfe.config.start import StoredStep
 from rayfe.model.mlp import MLP
 from rayfe.run import job
 from rayfe.storage.again import Again, again
@@ -94,7 +95,7 @@ def test_a_notebooks_class_goes_on_by_a_call(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_the_way_to_wanted_values_is_of_the_runs_own_preset_data_and_training(capsys: pytest.CaptureFixture[str]) -> None:
     rayfe.walk("digits-smoke", data=mine(), steps=1, equilibration={"batch": 8}, out="r", quiet=True)
-    said = way("r", ["R=3", "C=0.1"], lam=1.5, gamma=3.0)
+    said = way(StoredStep(run="r"), ["R=3", "C=0.1"], lam=1.5, gamma=3.0)
     command = said.removeprefix("to go there: ")
     assert command.startswith("python jobs/isoc.py digits-smoke --lam 1.5 --gamma 3.0")
     assert typed(command) == 0, capsys.readouterr().err
@@ -105,7 +106,18 @@ def test_the_way_to_wanted_values_is_of_the_runs_own_preset_data_and_training(ca
 
 def test_a_run_of_another_process_can_be_sought_from(capsys: pytest.CaptureFixture[str]) -> None:
     assert main("isoc", ["gaussian-exact", "--steps", "1", "--out", "r"]) == 0
-    assert typed(way("r", ["R=3", "C=0.1"], lam=1.5, gamma=3.0).removeprefix("to go there: ")) == 0, capsys.readouterr().err
+    assert typed(way(StoredStep(run="r"), ["R=3", "C=0.1"], lam=1.5, gamma=3.0).removeprefix("to go there: ")) == 0, (
+        capsys.readouterr().err
+    )
+
+
+def test_beside_a_conditioned_model_a_seek_starts_from_the_nearest_model(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main("conditioned", ["digits-smoke", "--lam", "1", "2", "--gamma", "4", "--steps", "1", "--out", "r"]) == 0
+    near = StoredStep(run="r", trajectory="lam1-gamma4-seed0", step=1)
+    command = way(near, ["R=3", "C=0.1"], lam=1.5, gamma=4.0).removeprefix("to go there: ")
+    assert command.startswith("python jobs/isoc.py digits-smoke ") and "--lam" not in command and "--tolerance" not in command
+    assert typed(command) == 0, capsys.readouterr().err
+    assert stored_config(Store("runs/seek-R3-C0.1"))[1].start == near.name
 
 
 def test_a_run_of_another_program_shows_what_it_says_of_itself() -> None:

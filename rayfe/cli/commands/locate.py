@@ -5,8 +5,10 @@ from __future__ import annotations
 import pandas as pd
 
 from rayfe.cli.commands.parser import Distinct, Parser, Refused
-from rayfe.config import RunConfig, configure
+from rayfe.config import RunConfig, configure, flat
 from rayfe.config.checks import POSITIVE, number_in
+from rayfe.config.presets import PRESETS
+from rayfe.config.start import StoredStep
 from rayfe.exceptions import UsageError, visible
 from rayfe.results.atlas import LOCATABLE, locate, nearest
 from rayfe.results.pooling import models_of
@@ -55,17 +57,25 @@ def main(arguments: list[str]) -> int:
     if set(wanted) <= set(SOUGHT):
         sought = " ".join(f"{name}={value:g}" for name, value in wanted.items())
         lam, gamma = (place.lam, place.gamma) if place else (row["lam"], row["gamma"])
-        print(way(str(row["run"]), sought.split(), lam=float(f"{lam:.3g}"), gamma=float(f"{gamma:.3g}")))
+        near = StoredStep(run=str(row["run"]), trajectory=str(row["trajectory"]), step=int(row["step"]))
+        print(way(near, sought.split(), lam=float(f"{lam:.3g}"), gamma=float(f"{gamma:.3g}")))
     return 0
 
 
-def way(run: str, sought: list[str], *, lam: float, gamma: float) -> str:
-    """The command of a run that seeks the wanted values from these multipliers, with the data, the model and the training of `run`."""
-    store = Store(run)
+def way(near: StoredStep, sought: list[str], *, lam: float, gamma: float) -> str:
+    """The command of a run that seeks the wanted values, with the data, the model and the training of the run of `near`.
+
+    It begins with a training at these multipliers; beside a conditioned model with the model `near`.
+    """
+    store = Store(near.run)
     manifest, config = stored_config(store)
     out = "runs/seek-" + "-".join(word.replace("=", "") for word in sought)
-    seeking = configure(config, seek=sought, lam=lam, gamma=gamma, seed=config.seed[0], steps=RunConfig().steps, out=out)
-    found = like(store, manifest, seeking, run)
+    begin = {"lam": lam, "gamma": gamma} if config.box is None else {"start": near.name}
+    usual = flat(configure(PRESETS["isoc"].get(str(manifest.get("preset")), RunConfig)(), seek=sought))
+    lacking = {name: value for name, value in usual.items() if name not in flat(config)}  # a kind without a tolerance
+    changes = lacking | {"seek": sought, "seed": config.seed[0], "steps": RunConfig().steps, "out": out} | begin
+    seeking = configure(config, **changes)
+    found = like(store, {**manifest, "job": "isoc"}, seeking, near.run)
     needs = f"\n  with {'; '.join(found.needs)}" if found.needs else ""
     return f"to go there: {visible(found.command)}{needs}"
 
