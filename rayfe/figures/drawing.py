@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 
-from rayfe.figures.styles import GREY, Walk, round_numbers
+from rayfe.figures.styles import GREY, Walk, is_boxed, round_numbers
 from rayfe.results.frames import level_of, numbers
 
 TRAINING: Mapping[str, Any] = MappingProxyType(
@@ -127,9 +127,11 @@ def finish(
     extra: Sequence[Any] = (),
     *,
     beside: bool = False,
-    title: str = "start (λ, γ)",
+    title: str | None = None,
 ) -> Figure:
-    """Give `axes` its legend: its named lines, then `extra`; without anything to name, say that nothing is stored."""
+    """Give `axes` its legend: its named lines, then `extra`; without anything to name, say that nothing is stored.
+
+    `title`: without it, what the names of `walks` are."""
     if not walks and not extra:
         axes.text(0.5, 0.5, "nothing stored", transform=axes.transAxes, ha="center", va="center", fontsize=13, color=GREY)
         axes.set_xticks([])
@@ -141,5 +143,7 @@ def finish(
     if beside or len(handles) > FEW:  # where the entries would cover the curves
         place = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)}
         figure.set_figwidth(1.35 * figure.get_figwidth())
+    if title is None:
+        title = "box from (λ, γ)" if walks and all(is_boxed(walk.steps) for walk in walks) else "start (λ, γ)"
     axes.legend(handles=handles, title=title, fontsize=10, title_fontsize=10, framealpha=0.85, **place)
     return figure

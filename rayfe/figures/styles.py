@@ -45,8 +45,12 @@ def walks_of(rows: pd.DataFrame, palette: Sequence[str] = PALETTE) -> list[Walk]
 
 def _in_order(steps: pd.DataFrame) -> pd.DataFrame:
     """Accepted rows as a line joins them: those of a conditioned model by gamma and lam."""
-    boxed = len(steps) > 0 and steps["process"].iloc[0] == CONDITIONED
-    return steps.sort_values(["gamma", "lam"], kind="stable") if boxed else steps
+    return steps.sort_values(["gamma", "lam"], kind="stable") if is_boxed(steps) else steps
+
+
+def is_boxed(steps: pd.DataFrame) -> bool:
+    """Whether the steps are models that one conditioned model gives."""
+    return len(steps) > 0 and "process" in steps and steps["process"].iloc[0] == CONDITIONED
 
 
 def lowest_of(steps: pd.DataFrame, counted: pd.Index | None = None) -> np.ndarray:
