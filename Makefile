@@ -14,17 +14,19 @@ test: .venv/installed
 bench: .venv/installed
 	$(BIN)/python jobs/benchmark.py --out runs/benchmark-short
 
+LONG := $(BIN)/python -m pytest -o faulthandler_timeout=0
+
 chaos: .venv/installed
-	$(BIN)/python -m pytest -s tests/chaos -m chaos
+	$(LONG) -s tests/chaos -m chaos
 
 damage: .venv/installed
-	$(BIN)/python -m pytest -n 2 -rP -m "chaos and slow" tests/chaos/test_damage.py
+	$(LONG) -n 2 -rP -m "chaos and slow" tests/chaos/test_damage.py
 
 hostile: .venv/installed
-	$(BIN)/python -m pytest -s -m "chaos and slow" tests/chaos/test_hostile.py
+	$(LONG) -s -m "chaos and slow" tests/chaos/test_hostile.py
 
 service: .venv/installed
-	$(BIN)/python -m pytest -m slow -s tests/on_ray/test_service.py
+	$(LONG) -m slow -s tests/on_ray/test_service.py
 
 docs: .venv/installed
 	$(BIN)/python -m sphinx -E -W --keep-going -q -b html -c docs -d build/doctrees . build/site

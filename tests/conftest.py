@@ -18,6 +18,9 @@ from hypothesis import settings
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+os.environ.setdefault(
+    "RAY_worker_niceness", "0"
+)  # of each Ray that a test starts: at Ray's 15 it stands still on a busy machine
 settings.register_profile("busy machine", deadline=None)
 settings.load_profile("busy machine")
 pytest.register_assert_rewrite("data_sets")  # a helper that asserts says what it saw, as a test does
@@ -27,6 +30,12 @@ def pytest_unconfigure() -> None:
     """A command that a test ran here must not choose the exit code of the tests."""
     if signals := sys.modules.get("rayfe.signals"):
         signals._codes.clear()
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Names a failure at once: what has to wait for the end is lost where the tests are cut short."""
+    if report.failed and "PYTEST_XDIST_WORKER" not in os.environ:
+        print(f"\nFAILED {report.nodeid} ({report.when}): {report.longreprtext.strip().rpartition(chr(10))[2]}", flush=True)
 
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"

@@ -16,7 +16,8 @@ from ray.exceptions import RayError
 from rayfe.on_ray.address import check_address, cluster_address, refused
 
 HINT = "the same command goes on from the last committed step"
-QUIET = {
+ENVIRONMENT = {
+    "RAY_worker_niceness": "0",  # Ray's own is 15: beside other work of this machine a walk stood still
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -62,7 +63,7 @@ def cluster() -> Iterator[Callable[[], None]]:
 
 
 def _prepare() -> None:
-    for name, value in QUIET.items():
+    for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     logging.getLogger("ray").setLevel(logging.ERROR)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)

@@ -28,14 +28,12 @@ def test_a_few_kills_change_no_row(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("walk", ["analytic", "trained"])
 def test_fifty_kills_change_no_row(tmp_path: Path, walk: str) -> None:
     assert chaos(tmp_path, walk).startswith("50 kills (4 driver, ")
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(7200)
 def test_signals_at_many_moments_end_commands_by_one_line(tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "tests" / "chaos" / "signals.py"), "--out", str(tmp_path)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True)

@@ -13,7 +13,7 @@ import pytest
 
 from damages import DAMAGES, KINDS, closed_form, expected, make, outcome, stored_in
 
-pytestmark = [pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.chaos, pytest.mark.slow]
 
 
 @pytest.mark.parametrize("first", DAMAGES)

@@ -14,7 +14,7 @@ from hostile import all_cases
 from lookers import ON, changes, commands, faults, prepared
 from rayfe.cli.job_command import main as job
 
-pytestmark = [pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(6 * 3600)]
+pytestmark = [pytest.mark.chaos, pytest.mark.slow]
 
 SHARE = int(os.environ.get("EVERY", "1"))
 """Every so many cases are tried."""

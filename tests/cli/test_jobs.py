@@ -145,7 +145,6 @@ def test_bad_input_stops_before_any_work(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("seed", ["0", "1", "2"])
 def test_fig5_quick_arrives_with_its_accuracy_and_its_loss(tmp_path: Path, seed: str) -> None:
     assert run("transfer", "fig5-quick", "--backend", "inline", "--seed", seed, out=tmp_path) == 0

@@ -150,7 +150,7 @@ run_on_ray(CONFIG, None, sys.argv[1], "all", lambda row: print(row.step, flush=T
 def host(script: str, out: Path) -> subprocess.Popen[str]:
     """A Python of its own with a Ray of its own."""
     here = Path(__file__).resolve().parent
-    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    environment = {name: value for name, value in os.environ.items() if name not in ("RAY_ADDRESS", "RAY_worker_niceness")}
     environment |= {"PYTHONPATH": f"{here.parents[1]}{os.pathsep}{here}", "RAY_AUTH_MODE": "disabled"}
     command = [sys.executable, "-c", script, str(out)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
@@ -164,6 +164,9 @@ def test_a_signal_ends_the_run_and_its_ray_at_once(tmp_path: Path, number: signa
     assert process.stdout.readline() == "0\n"  # the first row: everything is up
     below = psutil.Process(process.pid).children(recursive=True)
     assert len(below) > 5
+    assert {one.nice() for one in below if one.is_running()} == {
+        psutil.Process().nice()
+    }  # none waits for other work of the machine
     process.send_signal(number)
     rest, _ = process.communicate(timeout=200)
     assert process.returncode == code, rest
