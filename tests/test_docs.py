@@ -24,7 +24,7 @@ import tyro
 import rayfe
 from rayfe.cli.command import main as rayfe_main
 from rayfe.cli.commands import COMMANDS
-from rayfe.cli.commands.parser import Refused
+from rayfe.cli.commands.parser import Parser, Refused
 from rayfe.cli.options import parse
 from rayfe.config import DataConfig, MeasureConfig, configure
 from rayfe.config.asked import KINDS
@@ -66,12 +66,15 @@ class Parsed(Exception):
 
 @pytest.fixture
 def only_parsing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """argparse and tyro raise Parsed where they would hand over to the command."""
-    read_words, call = argparse.ArgumentParser.parse_args, tyro.cli
+    """Whatever reads words raises Parsed where it would hand over to the command."""
+    call = tyro.cli
 
-    def parse_args(self: argparse.ArgumentParser, *arguments: Any) -> None:
-        read_words(self, *arguments)
-        raise Parsed
+    def only(read_words: Callable[..., Any]) -> Callable[..., None]:
+        def parse_args(self: argparse.ArgumentParser, *arguments: Any) -> None:
+            read_words(self, *arguments)
+            raise Parsed
+
+        return parse_args
 
     def cli(command: Any, *arguments: Any, **options: Any) -> Any:
         if inspect.isclass(command):
@@ -84,7 +87,8 @@ def only_parsing(monkeypatch: pytest.MonkeyPatch) -> None:
 
         return call(instead, *arguments, **options)
 
-    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse_args)
+    for parser in (argparse.ArgumentParser, Parser):
+        monkeypatch.setattr(parser, "parse_args", only(parser.parse_args))
     monkeypatch.setattr(tyro, "cli", cli)
 
 
