@@ -64,7 +64,7 @@ class Chaos:
         from ray.cluster_utils import Cluster
 
         self._asked, self._rng = asked, rng
-        os.makedirs("/tmp/ray", exist_ok=True)
+        os.makedirs(Path(tempfile.gettempdir(), "ray"), exist_ok=True)  # Cluster notes its address there
         head = {"num_cpus": 1, "include_dashboard": False, "object_store_memory": 80 << 20, "_system_config": FAST_DEATHS}
         self.cluster = Cluster(initialize_head=True, head_node_args=head)
         for _ in range(asked.nodes):

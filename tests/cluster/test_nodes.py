@@ -78,7 +78,7 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setenv("PYTHONPATH", f"{HERE.parents[1]}{os.pathsep}{HERE}")
     from ray.cluster_utils import Cluster
 
-    os.makedirs("/tmp/ray", exist_ok=True)
+    os.makedirs(Path(tempfile.gettempdir(), "ray"), exist_ok=True)  # Cluster notes its address there
     head = {
         "num_cpus": 2,
         "num_gpus": 0,
