@@ -55,7 +55,7 @@ from rayfe.training.fleet_slots import Job
 from rayfe.training.machine import prepared_device, products
 from rayfe.training.measure import Effort, slope_in_t
 from rayfe.training.over_a_box import OverABox
-from rayfe.training.reading import Asked, Wanted, alike, means_together, read_together
+from rayfe.training.reading import Wanted, WantedReading, alike, means_together, read_together
 from rayfe.training.replicas import Replicas, stacked, stacks
 from rayfe.training.replicas import make_replicas as make_here
 from rayfe.training.schedule import learning_rate
@@ -234,7 +234,7 @@ class InlineBackend(Backend):
         t = 1.0 if split is Split.TARGET else replica.point.t
         keys = self._keys(request.key.seed, split, request.purpose)
         effort = Effort(draw_sets=request.draw_sets, decoder_sets=request.decoder_sets)
-        wanted = Asked(replica=replica.name, split=split, point=replica.point, t=t, key=keys)
+        wanted = WantedReading(replica=replica.name, split=split, point=replica.point, t=t, key=keys)
         reading = self._in_one_pass("read", path, t, effort, (model, wanted), partial(read_together, path=path))
         reading = dataclasses.replace(reading, statistics_size=self._statistics_size(model, replica.point.t))
         with self._together.alone:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from rayfe.data.examples import Examples, stratified
 from rayfe.data.path_sizes import PathSizes
-from rayfe.data.randomness import Drawn, Draws
+from rayfe.data.randomness import Drawn, RandomNumbers
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,14 +111,14 @@ class DevicePath(abc.ABC):
         return len(self.sizes)
 
     @abc.abstractmethod
-    def epoch(self, draws: Draws) -> tuple[Tensor, ...]:
+    def epoch(self, draws: RandomNumbers) -> tuple[Tensor, ...]:
         """What decides the examples of an epoch, place by place, whatever t is: tensors (..., len(self)), by the examples' numbers."""
 
     @abc.abstractmethod
     def placed(self, places: tuple[Tensor, ...], t: float | Tensor) -> DeviceExamples:
         """Examples of p(x, t) at some places of an epoch, each of its tensors (N,); t is one for all or float64 (N,)."""
 
-    def batches(self, t: float, batch: int, *, updates: int, rng: torch.Generator | Draws) -> Iterator[DeviceExamples]:
+    def batches(self, t: float, batch: int, *, updates: int, rng: torch.Generator | RandomNumbers) -> Iterator[DeviceExamples]:
         """`updates` mini-batches of p(x, t), from random numbers that do not depend on t and by the examples' numbers: epochs of
         random order, each without its incomplete rest.
 
@@ -223,7 +223,7 @@ class Still(DevicePath):
     def thinned(self, most: int) -> DevicePath:
         return Still(thin(self._data, most))
 
-    def epoch(self, draws: Draws) -> tuple[Tensor, ...]:
+    def epoch(self, draws: RandomNumbers) -> tuple[Tensor, ...]:
         drawn = draws.permutation(len(self))
         return (drawn if self._order is None else self._order[drawn],)
 
@@ -247,7 +247,7 @@ class Mixture(DevicePath):
     def thinned(self, most: int) -> DevicePath:
         return Mixture(thin(self._source, most), thin(self._target, most))
 
-    def epoch(self, draws: Draws) -> tuple[Tensor, ...]:
+    def epoch(self, draws: RandomNumbers) -> tuple[Tensor, ...]:
         """One source and one target example per draw, and one uniform number that chooses between them."""
         return self._shuffled(0, draws), self._shuffled(1, draws) + len(self._source), draws.uniform(len(self))
 
@@ -256,7 +256,7 @@ class Mixture(DevicePath):
         limit = t.to(uniform.dtype) if isinstance(t, Tensor) else t
         return self._both.take(torch.where(uniform < limit, target, source))
 
-    def _shuffled(self, end: int, draws: Draws) -> Tensor:
+    def _shuffled(self, end: int, draws: RandomNumbers) -> Tensor:
         """Random orders of one end's rows, one after the other, as long as an epoch."""
         n, order = len((self._source, self._target)[end]), self._orders[end]
         drawn = torch.cat([draws.permutation(n) for _ in range(-(-len(self) // n))], dim=-1)[..., : len(self)]

@@ -13,7 +13,7 @@ from rayfe.data.coupling import Coupling
 from rayfe.data.device_path import DeviceExamples, DevicePath, Stratum
 from rayfe.data.examples import chance
 from rayfe.data.path_sizes import PathSizes
-from rayfe.data.randomness import Draws
+from rayfe.data.randomness import RandomNumbers
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class Displacement(DevicePath):
         coupling = Coupling(source=rows, target=others, weight=np.full(most, 1.0 / most), report={})
         return Displacement(pairs.source, pairs.target, coupling, pairs.classes)
 
-    def epoch(self, draws: Draws) -> tuple[Tensor, ...]:
+    def epoch(self, draws: RandomNumbers) -> tuple[Tensor, ...]:
         """Pairs drawn from the coupling by systematic sampling, each as often as its weight says, in a random order."""
         n, offset = len(self), draws.uniform(1, torch.float64)
         atoms = _atoms(self._order, self._cumulative, (torch.arange(n, device=offset.device) + offset) / n)

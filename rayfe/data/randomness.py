@@ -72,11 +72,11 @@ MIX = (_signed(0xBF58476D1CE4E5B9), _signed(0x94D049BB133111EB))
 """SplitMix64's increment and multipliers."""
 
 
-class Draws(abc.ABC):
+class RandomNumbers(abc.ABC):
     """Where the orders of a training's examples come from, an epoch after the other."""
 
     @abc.abstractmethod
-    def epoch(self, number: int | Tensor) -> Draws:
+    def epoch(self, number: int | Tensor) -> RandomNumbers:
         """Those of one epoch, which are drawn in the order in which they are asked for."""
 
     @abc.abstractmethod
@@ -88,13 +88,13 @@ class Draws(abc.ABC):
         """Uniform numbers in [0, 1), (..., n)."""
 
 
-class Drawn(Draws):
+class Drawn(RandomNumbers):
     """From a generator of torch, which goes on from epoch to epoch. On GPUs of another model it draws others."""
 
     def __init__(self, rng: torch.Generator) -> None:
         self._rng = rng
 
-    def epoch(self, number: int | Tensor) -> Draws:
+    def epoch(self, number: int | Tensor) -> RandomNumbers:
         return self
 
     def permutation(self, n: int) -> Tensor:
@@ -104,7 +104,7 @@ class Drawn(Draws):
         return torch.rand(n, generator=self._rng, device=self._rng.device, dtype=dtype)
 
 
-class Counted(Draws):
+class Counted(RandomNumbers):
     """Functions of keys (...) int64 and of the epochs' numbers, the same on every device; a first dimension counts the keys.
 
     An order is that of the numbers' random integers.
@@ -113,7 +113,7 @@ class Counted(Draws):
     def __init__(self, keys: Tensor) -> None:
         self._keys, self._asked = keys, 0
 
-    def epoch(self, number: int | Tensor) -> Draws:
+    def epoch(self, number: int | Tensor) -> RandomNumbers:
         return Counted(self._of(number))
 
     def permutation(self, n: int) -> Tensor:

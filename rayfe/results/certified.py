@@ -6,7 +6,6 @@ end no higher in F. Where they end higher they are further from equilibrium than
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -165,9 +164,9 @@ def sentence(line: Mapping[str, Any]) -> str:
 
 
 def certificate_line(record: CertificateRecord, examples: float) -> str:
-    """A certificate that was just made, on one line, with its cost beside the `examples` of its trajectory up to its model."""
-    price = f"{record.examples / 1e6:.3g} M examples, {100 * record.examples / examples:.1f} % of the trajectory's"
-    return f"certificate of step {record.step}: {sentence(dataclasses.asdict(record))}; {price}"
+    """That a certificate is made, on one line, with its cost beside the `examples` of its trajectory up to its model."""
+    part = f"{100 * record.examples / examples:.1f} % of the trajectory's"
+    return f"certificate of step {record.step}: {record.examples / 1e6:.3g} M examples, {part}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -260,7 +260,11 @@ def _report(job: Job, config: RunConfig, store: Store, data: PathData, console: 
     paths = [store.write_figure(name, image) for name, image in drawn.items()]
     page = store.write_text(REPORT, report_of(view, data))
     print_run(view.rows, config, console, view.certificates, view.models, words=job.words)
-    places = [("rows", "steps"), *(("figure", path) for path in paths), ("report", page)]
+    places = [
+        ("rows", "steps"),
+        *(("figures", folder) for folder in sorted({path.rpartition("/")[0] for path in paths})),
+        ("report", page),
+    ]
     say = _speaker(console)
     for what, place in places:
         say(f"{what}: {_shown(store.url(place))}")

@@ -224,7 +224,7 @@ def _read_chunk(model: Representation, examples: DeviceExamples, keys: Keys, som
             D, D_noise = D + one / effort.decoder_sets, D_noise + noise / effort.decoder_sets
     C, probabilities = [mean.new_zeros(len(x)), mean.new_zeros(len(x))], []
     for i, key in enumerate(keys.shifts):
-        z = _antithetic(mean, log_variance, _shifted(keys.heads[i], number, like=mean, key=key))
+        z = _antithetic(mean, log_variance, _rotated(keys.heads[i], number, like=mean, key=key))
         logits = model.classify(z.flatten(0, 1)).view(*z.shape[:2], -1)
         C[i % 2] += classification_loss(logits, y).mean(0) / effort.draw_sets
         if i < 2:
@@ -261,7 +261,7 @@ def _sobol(latent: int, count: int, key: int) -> Tensor:
     return torch.quasirandom.SobolEngine(latent, scramble=True, seed=key).draw(count)
 
 
-def _shifted(points: Tensor, number: Tensor, *, like: Tensor, key: int) -> Tensor:
+def _rotated(points: Tensor, number: Tensor, *, like: Tensor, key: int) -> Tensor:
     """(count, N, latent) standard normal draws for `like` (N, latent): points (count, latent), shifted at random per example.
 
     Each draw is exactly normal and examples are independent; over its draws an example's loss has 0.56 times

@@ -29,7 +29,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Asked(Wanted):
+class WantedReading(Wanted):
     """A reading of one model: whose, and where."""
 
     replica: str
@@ -44,33 +44,17 @@ def alike(path: DevicePath, t: float) -> tuple[Hashable, ...]:
     return (id(path), *(stratum.name for stratum in present), *(() if still else (t,)))
 
 
-def read(
-    model: Representation,
-    path: DevicePath,
-    *,
-    replica: str,
-    split: Split,
-    point: Point,
-    t: float,
-    drawing: Drawing,
-    key: Callable[[str], int],
-    effort: Effort,
-) -> Reading:
-    """A reading on p(x, t) of the model as it is (statistics included); `key` of the draws by name of a stratum.
+@torch.no_grad()
+def read_together(
+    asked: Sequence[tuple[Representation, WantedReading]], path: DevicePath, *, drawing: Drawing, effort: Effort
+) -> list[Reading]:
+    """A reading on p(x, t) of each model as it is (statistics included). All have the same architecture, and their times the same
+    examples.
 
     On the training split the images are the population: errors are those of the draws, and R has none. So are those of
     the control split, on which C is held. On the validation split errors are those of the sample of images (which the
     noise of the draws is part of).
     """
-    wanted = Asked(replica=replica, split=split, point=point, t=t, key=key)
-    return read_together([(model, wanted)], path, drawing=drawing, effort=effort)[0]
-
-
-@torch.no_grad()
-def read_together(
-    asked: Sequence[tuple[Representation, Asked]], path: DevicePath, *, drawing: Drawing, effort: Effort
-) -> list[Reading]:
-    """What `read` gives for each model. All have the same architecture, and their times the same examples."""
     device = path.strata[0].number.device
     found = torch.zeros(len(asked), len(path.strata), 7 + 2 * NOISE_BLOCKS, dtype=torch.float64, device=device)
     for row, stratum in enumerate(path.strata):
@@ -127,7 +111,7 @@ def _sums(draws: Draws, weights: Tensor, number: Tensor) -> Tensor:
     return torch.cat([mean, squares, *(_blocks(one, weights, number) for one in (draws.D_noise, draws.C_noise))])
 
 
-def _reading(parts: np.ndarray, wanted: Asked, path: DevicePath) -> Reading:
+def _reading(parts: np.ndarray, wanted: WantedReading, path: DevicePath) -> Reading:
     """From the sums over each stratum, (strata, sums)."""
     D_noise, C_noise = parts[:, 7 : 7 + NOISE_BLOCKS].ravel(), parts[:, 7 + NOISE_BLOCKS :].ravel()
     R, D, C, accuracy = parts[:, :4].sum(0).tolist()

@@ -175,7 +175,7 @@ def test_a_failed_trajectory_is_named_with_what_helps_and_exits_1(
     assert main("isoc", [*DIGITS, "--out", "r"]) == 1
     captured = capsys.readouterr()
     assert captured.err == f"failed: {NAME}: {advice}\n"
-    assert "figure: r/figures/" in captured.out
+    assert "\nfigures: r/figures\n" in captured.out
 
 
 def test_a_run_that_another_driver_has_taken_over_is_one_line_and_exits_1(

@@ -13,8 +13,7 @@ from rayfe.data.paths import PathData, coupled, load_path
 from rayfe.data.randomness import derived_seed
 from rayfe.records import Annealing, EquilibrateRequest, MeasureRequest, Point, Reading, Replica, Split, StepKey, Weights
 from rayfe.training.batch_norm import WeightedStatistics, recompute_statistics
-from rayfe.training.measure import Effort
-from rayfe.training.reading import read
+from readings import read
 
 KEY = StepKey(trajectory="t", seed=3, step=1, attempt=0)
 
@@ -114,18 +113,7 @@ def test_with_batch_norm_the_shortcut_target_minus_source_is_wrong() -> None:
     def J(at: float) -> float:
         """With the statistics of t, whatever data set is read."""
         point = Point(lam=1.0, gamma=4.0, t=at)
-        reading = read(
-            model,
-            path,
-            replica="centre",
-            split=Split.TRAIN,
-            point=point,
-            t=at,
-            drawing=drawing,
-            key=derived_seed,
-            effort=Effort(),
-        )
-        return reading.F
+        return read(model, path, point=point, t=at, drawing=drawing, key=derived_seed).F
 
     slope = readings(on, weights, t, slope=True)[Split.TRAIN].F_t
     assert slope is not None

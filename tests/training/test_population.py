@@ -26,7 +26,7 @@ from rayfe.training import batch_norm, measure
 from rayfe.training.batch_norm import recompute_statistics
 from rayfe.training.certificate import read_gap
 from rayfe.training.measure import Drawing, Effort, head_share, read_draws, slope_in_t
-from rayfe.training.reading import read
+from readings import read
 
 CLASSES, N = 4, 240
 KEY = partial(derived_seed, 5)
@@ -111,9 +111,7 @@ class Numbers:
 def numbers(model: Any, path: DevicePath, *, chunk: int, most: int = 1 << 30, t: float = 0.3) -> Numbers:
     config, point = Drawing(head_draws=16, decoder_draws=1, chunk=chunk), Point(lam=2.0, gamma=5.0, t=t)
     recompute_statistics(model, path, t, chunk=chunk, key=KEY, most=most)
-    reading = read(
-        model, path, replica="centre", split=Split.TRAIN, point=point, t=t, drawing=config, key=KEY, effort=Effort(draw_sets=2)
-    )
+    reading = read(model, path, point=point, t=t, drawing=config, key=KEY, effort=Effort(draw_sets=2))
     gap = read_gap(model, path.thinned(100), point, draws=4, chunk=chunk, key=KEY)
     slope = slope_in_t(model, path, point, drawing=config, key=KEY)
     values = {"R": reading.R, "D": reading.D, "C": reading.C, "C_se": reading.C_se, "D_se": reading.D_se}
@@ -273,8 +271,6 @@ def test_readings_by_fewer_sets_of_draws_are_part_of_those_by_more() -> None:
         read(
             model,
             path,
-            replica="centre",
-            split=Split.TRAIN,
             point=Point(lam=2.0, gamma=5.0),
             t=0.0,
             drawing=config,

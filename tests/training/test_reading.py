@@ -20,9 +20,9 @@ from rayfe.data.randomness import derived_seed
 from rayfe.model.protocol import build
 from rayfe.model.weights import weights_of
 from rayfe.records import Measured, MeasureRequest, Point, Replica, Split, StepKey, requests
-from rayfe.training import reading
 from rayfe.training.batch_norm import recompute_statistics
-from rayfe.training.measure import Drawing, Effort
+from rayfe.training.measure import Drawing
+from readings import read as read_one
 
 POINT = Point(lam=0.25, gamma=4.0)
 SEEDS = 40
@@ -56,24 +56,12 @@ def test_D_scatters_by_its_error_and_its_noise_in_blocks_adds_up_to_that(digits:
     path, drawing = backend(digits)._paths[Split.TRAIN], Drawing(head_draws=8, decoder_draws=decoder_draws, chunk=500)
     model = build(ModelConfig(hidden=24, latent=4), input_shape=(64,), classes=10).double()
     recompute_statistics(model, path, 0.0, chunk=500, key=partial(derived_seed, "statistics"))
-    readings = [
-        reading.read(
-            model,
-            path,
-            replica="centre",
-            split=Split.TRAIN,
-            point=POINT,
-            t=0.0,
-            drawing=drawing,
-            key=partial(derived_seed, seed),
-            effort=Effort(),
-        )
-        for seed in range(SEEDS)
-    ]
-    scatter = np.std([reading.D for reading in readings], ddof=1)
-    error = np.sqrt(np.mean([reading.D_se**2 for reading in readings]))
+    one = partial(read_one, model, path, point=POINT, t=0.0, drawing=drawing)
+    found = [one(key=partial(derived_seed, seed)) for seed in range(SEEDS)]
+    scatter = np.std([reading.D for reading in found], ddof=1)
+    error = np.sqrt(np.mean([reading.D_se**2 for reading in found]))
     assert scatter == pytest.approx(error, rel=4 / np.sqrt(2 * SEEDS))
-    assert error == pytest.approx(np.sqrt(np.mean([np.sum(np.square(reading.D_noise)) for reading in readings])))
+    assert error == pytest.approx(np.sqrt(np.mean([np.sum(np.square(reading.D_noise)) for reading in found])))
 
 
 def test_one_draw_through_the_decoder_means_the_same_D_for_less(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:

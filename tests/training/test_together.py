@@ -21,7 +21,7 @@ from rayfe.model.weights import weights_of
 from rayfe.records import Held, MeasureRequest, Point, Replica, Request, SettleRequest, Split, StepKey
 from rayfe.training.batch_norm import recompute_together
 from rayfe.training.measure import Effort
-from rayfe.training.reading import Asked, read_together
+from rayfe.training.reading import WantedReading, read_together
 from rayfe.training.together import Together
 
 FIELDS: dict[str, Any] = {"threads": 1, "model.latent": 4, "data.name": "digits", "measure.head_draws": 8}
@@ -102,7 +102,7 @@ def test_sixteen_readings_launch_as_little_as_one(monkeypatch: pytest.MonkeyPatc
             path, t, keys = backend._paths[Split.TRAIN], 0.5, [partial(derived_seed, seed) for seed in range(count)]
             point = Point(lam=1.0, gamma=4.0, t=t)
             asked = [
-                (model, Asked(t=t, key=key, replica="centre", split=Split.TRAIN, point=point))
+                (model, WantedReading(t=t, key=key, replica="centre", split=Split.TRAIN, point=point))
                 for model, key in zip(models, keys, strict=True)
             ]
             statistics = [(model, t, key) for model, key in zip(models, keys, strict=True)]

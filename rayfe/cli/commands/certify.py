@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -14,7 +15,7 @@ from rayfe.data.local_files import load_here
 from rayfe.data.paths import PathData, epoch_of
 from rayfe.exceptions import RunBroken, StorageError, UsageError
 from rayfe.records import ANEW, ON, CertificateRecord, StepRecord
-from rayfe.results.certified import certificate_line
+from rayfe.results.certified import certificate_line, sentence
 from rayfe.run.job import with_couplings
 from rayfe.storage.manifest import own_code, stored_config
 from rayfe.storage.store import Store
@@ -44,7 +45,7 @@ def main(arguments: list[str]) -> int:
             if there is None:
                 left.append((row, effort))
             else:
-                print(f"{row.trajectory}: there already, {certificate_line(there, row.examples)}", flush=True)
+                print(f"{row.trajectory}: there already, {_told(there, row)}", flush=True)
         try:
             if left:
                 _train(held, config, data, left)
@@ -65,7 +66,11 @@ def _train(store: Store, config: RunConfig, data: PathData, left: list[tuple[Ste
         what = f"step {row.step}, {effort.method}: {effort.seeds} seeds of {effort.epochs:g} epochs of {epoch:,} examples each"
         print(f"{row.trajectory}: {what}, at lam {row.lam:.4g}, gamma {row.gamma:.4g} and its neighbours", flush=True)
         record = driver.certify(config, row, backend, store, effort)
-        print(f"{row.trajectory}: {certificate_line(record, row.examples)}", flush=True)
+        print(f"{row.trajectory}: {_told(record, row)}", flush=True)
+
+
+def _told(record: CertificateRecord, row: StepRecord) -> str:
+    return f"{certificate_line(record, row.examples)}; {sentence(dataclasses.asdict(record))}"
 
 
 def parser() -> Parser:
