@@ -16,6 +16,7 @@ from rayfe.report.verdict import WORDS
 from rayfe.report.verdicts import verdicts
 from rayfe.report.view import RunView
 from rayfe.results.as_used import AsUsed
+from rayfe.results.between import Between
 from rayfe.results.certified import NONE, Gap, findings, missed_by
 from rayfe.results.recommended import CAVEAT, RULE, choice, recommended
 from rayfe.results.walk_summary import envelope_excess
@@ -28,11 +29,16 @@ FUNCTIONALS = (
 )
 
 
-def about(run: Mapping[str, Any], row: StepRecord) -> dict[str, Any]:
-    """What the file itself says of its origin."""
+UNREAD = "\n## Certificates\n\nNone. The weights of this model are interpolated between stored ones, and nothing of the run was read of it."
+"""Of a model between others."""
+
+
+def about(run: Mapping[str, Any], row: StepRecord, between: Between | None = None) -> dict[str, Any]:
+    """What the file itself says of its origin; `row` is that of the model, or of one `between` others."""
     keys = ("trajectory", "step", "lam", "gamma", "t", "R", "D", "C", "F", "state_sha256")
     known = {"rayfe": VERSION, "command": run["command"], "class_names": list(run["class_names"])}
-    return known | {name: getattr(row, name) for name in keys}
+    steps = {} if between is None else {"step": [one.step for one in between.rows], "shares": list(between.shares)}
+    return known | {name: getattr(row, name) for name in keys} | steps
 
 
 def words(text: object) -> str:
@@ -52,34 +58,37 @@ def card(
     row: StepRecord,
     to: Path,
     *,
+    between: Between | None = None,
     part: Part,
     shape: tuple[int, ...],
     used: AsUsed | None,
     why: str,
 ) -> str:
-    """Markdown. `used` is what the file gives by the mean of z; where it is None, `why` says why that was not measured."""
+    """Markdown. `row` is that of the model, or of one `between` others; `used` is what the file gives by the mean of z. Where that is None,
+    `why` says why it was not measured."""
     run = view.manifest
     sections = (
-        _head(view, row),
+        _head(view, row, between),
         _use(to, part, shape, run),
         _chosen(view, row),
         _numbers(row, used, why),
-        _certificates(view, row),
+        _certificates(view, row) if between is None else UNREAD,
         _data(run),
-        _origin(view, row),
+        _origin(view, row if between is None else between),
     )
     return "\n".join(sections)
 
 
-def _head(view: RunView, row: StepRecord) -> str:
+def _head(view: RunView, row: StepRecord, between: Between | None) -> str:
     run, origin = view.manifest, "from a walk along the rate-distortion-classification equilibrium surface"
     if view.config.box is not None:
         origin = "folded from one conditioned model"
     elif view.kind == "baseline":
         origin = "from plain training on the target"
     at = f"lam = {row.lam:.6g}, gamma = {row.gamma:.6g}" + (f", t = {row.t:.6g}" if row.t > 0.0 else "")
+    title = f"step {row.step}, trajectory {words(row.trajectory)}" if between is None else words(between.where)
     return (
-        f"# Model of step {row.step}, trajectory {words(row.trajectory)}\n\n"
+        f"# Model of {title}\n\n"
         f"An encoder, decoder and classifier near the minimum of R + lam D + gamma C at {at}, {origin} "
         f"({words(row.process)}; {code(run['config']['model.name'])}, "
         f"{run['config']['model.latent']} dimensions of z)."
@@ -182,14 +191,19 @@ def _data(run: Mapping[str, Any]) -> str:
     return "\n".join([*lines, f"- SHA-256 of the examples: {code(run['data_sha256'])}"])
 
 
-def _origin(view: RunView, row: StepRecord) -> str:
-    run, again = view.manifest, view.again
+def _origin(view: RunView, found: StepRecord | Between) -> str:
+    run, again, row = view.manifest, view.again, found.record if isinstance(found, Between) else found
+    stored = dict(zip(found.rows, found.shares, strict=True)) if isinstance(found, Between) else {found: None}
+    weights = (
+        f"{code(one.state)}, SHA-256 {code(one.state_sha256)}{'' if share is None else f', {share:+.4f} of them'}"
+        for one, share in stored.items()
+    )
     needs = f"; it needs {words('; '.join(again.needs))}" if again.needs else ""
     versions = ", ".join(words(f"{name} {version}") for name, version in run.get("versions", {}).items())
     return (
         f"\n## Origin\n\n- The run goes on by {code(again.command)}, where RUN is its folder or URI{needs}\n"
         f"- Made by rayfe {words(run['rayfe'])} ({versions}); exported by rayfe {VERSION}\n"
-        f"- Weights: {code(row.state)}, SHA-256 {code(row.state_sha256)}\n- Training examples so far: {row.examples:.4g}\n"
+        f"- Weights: {'; '.join(weights)}\n- Training examples so far: {row.examples:.4g}\n"
     )
 
 

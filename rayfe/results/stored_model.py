@@ -12,13 +12,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from rayfe.config import from_flat, require
+from rayfe.config import RunConfig, from_flat, require
 from rayfe.config.arguments import checked
 from rayfe.exceptions import UNSAID, CorruptFile, FarFromWanted, UsageError, callers_level
 from rayfe.model.protocol import BUILT_IN, build, input_shape
 from rayfe.model.scaled import in_units
 from rayfe.model.weights import check_fit, load_weights
 from rayfe.records import Point, Split, StepRecord
+from rayfe.results.between import Between, find_between
 from rayfe.results.recommended import none_because, recommended
 from rayfe.results.walk_summary import NOT_C
 from rayfe.storage.manifest import stored_config
@@ -26,7 +27,7 @@ from rayfe.storage.parquet import table_of
 from rayfe.storage.store import Store
 from rayfe.surface.envelope import bound
 
-__all__ = ["find_row", "find_step", "load_model", "model_of"]
+__all__ = ["find_model", "find_row", "find_step", "load_model", "model_of"]
 
 ROUNDING = 1e-9
 """By which what a row says of a drift may differ from what its numbers give."""
@@ -41,10 +42,12 @@ def load_model(
     step: int | None = None,
     *,
     at: Mapping[str, float] | None = None,
+    lam: float | None = None,
     model: type[nn.Module] | None = None,
 ) -> nn.Module:
     """The model of an accepted step, in evaluation mode on the CPU: step number `step`, or the one nearest to `at`; without either the
-    recommended one, of all trajectories where none is named (`Run.step` has the rule).
+    recommended one, of all trajectories where none is named (`Run.step` has the rule). With `lam` that of a walk at this very lam, between
+    its stored ones (`Between`).
 
     It has `encode(x) -> (mean, log_variance)`, `decode(z) -> x_hat` shaped like x, and `classify(z) -> logits`; x is
     float in [0, 1], (N, features) for an MLP and (N, *input_shape) for every other model. Where the data were rescaled
@@ -57,14 +60,14 @@ def load_model(
 
     Raises:
         FileNotFoundError: there is no run at `location`, or these weights are not kept any more (`--keep-states`).
-        UsageError: a ValueError; the run has no such trajectory, accepted step or column, the process keeps such a column constant, both
-            `step` and `at` are given, or one of them without `trajectory` where there are several; nothing is to be recommended; or
-            the class is not to be found here.
+        UsageError: a ValueError; the run has no such trajectory, accepted step or column, the process keeps such a column constant, two
+            of `step`, `at` and `lam` are given, or one of them without `trajectory` where there are several; nothing is to be
+            recommended; no stored steps surround `lam`; or the class is not to be found here.
         CorruptFile: the weights are not the ones that the step's row describes.
     """
     store = Store(location)
-    run, _ = stored_config(store)
-    return in_units(model_of(store, run, find_row(store, trajectory, step, at), cls=model), run)
+    run, config = stored_config(store)
+    return in_units(model_of(store, run, find_model(store, config, trajectory, step, at, lam), cls=model), run)
 
 
 @checked
@@ -80,8 +83,10 @@ def find_step(
     return find_row(store, trajectory, step, at)
 
 
-def model_of(store: Store, run: Mapping[str, Any], row: StepRecord, *, cls: type[nn.Module] | None = None) -> nn.Module:
-    """The model of one accepted row of the run whose run.json is `run`; `cls` stands in for the class that this names.
+def model_of(
+    store: Store, run: Mapping[str, Any], found: StepRecord | Between, *, cls: type[nn.Module] | None = None
+) -> nn.Module:
+    """The model of one accepted row, or between some, of the run whose run.json is `run`; `cls` stands in for the class that this names.
 
     Raises:
         FileNotFoundError: its weights are not kept any more.
@@ -89,7 +94,8 @@ def model_of(store: Store, run: Mapping[str, Any], row: StepRecord, *, cls: type
         UsageError: the run's model class cannot be imported or built here.
     """
     config = from_flat(run["config"]).model
-    shape, weights = input_shape(config, tuple(run["input_shape"])), store.state(row)
+    shape = input_shape(config, tuple(run["input_shape"]))
+    weights = found.weights(store) if isinstance(found, Between) else store.state(found)
     try:
         if cls is None and config.name in BUILT_IN:
             with torch.device("meta"):  # takes no memory, whatever sizes run.json names
@@ -100,8 +106,29 @@ def model_of(store: Store, run: Mapping[str, Any], row: StepRecord, *, cls: type
         fix = f"{error.fix}; or hand the class over: load_model(..., model=Class), Run(..., model_class=Class)"
         raise UsageError(error.name, error.value, error.fix if cls else fix) from error
     except (ValueError, RuntimeError, TypeError) as error:
+        row = found.rows[0] if isinstance(found, Between) else found
         raise CorruptFile(store.url(str(row.state)), f"is not of the model that run.json describes ({error})") from error
     return model.eval()
+
+
+def find_model(
+    store: Store,
+    config: RunConfig,
+    trajectory: str | None,
+    step: int | None,
+    at: Mapping[str, float] | None,
+    lam: float | None,
+) -> StepRecord | Between:
+    """What `load_model` takes: a row (`find_row`), or where `lam` is given what is between some.
+
+    Raises:
+        UsageError: as `load_model` does.
+    """
+    if lam is None:
+        return find_row(store, trajectory, step, at)
+    require(step is None and at is None, "lam", lam, "give a step, ``at`` or ``lam``, and one of them only")
+    require(math.isfinite(lam) and lam > 0.0, "lam", lam, "must be a positive number")
+    return find_between(store, config, _the_one(store, trajectory), lam)
 
 
 def find_row(store: Store, trajectory: str | None, step: int | None, at: Mapping[str, float] | None) -> StepRecord:
@@ -115,21 +142,29 @@ def find_row(store: Store, trajectory: str | None, step: int | None, at: Mapping
         UsageError: no such trajectory, step or column; both `step` and `at` were given, or one of them without a trajectory where there
             are several; there is nothing to recommend.
     """
-    names = store.trajectories()
-    there = ", ".join(names) or "none so far"
-    require(trajectory is None or trajectory in names, "trajectory", trajectory, f"{store.url()} has only {there}")
     require(step is None or at is None, "step", step, "give a step or ``at``, and not both")
     if step is None and at is None:
-        return _recommended(store, names if trajectory is None else [trajectory])
-    if trajectory is None:
-        require(len(names) == 1, "trajectory", UNSAID, f"say which one has the step: {there}")
-        trajectory = names[0]
+        return _recommended(store, store.trajectories() if trajectory is None else [_the_one(store, trajectory)])
+    trajectory = _the_one(store, trajectory)
     accepted = {row.step: row for row in store.rows(trajectory) if row.accepted}
     if step is None or at is not None:
         return _nearest(store, trajectory, list(accepted.values()), at or {})
     steps = ", ".join(map(str, sorted(accepted))) or "none so far"
     require(step in accepted, "step", step, f"{trajectory} in {store.url()} has no such accepted step, only {steps}")
     return accepted[step]
+
+
+def _the_one(store: Store, trajectory: str | None) -> str:
+    """The trajectory that is meant; None: that of a run that has one.
+
+    Raises:
+        UsageError: there is none such, or there are several.
+    """
+    names = store.trajectories()
+    there = ", ".join(names) or "none so far"
+    require(trajectory is None or trajectory in names, "trajectory", trajectory, f"{store.url()} has only {there}")
+    require(trajectory is not None or len(names) == 1, "trajectory", UNSAID, f"say which one has the step: {there}")
+    return names[0] if trajectory is None else trajectory
 
 
 def _recommended(store: Store, names: Sequence[str]) -> StepRecord:

@@ -111,15 +111,18 @@ class Run:
 
     @checked
     def model(
-        self, step: int | None = None, *, at: Mapping[str, float] | None = None, trajectory: str | None = None
+        self,
+        step: int | None = None,
+        *,
+        at: Mapping[str, float] | None = None,
+        lam: float | None = None,
+        trajectory: str | None = None,
     ) -> nn.Module:
-        """The model of the step that `step` finds with the same arguments, in evaluation mode on the CPU (`rayfe.load_model`)."""
-        from rayfe.model.scaled import in_units
-        from rayfe.results.stored_model import model_of
+        """The model of the step that `step` finds with the same arguments, or of a walk at this very `lam`, between its stored ones, in
+        evaluation mode on the CPU (`rayfe.load_model`)."""
+        from rayfe.results.stored_model import load_model
 
-        store = Store(self.location)
-        row, (run, _) = self.step(step, at=at, trajectory=trajectory), stored_config(store)
-        return in_units(model_of(store, run, row, cls=self.model_class), run)
+        return load_model(self.location, trajectory, step, at=at, lam=lam, model=self.model_class)
 
     def figures(self) -> PictureBook:
         """The figures that fit the run, as matplotlib figures by file name; a notebook shows them."""

@@ -53,6 +53,27 @@ def test_exported_model_computes_what_the_stored_one_does(run: str, tmp_path: Pa
     subprocess.run([sys.executable, "-c", code[1]], cwd=tmp_path, check=True, timeout=120)
 
 
+def test_a_model_between_two_steps_is_exported_as_what_it_is(
+    run: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = rayfe.load_run(run)
+    lam, to = float(rows["lam"].mean()), tmp_path / "between.pt2"
+    assert main(["export", run, "--lam", str(lam), "--to", str(to)]) == 0
+    assert f"lam {lam:.6g}, between steps 0, 1 of {NAME}" in capsys.readouterr().out
+    about = {"rayfe.json": ""}
+    found = torch.export.load(to, extra_files=about).module()(x := torch.rand(3, 64))
+    model, ends = rayfe.Run(run).model(lam=lam), [rayfe.load_model(run, step=step) for step in (0, 1)]
+    assert torch.allclose(found["mean"], model.encode(x)[0], atol=1e-5)
+    for name, value in model.named_parameters():
+        one, two = (end.get_parameter(name) for end in ends)
+        assert torch.lerp(one, two, json.loads(about["rayfe.json"])["shares"][1]).allclose(value, atol=1e-6)
+    said = json.loads(about["rayfe.json"])
+    assert (said["step"], said["lam"], said["F"], said["state_sha256"]) == ([0, 1], lam, None, None)
+    card = to.with_name(f"{to.name}.md").read_text()
+    assert "nothing of the run was read of it" in card
+    assert all(digest in card for digest in rows["state_sha256"])
+
+
 def test_the_card_says_what_the_file_gives_by_the_mean_of_z(run: str, tmp_path: Path) -> None:
     to = tmp_path / "model.pt2"
     assert main(["export", run, "--step", "1", "--to", str(to)]) == 0
@@ -132,6 +153,8 @@ def test_export_never_replaces_a_file(run: str, tmp_path: Path, capsys: pytest.C
         (["--at", "C"], "write COLUMN=NUMBER"),
         (["--at", "loss=1"], "loss cannot be asked for"),
         (["--step", "1", "--at", "C=0.1"], "--at: not allowed with argument --step"),
+        (["--step", "1", "--lam", "1"], "--lam: not allowed with argument --step"),
+        (["--lam", "99"], "--lam 99: "),
         (["--step", "1", "--trajectory", "lam9"], "--trajectory lam9: "),
     ],
 )

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from rayfe.cli.commands.parser import Parser, Refused, trusted
+from rayfe.cli.commands.parser import Parser, Refused, trusted, typed
+from rayfe.config.checks import POSITIVE
 from rayfe.exceptions import UsageError, shown, visible
 from rayfe.storage.local import replace_together
 from rayfe.storage.manifest import stored_config
@@ -37,23 +38,27 @@ def main(arguments: list[str]) -> int:
     from rayfe.model.scaled import in_units
     from rayfe.report.model_card import about, card  # imports torch, as those that follow
     from rayfe.report.view import view_of
-    from rayfe.results.stored_model import find_row, model_of
+    from rayfe.results.between import Between
+    from rayfe.results.stored_model import find_model, model_of
 
-    row = find_row(store, chosen.trajectory, chosen.step, chosen.at)
-    model = in_units(model_of(store, run, row), run)
+    found = find_model(store, config, chosen.trajectory, chosen.step, chosen.at, chosen.lam)
+    between = found if isinstance(found, Between) else None
+    row = found.record if isinstance(found, Between) else found
+    model = in_units(model_of(store, run, found), run)
+    what = f"step {row.step} of {row.trajectory}" if between is None else between.where
     shape = input_shape(config.model, tuple(run["input_shape"]))
     try:
-        made = exported(model, shape, chosen.part, about(run, row), to.suffix)
+        made = exported(model, shape, chosen.part, about(run, row, between), to.suffix)
     except NotExported as error:
-        raise Refused(f"{row.trajectory} step {row.step}: {error}") from error
+        raise Refused(f"{what}: {error}") from error
     used, why = (
         _measured(store, run, config, row, made, shape, chosen.root)
         if chosen.part == "all"
         else (None, "only the whole model is")
     )
-    text = card(view_of(store), row, to, part=chosen.part, shape=shape, used=used, why=why)
+    text = card(view_of(store), row, to, between=between, part=chosen.part, shape=shape, used=used, why=why)
     replace_together({card_of(to): text.encode(), to: made.data})
-    print(f"model: {to} ({len(made.data) / 1e6:.1f} MB), step {row.step} of {visible(row.trajectory)}\ncard: {card_of(to)}")
+    print(f"model: {to} ({len(made.data) / 1e6:.1f} MB), {visible(what)}\ncard: {card_of(to)}")
     return 0
 
 
@@ -69,7 +74,9 @@ def _parser() -> Parser:
     )
     parser.run()
     parser.add_argument("--trajectory", metavar="NAME", help="which; may be left out where there is one")
-    parser.steps("an accepted step; without it and --at the recommended one, of all trajectories")
+    either = parser.steps("an accepted step; without it and --at the recommended one, of all trajectories")
+    text = "instead of --step: the model of a walk at this very lam, between its stored ones"
+    either.add_argument("--lam", type=typed(Annotated[float, POSITIVE]), help=text)
     parser.add_argument("--to", metavar="FILE", required=True, help="a .pt2 or .onnx file that does not exist yet")
     parser.trust()
     parser.add_argument(

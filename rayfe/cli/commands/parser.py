@@ -92,13 +92,15 @@ class Parser(argparse.ArgumentParser):
         text = "runs of the same data and model, whose models bound F, too"
         self.add_argument("--with", dest="others", nargs="+", action=Distinct, default=(), metavar="OTHER", help=text)
 
-    def steps(self, text: str, *, several: bool = False) -> None:
-        """Add the options --step, as a number or several, and --at, as numbers by column: one of the two may be given."""
+    def steps(self, text: str, *, several: bool = False) -> argparse._MutuallyExclusiveGroup:
+        """Add the options --step, as a number or several, and --at, as numbers by column: one of the two, or of what is added to
+        the group, may be given."""
         either = self.add_mutually_exclusive_group()
         more: dict[str, Any] = {"nargs": "+", "action": Distinct} if several else {}
         either.add_argument("--step", type=typed(Annotated[int, at_least(0)]), metavar="N", help=text, **more)
         text = "instead of --step: the nearest step, e.g. --at lam=1.0"
         either.add_argument("--at", nargs="+", type=column_value, action=_ByColumn, metavar="COLUMN=VALUE", help=text)
+        return either
 
     def trust(self) -> None:
         """Add the option --trust (`trusted`)."""
