@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from scipy.optimize import least_squares
 
 from rayfe.config import RunConfig
 from rayfe.exceptions import WalkFailed
-from rayfe.records import Annealing, EquilibrateRequest, Kind, Outcome, Point, Replica, Weights
+from rayfe.records import Annealing, Box, EquilibrateRequest, Kind, Outcome, Point, Reading, Replica, Weights
 from rayfe.records.carried import Carried
 from rayfe.records.columns import Observed, held_readings
 from rayfe.records.work import Work
@@ -18,6 +22,12 @@ from rayfe.trajectory.measuring import judging_request
 from rayfe.trajectory.walk_state import Steps, WalkState
 
 PROCEED = Judgement(accepted=True, reason=None, next_length=0.0)
+APART = 0.02
+"""Distance in log lam or log gamma of the two readings of a difference."""
+MISSED = 0.002
+"""Part of a wanted value by which the model that is found may miss it."""
+ROUNDS = 12
+"""Of a search at most, with three readings each."""
 
 
 class ConditionedCourse(Course):
@@ -64,6 +74,38 @@ def next_model(state: WalkState) -> Steps:
     """Read the conditioned model at the next point."""
     assert state.carried.conditioned is not None
     return (yield from _read(state, state.begin(Kind.STEP), state.carried.conditioned, Observed()))
+
+
+def find_point(box: Box, wanted: Mapping[str, float], near: Point, read: Callable[[Point], Reading]) -> Reading | None:
+    """What is read of the model of the box that has the wanted values of two of R, D, C, lam and gamma: a search from `near` by least
+    squares of their logarithms. `read` gives the same for the same point. None: the search ends elsewhere, so the box has none there."""
+    ends = {name: span for name, span in (("lam", box.lam), ("gamma", box.gamma)) if span[0] < span[1]}
+    low, high = np.log([*ends.values()]).T
+    known: dict[Point, Reading] = {}
+
+    def at(x: np.ndarray) -> Reading:
+        point = dataclasses.replace(near, **dict(zip(ends, np.exp(x).tolist(), strict=True)))
+        if point not in known:
+            known[point] = read(point)
+        return known[point]
+
+    def misses(x: np.ndarray) -> np.ndarray:
+        found = at(x)
+        return np.array(
+            [math.log(getattr(found.point if hasattr(near, name) else found, name) / wanted[name]) for name in wanted]
+        )
+
+    def slopes(x: np.ndarray) -> np.ndarray:
+        here = misses(x)
+        if np.abs(here).max() <= 0.5 * MISSED:
+            return np.zeros((len(wanted), len(x)))  # ends the search
+        steps = np.diag(np.where(x + APART <= high, APART, -APART))
+        return np.transpose([(misses(x + step) - here) / step.sum() for step in steps])
+
+    first = np.clip(np.log([getattr(near, name) for name in ends]), low, high)
+    # dogbox: trf takes three times as many readings, and stops short of the ends of the box
+    found = least_squares(misses, first, jac=slopes, bounds=(low, high), method="dogbox", max_nfev=ROUNDS)
+    return at(found.x) if np.abs(misses(found.x)).max() <= MISSED else None
 
 
 def _read(state: WalkState, work: Work, weights: Weights, observed: Observed) -> Steps:

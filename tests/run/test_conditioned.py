@@ -1,5 +1,8 @@
 """A conditioned model as a job, in small: its rows, its models, and what can be done with them."""
 
+import re
+import shlex
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +10,8 @@ import pytest
 import torch
 
 import rayfe
+from rayfe.cli.command import main
+from rayfe.cli.job_command import main as job_main
 from rayfe.config import EquilibrationConfig, MeasureConfig, ModelConfig
 from rayfe.run import job
 
@@ -16,6 +21,9 @@ SMALL = {
     "equilibration": EquilibrationConfig(first_epochs=6, first_schedule="linear", first_learning_rate=1e-2, batch=64, epochs=1),
     "quiet": True,
 }
+
+
+TRAINED = {"equilibration.first_epochs": 30}
 
 
 @pytest.fixture(scope="module")
@@ -55,3 +63,33 @@ def test_a_run_and_what_starts_from_it(data, tmp_path: Path) -> None:
     first, row = walked.accepted.iloc[0], more.accepted.query(f"step == {step}").iloc[0]
     assert (first["lam"], first["gamma"]) == (1.0, 8.0)
     assert first["C"] == pytest.approx(row["C"], rel=0.01)  # read with more draws
+
+
+def test_what_readings_find_is_stored_by_the_command_that_is_said(
+    data, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "box"
+    run = rayfe.conditioned("digits-smoke", lam=[0.5, 2.0], gamma=[2.0, 8.0], data=data, out=out, **SMALL, **TRAINED)
+    C = float(run.accepted["C"].median())
+    capsys.readouterr()
+    assert main(["locate", str(out), f"C={C}", "lam=0.8"]) == 0
+    found, _, storing = capsys.readouterr().out.splitlines()
+    values = {name: float(value) for name, value in re.findall(r"(\w+) ([\d.]+)", found)}
+    assert found.startswith("by readings") and (values["C"], values["lam"]) == pytest.approx((C, 0.8), rel=0.003)
+    assert storing.startswith("to store it without training: python jobs/conditioned.py digits-smoke ")
+    assert job_main("conditioned", shlex.split(storing.partition(" python ")[2])[1:]) == 0
+    row = run.step(at={"lam": values["lam"], "gamma": values["gamma"]})
+    assert [getattr(row, name) for name in "RDC"] == pytest.approx([values[name] for name in "RDC"], rel=0.003)
+    assert 2.0 < row.gamma < 8.0
+    assert run.accepted["examples"].diff()[1:].round(6).nunique() == 1  # of readings alone
+
+
+def test_without_its_weights_the_stored_models_are_what_there_is(
+    data, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "box"
+    rayfe.conditioned("digits-smoke", lam=[0.5, 2.0], gamma=[2.0, 8.0], data=data, out=out, **SMALL, steps=0)
+    shutil.rmtree(out / "carry")
+    capsys.readouterr()
+    assert main(["locate", str(out), "C=0.1", "lam=0.8"]) == 0
+    assert "its conditioned model cannot be read here (" in capsys.readouterr().out

@@ -8,9 +8,10 @@ from analytic_walks import A, walk
 from rayfe.backend.analytic import AnalyticBackend
 from rayfe.config import configure
 from rayfe.exceptions import UsageError
-from rayfe.records import EquilibrateRequest, Kind
+from rayfe.records import Box, EquilibrateRequest, Kind, Point, Reading, Split
 from rayfe.records.carried import Carried
 from rayfe.storage.store import Store
+from rayfe.trajectory.conditioned import find_point
 from rayfe.trajectory.driver import advance, open_trajectory
 
 GRID = {"process": "conditioned", "lam": (2.0, 0.5, 1.0), "gamma": (4.0, 8.0)}
@@ -82,3 +83,40 @@ def test_more_pairs_inside_the_box_need_no_training(tmp_path, backend) -> None:
 def test_what_does_not_go_with_it_is_refused(options, message) -> None:
     with pytest.raises(UsageError, match=message):
         configure(**GRID | options)
+
+
+class Counted:
+    """Reads the closed form, and counts."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self, point: Point) -> Reading:
+        self.count += 1
+        values = {name: getattr(A, name)(point.lam, point.gamma) for name in "RDC"}
+        errors = dict.fromkeys(("R_se", "D_se", "C_se"), 0.0)
+        return Reading(replica="settled", split=Split.TRAIN, point=point, update=0, accuracy=1.0, **values, **errors)
+
+
+@pytest.mark.parametrize("names", [("C", "lam"), ("C", "D"), ("R", "C"), ("D", "gamma"), ("lam", "gamma")])
+@pytest.mark.parametrize("near", [Point(lam=0.25, gamma=2.0), Point(lam=1.1, gamma=5.6), Point(lam=9.0, gamma=99.0)])
+@pytest.mark.parametrize("there", [Point(lam=0.94, gamma=7.0), Point(lam=4.95, gamma=15.9)])
+def test_a_search_by_readings_finds_wanted_values(names: tuple[str, str], near: Point, there: Point) -> None:
+    read, truth = Counted(), {name: getattr(A, name)(there.lam, there.gamma) for name in "RDC"}
+    truth |= {"lam": there.lam, "gamma": there.gamma}
+    found = find_point(Box(lam=(0.25, 5.0), gamma=(2.0, 16.0)), {name: truth[name] for name in names}, near, read)
+    assert found is not None and read.count <= 10
+    assert (found.point.lam, found.point.gamma) == pytest.approx((there.lam, there.gamma), rel=0.01)
+
+
+def test_a_box_of_one_gamma_has_only_what_lies_on_it() -> None:
+    box, near = Box(lam=(0.25, 4.0), gamma=(4.0, 4.0)), Point(lam=1.0, gamma=4.0)
+    wanted = {"D": A.D(2.0, 4.0), "C": A.C(2.0, 4.0)}
+    found = find_point(box, wanted, near, Counted())
+    assert found is not None and found.point.lam == pytest.approx(2.0, rel=0.01)
+    assert find_point(box, wanted | {"C": 1.05 * wanted["C"]}, near, Counted()) is None
+
+
+def test_what_lies_outside_of_the_box_is_not_found() -> None:
+    wanted = {"D": A.D(9.0, 4.0), "C": A.C(9.0, 4.0)}
+    assert find_point(Box(lam=(0.25, 4.0), gamma=(2.0, 8.0)), wanted, Point(lam=1.0, gamma=4.0), Counted()) is None

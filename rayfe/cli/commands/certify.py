@@ -37,7 +37,7 @@ def main(arguments: list[str]) -> int:
     efforts = _efforts(config, chosen)
     rows = _rows(store, chosen)
     store.writable()
-    data = _data(store, run, config, chosen.root)
+    data = data_of(store, run, config, chosen.root)
     with store.lock(say=print) as held:
         left = []
         for row, effort in ((row, effort) for row in rows for effort in efforts):
@@ -131,7 +131,7 @@ def _efforts(config: RunConfig, chosen: argparse.Namespace) -> list[CertificateE
     ]
 
 
-def _data(store: Store, run: dict[str, Any], config: RunConfig, root: str | None) -> PathData:
+def data_of(store: Store, run: dict[str, Any], config: RunConfig, root: str | None) -> PathData:
     """The data of the run, from files on this machine.
 
     Raises:

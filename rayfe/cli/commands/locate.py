@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
 import pandas as pd
 
+from rayfe.cli.commands.certify import data_of
 from rayfe.cli.commands.parser import Distinct, Parser, Refused
 from rayfe.config import RunConfig, configure, flat
 from rayfe.config.checks import POSITIVE, number_in
 from rayfe.config.presets import PRESETS
 from rayfe.config.start import StoredStep
-from rayfe.exceptions import UsageError, visible
-from rayfe.results.atlas import LOCATABLE, locate, nearest
+from rayfe.exceptions import CorruptFile, UsageError, visible
+from rayfe.records import Point
+from rayfe.results.atlas import LOCATABLE, Place, locate, nearest
 from rayfe.results.pooling import models_of
+from rayfe.run.in_the_box import read_in_the_box
 from rayfe.storage.again import like
 from rayfe.storage.manifest import stored_config
 from rayfe.storage.store import Store, load_rows
@@ -47,19 +54,58 @@ def main(arguments: list[str]) -> int:
         row = nearest(rows, wanted)
     except ValueError as error:
         raise Refused(f"{' '.join(runs)}: {error}") from error
-    place = locate(rows, wanted, models)
-    if place is None:
-        print("the stored models do not surround this place; the nearest one is")
-    else:
-        print("between the stored models: " + " ".join(f"{name} {getattr(place, name):.4g}" for name in LOCATABLE))
-    there = " ".join(f"{name} {row[name]:.4g}" for name in LOCATABLE)
-    print(visible(f"nearest: {row['run']} {row['trajectory']} step {row['step']}: {there}"))
+    near = StoredStep(run=str(row["run"]), trajectory=str(row["trajectory"]), step=int(row["step"]))
+    place, said = locate(rows, wanted, models), "the stored models do not surround this place; the nearest one is"
+    if place is not None:
+        said = f"between the stored models: {_in_words(dataclasses.asdict(place))}"
+    begin = Point(lam=place.lam, gamma=place.gamma) if place else Point(lam=float(row["lam"]), gamma=float(row["gamma"]))
+    boxed = stored_config(Store(near.run))[1].box is not None
+    if boxed:
+        place, said = _read(near, wanted, begin)
+    print(visible(said))
+    print(visible(f"nearest: {row['run']} {row['trajectory']} step {row['step']}: {_in_words(row)}"))
+    lam, gamma = (float(f"{value:.3g}") for value in ((place.lam, place.gamma) if place else (row["lam"], row["gamma"])))
+    if boxed and place:
+        print(storing(near, lam=lam, gamma=gamma))
     if set(wanted) <= set(SOUGHT):
         sought = " ".join(f"{name}={value:g}" for name, value in wanted.items())
-        lam, gamma = (place.lam, place.gamma) if place else (row["lam"], row["gamma"])
-        near = StoredStep(run=str(row["run"]), trajectory=str(row["trajectory"]), step=int(row["step"]))
-        print(way(near, sought.split(), lam=float(f"{lam:.3g}"), gamma=float(f"{gamma:.3g}")))
+        print(way(near, sought.split(), lam=lam, gamma=gamma))
     return 0
+
+
+def _in_words(values: Any) -> str:
+    return " ".join(f"{name} {values[name]:.4g}" for name in LOCATABLE)
+
+
+def _read(near: StoredStep, wanted: Mapping[str, float], begin: Point) -> tuple[Place | None, str]:
+    """Where the conditioned model of the run of `near` has the wanted values, and what to say of it; None: nowhere in its box, or it
+    cannot be read here."""
+    from rayfe.results.stored_model import model_of  # imports torch
+
+    store = Store(near.run)
+    run, config = stored_config(store)
+    last = [row for row in store.rows(str(near.trajectory)) if row.accepted][-1]
+    try:
+        data = data_of(store, run, config, None)
+        model_of(store, run, last)  # no memory is taken for sizes that its weights do not have
+        found = read_in_the_box(store, config, data, last, wanted, begin)
+    except (UsageError, FileNotFoundError, CorruptFile) as error:
+        return None, f"its conditioned model cannot be read here ({error}); the nearest stored model is"
+    if found is None:
+        return None, "no model of its box has both; the nearest stored one is"
+    place = Place(R=found.R, D=found.D, C=found.C, lam=found.point.lam, gamma=found.point.gamma)
+    return place, f"by readings of its conditioned model: {_in_words(dataclasses.asdict(place))}"
+
+
+def storing(near: StoredStep, *, lam: float, gamma: float) -> str:
+    """The command by which the conditioned run of `near` stores its models at these multipliers, too."""
+    store = Store(near.run)
+    run, config = stored_config(store)
+    more = {"lam": tuple(dict.fromkeys((*config.lam, lam))), "gamma": tuple(dict.fromkeys((*config.gamma, gamma)))}
+    steps = max(config.steps or 0, len(more["lam"]) * len(more["gamma"]) - 1)
+    grown = configure(config, out=near.run, steps=steps, **more)
+    found = like(store, run, grown, near.run)
+    return f"to store it without training: {visible(found.command)}"
 
 
 def way(near: StoredStep, sought: list[str], *, lam: float, gamma: float) -> str:
