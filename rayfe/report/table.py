@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -16,6 +17,7 @@ from rayfe.report.plots import Series
 from rayfe.report.verdict import records
 from rayfe.report.view import RunView
 from rayfe.results import transfer_summary, walk_summary
+from rayfe.results.printed import spanned
 
 Cell = Callable[[Mapping[str, Any]], str]
 
@@ -63,6 +65,8 @@ def lines_of(view: RunView, series: Sequence[Series]) -> list[Line]:
 
 
 def _cells(view: RunView) -> Mapping[str, Cell]:
+    if view.config.box is not None:
+        return BOX
     return WALK if view.kind == "walk" else TRANSFER if view.kind == "transfer" else BASELINE
 
 
@@ -98,6 +102,16 @@ WALK: Mapping[str, Cell] = MappingProxyType(
         **_ENDS,
         "validation C": _of("val_C_end", ".4f"),
         "validation accuracy": _of("val_accuracy_end", ".1%"),
+        "worst excess %, at least": _of("excess_percent", ".2f"),
+        **_COST,
+    }
+)
+BOX: Mapping[str, Cell] = MappingProxyType(
+    {
+        "models": lambda line: str(line["accepted_steps"] + 1),
+        **{name: partial(spanned, name=name) for name in ("lam", "gamma", "R", "D", "C")},
+        "validation C": partial(spanned, name="val_C"),
+        "validation accuracy": partial(spanned, name="val_accuracy"),
         "worst excess %, at least": _of("excess_percent", ".2f"),
         **_COST,
     }

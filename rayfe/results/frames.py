@@ -28,9 +28,9 @@ def numbers(frame: pd.DataFrame, name: str) -> np.ndarray:
     return np.asarray(frame[name].to_numpy(), float)  # not astype: with its checks it takes four times as long
 
 
-def span_of(values: np.ndarray) -> str:
+def span_of(values: np.ndarray, form: str = ".3g") -> str:
     """The values in words: one number, or the smallest and the largest."""
-    return " to ".join(dict.fromkeys(f"{value:.3g}" for value in (values.min(), values.max())))
+    return " to ".join(dict.fromkeys(format(value, form) for value in (values.min(), values.max())))
 
 
 def check_rows(frame: pd.DataFrame, called: str, *, numeric: Iterable[str], words: Iterable[str] = ()) -> None:

@@ -49,13 +49,18 @@ def print_run(
 
 def print_walks(summary: pd.DataFrame, console: Console, words: Words = in_shell_words) -> None:
     """Print a verdict and the warnings of each line of `summarize`, and a table of them."""
-    _print_table(_said(summary, walk_summary, console, words), WALK, f"{place_of(summary)}; {WALK_NOTE}", console)
+    columns, note = (BOX, EXCESS_NOTE) if is_boxed(summary) else (WALK, f"{DRIFT_NOTE}; {EXCESS_NOTE}")
+    _print_table(_said(summary, walk_summary, console, words), columns, f"{place_of(summary)}; {note}", console)
+
+
+def is_boxed(summary: pd.DataFrame) -> bool:
+    """Whether a table of `summarize` is of conditioned models."""
+    return len(summary) > 0 and bool((summary["process"] == CONDITIONED).all())
 
 
 def place_of(summary: pd.DataFrame) -> str:
     """Where on their way the numbers of a table of `summarize` are read."""
-    boxed = len(summary) > 0 and (summary["process"] == CONDITIONED).all()
-    return "at the last lam and gamma that were read" if boxed else "at the last accepted step, or where the walk turned"
+    return "over all models" if is_boxed(summary) else "at the last accepted step, or where the walk turned"
 
 
 def print_transfers(summary: pd.DataFrame, console: Console, words: Words = in_shell_words) -> None:
@@ -103,6 +108,16 @@ def _of(name: str, form: str, unit: float = 1.0) -> Callable[[Line], str]:
     return lambda line: "-" if pd.isna(line[name]) else format(line[name] / unit, form)
 
 
+def _span(name: str) -> Callable[[Line], str]:
+    """The ends of a range on two lines."""
+    return lambda line: spanned(line, name).replace(" to ", "\nto ")
+
+
+def spanned(line: Line, name: str) -> str:
+    """The range of a column over the models of a conditioned one; a dash where there is none yet."""
+    return line["spans"][name] if isinstance(line.get("spans"), Mapping) else "-"
+
+
 def _drift(line: Line) -> Text:
     """Green where the equivalence test passed, red where it failed."""
     if pd.isna(line["drift_percent"]):
@@ -129,9 +144,17 @@ WALK: Columns = MappingProxyType(
         **MINUTES,
     }
 )
-WALK_NOTE = (
-    "C/C0-1: largest on the way ± error of the draws; F too high: at the worst step at least so much above equilibrium, by the models "
-    "that happen to be there"
+DRIFT_NOTE = "C/C0-1: largest on the way ± error of the draws"
+EXCESS_NOTE = "F too high: at the worst step at least so much above equilibrium, by the models that happen to be there"
+BOX: Columns = MappingProxyType(
+    {
+        "models": lambda line: f"{line['accepted_steps'] + 1}",
+        **{name: _span(name) for name in ("lam", "gamma", "R", "D", "C")},
+        "validation\nC": _span("val_C"),
+        "validation\naccuracy": _span("val_accuracy"),
+        "F too\nhigh, %": _of("excess_percent", ".1f"),
+        **MINUTES,
+    }
 )
 TRANSFER: Columns = MappingProxyType(
     {

@@ -30,6 +30,8 @@ NO_STOP = "no named stop"
 
 NOT_C = ("seek", "iso-functional")
 """Processes that do not hold C at the start's value."""
+SPANNED = dict.fromkeys(("lam", "gamma", "R", "D", "C", "val_C"), ".3g") | {"val_accuracy": ".1%"}
+"""Of a conditioned model: columns of which there is a range, and how it is written."""
 OVERFIT_RATIO = 1.5
 EXCESS_PERCENT = 1.0
 
@@ -79,9 +81,9 @@ def summarize(rows: pd.DataFrame, tolerance: float, floor: float = 0.0, models: 
     the draws of z alone. `drift_percent` is C/C0 - 1 at the step where it is largest in size, signed, with its standard error;
     `drift_ok` the equivalence test over all accepted steps after the start (None if there is none, or C is not held) with
     `tolerance`, or with `floor` nats where they are more; `attainable_percent` is the smallest tolerance at which steps without
-    drift would pass. `excess_percent` is the largest `envelope_excess` (with `models`) of the steps that count in per cent of F,
-    a lower bound; NaN where there is one model alone. A walk that came back has its end where it turned. Trajectories without an
-    accepted row have null numbers.
+    drift would pass. Of a conditioned model `spans` has the range of each column over all its models, in words. `excess_percent` is
+    the largest `envelope_excess` (with `models`) of the steps that count in per cent of F, a lower bound; NaN where there is one model
+    alone. A walk that came back has its end where it turned. Trajectories without an accepted row have null numbers.
     """
     if rows.empty:
         return pd.DataFrame()
@@ -115,7 +117,7 @@ def _line(name: Hashable, walk: pd.DataFrame, tolerance: float, floor: float) ->
         values = numbers(there, column)
         line[f"{column}_start"], line[f"{column}_end"] = (values[0], values[-1]) if len(values) else (np.nan, np.nan)
     if line["process"] == CONDITIONED and len(steps):
-        line["spans"] = "; ".join(f"{name} {span_of(numbers(steps, name))}" for name in ("lam", "gamma", "R", "D"))
+        line["spans"] = {name: span_of(numbers(steps, name), form) for name, form in SPANNED.items()}
     line["D_se_end"] = float(numbers(there, "D_se")[-1]) if len(there) else np.nan
     line |= start_columns(steps)
     line["holds"] = holds_something(steps)
@@ -171,7 +173,8 @@ def verdict(line: Mapping[str, Any]) -> str:
     if line["end"] == "at_chance":
         return at_chance(line)
     if line["process"] == CONDITIONED and not np.isnan(line["C0"]):
-        return f"models of one training: {line['accepted_steps'] + 1}; {line['spans']}{_ending(line)}"
+        spans = "; ".join(f"{name} {line['spans'][name]}" for name in ("lam", "gamma", "R", "D"))
+        return f"models of one training: {line['accepted_steps'] + 1}; {spans}{_ending(line)}"
     if line["accepted_steps"] == 0:
         held = "the start is not there yet" if np.isnan(line["C0"]) else f"only the start so far, C0 = {line['C0']:.4g} nats"
         return held + _ending(line)

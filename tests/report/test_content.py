@@ -32,6 +32,7 @@ from rayfe.report.lead import gives, take_of
 from rayfe.report.page import embedded, page_of, report_of
 from rayfe.report.plots import Chart, series_of
 from rayfe.report.surface_chart import lower_hull
+from rayfe.report.table import columns_of, lines_of
 from rayfe.report.view import RunView, view_of
 from rayfe.results.printed import place_of
 from rayfe.results.walk_summary import verdict
@@ -121,7 +122,12 @@ def test_models_of_one_training_are_told_as_ranges_and_joined_along_one_gamma(
     view = RunView(store=Store(tmp_path), manifest={}, config=config, rows=rows, readings=pd.DataFrame(), standing={})
     assert gives(view) == "4 models of one training, lam 1 to 2, gamma 4 to 8: R 3 to 5 nats, D 9."
     assert verdict(view.summary.iloc[0].to_dict()) == "models of one training: 4; lam 1 to 2; gamma 4 to 8; R 3 to 5; D 9"
-    assert place_of(view.summary) == "at the last lam and gamma that were read"
+    assert place_of(view.summary) == "over all models"
+    (line,) = lines_of(view, [])
+    cells = dict(zip(columns_of(view), line.cells, strict=True))
+    assert [cells[name] for name in ("models", "lam", "gamma", "R", "D", "validation accuracy")] == [
+        *("4", "1 to 2", "4 to 8", "3 to 5", "9", "90.0% to 91.5%")
+    ]
     charts = {chart.name: chart.data for chart in walk_charts(view, series_of(rows))}
     assert [trace["y"] for trace in charts["multipliers"]] == [[4.0, 4.0], [8.0, 8.0]]
     assert [trace["x"] for trace in charts["rate-distortion"]] == [[3.0, 4.0], [3.0, 5.0]]
