@@ -92,4 +92,4 @@ def test_without_its_weights_the_stored_models_are_what_there_is(
     shutil.rmtree(out / "carry")
     capsys.readouterr()
     assert main(["locate", str(out), "C=0.1", "lam=0.8"]) == 0
-    assert "its conditioned model cannot be read here (" in capsys.readouterr().out
+    assert "the conditioned model cannot be read here (" in capsys.readouterr().out

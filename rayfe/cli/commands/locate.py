@@ -61,7 +61,10 @@ def main(arguments: list[str]) -> int:
     begin = Point(lam=place.lam, gamma=place.gamma) if place else Point(lam=float(row["lam"]), gamma=float(row["gamma"]))
     boxed = stored_config(Store(near.run))[1].box is not None
     if boxed:
-        place, said = _read(near, wanted, begin)
+        try:
+            place, said = _read(near, wanted, begin)
+        except (UsageError, FileNotFoundError, CorruptFile) as error:
+            boxed, said = False, f"the conditioned model cannot be read here ({error}); {said}"
     print(visible(said))
     print(visible(f"nearest: {row['run']} {row['trajectory']} step {row['step']}: {_in_words(row)}"))
     lam, gamma = (float(f"{value:.3g}") for value in ((place.lam, place.gamma) if place else (row["lam"], row["gamma"])))
@@ -78,19 +81,19 @@ def _in_words(values: Any) -> str:
 
 
 def _read(near: StoredStep, wanted: Mapping[str, float], begin: Point) -> tuple[Place | None, str]:
-    """Where the conditioned model of the run of `near` has the wanted values, and what to say of it; None: nowhere in its box, or it
-    cannot be read here."""
+    """Where the conditioned model of the run of `near` has the wanted values, and what to say of it; None: nowhere in its box.
+
+    Raises:
+        UsageError, FileNotFoundError, CorruptFile: it cannot be read here.
+    """
     from rayfe.results.stored_model import model_of  # imports torch
 
     store = Store(near.run)
     run, config = stored_config(store)
     last = [row for row in store.rows(str(near.trajectory)) if row.accepted][-1]
-    try:
-        data = data_of(store, run, config, None)
-        model_of(store, run, last)  # no memory is taken for sizes that its weights do not have
-        found = read_in_the_box(store, config, data, last, wanted, begin)
-    except (UsageError, FileNotFoundError, CorruptFile) as error:
-        return None, f"its conditioned model cannot be read here ({error}); the nearest stored model is"
+    data = data_of(store, run, config, None)
+    model_of(store, run, last)  # no memory is taken for sizes that its weights do not have
+    found = read_in_the_box(store, config, data, last, wanted, begin)
     if found is None:
         return None, "no model of its box has both; the nearest stored one is"
     place = Place(R=found.R, D=found.D, C=found.C, lam=found.point.lam, gamma=found.point.gamma)
@@ -101,7 +104,8 @@ def storing(near: StoredStep, *, lam: float, gamma: float) -> str:
     """The command by which the conditioned run of `near` stores its models at these multipliers, too."""
     store = Store(near.run)
     run, config = stored_config(store)
-    more = {"lam": tuple(dict.fromkeys((*config.lam, lam))), "gamma": tuple(dict.fromkeys((*config.gamma, gamma)))}
+    inside = ((min(max(new, min(old)), max(old)), old) for new, old in ((lam, config.lam), (gamma, config.gamma)))  # rounding
+    more = {name: tuple(dict.fromkeys((*old, new))) for name, (new, old) in zip(("lam", "gamma"), inside, strict=True)}
     steps = max(config.steps or 0, len(more["lam"]) * len(more["gamma"]) - 1)
     grown = configure(config, out=near.run, steps=steps, **more)
     found = like(store, run, grown, near.run)
