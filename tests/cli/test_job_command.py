@@ -41,9 +41,7 @@ def test_a_run_leaves_rows_figures_and_a_summary(capsys: pytest.CaptureFixture[s
     assert f"{NAME} step 2: lam 1.21" in captured.out
     assert "C held, off by up to +0.00" in captured.out
     assert "go on with the same command" in captured.out
-    figures = sorted(path.name for path in Path("new/run/figures").iterdir())
-    assert figures
-    assert all(f"new/run/figures/{name}" in captured.out for name in figures)
+    assert list(Path("new/run/figures").iterdir()) and "figures: new/run/figures\n" in captured.out
     assert len(rayfe.load_run("new/run")) == 3
 
 
