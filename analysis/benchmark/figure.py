@@ -53,6 +53,7 @@ def frontier(summary: pd.DataFrame, curves: pd.DataFrame) -> Figure:
         along.annotate(tolerance.name, place, xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=8)
     for panel in (over, along):
         panel.grid(alpha=0.3, which="both", linewidth=0.5)
+    figure.suptitle(f"{summary['data'].iloc[0]}, {summary['model'].iloc[0]}", fontsize=10)
     figure.legend(*over.get_legend_handles_labels(), loc="outside right center", fontsize=8, frameon=False)
     return figure
 
