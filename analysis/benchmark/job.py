@@ -20,7 +20,7 @@ from rayfe.config import RunConfig, require
 from rayfe.config.checks import POSITIVE, Checked, at_least
 from rayfe.config.places import place_of
 from rayfe.data.paths import PathData
-from rayfe.exceptions import CorruptFile, UsageError, in_shell_words, one_line, visible
+from rayfe.exceptions import UNSAID, CorruptFile, UsageError, in_shell_words, one_line, visible
 from rayfe.records import StepRecord
 from rayfe.storage.files import Files
 from rayfe.storage.manifest import manifest_of
@@ -90,9 +90,8 @@ def main(argv: Sequence[str]) -> int:
     """Exit code: 0 done, 1 a method failed, 2 bad input; the same command goes on where it stopped."""
     try:
         return _run(Parser("jobs/benchmark.py", __doc__).fields(Options, argv), argv)
-    except UsageError as error:  # data are the only part of a configuration that an option names
-        fix = error.fix.replace("data.root=FOLDER", "data=npz:FILE")
-        print(in_shell_words(UsageError(error.name.replace("data.name", "data"), error.value, fix)), file=sys.stderr)
+    except UsageError as error:
+        print(in_shell_words(_of_data(error)), file=sys.stderr)
         return 2
     except Refused as error:
         print(visible(str(error)), file=sys.stderr)
@@ -100,6 +99,17 @@ def main(argv: Sequence[str]) -> int:
     except (OSError, CorruptFile) as error:
         print(f"failed: {one_line(str(error))}", file=sys.stderr)
         return 1
+
+
+def _of_data(error: UsageError) -> UsageError:
+    """An error of the data, or of a model that cannot have them, in the words of the one option that there is for either."""
+    if error.name == "data.train_size":
+        return UsageError("data", UNSAID, f"has too few training images; the form needs {error.value}")
+    if error.name == "model.name":
+        return UsageError("data", UNSAID, f"{error.value} {error.fix}")
+    return UsageError(
+        error.name.replace("data.name", "data"), error.value, error.fix.replace("data.root=FOLDER", "data=npz:FILE")
+    )
 
 
 def _run(options: Options, argv: Sequence[str]) -> int:
@@ -120,8 +130,11 @@ def _run(options: Options, argv: Sequence[str]) -> int:
 def _bench(options: Options, seed: int, argv: Sequence[str]) -> running.Bench:
     from analysis.benchmark.backend import BenchmarkBackend  # imports torch: not for --help
     from rayfe.data.datasets import load
+    from rayfe.model.protocol import build_checked
 
-    data = load(options.base(seed).data)
+    base = options.base(seed)
+    data = load(base.data)
+    build_checked(base.model, data)
 
     def manifest(config: RunConfig) -> dict[str, Any]:
         return manifest_of("benchmark", options.form, list(argv), config, PathData(kind="still", source=data))

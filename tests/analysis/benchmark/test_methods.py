@@ -6,7 +6,7 @@ import math
 import pytest
 
 from analysis.benchmark import settings as settings_of
-from analysis.benchmark.forms import FORMS, SHORT_ADAM, step_length
+from analysis.benchmark.forms import FORMS, step_length
 from analysis.benchmark.job import Options, main
 from analysis.benchmark.methods import LARGEST_FACTOR, next_gamma
 from analysis.benchmark.registry import FAMILIES, METHODS, NAMES, ROUTES, label_of
@@ -23,7 +23,7 @@ SHORT = FORMS["short"].walk
 
 
 def defaults(base: RunConfig) -> dict[str, Settings]:
-    return settings_of.defaults(base, SHORT_ADAM)
+    return settings_of.defaults(base, FORMS["short"].adam)
 
 
 @pytest.mark.parametrize("elasticity", [0.35, 0.7, 1.5])
@@ -106,7 +106,7 @@ def test_a_budget_scales_epochs_of_walks_and_of_models_from_scratch_but_not_of_r
 def test_models_from_scratch_settle_by_the_settings_of_their_optimizer():
     base = SHORT
     for name in ("grid", "grid-adam", "envelope-adam"):
-        by = SHORT_ADAM if name.endswith("adam") else base.equilibration
+        by = FORMS["short"].adam if name.endswith("adam") else base.equilibration
         found = configured(base, restored(plain(defaults(base)[name]))).equilibration
         assert (found.learning_rate, found.batch) == (by.learning_rate, by.batch)
     assert "settling" not in plain(defaults(base)["grid"])  # settings of stored runs are what they were
