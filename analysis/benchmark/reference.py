@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.benchmark.registry import INDEPENDENT, METHODS
+from analysis.benchmark.registry import INDEPENDENT, METHODS, RAYFE
 from rayfe.results.frames import counted_steps, numbers
 from rayfe.storage.store import Store, load_rows
 from rayfe.surface.envelope import lowest
@@ -166,9 +166,10 @@ def references(rows: pd.DataFrame, more: pd.DataFrame | None = None) -> dict[str
 
 
 def _multiplier(here: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """gamma along log lam: of rayfe's own longest run, both ways in steps or by a leap, or of all accepted rows without one."""
+    """gamma along log lam: of rayfe's own longest run, both ways in steps, by a leap or one way, or of all accepted rows without one."""
     own = here[here["accepted"].astype(bool)]
-    walks = next((found for method in ("rayfe", "rayfe-leap") if len(found := own[own["method"] == method])), own[:0])
+    order = (RAYFE[route] for route in ("both", "leap", "there"))
+    walks = next((found for method in order if len(found := own[own["method"] == method])), own[:0])
     if len(walks):
         longest = walks[walks["budget"] == walks["budget"].max()]
         own = pd.concat([longest[longest["step"] == 0], points(longest)])

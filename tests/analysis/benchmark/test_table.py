@@ -79,7 +79,7 @@ def test_equilibria_have_no_excess_and_no_drift_and_the_start_counts():
     assert (line["points"], line["complete"], line["tight"], line["route"]) == (40, True, True, "both")
 
 
-@pytest.mark.parametrize("own", ["rayfe", "rayfe-leap"])
+@pytest.mark.parametrize("own", ["rayfe", "rayfe-leap", "rayfe-plain"])
 def test_gamma_is_that_of_rayfes_own_run_whatever_others_follow(own):
     other = on_surface(LAM).assign(gamma=1.0)
     rows = together(run(own, on_surface(LAM), examples=1e6), run("warm-grid", other, examples=1e6))
