@@ -42,6 +42,7 @@ def frontier(summary: pd.DataFrame, curves: pd.DataFrame) -> Figure:
         ylim=(SMALLEST, None),
     )
     over.set_xlim(left=0.0)
+    over.set_title(f"{summary['data'].iloc[0]}, {summary['model'].iloc[0]}", fontsize=10)
     along.set(xscale="log", yscale="log", xlabel="λ", ylabel="excess of F (largest budget), %", ylim=(SMALLEST, None))
     for axis in (over.yaxis, along.yaxis, along.xaxis):
         axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
@@ -53,7 +54,6 @@ def frontier(summary: pd.DataFrame, curves: pd.DataFrame) -> Figure:
         along.annotate(tolerance.name, place, xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=8)
     for panel in (over, along):
         panel.grid(alpha=0.3, which="both", linewidth=0.5)
-    figure.suptitle(f"{summary['data'].iloc[0]}, {summary['model'].iloc[0]}", fontsize=10)
     figure.legend(*over.get_legend_handles_labels(), loc="outside right center", fontsize=8, frameon=False)
     return figure
 

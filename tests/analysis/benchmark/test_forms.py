@@ -115,8 +115,8 @@ def test_a_form_on_part_of_the_images_is_another_surface(capsys):
 @pytest.mark.parametrize(
     ("shape", "count", "line"),
     [
-        ((3, 8, 8), 20, "--data: has too few training images; the form needs 5000\n"),
-        ((1, 9, 9), 5000, "--data: resnet takes images (C, H, W) with H and W divisible by 8, but the data's are (1, 9, 9)"),
+        ((3, 8, 8), 20, "--data: has too few training images; the form needs 2500\n"),
+        ((1, 9, 9), 2500, "--data: resnet takes images (C, H, W) with H and W divisible by 8, but the data's are (1, 9, 9)"),
     ],
 )
 def test_data_that_a_form_cannot_have_are_refused_before_any_work(tmp_path, shape, count, line, capsys):
