@@ -14,8 +14,9 @@ import torch
 from analysis.benchmark import forms, job, report
 from analysis.benchmark.forms import FORMS, form_of
 from analysis.benchmark.points import lams
-from analysis.benchmark.reference import collect
+from analysis.benchmark.reference import collect, references
 from analysis.benchmark.registry import METHODS
+from analysis.benchmark.table import table
 from rayfe.config import EquilibrationConfig, configure
 from rayfe.exceptions import UsageError
 from rayfe.model.conditioned import check_conditioned
@@ -106,10 +107,20 @@ def test_rows_of_different_data_or_models_are_never_compared(two, where, field, 
         collect(two)
 
 
-def test_a_form_on_part_of_the_images_is_another_surface(capsys):
-    assert report.main([str(RESULTS / name) for name in ("benchmark-long", "benchmark-short")]) == 2
+@pytest.mark.parametrize(
+    ("folder", "said"), [("benchmark-short", "data.train_size 6000"), ("benchmark-fashion", "data.name fashion-mnist")]
+)
+def test_stored_rows_of_another_form_are_refused_by_the_table_in_one_line(folder, said, capsys):
+    assert report.main([str(RESULTS / name) for name in ("benchmark-long", folder)]) == 2
     error = capsys.readouterr().err
-    assert "has data.train_size 6000, but" in error and error.count("\n") == 1
+    assert f" has {said}, but " in error and error.count("\n") == 1
+
+
+def test_stored_rows_of_fashion_mnist_are_of_three_whole_methods():
+    rows = collect([RESULTS / "benchmark-fashion"])
+    lines = table(rows, references(rows))
+    assert set(lines["data"]) == {"fashion-mnist"} and lines["complete"].all() and (lines["points"] == 20).all()
+    assert set(lines["method"]) == {"rayfe-plain", "conditioned", "nupi-soap"}
 
 
 @pytest.mark.parametrize(
