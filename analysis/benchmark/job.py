@@ -33,7 +33,7 @@ class Options(Checked):
 
     form: str = "short"
     """short: 6,000 images of MNIST to lam = 0.7, minutes. long: all of MNIST, 20 points to lam = 3.5, hours. gamma15: the same from
-    gamma = 15, not 4. fashion: the same on Fashion-MNIST. resnet: 2,500 images of CIFAR-10 by a narrow ResNet, 4 points from lam = 0.5
+    gamma = 15, not 4. fashion: the same on Fashion-MNIST. resnet: 5,000 images of CIFAR-10 by a narrow ResNet, 4 points from lam = 0.5
     to 1.25."""
     data: str | None = None
     """Other data than the form's own, of images that its model takes, e.g. npz:FILE."""

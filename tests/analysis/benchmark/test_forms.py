@@ -56,7 +56,7 @@ def tiny(form):
         data={"name": "digits", "train_size": 200},
         model={"width": 2, "latent": 4},
         measure={"head_draws": 8, "response_size": None},
-        equilibration={"first_epochs": 2, "epochs": 1, "batch": 100},
+        equilibration={"first_epochs": 2, "epochs": 1, "batch": 100, "first_batch": 100},
     )
     return dataclasses.replace(form, walk=walk, adam=EquilibrationConfig(batch=100), points=2)
 
@@ -126,8 +126,8 @@ def test_stored_rows_of_fashion_mnist_are_of_three_whole_methods():
 @pytest.mark.parametrize(
     ("shape", "count", "line"),
     [
-        ((3, 8, 8), 20, "--data: has too few training images; the form needs 2500\n"),
-        ((1, 9, 9), 2500, "--data: resnet takes images (C, H, W) with H and W divisible by 8, but the data's are (1, 9, 9)"),
+        ((3, 8, 8), 20, "--data: has too few training images; the form needs 5000\n"),
+        ((1, 9, 9), 5000, "--data: resnet takes images (C, H, W) with H and W divisible by 8, but the data's are (1, 9, 9)"),
     ],
 )
 def test_data_that_a_form_cannot_have_are_refused_before_any_work(tmp_path, shape, count, line, capsys):
