@@ -7,9 +7,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Literal
 
-from rayfe.config import EquilibrationConfig, MeasureConfig, RenewalConfig, RunConfig, configure, require
+from rayfe.config import EquilibrationConfig, MeasureConfig, RenewalConfig, RunConfig, configure
 from rayfe.config.presets import fig3_quick, mnist_walk
+
+FormName = Literal["short", "long", "gamma15", "fashion", "resnet"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,16 +39,6 @@ class Form:
         length = step_length(self.walk.lam[0], self.walk.asked.lam_end, self.points)
         more = {} if data is None else {"data": {"name": data}}
         return configure(self.walk, seed=(seed,), step_length=length, threads=threads, **more)
-
-
-def form_of(name: str) -> Form:
-    """The form of this name.
-
-    Raises:
-        UsageError: form; there is none.
-    """
-    require(name in FORMS, "form", name, f"known are {', '.join(FORMS)}")
-    return FORMS[name]
 
 
 def step_length(lam: float, lam_end: float, points: int) -> float:
@@ -98,7 +91,7 @@ LONG = (
 SHORT = ("rayfe-plain", "conditioned", "paper", "grid", "warm-grid", "heuristic", "nupi", "nupi-soap", "augmented", "geco")
 ADAM = EquilibrationConfig(batch=512, learning_rate=4e-3)
 """For 60,000 images."""
-FORMS: Mapping[str, Form] = MappingProxyType(
+FORMS: Mapping[FormName, Form] = MappingProxyType(
     {
         "short": Form(
             walk=_short(), adam=EquilibrationConfig(batch=256, learning_rate=6e-3), points=4, methods=SHORT, seeds=(0,)
@@ -120,4 +113,4 @@ FORMS: Mapping[str, Form] = MappingProxyType(
         ),
     }
 )
-"""Forms by name."""
+"""By name."""

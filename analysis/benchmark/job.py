@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from analysis.benchmark import running
-from analysis.benchmark.forms import form_of
+from analysis.benchmark.forms import FORMS, FormName
 from analysis.benchmark.registry import METHODS
 from analysis.benchmark.settings import Settings, defaults
 from rayfe.cli.commands.parser import Parser, Refused
@@ -31,7 +31,7 @@ from rayfe.storage.store import load_rows
 class Options(Checked):
     """What to compare, and how much of it."""
 
-    form: str = "short"
+    form: FormName = "short"
     """short: 6,000 images of MNIST to lam = 0.7, minutes. long: all of MNIST, 20 points to lam = 3.5, hours. gamma15: the same from
     gamma = 15, not 4. fashion: the same on Fashion-MNIST. resnet: 5,000 images of CIFAR-10 by a narrow ResNet, 4 points from lam = 0.5
     to 1.25."""
@@ -57,7 +57,6 @@ class Options(Checked):
 
     def __post_init__(self) -> None:
         Checked.__post_init__(self)
-        form_of(self.form)
         for name in ("method", "search"):
             for value in getattr(self, name):
                 require(value in METHODS, name, value, f"known are {', '.join(METHODS)}")
@@ -73,17 +72,17 @@ class Options(Checked):
 
     @property
     def methods(self) -> tuple[str, ...]:
-        return self.method or form_of(self.form).methods
+        return self.method or FORMS[self.form].methods
 
     @property
     def starts(self) -> dict[int, Path]:
         """The folder of each seed's runs."""
-        seeds = self.seed or form_of(self.form).seeds
+        seeds = self.seed or FORMS[self.form].seeds
         return {seed: self.folder if len(seeds) == 1 else self.folder / f"seed{seed}" for seed in seeds}
 
     def base(self, seed: int) -> RunConfig:
         """The walk of one start, from which every method's configuration is derived."""
-        return form_of(self.form).base(seed=seed, threads=self.threads, data=self.data)
+        return FORMS[self.form].base(seed=seed, threads=self.threads, data=self.data)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -180,7 +179,7 @@ def _settings(options: Options, here: running.Here) -> dict[str, Settings]:
 
     path = options.folder / "settings.json"
     frozen = {name: restored(value) for name, value in json.loads(path.read_text()).items()} if path.exists() else {}
-    begun = defaults(here.base, form_of(options.form).adam)
+    begun = defaults(here.base, FORMS[options.form].adam)
     settings = begun | frozen
     for method in options.search:  # always from the defaults: one that is done ends at once with the same settings
         settings[method] = search(here, begun[method], options.folder / "search", _tell)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from analysis.benchmark.forms import form_of
+from analysis.benchmark.forms import FORMS, FormName
 from rayfe.cli.commands.parser import Parser, Refused
 from rayfe.config import RunConfig, configure
 from rayfe.config.checks import Checked, at_least
@@ -49,7 +49,7 @@ class Options(Checked):
     """Updates of the training loop in one measurement."""
     steps: Annotated[int, at_least(0)] = 2
     """Steps of a walk whose parts are timed; 0: none."""
-    form: str = "short"
+    form: FormName = "short"
     """Whose walk that is, a form of the benchmark."""
     ray: bool = False
     """Whether the same walk also runs on an embedded Ray, for its share."""
@@ -61,10 +61,6 @@ class Options(Checked):
     """Examples a side whose coupling is computed, e.g. 1000 3000 10000 30000 (the last takes minutes)."""
     solver: tuple[Literal["exact", "sinkhorn"], ...] = ("exact", "sinkhorn")
     """How they are coupled; sinkhorn goes over all costs in every iteration, exact a few times."""
-
-    def __post_init__(self) -> None:
-        Checked.__post_init__(self)
-        form_of(self.form)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -155,7 +151,7 @@ def _step(options: Options, tell: Callable[[str], None]) -> dict[str, float]:
 
 def _walk(options: Options) -> RunConfig:
     """The form's walk with a short start and no renewal."""
-    base = form_of(options.form).walk
+    base = FORMS[options.form].walk
     return configure(
         base,
         steps=options.steps,

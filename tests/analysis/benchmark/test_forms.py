@@ -4,6 +4,7 @@ import dataclasses
 import json
 import shutil
 from pathlib import Path
+from typing import get_args
 
 import matplotlib.image
 import numpy as np
@@ -11,14 +12,13 @@ import pandas as pd
 import pytest
 import torch
 
-from analysis.benchmark import forms, job, report
-from analysis.benchmark.forms import FORMS, form_of
+from analysis.benchmark import job, report
+from analysis.benchmark.forms import FORMS, FormName
 from analysis.benchmark.points import lams
 from analysis.benchmark.reference import collect, references
 from analysis.benchmark.registry import METHODS
 from analysis.benchmark.table import table
 from rayfe.config import EquilibrationConfig, configure
-from rayfe.exceptions import UsageError
 from rayfe.model.conditioned import check_conditioned
 from rayfe.model.protocol import build
 
@@ -32,7 +32,7 @@ def test_a_form_has_as_many_points_as_it_says_up_to_the_end_of_its_curve_and_is_
     (start,) = base.trajectories().values()
     every = lams(base, start)
     assert (len(every), start.seed) == (form.points, 3) and every[-1] == pytest.approx(form.walk.asked.lam_end)
-    assert set(form.methods) <= set(METHODS)
+    assert set(form.methods) <= set(METHODS) and set(FORMS) == set(get_args(FormName))
     with pytest.raises(SystemExit):
         job.main(["--help"])
     assert f"{name}: " in " ".join(capsys.readouterr().out.split())
@@ -63,7 +63,7 @@ def tiny(form):
 
 def test_the_resnets_form_goes_from_its_start_to_tables_and_figure_and_says_of_what_they_are(tmp_path, monkeypatch, capsys):
     form = tiny(FORMS["resnet"])
-    monkeypatch.setattr(forms, "FORMS", {"resnet": form})
+    monkeypatch.setattr(job, "FORMS", {"resnet": form})
     methods = ["nupi-soap", "conditioned"]
     words = ["--form", "resnet", "--out", str(tmp_path), "--seed", "0", "--threads", "1", "--method", *methods]
     assert job.main(words) == 0
@@ -136,8 +136,3 @@ def test_data_that_a_form_cannot_have_are_refused_before_any_work(tmp_path, shap
     words = ["--form", "resnet", "--data", f"npz:{tmp_path}/own.npz", "--out", str(tmp_path / "out")]
     assert job.main(words) == 2
     assert capsys.readouterr().err.startswith(line) and not list((tmp_path / "out").glob("*"))
-
-
-def test_a_form_that_there_is_not_is_refused():
-    with pytest.raises(UsageError, match="form='medium': known are short, long"):
-        form_of("medium")

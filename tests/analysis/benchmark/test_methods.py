@@ -150,7 +150,7 @@ def test_steps_of_the_given_length_arrive_after_as_many_points(points):
     [
         ("--method magic", "--method magic: known are rayfe"),
         ("--budget 1 0", "--budget 0: must be a positive number"),
-        ("--form medium", "--form medium: known are short, long"),
+        ("--form medium", "--form medium: "),
         ("--data npz:none.npz", "--data npz:none.npz: no such file"),
     ],
 )
