@@ -2,6 +2,7 @@
 
     python jobs/benchmark.py                                       # short form, minutes: the tables are printed
     python jobs/benchmark.py --form long --examples 8e6 16e6       # all of MNIST, three seeds, hours: run it in the background
+    python jobs/benchmark.py --form fashion                        # Fashion-MNIST; --form resnet: a narrow ResNet on CIFAR-10
     python jobs/benchmark.py --form long --method envelope --budget 2 4 --seed 0 1  # models from scratch, to compare with
     python jobs/benchmark.py --search nupi augmented geco          # search settings first
     python jobs/benchmark.py table runs/benchmark-long             # tables and figure again, from the rows

@@ -42,6 +42,7 @@ def frontier(summary: pd.DataFrame, curves: pd.DataFrame) -> Figure:
         ylim=(SMALLEST, None),
     )
     over.set_xlim(left=0.0)
+    over.set_title(f"{summary['data'].iloc[0]}, {summary['model'].iloc[0]}", fontsize=10)
     along.set(xscale="log", yscale="log", xlabel="λ", ylabel="excess of F (largest budget), %", ylim=(SMALLEST, None))
     for axis in (over.yaxis, along.yaxis, along.xaxis):
         axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib.util
 import json
 import os
@@ -10,48 +9,34 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from analysis.benchmark import running
+from analysis.benchmark.forms import FORMS, FormName
 from analysis.benchmark.registry import METHODS
 from analysis.benchmark.settings import Settings, defaults
 from rayfe.cli.commands.parser import Parser, Refused
-from rayfe.config import DataConfig, EquilibrationConfig, MeasureConfig, RenewalConfig, RunConfig, configure, require
-from rayfe.config.checks import POSITIVE, SOME_EPOCHS, Checked, at_least
+from rayfe.config import RunConfig, require
+from rayfe.config.checks import POSITIVE, Checked, at_least
 from rayfe.config.places import place_of
-from rayfe.config.presets import mnist_walk
 from rayfe.data.paths import PathData
-from rayfe.exceptions import CorruptFile, UsageError, in_shell_words, one_line, visible
+from rayfe.exceptions import UNSAID, CorruptFile, UsageError, in_shell_words, one_line, visible
 from rayfe.records import StepRecord
 from rayfe.storage.files import Files
 from rayfe.storage.manifest import manifest_of
 from rayfe.storage.store import load_rows
-
-LONG = (
-    *(
-        "rayfe-leap",
-        "conditioned",
-        "nupi-soap-leap",
-        "rayfe-plain",
-        "nupi-soap",
-        "nupi",
-        "nupi-leap",
-        "warm-grid-soap-leap",
-        "rayfe",
-    ),
-    *("nupi-soap-both", "augmented", "augmented-soap", "geco", "geco-soap", "warm-grid", "warm-grid-soap"),
-    *("paper", "paper-soap"),
-)
-"""Methods of the long form, those first that tell most; grids and the envelope take hours and are asked for by name."""
-SHORT = ("rayfe-plain", "conditioned", "paper", "grid", "warm-grid", "heuristic", "nupi", "nupi-soap", "augmented", "geco")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options(Checked):
     """What to compare, and how much of it."""
 
-    form: Literal["short", "long"] = "short"
-    """short: 6,000 images of MNIST to lam = 0.7, minutes; long: all of MNIST, 20 points to lam = 3.5, hours."""
+    form: FormName = "short"
+    """short: 6,000 images of MNIST to lam = 0.7, minutes. long: all of MNIST, 20 points to lam = 3.5, hours. gamma15: the same from
+    gamma = 15, not 4. fashion: the same on Fashion-MNIST. resnet: 5,000 images of CIFAR-10 by a narrow ResNet, 4 points from lam = 0.5
+    to 1.25."""
+    data: str | None = None
+    """Other data than the form's own, of images that its model takes, e.g. npz:FILE."""
     out: str | None = None
     """Folder of all runs; runs/benchmark-FORM without it."""
     method: tuple[str, ...] = ()
@@ -60,19 +45,8 @@ class Options(Checked):
     """Factors of the epochs, of each method; several make a frontier."""
     examples: Annotated[tuple[float, ...], POSITIVE] = ()
     """Examples in all, the start included, at which each method is run as well: its budgets follow from its run at the first budget."""
-    gamma: Annotated[float | None, POSITIVE] = None
-    """gamma of the common start; that of the form without it."""
     seed: Annotated[tuple[int, ...], at_least(0, 2**63 - 1)] = ()
-    """Seeds of common starts and of everything after them; 0 1 2 in the long form without it, 0 in the short one. Several have a folder
-    OUT/seedN each."""
-    points: Annotated[int | None, at_least(2, 10_000)] = None
-    """Points after the start; those of the form without it."""
-    lam_end: Annotated[float | None, POSITIVE] = None
-    """Where the curve ends; that of the form without it."""
-    train_size: Annotated[int | None, at_least(2)] = None
-    """Training images; those of the form without it."""
-    first_epochs: Annotated[float | None, SOME_EPOCHS] = None
-    """Epochs of the start, and of models from scratch; those of the form without it."""
+    """Seeds of common starts and of everything after them; those of the form without it. Several have a folder OUT/seedN each."""
     threads: Annotated[int, at_least(1, 1024)] = 2
     """Threads of torch."""
     search: tuple[str, ...] = ()
@@ -98,77 +72,25 @@ class Options(Checked):
 
     @property
     def methods(self) -> tuple[str, ...]:
-        return self.method or (SHORT if self.form == "short" else LONG)
+        return self.method or FORMS[self.form].methods
 
     @property
     def starts(self) -> dict[int, Path]:
         """The folder of each seed's runs."""
-        seeds = self.seed or ((0,) if self.form == "short" else (0, 1, 2))
+        seeds = self.seed or FORMS[self.form].seeds
         return {seed: self.folder if len(seeds) == 1 else self.folder / f"seed{seed}" for seed in seeds}
 
-
-def base_config(options: Options, seed: int) -> RunConfig:
-    """The walk of rayfe from which every method's configuration is derived."""
-    base = {"short": short_form, "long": long_form}[options.form]()
-    points = options.points or {"short": 4, "long": 20}[options.form]
-    lam_end = options.lam_end or base.asked.lam_end
-    require(lam_end > base.lam[0], "lam_end", lam_end, f"must be more than the start's lam, {base.lam[0]:g}")
-    data = dataclasses.replace(base.data, train_size=options.train_size or base.data.train_size)
-    first = options.first_epochs or base.equilibration.first_epochs
-    equilibration = dataclasses.replace(base.equilibration, first_epochs=first)
-    return configure(
-        base,
-        gamma=base.gamma if options.gamma is None else (options.gamma,),
-        seed=(seed,),
-        lam_end=lam_end,
-        step_length=running.step_length(base.lam[0], lam_end, points),
-        data=data,
-        equilibration=equilibration,
-        threads=options.threads,
-    )
-
-
-ADAM = EquilibrationConfig(batch=512, learning_rate=4e-3)
-"""What the alternatives train with on all of MNIST, by the paper's schedule."""
-SHORT_ADAM = EquilibrationConfig(batch=256, learning_rate=6e-3)
-"""The same on a tenth of the images."""
-
-
-def long_form() -> RunConfig:
-    """One start of the preset mnist-walk, on all images, with fewer epochs a point and in steps: budgets multiply epochs, but not
-    those of renewals."""
-    base = configure(mnist_walk(), gamma=(4.0,), lam_end=3.5, renewal=RenewalConfig(every=0.6))
-    equilibration = dataclasses.replace(base.equilibration, first_epochs=40.0, epochs=2.0)
-    measure = dataclasses.replace(base.measure, head_draws=64)
-    return configure(base, equilibration=equilibration, measure=measure, steps=200)
-
-
-def short_form() -> RunConfig:
-    """The same on a tenth of the images, not as far."""
-    return configure(
-        lam_end=0.7,
-        data=DataConfig(train_size=6_000),
-        measure=MeasureConfig(head_draws=128),
-        renewal=RenewalConfig(every=0.6),
-        equilibration=EquilibrationConfig(
-            first_epochs=40,
-            first_schedule="linear",
-            first_learning_rate=1e-2,
-            epochs=8,
-            schedule="average",
-            learning_rate=8e-3,
-            optimizer="soap",
-            batch=256,
-        ),
-    )
+    def base(self, seed: int) -> RunConfig:
+        """The walk of one start, from which every method's configuration is derived."""
+        return FORMS[self.form].base(seed=seed, threads=self.threads, data=self.data)
 
 
 def main(argv: Sequence[str]) -> int:
     """Exit code: 0 done, 1 a method failed, 2 bad input; the same command goes on where it stopped."""
     try:
         return _run(Parser("jobs/benchmark.py", __doc__).fields(Options, argv), argv)
-    except UsageError as error:  # options have no groups here: --train-size is data.train_size
-        print(in_shell_words(UsageError(error.name.rpartition(".")[2], error.value, error.fix)), file=sys.stderr)
+    except UsageError as error:
+        print(in_shell_words(_of_data(error)), file=sys.stderr)
         return 2
     except Refused as error:
         print(visible(str(error)), file=sys.stderr)
@@ -176,6 +98,17 @@ def main(argv: Sequence[str]) -> int:
     except (OSError, CorruptFile) as error:
         print(f"failed: {one_line(str(error))}", file=sys.stderr)
         return 1
+
+
+def _of_data(error: UsageError) -> UsageError:
+    """An error of the data, or of a model that cannot have them, in the words of the one option that there is for either."""
+    if error.name == "data.train_size":
+        return UsageError("data", UNSAID, f"has too few training images; the form needs {error.value}")
+    if error.name == "model.name":
+        return UsageError("data", UNSAID, f"{error.value} {error.fix}")
+    return UsageError(
+        error.name.replace("data.name", "data"), error.value, error.fix.replace("data.root=FOLDER", "data=npz:FILE")
+    )
 
 
 def _run(options: Options, argv: Sequence[str]) -> int:
@@ -186,7 +119,7 @@ def _run(options: Options, argv: Sequence[str]) -> int:
     failed: list[str] = []
     budgets: dict[tuple[str, float], float | None] = {}
     for seed, folder in options.starts.items():
-        here = running.here(base_config(options, seed), folder, _bench(options, seed, argv), _tell_row(f"{folder.name}/start"))
+        here = running.here(options.base(seed), folder, _bench(options, seed, argv), _tell_row(f"{folder.name}/start"))
         settings = settings or _settings(options, here)
         failed += _all_methods(options, settings, here, budgets)
     print(report(tuple(options.starts.values()), polish=options.polish, out=options.folder), flush=True)
@@ -196,8 +129,11 @@ def _run(options: Options, argv: Sequence[str]) -> int:
 def _bench(options: Options, seed: int, argv: Sequence[str]) -> running.Bench:
     from analysis.benchmark.backend import BenchmarkBackend  # imports torch: not for --help
     from rayfe.data.datasets import load
+    from rayfe.model.protocol import build_checked
 
-    data = load(base_config(options, seed).data)
+    base = options.base(seed)
+    data = load(base.data)
+    build_checked(base.model, data)
 
     def manifest(config: RunConfig) -> dict[str, Any]:
         return manifest_of("benchmark", options.form, list(argv), config, PathData(kind="still", source=data))
@@ -243,7 +179,7 @@ def _settings(options: Options, here: running.Here) -> dict[str, Settings]:
 
     path = options.folder / "settings.json"
     frozen = {name: restored(value) for name, value in json.loads(path.read_text()).items()} if path.exists() else {}
-    begun = defaults(here.base, SHORT_ADAM if options.form == "short" else ADAM)
+    begun = defaults(here.base, FORMS[options.form].adam)
     settings = begun | frozen
     for method in options.search:  # always from the defaults: one that is done ends at once with the same settings
         settings[method] = search(here, begun[method], options.folder / "search", _tell)

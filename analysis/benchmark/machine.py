@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from analysis.benchmark.forms import FORMS, FormName
 from rayfe.cli.commands.parser import Parser, Refused
 from rayfe.config import RunConfig, configure
 from rayfe.config.checks import Checked, at_least
@@ -48,8 +49,8 @@ class Options(Checked):
     """Updates of the training loop in one measurement."""
     steps: Annotated[int, at_least(0)] = 2
     """Steps of a walk whose parts are timed; 0: none."""
-    form: Literal["short", "long"] = "short"
-    """Whose walk that is: on 6,000 images, or on all of MNIST."""
+    form: FormName = "short"
+    """Whose walk that is, a form of the benchmark."""
     ray: bool = False
     """Whether the same walk also runs on an embedded Ray, for its share."""
     trajectories: Annotated[tuple[int, ...], at_least(1)] = ()
@@ -150,9 +151,7 @@ def _step(options: Options, tell: Callable[[str], None]) -> dict[str, float]:
 
 def _walk(options: Options) -> RunConfig:
     """The form's walk with a short start and no renewal."""
-    from analysis.benchmark.job import long_form, short_form
-
-    base = short_form() if options.form == "short" else long_form()
+    base = FORMS[options.form].walk
     return configure(
         base,
         steps=options.steps,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.benchmark.registry import INDEPENDENT, METHODS
+from analysis.benchmark.registry import INDEPENDENT, METHODS, RAYFE
 from rayfe.results.frames import counted_steps, numbers
 from rayfe.storage.store import Store, load_rows
 from rayfe.surface.envelope import lowest
@@ -21,21 +21,45 @@ def collect(folders: Sequence[str | Path]) -> pd.DataFrame:
     """All rows of the runs in the folders of benchmarks.
 
     With columns `start` (the folder of the common start), `run`, `method` (`start` for that itself), `budget`, `optimizer`, `settings`
-    (JSON), `searched` (candidates that they were chosen from) and `lam_end` (of the curve that was asked for; NaN where that is not said).
+    (JSON), `searched` (candidates that they were chosen from), `lam_end` (of the curve that was asked for; NaN where that is not said),
+    `data` and `model` (their names).
+
+    Raises:
+        ValueError: a folder is none, or they are of several data sets or models, whose surfaces have nothing to do with each other.
     """
-    frames = []
+    frames, surface = [], dict[str, tuple[object, Path]]()
     for missing in (given for given in folders if not Path(given).is_dir()):
         raise ValueError(f"{missing} is no folder; give one of jobs/benchmark.py")
     for folder in (one for given in folders for one in _with_a_start(Path(given))):
         described = {path: found for path in sorted(folder.iterdir()) if (found := _described(path))}
+        for path, found in described.items():
+            _check_surface(path, found, surface)
         asked = next(found for found in described.values() if found["method"] == "start").get("config", {})
         for path, found in described.items():
             names = {"run": path.name, "method": found["method"], "budget": found.get("budget", 1.0)}
             optimizer = found.get("settings", {}).get("optimizer", "soap")
             more = {"start": str(folder), "optimizer": optimizer, "lam_end": asked.get("lam_end", np.nan)}
+            more |= {"data": _data_of(asked), "model": asked.get("model.name", "")}
             more |= {"settings": json.dumps(found.get("settings", {})), "searched": _searched(folder, found["method"])}
             frames.append(load_rows(path).assign(**names, **more))
     return pd.concat(frames, ignore_index=True)
+
+
+def _check_surface(path: Path, found: Mapping[str, Any], surface: dict[str, tuple[object, Path]]) -> None:
+    """Refuse a run whose run.json says another thing of its data or model than that of an earlier one, which `surface` holds by field."""
+    said = {
+        name: value for name, value in found.get("config", {}).items() if name.startswith(("data.name", "data.train", "model."))
+    }
+    for name, value in (said | {name: found[name] for name in ("data_sha256",) if name in found}).items():
+        known, where = surface.setdefault(name, (value, path))
+        if value != known:
+            fix = "give folders of one data set and model, others have another surface"
+            raise ValueError(f"{path} has {name} {value}, but {where} has {known}; {fix}")
+
+
+def _data_of(config: Mapping[str, Any]) -> str:
+    size = config.get("data.train_size")
+    return f"{config.get('data.name', '')}{'' if size is None else f', {size} images'}"
 
 
 def _with_a_start(folder: Path) -> list[Path]:
@@ -142,9 +166,10 @@ def references(rows: pd.DataFrame, more: pd.DataFrame | None = None) -> dict[str
 
 
 def _multiplier(here: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """gamma along log lam: of rayfe's own longest run, both ways in steps or by a leap, or of all accepted rows without one."""
+    """gamma along log lam: of rayfe's own longest run, both ways in steps, by a leap or one way, or of all accepted rows without one."""
     own = here[here["accepted"].astype(bool)]
-    walks = next((found for method in ("rayfe", "rayfe-leap") if len(found := own[own["method"] == method])), own[:0])
+    order = (RAYFE[route] for route in ("both", "leap", "there"))
+    walks = next((found for method in order if len(found := own[own["method"] == method])), own[:0])
     if len(walks):
         longest = walks[walks["budget"] == walks["budget"].max()]
         own = pd.concat([longest[longest["step"] == 0], points(longest)])

@@ -25,7 +25,7 @@ from rayfe.surface.stencil import neighbours
 from rayfe.trajectory import driver
 from rayfe.trajectory.trajectory import Trajectory
 
-__all__ = ["Bench", "Here", "OnRow", "WalkFailed", "here", "plain", "run_method", "step_length"]
+__all__ = ["Bench", "Here", "OnRow", "WalkFailed", "here", "plain", "run_method"]
 
 PATHS: dict[str, type[PointByPoint]] = {"warm-grid": WarmGrid, "heuristic": Heuristic}
 """Classes by family; others that train along lam are constrained paths."""
@@ -160,11 +160,6 @@ def open_point(
     else:
         course = PATHS.get(method.family, ConstrainedPath)(settings=settings)
     return Trajectory(config, start, rows, state=state, carry=carry, course=course)
-
-
-def step_length(lam: float, lam_end: float, points: int) -> float:
-    """The length of steps in log lam with which `points` of them lead from lam to lam_end."""
-    return math.log(lam_end / lam) / points
 
 
 def plain(settings: Settings) -> dict[str, object]:

@@ -60,6 +60,8 @@ def run_line(run: pd.DataFrame, known: Reference, lam_end: float) -> dict[str, o
         "method": method,
         "optimizer": run["optimizer"].iloc[0],
         "route": METHODS[method].route if method in METHODS else "",
+        "data": run["data"].iloc[0],
+        "model": run["model"].iloc[0],
         "budget": float(run["budget"].iloc[0]),
         "start": run["start"].iloc[0],
         "settings": run["settings"].iloc[0],
@@ -149,7 +151,7 @@ def over_seeds(lines: pd.DataFrame) -> pd.DataFrame:
     groups = lines.groupby(ALIKE, sort=False)
     errors = groups[measured].sem().add_suffix("_se")
     counted = groups[kept].sum().join(groups["complete"].all()).join(groups["points"].min())
-    counted = counted.join(groups[["route", "settings", "searched"]].first())
+    counted = counted.join(groups[["route", "data", "model", "settings", "searched"]].first())
     number = groups["seed"].nunique().rename("seeds").to_frame().join(groups.size().rename("runs"))
     return groups[measured].mean().join(errors).join(counted).join(number).reset_index()
 

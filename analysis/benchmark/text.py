@@ -25,8 +25,13 @@ def markdown(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
 
 def readable(summary: pd.DataFrame, *, polished: bool = False) -> str:
     """All tables that have something in them, and the verdict; `polished`: models of other files count for the lowest known F, too."""
-    parts = [part(summary) for part in (costs, distances, tolerances, equal_examples, settings)]
+    parts = [part(summary) for part in (subject, costs, distances, tolerances, equal_examples, settings)]
     return "\n\n".join(part for part in [*parts, verdict(summary, polished=polished)] if part)
+
+
+def subject(summary: pd.DataFrame) -> str:
+    """What all lines are of."""
+    return f"Data: {summary['data'].iloc[0]}. Model: {summary['model'].iloc[0]}."
 
 
 def costs(summary: pd.DataFrame) -> str:

@@ -6,10 +6,11 @@ import math
 import pytest
 
 from analysis.benchmark import settings as settings_of
-from analysis.benchmark.job import SHORT_ADAM, Options, main, short_form
+from analysis.benchmark.forms import FORMS, step_length
+from analysis.benchmark.job import Options, main
 from analysis.benchmark.methods import LARGEST_FACTOR, next_gamma
 from analysis.benchmark.registry import FAMILIES, METHODS, NAMES, ROUTES, label_of
-from analysis.benchmark.running import plain, step_length
+from analysis.benchmark.running import plain
 from analysis.benchmark.search import restored, stages
 from analysis.benchmark.settings import BEYOND, FRESH_ADAM, LEAP, Settings, configured
 from rayfe.config import RunConfig, configure
@@ -18,9 +19,11 @@ from rayfe.records import Point, Velocity
 from rayfe.surface.process import IsoClassification
 from rayfe.surface.step_control import propose
 
+SHORT = FORMS["short"].walk
+
 
 def defaults(base: RunConfig) -> dict[str, Settings]:
-    return settings_of.defaults(base, SHORT_ADAM)
+    return settings_of.defaults(base, FORMS["short"].adam)
 
 
 @pytest.mark.parametrize("elasticity", [0.35, 0.7, 1.5])
@@ -51,7 +54,7 @@ def test_every_method_that_follows_a_curve_is_there_with_both_optimizers_and_on_
 
 
 def test_every_method_has_settings_and_a_configuration():
-    base = configure(short_form(), both_ways=True)
+    base = configure(SHORT, both_ways=True)
     settings = defaults(base)
     assert list(settings) == list(METHODS)
     for name, method in METHODS.items():
@@ -70,7 +73,7 @@ def test_every_method_has_settings_and_a_configuration():
 
 def test_a_leap_of_the_walk_and_of_any_other_differ_by_their_optimizer_only():
     """Epochs, shares of new weights and where it lands are the same; new weights have a rate that suits the optimizer."""
-    base = short_form()
+    base = SHORT
     settings = defaults(base)
     walk, soap, adam = (configured(base, settings[name]) for name in ("rayfe-leap", "nupi-soap-leap", "nupi-leap"))
     assert walk.asked.renewal == soap.asked.renewal == adam.asked.renewal
@@ -81,7 +84,7 @@ def test_a_leap_of_the_walk_and_of_any_other_differ_by_their_optimizer_only():
 
 
 def test_the_papers_recipe_is_a_configuration_of_the_walk():
-    config = configured(short_form(), defaults(short_form())["paper"])
+    config = configured(SHORT, defaults(SHORT)["paper"])
     assert (config.asked.stencil, config.asked.refresh, config.asked.settle, config.asked.predictor) == (
         "paper",
         1,
@@ -91,7 +94,7 @@ def test_the_papers_recipe_is_a_configuration_of_the_walk():
 
 
 def test_a_budget_scales_epochs_of_walks_and_of_models_from_scratch_but_not_of_renewals():
-    base = short_form()
+    base = SHORT
     for name in ("rayfe", "grid"):
         settings = defaults(base)[name]
         once, twice = configured(base, settings), configured(base, settings.scaled(2.0))
@@ -101,9 +104,9 @@ def test_a_budget_scales_epochs_of_walks_and_of_models_from_scratch_but_not_of_r
 
 
 def test_models_from_scratch_settle_by_the_settings_of_their_optimizer():
-    base = short_form()
+    base = SHORT
     for name in ("grid", "grid-adam", "envelope-adam"):
-        by = SHORT_ADAM if name.endswith("adam") else base.equilibration
+        by = FORMS["short"].adam if name.endswith("adam") else base.equilibration
         found = configured(base, restored(plain(defaults(base)[name]))).equilibration
         assert (found.learning_rate, found.batch) == (by.learning_rate, by.batch)
     assert "settling" not in plain(defaults(base)["grid"])  # settings of stored runs are what they were
@@ -111,24 +114,24 @@ def test_models_from_scratch_settle_by_the_settings_of_their_optimizer():
 
 def test_unknown_methods_are_refused():
     with pytest.raises(UsageError, match="method='magic': known are rayfe"):
-        configured(short_form(), dataclasses.replace(defaults(short_form())["geco"], method="magic"))
+        configured(SHORT, dataclasses.replace(defaults(SHORT)["geco"], method="magic"))
 
 
 def test_settings_survive_their_file():
-    for settings in defaults(short_form()).values():
+    for settings in defaults(SHORT).values():
         assert restored(plain(settings)) == settings
 
 
 def test_a_search_varies_one_thing_after_the_other():
-    settings = defaults(short_form())["augmented"]
+    settings = defaults(SHORT)["augmented"]
     first = [candidate.learning_rate for candidate in stages(settings)[0](settings)]
     assert first == [factor * settings.learning_rate for factor in (0.25, 0.5, 1.0, 2.0)]
     assert {candidate.batch for candidate in stages(settings)[1](settings)} == {128, 256, 512}
     gains = {candidate.rule.gain for candidate in stages(settings)[2](settings)}
     penalties = {candidate.rule.penalty for candidate in stages(settings)[3](settings)}
     assert gains == {1.0, 3.0, 10.0} and penalties == {0.3, 1.0, 3.0}
-    assert len(stages(defaults(short_form())["warm-grid"])) == 2
-    nupi = defaults(short_form())["nupi"]
+    assert len(stages(defaults(SHORT)["warm-grid"])) == 2
+    nupi = defaults(SHORT)["nupi"]
     proportional = {candidate.rule.proportional for candidate in stages(nupi)[3](nupi)}
     assert nupi.rule.proportional > 0 and min(proportional) > 0  # without it nuPI is plain ascent
 
@@ -147,7 +150,8 @@ def test_steps_of_the_given_length_arrive_after_as_many_points(points):
     [
         ("--method magic", "--method magic: known are rayfe"),
         ("--budget 1 0", "--budget 0: must be a positive number"),
-        ("--points 1", "--points 1: must be at least 2"),
+        ("--form medium", "--form medium: "),
+        ("--data npz:none.npz", "--data npz:none.npz: no such file"),
     ],
 )
 def test_a_job_that_cannot_be_run_is_refused_in_one_line(words, line, capsys):

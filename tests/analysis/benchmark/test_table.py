@@ -33,6 +33,8 @@ def run(method: str, frame: pd.DataFrame, *, examples: float, budget: float = 1.
         attempt=0,
         settings='{"learning_rate": 0.004, "batch": 512, "epochs": 2.0, "rule": {"name": "nupi", "gain": 1.0}}',
         searched=11,
+        data="mnist",
+        model="mlp",
         drift_se=1e-3,
         budget=budget,
         trajectory="walk",
@@ -77,7 +79,7 @@ def test_equilibria_have_no_excess_and_no_drift_and_the_start_counts():
     assert (line["points"], line["complete"], line["tight"], line["route"]) == (40, True, True, "both")
 
 
-@pytest.mark.parametrize("own", ["rayfe", "rayfe-leap"])
+@pytest.mark.parametrize("own", ["rayfe", "rayfe-leap", "rayfe-plain"])
 def test_gamma_is_that_of_rayfes_own_run_whatever_others_follow(own):
     other = on_surface(LAM).assign(gamma=1.0)
     rows = together(run(own, on_surface(LAM), examples=1e6), run("warm-grid", other, examples=1e6))
