@@ -5,19 +5,18 @@ from __future__ import annotations
 import argparse
 import dataclasses
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 from rayfe.cli.commands.parser import Parser, Refused, trusted, typed
 from rayfe.config import RunConfig
 from rayfe.config.checks import SOME_EPOCHS, at_least, check
-from rayfe.data.fingerprint import fingerprint
-from rayfe.data.local_files import load_here
 from rayfe.data.paths import PathData, epoch_of
-from rayfe.exceptions import RunBroken, StorageError, UsageError
+from rayfe.exceptions import RunBroken, StorageError
 from rayfe.records import ANEW, ON, CertificateRecord, StepRecord
 from rayfe.results.certified import certificate_line, sentence
 from rayfe.run.job import with_couplings
-from rayfe.storage.manifest import own_code, stored_config
+from rayfe.run.stored_data import stored_data
+from rayfe.storage.manifest import stored_config
 from rayfe.storage.store import Store
 from rayfe.trajectory.certification import SEEDS, CertificateEffort
 
@@ -37,7 +36,7 @@ def main(arguments: list[str]) -> int:
     efforts = _efforts(config, chosen)
     rows = _rows(store, chosen)
     store.writable()
-    data = data_of(store, run, config, chosen.root)
+    data = stored_data(store, run, config, chosen.root)
     with store.lock(say=print) as held:
         left = []
         for row, effort in ((row, effort) for row in rows for effort in efforts):
@@ -129,23 +128,6 @@ def _efforts(config: RunConfig, chosen: argparse.Namespace) -> list[CertificateE
     return [
         CertificateEffort(method=method, seeds=chosen.seeds, epochs=epochs) for method in ((ON, ANEW) if chosen.anew else (ON,))
     ]
-
-
-def data_of(store: Store, run: dict[str, Any], config: RunConfig, root: str | None) -> PathData:
-    """The data of the run, from files on this machine.
-
-    Raises:
-        UsageError: they are not here, or are others; or the code of the user's own is not that of the run.
-    """
-    data = load_here(config, root, kept=store.data_folder(), outputs=run.get("class_names", ()))
-    if fingerprint(data) != run.get("data_sha256"):
-        raise UsageError(
-            "data.root", root, "the examples on this machine are not those of the run; give the folder of its data"
-        )
-    for field, digest in own_code(config).items():
-        if run.get("code_sha256", {}).get(field, digest) != digest:
-            raise UsageError(field, run["config"].get(field), "its code is not that of the stored run; restore it")
-    return data
 
 
 def _found(store: Store, row: StepRecord, effort: CertificateEffort) -> CertificateRecord | None:

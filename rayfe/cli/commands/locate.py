@@ -8,7 +8,6 @@ from typing import Any
 
 import pandas as pd
 
-from rayfe.cli.commands.certify import data_of
 from rayfe.cli.commands.parser import Distinct, Parser, Refused
 from rayfe.config import RunConfig, configure, flat
 from rayfe.config.checks import POSITIVE, number_in
@@ -19,6 +18,7 @@ from rayfe.records import Point
 from rayfe.results.atlas import LOCATABLE, Place, locate, nearest
 from rayfe.results.pooling import models_of
 from rayfe.run.in_the_box import read_in_the_box
+from rayfe.run.stored_data import stored_data
 from rayfe.storage.again import like
 from rayfe.storage.manifest import stored_config
 from rayfe.storage.store import Store, load_rows
@@ -91,7 +91,7 @@ def _read(near: StoredStep, wanted: Mapping[str, float], begin: Point) -> tuple[
     store = Store(near.run)
     run, config = stored_config(store)
     last = [row for row in store.rows(str(near.trajectory)) if row.accepted][-1]
-    data = data_of(store, run, config, None)
+    data = stored_data(store, run, config, None)
     model_of(store, run, last)  # no memory is taken for sizes that its weights do not have
     found = read_in_the_box(store, config, data, last, wanted, begin)
     if found is None:
