@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import gc
 import math
 import os
 import weakref
@@ -150,7 +151,7 @@ def memory_of(config: RunConfig, data: PathData) -> Memory:
         return made
 
     allocated = Allocated()
-    with allocated:
+    with _garbage_kept(), allocated:
         backend = InlineBackend(_small(config, data), _blended(data), device=device, make_replicas=replicas_of)
         held = allocated.peak = allocated.live
         replicas = tuple(Replica(name=name, point=at, weights=None) for name, at in list(points.items())[:count])
@@ -162,6 +163,18 @@ def memory_of(config: RunConfig, data: PathData) -> Memory:
         return Memory(
             data=held, training=training, reading=reading, examples=epoch_of(data, config), chunk=backend.drawing.chunk
         )
+
+
+@contextlib.contextmanager
+def _garbage_kept() -> Iterator[None]:
+    """When cycles of objects are collected depends on all that the process has done: within the block none are."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _small(config: RunConfig, data: PathData) -> RunConfig:

@@ -7,7 +7,6 @@ import math
 from collections.abc import Callable, Mapping
 
 import numpy as np
-from scipy.optimize import least_squares
 
 from rayfe.config import RunConfig
 from rayfe.exceptions import WalkFailed
@@ -79,6 +78,8 @@ def next_model(state: WalkState) -> Steps:
 def find_point(box: Box, wanted: Mapping[str, float], near: Point, read: Callable[[Point], Reading]) -> Reading | None:
     """What is read of the model of the box that has the wanted values of two of R, D, C, lam and gamma: a search from `near` by least
     squares of their logarithms. `read` gives the same for the same point. None: the search ends elsewhere, so the box has none there."""
+    from scipy.optimize import least_squares  # not for those who only look at runs
+
     ends = {name: span for name, span in (("lam", box.lam), ("gamma", box.gamma)) if span[0] < span[1]}
     low, high = np.log([*ends.values()]).T
     known: dict[Point, Reading] = {}
