@@ -106,9 +106,10 @@ def _of_data(error: UsageError) -> UsageError:
         return UsageError("data", UNSAID, f"has too few training images; the form needs {error.value}")
     if error.name == "model.name":
         return UsageError("data", UNSAID, f"{error.value} {error.fix}")
-    return UsageError(
-        error.name.replace("data.name", "data"), error.value, error.fix.replace("data.root=FOLDER", "data=npz:FILE")
-    )
+    fix = error.fix.replace("data.name=", "data=")
+    if "data.root=FOLDER" in fix:  # the job has no such option
+        fix = f"{fix.partition('data.root=FOLDER')[0]}data=npz:FILE"
+    return UsageError(error.name.replace("data.name", "data"), error.value, fix)
 
 
 def _run(options: Options, argv: Sequence[str]) -> int:

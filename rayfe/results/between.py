@@ -16,6 +16,8 @@ from rayfe.surface.envelope import bound
 
 ANEW = (Kind.RENEWAL, Kind.LEAP)
 """Rows whose weights are not those of the row before, a little further."""
+EVEN = 0.5
+"""Length in log lam that a step has at least, as part of its neighbour's, where a cubic takes both."""
 VARIANCE = "running_var"
 """How a batch-norm layer's variances end; a cubic through positive numbers may be negative."""
 
@@ -91,7 +93,7 @@ def find_between(store: Store, config: RunConfig, trajectory: str, lam: float) -
     require(isinstance(config.asked, Walk | FreeWalk), "lam", lam, what)
     ways = ways_of(store.rows(trajectory), store.has_state)
     there = [_around(way, index) for way in ways for index in _surrounding(way, lam)]
-    lams = [f"{min(ends):.4g} to {max(ends):.4g}" for way in ways if len(way) > 1 for ends in [(way[0].lam, way[-1].lam)]]
+    lams = [f"{min(ends):.7g} to {max(ends):.7g}" for way in ways if len(way) > 1 for ends in [(way[0].lam, way[-1].lam)]]
     stored = f"has stored steps beside it only in lam {', '.join(dict.fromkeys(lams))}" if lams else "has no ways so far"
     require(bool(there), "lam", lam, f"{trajectory} in {store.url()} {stored}; give one there, or a step")
     gamma = there[-1][0].gamma
@@ -121,9 +123,13 @@ def _surrounding(way: Sequence[StepRecord], lam: float) -> list[int]:
 
 
 def _around(way: Sequence[StepRecord], index: int) -> tuple[StepRecord, ...]:
-    """Two rows on each side where there are two on both, else one."""
-    reach = 1 if 0 < index < len(way) - 2 else 0
-    return tuple(way[index - reach : index + 2 + reach])
+    """Two rows on each side where there are two on both and none of these is much nearer to the next than the steps around lam are to
+    each other, else one: a cubic through two that are close together goes far astray."""
+    four = way[max(index - 1, 0) : index + 3]
+    apart = [abs(math.log(two.lam / one.lam)) for one, two in pairwise(four)]
+    if len(apart) == 3 and min(apart[0], apart[2]) >= EVEN * apart[1]:
+        return tuple(four)
+    return tuple(way[index : index + 2])
 
 
 def _height(found: Between, gamma: float) -> float:

@@ -128,7 +128,8 @@ def find_model(
         return find_row(store, trajectory, step, at)
     require(step is None and at is None, "lam", lam, "give a step, ``at`` or ``lam``, and one of them only")
     require(math.isfinite(lam) and lam > 0.0, "lam", lam, "must be a positive number")
-    return find_between(store, config, _the_one(store, trajectory), lam)
+    found = find_between(store, config, _the_one(store, trajectory), lam)
+    return next((row for row in found.rows if math.isclose(row.lam, lam)), found)
 
 
 def find_row(store: Store, trajectory: str | None, step: int | None, at: Mapping[str, float] | None) -> StepRecord:

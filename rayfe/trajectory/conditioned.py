@@ -25,6 +25,7 @@ APART = 0.02
 """Distance in log lam or log gamma of the two readings of a difference."""
 MISSED = 0.002
 """Part of a wanted value by which the model that is found may miss it."""
+MULTIPLIERS = ("lam", "gamma")
 ROUNDS = 12
 """Of a search at most, with three readings each."""
 
@@ -81,7 +82,6 @@ def find_point(box: Box, wanted: Mapping[str, float], near: Point, read: Callabl
     from scipy.optimize import least_squares  # not for those who only look at runs
 
     ends = {name: span for name, span in (("lam", box.lam), ("gamma", box.gamma)) if span[0] < span[1]}
-    low, high = np.log([*ends.values()]).T
     known: dict[Point, Reading] = {}
 
     def at(x: np.ndarray) -> Reading:
@@ -93,8 +93,12 @@ def find_point(box: Box, wanted: Mapping[str, float], near: Point, read: Callabl
     def misses(x: np.ndarray) -> np.ndarray:
         found = at(x)
         return np.array(
-            [math.log(getattr(found.point if hasattr(near, name) else found, name) / wanted[name]) for name in wanted]
+            [math.log(getattr(found.point if name in MULTIPLIERS else found, name) / wanted[name]) for name in wanted]
         )
+
+    if not ends:
+        return at(np.empty(0)) if np.abs(misses(np.empty(0))).max() <= MISSED else None
+    low, high = np.log([*ends.values()]).T
 
     def slopes(x: np.ndarray) -> np.ndarray:
         here = misses(x)

@@ -53,6 +53,13 @@ def test_a_cubic_goes_through_two_rows_on_each_side(tmp_path: Path) -> None:
         assert between.gamma == pytest.approx(4.0) and sum(between.shares) == pytest.approx(1.0)
 
 
+def test_no_cubic_goes_through_steps_of_very_different_lengths(tmp_path: Path) -> None:
+    """The last step to lam_end is what is left: the row before it would have a share of many times the model."""
+    store = walked(tmp_path, *({"lam": lam} for lam in (1.0, 1.2, 1.44, 1.45)))
+    assert steps(found(store, 1.3)) == [1, 2]
+    assert steps(found(walked(tmp_path / "even", *({"lam": lam} for lam in (1.0, 1.2, 1.44, 1.6))), 1.3)) == [0, 1, 2, 3]
+
+
 def test_at_the_ends_of_a_way_it_is_a_line_through_one_row_on_each_side(tmp_path: Path) -> None:
     store = walked(tmp_path, *({"lam": lam} for lam in (1.0, 1.2, 1.5)))
     between = found(store, 1.2**0.25)
@@ -133,3 +140,8 @@ def test_what_is_no_walk_has_none(tmp_path: Path, config: RunConfig, fix: str) -
 def test_bad_wishes_are_one_line(tmp_path: Path, step: int | None, lam: float, fix: str) -> None:
     with pytest.raises(UsageError, match=fix):
         find_model(walked(tmp_path, {"lam": 1.0}, {"lam": 1.5}), WALK, None, step, None, lam)
+
+
+def test_at_the_lam_of_a_step_it_is_that_step(tmp_path: Path) -> None:
+    store = walked(tmp_path, *({"lam": lam} for lam in (1.0, 1.2, 1.44)))
+    assert find_model(store, WALK, None, None, None, 1.2) == store.rows(NAME)[1]

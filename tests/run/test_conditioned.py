@@ -82,6 +82,9 @@ def test_what_readings_find_is_stored_by_the_command_that_is_said(
     assert [getattr(row, name) for name in "RDC"] == pytest.approx([values[name] for name in "RDC"], rel=0.003)
     assert 2.0 < row.gamma < 8.0
     assert run.accepted["examples"].diff()[1:].round(6).nunique() == 1  # of readings alone
+    capsys.readouterr()
+    assert main(["locate", str(out), f"lam={row.lam}", f"gamma={row.gamma}"]) == 0
+    assert "to store it" not in capsys.readouterr().out  # it is
 
 
 def test_without_its_weights_the_stored_models_are_what_there_is(
@@ -92,4 +95,4 @@ def test_without_its_weights_the_stored_models_are_what_there_is(
     shutil.rmtree(out / "carry")
     capsys.readouterr()
     assert main(["locate", str(out), "C=0.1", "lam=0.8"]) == 0
-    assert "the conditioned model cannot be read here (" in capsys.readouterr().out
+    assert "box cannot be read here (" in capsys.readouterr().out

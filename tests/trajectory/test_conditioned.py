@@ -117,6 +117,14 @@ def test_a_box_of_one_gamma_has_only_what_lies_on_it() -> None:
     assert find_point(box, wanted | {"C": 1.05 * wanted["C"]}, near, Counted()) is None
 
 
+def test_a_box_of_one_point_has_only_that() -> None:
+    at = Point(lam=1.0, gamma=4.0)
+    box = Box(lam=(1.0, 1.0), gamma=(4.0, 4.0))
+    found = find_point(box, {"lam": 1.0, "D": A.D(1.0, 4.0)}, at, Counted())
+    assert found is not None and found.point == at
+    assert find_point(box, {"lam": 1.0, "D": 2.0 * A.D(1.0, 4.0)}, at, Counted()) is None
+
+
 def test_what_lies_outside_of_the_box_is_not_found() -> None:
     wanted = {"D": A.D(9.0, 4.0), "C": A.C(9.0, 4.0)}
     assert find_point(Box(lam=(0.25, 4.0), gamma=(2.0, 8.0)), wanted, Point(lam=1.0, gamma=4.0), Counted()) is None

@@ -59,29 +59,50 @@ def main(arguments: list[str]) -> int:
     if place is not None:
         said = f"between the stored models: {_in_words(dataclasses.asdict(place))}"
     begin = Point(lam=place.lam, gamma=place.gamma) if place else Point(lam=float(row["lam"]), gamma=float(row["gamma"]))
-    boxed = stored_config(Store(near.run))[1].box is not None
-    if boxed:
+    stores = None
+    for box in _boxes(rows, wanted):
         try:
-            place, said = _read(near, wanted, begin)
+            found = _read(box, wanted, begin)
         except (UsageError, FileNotFoundError, CorruptFile) as error:
-            boxed, said = False, f"the conditioned model cannot be read here ({error}); {said}"
+            said = f"the conditioned model of {box.run} cannot be read here ({error}); {said}"
+            continue
+        if found is not None:
+            place, said = found, f"by readings of the conditioned model of {box.run}: {_in_words(dataclasses.asdict(found))}"
+            stores = storing(box, lam=_rounded(found.lam), gamma=_rounded(found.gamma))
+            break
+        said = f"no model in the box of {box.run} {box.trajectory} has both; {said}"
     print(visible(said))
     print(visible(f"nearest: {row['run']} {row['trajectory']} step {row['step']}: {_in_words(row)}"))
-    lam, gamma = (float(f"{value:.3g}") for value in ((place.lam, place.gamma) if place else (row["lam"], row["gamma"])))
-    if boxed and place:
-        print(storing(near, lam=lam, gamma=gamma))
+    if stores is not None:
+        print(stores)
     if set(wanted) <= set(SOUGHT):
         sought = " ".join(f"{name}={value:g}" for name, value in wanted.items())
-        print(way(near, sought.split(), lam=lam, gamma=gamma))
+        lam, gamma = (place.lam, place.gamma) if place else (row["lam"], row["gamma"])
+        print(way(near, sought.split(), lam=_rounded(lam), gamma=_rounded(gamma)))
     return 0
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.3g}")
+
+
+def _boxes(rows: pd.DataFrame, wanted: Mapping[str, float]) -> list[StoredStep]:
+    """The nearest row of each conditioned model; that of which the nearest of all is comes first."""
+    boxed = [run for run in rows["run"].unique() if stored_config(Store(run))[1].box is not None]
+    left, found = rows[rows["run"].isin(boxed) & rows["accepted"].astype(bool)], []
+    while len(left):
+        row = nearest(left, wanted)
+        found.append(StoredStep(run=str(row["run"]), trajectory=str(row["trajectory"]), step=int(row["step"])))
+        left = left[(left["run"] != row["run"]) | (left["trajectory"] != row["trajectory"])]
+    return found
 
 
 def _in_words(values: Any) -> str:
     return " ".join(f"{name} {values[name]:.4g}" for name in LOCATABLE)
 
 
-def _read(near: StoredStep, wanted: Mapping[str, float], begin: Point) -> tuple[Place | None, str]:
-    """Where the conditioned model of the run of `near` has the wanted values, and what to say of it; None: nowhere in its box.
+def _read(near: StoredStep, wanted: Mapping[str, float], begin: Point) -> Place | None:
+    """Where the conditioned model of the run of `near` has the wanted values; None: nowhere in its box.
 
     Raises:
         UsageError, FileNotFoundError, CorruptFile: it cannot be read here.
@@ -94,18 +115,17 @@ def _read(near: StoredStep, wanted: Mapping[str, float], begin: Point) -> tuple[
     data = stored_data(store, run, config, None)
     model_of(store, run, last)  # no memory is taken for sizes that its weights do not have
     found = read_in_the_box(store, config, data, last, wanted, begin)
-    if found is None:
-        return None, "no model of its box has both; the nearest stored one is"
-    place = Place(R=found.R, D=found.D, C=found.C, lam=found.point.lam, gamma=found.point.gamma)
-    return place, f"by readings of its conditioned model: {_in_words(dataclasses.asdict(place))}"
+    return None if found is None else Place(R=found.R, D=found.D, C=found.C, lam=found.point.lam, gamma=found.point.gamma)
 
 
-def storing(near: StoredStep, *, lam: float, gamma: float) -> str:
-    """The command by which the conditioned run of `near` stores its models at these multipliers, too."""
+def storing(near: StoredStep, *, lam: float, gamma: float) -> str | None:
+    """The command by which the conditioned run of `near` stores its models at these multipliers, too; None: it has."""
     store = Store(near.run)
     run, config = stored_config(store)
     inside = ((min(max(new, min(old)), max(old)), old) for new, old in ((lam, config.lam), (gamma, config.gamma)))  # rounding
     more = {name: tuple(dict.fromkeys((*old, new))) for name, (new, old) in zip(("lam", "gamma"), inside, strict=True)}
+    if more == {"lam": config.lam, "gamma": config.gamma}:
+        return None
     steps = max(config.steps or 0, len(more["lam"]) * len(more["gamma"]) - 1)
     grown = configure(config, out=near.run, steps=steps, **more)
     found = like(store, run, grown, near.run)
