@@ -59,18 +59,9 @@ def main(arguments: list[str]) -> int:
     if place is not None:
         said = f"between the stored models: {_in_words(dataclasses.asdict(place))}"
     begin = Point(lam=place.lam, gamma=place.gamma) if place else Point(lam=float(row["lam"]), gamma=float(row["gamma"]))
-    stores = None
-    for box in _boxes(rows, wanted):
-        try:
-            found = _read(box, wanted, begin)
-        except (UsageError, FileNotFoundError, CorruptFile) as error:
-            said = f"the conditioned model of {box.run} cannot be read here ({error}); {said}"
-            continue
-        if found is not None:
-            place, said = found, f"by readings of the conditioned model of {box.run}: {_in_words(dataclasses.asdict(found))}"
-            stores = storing(box, lam=_rounded(found.lam), gamma=_rounded(found.gamma))
-            break
-        said = f"no model in the box of {box.run} {box.trajectory} has both; {said}"
+    by_readings, what, stores = _by_readings(rows, wanted, begin)
+    place = by_readings or place
+    said = "; ".join(what if by_readings else [*what, said])
     print(visible(said))
     print(visible(f"nearest: {row['run']} {row['trajectory']} step {row['step']}: {_in_words(row)}"))
     if stores is not None:
@@ -84,6 +75,23 @@ def main(arguments: list[str]) -> int:
 
 def _rounded(value: float) -> float:
     return float(f"{value:.3g}")
+
+
+def _by_readings(rows: pd.DataFrame, wanted: Mapping[str, float], begin: Point) -> tuple[Place | None, list[str], str | None]:
+    """Where the first conditioned model that has the wanted values has them, what is to be said of those that were read, and the
+    command that stores its model there."""
+    said = []
+    for box in _boxes(rows, wanted):
+        try:
+            found = _read(box, wanted, begin)
+        except (UsageError, FileNotFoundError, CorruptFile) as error:
+            said.append(f"the conditioned model of {box.run} cannot be read here ({error})")
+            continue
+        if found is not None:
+            where = f"by readings of the conditioned model of {box.run}: {_in_words(dataclasses.asdict(found))}"
+            return found, [where], storing(box, lam=_rounded(found.lam), gamma=_rounded(found.gamma))
+        said.append(f"no model in the box of {box.run} {box.trajectory} has both")
+    return None, said, None
 
 
 def _boxes(rows: pd.DataFrame, wanted: Mapping[str, float]) -> list[StoredStep]:
