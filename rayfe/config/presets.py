@@ -62,6 +62,11 @@ def digits_smoke() -> RunConfig:
     )
 
 
+def digits_marginal() -> RunConfig:
+    """digits-smoke with a learnt mixture of Gaussians as the marginal of z, to which the rate is relative."""
+    return configure(digits_smoke(), model=ModelConfig(hidden=64, latent=8, marginal="mixture"))
+
+
 def gaussian_exact() -> RunConfig:
     """Gaussian classes and a linear model, whose surface is known: from 1.3 nats to all 16 dimensions of z (docs/exact.md)."""
     return configure(
@@ -261,6 +266,7 @@ PRESETS: Mapping[str, Mapping[str, Callable[[], RunConfig]]] = MappingProxyType(
                 "mnist-quick": mnist_quick,
                 "mnist-walk": mnist_walk,
                 "digits-smoke": digits_smoke,
+                "digits-marginal": digits_marginal,
                 "gaussian-exact": gaussian_exact,
                 "fig2": fig2,
                 "fig3": fig3,

@@ -94,6 +94,9 @@ class ModelConfig(Checked):
     """Hidden units of the classifier; 0: a single linear layer (the paper says both)."""
     dropout: Annotated[float, BELOW_1, With("model.name", "mlp", OWN)] = 0.0
     """Share of hidden units that training drops in encoder and decoder (mlp)."""
+    marginal: str = "standard"
+    """What R is relative to: standard, N(0, I), or learnt: gaussian, mixture, vamp (VampPrior), flow (needs rayfe[flow]), or
+    package.module:Class of a subclass of rayfe.model.marginal.Marginal."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from rayfe.data.randomness import normal_of
+from rayfe.model.marginal import Marginal, encoded
 
 
 class Noise(NamedTuple):
@@ -32,6 +33,15 @@ class PerExample(NamedTuple):
 def rate(mean: Tensor, log_variance: Tensor) -> Tensor:
     """KL(e(z|x) || N(0, I)) in closed form (1); mean and log-variance (N, latent) -> nats (N,)."""
     return 0.5 * (mean.square() + log_variance.exp() - 1.0 - log_variance).sum(-1)
+
+
+def rate_of(marginal: Marginal, mean: Tensor, log_variance: Tensor, z: Tensor) -> Tensor:
+    """E[log e(z|x) - log m(z)] (1), nats (N,): in closed form where m has one, else by the draws z (draws, N, latent).
+
+    By draws it is the closed form for N(0, I) less what m gains on that, which varies little from draw to draw.
+    """
+    unit = marginal.in_unit(mean, log_variance)
+    return rate(mean, log_variance) - marginal.gain(z).mean(0) if unit is None else rate(*unit)
 
 
 def distortion(x: Tensor, x_hat: Tensor) -> Tensor:
@@ -84,7 +94,7 @@ class Objective(nn.Module):
 
     def forward(self, x: Tensor, y: Tensor, noise: Noise, predict: bool = True) -> PerExample:
         """Without `predict`, as in training, nothing is said of correctness: `correct` is 0."""
-        mean, log_variance = self.model.encode(x)
+        mean, log_variance, marginal = encoded(self.model, x)
         draws = noise.decoder.shape[0]
         x_hat = self.model.decode(sample(mean, log_variance, noise.decoder).flatten(0, 1))
         if draws == 1:
@@ -96,7 +106,8 @@ class Objective(nn.Module):
         correct = mean.new_zeros(len(y))
         if predict:
             correct = hits(mean_probabilities(logits.detach()).argmax(-1), y).to(mean.dtype)
-        return PerExample(R=rate(mean, log_variance), D=D, C=classification_loss(logits, y).mean(0), correct=correct)
+        R = rate_of(marginal, mean, log_variance, z)
+        return PerExample(R=R, D=D, C=classification_loss(logits, y).mean(0), correct=correct)
 
 
 @torch.no_grad()

@@ -19,6 +19,8 @@ from rayfe.data.randomness import GLOBAL
 from rayfe.exceptions import UsageError
 from rayfe.model.gradient_checks import check_trainable, check_types
 from rayfe.model.linear import Linear
+from rayfe.model.marginal import with_marginal
+from rayfe.model.marginal_checks import check_marginal
 from rayfe.model.mlp import MLP
 from rayfe.model.protocol_checks import check_methods, check_ranges, check_shapes
 from rayfe.model.resnet import ResNet
@@ -41,6 +43,7 @@ class Representation(Protocol):
     Parameters must not be shared between modules, and gradients arrive at all that are not frozen. All else that an output
     depends on is a buffer of floats, or the same in every model that is built. In evaluation mode an output is a function of
     its own example and the weights: calls keep nothing for one another.
+    An attribute `marginal` (rayfe.model.marginal.Marginal) is the m(z) that R is relative to, instead of N(0, I).
     The constructor is called as `Class(input_shape=..., classes=..., config=ModelConfig)`.
     """
 
@@ -106,7 +109,7 @@ def build(
             raise UsageError("model.name", config.name, fix + "Class(input_shape=..., classes=..., config=...)") from error
         check_methods(model, config.name)
         check_shapes(model, config.name, torch.full((2, *input_shape), 0.5), classes)
-    return model
+        return with_marginal(model, config, input_shape)
 
 
 def laid_out(model: Any, device: torch.device, dtype: torch.dtype = torch.float32) -> Any:
@@ -136,6 +139,7 @@ def build_checked(config: ModelConfig, dataset: Dataset, device: torch.device = 
     with GLOBAL, torch.random.fork_rng():
         check_shapes(model, config.name, x, dataset.classes)
         check_trainable(model, config.name, x, y, dataset.classes)
+        check_marginal(model, config.marginal, x)
         check_ranges(make, config.name, x)
         check_stored(make, config.name, x, y)
     return model

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from rayfe.config import require
 from rayfe.exceptions import UsageError
+from rayfe.model.marginal import marginal_of
 
 METHODS = ("encode", "decode", "classify")
 CLOSE = 1e-3
@@ -40,6 +41,8 @@ def methods_on(model: Any, x: Tensor) -> Iterator[tuple[str, Callable[[Tensor], 
     yield "encode", lambda given: torch.cat(tuple(model.encode(given)), dim=-1), x
     yield "decode", model.decode, z
     yield "classify", model.classify, z
+    if getattr(model, "marginal", None) is not None:
+        yield "marginal", lambda given: marginal_of(model).log_density(given[None])[0], z
 
 
 def close(one: Tensor, other: Tensor) -> bool:

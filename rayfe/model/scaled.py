@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rayfe.model.marginal import Marginal, marginal_of
+
 Program = Callable[[Tensor], Mapping[str, Tensor]]
 """x -> outputs by name."""
 
@@ -26,6 +28,11 @@ class Scaled(nn.Module):
         self.model, self.latent = model, model.latent
         self.register_buffer("low", torch.as_tensor(low, dtype=torch.float32))
         self.register_buffer("high", torch.as_tensor(high, dtype=torch.float32))
+
+    @property
+    def marginal(self) -> Marginal:
+        """m(z) of the model."""
+        return marginal_of(self.model)
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         width = torch.where(self.high > self.low, self.high - self.low, torch.inf)

@@ -155,8 +155,8 @@ class Certificate:
 class Reading:
     """R, D, C and accuracy of one model on one split, in evaluation mode unless `split` is PROBE.
 
-    `D_noise` and `C_noise` are half-differences of two independent sets of draws of z, summed over a block of
-    examples and divided by the number of all; their root sum of squares is the standard error from the draws.
+    `D_noise`, `C_noise` and `R_noise` (empty: R in closed form) are half-differences of two independent sets of draws of z, summed
+    over a block of examples and divided by the number of all; their root sum of squares is the standard error from the draws.
     Because replicas share draws, the noise of a difference of readings is the difference of the noises.
     """
 
@@ -173,6 +173,7 @@ class Reading:
     C_se: float
     D_noise: tuple[float, ...] = ()
     C_noise: tuple[float, ...] = ()
+    R_noise: tuple[float, ...] = ()
     F_t: float | None = None
     """dJ/dt at fixed weights, batch-norm statistics moving with t (the envelope theorem's dF/dt); None: not asked for."""
     size: int | None = None

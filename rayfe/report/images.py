@@ -109,6 +109,7 @@ class Album:
         """Rows of a frame: examples and their reconstructions by the mean of z, where there are examples; samples of m(z)."""
         import torch  # seconds to import: only where there are models to show
 
+        from rayfe.model.marginal import marginal_of
         from rayfe.results.stored_model import model_of
 
         model: Any = model_of(view.store, view.manifest, row, cls=self._model)
@@ -119,8 +120,10 @@ class Album:
                 x = torch.from_numpy(np.ascontiguousarray(examples, np.float32))
                 mean, _ = model.encode(x.reshape(len(x), -1) if flat else x)
                 images += [examples, model.decode(mean).reshape(-1, *shape).numpy()]
-            z = torch.randn(COLUMNS, model.latent, generator=torch.Generator().manual_seed(0))  # the same all along
-            images.append(model.decode(z).reshape(-1, *shape).numpy())
+            rng = torch.Generator().manual_seed(0)  # the same all along
+            z = marginal_of(model).draw(torch.randn(COLUMNS, model.latent, generator=rng), rng)
+            if z is not None:
+                images.append(model.decode(z).reshape(-1, *shape).numpy())
         return images
 
     def _examples(self, view: RunView, t: float) -> np.ndarray | None:

@@ -168,7 +168,7 @@ def _trained_on(config: RunConfig, data: PathData) -> float:
 
 
 def require_possible(config: RunConfig, data: PathData) -> None:
-    """Refuse a machine that cannot compute updates as is asked for, and a model of the user's own that cannot be one piece of code.
+    """Refuse a machine that cannot compute updates as is asked for, and a model that cannot be one piece of code.
 
     Raises:
         UsageError: equilibration.compile.
@@ -181,10 +181,10 @@ def require_possible(config: RunConfig, data: PathData) -> None:
     fix = "compiles trainings that are done one after the other; give ``trajectories_per_evaluator=1``, or never or onednn here"
     alone = config.service.slots == 1 or not config.equilibration.compiled
     require(alone, "equilibration.compile", config.equilibration.compile, fix)
-    if config.equilibration.compiled and ":" in config.model.name:
+    if config.equilibration.compiled and (":" in config.model.name or config.model.marginal != "standard"):
         from rayfe.model.protocol import build_checked, some_examples
         from rayfe.training.update import why_not_compiled
 
         why = why_not_compiled(build_checked(config.model, data.source), *some_examples(config.model, data.source))
-        fix = f"the update of {config.model.name} cannot be compiled as a whole ({why})"
+        fix = f"the update of {config.model.name}, marginal {config.model.marginal}, cannot be compiled as a whole ({why})"
         require(why is None, "equilibration.compile", config.equilibration.compile, fix)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from rayfe.data.device_path import DeviceExamples, DevicePath, chunks
 from rayfe.data.randomness import derived_seed, normal_of
+from rayfe.model.marginal import encoded
 from rayfe.model.objective import classification_loss, distortion, sample
 from rayfe.model.protocol import Representation
 from rayfe.records import BOUND_DRAWS, Certificate, Point, Reading
@@ -45,12 +46,12 @@ def log_weights(model: Representation, examples: DeviceExamples, point: Point, *
     The Gaussian constant of d is dropped, as in D; those of m and e cancel. Their mean over draws is
     -(R + lam D + gamma C) in expectation, and the exponentials' is Z(x). `key` and the examples' numbers determine z.
     """
-    mean, log_variance = model.encode(examples.x)
+    mean, log_variance, marginal = encoded(model, examples.x)
     rows = []
     for i in range(draws):
         epsilon = normal_of(examples.number, mean.shape[1], key=derived_seed(key, i), dtype=mean.dtype)
         z = sample(mean, log_variance, epsilon)
-        log_ratio = 0.5 * (epsilon.square() + log_variance - z.square()).sum(-1)
+        log_ratio = 0.5 * (epsilon.square() + log_variance - z.square()).sum(-1) + marginal.gain(z[None]).sum(0)
         D = distortion(examples.x, model.decode(z))
         C = classification_loss(model.classify(z)[None], examples.y)[0]
         rows.append(log_ratio.double() - point.lam * D.double() - point.gamma * C.double())
@@ -157,6 +158,6 @@ def certify(
     """
     point = reading.point
     gap = read_gap(model, path.thinned(bound_size(trained)), point, draws=BOUND_DRAWS, chunk=chunk, key=key)
-    error = math.hypot(gap.se, point.lam * reading.D_se, point.gamma * reading.C_se)
+    error = math.hypot(gap.se, reading.R_se, point.lam * reading.D_se, point.gamma * reading.C_se)
     norm = read_gradient(model, path, point, n=gradient_size(trained, len(path)), rng=rng)
     return Certificate(J_K=reading.F - gap.mean, J_K_se=error, J_K_ess=gap.ess, grad_norm=norm)

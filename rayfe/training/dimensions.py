@@ -16,6 +16,7 @@ from torch import Tensor
 
 from rayfe.data.device_path import DevicePath, chunks
 from rayfe.data.randomness import normal_of, uniform_of
+from rayfe.model.marginal import encoded
 from rayfe.model.protocol import Representation
 from rayfe.records import PROBE, Reading
 from rayfe.surface.water_filling import uptake
@@ -39,13 +40,17 @@ class Missed:
 
 
 @torch.no_grad()
-def rates_by_dimension(model: Representation, path: DevicePath, t: float, *, chunk: int) -> tuple[float, ...]:
-    """Nats of each dimension of z on p(x, t), of a model in evaluation mode."""
+def rates_by_dimension(model: Representation, path: DevicePath, t: float, *, chunk: int) -> tuple[float, ...] | None:
+    """Nats of each dimension of z on p(x, t), of a model in evaluation mode; None: its marginal gives none to each."""
     total = torch.zeros(model.latent, dtype=torch.float64, device=path.strata[0].number.device)
     for stratum in path.present(t):
         weights = stratum.weights(slice(None), t).double()
         for rows in chunks(len(stratum), chunk):
-            mean, log_variance = model.encode(stratum.examples(rows, t).x)
+            mean, log_variance, marginal = encoded(model, stratum.examples(rows, t).x)
+            unit = marginal.in_unit(mean, log_variance)
+            if unit is None:
+                return None
+            mean, log_variance = unit
             rates = 0.5 * (mean.square() + log_variance.exp() - 1.0 - log_variance)
             total += weights[rows] @ rates.double()
     return tuple(total.tolist())
@@ -105,5 +110,6 @@ def with_dimensions(
     rates = rates_by_dimension(model, path, point.t, chunk=chunk)
     found = missed(model, path.thinned(PROBE), point.t, count=SOME_DIRECTIONS, chunk=chunk, key=key)
     most = float(found.variance[0])
-    certificate = dataclasses.replace(certificate, missed=most, uptake=uptake(min(rates), most, point.lam))
+    gain = None if rates is None else uptake(min(rates), most, point.lam)
+    certificate = dataclasses.replace(certificate, missed=most, uptake=gain)
     return dataclasses.replace(reading, R_dims=rates, certificate=certificate)

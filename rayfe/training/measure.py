@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from rayfe.config import MeasureConfig
 from rayfe.data.device_path import DeviceExamples, DevicePath, Stratum, chunks
 from rayfe.data.randomness import derived_seed, normal_of, to_normal, uniform_of
+from rayfe.model.marginal import encoded
 from rayfe.model.objective import (
     PerExample,
     classification_loss,
@@ -50,6 +51,8 @@ class Draws:
     mean: PerExample
     D_noise: Tensor
     C_noise: Tensor
+    R_noise: Tensor | None = None
+    """None: R has a closed form."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -179,10 +182,12 @@ class Pass:
             _read_chunk(model, self.stratum.examples(rows, self.t), keys, some, self)
             for rows, some in zip(self.slices, self.some, strict=True)
         ]
+        drawn = [part.R_noise for part in parts if part.R_noise is not None]
         return Draws(
             mean=PerExample(*(torch.cat(values) for values in zip(*(part.mean for part in parts), strict=True))),
             D_noise=torch.cat([part.D_noise for part in parts]),
             C_noise=torch.cat([part.C_noise for part in parts]),
+            R_noise=torch.cat(drawn) if drawn else None,
         )
 
 
@@ -216,24 +221,29 @@ def _with_second_draw(number: Tensor, slices: Sequence[slice], every: int) -> li
 
 def _read_chunk(model: Representation, examples: DeviceExamples, keys: Keys, some: Tensor, over: Pass) -> Draws:
     x, y, number, effort = examples.x, examples.y, examples.number, over.effort
-    mean, log_variance = model.encode(x)
+    mean, log_variance, marginal = encoded(model, x)
     D, D_noise = mean.new_zeros(len(x)), mean.new_zeros(len(x))
     if effort.decode:
         for key in keys.decoders:
             one, noise = _read_distortion(model, examples, mean, log_variance, some, key=key, every=_every(over.drawing))
             D, D_noise = D + one / effort.decoder_sets, D_noise + noise / effort.decoder_sets
     C, probabilities = [mean.new_zeros(len(x)), mean.new_zeros(len(x))], []
+    unit, gain = marginal.in_unit(mean, log_variance), [mean.new_zeros(len(x)), mean.new_zeros(len(x))]
     for i, key in enumerate(keys.shifts):
         z = _antithetic(mean, log_variance, _rotated(keys.heads[i], number, like=mean, key=key))
         logits = model.classify(z.flatten(0, 1)).view(*z.shape[:2], -1)
         C[i % 2] += classification_loss(logits, y).mean(0) / effort.draw_sets
+        if unit is None:
+            gain[i % 2] += marginal.gain(z).mean(0) / effort.draw_sets
         if i < 2:
             probabilities.append(mean_probabilities(logits[:PREDICTION_DRAWS]))
     correct = hits((probabilities[0] + probabilities[1]).argmax(-1), y)
+    R = rate(mean, log_variance) - 0.5 * (gain[0] + gain[1]) if unit is None else rate(*unit)
     return Draws(
-        mean=PerExample(R=rate(mean, log_variance), D=D, C=0.5 * (C[0] + C[1]), correct=correct.to(mean.dtype)),
+        mean=PerExample(R=R, D=D, C=0.5 * (C[0] + C[1]), correct=correct.to(mean.dtype)),
         D_noise=D_noise,
         C_noise=0.5 * (C[0] - C[1]),
+        R_noise=0.5 * (gain[1] - gain[0]) if unit is None else None,
     )
 
 

@@ -51,16 +51,19 @@ def read_together(
     """A reading on p(x, t) of each model as it is (statistics included). All have the same architecture, and their times the same
     examples.
 
-    On the training split the images are the population: errors are those of the draws, and R has none. So are those of
+    On the training split the images are the population: errors are those of the draws, of which R has none in closed form. So are those of
     the control split, on which C is held. On the validation split errors are those of the sample of images (which the
     noise of the draws is part of).
     """
-    device = path.strata[0].number.device
-    found = torch.zeros(len(asked), len(path.strata), 7 + 2 * NOISE_BLOCKS, dtype=torch.float64, device=device)
-    for row, stratum in enumerate(path.strata):
-        if stratum.share(asked[0][1].t) > 0:
-            models = _read_models(asked, stratum, _sums, drawing=drawing, effort=effort)
-            found[:, row].copy_(torch.stack(models))
+    present = {
+        row: torch.stack(_read_models(asked, stratum, _sums, drawing=drawing, effort=effort))
+        for row, stratum in enumerate(path.strata)
+        if stratum.share(asked[0][1].t) > 0
+    }
+    some = next(iter(present.values()))
+    found = some.new_zeros(len(asked), len(path.strata), some.shape[-1])
+    for row, models in present.items():
+        found[:, row].copy_(models)
     return [_reading(parts, wanted, path) for parts, (_, wanted) in zip(found.cpu().numpy(), asked, strict=True)]
 
 
@@ -108,14 +111,16 @@ def _sums(draws: Draws, weights: Tensor, number: Tensor) -> Tensor:
     values = torch.stack(list(draws.mean)).double()
     mean = values @ weights
     squares = ((weights * (values[:3] - mean[:3, None] / weights.sum())) ** 2).sum(-1)
-    return torch.cat([mean, squares, *(_blocks(one, weights, number) for one in (draws.D_noise, draws.C_noise))])
+    noises = [one for one in (draws.D_noise, draws.C_noise, draws.R_noise) if one is not None]
+    return torch.cat([mean, squares, *(_blocks(one, weights, number) for one in noises)])
 
 
 def _reading(parts: np.ndarray, wanted: WantedReading, path: DevicePath) -> Reading:
     """From the sums over each stratum, (strata, sums)."""
-    D_noise, C_noise = parts[:, 7 : 7 + NOISE_BLOCKS].ravel(), parts[:, 7 + NOISE_BLOCKS :].ravel()
+    noises = parts[:, 7:].reshape(len(parts), -1, NOISE_BLOCKS)
+    D_noise, C_noise, R_noise = (noises[:, i : i + 1].ravel() for i in range(3))
     R, D, C, accuracy = parts[:, :4].sum(0).tolist()
-    of_draws = [0.0, float(np.linalg.norm(D_noise)), float(np.linalg.norm(C_noise))]
+    of_draws = [float(np.linalg.norm(noise)) for noise in (R_noise, D_noise, C_noise)]
     of_sample = torch.from_numpy(parts[:, 4:7].sum(0)).sqrt().tolist()
     errors = of_draws if wanted.split in (Split.TRAIN, Split.CONTROL) else of_sample
     return Reading(
@@ -132,6 +137,7 @@ def _reading(parts: np.ndarray, wanted: WantedReading, path: DevicePath) -> Read
         C_se=errors[2],
         D_noise=tuple(D_noise.tolist()),
         C_noise=tuple(C_noise.tolist()),
+        R_noise=tuple(R_noise.tolist()),
         size=path.size(wanted.t),
     )
 

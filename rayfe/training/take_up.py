@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from rayfe.data.device_path import DeviceExamples, DevicePath
+from rayfe.model.marginal import encoded
 from rayfe.model.objective import Noise, Objective, distortion, draw_noise, sample
 from rayfe.records import Point
 from rayfe.surface.water_filling import rate_of, worth
@@ -79,9 +80,12 @@ def take_up(model: Any, path: DevicePath, point: Point, *, size: int, chunk: int
     """The model, in evaluation mode, with dimensions of z taken up.
 
     `path` is the part of p(x, t) that is looked at, `size` the examples of it that are fitted. The same model and no
-    dimension where nothing pays, where no entry belongs to one dimension alone, or where J would not be lower.
+    dimension where nothing pays, where dimensions have no rates of their own, where no entry belongs to one dimension alone,
+    or where J would not be lower.
     """
     rates = rates_by_dimension(model, path, point.t, chunk=chunk)
+    if rates is None:
+        return Changed(model=model, dims=(), fitted=False)
     found = missed(model, path, point.t, count=model.latent, chunk=chunk, key=key)
     plan = plan_of(rates, found, point.lam)
     if plan is None:
@@ -115,7 +119,10 @@ def _fitted(model: Any, plan: UptakePlan, examples: DeviceExamples, noise: Noise
             dict(model.named_parameters())[name][mask] = 0.0
 
     def encoder_loss() -> Tensor:
-        mean, log_variance = model.encode(examples.x)
+        own_mean, own_log_variance, marginal = encoded(model, examples.x)
+        unit = marginal.in_unit(own_mean, own_log_variance)
+        assert unit is not None  # dimensions have rates
+        mean, log_variance = unit
         return (mean[:, dims] - wanted).square().mean() + (log_variance[:, dims] + 2.0 * plan.rate).square().mean()
 
     def decoder_loss() -> Tensor:

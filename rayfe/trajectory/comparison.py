@@ -9,12 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rayfe.records import (
-    CertificateRecord,
-    Reading,
-    Split,
-)
+from rayfe.records import CertificateRecord, Held, Reading, Split
 from rayfe.surface.equivalence import over_seeds
+from rayfe.surface.process import LOSS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,8 +39,8 @@ def compared(record: CertificateRecord, stored: Certified, found: Sequence[Certi
     """The certificate with its comparison of the stored model with those that were found."""
     trains = [model.train for model in found]
     lowest = min(trains, key=lambda reading: reading.F)
-    dF, dR = _off(stored.train, trains, "F", record.lam, record.gamma), _off(stored.train, trains, "R", 0.0, 0.0)
-    dD, dC = _off(stored.train, trains, "D", 1.0, 0.0), _off(stored.train, trains, "C", 0.0, 1.0)
+    F = Held(R=1.0, D=record.lam, C=record.gamma)
+    dF, dR, dD, dC = (_off(stored.train, trains, one) for one in (F, Held(R=1.0), Held(D=1.0), LOSS))
     record = dataclasses.replace(
         record,
         R=_mean([one.R for one in trains]),
@@ -63,17 +60,17 @@ def compared(record: CertificateRecord, stored: Certified, found: Sequence[Certi
         dC_se=dC.error,
     )
     held = [model.held for model in found]
-    off = _off(stored.held, held, "C", 0.0, 1.0)
+    off = _off(stored.held, held, LOSS)
     if record.held_on == Split.CONTROL:
         control_C = _mean([one.C for one in held])
         record = dataclasses.replace(record, control_C=control_C, control_dC=off.value, control_dC_se=off.error)
     return _in_gamma(record, found, off)
 
 
-def _off(stored: Reading, found: Sequence[Reading], name: str, lam: float, gamma: float) -> Estimate:
-    """R, D, C or F of the stored model minus the mean of the others; its draws weigh D by `lam` and C by `gamma`."""
-    noise = _noise(stored, lam, gamma) - np.mean([_noise(one, lam, gamma) for one in found], axis=0)
-    off = [getattr(stored, name) - getattr(one, name) for one in found]
+def _off(stored: Reading, found: Sequence[Reading], held: Held) -> Estimate:
+    """A combination of R, D and C of the stored model minus the mean of the others'."""
+    noise = _noise(stored, held) - np.mean([_noise(one, held) for one in found], axis=0)
+    off = [held.of(stored) - held.of(one) for one in found]
     return Estimate(value=_mean(off), error=_error(off, noise))
 
 
@@ -84,7 +81,7 @@ def _in_gamma(record: CertificateRecord, found: Sequence[Certified], off: Estima
         return record
     width = pairs[0][0].point.gamma - pairs[0][1].point.gamma
     slopes = [(higher.C - lower.C) / width for higher, lower in pairs]
-    noise = np.mean([_noise(higher, 0.0, 1.0) - _noise(lower, 0.0, 1.0) for higher, lower in pairs], axis=0) / width
+    noise = np.mean([_noise(higher, LOSS) - _noise(lower, LOSS) for higher, lower in pairs], axis=0) / width
     C_gamma, C_gamma_se = _mean(slopes), _error(slopes, noise)
     record = dataclasses.replace(record, C_gamma=C_gamma, C_gamma_se=C_gamma_se)
     if not C_gamma < -over_seeds(len(pairs)) * C_gamma_se:  # gamma is compared only where C_gamma surely is below 0
@@ -93,9 +90,10 @@ def _in_gamma(record: CertificateRecord, found: Sequence[Certified], off: Estima
     return dataclasses.replace(record, dgamma=off.value / abs(C_gamma), dgamma_se=error)
 
 
-def _noise(reading: Reading, lam: float, gamma: float) -> np.ndarray:
-    """What the draws of z add to lam D + gamma C in each block of examples; replicas share it as far as they are alike."""
-    return lam * np.array(reading.D_noise) + gamma * np.array(reading.C_noise)
+def _noise(reading: Reading, held: Held) -> np.ndarray:
+    """What the draws of z add to a combination in each block of examples; replicas share it as far as they are alike."""
+    noise = held.D * np.array(reading.D_noise) + held.C * np.array(reading.C_noise)
+    return noise + held.R * np.array(reading.R_noise) if reading.R_noise else noise
 
 
 def _mean(values: Sequence[float]) -> float:

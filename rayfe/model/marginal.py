@@ -1,0 +1,257 @@
+"""The marginal m(z) that the rate R = E[log e(z|x) - log m(z)] (1) is relative to: N(0, I), or a part of the model that is learnt."""
+
+from __future__ import annotations
+
+import abc
+import importlib.util
+import inspect
+import math
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from rayfe.config import ModelConfig, require
+from rayfe.config.user_code import named
+from rayfe.exceptions import UsageError
+from rayfe.model.beside import beside
+
+COMPONENTS = 64
+"""Gaussians of a mixture, and pseudo-inputs of a VampPrior."""
+SPREAD = 0.5
+"""Standard deviation of a new mixture's means."""
+BRIGHT = 0.2
+"""Largest entry of new pseudo-inputs."""
+FLOW, UNITS = 3, 64
+"""Transformations of a flow, and units in each of the two hidden layers of one."""
+LOG_2PI = math.log(2.0 * math.pi)
+
+
+class Marginal(nn.Module, abc.ABC):
+    """m(z), called as `Class(latent=..., input_shape=...)`; its parameters are trained with the model's.
+
+    A new one should be near N(0, I), from which R is reckoned: draws of z then add little noise to it.
+    """
+
+    @abc.abstractmethod
+    def log_density(self, z: Tensor) -> Tensor:
+        """log m(z), normalised; z (draws, N, latent) -> nats (draws, N)."""
+
+    def draw(self, epsilon: Tensor, generator: torch.Generator) -> Tensor | None:
+        """z ~ m, (count, latent), from standard normal `epsilon` (count, latent); None: no way to draw is known."""
+        return None
+
+    def in_unit(self, mean: Tensor, log_variance: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Mean and log-variance (N, latent) of e(z|x) in units in which m is N(0, I), dimension by dimension.
+
+        None: there are no such units. R then has no closed form, and no dimension of z has a rate of its own.
+        """
+        return None
+
+    def gain(self, z: Tensor) -> Tensor:
+        """log m(z) - log N(z; 0, I); z (draws, N, latent) -> nats (draws, N)."""
+        return self.log_density(z) + 0.5 * (z.square() + LOG_2PI).sum(-1)
+
+    def inputs(self) -> Tensor | None:
+        """Examples (K, *input_shape) whose encodings the marginal needs (`through`)."""
+        return None
+
+    def through(self, mean: Tensor, log_variance: Tensor) -> Marginal:
+        """The marginal, given the encodings (K, latent) of its `inputs`."""
+        return self
+
+
+class Standard(Marginal):
+    """N(0, I)."""
+
+    def log_density(self, z: Tensor) -> Tensor:
+        return -0.5 * (z.square() + LOG_2PI).sum(-1)
+
+    def draw(self, epsilon: Tensor, generator: torch.Generator) -> Tensor | None:
+        return epsilon
+
+    def in_unit(self, mean: Tensor, log_variance: Tensor) -> tuple[Tensor, Tensor] | None:
+        return mean, log_variance
+
+    def gain(self, z: Tensor) -> Tensor:
+        return z.new_zeros(())
+
+
+class Gaussian(Marginal):
+    """A Gaussian with learnt mean and variance in each dimension. It gains nothing where the encoder's last layer scales and shifts z."""
+
+    def __init__(self, *, latent: int, input_shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.mean = nn.Parameter(torch.zeros(latent))
+        self.log_variance = nn.Parameter(torch.zeros(latent))
+
+    def log_density(self, z: Tensor) -> Tensor:
+        square = (z - self.mean).square() * (-self.log_variance).exp()
+        return -0.5 * (square + self.log_variance + LOG_2PI).sum(-1)
+
+    def draw(self, epsilon: Tensor, generator: torch.Generator) -> Tensor | None:
+        return self.mean + (0.5 * self.log_variance).exp() * epsilon
+
+    def in_unit(self, mean: Tensor, log_variance: Tensor) -> tuple[Tensor, Tensor] | None:
+        return (mean - self.mean) * (-0.5 * self.log_variance).exp(), log_variance - self.log_variance
+
+
+class Mixture(Marginal):
+    """COMPONENTS Gaussians with diagonal covariances and learnt weights, means and variances."""
+
+    def __init__(self, *, latent: int, input_shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.logits = nn.Parameter(torch.zeros(COMPONENTS))
+        self.means = nn.Parameter(SPREAD * torch.randn(COMPONENTS, latent))
+        self.log_variances = nn.Parameter(torch.zeros(COMPONENTS, latent))
+
+    def log_density(self, z: Tensor) -> Tensor:
+        return log_mixture(z, self.logits.log_softmax(0), self.means, self.log_variances)
+
+    def draw(self, epsilon: Tensor, generator: torch.Generator) -> Tensor | None:
+        return _drawn(epsilon, generator, self.logits.softmax(0), self.means, self.log_variances)
+
+
+class Vamp(Marginal):
+    """The mean of e(z|u) over COMPONENTS learnt pseudo-inputs u (VampPrior, Tomczak and Welling 2018)."""
+
+    def __init__(self, *, latent: int, input_shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.pseudo = nn.Parameter(BRIGHT * torch.rand(COMPONENTS, *input_shape))
+
+    def log_density(self, z: Tensor) -> Tensor:
+        raise TypeError("a VampPrior has a density through an encoder alone: marginal_of(model)")
+
+    def inputs(self) -> Tensor | None:
+        return self.pseudo
+
+    def through(self, mean: Tensor, log_variance: Tensor) -> Marginal:
+        return Encodings(mean, log_variance)
+
+
+class Encodings(Marginal):
+    """The mean of given Gaussians (K, latent)."""
+
+    def __init__(self, mean: Tensor, log_variance: Tensor) -> None:
+        super().__init__()
+        self._mean, self._log_variance = mean, log_variance
+
+    def log_density(self, z: Tensor) -> Tensor:
+        alike = self._mean.new_full((len(self._mean),), -math.log(len(self._mean)))
+        return log_mixture(z, alike, self._mean, self._log_variance)
+
+    def draw(self, epsilon: Tensor, generator: torch.Generator) -> Tensor | None:
+        return _drawn(epsilon, generator, epsilon.new_ones(len(self._mean)), self._mean, self._log_variance)
+
+
+class Flow(Marginal):
+    """A masked autoregressive flow (Papamakarios et al. 2017), by zuko."""
+
+    def __init__(self, *, latent: int, input_shape: tuple[int, ...]) -> None:
+        super().__init__()
+        found = importlib.util.find_spec("zuko") is not None
+        require(found, "model.marginal", "flow", "needs the package zuko: pip install 'rayfe[flow]'")
+        import zuko
+
+        self.flow = zuko.flows.MAF(latent, transforms=FLOW, hidden_features=(UNITS, UNITS))
+
+    def log_density(self, z: Tensor) -> Tensor:
+        density: Tensor = self.flow().log_prob(z)
+        return density
+
+    def draw(self, epsilon: Tensor, generator: torch.Generator) -> Tensor | None:
+        z: Tensor = self.flow().transform.inv(epsilon)
+        return z
+
+
+def log_mixture(z: Tensor, log_weights: Tensor, means: Tensor, log_variances: Tensor) -> Tensor:
+    """log density of a mixture of K Gaussians, weights (K,), means and log-variances (K, latent), at z (draws, N, latent): (draws, N).
+
+    By products of matrices: differences (draws, N, K, latent) would take more memory than all else in an update. z and the means
+    are seen from the components' common mean, so that little is lost to rounding.
+    """
+    center = means.mean(0)
+    z, means, precision = z - center, means - center, (-log_variances).exp()
+    square = z.square() @ precision.T - 2.0 * z @ (means * precision).T + (means.square() * precision).sum(-1)
+    volume = (log_variances + LOG_2PI).sum(-1)
+    return torch.logsumexp(log_weights - 0.5 * (square + volume), dim=-1)
+
+
+def _drawn(epsilon: Tensor, generator: torch.Generator, weights: Tensor, means: Tensor, log_variances: Tensor) -> Tensor:
+    chosen = torch.multinomial(weights, len(epsilon), replacement=True, generator=generator)
+    return means[chosen] + (0.5 * log_variances[chosen]).exp() * epsilon
+
+
+STANDARD = Standard()
+"""It has no parameters, so that all models may share it."""
+LEARNT: Mapping[str, type[Marginal]] = MappingProxyType({"gaussian": Gaussian, "mixture": Mixture, "vamp": Vamp, "flow": Flow})
+"""By the name that needs no module; `standard` is the absence of one."""
+
+
+class Encoded(NamedTuple):
+    """e(z|x), each (N, latent), and the marginal that its rate is relative to."""
+
+    mean: Tensor
+    log_variance: Tensor
+    marginal: Marginal
+
+
+def encoded(model: Any, x: Tensor) -> Encoded:
+    """e(z|x) of examples x (N, *input_shape), and m(z), which may go through the encoder beside them."""
+    own: Marginal = getattr(model, "marginal", STANDARD)
+    given = own.inputs()
+    if given is None:
+        mean, log_variance = model.encode(x)
+        return Encoded(mean, log_variance, own)
+    with beside(model, len(x)):
+        means, log_variances = (value.split([len(x), len(given)]) for value in model.encode(torch.cat([x, given])))
+    return Encoded(means[0], log_variances[0], own.through(means[1], log_variances[1]))
+
+
+def marginal_of(model: Any) -> Marginal:
+    """m(z) of a model in evaluation mode."""
+    own: Marginal = getattr(model, "marginal", STANDARD)
+    given = own.inputs()
+    return own if given is None else own.through(*model.encode(given))
+
+
+def with_marginal(model: Any, config: ModelConfig, input_shape: tuple[int, ...]) -> Any:
+    """The model with the marginal that `config` names; one of its own it keeps where that is the usual one.
+
+    Raises:
+        UsageError: model.marginal; there is no such marginal, it cannot be built, or the model has one of its own.
+    """
+    name = config.marginal
+    own = getattr(model, "marginal", None)
+    if name == "standard":
+        fix = f"has an attribute `marginal` that is {own!r}, expected a subclass of rayfe.model.marginal.Marginal"
+        require(own is None or isinstance(own, Marginal), "model.name", config.name, fix)
+        return model
+    require(own is None, "model.marginal", name, f"{config.name} has a marginal of its own; leave ``model.marginal`` away")
+    cls = marginal_class(name)
+    try:
+        model.marginal = cls(latent=model.latent, input_shape=input_shape)
+    except UsageError:
+        raise
+    except Exception as error:  # a class of the user's own may raise anything
+        fix = f"cannot be built ({type(error).__name__}: {error}); it is called as Class(latent=..., input_shape=...)"
+        raise UsageError("model.marginal", name, fix) from error
+    return model
+
+
+def marginal_class(name: str) -> type[Marginal]:
+    """The class that a marginal's name names.
+
+    Raises:
+        UsageError: model.marginal; no such marginal, or another class.
+    """
+    if name in LEARNT:
+        return LEARNT[name]
+    known = f"give standard, {', '.join(LEARNT)}, or package.module:Class of a marginal of your own"
+    require(":" in name, "model.marginal", name, known)
+    found = named(name, "model.marginal", known=known)
+    marginal = inspect.isclass(found) and issubclass(found, Marginal)
+    require(marginal, "model.marginal", name, f"is {found!r}, expected a subclass of rayfe.model.marginal.Marginal")
+    return found
