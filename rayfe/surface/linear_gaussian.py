@@ -8,6 +8,15 @@ covariance before whitening, in eigenvectors,
     R = 1/2 log det(1 + M M'),   D = tr(S P),  P = (1 + M' M)^-1,   C = loss of U = L M_1..K-1, L, c.
 
 The decoder is a regression and gone; the classifier looks at the first K - 1 dimensions of z only.
+
+With a learnt mixture as marginal, a Gaussian a class, m of the lowest R has the moments of z within the classes. With T the
+covariance within classes of whitened x, the same for all of them, a turn of z makes it diagonal, and as -log m(z) is
+-log p(y) - log m(z|y) + log p(y|z) for every y,
+
+    R = 1/2 log det(1 + M T M') + H(y) - E[-log p(y|z)],
+
+whose last term is the C of the mixture's own, linear classifier: what z says of the class costs R what it is worth in C.
+So F is H(y) plus the F of multipliers lam and gamma - 1 with T in the place of 1, for gamma above 1.
 """
 
 from __future__ import annotations
@@ -75,7 +84,8 @@ class Equilibrium:
     C: float
     F: float
     rates: np.ndarray
-    """Nats of each dimension of z, turned so that they have no correlation; the largest first, (latent,)."""
+    """Nats of each dimension of z, turned so that they have no correlation; the largest first, (latent,). With a mixture those that
+    say nothing of the class."""
     slope: float
     """Largest entry of the gradient of F that is left, nats per unit of M, L or c."""
     model: Encoder
@@ -87,7 +97,8 @@ class LinearGaussian:
     Nothing is random: equal arguments give equal numbers.
     """
 
-    def __init__(self, x: np.ndarray, y: np.ndarray, *, latent: int, nodes: int = NODES) -> None:
+    def __init__(self, x: np.ndarray, y: np.ndarray, *, latent: int, nodes: int = NODES, mixture: bool = False) -> None:
+        """`mixture`: the marginal is a learnt mixture of Gaussians, a class each; otherwise N(0, I)."""
         x = np.asarray(x, np.float64)
         centred = x - x.mean(0)
         spectrum, axes = np.linalg.eigh(np.einsum("ni,nj->ij", centred, centred) / len(x))
@@ -98,14 +109,27 @@ class LinearGaussian:
         self.classes = classes_of(self._x, y)
         """The classes of whitened x."""
         self._nodes = Nodes.grid(nodes, self.classes.count - 1)
+        self._rated = self.classes.within if mixture else np.eye(len(spectrum))
+        """Covariance of whitened x that R pays for."""
+        self._paid = 1.0 if mixture else 0.0
+        """Part of H(y) - C that it pays for besides."""
+
+    def contains(self, gamma: float) -> bool:
+        """Whether the minimum at this gamma is known."""
+        return gamma > self._paid
 
     def at(self, lam: float, gamma: float, *, start: Encoder | None = None) -> Equilibrium:
-        """The minimum for this sample, both multipliers positive.
+        """The minimum for this sample, at positive lam and gamma.
 
         Gaussian classes with the sample's moments cost a thousandth of it and are nearly right. Their minimum is corrected
         by what the sample's loss and gradient differ from theirs, to first order, until F is still. A sample that is too far
         from Gaussian classes for that is minimised itself, from where it was lowest.
+
+        Raises:
+            ValueError: with a mixture, gamma is not above 1.
         """
+        if not self.contains(gamma):
+            raise ValueError(f"gamma = {gamma:g}: with a mixture as marginal the surface is known above 1")
         model, F = self._minimum(start or self.start(lam), lam, gamma, _nothing), [math.inf]
         for _ in range(CORRECTIONS):
             loss = self.sample_loss(model)
@@ -173,17 +197,18 @@ class LinearGaussian:
         return gaussian_loss(self.classes, model.contrasts, self._nodes)
 
     def rate_and_distortion(self, model: Encoder) -> tuple[float, float, np.ndarray, np.ndarray]:
-        """R, D and their gradients in M."""
-        M = model.M
-        inner = np.eye(self.latent) + M @ M.T
+        """R but for what the mixture pays for classes, D, and their gradients in M."""
+        M, rated = model.M, model.M @ self._rated
+        inner = np.eye(self.latent) + rated @ M.T
         R = 0.5 * float(np.linalg.slogdet(inner)[1])
         left = np.linalg.inv(np.eye(len(self.spectrum)) + M.T @ M)
         D = float(self.spectrum @ np.diag(left))
-        return R, D, np.linalg.solve(inner, M), -2.0 * M @ (left * self.spectrum) @ left
+        return R, D, np.linalg.solve(inner, rated), -2.0 * M @ (left * self.spectrum) @ left
 
     def free_energy(self, model: Encoder, lam: float, gamma: float, loss: Loss) -> tuple[float, np.ndarray]:
         """R + lam D + gamma C and its gradient, as `Encoder.flat`."""
         R, D, R_bar, D_bar = self.rate_and_distortion(model)
+        R, gamma = R + self._paid * self.classes.entropy, gamma - self._paid
         contrasts, M = len(model.c), R_bar + lam * D_bar
         M[:contrasts] += gamma * model.L.T @ loss.gradient.U
         L = gamma * np.tril(loss.gradient.L + loss.gradient.U @ model.M[:contrasts].T)
@@ -223,8 +248,9 @@ class LinearGaussian:
     def _equilibrium(self, model: Encoder, lam: float, gamma: float, loss: Loss) -> Equilibrium:
         R, D, _, _ = self.rate_and_distortion(model)
         F, gradient = self.free_energy(model, lam, gamma, loss)
-        signal = np.linalg.svd(model.M, compute_uv=False)
-        rates = 0.5 * np.log1p(signal**2)
+        R += self._paid * (self.classes.entropy - loss.value)
+        signal = np.linalg.eigvalsh(model.M @ self._rated @ model.M.T)[::-1]
+        rates = 0.5 * np.log1p(np.maximum(signal, 0.0))
         return Equilibrium(R=R, D=D, C=loss.value, F=F, rates=rates, slope=float(np.abs(gradient).max()), model=model)
 
 

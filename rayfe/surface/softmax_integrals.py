@@ -57,6 +57,16 @@ class GaussianClasses:
     def count(self) -> int:
         return len(self.probability)
 
+    @property
+    def within(self) -> np.ndarray:
+        """Mean covariance within the classes, (d, d)."""
+        return np.einsum("k,kij->ij", self.probability, self.covariance)
+
+    @property
+    def entropy(self) -> float:
+        """H(y), nats."""
+        return -float(self.probability @ np.log(self.probability))
+
 
 def gaussian_loss(classes: GaussianClasses, at: Contrasts, nodes: Nodes) -> Loss:
     """C of a population whose classes are Gaussian: K integrals."""
