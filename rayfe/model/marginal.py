@@ -8,7 +8,7 @@ import inspect
 import math
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -32,8 +32,11 @@ LOG_2PI = math.log(2.0 * math.pi)
 class Marginal(nn.Module, abc.ABC):
     """m(z), called as `Class(latent=..., input_shape=...)`; its parameters are trained with the model's.
 
-    A new one should be near N(0, I), from which R is reckoned: draws of z then add little noise to it.
+    R is that of the Gaussian of its `moments`, in closed form, less what m gains on that by the draws of z.
     """
+
+    closed: ClassVar[bool] = False
+    """Whether m is that Gaussian itself: R has no draws then, and each dimension of z a rate of its own."""
 
     @abc.abstractmethod
     def log_density(self, z: Tensor) -> Tensor:
@@ -43,16 +46,23 @@ class Marginal(nn.Module, abc.ABC):
         """z ~ m, (count, latent), from standard normal `epsilon` (count, latent); None: no way to draw is known."""
         return None
 
-    def in_unit(self, mean: Tensor, log_variance: Tensor) -> tuple[Tensor, Tensor] | None:
-        """Mean and log-variance (N, latent) of e(z|x) in units in which m is N(0, I), dimension by dimension.
+    def moments(self) -> tuple[Tensor, Tensor] | None:
+        """Mean and log-variance (latent,) of a Gaussian near m; None: of N(0, I).
 
-        None: there are no such units. R then has no closed form, and no dimension of z has a rate of its own.
+        Where they move with m, R does not change when z, m and what takes z in are scaled, not even by its noise.
         """
         return None
 
+    def in_unit(self, mean: Tensor, log_variance: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance (N, latent) of e(z|x) in units in which the Gaussian of the moments is N(0, I)."""
+        moments = self.moments()
+        if moments is None:
+            return mean, log_variance
+        return (mean - moments[0]) * (-0.5 * moments[1]).exp(), log_variance - moments[1]
+
     def gain(self, z: Tensor) -> Tensor:
-        """log m(z) - log N(z; 0, I); z (draws, N, latent) -> nats (draws, N)."""
-        return self.log_density(z) + 0.5 * (z.square() + LOG_2PI).sum(-1)
+        """log m(z) less that of the Gaussian of the moments; z (draws, N, latent) -> nats (draws, N)."""
+        return self.log_density(z) - log_gaussian(z, self.moments())
 
     def inputs(self) -> Tensor | None:
         """Examples (K, *input_shape) whose encodings the marginal needs (`through`)."""
@@ -66,21 +76,19 @@ class Marginal(nn.Module, abc.ABC):
 class Standard(Marginal):
     """N(0, I)."""
 
+    closed = True
+
     def log_density(self, z: Tensor) -> Tensor:
-        return -0.5 * (z.square() + LOG_2PI).sum(-1)
+        return log_gaussian(z, None)
 
     def draw(self, epsilon: Tensor, generator: torch.Generator) -> Tensor | None:
         return epsilon
 
-    def in_unit(self, mean: Tensor, log_variance: Tensor) -> tuple[Tensor, Tensor] | None:
-        return mean, log_variance
-
-    def gain(self, z: Tensor) -> Tensor:
-        return z.new_zeros(())
-
 
 class Gaussian(Marginal):
     """A Gaussian with learnt mean and variance in each dimension. It gains nothing where the encoder's last layer scales and shifts z."""
+
+    closed = True
 
     def __init__(self, *, latent: int, input_shape: tuple[int, ...]) -> None:
         super().__init__()
@@ -88,14 +96,13 @@ class Gaussian(Marginal):
         self.log_variance = nn.Parameter(torch.zeros(latent))
 
     def log_density(self, z: Tensor) -> Tensor:
-        square = (z - self.mean).square() * (-self.log_variance).exp()
-        return -0.5 * (square + self.log_variance + LOG_2PI).sum(-1)
+        return log_gaussian(z, self.moments())
 
     def draw(self, epsilon: Tensor, generator: torch.Generator) -> Tensor | None:
         return self.mean + (0.5 * self.log_variance).exp() * epsilon
 
-    def in_unit(self, mean: Tensor, log_variance: Tensor) -> tuple[Tensor, Tensor] | None:
-        return (mean - self.mean) * (-0.5 * self.log_variance).exp(), log_variance - self.log_variance
+    def moments(self) -> tuple[Tensor, Tensor] | None:
+        return self.mean, self.log_variance
 
 
 class Mixture(Marginal):
@@ -112,6 +119,9 @@ class Mixture(Marginal):
 
     def draw(self, epsilon: Tensor, generator: torch.Generator) -> Tensor | None:
         return _drawn(epsilon, generator, self.logits.softmax(0), self.means, self.log_variances)
+
+    def moments(self) -> tuple[Tensor, Tensor] | None:
+        return _moments(self.logits.softmax(0), self.means, self.log_variances)
 
 
 class Vamp(Marginal):
@@ -137,13 +147,16 @@ class Encodings(Marginal):
     def __init__(self, mean: Tensor, log_variance: Tensor) -> None:
         super().__init__()
         self._mean, self._log_variance = mean, log_variance
+        self._shares = mean.new_full((len(mean),), 1.0 / len(mean))
 
     def log_density(self, z: Tensor) -> Tensor:
-        alike = self._mean.new_full((len(self._mean),), -math.log(len(self._mean)))
-        return log_mixture(z, alike, self._mean, self._log_variance)
+        return log_mixture(z, self._shares.log(), self._mean, self._log_variance)
 
     def draw(self, epsilon: Tensor, generator: torch.Generator) -> Tensor | None:
-        return _drawn(epsilon, generator, epsilon.new_ones(len(self._mean)), self._mean, self._log_variance)
+        return _drawn(epsilon, generator, self._shares, self._mean, self._log_variance)
+
+    def moments(self) -> tuple[Tensor, Tensor] | None:
+        return _moments(self._shares, self._mean, self._log_variance)
 
 
 class Flow(Marginal):
@@ -166,6 +179,14 @@ class Flow(Marginal):
         return z
 
 
+def log_gaussian(z: Tensor, moments: tuple[Tensor, Tensor] | None) -> Tensor:
+    """log density of a Gaussian, by mean and log-variance (latent,) or N(0, I), at z (draws, N, latent): (draws, N)."""
+    if moments is None:
+        return -0.5 * (z.square() + LOG_2PI).sum(-1)
+    mean, log_variance = moments
+    return -0.5 * ((z - mean).square() * (-log_variance).exp() + log_variance + LOG_2PI).sum(-1)
+
+
 def log_mixture(z: Tensor, log_weights: Tensor, means: Tensor, log_variances: Tensor) -> Tensor:
     """log density of a mixture of K Gaussians, weights (K,), means and log-variances (K, latent), at z (draws, N, latent): (draws, N).
 
@@ -177,6 +198,11 @@ def log_mixture(z: Tensor, log_weights: Tensor, means: Tensor, log_variances: Te
     square = z.square() @ precision.T - 2.0 * z @ (means * precision).T + (means.square() * precision).sum(-1)
     volume = (log_variances + LOG_2PI).sum(-1)
     return torch.logsumexp(log_weights - 0.5 * (square + volume), dim=-1)
+
+
+def _moments(weights: Tensor, means: Tensor, log_variances: Tensor) -> tuple[Tensor, Tensor]:
+    center = weights @ means
+    return center, (weights @ ((means - center).square() + log_variances.exp())).log()
 
 
 def _drawn(epsilon: Tensor, generator: torch.Generator, weights: Tensor, means: Tensor, log_variances: Tensor) -> Tensor:

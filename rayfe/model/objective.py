@@ -36,12 +36,9 @@ def rate(mean: Tensor, log_variance: Tensor) -> Tensor:
 
 
 def rate_of(marginal: Marginal, mean: Tensor, log_variance: Tensor, z: Tensor) -> Tensor:
-    """E[log e(z|x) - log m(z)] (1), nats (N,): in closed form where m has one, else by the draws z (draws, N, latent).
-
-    By draws it is the closed form for N(0, I) less what m gains on that, which varies little from draw to draw.
-    """
-    unit = marginal.in_unit(mean, log_variance)
-    return rate(mean, log_variance) - marginal.gain(z).mean(0) if unit is None else rate(*unit)
+    """E[log e(z|x) - log m(z)] (1), nats (N,): in closed form where m has one, else by the draws z (draws, N, latent)."""
+    R = rate(*marginal.in_unit(mean, log_variance))
+    return R if marginal.closed else R - marginal.gain(z).mean(0)
 
 
 def distortion(x: Tensor, x_hat: Tensor) -> Tensor:

@@ -138,8 +138,8 @@ def build_checked(config: ModelConfig, dataset: Dataset, device: torch.device = 
     laid_out(model, device)
     with GLOBAL, torch.random.fork_rng():
         check_shapes(model, config.name, x, dataset.classes)
-        check_trainable(model, config.name, x, y, dataset.classes)
         check_marginal(model, config.marginal, x)
+        check_trainable(model, config.name, x, y, dataset.classes)
         check_ranges(make, config.name, x)
         check_stored(make, config.name, x, y)
     return model

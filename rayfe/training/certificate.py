@@ -47,11 +47,14 @@ def log_weights(model: Representation, examples: DeviceExamples, point: Point, *
     -(R + lam D + gamma C) in expectation, and the exponentials' is Z(x). `key` and the examples' numbers determine z.
     """
     mean, log_variance, marginal = encoded(model, examples.x)
+    unit = marginal.in_unit(mean, log_variance)
     rows = []
     for i in range(draws):
         epsilon = normal_of(examples.number, mean.shape[1], key=derived_seed(key, i), dtype=mean.dtype)
         z = sample(mean, log_variance, epsilon)
-        log_ratio = 0.5 * (epsilon.square() + log_variance - z.square()).sum(-1) + marginal.gain(z[None]).sum(0)
+        log_ratio = 0.5 * (epsilon.square() + unit[1] - sample(*unit, epsilon).square()).sum(-1)
+        if not marginal.closed:
+            log_ratio = log_ratio + marginal.gain(z[None])[0]
         D = distortion(examples.x, model.decode(z))
         C = classification_loss(model.classify(z)[None], examples.y)[0]
         rows.append(log_ratio.double() - point.lam * D.double() - point.gamma * C.double())

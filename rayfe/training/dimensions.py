@@ -47,10 +47,9 @@ def rates_by_dimension(model: Representation, path: DevicePath, t: float, *, chu
         weights = stratum.weights(slice(None), t).double()
         for rows in chunks(len(stratum), chunk):
             mean, log_variance, marginal = encoded(model, stratum.examples(rows, t).x)
-            unit = marginal.in_unit(mean, log_variance)
-            if unit is None:
+            if not marginal.closed:
                 return None
-            mean, log_variance = unit
+            mean, log_variance = marginal.in_unit(mean, log_variance)
             rates = 0.5 * (mean.square() + log_variance.exp() - 1.0 - log_variance)
             total += weights[rows] @ rates.double()
     return tuple(total.tolist())

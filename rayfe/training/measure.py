@@ -228,22 +228,23 @@ def _read_chunk(model: Representation, examples: DeviceExamples, keys: Keys, som
             one, noise = _read_distortion(model, examples, mean, log_variance, some, key=key, every=_every(over.drawing))
             D, D_noise = D + one / effort.decoder_sets, D_noise + noise / effort.decoder_sets
     C, probabilities = [mean.new_zeros(len(x)), mean.new_zeros(len(x))], []
-    unit, gain = marginal.in_unit(mean, log_variance), [mean.new_zeros(len(x)), mean.new_zeros(len(x))]
+    gain = [mean.new_zeros(len(x)), mean.new_zeros(len(x))]
     for i, key in enumerate(keys.shifts):
         z = _antithetic(mean, log_variance, _rotated(keys.heads[i], number, like=mean, key=key))
         logits = model.classify(z.flatten(0, 1)).view(*z.shape[:2], -1)
         C[i % 2] += classification_loss(logits, y).mean(0) / effort.draw_sets
-        if unit is None:
+        if not marginal.closed:
             gain[i % 2] += marginal.gain(z).mean(0) / effort.draw_sets
         if i < 2:
             probabilities.append(mean_probabilities(logits[:PREDICTION_DRAWS]))
     correct = hits((probabilities[0] + probabilities[1]).argmax(-1), y)
-    R = rate(mean, log_variance) - 0.5 * (gain[0] + gain[1]) if unit is None else rate(*unit)
+    R = rate(*marginal.in_unit(mean, log_variance))
+    R = R if marginal.closed else R - 0.5 * (gain[0] + gain[1])
     return Draws(
         mean=PerExample(R=R, D=D, C=0.5 * (C[0] + C[1]), correct=correct.to(mean.dtype)),
         D_noise=D_noise,
         C_noise=0.5 * (C[0] - C[1]),
-        R_noise=0.5 * (gain[1] - gain[0]) if unit is None else None,
+        R_noise=None if marginal.closed else 0.5 * (gain[1] - gain[0]),
     )
 
 

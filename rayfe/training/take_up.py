@@ -120,9 +120,7 @@ def _fitted(model: Any, plan: UptakePlan, examples: DeviceExamples, noise: Noise
 
     def encoder_loss() -> Tensor:
         own_mean, own_log_variance, marginal = encoded(model, examples.x)
-        unit = marginal.in_unit(own_mean, own_log_variance)
-        assert unit is not None  # dimensions have rates
-        mean, log_variance = unit
+        mean, log_variance = marginal.in_unit(own_mean, own_log_variance)
         return (mean[:, dims] - wanted).square().mean() + (log_variance[:, dims] + 2.0 * plan.rate).square().mean()
 
     def decoder_loss() -> Tensor:
