@@ -43,14 +43,17 @@ class StepRecord:
     F: float | None = column("R + lam D + gamma C of this row (8)", default=None)
     accuracy: float | None = column("training accuracy of the mean prediction over draws of z", default=None)
     R_dims: tuple[float, ...] | None = column(
-        "rate of each dimension of z on the training split, nats; its sum is R", default=None
+        "rate of each dimension of z on the training split, nats; its sum is R; null where the marginal gives none",
+        default=None,
     )
     active_dims: int | None = column("dimensions of z with more than 0.01 nats", default=None)
     val_R: float | None = column("rate on the validation split, nats", default=None)
     val_D: float | None = column("distortion on the validation split", default=None)
     val_C: float | None = column("classification loss on the validation split, nats", default=None)
     val_accuracy: float | None = column("validation accuracy of the mean prediction over draws of z", default=None)
-    R_se: float | None = column("standard error of R (0: closed form over all training examples)", default=None)
+    R_se: float | None = column(
+        "standard error of R from the draws of z (0: closed form over all training examples)", default=None
+    )
     D_se: float | None = column(
         "standard error of D from the draws of z that are decoded; those by which the statistics of a decoder's batch-norm are taken, "
         "the same at every step of a seed, are not in it",

@@ -131,7 +131,8 @@ def take_of(view: RunView, name: str) -> Take | None:
         return None
     trajectory, step = str(row["trajectory"]), int(row["step"])
     one = len(view.standing) == 1
-    own = own_names(flat(view.config)).get("model.name")
+    names = own_names(flat(view.config))
+    own, code = names.get("model.name"), {"model.name", "model.marginal"} & names.keys()
     run = repr(name) if own is None else f"{name!r}, model_class={own.rpartition(':')[2]}"
     record = next((row for row in view.records.get(trajectory, ()) if row.accepted and row.step == step), None)
     return Take(
@@ -141,7 +142,7 @@ def take_of(view: RunView, name: str) -> Take | None:
         python=f"rayfe.Run({run}).model({step}{'' if one else f', trajectory={trajectory!r}'})",
         shell=shlex.join(
             ["python", "-m", "rayfe", "export", name, *([] if one else ["--trajectory", trajectory])]
-            + ["--step", str(step), "--to", "model.pt2", *(["--trust"] if own else [])]
+            + ["--step", str(step), "--to", "model.pt2", *(["--trust"] if code else [])]
         ),
         is_stored=record is not None and view.store.has_state(record),
     )

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from rayfe.config import RunConfig
 from rayfe.data.paths import PathData, examples_of
+from rayfe.model.marginal import STANDARD, Marginal
 from rayfe.model.objective import classification_loss, distortion, rate
 from rayfe.records import Split
 
@@ -22,16 +23,23 @@ CHUNK = 500
 class AsUsed:
     """Means over the validation split at p(x, t), without a draw: reconstruction and logits are of the mean of z."""
 
-    R: float
+    R: float | None
+    """None: it has no closed form."""
     D: float
     C: float
     accuracy: float
 
 
 def as_used(
-    run: Callable[[Tensor], Mapping[str, Tensor]], data: PathData, config: RunConfig, t: float, shape: tuple[int, ...]
+    run: Callable[[Tensor], Mapping[str, Tensor]],
+    data: PathData,
+    config: RunConfig,
+    t: float,
+    shape: tuple[int, ...],
+    marginal: Marginal = STANDARD,
 ) -> AsUsed | None:
-    """Readings of an exported model whose outputs are x -> mean, log_variance, reconstruction, logits; `shape` is an example's.
+    """Readings of an exported model whose outputs are x -> mean, log_variance, reconstruction, logits; `shape` is an example's,
+    `marginal` the model's.
 
     None within a displacement (0 < t < 1), whose examples are blends that nobody has.
     """
@@ -42,13 +50,15 @@ def as_used(
     for end, weight in ends:
         if weight > 0.0:
             examples = examples_of(end, Split.VALIDATION, config)
-            total += weight * _means(run, examples.x, examples.y, shape)
+            total += weight * _means(run, examples.x, examples.y, shape, marginal)
     R, D, C, accuracy = total.tolist()
-    return AsUsed(R=R, D=D, C=C, accuracy=accuracy)
+    return AsUsed(R=R if marginal.closed else None, D=D, C=C, accuracy=accuracy)
 
 
 @torch.no_grad()
-def _means(run: Callable[[Tensor], Mapping[str, Tensor]], x: np.ndarray, y: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+def _means(
+    run: Callable[[Tensor], Mapping[str, Tensor]], x: np.ndarray, y: np.ndarray, shape: tuple[int, ...], marginal: Marginal
+) -> np.ndarray:
     total = torch.zeros(4, dtype=torch.float64)
     for begin in range(0, len(y), CHUNK):
         part = torch.from_numpy(np.ascontiguousarray(x[begin : begin + CHUNK])).reshape(-1, *shape)
@@ -56,6 +66,7 @@ def _means(run: Callable[[Tensor], Mapping[str, Tensor]], x: np.ndarray, y: np.n
         labels, out = torch.from_numpy(y[begin : begin + CHUNK]), run(part)
         loss = classification_loss(out["logits"][None], labels)[0]
         correct = (out["logits"].argmax(-1) == labels).double()
-        each = (rate(out["mean"], out["log_variance"]), distortion(part, out["reconstruction"]), loss, correct)
+        R = rate(*marginal.in_unit(out["mean"], out["log_variance"]))
+        each = (R, distortion(part, out["reconstruction"]), loss, correct)
         total += torch.stack([value.double().sum() for value in each])
     return (total / len(y)).numpy()

@@ -9,14 +9,12 @@ import pytest
 import torch
 from torch import nn
 
-from rayfe.config import ModelConfig, configure
-from rayfe.config.presets import digits_smoke
+from rayfe.config import ModelConfig
 from rayfe.data.examples import Dataset, Examples
 from rayfe.exceptions import UsageError
 from rayfe.model.marginal import Gaussian, Marginal
 from rayfe.model.mlp import MLP
 from rayfe.model.protocol import build_checked
-from rayfe.run.choices import require_possible
 
 
 class Energy(Marginal):
@@ -119,11 +117,3 @@ def test_a_flow_says_what_it_needs(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UsageError, match=r"flow.*: needs the package zuko: pip install 'rayfe\[flow\]'"):
         checked("flow")
-
-
-def test_a_marginal_whose_update_is_no_single_piece_of_code_is_not_compiled():
-    from rayfe.data.paths import PathData
-
-    config = configure(digits_smoke(), model={"marginal": "vamp"}, equilibration={"compile": "update"})
-    with pytest.raises(UsageError, match="equilibration.compile.*marginal vamp, cannot be compiled"):
-        require_possible(config, PathData(source=data(), target=None, kind="mixture"))

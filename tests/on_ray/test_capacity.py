@@ -200,6 +200,15 @@ def test_a_machine_that_cannot_follow_is_refused_by_its_name(monkeypatch: pytest
             require_possible(configure(config, equilibration={"compile": how}), load_path(config))
 
 
+def test_an_update_that_is_no_single_piece_of_code_with_a_marginal_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rayfe.run.choices.offers", lambda config: [BOTH])
+    monkeypatch.setattr("rayfe.training.update.why_not_compiled", lambda model, x, y: "its layers change")
+    config = configure(**{"data.name": "digits", "equilibration.compile": "update"})
+    require_possible(config, load_path(config))
+    with pytest.raises(UsageError, match="the update of mlp, marginal vamp, cannot be compiled as a whole .its layers change"):
+        require_possible(configure(config, model={"marginal": "vamp"}), load_path(config))
+
+
 @pytest.mark.parametrize(
     "cluster, found",
     [

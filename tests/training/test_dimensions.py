@@ -12,6 +12,7 @@ import torch
 from rayfe.config import ModelConfig
 from rayfe.data.device_path import DeviceExamples, Mixture, Still
 from rayfe.data.randomness import derived_seed
+from rayfe.model import marginal
 from rayfe.model.linear import Linear
 from rayfe.model.mlp import MLP
 from rayfe.model.objective import rate
@@ -177,3 +178,29 @@ def test_a_network_takes_up_too_and_a_model_without_own_entries_stays(path: Stil
 
     mixed = Mixed(input_shape=(5,), classes=3, config=config()).double().eval()
     assert take_up(mixed, scaled, Point(lam=200.0, gamma=1.0), size=2000, chunk=1000, key=key).dims == ()
+
+
+def test_a_learnt_gaussian_has_the_nats_and_the_take_up_of_the_standard_one_in_other_units(path: Still) -> None:
+    usual, other = model_of([0.8, 0.4, 0.0]), model_of([0.8, 0.4, 0.0])
+    other.marginal = marginal.Gaussian(latent=LATENT, input_shape=()).double()
+    with torch.no_grad():
+        other.marginal.log_variance.fill_(2.0 * np.log(3.0))
+        other.encoder.weight.mul_(3.0)
+        other.encoder.bias.mul_(3.0)
+        other.log_variance.add_(2.0 * np.log(3.0))
+        for layer in (other.decoder, other.classifier):
+            layer.weight.div_(3.0)
+    ours, theirs = (rates_by_dimension(model, path, 0.0, chunk=1000) for model in (usual, other))
+    np.testing.assert_allclose(ours, theirs, atol=1e-9)
+    point, size = Point(lam=4.0, gamma=0.0), 2000
+    taken = [take_up(model, path, point, size=size, chunk=1000, key=key) for model in (usual, other)]
+    assert taken[0].dims == taken[1].dims != ()
+    np.testing.assert_allclose(*(rates_by_dimension(one.model, path, 0.0, chunk=1000) for one in taken), atol=0.02)
+
+
+def test_dimensions_have_no_nats_of_their_own_in_a_mixture_and_take_up_nothing(path: Still) -> None:
+    model = model_of([0.8, 0.0, 0.0])
+    model.marginal = marginal.Mixture(latent=LATENT, input_shape=()).double()
+    assert rates_by_dimension(model, path, 0.0, chunk=1000) is None
+    found = take_up(model, path, Point(lam=4.0, gamma=0.0), size=500, chunk=1000, key=key)
+    assert found.model is model and found.dims == () and not found.fitted

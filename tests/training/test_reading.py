@@ -64,6 +64,17 @@ def test_D_scatters_by_its_error_and_its_noise_in_blocks_adds_up_to_that(digits:
     assert error == pytest.approx(np.sqrt(np.mean([np.sum(np.square(reading.D_noise)) for reading in found])))
 
 
+def test_R_of_a_learnt_marginal_scatters_by_its_error(digits: Dataset) -> None:
+    path, drawing = backend(digits)._paths[Split.TRAIN], Drawing(head_draws=8, decoder_draws=1, chunk=500)
+    model = build(ModelConfig(hidden=24, latent=4, marginal="mixture"), input_shape=(64,), classes=10).double()
+    recompute_statistics(model, path, 0.0, chunk=500, key=partial(derived_seed, "statistics"))
+    one = partial(read_one, model, path, point=POINT, t=0.0, drawing=drawing)
+    found = [one(key=partial(derived_seed, seed)) for seed in range(SEEDS)]
+    error = np.sqrt(np.mean([reading.R_se**2 for reading in found]))
+    assert np.std([reading.R for reading in found], ddof=1) == pytest.approx(error, rel=4 / np.sqrt(2 * SEEDS))
+    assert found[0].R_se == pytest.approx(np.linalg.norm(found[0].R_noise))
+
+
 def test_one_draw_through_the_decoder_means_the_same_D_for_less(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     two = read(backend(digits))
     monkeypatch.setattr(requests, "ENOUGH", len(digits.train.y))

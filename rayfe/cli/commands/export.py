@@ -17,6 +17,7 @@ from rayfe.storage.store import Store
 if TYPE_CHECKING:
     from rayfe.config import RunConfig
     from rayfe.model.export import Exported
+    from rayfe.model.marginal import Marginal
     from rayfe.records import StepRecord
     from rayfe.results.as_used import AsUsed
 
@@ -30,10 +31,11 @@ def main(arguments: list[str]) -> int:
     to = _free(Path(chosen.to))
     store = Store(chosen.run)
     run, config = stored_config(store)
-    trusted(run, trust=chosen.trust, fields=("model.name",))
+    trusted(run, trust=chosen.trust, fields=("model.name", "model.marginal"))
 
     from rayfe.exceptions import NotExported
     from rayfe.model.export import exported
+    from rayfe.model.marginal import marginal_of
     from rayfe.model.protocol import input_shape
     from rayfe.model.scaled import in_units
     from rayfe.report.model_card import about, card  # imports torch, as those that follow
@@ -52,7 +54,7 @@ def main(arguments: list[str]) -> int:
     except NotExported as error:
         raise Refused(f"{what}: {error}") from error
     used, why = (
-        _measured(store, run, config, row, made, shape, chosen.root)
+        _measured(store, run, config, row, made, marginal_of(model), shape, chosen.root)
         if chosen.part == "all"
         else (None, "only the whole model is")
     )
@@ -92,6 +94,7 @@ def _measured(
     config: RunConfig,
     row: StepRecord,
     made: Exported,
+    marginal: Marginal,
     shape: tuple[int, ...],
     root: str | None,
 ) -> tuple[AsUsed | None, str]:
@@ -109,7 +112,7 @@ def _measured(
         return None, f"the data are not on this machine ({error.fix}); --data.root names their folder"
     if fingerprint(data) != run.get("data_sha256"):
         return None, "the examples on this machine are not those of the run"
-    used = as_used(of_unit_interval(made.run, run), data, config, row.t, shape)
+    used = as_used(of_unit_interval(made.run, run), data, config, row.t, shape, marginal)
     return used, "" if used else "its examples are blends of two data sets"
 
 
