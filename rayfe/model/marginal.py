@@ -190,14 +190,14 @@ def log_gaussian(z: Tensor, moments: tuple[Tensor, Tensor] | None) -> Tensor:
 def log_mixture(z: Tensor, log_weights: Tensor, means: Tensor, log_variances: Tensor) -> Tensor:
     """log density of a mixture of K Gaussians, weights (K,), means and log-variances (K, latent), at z (draws, N, latent): (draws, N).
 
-    By products of matrices: differences (draws, N, K, latent) would take more memory than all else in an update. z and the means
-    are seen from the components' common mean, so that little is lost to rounding.
+    Each logarithm is linear in z and z^2, so it is one product of matrices: differences (draws, N, K, latent) would take more
+    memory than all else in an update. z and the means are seen from the components' common mean, so that little is lost to rounding.
     """
     center = means.mean(0)
     z, means, precision = z - center, means - center, (-log_variances).exp()
-    square = z.square() @ precision.T - 2.0 * z @ (means * precision).T + (means.square() * precision).sum(-1)
-    volume = (log_variances + LOG_2PI).sum(-1)
-    return torch.logsumexp(log_weights - 0.5 * (square + volume), dim=-1)
+    constant = log_weights - 0.5 * (means.square() * precision + log_variances + LOG_2PI).sum(-1)
+    factors = torch.cat([means * precision, -0.5 * precision], -1)
+    return torch.logsumexp(torch.cat([z, z.square()], -1) @ factors.T + constant, dim=-1)
 
 
 def _moments(weights: Tensor, means: Tensor, log_variances: Tensor) -> tuple[Tensor, Tensor]:

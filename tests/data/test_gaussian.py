@@ -10,6 +10,7 @@ import pytest
 
 from rayfe.config import DataConfig, ModelConfig, PathConfig, configure
 from rayfe.config.presets import gaussian_exact
+from rayfe.data import gaussian
 from rayfe.data.datasets import load
 from rayfe.data.truths import truth_of
 from rayfe.exceptions import UsageError
@@ -94,3 +95,13 @@ def test_what_is_not_on_the_surface_is_left_out() -> None:
 
 def test_so_few_examples_that_their_covariance_is_hardly_regular_have_no_truth() -> None:
     assert truth_of(configure(gaussian_exact(), data=dataclasses.replace(GAUSSIAN, train_size=300))) is None
+
+
+def test_the_truth_is_that_of_the_marginal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gaussian, "TRAIN", 600)
+    configs = {name: configure(gaussian_exact(), model={"marginal": name}) for name in ("standard", "mixture", "vamp")}
+    truths = {name: truth_of(config) for name, config in configs.items()}
+    standard, mixture = (truths[name].at(0.6, 3.0, None) for name in ("standard", "mixture"))
+    assert mixture.exact_F < 0.99 * standard.exact_F
+    assert truths["mixture"].at(0.6, 1.0, None) is None
+    assert truths["vamp"] is None
