@@ -62,6 +62,18 @@ def digits_smoke() -> RunConfig:
     )
 
 
+def digits_nats() -> RunConfig:
+    """Digits with a likelihood of 256 levels: D is nats of a probability, and the walk ends at lam = 1, where R + lam D is that of a
+    lossless code. Within a minute."""
+    return configure(
+        digits_smoke(),
+        lam=(0.25,),
+        gamma=(20.0,),
+        lam_end=1.0,
+        model=ModelConfig(hidden=64, latent=8, likelihood="discretised-logistic"),
+    )
+
+
 def gaussian_exact() -> RunConfig:
     """Gaussian classes and a linear model, whose surface is known: from 1.3 nats to all 16 dimensions of z (docs/exact.md)."""
     return configure(
@@ -261,6 +273,7 @@ PRESETS: Mapping[str, Mapping[str, Callable[[], RunConfig]]] = MappingProxyType(
                 "mnist-quick": mnist_quick,
                 "mnist-walk": mnist_walk,
                 "digits-smoke": digits_smoke,
+                "digits-nats": digits_nats,
                 "gaussian-exact": gaussian_exact,
                 "fig2": fig2,
                 "fig3": fig3,

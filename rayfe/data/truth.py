@@ -61,6 +61,8 @@ def linear_truth(config: RunConfig, dataset: Dataset) -> Truth | None:
     model, still = config.model, config.path.target is None and config.method is None
     if not still or model.name != "linear" or model.classifier_hidden or model.latent < dataset.classes - 1:
         return None
+    if model.likelihood != "gaussian":
+        return None
     examples = examples_of(dataset, Split.TRAIN, config)
     if len(examples.y) < FEWEST * examples.x[0].size:
         return None

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from rayfe.data.randomness import normal_of
+from rayfe.model.likelihood import likelihood_of
 
 
 class Noise(NamedTuple):
@@ -32,11 +33,6 @@ class PerExample(NamedTuple):
 def rate(mean: Tensor, log_variance: Tensor) -> Tensor:
     """KL(e(z|x) || N(0, I)) in closed form (1); mean and log-variance (N, latent) -> nats (N,)."""
     return 0.5 * (mean.square() + log_variance.exp() - 1.0 - log_variance).sum(-1)
-
-
-def distortion(x: Tensor, x_hat: Tensor) -> Tensor:
-    """Squared error summed over pixels (1): a Gaussian decoder of variance 1/2 without its constant; (N, ...) -> (N,)."""
-    return (x - x_hat).square().flatten(1).sum(-1)
 
 
 def classification_loss(logits: Tensor, y: Tensor) -> Tensor:
@@ -85,7 +81,7 @@ class Objective(nn.Module):
     def forward(self, x: Tensor, y: Tensor, noise: Noise, predict: bool = True) -> PerExample:
         """Without `predict`, as in training, nothing is said of correctness: `correct` is 0."""
         mean, log_variance = self.model.encode(x)
-        draws = noise.decoder.shape[0]
+        draws, distortion = noise.decoder.shape[0], likelihood_of(self.model)
         x_hat = self.model.decode(sample(mean, log_variance, noise.decoder).flatten(0, 1))
         if draws == 1:
             D = distortion(x, x_hat)

@@ -18,6 +18,7 @@ from rayfe.data.examples import Dataset
 from rayfe.data.randomness import GLOBAL
 from rayfe.exceptions import UsageError
 from rayfe.model.gradient_checks import check_trainable, check_types
+from rayfe.model.likelihood import attach_likelihood, check_likelihood
 from rayfe.model.linear import Linear
 from rayfe.model.mlp import MLP
 from rayfe.model.protocol_checks import check_methods, check_ranges, check_shapes
@@ -32,7 +33,7 @@ FLAT = ("mlp", "linear")
 
 
 class Representation(Protocol):
-    """A torch.nn.Module with an amortised Gaussian encoder e(z|x), a Gaussian decoder d(x|z) and a classifier c(y|z).
+    """A torch.nn.Module with an amortised Gaussian encoder e(z|x), a decoder d(x|z) and a classifier c(y|z).
 
     Pixels are floats in [0, 1], features of data of rayfe's own any real numbers; any normalisation is inside the model.
     Batch-norm may be used anywhere; its population statistics are recomputed before a model is measured. Layers may be
@@ -41,7 +42,8 @@ class Representation(Protocol):
     Parameters must not be shared between modules, and gradients arrive at all that are not frozen. All else that an output
     depends on is a buffer of floats, or the same in every model that is built. In evaluation mode an output is a function of
     its own example and the weights: calls keep nothing for one another.
-    The constructor is called as `Class(input_shape=..., classes=..., config=ModelConfig)`.
+    The constructor is called as `Class(input_shape=..., classes=..., config=ModelConfig)`. An attribute `likelihood` of the class
+    `model.likelihood.Likelihood` says how D follows from x and what decode returns, unless `config.likelihood` names another one.
     """
 
     latent: int
@@ -97,7 +99,7 @@ def build(
         torch.manual_seed(seed)
         cls = model_class(config) if cls is None else cls
         try:
-            model = cls(input_shape=input_shape, classes=classes, config=config)
+            model = made(cls, config, input_shape=input_shape, classes=classes)
         except UsageError:
             raise
         except Exception as error:  # a model of the user's own may raise anything
@@ -106,6 +108,17 @@ def build(
             raise UsageError("model.name", config.name, fix + "Class(input_shape=..., classes=..., config=...)") from error
         check_methods(model, config.name)
         check_shapes(model, config.name, torch.full((2, *input_shape), 0.5), classes)
+    return model
+
+
+def made(cls: type[nn.Module], config: ModelConfig, *, input_shape: tuple[int, ...], classes: int) -> Any:
+    """A model of this class with the parts that `config` names.
+
+    Raises:
+        UsageError: there is no such part. What the class raises is its own.
+    """
+    model = cls(input_shape=input_shape, classes=classes, config=config)
+    attach_likelihood(model, config, input_shape)
     return model
 
 
@@ -135,6 +148,7 @@ def build_checked(config: ModelConfig, dataset: Dataset, device: torch.device = 
     laid_out(model, device)
     with GLOBAL, torch.random.fork_rng():
         check_shapes(model, config.name, x, dataset.classes)
+        check_likelihood(model, config.likelihood, x)
         check_trainable(model, config.name, x, y, dataset.classes)
         check_ranges(make, config.name, x)
         check_stored(make, config.name, x, y)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +12,8 @@ from torch import Tensor
 
 from rayfe.config import RunConfig
 from rayfe.data.paths import PathData, examples_of
-from rayfe.model.objective import classification_loss, distortion, rate
+from rayfe.model.likelihood import likelihood_of
+from rayfe.model.objective import classification_loss, rate
 from rayfe.records import Split
 
 CHUNK = 500
@@ -29,9 +31,14 @@ class AsUsed:
 
 
 def as_used(
-    run: Callable[[Tensor], Mapping[str, Tensor]], data: PathData, config: RunConfig, t: float, shape: tuple[int, ...]
+    run: Callable[[Tensor], Mapping[str, Tensor]],
+    model: Any,
+    data: PathData,
+    config: RunConfig,
+    t: float,
+    shape: tuple[int, ...],
 ) -> AsUsed | None:
-    """Readings of an exported model whose outputs are x -> mean, log_variance, reconstruction, logits; `shape` is an example's.
+    """Readings of an exported `model` whose outputs are x -> mean, log_variance, reconstruction, logits; `shape` is an example's.
 
     None within a displacement (0 < t < 1), whose examples are blends that nobody has.
     """
@@ -42,13 +49,15 @@ def as_used(
     for end, weight in ends:
         if weight > 0.0:
             examples = examples_of(end, Split.VALIDATION, config)
-            total += weight * _means(run, examples.x, examples.y, shape)
+            total += weight * _means(run, model, examples.x, examples.y, shape)
     R, D, C, accuracy = total.tolist()
     return AsUsed(R=R, D=D, C=C, accuracy=accuracy)
 
 
 @torch.no_grad()
-def _means(run: Callable[[Tensor], Mapping[str, Tensor]], x: np.ndarray, y: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+def _means(
+    run: Callable[[Tensor], Mapping[str, Tensor]], model: Any, x: np.ndarray, y: np.ndarray, shape: tuple[int, ...]
+) -> np.ndarray:
     total = torch.zeros(4, dtype=torch.float64)
     for begin in range(0, len(y), CHUNK):
         part = torch.from_numpy(np.ascontiguousarray(x[begin : begin + CHUNK])).reshape(-1, *shape)
@@ -56,6 +65,6 @@ def _means(run: Callable[[Tensor], Mapping[str, Tensor]], x: np.ndarray, y: np.n
         labels, out = torch.from_numpy(y[begin : begin + CHUNK]), run(part)
         loss = classification_loss(out["logits"][None], labels)[0]
         correct = (out["logits"].argmax(-1) == labels).double()
-        each = (rate(out["mean"], out["log_variance"]), distortion(part, out["reconstruction"]), loss, correct)
+        each = (rate(out["mean"], out["log_variance"]), likelihood_of(model)(part, out["reconstruction"]), loss, correct)
         total += torch.stack([value.double().sum() for value in each])
     return (total / len(y)).numpy()

@@ -15,7 +15,7 @@ from torch import nn
 from rayfe.config import RunConfig, from_flat, require
 from rayfe.config.arguments import checked
 from rayfe.exceptions import UNSAID, CorruptFile, FarFromWanted, UsageError, callers_level
-from rayfe.model.protocol import BUILT_IN, build, input_shape
+from rayfe.model.protocol import BUILT_IN, build, input_shape, made
 from rayfe.model.scaled import in_units
 from rayfe.model.weights import check_fit, load_weights
 from rayfe.records import Point, Split, StepRecord
@@ -99,7 +99,7 @@ def model_of(
     try:
         if cls is None and config.name in BUILT_IN:
             with torch.device("meta"):  # takes no memory, whatever sizes run.json names
-                check_fit(BUILT_IN[config.name](input_shape=shape, classes=run["classes"], config=config), weights)
+                check_fit(made(BUILT_IN[config.name], config, input_shape=shape, classes=run["classes"]), weights)
         model = build(config, input_shape=shape, classes=run["classes"], cls=cls)
         load_weights(model, weights)
     except UsageError as error:
