@@ -110,7 +110,7 @@ class LearntGaussian(Likelihood):
         return 0.5 * ((x - x_hat).square() * (-self.log_variance).exp() + self.log_variance + math.log(2.0 * math.pi))
 
     def squared_weight(self) -> float | None:
-        return 0.5 * math.exp(-float(self.log_variance))
+        return 0.5 * math.exp(-self.log_variance.item())
 
 
 class Laplace(Likelihood):
