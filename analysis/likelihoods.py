@@ -140,6 +140,7 @@ def _row(folder: Path, name: str, images: str, likelihood: str, seed: int) -> di
         "digits-smoke",
         lam=1.0,
         steps=0,
+        process="fixed-gamma",
         seed=seed,
         backend="inline",
         data={"name": images, "train_size": TRAINED if name == "mnist" else None},

@@ -146,7 +146,7 @@ class Certificate:
     grad_norm: float | None = None
     """Norm of the gradient of J over the parameters (`certify.gradient_norm`)."""
     missed: float | None = None
-    """Largest variance of what the reconstruction misses in a direction, in the unit of D; None: D is no multiple of the squared error."""
+    """Largest variance of what the reconstruction misses in a direction, in the unit of D; None: D is no multiple of it."""
     uptake: float | None = None
     """By how much J would fall if z's dimension with the fewest nats took that up, nats."""
 
@@ -192,6 +192,11 @@ class Reading:
     def F(self) -> float:
         """R + lam D + gamma C at the reading's own point: an upper bound of the free energy F (8)."""
         return self.R + self.point.lam * self.D + self.point.gamma * self.C
+
+    @property
+    def F_size(self) -> float:
+        """What changes of F are compared with: F itself, unless D or C is negative, where F may pass through 0."""
+        return self.R + self.point.lam * abs(self.D) + self.point.gamma * abs(self.C)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

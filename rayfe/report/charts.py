@@ -34,7 +34,7 @@ from rayfe.report.plots import (
 from rayfe.report.surface_chart import rdc_surface
 from rayfe.report.view import RunView
 from rayfe.results.dimensions import dimension_events, rates_of
-from rayfe.results.frames import distortion_title, drift, exact_curve, numbers
+from rayfe.results.frames import distortion_title, drift, exact_curve, numbers, size_of_F
 from rayfe.results.walk_summary import envelope_excess
 
 DRAWS = "Bars: two standard errors of the draws of z alone."
@@ -222,7 +222,7 @@ def excess(rows: pd.DataFrame, series: Sequence[Series], models: pd.DataFrame | 
     above = envelope_excess(rows, models)
     data = []
     for one in series:
-        percent = 100.0 * above[one.steps.index].to_numpy() / np.abs(one.of("F"))
+        percent = 100.0 * above[one.steps.index].to_numpy() / size_of_F(one.steps).to_numpy()
         data += curve(one, LAM.of(one), percent, "%{y:.3f} %") + lowest(one, LAM.of(one), percent)
     return Chart(
         name="excess",

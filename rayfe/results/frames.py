@@ -31,6 +31,12 @@ def numbers(frame: pd.DataFrame, name: str) -> np.ndarray:
     return np.asarray(frame[name].to_numpy(), float)  # not astype: with its checks it takes four times as long
 
 
+def size_of_F(rows: pd.DataFrame) -> pd.Series:
+    """What differences of F are compared with: F itself, unless D or C is negative, where F may pass through 0."""
+    R, lam, D, gamma, C = (rows[name].astype(float) for name in ("R", "lam", "D", "gamma", "C"))
+    return R + lam * D.abs() + gamma * C.abs()
+
+
 def distortion_title(rows: pd.DataFrame) -> str:
     """D and its unit in these rows, for people."""
     return f"Distortion D ({rows.attrs.get(UNIT, SQUARED['unit'])})"
