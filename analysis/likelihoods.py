@@ -84,9 +84,10 @@ class TwoLayers(nn.Module):
         return self.classifier(z)
 
 
-def binarised(dataset: Dataset) -> dict[str, np.ndarray]:
+def binarised(dataset: Dataset) -> dict[str, Any]:
     """The arrays of an .npz file: every pixel drawn once, white with the probability that is its grey."""
-    rng, arrays = np.random.default_rng(0), {}
+    rng = np.random.default_rng(0)
+    arrays: dict[str, Any] = {}
     for split, examples in (("train", dataset.train), ("test", dataset.validation)):
         white = 255.0 if examples.x.dtype == np.uint8 else 1.0
         arrays |= {f"x_{split}": 255 * (white * rng.random(examples.x.shape) < examples.x).astype(np.uint8)}

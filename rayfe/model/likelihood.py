@@ -149,10 +149,11 @@ class DiscretisedLogistic(Likelihood):
 
     def __init__(self, *, input_shape: tuple[int, ...]) -> None:
         super().__init__(input_shape=input_shape)
-        self.log_scale = nn.Parameter(torch.full(input_shape, math.log(SPREAD)))
+        self.shape = input_shape
+        self.log_scale = nn.Parameter(torch.full((math.prod(input_shape),), math.log(SPREAD)))
 
     def pixels(self, x: Tensor, x_hat: Tensor) -> Tensor:
-        width, inverse = 1.0 / (LEVELS - 1), (-self.log_scale).exp()
+        width, inverse = 1.0 / (LEVELS - 1), (-self.log_scale).exp().view(self.shape)
         level = (x * (LEVELS - 1)).round() * width
         location = x_hat + BEYOND * _certain(x_hat).logit()
         upper, lower = ((level + side * width - location) * inverse for side in (0.5, -0.5))
