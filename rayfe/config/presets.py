@@ -67,6 +67,18 @@ def digits_marginal() -> RunConfig:
     return configure(digits_smoke(), model=ModelConfig(hidden=64, latent=8, marginal="mixture"))
 
 
+def digits_nats() -> RunConfig:
+    """Digits with a likelihood of 256 levels: D is nats of a probability, and the walk ends at lam = 1, where R + lam D is that of a
+    lossless code. Within a minute."""
+    return configure(
+        digits_smoke(),
+        lam=(0.25,),
+        gamma=(20.0,),
+        lam_end=1.0,
+        model=ModelConfig(hidden=64, latent=8, likelihood="discretised-logistic"),
+    )
+
+
 def gaussian_exact() -> RunConfig:
     """Gaussian classes and a linear model, whose surface is known: from 1.3 nats to all 16 dimensions of z (docs/exact.md)."""
     return configure(
@@ -267,6 +279,7 @@ PRESETS: Mapping[str, Mapping[str, Callable[[], RunConfig]]] = MappingProxyType(
                 "mnist-walk": mnist_walk,
                 "digits-smoke": digits_smoke,
                 "digits-marginal": digits_marginal,
+                "digits-nats": digits_nats,
                 "gaussian-exact": gaussian_exact,
                 "fig2": fig2,
                 "fig3": fig3,

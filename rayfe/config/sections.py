@@ -88,6 +88,9 @@ class ModelConfig(Checked):
     """Units of the hidden layer of encoder and decoder (mlp)."""
     width: Annotated[int, at_least(1, WIDEST), With("model.name", "resnet", OWN)] = 64
     """Channels of the first stage of resnet; 64 is ResNet-18."""
+    likelihood: str = "gaussian"
+    """d(x|z), whose -log is D. gaussian: the squared error (variance 1/2, without its constant). In nats: gaussian-learnt and laplace,
+    whose scale is learnt; bernoulli for pixels that are 0 or 1; discretised-logistic for 256 levels. Or package.module:Class."""
     latent: Annotated[int, at_least(1, MOST_LATENT)] = 16
     """Dimensions of the representation z."""
     classifier_hidden: Annotated[int, at_least(0, WIDEST)] = 12

@@ -23,8 +23,10 @@ NOTEBOOK = "__main__:"
 """How names begin of what was defined in a notebook, or in the script that runs."""
 
 
-FIELDS = ("model.name", "model.marginal", "process", "path.cost")
-"""Fields of a configuration that may name code."""
+OF_MODELS = frozenset({"model.name", "model.marginal", "model.likelihood"})
+"""Fields of a configuration that may name code of which a model is made."""
+FIELDS = (*OF_MODELS, "process", "path.cost")
+"""All that may name code."""
 
 
 def own_names(fields: Mapping[str, Any]) -> dict[str, str]:

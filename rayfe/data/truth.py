@@ -70,6 +70,8 @@ def linear_truth(config: RunConfig, dataset: Dataset) -> Truth | None:
     known = model.name == "linear" and model.marginal in MIXTURE
     if not still or not known or model.classifier_hidden or model.latent < dataset.classes - 1:
         return None
+    if model.likelihood != "gaussian":
+        return None
     examples = examples_of(dataset, Split.TRAIN, config)
     if len(examples.y) < FEWEST * examples.x[0].size:
         return None

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import pandas as pd
 
 from rayfe.config import RunConfig
+from rayfe.records.run_json import SQUARED, UNIT
 from rayfe.results.frames import BASELINES, moves_data
 from rayfe.surface.equivalence import relative_tolerance
 
@@ -28,7 +29,9 @@ def pool(load: Callable[[str], pd.DataFrame], runs: Sequence[str]) -> pd.DataFra
         frame.assign(run=label, trajectory=label + "/" + frame["trajectory"].astype(str))
         for label, frame in zip(labels, frames, strict=True)
     ]
-    return pd.concat(labelled, ignore_index=True)
+    pooled = pd.concat(labelled, ignore_index=True)
+    pooled.attrs[UNIT] = " or ".join(dict.fromkeys(frame.attrs.get(UNIT, SQUARED["unit"]) for frame in frames))
+    return pooled
 
 
 def labels_of(runs: Sequence[str]) -> list[str]:

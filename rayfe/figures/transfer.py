@@ -32,7 +32,7 @@ from rayfe.figures.drawing import (
 from rayfe.figures.methods import METHODS, draw_baselines, draw_transfers
 from rayfe.figures.styles import GREY, PALETTE, Walk, walks_of
 from rayfe.figures.walks import free_energy_of_equilibration
-from rayfe.results.frames import BASELINES, drift, moves_data, numbers, way_in_D
+from rayfe.results.frames import BASELINES, distortion_title, drift, moves_data, numbers, way_in_D
 from rayfe.results.transfer_summary import LARGEST_BEND
 
 OF_TRANSFERS = tuple(colour for colour in PALETTE if colour not in {method.color for method in METHODS.values()})
@@ -42,7 +42,7 @@ POSITION = "Position t on the data path (0 source, 1 target)"
 
 def geodesic_plane(rows: pd.DataFrame) -> Figure:
     """Fig. 5a: distortion against rate during the transfer, the line of slope k through the start, the target's point."""
-    figure, axes = new_axes("Rate R (nats)", "Distortion D (squared error)")
+    figure, axes = new_axes("Rate R (nats)", distortion_title(rows))
     walks = _named(rows)
     extra: dict[str, Line2D] = {}
     for walk in walks:

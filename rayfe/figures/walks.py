@@ -34,12 +34,12 @@ from rayfe.figures.legs import LEAP, LOWEST, draw_lowest, draw_walk, parted
 from rayfe.figures.styles import GREY, Walk, equilibrations, walks_of
 from rayfe.records.columns import ACTIVE
 from rayfe.results.dimensions import dimension_events, rates_of
-from rayfe.results.frames import drift, exact_curve, held_loss, holds_something, numbers
+from rayfe.results.frames import distortion_title, drift, exact_curve, held_loss, holds_something, numbers
 
 
 def rate_distortion(rows: pd.DataFrame) -> Figure:
     """Fig. 2a: distortion D against rate R along each trajectory."""
-    figure, axes = new_axes("Rate R (nats)", "Distortion D (squared error)")
+    figure, axes = new_axes("Rate R (nats)", distortion_title(rows))
     walks = walks_of(rows)
     for walk in walks:
         _draw(axes, walk, "R", "D")

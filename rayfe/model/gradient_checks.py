@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from rayfe.config import require
+from rayfe.model.likelihood import likelihood_of
 from rayfe.model.marginal import marginal_of
 from rayfe.model.objective import rate_of
 from rayfe.model.protocol_checks import Refuse, close, methods_on, outputs_of, refusing
@@ -48,8 +49,8 @@ def check_trainable(model: Any, name: str, x: Tensor, y: Tensor, classes: int) -
     _check_leaves(model, outputs, refuse)
     _check_arguments(model, x, refuse)
     mean, log_variance, x_hat, logits = outputs
-    R = rate_of(marginal_of(model), mean, log_variance, mean[None])
-    loss = R.mean() + (x - x_hat).square().mean() + nn.functional.cross_entropy(logits, y)
+    R, D = rate_of(marginal_of(model), mean, log_variance, mean[None]), likelihood_of(model)(x, x_hat)
+    loss = R.mean() + D.mean() + nn.functional.cross_entropy(logits, y)
     loss.backward()
     gradients = {path: parameter.grad for path, parameter in model.named_parameters() if parameter.grad is not None}
     if not gradients:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import abc
 import importlib.util
-import inspect
 import math
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -14,9 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from rayfe.config import ModelConfig, require
-from rayfe.config.user_code import named
-from rayfe.exceptions import UsageError
 from rayfe.model.beside import beside
+from rayfe.model.parts import with_part
 
 COMPONENTS = 64
 """Gaussians of a mixture, and pseudo-inputs of a VampPrior."""
@@ -29,7 +26,7 @@ FLOW, UNITS = 3, 64
 LOG_2PI = math.log(2.0 * math.pi)
 
 
-class Marginal(nn.Module, abc.ABC):
+class Marginal(nn.Module):
     """m(z), called as `Class(latent=..., input_shape=...)`; its parameters are trained with the model's.
 
     R is that of the Gaussian of its `moments`, in closed form, less what m gains on that by the draws of z.
@@ -38,9 +35,9 @@ class Marginal(nn.Module, abc.ABC):
     closed: ClassVar[bool] = False
     """Whether m is that Gaussian itself: R has no draws then, and each dimension of z a rate of its own."""
 
-    @abc.abstractmethod
     def log_density(self, z: Tensor) -> Tensor:
         """log m(z), normalised; z (draws, N, latent) -> nats (draws, N)."""
+        raise NotImplementedError
 
     def draw(self, epsilon: Tensor, generator: torch.Generator) -> Tensor | None:
         """z ~ m, (count, latent), from standard normal `epsilon` (count, latent); None: no way to draw is known."""
@@ -212,8 +209,10 @@ def _drawn(epsilon: Tensor, generator: torch.Generator, weights: Tensor, means: 
 
 STANDARD = Standard()
 """It has no parameters, so that all models may share it."""
-LEARNT: Mapping[str, type[Marginal]] = MappingProxyType({"gaussian": Gaussian, "mixture": Mixture, "vamp": Vamp, "flow": Flow})
-"""By the name that needs no module; `standard` is the absence of one."""
+BUILT_IN: Mapping[str, type[Marginal]] = MappingProxyType(
+    {"standard": Standard, "gaussian": Gaussian, "mixture": Mixture, "vamp": Vamp, "flow": Flow}
+)
+"""Marginals by the name that needs no module."""
 
 
 class Encoded(NamedTuple):
@@ -244,40 +243,9 @@ def marginal_of(model: Any) -> Marginal:
 
 
 def with_marginal(model: Any, config: ModelConfig, input_shape: tuple[int, ...]) -> Any:
-    """The model with the marginal that `config` names; one of its own it keeps where that is the usual one.
+    """The model with the marginal that `config` names.
 
     Raises:
-        UsageError: model.marginal; there is no such marginal, it cannot be built, or the model has one of its own.
+        UsageError: model.marginal; there is none of this name, it cannot be built, or the model has one of its own.
     """
-    name = config.marginal
-    own = getattr(model, "marginal", None)
-    if name == "standard":
-        fix = f"has an attribute `marginal` that is {own!r}, expected a subclass of rayfe.model.marginal.Marginal"
-        require(own is None or isinstance(own, Marginal), "model.name", config.name, fix)
-        return model
-    require(own is None, "model.marginal", name, f"{config.name} has a marginal of its own; leave ``model.marginal`` away")
-    cls = marginal_class(name)
-    try:
-        model.marginal = cls(latent=model.latent, input_shape=input_shape)
-    except UsageError:
-        raise
-    except Exception as error:  # a class of the user's own may raise anything
-        fix = f"cannot be built ({type(error).__name__}: {error}); it is called as Class(latent=..., input_shape=...)"
-        raise UsageError("model.marginal", name, fix) from error
-    return model
-
-
-def marginal_class(name: str) -> type[Marginal]:
-    """The class that a marginal's name names.
-
-    Raises:
-        UsageError: model.marginal; no such marginal, or another class.
-    """
-    if name in LEARNT:
-        return LEARNT[name]
-    known = f"give standard, {', '.join(LEARNT)}, or package.module:Class of a marginal of your own"
-    require(":" in name, "model.marginal", name, known)
-    found = named(name, "model.marginal", known=known)
-    marginal = inspect.isclass(found) and issubclass(found, Marginal)
-    require(marginal, "model.marginal", name, f"is {found!r}, expected a subclass of rayfe.model.marginal.Marginal")
-    return found
+    return with_part(model, config, "marginal", Marginal, BUILT_IN, latent=model.latent, input_shape=input_shape)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from rayfe.data.randomness import normal_of
+from rayfe.model.likelihood import likelihood_of
 from rayfe.model.marginal import Marginal, encoded
 
 
@@ -39,11 +40,6 @@ def rate_of(marginal: Marginal, mean: Tensor, log_variance: Tensor, z: Tensor) -
     """E[log e(z|x) - log m(z)] (1), nats (N,): in closed form where m has one, else by the draws z (draws, N, latent)."""
     R = rate(*marginal.in_unit(mean, log_variance))
     return R if marginal.closed else R - marginal.gain(z).mean(0)
-
-
-def distortion(x: Tensor, x_hat: Tensor) -> Tensor:
-    """Squared error summed over pixels (1): a Gaussian decoder of variance 1/2 without its constant; (N, ...) -> (N,)."""
-    return (x - x_hat).square().flatten(1).sum(-1)
 
 
 def classification_loss(logits: Tensor, y: Tensor) -> Tensor:
@@ -92,7 +88,7 @@ class Objective(nn.Module):
     def forward(self, x: Tensor, y: Tensor, noise: Noise, predict: bool = True) -> PerExample:
         """Without `predict`, as in training, nothing is said of correctness: `correct` is 0."""
         mean, log_variance, marginal = encoded(self.model, x)
-        draws = noise.decoder.shape[0]
+        draws, distortion = noise.decoder.shape[0], likelihood_of(self.model)
         x_hat = self.model.decode(sample(mean, log_variance, noise.decoder).flatten(0, 1))
         if draws == 1:
             D = distortion(x, x_hat)

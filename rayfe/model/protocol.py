@@ -18,6 +18,7 @@ from rayfe.data.examples import Dataset
 from rayfe.data.randomness import GLOBAL
 from rayfe.exceptions import UsageError
 from rayfe.model.gradient_checks import check_trainable, check_types
+from rayfe.model.likelihood import check_likelihood, with_likelihood
 from rayfe.model.linear import Linear
 from rayfe.model.marginal import with_marginal
 from rayfe.model.marginal_checks import check_marginal
@@ -34,7 +35,7 @@ FLAT = ("mlp", "linear")
 
 
 class Representation(Protocol):
-    """A torch.nn.Module with an amortised Gaussian encoder e(z|x), a Gaussian decoder d(x|z) and a classifier c(y|z).
+    """A torch.nn.Module with an amortised Gaussian encoder e(z|x), a decoder d(x|z) and a classifier c(y|z).
 
     Pixels are floats in [0, 1], features of data of rayfe's own any real numbers; any normalisation is inside the model.
     Batch-norm may be used anywhere; its population statistics are recomputed before a model is measured. Layers may be
@@ -43,8 +44,9 @@ class Representation(Protocol):
     Parameters must not be shared between modules, and gradients arrive at all that are not frozen. All else that an output
     depends on is a buffer of floats, or the same in every model that is built. In evaluation mode an output is a function of
     its own example and the weights: calls keep nothing for one another.
-    An attribute `marginal` (rayfe.model.marginal.Marginal) is the m(z) that R is relative to, instead of N(0, I).
-    The constructor is called as `Class(input_shape=..., classes=..., config=ModelConfig)`.
+    The constructor is called as `Class(input_shape=..., classes=..., config=ModelConfig)`. An attribute `marginal` of the class
+    `model.marginal.Marginal` is the m(z) that R is relative to, instead of N(0, I); an attribute `likelihood` of the class
+    `model.likelihood.Likelihood` says how D follows from x and what decode returns, unless `config` names another one.
     """
 
     latent: int
@@ -109,7 +111,16 @@ def build(
             raise UsageError("model.name", config.name, fix + "Class(input_shape=..., classes=..., config=...)") from error
         check_methods(model, config.name)
         check_shapes(model, config.name, torch.full((2, *input_shape), 0.5), classes)
-        return with_marginal(model, config, input_shape)
+        return with_parts(model, config, input_shape)
+
+
+def with_parts(model: Any, config: ModelConfig, input_shape: tuple[int, ...]) -> Any:
+    """The model with the marginal and the likelihood that `config` names.
+
+    Raises:
+        UsageError: there is no such part, or the model has one of its own.
+    """
+    return with_marginal(with_likelihood(model, config, input_shape), config, input_shape)
 
 
 def laid_out(model: Any, device: torch.device, dtype: torch.dtype = torch.float32) -> Any:
@@ -139,6 +150,7 @@ def build_checked(config: ModelConfig, dataset: Dataset, device: torch.device = 
     with GLOBAL, torch.random.fork_rng():
         check_shapes(model, config.name, x, dataset.classes)
         check_marginal(model, config.marginal, x)
+        check_likelihood(model, config.likelihood, x)
         check_trainable(model, config.name, x, y, dataset.classes)
         check_ranges(make, config.name, x)
         check_stored(make, config.name, x, y)

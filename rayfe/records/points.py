@@ -1,6 +1,6 @@
 """Points of the surface and what is read and derived there: functionals, readings, responses, velocities.
 
-Functionals are per example and averaged, in nats (R, C) or squared error (D); multipliers are
+Functionals are per example and averaged, in nats (R, C) or the likelihood's unit (D); multipliers are
 `lam` and `gamma`; `t` is the position on the data path (0: source). Equation numbers are those of
 Gao & Chaudhari (2020), arXiv:2002.12406.
 """
@@ -82,7 +82,7 @@ class Box:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Functionals:
-    """Rate (nats), distortion (squared error) and classification loss (nats), averaged over examples (1), (4)."""
+    """Rate (nats), distortion (in the unit of its likelihood) and classification loss (nats), averaged over examples (1), (4)."""
 
     R: float
     D: float
@@ -146,7 +146,7 @@ class Certificate:
     grad_norm: float | None = None
     """Norm of the gradient of J over the parameters (`certify.gradient_norm`)."""
     missed: float | None = None
-    """Largest variance of what the reconstruction misses in a direction, squared units of x."""
+    """Largest variance of what the reconstruction misses in a direction, in the unit of D; None: D is no multiple of it."""
     uptake: float | None = None
     """By how much J would fall if z's dimension with the fewest nats took that up, nats."""
 
@@ -193,6 +193,11 @@ class Reading:
     def F(self) -> float:
         """R + lam D + gamma C at the reading's own point: an upper bound of the free energy F (8)."""
         return self.R + self.point.lam * self.D + self.point.gamma * self.C
+
+    @property
+    def F_size(self) -> float:
+        """What changes of F are compared with: F itself, unless D or C is negative, where F may pass through 0."""
+        return self.R + self.point.lam * abs(self.D) + self.point.gamma * abs(self.C)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Required, TypedDict
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Required, TypedDict
 
 Scalar = str | int | float | bool | None
 Told = TypedDict(
@@ -29,6 +31,26 @@ class Scale(TypedDict):
     high: float | list[float]
 
 
+class Distortion(TypedDict):
+    """What the numbers D of a run are."""
+
+    unit: str
+    """nats, or squared error (of the Gaussian likelihood, without its constant)."""
+    probability: bool
+    """Whether exp(-D) is a probability of x."""
+
+
+UNIT = "unit of D"
+"""Under this name frames of rows say it, in `attrs`."""
+SQUARED: Mapping[str, Any] = MappingProxyType({"unit": "squared error", "probability": False})
+"""`Distortion` of runs that do not say."""
+
+
+def distortion_of(run: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What D is in the run whose run.json is `run`."""
+    return run.get("D", SQUARED)
+
+
 class RunJson(TypedDict, total=False):
     """Fields of run.json with their types."""
 
@@ -49,4 +71,5 @@ class RunJson(TypedDict, total=False):
     code_sha256: dict[str, str]
     versions: dict[str, str]
     devices: list[str]
+    D: Distortion
     precision: str

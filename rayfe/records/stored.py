@@ -38,7 +38,12 @@ class StepRecord:
     gamma: float = column("multiplier of C at the settled point")
     t: float = column("position on the data path, 0 = source, 1 = target", default=0.0)
     R: float | None = column("rate on the training split, nats (1)", default=None)
-    D: float | None = column("distortion on the training split, squared error summed over an example (1)", default=None)
+    D: float | None = column(
+        "distortion on the training split, summed over an example (1): -log d(x|z) of the likelihood (model.likelihood). Of gaussian it is "
+        "the squared error: the variance is 1/2, and the constant is left out. Of the others nats, every constant kept, so that D of a "
+        "density may be negative",
+        default=None,
+    )
     C: float | None = column("classification loss on the training split, nats (4)", default=None)
     F: float | None = column("R + lam D + gamma C of this row (8)", default=None)
     accuracy: float | None = column("training accuracy of the mean prediction over draws of z", default=None)
@@ -97,12 +102,12 @@ class StepRecord:
         "what the process holds first, relative to its size at the start, minus its value there (C: C / C0 - 1)", default=None
     )
     held_drift_se: float | None = column("standard error of held_drift from the draws of z; paired", default=None)
-    line_miss: float | None = column("D - D0 - k (R - R0) on the geodesic's line (30), squared error", default=None)
+    line_miss: float | None = column("D - D0 - k (R - R0) on the geodesic's line (30), in the unit of D", default=None)
     line_miss_se: float | None = column("standard error of line_miss from the draws of z", default=None)
     k: float | None = column("slope dD/dR of the geodesic (30)", default=None)
     end_gamma: float | None = column("gamma at which a model of the target alone has C0 at the start's lam", default=None)
     end_R: float | None = column("its rate, nats", default=None)
-    end_D: float | None = column("its distortion, squared error", default=None)
+    end_D: float | None = column("its distortion", default=None)
     end_moved: float | None = column(
         "how far one more equilibration and settle moved that model in the plane of R and lam D, nats", default=None
     )
@@ -142,7 +147,8 @@ class StepRecord:
         default=None,
     )
     missed: float | None = column(
-        "largest variance in a direction of what the reconstruction misses, the mean of x - x_hat over z, squared units",
+        "largest variance in a direction of what the reconstruction misses, the mean of x - x_hat over z, "
+        "in the unit of D; null where D is no multiple of the squared error",
         default=None,
     )
     uptake: float | None = column(
@@ -228,7 +234,7 @@ class ReadingRecord:
     gamma: float = column("multiplier of C")
     t: float = column("position on the data path")
     R: float = column("rate, nats")
-    D: float = column("distortion, squared error")
+    D: float = column("distortion, in the unit of the likelihood")
     C: float = column("classification loss, nats")
     F: float = column("R + lam D + gamma C")
     accuracy: float = column("accuracy of the mean prediction over draws of z")

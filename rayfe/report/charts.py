@@ -34,7 +34,7 @@ from rayfe.report.plots import (
 from rayfe.report.surface_chart import rdc_surface
 from rayfe.report.view import RunView
 from rayfe.results.dimensions import dimension_events, rates_of
-from rayfe.results.frames import drift, exact_curve, numbers
+from rayfe.results.frames import distortion_title, drift, exact_curve, numbers, size_of_F
 from rayfe.results.walk_summary import envelope_excess
 
 DRAWS = "Bars: two standard errors of the draws of z alone."
@@ -43,7 +43,7 @@ DRAWS = "Bars: two standard errors of the draws of z alone."
 def walk_charts(view: RunView, series: Sequence[Series]) -> list[Chart]:
     """Every chart of walks, the curve first."""
     charts = [
-        rate_distortion(series),
+        rate_distortion(view.rows, series),
         multipliers(series),
         constraint(series, LAM, tolerances(view)),
         loss(series, LAM),
@@ -60,7 +60,7 @@ def walk_charts(view: RunView, series: Sequence[Series]) -> list[Chart]:
 def baseline_charts(view: RunView, series: Sequence[Series]) -> list[Chart]:
     """Every chart of baselines: training against examples, and what the model is worth on the target."""
     charts = [
-        rate_distortion(series),
+        rate_distortion(view.rows, series),
         constraint(series, EXAMPLES, tolerances(view)),
         loss(series, EXAMPLES),
         accuracy(series, EXAMPLES),
@@ -76,7 +76,7 @@ def worth(charts: Sequence[Chart]) -> list[Chart]:
     return [first, *(chart for chart in others if any(len(trace.get("x", ())) > 1 for trace in chart.data))]
 
 
-def rate_distortion(series: Sequence[Series]) -> Chart:
+def rate_distortion(rows: pd.DataFrame, series: Sequence[Series]) -> Chart:
     """Fig. 2a."""
     data, (R, D) = [], (span(series, name) for name in "RD")
     for one in series:
@@ -92,7 +92,7 @@ def rate_distortion(series: Sequence[Series]) -> Chart:
         title="Distortion against rate",
         caption=f"Each point is a model. Further right z keeps more of x; further down x is reconstructed better. {DRAWS}",
         data=data,
-        layout=axes("Rate R (nats)", "Distortion D (squared error)"),
+        layout=axes("Rate R (nats)", distortion_title(rows)),
     )
 
 
@@ -222,7 +222,7 @@ def excess(rows: pd.DataFrame, series: Sequence[Series], models: pd.DataFrame | 
     above = envelope_excess(rows, models)
     data = []
     for one in series:
-        percent = 100.0 * above[one.steps.index].to_numpy() / np.abs(one.of("F"))
+        percent = 100.0 * above[one.steps.index].to_numpy() / size_of_F(one.steps).to_numpy()
         data += curve(one, LAM.of(one), percent, "%{y:.3f} %") + lowest(one, LAM.of(one), percent)
     return Chart(
         name="excess",
@@ -235,8 +235,8 @@ def excess(rows: pd.DataFrame, series: Sequence[Series], models: pd.DataFrame | 
 
 def equilibration(readings: pd.DataFrame) -> Chart:
     """Fig. 4a: F on the probe during the first equilibrium."""
-    data = []
-    for walk in equilibrations(readings):
+    data, walks = [], equilibrations(readings)
+    for walk in walks:
         data.append(
             {
                 "type": "scatter",
@@ -248,12 +248,13 @@ def equilibration(readings: pd.DataFrame) -> Chart:
                 "line": {"color": walk.style["color"], "width": 2},
             }
         )
+    scale = {} if any((numbers(walk.steps, "F") <= 0.0).any() for walk in walks) else {"type": "log"}
     return Chart(
         name="equilibration",
         title="Free energy while the start was trained",
         caption="F of the probe examples during the first training. It should be flat at the end.",
         data=data,
-        layout=axes("Mini-batch update", "F (nats)", yaxis={"title": {"text": "F (nats)"}, "type": "log"}),
+        layout=axes("Mini-batch update", "F (nats)", yaxis={"title": {"text": "F (nats)"}} | scale),
     )
 
 

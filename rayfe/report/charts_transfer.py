@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from rayfe.figures.styles import GREY
 from rayfe.report.charts import DRAWS, accuracy, constraint, equilibration, free_energy, loss, tolerances, worth
 from rayfe.report.plots import POSITION, Chart, Errors, Series, arrows, axes, curve, has, line, mark, span, tolerance_band
 from rayfe.report.view import RunView
-from rayfe.results.frames import way_in_D
+from rayfe.results.frames import distortion_title, way_in_D
 from rayfe.results.transfer_summary import LARGEST_BEND
 
 DOMAINS = ([0.56, 1.0], [0.0, 0.44])
@@ -20,7 +21,7 @@ DOMAINS = ([0.56, 1.0], [0.0, 0.44])
 def transfer_charts(view: RunView, series: Sequence[Series]) -> list[Chart]:
     """Every chart of transfers, the way in the plane of R and D first."""
     charts = [
-        geodesic(series),
+        geodesic(view.rows, series),
         multipliers_in_t(series),
         constraint(series, POSITION, tolerances(view)),
         off_the_line(series),
@@ -33,7 +34,7 @@ def transfer_charts(view: RunView, series: Sequence[Series]) -> list[Chart]:
     return worth(charts)
 
 
-def geodesic(series: Sequence[Series]) -> Chart:
+def geodesic(rows: pd.DataFrame, series: Sequence[Series]) -> Chart:
     """Fig. 5a: D against R, the line of slope k through the start, and the target's own model."""
     data: list[dict[str, Any]] = []
     across = {name: span(series, name) for name in "RD"}
@@ -55,7 +56,7 @@ def geodesic(series: Sequence[Series]) -> Chart:
         caption="A ring: the start. A hexagon: a model trained on the target alone, with the same C. Dashed: the line that the transfer "
         f"keeps to, where it keeps to one. {DRAWS}",
         data=data,
-        layout=axes("Rate R (nats)", "Distortion D (squared error)"),
+        layout=axes("Rate R (nats)", distortion_title(rows)),
     )
 
 

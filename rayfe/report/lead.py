@@ -15,6 +15,7 @@ from rayfe.config.user_code import own_names
 from rayfe.exceptions import in_shell_words
 from rayfe.figures.frames import subject_of
 from rayfe.records import Split
+from rayfe.records.run_json import distortion_of
 from rayfe.report.view import RunView
 from rayfe.results.frames import counted_steps, holds_nothing, level_of, numbers, span_of
 from rayfe.trajectory.standing import State
@@ -138,7 +139,7 @@ def take_of(view: RunView, name: str) -> Take | None:
     return Take(
         trajectory=trajectory,
         step=step,
-        numbers=_numbers(row),
+        numbers=_numbers(row, distortion_of(view.manifest)["unit"]),
         python=f"rayfe.Run({run}).model({step}{'' if one else f', trajectory={trajectory!r}'})",
         shell=shlex.join(
             ["python", "-m", "rayfe", "export", name, *([] if one else ["--trajectory", trajectory])]
@@ -152,7 +153,7 @@ CHOSEN_BY = "C, validation"
 """By what a model is recommended: it is shown with its error."""
 SHOWN: Sequence[tuple[str, str, str, float]] = (
     ("R", "R (nats)", ".2f", 1.0),
-    ("D", "D (squared error)", ".2f", 1.0),
+    ("D", "D ({unit})", ".2f", 1.0),
     ("C", "C, training", ".4f", 1.0),
     ("val_C", CHOSEN_BY, ".4f", 1.0),
     ("val_accuracy", "accuracy, validation (%)", ".1f", 100.0),
@@ -164,9 +165,13 @@ SHOWN: Sequence[tuple[str, str, str, float]] = (
 )
 
 
-def _numbers(row: pd.Series) -> tuple[tuple[str, str], ...]:
+def _numbers(row: pd.Series, unit_of_D: str) -> tuple[tuple[str, str], ...]:
     """The recommended row's numbers; validation C, by which it was chosen, with its standard error."""
-    known = [(title, format(unit * row[name], form)) for name, title, form, unit in SHOWN if pd.notna(row[name])]
+    known = [
+        (title.format(unit=unit_of_D), format(unit * row[name], form))
+        for name, title, form, unit in SHOWN
+        if pd.notna(row[name])
+    ]
     if pd.notna(row["val_C_se"]):
         known = [(title, f"{text} ± {row['val_C_se']:.2g}" if title == CHOSEN_BY else text) for title, text in known]
     return tuple((title, text) for title, text in known if title != "t" or row["t"] > 0.0)

@@ -12,18 +12,20 @@ from rayfe.data.local_files import licence_of
 from rayfe.exceptions import visible
 from rayfe.model.export import ABOUT, OUTPUTS, Part
 from rayfe.records import StepRecord
+from rayfe.records.run_json import distortion_of
 from rayfe.report.verdict import WORDS
 from rayfe.report.verdicts import verdicts
 from rayfe.report.view import RunView
 from rayfe.results.as_used import AsUsed
 from rayfe.results.between import Between
 from rayfe.results.certified import NONE, Gap, findings, missed_by
+from rayfe.results.frames import size_of_F
 from rayfe.results.recommended import CAVEAT, RULE, choice, recommended
 from rayfe.results.walk_summary import envelope_excess
 
 FUNCTIONALS = (
     ("R", "rate, nats", "R", "val_R"),
-    ("D", "distortion, squared error summed over an example", "D", "val_D"),
+    ("D", "distortion, {unit} summed over an example", "D", "val_D"),
     ("C", "classification loss, nats", "C", "val_C"),
     ("accuracy", "of the mean prediction", "accuracy", "val_accuracy"),
 )
@@ -71,7 +73,7 @@ def card(
         _head(view, row, between),
         _use(to, part, shape, run),
         _chosen(view, row),
-        _numbers(row, used, why),
+        _numbers(row, used, why, distortion_of(run)["unit"]),
         _certificates(view, row) if between is None else UNREAD,
         _data(run),
         _origin(view, row if between is None else between),
@@ -137,7 +139,7 @@ def _chosen(view: RunView, row: StepRecord) -> str:
     return f"\n## Choice\n\n{what} {RULE} {CAVEAT}"
 
 
-def _numbers(row: StepRecord, used: AsUsed | None, why: str) -> str:
+def _numbers(row: StepRecord, used: AsUsed | None, why: str, unit: str) -> str:
     lines = [
         "\n## Functionals\n",
         "Training and validation are the run's readings, means over draws of z. The last column is what this file gives: it uses the "
@@ -147,9 +149,8 @@ def _numbers(row: StepRecord, used: AsUsed | None, why: str) -> str:
     ]
     for name, meaning, train, validation in FUNCTIONALS:
         error, own = _value(getattr(row, f"{name}_se", None)), _value(getattr(used, name, None))
-        lines.append(
-            f"| {name} ({meaning}) | {_value(getattr(row, train))} | {error} | {_value(getattr(row, validation))} | {own} |"
-        )
+        meant = f"{name} ({meaning.format(unit=unit)})"
+        lines.append(f"| {meant} | {_value(getattr(row, train))} | {error} | {_value(getattr(row, validation))} | {own} |")
     lines.append(f"| F = R + lam D + gamma C (nats) | {_value(row.F)} | | | |")
     return "\n".join([*lines, *([f"\nThis file was not measured: {words(why)}."] if used is None else [])])
 
@@ -172,7 +173,7 @@ def _above(view: RunView, row: StepRecord) -> str:
     """How far F of this model is at least above equilibrium, by all models that are there."""
     (own,) = view.rows.index[view.rows["state_sha256"] == row.state_sha256][:1]
     nats = float(envelope_excess(view.rows, view.models)[own])
-    return str(Gap(percent=100.0 * nats / abs(view.rows["F"][own]), trajectory=row.trajectory, step=row.step, nats=nats))
+    return str(Gap(percent=100.0 * nats / size_of_F(view.rows)[own], trajectory=row.trajectory, step=row.step, nats=nats))
 
 
 def _equilibrium(view: RunView, row: StepRecord) -> str:

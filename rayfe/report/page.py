@@ -26,6 +26,7 @@ from rayfe.report.table import columns_of, lines_of
 from rayfe.report.verdict import WORDS
 from rayfe.report.verdicts import verdicts
 from rayfe.report.view import RunView
+from rayfe.results.frames import bits_line
 from rayfe.results.printed import place_of
 from rayfe.results.recommended import CAVEAT, RULE, none_because
 
@@ -114,6 +115,7 @@ def _main(view: RunView, gallery: Gallery, series: list[Series], charts: list[Ch
         view=view,
         title=title_of(view),
         gives=gives(view),
+        bits=bits_line(view.rows, view.manifest),
         stands=stands(view),
         take=take_of(view, view.name),
         rule=RULE,

@@ -21,7 +21,7 @@ from rayfe.report.plots import EXAMPLES, SOME, Axis, Chart, Series, arrows, axes
 from rayfe.report.table import drift_of
 from rayfe.report.verdict import records
 from rayfe.report.view import RunView
-from rayfe.results.frames import CONDITIONED, accepted_steps, level_of
+from rayfe.results.frames import CONDITIONED, accepted_steps, distortion_title, level_of
 from rayfe.results.recommended import RULE
 
 CAPTIONS = {
@@ -201,7 +201,7 @@ def _charts(number: int, runs: Sequence[Curves]) -> list[Chart]:
             title="Distortion against rate",
             caption=" ".join(text for kind, text in CAPTIONS.items() if kind in {run.view.kind for run in runs}),
             data=_rate_distortion(runs),
-            layout=axes(RATE.title, "Distortion D (squared error)"),
+            layout=axes(RATE.title, " or ".join(dict.fromkeys(distortion_title(run.view.rows) for run in runs))),
             keys=(*keys, Key(swatch=swatch("#000000", "star", "none"), text="recommended")),
         )
     ]

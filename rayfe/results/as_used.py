@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,8 +12,9 @@ from torch import Tensor
 
 from rayfe.config import RunConfig
 from rayfe.data.paths import PathData, examples_of
-from rayfe.model.marginal import STANDARD, Marginal
-from rayfe.model.objective import classification_loss, distortion, rate
+from rayfe.model.likelihood import likelihood_of
+from rayfe.model.marginal import Marginal, marginal_of
+from rayfe.model.objective import classification_loss, rate
 from rayfe.records import Split
 
 CHUNK = 500
@@ -32,32 +34,36 @@ class AsUsed:
 
 def as_used(
     run: Callable[[Tensor], Mapping[str, Tensor]],
+    model: Any,
     data: PathData,
     config: RunConfig,
     t: float,
     shape: tuple[int, ...],
-    marginal: Marginal = STANDARD,
 ) -> AsUsed | None:
-    """Readings of an exported model whose outputs are x -> mean, log_variance, reconstruction, logits; `shape` is an example's,
-    `marginal` the model's.
+    """Readings of an exported `model` whose outputs are x -> mean, log_variance, reconstruction, logits; `shape` is an example's.
 
     None within a displacement (0 < t < 1), whose examples are blends that nobody has.
     """
     if data.kind == "displacement" and 0.0 < t < 1.0:
         return None
     ends = [(data.source, 1.0)] if data.target is None else [(data.source, 1.0 - t), (data.target, t)]
-    total = np.zeros(4)
+    total, marginal = np.zeros(4), marginal_of(model)
     for end, weight in ends:
         if weight > 0.0:
             examples = examples_of(end, Split.VALIDATION, config)
-            total += weight * _means(run, examples.x, examples.y, shape, marginal)
+            total += weight * _means(run, model, marginal, examples.x, examples.y, shape)
     R, D, C, accuracy = total.tolist()
     return AsUsed(R=R if marginal.closed else None, D=D, C=C, accuracy=accuracy)
 
 
 @torch.no_grad()
 def _means(
-    run: Callable[[Tensor], Mapping[str, Tensor]], x: np.ndarray, y: np.ndarray, shape: tuple[int, ...], marginal: Marginal
+    run: Callable[[Tensor], Mapping[str, Tensor]],
+    model: Any,
+    marginal: Marginal,
+    x: np.ndarray,
+    y: np.ndarray,
+    shape: tuple[int, ...],
 ) -> np.ndarray:
     total = torch.zeros(4, dtype=torch.float64)
     for begin in range(0, len(y), CHUNK):
@@ -67,6 +73,6 @@ def _means(
         loss = classification_loss(out["logits"][None], labels)[0]
         correct = (out["logits"].argmax(-1) == labels).double()
         R = rate(*marginal.in_unit(out["mean"], out["log_variance"]))
-        each = (R, distortion(part, out["reconstruction"]), loss, correct)
+        each = (R, likelihood_of(model)(part, out["reconstruction"]), loss, correct)
         total += torch.stack([value.double().sum() for value in each])
     return (total / len(y)).numpy()

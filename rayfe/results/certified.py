@@ -14,7 +14,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from rayfe.records import ON, CertificateRecord
-from rayfe.results.frames import counted_steps, numbers
+from rayfe.results.frames import counted_steps, numbers, size_of_F
 from rayfe.results.walk_summary import envelope_excess
 from rayfe.surface.equivalence import over_seeds
 from rayfe.surface.water_filling import is_worth_it
@@ -69,9 +69,9 @@ def missed_by(rows: pd.DataFrame) -> list[MissedUptake]:
     if rows.empty:
         return []
     accepted = rows[rows["accepted"].astype(bool)]
-    found = zip(accepted["trajectory"], accepted["step"], numbers(accepted, "uptake"), numbers(accepted, "F"), strict=True)
+    found = zip(accepted["trajectory"], accepted["step"], numbers(accepted, "uptake"), size_of_F(accepted), strict=True)
     return [
-        MissedUptake(trajectory=name, step=int(step), nats=gain, percent=100.0 * gain / abs(F))
+        MissedUptake(trajectory=name, step=int(step), nats=gain, percent=100.0 * gain / F)
         for name, step, gain, F in found
         if is_worth_it(gain, F)
     ]
@@ -198,7 +198,7 @@ def gaps(rows: pd.DataFrame, models: pd.DataFrame | None = None) -> dict[str, Ga
     at_its_t = rows["t"].map((accepted if models is None else models)["t"].value_counts())
     nats = envelope_excess(rows, models)
     counts = rows.index.isin(counted_steps(rows).index) & (at_its_t > 1)
-    percent = (100.0 * nats / rows["F"].astype(float).abs()).where(counts)
+    percent = (100.0 * nats / size_of_F(rows)).where(counts)
     known = percent.dropna()
     found = rows.loc[known.groupby(rows["trajectory"]).idxmax(), ["trajectory", "step"]]
     return {

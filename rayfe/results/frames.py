@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,6 +12,7 @@ import pandas as pd
 from rayfe.config import require
 from rayfe.exceptions import UsageError
 from rayfe.records import Kind, Leg
+from rayfe.records.run_json import SQUARED, UNIT, distortion_of
 
 BASELINES = ("finetune", "scratch", "joint")
 """What rows of baselines name as their process."""
@@ -26,6 +29,29 @@ FEW_LEVELS = 3
 def numbers(frame: pd.DataFrame, name: str) -> np.ndarray:
     """Column `name` as float64; null is NaN (a column of nulls only has dtype object)."""
     return np.asarray(frame[name].to_numpy(), float)  # not astype: with its checks it takes four times as long
+
+
+def size_of_F(rows: pd.DataFrame) -> pd.Series:
+    """What differences of F are compared with: F itself, unless D or C is negative, where F may pass through 0."""
+    R, lam, D, gamma, C = (rows[name].astype(float) for name in ("R", "lam", "D", "gamma", "C"))
+    return R + lam * D.abs() + gamma * C.abs()
+
+
+def distortion_title(rows: pd.DataFrame) -> str:
+    """D and its unit in these rows, for people."""
+    return f"Distortion D ({rows.attrs.get(UNIT, SQUARED['unit'])})"
+
+
+def bits_line(rows: pd.DataFrame, run: Mapping[str, Any]) -> str:
+    """What R + D says of lossless codes, for people; empty where D is not -log of a probability. `run` is run.json."""
+    read = rows[rows["accepted"].to_numpy(bool) & rows["val_D"].notna().to_numpy()]
+    if not distortion_of(run)["probability"] or read.empty:
+        return ""
+    nats = numbers(read, "val_R") + numbers(read, "val_D")
+    best, size = read.iloc[nats.argmin()], math.prod(run["input_shape"])
+    bits = nats.min() / math.log(2.0) / size
+    where = f"step {best['step']} of {best['trajectory']}, lam {best['lam']:.3g}"
+    return f"lossless codes need at most {bits:.4g} bits a dimension: (R + D) / ln 2 / {size} on validation examples ({where})"
 
 
 def span_of(values: np.ndarray, form: str = ".3g") -> str:
@@ -121,7 +147,7 @@ def holds_nothing(rows: pd.DataFrame) -> pd.Series:
 
 
 def way_in_D(steps: pd.DataFrame) -> float:
-    """The largest |D - D0| of the accepted rows of one trajectory, squared error: what a geodesic's line is measured in.
+    """The largest |D - D0| of the accepted rows of one trajectory: what a geodesic's line is measured in.
 
     Its two ends may lie near each other, and the way between them need not.
     """

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from rayfe.config import READINGS, require, stored_identity
+from rayfe.config.user_code import OF_MODELS
 from rayfe.exceptions import CorruptFile, StorageError, UsageError
 from rayfe.storage.store import Store, load_certificates, load_rows
 
@@ -68,9 +69,9 @@ def require_alike(manifest: Mapping[str, Any], locations: Iterable[str], field: 
 
 
 def _same_code(run: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether a model of the user's own has the same code in both, as far as both know it."""
-    digests = {digest for one in (run, other) if (digest := one.get("code_sha256", {}).get("model.name")) is not None}
-    return len(digests) <= 1
+    """Whether models of the user's own have the same code in both, as far as both know it."""
+    ours, theirs = (one.get("code_sha256", {}) for one in (run, other))
+    return all(ours[name] == theirs[name] for name in OF_MODELS if name in ours and name in theirs)
 
 
 def _defining(manifest: Mapping[str, Any]) -> dict[str, Any]:

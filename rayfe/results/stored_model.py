@@ -15,8 +15,7 @@ from torch import nn
 from rayfe.config import RunConfig, from_flat, require
 from rayfe.config.arguments import checked
 from rayfe.exceptions import UNSAID, CorruptFile, FarFromWanted, UsageError, callers_level
-from rayfe.model.marginal import with_marginal
-from rayfe.model.protocol import BUILT_IN, build, input_shape
+from rayfe.model.protocol import BUILT_IN, build, input_shape, with_parts
 from rayfe.model.scaled import in_units
 from rayfe.model.weights import check_fit, load_weights
 from rayfe.records import Point, Split, StepRecord
@@ -101,7 +100,7 @@ def model_of(
         if cls is None and config.name in BUILT_IN:
             with torch.device("meta"):  # takes no memory, whatever sizes run.json names
                 empty = BUILT_IN[config.name](input_shape=shape, classes=run["classes"], config=config)
-                check_fit(with_marginal(empty, config, shape), weights)
+                check_fit(with_parts(empty, config, shape), weights)
         model = build(config, input_shape=shape, classes=run["classes"], cls=cls)
         load_weights(model, weights)
     except UsageError as error:

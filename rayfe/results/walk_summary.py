@@ -19,6 +19,7 @@ from rayfe.results.frames import (
     held_loss,
     holds_something,
     numbers,
+    size_of_F,
     span_of,
 )
 from rayfe.results.learnt import at_chance, start_columns, worsened
@@ -91,7 +92,7 @@ def summarize(rows: pd.DataFrame, tolerance: float, floor: float = 0.0, models: 
     above = envelope_excess(pooled, models).loc[counted_steps(pooled).index]
     if len(pooled[pooled["accepted"].astype(bool)] if models is None else models) < 2:
         above[:] = np.nan  # a model alone bounds nothing but itself
-    pooled["excess_percent"] = 100.0 * above / pooled["F"].astype(float).abs()
+    pooled["excess_percent"] = 100.0 * above / size_of_F(pooled)
     lines = [_line(name, walk, tolerance, floor) for name, walk in pooled.groupby("trajectory", sort=True)]
     return pd.DataFrame(lines)
 

@@ -19,7 +19,7 @@ from rayfe.records.weights import digest_of
 from rayfe.storage.errors import as_bad_input
 from rayfe.storage.store import Store
 
-SIZES = ("name", "latent", "classifier_hidden", "hidden", "dropout", "width", "marginal")
+SIZES = ("name", "latent", "classifier_hidden", "hidden", "dropout", "width", "marginal", "likelihood")
 """Fields of a model by which weights may not fit, first those that every model has."""
 
 

@@ -36,6 +36,7 @@ from rayfe.data.npz import npz_arrays
 from rayfe.data.paths import PathData, epoch_of
 from rayfe.exceptions import UNSAID, CorruptFile, UsageError, shown
 from rayfe.records import decoder_draws
+from rayfe.records.run_json import SQUARED
 from rayfe.records.weights import digest_of as arrays_digest
 from rayfe.storage.layout import CONFIG
 from rayfe.storage.store import Store
@@ -59,10 +60,11 @@ def manifest_of(
     start: Mapping[str, Any] | None = None,
     own: Iterable[Dataset] = (),
     devices: Iterable[str] = (),
+    D: Mapping[str, Any] = SQUARED,
 ) -> dict[str, Any]:
     """The content of run.json: what was asked for, with nothing of this machine in it. `start` tells of a model that it starts from;
     of data sets of its `own`, which no file of the user's holds, the run keeps copies. `devices` are what it will be trained on: `cpu`,
-    or models of GPUs.
+    or models of GPUs. `D` says what the distortion is.
     """
     fields = {name: value for name, value in flat(config).items() if name not in PLACES}
     same = identity(config) | {"measure.decoder_draws": decoder_draws(epoch_of(data, config))}
@@ -89,6 +91,7 @@ def manifest_of(
         "versions": {"python": platform.python_version()}
         | {name: importlib.metadata.version(name) for name in ("torch", "ray", "numpy")},
         "devices": list(devices),
+        "D": dict(D),
         "precision": "bfloat16 in updates, else float32" if config.equilibration.rounds else "float32",
     }
     return json.loads(json.dumps(manifest))

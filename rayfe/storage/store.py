@@ -18,6 +18,7 @@ import pandas as pd
 
 from rayfe.exceptions import CorruptFile, LeaseLost
 from rayfe.records import CertificateRecord, Commit, ReadingRecord, StepRecord, Weights
+from rayfe.records.run_json import UNIT, distortion_of
 from rayfe.storage import lease, parquet, recovery
 from rayfe.storage.files import Files
 from rayfe.storage.inputs import Inputs
@@ -258,7 +259,10 @@ def load_rows(location: str | Path) -> pd.DataFrame:
         FileNotFoundError: there is no run at `location`.
         CorruptFile: a trajectory's rows cannot be read.
     """
-    return _frame(location, Store.rows, StepRecord)
+    rows = _frame(location, Store.rows, StepRecord)
+    with contextlib.suppress(FileNotFoundError, CorruptFile):  # rows may stand alone
+        rows.attrs[UNIT] = distortion_of(existing(location).read_config())["unit"]
+    return rows
 
 
 def load_readings(location: str | Path) -> pd.DataFrame:

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from rayfe.data.device_path import DeviceExamples, DevicePath, chunks
 from rayfe.data.randomness import derived_seed, normal_of
+from rayfe.model.likelihood import likelihood_of
 from rayfe.model.marginal import encoded
-from rayfe.model.objective import classification_loss, distortion, sample
+from rayfe.model.objective import classification_loss, sample
 from rayfe.model.protocol import Representation
 from rayfe.records import BOUND_DRAWS, Certificate, Point, Reading
 from rayfe.training.exact_derivatives import Curvature, draw_parts
@@ -43,7 +44,7 @@ class BoundGap:
 def log_weights(model: Representation, examples: DeviceExamples, point: Point, *, draws: int, key: int) -> Tensor:
     """log of m(z) d(x|z)^lam c(y|z)^gamma / e(z|x) for independent z ~ e(z|x), (draws, N), float64.
 
-    The Gaussian constant of d is dropped, as in D; those of m and e cancel. Their mean over draws is
+    The constants of d are those of D; those of m and e cancel. Their mean over draws is
     -(R + lam D + gamma C) in expectation, and the exponentials' is Z(x). `key` and the examples' numbers determine z.
     """
     mean, log_variance, marginal = encoded(model, examples.x)
@@ -55,7 +56,7 @@ def log_weights(model: Representation, examples: DeviceExamples, point: Point, *
         log_ratio = 0.5 * (epsilon.square() + unit[1] - sample(*unit, epsilon).square()).sum(-1)
         if not marginal.closed:
             log_ratio = log_ratio + marginal.gain(z[None])[0]
-        D = distortion(examples.x, model.decode(z))
+        D = likelihood_of(model)(examples.x, model.decode(z))
         C = classification_loss(model.classify(z)[None], examples.y)[0]
         rows.append(log_ratio.double() - point.lam * D.double() - point.gamma * C.double())
     return torch.stack(rows)

@@ -17,6 +17,7 @@ from torch import Tensor
 from rayfe.config import RunConfig
 from rayfe.data.device_path import DeviceExamples, Still
 from rayfe.data.path_sizes import PathSizes
+from rayfe.model.likelihood import likelihood_of
 from rayfe.records import BOUND_DRAWS, PROBE, Annealing, MeasureRequest, SettleRequest, Split
 from rayfe.training.batch_norm import recompute_statistics
 from rayfe.training.certificate import PARTS, bound_cost, bound_size, gradient_size
@@ -111,7 +112,9 @@ class Costs:
         return bound + PARTS * gradient_size(trained, len(path))
 
     def _missed(self, path: PathSizes, t: float) -> float:
-        """One encoding and two reconstructions of a part of the examples."""
+        """One encoding and two reconstructions of a part of the examples, where D is a multiple of the squared error."""
+        if likelihood_of(self._model).squared_weight() is None:
+            return 0.0
         return 0.5 * 3.0 * FORWARD * path.thinned(PROBE).size(t)
 
     def evaluated(self, request: SettleRequest, *, quick: bool = False) -> float:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from rayfe.data.device_path import DevicePath, chunks
 from rayfe.data.randomness import normal_of, uniform_of
+from rayfe.model.likelihood import likelihood_of
 from rayfe.model.marginal import encoded
 from rayfe.model.protocol import Representation
 from rayfe.records import PROBE, Reading
@@ -103,12 +104,18 @@ def _residuals(
 def with_dimensions(
     model: Representation, path: DevicePath, reading: Reading, *, chunk: int, key: Callable[[str], int]
 ) -> Reading:
-    """The reading, which has a certificate, with the rate of each dimension of z and what one of them could take up."""
+    """The reading, which has a certificate, with the rate of each dimension of z and what one of them could take up.
+
+    The latter is known where D is a multiple of the squared error, and is in units of D.
+    """
     point, certificate = reading.point, reading.certificate
     assert certificate is not None
     rates = rates_by_dimension(model, path, point.t, chunk=chunk)
+    weight = likelihood_of(model).squared_weight()
+    if weight is None:
+        return dataclasses.replace(reading, R_dims=rates)
     found = missed(model, path.thinned(PROBE), point.t, count=SOME_DIRECTIONS, chunk=chunk, key=key)
-    most = float(found.variance[0])
+    most = weight * float(found.variance[0])
     gain = None if rates is None else uptake(min(rates), most, point.lam)
     certificate = dataclasses.replace(certificate, missed=most, uptake=gain)
     return dataclasses.replace(reading, R_dims=rates, certificate=certificate)

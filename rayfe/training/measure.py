@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from rayfe.config import MeasureConfig
 from rayfe.data.device_path import DeviceExamples, DevicePath, Stratum, chunks
 from rayfe.data.randomness import derived_seed, normal_of, to_normal, uniform_of
+from rayfe.model.likelihood import likelihood_of
 from rayfe.model.marginal import encoded
 from rayfe.model.objective import (
     PerExample,
     classification_loss,
-    distortion,
     hits,
     mean_probabilities,
     rate,
@@ -256,7 +256,7 @@ def _read_distortion(
     Half the difference of two draws has the variance of their mean; that of a single draw is twice as large, and those
     that have both speak for `every` examples.
     """
-    x = examples.x
+    x, distortion = examples.x, likelihood_of(model)
     epsilon = normal_of(examples.number, 2 * mean.shape[1], key=key, dtype=mean.dtype).chunk(2, dim=-1)
     D = distortion(x, model.decode(sample(mean, log_variance, epsilon[0])))
     noise = torch.zeros_like(D)

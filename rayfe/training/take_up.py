@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 
 from rayfe.data.device_path import DeviceExamples, DevicePath
+from rayfe.model.likelihood import likelihood_of
 from rayfe.model.marginal import encoded
-from rayfe.model.objective import Noise, Objective, distortion, draw_noise, sample
+from rayfe.model.objective import Noise, Objective, draw_noise, sample
 from rayfe.records import Point
 from rayfe.surface.water_filling import rate_of, worth
 from rayfe.training.dimensions import Missed, missed, rates_by_dimension
@@ -87,7 +88,8 @@ def take_up(model: Any, path: DevicePath, point: Point, *, size: int, chunk: int
     if rates is None:
         return Changed(model=model, dims=(), fitted=False)
     found = missed(model, path, point.t, count=model.latent, chunk=chunk, key=key)
-    plan = plan_of(rates, found, point.lam)
+    weight = likelihood_of(model).squared_weight()
+    plan = None if weight is None else plan_of(rates, found, point.lam * weight)
     if plan is None:
         return Changed(model=model, dims=(), fitted=False)
     n = min(size, len(path))
@@ -123,8 +125,10 @@ def _fitted(model: Any, plan: UptakePlan, examples: DeviceExamples, noise: Noise
         mean, log_variance = marginal.in_unit(own_mean, own_log_variance)
         return (mean[:, dims] - wanted).square().mean() + (log_variance[:, dims] + 2.0 * plan.rate).square().mean()
 
+    likelihood = likelihood_of(model)
+
     def decoder_loss() -> Tensor:
-        return sum(distortion(examples.x, model.decode(z)).mean() for z in sampled) / len(sampled)  # type: ignore[return-value]
+        return sum(likelihood(examples.x, model.decode(z)).mean() for z in sampled) / len(sampled)  # type: ignore[return-value]
 
     _minimise(model, encoder_loss, dict(_joined(encoder, dims)))
     with torch.no_grad():

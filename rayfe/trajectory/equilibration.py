@@ -83,7 +83,8 @@ def with_uptake(
     lam of `point`, where the next training is."""
     if row.missed is None or row.R_dims is None:
         return start, None
-    if not is_worth_it(uptake(min(row.R_dims), row.missed, point.lam), number(row.F)):
+    size = number(row.R) + row.lam * abs(number(row.D)) + row.gamma * abs(number(row.C))
+    if not is_worth_it(uptake(min(row.R_dims), row.missed, point.lam), size):
         return start, None
     taken = work.taken_up((yield TakeUpRequest(key=work.key, point=point, weights=start.weights)))
     return dataclasses.replace(start, weights=taken.weights), len(taken.dims)
@@ -108,6 +109,8 @@ def with_ends(observed: Observed, trained: Equilibrated) -> Observed:
 def outcome_of(trained: Equilibrated, observed: Observed) -> Outcome:
     """How a training ended: OK only if J did not rise by more than RISE of itself."""
     F_start, F_end = observed.F_start, observed.F_end
-    if trained.outcome is Outcome.OK and F_start is not None and F_end is not None and F_end > F_start + RISE * abs(F_start):
+    if trained.outcome is not Outcome.OK or F_start is None or F_end is None:
+        return trained.outcome
+    if F_end > F_start + RISE * trained.readings[0].F_size:
         return Outcome.NOT_EQUILIBRATED
     return trained.outcome

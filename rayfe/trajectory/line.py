@@ -55,7 +55,7 @@ def line_between(start: Reading, end: Reading, *, gamma: float, moved: float) ->
 
 
 def allowed_off_line(config: RunConfig, start: Reading, line: GeodesicLine) -> float:
-    """By how much D - D0 - k (R - R0) may differ from 0, squared pixel units.
+    """By how much D - D0 - k (R - R0) may differ from 0, in the unit of D.
 
     Where the line's end is known, it is the distance from the line that counts, LINE_TOLERANCE of its length: both in the plane of R
     and lam D at the start's lam, whose axes are nats. D and R themselves are no measure: lines are short beside them (MNIST 0-4 to
@@ -63,7 +63,7 @@ def allowed_off_line(config: RunConfig, start: Reading, line: GeodesicLine) -> f
     `tolerance` of D0, as C may of C0.
     """
     if line.R is None or line.D is None:
-        return config.asked.tolerance * start.D
+        return config.asked.tolerance * abs(start.D)
     lam = start.point.lam
     length = line_length(lam, line.R - start.R, line.D - start.D)
     return LINE_TOLERANCE * length * math.hypot(1.0, lam * number(line.k)) / lam

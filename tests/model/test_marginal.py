@@ -13,11 +13,13 @@ from rayfe.config import ModelConfig
 from rayfe.data.randomness import generator
 from rayfe.model import marginal
 from rayfe.model.beside import beside
-from rayfe.model.marginal import LEARNT, Gaussian, Marginal, Mixture, encoded, log_mixture, marginal_of
+from rayfe.model.marginal import BUILT_IN, Gaussian, Marginal, Mixture, encoded, log_mixture, marginal_of
 from rayfe.model.objective import Objective, draw_noise, rate, rate_of, sample
 from rayfe.model.protocol import build
 from rayfe.training.batch_norm import WeightedStatistics
 from rayfe.training.replicas import Looped, Stacked
+
+LEARNT = [name for name in BUILT_IN if name != "standard"]
 
 DRAWS = 20_000
 
@@ -104,7 +106,7 @@ def test_draws_add_no_noise_where_the_marginal_is_standard():
     torch.testing.assert_close(rate_of(m, mean, log_variance, 3.0 * mean[None]), rate(mean, log_variance))
 
 
-@pytest.mark.parametrize("name", ["standard", *LEARNT])
+@pytest.mark.parametrize("name", BUILT_IN)
 def test_replicas_that_are_stacked_have_the_functionals_of_those_that_are_not(name):
     x, y = torch.rand(9, 16, generator=generator("cpu", "x")), torch.arange(9) % 3
     noise = draw_noise(generator("cpu", "noise"), n=9, latent=2, decoder_draws=1, head_draws=4, dtype=torch.float32)

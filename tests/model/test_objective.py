@@ -9,7 +9,8 @@ from torch.distributions import Normal, kl_divergence
 from rayfe.config import ModelConfig
 from rayfe.data.randomness import generator
 from rayfe.exceptions import UsageError
-from rayfe.model.objective import Noise, Objective, classification_loss, distortion, draw_noise, rate
+from rayfe.model.likelihood import likelihood_of
+from rayfe.model.objective import Noise, Objective, classification_loss, draw_noise, rate
 from rayfe.model.protocol import build, input_shape
 
 
@@ -25,7 +26,7 @@ def test_rate_is_the_divergence_of_the_encoder_from_the_standard_normal():
 
 def test_distortion_is_summed_over_pixels():
     x = torch.zeros(2, 1, 2, 3)
-    assert distortion(x, x + 0.5).tolist() == [1.5, 1.5]
+    assert likelihood_of(None)(x, x + 0.5).tolist() == [1.5, 1.5]
 
 
 def test_classification_loss_of_uniform_logits_is_log_of_classes():

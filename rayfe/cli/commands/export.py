@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from rayfe.cli.commands.parser import Parser, Refused, trusted, typed
 from rayfe.config.checks import POSITIVE
+from rayfe.config.user_code import OF_MODELS
 from rayfe.exceptions import UsageError, shown, visible
 from rayfe.storage.local import replace_together
 from rayfe.storage.manifest import stored_config
@@ -17,7 +18,6 @@ from rayfe.storage.store import Store
 if TYPE_CHECKING:
     from rayfe.config import RunConfig
     from rayfe.model.export import Exported
-    from rayfe.model.marginal import Marginal
     from rayfe.records import StepRecord
     from rayfe.results.as_used import AsUsed
 
@@ -31,11 +31,10 @@ def main(arguments: list[str]) -> int:
     to = _free(Path(chosen.to))
     store = Store(chosen.run)
     run, config = stored_config(store)
-    trusted(run, trust=chosen.trust, fields=("model.name", "model.marginal"))
+    trusted(run, trust=chosen.trust, fields=OF_MODELS)
 
     from rayfe.exceptions import NotExported
     from rayfe.model.export import exported
-    from rayfe.model.marginal import marginal_of
     from rayfe.model.protocol import input_shape
     from rayfe.model.scaled import in_units
     from rayfe.report.model_card import about, card  # imports torch, as those that follow
@@ -46,7 +45,8 @@ def main(arguments: list[str]) -> int:
     found = find_model(store, config, chosen.trajectory, chosen.step, chosen.at, chosen.lam)
     between = found if isinstance(found, Between) else None
     row = found.record if isinstance(found, Between) else found
-    model = in_units(model_of(store, run, found), run)
+    plain = model_of(store, run, found)
+    model = in_units(plain, run)
     what = f"step {row.step} of {row.trajectory}" if between is None else between.where
     shape = input_shape(config.model, tuple(run["input_shape"]))
     try:
@@ -54,7 +54,7 @@ def main(arguments: list[str]) -> int:
     except NotExported as error:
         raise Refused(f"{what}: {error}") from error
     used, why = (
-        _measured(store, run, config, row, made, marginal_of(model), shape, chosen.root)
+        _measured(store, run, config, row, plain, made, shape, chosen.root)
         if chosen.part == "all"
         else (None, "only the whole model is")
     )
@@ -93,8 +93,8 @@ def _measured(
     run: Mapping[str, Any],
     config: RunConfig,
     row: StepRecord,
+    model: Any,
     made: Exported,
-    marginal: Marginal,
     shape: tuple[int, ...],
     root: str | None,
 ) -> tuple[AsUsed | None, str]:
@@ -112,7 +112,7 @@ def _measured(
         return None, f"the data are not on this machine ({error.fix}); --data.root names their folder"
     if fingerprint(data) != run.get("data_sha256"):
         return None, "the examples on this machine are not those of the run"
-    used = as_used(of_unit_interval(made.run, run), data, config, row.t, shape, marginal)
+    used = as_used(of_unit_interval(made.run, run), model, data, config, row.t, shape)
     return used, "" if used else "its examples are blends of two data sets"
 
 

@@ -1,0 +1,262 @@
+"""What likelihoods of x give at equal examples: R, D, C, and bits a dimension by the table of 256 levels that each has.
+
+    python analysis/likelihoods.py               draws the figure and prints the tables from stored rows
+    python analysis/likelihoods.py --make        trains, and stores the rows anew (digits and a tenth of MNIST)
+    python analysis/likelihoods.py --elbo RUN    adds the bound of a run on binarised MNIST, and log p(x) by importance sampling
+
+`--binarise FILE` writes the images of MNIST drawn once, each pixel white with the probability that is its grey, for
+`--data.name npz:FILE` and `--model.likelihood bernoulli`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+import tyro
+from torch import Tensor, nn
+
+import rayfe
+from rayfe.config import DataConfig, ModelConfig
+from rayfe.data.datasets import load
+from rayfe.data.device_path import DeviceExamples
+from rayfe.data.examples import Dataset
+from rayfe.figures.drawing import new_panels, png
+from rayfe.model.likelihood import BUILT_IN, likelihood_of
+from rayfe.model.mlp import make_classifier
+from rayfe.model.objective import rate, sample
+from rayfe.records import Point
+from rayfe.results.stored_model import model_of
+from rayfe.storage.manifest import stored_config
+from rayfe.storage.store import Store
+from rayfe.training.certificate import bound, log_weights
+
+FOLDER = Path(__file__).parent / "results" / "likelihoods"
+ROWS, ELBO = FOLDER / "rows.csv", FOLDER / "elbo.csv"
+SEEDS = {"digits": (0, 1, 2), "mnist": (0,)}
+WAYS: dict[str, dict[str, Any]] = {
+    "digits": {"gamma": 20.0, "equilibration": {"first_epochs": 80.0}},
+    "mnist": {
+        "gamma": 20.0,
+        "model": {"hidden": 256, "latent": 16},
+        "equilibration": {"first_epochs": 20.0, "first_batch": 128, "batch": 128},
+    },
+}
+"""Settings beside those of the preset digits-smoke, lam = 1."""
+TRAINED = 6000
+"""Images of MNIST."""
+CHUNK = 250
+DRAWS = 8
+IMPORTANCE, IMAGES = 500, 2000
+"""Draws for each image, and images, of log p(x)."""
+PUBLISHED = 88.71
+"""-log p(x) of the same model on statically binarised MNIST, nats: Burda et al. 2016, arXiv:1509.00519, appendix D, k = 1, 5000 draws."""
+
+
+class TwoLayers(nn.Module):
+    """features-hidden-hidden-latent and back with tanh: 784-200-200-50 is the VAE of Burda et al. with one stochastic layer."""
+
+    def __init__(self, *, input_shape: tuple[int, ...], classes: int, config: ModelConfig) -> None:
+        super().__init__()
+        self.latent, self.shape, hidden = config.latent, tuple(input_shape), config.hidden
+        ends = [math.prod(input_shape), 2 * config.latent], [config.latent, math.prod(input_shape)]
+        self.encoder, self.decoder = (
+            nn.Sequential(nn.Linear(first, hidden), nn.Tanh(), nn.Linear(hidden, hidden), nn.Tanh(), nn.Linear(hidden, last))
+            for first, last in ends
+        )
+        self.classifier = make_classifier(classes, config)
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        mean, log_variance = self.encoder(x.flatten(1)).chunk(2, -1)
+        return mean, log_variance
+
+    def decode(self, z: Tensor) -> Tensor:
+        return self.decoder(z).sigmoid().unflatten(-1, self.shape)
+
+    def classify(self, z: Tensor) -> Tensor:
+        return self.classifier(z)
+
+
+def binarised(dataset: Dataset) -> dict[str, Any]:
+    """The arrays of an .npz file: every pixel drawn once, white with the probability that is its grey."""
+    rng = np.random.default_rng(0)
+    arrays: dict[str, Any] = {}
+    for split, examples in (("train", dataset.train), ("test", dataset.validation)):
+        white = 255.0 if examples.x.dtype == np.uint8 else 1.0
+        arrays |= {f"x_{split}": 255 * (white * rng.random(examples.x.shape) < examples.x).astype(np.uint8)}
+        arrays |= {f"y_{split}": examples.y}
+    return arrays
+
+
+@torch.no_grad()
+def table_nats(model: Any, x: np.ndarray) -> float:
+    """-log of the probability that the likelihood's table of 256 levels has of each pixel, summed, and averaged over examples."""
+    total, rng = 0.0, torch.Generator().manual_seed(0)
+    for part in _parts(x):
+        mean, log_variance = model.encode(part)
+        for _ in range(DRAWS):
+            z = sample(mean, log_variance, torch.randn(mean.shape, generator=rng))
+            table = likelihood_of(model).levels(model.decode(z))
+            assert table is not None
+            of_pixels = table.gather(-1, (255 * part).round().long().flatten(1)[..., None])
+            total -= float(of_pixels.sum()) / DRAWS
+    return total / len(x)
+
+
+def _parts(x: np.ndarray) -> Iterator[Tensor]:
+    x = x.reshape(len(x), -1) / (255.0 if x.dtype == np.uint8 else 1.0)
+    yield from torch.from_numpy(x.astype(np.float32)).split(CHUNK)
+
+
+def made(folder: Path) -> pd.DataFrame:
+    """A row for each likelihood, data set and seed; binary images for a likelihood that has only these. Runs are kept in `folder`."""
+    rows = []
+    for name, seeds in SEEDS.items():
+        binary = f"npz:{_binary_file(folder, load(DataConfig(name=name)))}"
+        for likelihood, cls in BUILT_IN.items():
+            for seed in seeds:
+                rows.append(_row(folder, name, name if cls.values is None else binary, likelihood, seed))
+                print(rows[-1], flush=True)
+    return pd.DataFrame(rows)
+
+
+def _binary_file(folder: Path, dataset: Dataset) -> Path:
+    file = folder / f"{dataset.name}-binary.npz"
+    folder.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(file, **binarised(dataset))
+    return file
+
+
+def _row(folder: Path, name: str, images: str, likelihood: str, seed: int) -> dict[str, Any]:
+    """One training at lam = 1; `images` is the data's name."""
+    way = WAYS[name]
+    run = rayfe.walk(
+        "digits-smoke",
+        lam=1.0,
+        steps=0,
+        process="fixed-gamma",
+        seed=seed,
+        backend="inline",
+        data={"name": images, "train_size": TRAINED if name == "mnist" else None},
+        **way | {"model": way.get("model", {}) | {"likelihood": likelihood}},
+        out=folder / f"{name}-{likelihood}-{seed}",
+    )
+    row, x = run.rows.iloc[0], load(DataConfig(name=images)).validation.x
+    size = x[0].size
+    nats = table_nats(run.model(0), x)
+    columns = ("R", "D", "D_se", "C", "val_R", "val_D", "val_C", "val_accuracy", "examples")
+    return (
+        {"data": name, "likelihood": likelihood, "seed": seed}
+        | {c: row[c] for c in columns}
+        | {
+            "rate_bits": row["val_R"] / math.log(2.0) / size,
+            "table_bits": nats / math.log(2.0) / size,
+        }
+    )
+
+
+@torch.no_grad()
+def elbo_of(place: str) -> dict[str, Any]:
+    """The bound at lam = 1 on the validation split of the run at `place`, and -log p(x) of its first images by importance sampling."""
+    store = Store(place)
+    run, config = stored_config(store)
+    (trajectory,) = store.trajectories()
+    row = next(row for row in store.rows(trajectory) if row.accepted)
+    model: Any = model_of(store, run, row, cls=TwoLayers)
+    data = load(config.data)
+    x = torch.from_numpy(data.validation.x).float() / 255.0
+    D = []
+    for part in x.split(CHUNK):
+        mean, log_variance = model.encode(part)
+        draws = [
+            likelihood_of(model)(part, model.decode(sample(mean, log_variance, torch.randn_like(mean)))) for _ in range(DRAWS)
+        ]
+        D.append(torch.stack([rate(mean, log_variance) + one for one in draws]).mean(0))
+    nats = torch.cat(D).double()
+    logs = []
+    for begin in range(0, IMAGES, CHUNK):
+        rows = slice(begin, begin + CHUNK)
+        y = torch.from_numpy(data.validation.y[rows])
+        examples = DeviceExamples(x=x[rows], y=y, number=torch.arange(begin, begin + len(y)))
+        logs.append(bound(log_weights(model, examples, Point(lam=1.0, gamma=0.0), draws=IMPORTANCE, key=1)))
+    log_p = torch.cat(logs)
+    return {
+        "epochs": config.equilibration.first_epochs,
+        "examples": row.examples,
+        "train_R": row.R,
+        "train_D": row.D,
+        "minus_elbo": float(nats.mean()),
+        "minus_elbo_se": float(nats.std() / len(nats) ** 0.5),
+        "first_minus_elbo": float(nats[:IMAGES].mean()),
+        "minus_log_p": float(log_p.mean()),
+        "minus_log_p_se": float(log_p.std() / IMAGES**0.5),
+        "draws": IMPORTANCE,
+        "images": IMAGES,
+        "published": PUBLISHED,
+    }
+
+
+def figure(rows: pd.DataFrame) -> bytes:
+    """Bits a dimension on validation examples: a bar for each likelihood, that of R below, that of the table above."""
+    names = list(dict.fromkeys(rows["data"]))
+    drawing, panels = new_panels("Likelihood", [f"bits a dimension, {name}" for name in names])
+    for name, axes in zip(names, panels, strict=True):
+        own = rows[rows["data"] == name]
+        mean = own.groupby("likelihood", sort=False)[["rate_bits", "table_bits"]].mean()
+        each = own.assign(bits=own["rate_bits"] + own["table_bits"])
+        places = {likelihood: place for place, likelihood in enumerate(mean.index)}
+        axes.bar(range(len(mean)), mean["rate_bits"], color="#4477aa", label="R", width=0.6)
+        axes.bar(range(len(mean)), mean["table_bits"], bottom=mean["rate_bits"], color="#ccbb44", label="D", width=0.6)
+        axes.plot(each["likelihood"].map(places), each["bits"], "k.", markersize=4, label="each seed")
+        labels = [f"{one}\n(binary images)" if BUILT_IN[one].values else one.replace("-", "-\n") for one in mean.index]
+        axes.set_xticks(range(len(mean)), labels, fontsize=9)
+        axes.tick_params(labelbottom=True)
+        axes.legend(frameon=False)
+    return png(drawing)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """What to do; without anything the figure and the tables from stored rows."""
+
+    make: bool = False
+    """Train, and store the rows anew."""
+    folder: Path = Path("runs/likelihoods")
+    """Where runs are made."""
+    elbo: str | None = None
+    """A run on binarised MNIST, whose bound is stored."""
+    binarise: Path | None = None
+    """Where to write MNIST's images as binary ones."""
+
+
+def main(arguments: Arguments) -> int:
+    """Returns the exit code."""
+    if arguments.binarise is not None:
+        np.savez_compressed(arguments.binarise, **binarised(load(DataConfig(name="mnist"))))
+        return 0
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    if arguments.make:
+        made(arguments.folder).to_csv(ROWS, index=False, float_format="%.6g")
+    if arguments.elbo is not None:
+        pd.DataFrame([elbo_of(arguments.elbo)]).to_csv(ELBO, index=False, float_format="%.6g")
+    rows = pd.read_csv(ROWS)
+    (FOLDER / "bits.png").write_bytes(figure(rows))
+    columns = ["R", "D", "C", "val_R", "val_D", "val_C", "val_accuracy", "rate_bits", "table_bits"]
+    rows["bits"] = rows["rate_bits"] + rows["table_bits"]
+    found = rows.groupby(["data", "likelihood"], sort=False)[[*columns, "bits"]].agg(["mean", "std"])
+    print(found.xs("mean", axis=1, level=1).to_string(float_format="{:.4g}".format))
+    print(found.xs("std", axis=1, level=1).to_string(float_format="{:.2g}".format))
+    if ELBO.exists():
+        print(pd.read_csv(ELBO).T.to_string(header=False))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(tyro.cli(Arguments)))
