@@ -23,7 +23,7 @@ NOTEBOOK = "__main__:"
 """How names begin of what was defined in a notebook, or in the script that runs."""
 
 
-FIELDS = ("model.name", "process", "path.cost")
+FIELDS = ("model.name", "model.task", "process", "path.cost")
 """Fields of a configuration that may name code."""
 
 

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from rayfe.config import RunConfig
+from rayfe.config import ModelConfig, RunConfig
 from rayfe.data.examples import Dataset
 from rayfe.data.paths import examples_of
 from rayfe.records import Split
@@ -59,7 +59,9 @@ def linear_truth(config: RunConfig, dataset: Dataset) -> Truth | None:
     """The truth of linear models on a data set that stays; None for other models, for transfers and baselines, and for so few
     examples that their covariance is hardly regular."""
     model, still = config.model, config.path.target is None and config.method is None
-    if not still or model.name != "linear" or model.classifier_hidden or model.latent < dataset.classes - 1:
+    if not still or model.name != "linear" or model.task != ModelConfig().task:
+        return None
+    if model.classifier_hidden or model.latent < dataset.classes - 1:
         return None
     examples = examples_of(dataset, Split.TRAIN, config)
     if len(examples.y) < FEWEST * examples.x[0].size:

@@ -34,7 +34,7 @@ from rayfe.figures.legs import LEAP, LOWEST, draw_lowest, draw_walk, parted
 from rayfe.figures.styles import GREY, Walk, equilibrations, walks_of
 from rayfe.records.columns import ACTIVE
 from rayfe.results.dimensions import dimension_events, rates_of
-from rayfe.results.frames import drift, exact_curve, held_loss, holds_something, numbers
+from rayfe.results.frames import drift, drift_called, exact_curve, held_loss, holds_something, numbers
 
 
 def rate_distortion(rows: pd.DataFrame) -> Figure:
@@ -153,7 +153,7 @@ def free_energy_of_walk(rows: pd.DataFrame) -> Figure:
 
 def constraint(rows: pd.DataFrame, tolerance: float | None = None) -> Figure:
     """C / C_target - 1 in per cent against lambda with bars of two standard errors, and the band +- `tolerance` (a fraction)."""
-    figure, axes = new_axes("Lambda λ", "C / C_target - 1 (%)")
+    figure, axes = new_axes("Lambda λ", drift_called(rows))
     walks = [walk for walk in walks_of(rows) if holds_something(walk.steps)]
     drawn = False
     for walk in walks:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from rayfe.config import require
 from rayfe.model.objective import rate
 from rayfe.model.protocol_checks import Refuse, close, methods_on, outputs_of, refusing
+from rayfe.model.task import task_of
 
 FURTHEST = 30.0
 """A new decoder whose outputs are so many times larger than 1 + the examples gives them on another scale."""
@@ -47,7 +48,7 @@ def check_trainable(model: Any, name: str, x: Tensor, y: Tensor, classes: int) -
     _check_leaves(model, outputs, refuse)
     _check_arguments(model, x, refuse)
     mean, log_variance, x_hat, logits = outputs
-    loss = rate(mean, log_variance).mean() + (x - x_hat).square().mean() + nn.functional.cross_entropy(logits, y)
+    loss = rate(mean, log_variance).mean() + (x - x_hat).square().mean() + task_of(model).loss(logits[None], y).mean()
     loss.backward()
     gradients = {path: parameter.grad for path, parameter in model.named_parameters() if parameter.grad is not None}
     if not gradients:

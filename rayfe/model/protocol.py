@@ -23,6 +23,7 @@ from rayfe.model.mlp import MLP
 from rayfe.model.protocol_checks import check_methods, check_ranges, check_shapes
 from rayfe.model.resnet import ResNet
 from rayfe.model.stored_checks import check_registered, check_stored
+from rayfe.model.task import check_task, task_of, with_task
 
 BUILT_IN: Mapping[str, type[nn.Module]] = MappingProxyType({"mlp": MLP, "linear": Linear, "resnet": ResNet})
 """Models by the name that needs no module."""
@@ -41,7 +42,8 @@ class Representation(Protocol):
     Parameters must not be shared between modules, and gradients arrive at all that are not frozen. All else that an output
     depends on is a buffer of floats, or the same in every model that is built. In evaluation mode an output is a function of
     its own example and the weights: calls keep nothing for one another.
-    The constructor is called as `Class(input_shape=..., classes=..., config=ModelConfig)`.
+    The constructor is called as `Class(input_shape=..., classes=..., config=ModelConfig)`; `classes` is how many numbers `classify`
+    returns: one for each class or target.
     """
 
     latent: int
@@ -59,7 +61,7 @@ class Representation(Protocol):
         """z (N, latent) -> mean of d(x|z), (N, *input_shape)."""
 
     def classify(self, z: Tensor) -> Tensor:
-        """z (N, latent) -> logits of c(y|z), (N, classes)."""
+        """z (N, latent) -> logits of c(y|z), (N, classes), or what else the task's loss takes (`rayfe.model.task`)."""
 
 
 def model_class(config: ModelConfig) -> type[nn.Module]:
@@ -106,7 +108,7 @@ def build(
             raise UsageError("model.name", config.name, fix + "Class(input_shape=..., classes=..., config=...)") from error
         check_methods(model, config.name)
         check_shapes(model, config.name, torch.full((2, *input_shape), 0.5), classes)
-    return model
+        return with_task(model, config, classes)
 
 
 def laid_out(model: Any, device: torch.device, dtype: torch.dtype = torch.float32) -> Any:
@@ -119,7 +121,7 @@ def build_checked(config: ModelConfig, dataset: Dataset, device: torch.device = 
     """A new model for a data set, after a look at what it does with examples, at its gradients, and at what is stored of it.
 
     Raises:
-        UsageError: model.name; it does not do what `Representation` says.
+        UsageError: model.name; it does not do what `Representation` says. model.task; labels do not fit, or it is no task.
     """
     x, y = (value.to(device) for value in some_examples(config, dataset))
 
@@ -130,11 +132,14 @@ def build_checked(config: ModelConfig, dataset: Dataset, device: torch.device = 
         return laid_out(new(seed), device)
 
     model = new(0)
+    fault = task_of(model).fault(dataset.train.y)
+    require(fault is None, "model.task", config.task, str(fault))
     check_registered(model, config.name)
     check_types(model, config.name)
     laid_out(model, device)
     with GLOBAL, torch.random.fork_rng():
         check_shapes(model, config.name, x, dataset.classes)
+        check_task(config, model, x, y)
         check_trainable(model, config.name, x, y, dataset.classes)
         check_ranges(make, config.name, x)
         check_stored(make, config.name, x, y)

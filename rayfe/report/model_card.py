@@ -26,9 +26,10 @@ FUNCTIONALS = (
     ("D", "distortion, squared error summed over an example", "D", "val_D"),
     ("C", "classification loss, nats", "C", "val_C"),
     ("accuracy", "of the mean prediction", "accuracy", "val_accuracy"),
+    ("score", "the task's, of the mean prediction", "score", "val_score"),
 )
-
-
+SCORES = ("accuracy", "score")
+"""Of which a task has one at most."""
 UNREAD = "\n## Certificates\n\nNone. The weights of this model are interpolated between stored ones, and nothing of the run was read of it."
 """Of a model between others."""
 
@@ -146,7 +147,9 @@ def _numbers(row: StepRecord, used: AsUsed | None, why: str) -> str:
         "|---|---|---|---|---|",
     ]
     for name, meaning, train, validation in FUNCTIONALS:
-        error, own = _value(getattr(row, f"{name}_se", None)), _value(getattr(used, name, None))
+        if name in SCORES and getattr(row, train) is None:
+            continue
+        error, own = _value(getattr(row, f"{name}_se", None)), _value(getattr(used, "score" if name in SCORES else name, None))
         lines.append(
             f"| {name} ({meaning}) | {_value(getattr(row, train))} | {error} | {_value(getattr(row, validation))} | {own} |"
         )

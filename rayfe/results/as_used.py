@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 
 from rayfe.config import RunConfig
+from rayfe.data.examples import Examples
 from rayfe.data.paths import PathData, examples_of
-from rayfe.model.objective import classification_loss, distortion, rate
+from rayfe.model.objective import distortion, rate, scored
+from rayfe.model.task import Task
 from rayfe.records import Split
 
 CHUNK = 500
@@ -20,16 +22,22 @@ CHUNK = 500
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AsUsed:
-    """Means over the validation split at p(x, t), without a draw: reconstruction and logits are of the mean of z."""
+    """Means over the validation split at p(x, t), without a draw: reconstruction and prediction are of the mean of z."""
 
     R: float
     D: float
     C: float
-    accuracy: float
+    score: float
+    """The task's, of which NaN says that there is none."""
 
 
 def as_used(
-    run: Callable[[Tensor], Mapping[str, Tensor]], data: PathData, config: RunConfig, t: float, shape: tuple[int, ...]
+    run: Callable[[Tensor], Mapping[str, Tensor]],
+    task: Task,
+    data: PathData,
+    config: RunConfig,
+    t: float,
+    shape: tuple[int, ...],
 ) -> AsUsed | None:
     """Readings of an exported model whose outputs are x -> mean, log_variance, reconstruction, logits; `shape` is an example's.
 
@@ -42,20 +50,20 @@ def as_used(
     for end, weight in ends:
         if weight > 0.0:
             examples = examples_of(end, Split.VALIDATION, config)
-            total += weight * _means(run, examples.x, examples.y, shape)
-    R, D, C, accuracy = total.tolist()
-    return AsUsed(R=R, D=D, C=C, accuracy=accuracy)
+            total += weight * _means(run, task, examples, shape)
+    R, D, C, score = total.tolist()
+    return AsUsed(R=R, D=D, C=C, score=score)
 
 
 @torch.no_grad()
-def _means(run: Callable[[Tensor], Mapping[str, Tensor]], x: np.ndarray, y: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    total = torch.zeros(4, dtype=torch.float64)
+def _means(run: Callable[[Tensor], Mapping[str, Tensor]], task: Task, examples: Examples, shape: tuple[int, ...]) -> np.ndarray:
+    x, y, total = examples.x, examples.y, torch.zeros(4, dtype=torch.float64)
     for begin in range(0, len(y), CHUNK):
         part = torch.from_numpy(np.ascontiguousarray(x[begin : begin + CHUNK])).reshape(-1, *shape)
         part = part.float() / 255.0 if part.dtype == torch.uint8 else part.float()
         labels, out = torch.from_numpy(y[begin : begin + CHUNK]), run(part)
-        loss = classification_loss(out["logits"][None], labels)[0]
-        correct = (out["logits"].argmax(-1) == labels).double()
-        each = (rate(out["mean"], out["log_variance"]), distortion(part, out["reconstruction"]), loss, correct)
+        prediction = out["logits"][None]
+        loss, score = task.loss(prediction, labels)[0], scored(task, task.mean(prediction), labels)
+        each = (rate(out["mean"], out["log_variance"]), distortion(part, out["reconstruction"]), loss, score)
         total += torch.stack([value.double().sum() for value in each])
     return (total / len(y)).numpy()

@@ -68,9 +68,11 @@ def require_alike(manifest: Mapping[str, Any], locations: Iterable[str], field: 
 
 
 def _same_code(run: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether a model of the user's own has the same code in both, as far as both know it."""
-    digests = {digest for one in (run, other) if (digest := one.get("code_sha256", {}).get("model.name")) is not None}
-    return len(digests) <= 1
+    """Whether a model and a task of the user's own have the same code in both, as far as both know it."""
+    one, two = (
+        {name: value for name, value in of.get("code_sha256", {}).items() if name.startswith("model.")} for of in (run, other)
+    )
+    return all(one[name] == two[name] for name in one.keys() & two.keys())
 
 
 def _defining(manifest: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from rayfe.config.arguments import checked
 from rayfe.exceptions import UNSAID, CorruptFile, FarFromWanted, UsageError, callers_level
 from rayfe.model.protocol import BUILT_IN, build, input_shape
 from rayfe.model.scaled import in_units
+from rayfe.model.task import with_task
 from rayfe.model.weights import check_fit, load_weights
 from rayfe.records import Point, Split, StepRecord
 from rayfe.results.between import Between, find_between
@@ -99,7 +100,8 @@ def model_of(
     try:
         if cls is None and config.name in BUILT_IN:
             with torch.device("meta"):  # takes no memory, whatever sizes run.json names
-                check_fit(BUILT_IN[config.name](input_shape=shape, classes=run["classes"], config=config), weights)
+                model = BUILT_IN[config.name](input_shape=shape, classes=run["classes"], config=config)
+                check_fit(with_task(model, config, run["classes"]), weights)
         model = build(config, input_shape=shape, classes=run["classes"], cls=cls)
         load_weights(model, weights)
     except UsageError as error:

@@ -151,7 +151,7 @@ def check_model(config: RunConfig, data: PathData) -> None:
     """
     if config.method is None and config.box is None and config.process not in OWN:
         check_own_process(config)
-    for name, value in (("model.name", config.model.name), ("process", config.process)):
+    for name, value in (("model.name", config.model.name), ("model.task", config.model.task), ("process", config.process)):
         here = config.service.backend == "inline" or not value.startswith(NOTEBOOK)
         fix = "Ray's workers cannot import what is defined in a notebook or script; put it in a .py file, or use ``backend=inline``"
         require(here, name, value, fix)
@@ -169,12 +169,15 @@ def _check_own_model(config: RunConfig, dataset: Dataset) -> None:
 
     from rayfe.model.conditioned import check_conditioned
     from rayfe.model.protocol import build, build_checked, some_examples
+    from rayfe.model.task import task_of
     from rayfe.run.runner import trains_on_gpus
     from rayfe.training.replicas import check_stacked, stacks
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = build_checked(config.model, dataset, device)
     if config.box is not None:
+        fix = "has a loss that may be negative, and a conditioned model is trained on log J; walk (jobs/isoc.py)"
+        require(not task_of(model).signed, "model.task", config.model.task, fix)
         check_conditioned(model, config.model.name, some_examples(config.model, dataset)[0].to(device))
         return
     if config.service.slots > 1:

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from rayfe.data.device_path import DeviceExamples, DevicePath, chunks
 from rayfe.data.randomness import derived_seed, normal_of
-from rayfe.model.objective import classification_loss, distortion, sample
+from rayfe.model.objective import distortion, sample
 from rayfe.model.protocol import Representation
+from rayfe.model.task import task_of
 from rayfe.records import BOUND_DRAWS, Certificate, Point, Reading
 from rayfe.training.exact_derivatives import Curvature, draw_parts
 from rayfe.training.measure import FORWARD
@@ -52,7 +53,7 @@ def log_weights(model: Representation, examples: DeviceExamples, point: Point, *
         z = sample(mean, log_variance, epsilon)
         log_ratio = 0.5 * (epsilon.square() + log_variance - z.square()).sum(-1)
         D = distortion(examples.x, model.decode(z))
-        C = classification_loss(model.classify(z)[None], examples.y)[0]
+        C = task_of(model).loss(model.classify(z)[None], examples.y)[0]
         rows.append(log_ratio.double() - point.lam * D.double() - point.gamma * C.double())
     return torch.stack(rows)
 

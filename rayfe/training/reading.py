@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +13,7 @@ from torch import Tensor
 
 from rayfe.data.device_path import DevicePath, Stratum, Whole
 from rayfe.model.protocol import Representation
+from rayfe.model.task import Task, task_of
 from rayfe.records import Point, Reading, Split
 from rayfe.training.measure import Drawing, Draws, Effort, Keys, bin_of, keys_of, pass_over
 from rayfe.training.together import in_one_pass
@@ -61,7 +64,8 @@ def read_together(
         if stratum.share(asked[0][1].t) > 0:
             models = _read_models(asked, stratum, _sums, drawing=drawing, effort=effort)
             found[:, row].copy_(torch.stack(models))
-    return [_reading(parts, wanted, path) for parts, (_, wanted) in zip(found.cpu().numpy(), asked, strict=True)]
+    task = task_of(asked[0][0])
+    return [_reading(parts, wanted, path, task) for parts, (_, wanted) in zip(found.cpu().numpy(), asked, strict=True)]
 
 
 @torch.no_grad()
@@ -104,17 +108,22 @@ def _means(draws: Draws, weights: Tensor, number: Tensor) -> Tensor:
 
 
 def _sums(draws: Draws, weights: Tensor, number: Tensor) -> Tensor:
-    """R, D, C and accuracy, the squares of the first three's errors by the sample, and the noise by blocks."""
+    """R, D, C and the score, the squares of the first three's errors by the sample, and the noise by blocks."""
     values = torch.stack(list(draws.mean)).double()
     mean = values @ weights
     squares = ((weights * (values[:3] - mean[:3, None] / weights.sum())) ** 2).sum(-1)
     return torch.cat([mean, squares, *(_blocks(one, weights, number) for one in (draws.D_noise, draws.C_noise))])
 
 
-def _reading(parts: np.ndarray, wanted: WantedReading, path: DevicePath) -> Reading:
+def of_task(task: Task, score: float) -> dict[str, Any]:
+    """What a reading has of the task: its mean score, and the scale of a loss that may be negative."""
+    return {task.scored: None if math.isnan(score) else score, "C_scale": 1.0 if task.signed else None}
+
+
+def _reading(parts: np.ndarray, wanted: WantedReading, path: DevicePath, task: Task) -> Reading:
     """From the sums over each stratum, (strata, sums)."""
     D_noise, C_noise = parts[:, 7 : 7 + NOISE_BLOCKS].ravel(), parts[:, 7 + NOISE_BLOCKS :].ravel()
-    R, D, C, accuracy = parts[:, :4].sum(0).tolist()
+    R, D, C, score = parts[:, :4].sum(0).tolist()
     of_draws = [0.0, float(np.linalg.norm(D_noise)), float(np.linalg.norm(C_noise))]
     of_sample = torch.from_numpy(parts[:, 4:7].sum(0)).sqrt().tolist()
     errors = of_draws if wanted.split in (Split.TRAIN, Split.CONTROL) else of_sample
@@ -126,13 +135,13 @@ def _reading(parts: np.ndarray, wanted: WantedReading, path: DevicePath) -> Read
         R=R,
         D=D,
         C=C,
-        accuracy=accuracy,
         R_se=errors[0],
         D_se=errors[1],
         C_se=errors[2],
         D_noise=tuple(D_noise.tolist()),
         C_noise=tuple(C_noise.tolist()),
         size=path.size(wanted.t),
+        **of_task(task, score),
     )
 
 

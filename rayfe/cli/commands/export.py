@@ -30,7 +30,7 @@ def main(arguments: list[str]) -> int:
     to = _free(Path(chosen.to))
     store = Store(chosen.run)
     run, config = stored_config(store)
-    trusted(run, trust=chosen.trust, fields=("model.name",))
+    trusted(run, trust=chosen.trust, fields=("model.name", "model.task"))
 
     from rayfe.exceptions import NotExported
     from rayfe.model.export import exported
@@ -44,15 +44,15 @@ def main(arguments: list[str]) -> int:
     found = find_model(store, config, chosen.trajectory, chosen.step, chosen.at, chosen.lam)
     between = found if isinstance(found, Between) else None
     row = found.record if isinstance(found, Between) else found
-    model = in_units(model_of(store, run, found), run)
+    model = model_of(store, run, found)
     what = f"step {row.step} of {row.trajectory}" if between is None else between.where
     shape = input_shape(config.model, tuple(run["input_shape"]))
     try:
-        made = exported(model, shape, chosen.part, about(run, row, between), to.suffix)
+        made = exported(in_units(model, run), shape, chosen.part, about(run, row, between), to.suffix)
     except NotExported as error:
         raise Refused(f"{what}: {error}") from error
     used, why = (
-        _measured(store, run, config, row, made, shape, chosen.root)
+        _measured(store, run, config, row, made, model, chosen.root)
         if chosen.part == "all"
         else (None, "only the whole model is")
     )
@@ -92,13 +92,15 @@ def _measured(
     config: RunConfig,
     row: StepRecord,
     made: Exported,
-    shape: tuple[int, ...],
+    model: Any,
     root: str | None,
 ) -> tuple[AsUsed | None, str]:
     """What the file gives on the validation split, or why that is not known."""
     from rayfe.data.fingerprint import fingerprint
     from rayfe.data.local_files import load_here
+    from rayfe.model.protocol import input_shape
     from rayfe.model.scaled import of_unit_interval
+    from rayfe.model.task import task_of
     from rayfe.results.as_used import as_used
 
     try:
@@ -109,7 +111,8 @@ def _measured(
         return None, f"the data are not on this machine ({error.fix}); --data.root names their folder"
     if fingerprint(data) != run.get("data_sha256"):
         return None, "the examples on this machine are not those of the run"
-    used = as_used(of_unit_interval(made.run, run), data, config, row.t, shape)
+    shape, task = input_shape(config.model, tuple(run["input_shape"])), task_of(model)
+    used = as_used(of_unit_interval(made.run, run), task, data, config, row.t, shape)
     return used, "" if used else "its examples are blends of two data sets"
 
 
