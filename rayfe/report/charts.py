@@ -189,8 +189,18 @@ def loss(series: Sequence[Series], axis: Axis) -> Chart:
 
 
 def accuracy(series: Sequence[Series], axis: Axis) -> Chart:
-    """Validation and training accuracy, and that on the target alone."""
+    """Validation and training accuracy, and that on the target alone; of another task its score."""
     data: list[dict[str, Any]] = []
+    if has(series, "val_score"):
+        for one in series:
+            data += curve(one, axis.of(one), one.of("val_score"), "validation score %{y:.4g}")
+            data.append(dashed(one, axis.of(one), one.of("score"), "training"))
+        caption = (
+            "Of validation examples; dotted: training. Of regression: squared error of the mean prediction, mean over targets."
+        )
+        return Chart(
+            name="accuracy", title="Score of the task", caption=caption, data=data, layout=axis.layout(series, "Score")
+        )
     for one in series:
         data += curve(one, axis.of(one), one.of("val_accuracy", 100.0), "validation accuracy %{y:.2f} %")
         data.append(dashed(one, axis.of(one), one.of("accuracy", 100.0), "training"))

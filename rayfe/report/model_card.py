@@ -160,9 +160,10 @@ def _numbers(row: StepRecord, used: AsUsed | None, why: str) -> str:
 def _certificates(view: RunView, row: StepRecord) -> str:
     off = None if row.drift is None else 100.0 * row.drift
     error = "" if row.drift_se is None else f" ± {100 * row.drift_se:.2f}"
+    name, unit = ("C / C0 - 1", "%") if row.C_scale is None else ("C - C0", "% of a nat")
     lines = ["\n## Certificates\n"]
     lines.append(
-        f"- This step: C / C0 - 1 is {'not measured' if off is None else f'{off:+.2f}{error} %'}; {_above(view, row)}."
+        f"- This step: {name} is {'not measured' if off is None else f'{off:+.2f}{error} {unit}'}; {_above(view, row)}."
     )
     lines.append(f"- This model's equilibrium: {words(_equilibrium(view, row))}.")
     for found in verdicts(view):

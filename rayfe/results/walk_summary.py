@@ -218,9 +218,10 @@ def _held_verdict(line: Mapping[str, Any]) -> str:
 def warnings(line: Mapping[str, Any]) -> list[str]:
     """What a reader of this line must not overlook."""
     found = []
-    signed = line["unit"] != "%"
-    if line["val_C_end"] > (line["C_end"] + OVERFIT_RATIO - 1.0 if signed else OVERFIT_RATIO * line["C_end"]):
-        far = f"above training C {line['C_end']:.3g}" if signed else f"{line['val_C_end'] / line['C_end']:.1f} times training C"
+    if overfit(line) > OVERFIT_RATIO:
+        far = f"{overfit(line):.1f} times training C"
+        if line["unit"] != "%":
+            far = f"{line['val_C_end'] - line['C_end']:.2g} nats above training C"
         found.append(
             f"over-fitting: validation C {line['val_C_end']:.3g} is {far}"
             + ("" if np.isnan(control := line["control_C_end"]) else f"; held is that of the control split, {control:.3g}")
@@ -242,6 +243,13 @@ def warnings(line: Mapping[str, Any]) -> list[str]:
             f"off equilibrium: F is at least {line['excess_percent']:.1f} % too high: other models are lower at the same point"
         )
     return found
+
+
+def overfit(line: Mapping[str, Any]) -> float:
+    """Validation C in parts of training C at the end; of a loss that may be negative 1 and the nats between them."""
+    if line["unit"] != "%":
+        return float(1.0 + line["val_C_end"] - line["C_end"])
+    return float(line["val_C_end"] / line["C_end"])
 
 
 def _ending(line: Mapping[str, Any]) -> str:
