@@ -103,8 +103,9 @@ def validation_loss(rows: pd.DataFrame) -> Figure:
     if not walks:
         return finish(figure, axes, walks)
     lam_axis(axes, walks)
-    axes.set_ylim(bottom=0.0)
-    axes.set_ylim(top=1.05 * axes.get_ylim()[1])
+    if axes.dataLim.ymin >= 0.0:
+        axes.set_ylim(bottom=0.0)
+        axes.set_ylim(top=1.05 * axes.get_ylim()[1])
     accuracy = 100.0 * np.concatenate([numbers(walk.steps, "val_accuracy") for walk in walks])
     if np.isfinite(accuracy).any():
         bounds = dict.fromkeys(f"{value:.1f}" for value in (np.nanmin(accuracy), np.nanmax(accuracy)))
