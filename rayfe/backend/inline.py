@@ -17,11 +17,12 @@ from rayfe.backend.parts import join_measured, join_replicas, split_measure, spl
 from rayfe.config import RunConfig
 from rayfe.data.device_path import DevicePath
 from rayfe.data.examples import Dataset
-from rayfe.data.labels import label_entropy
+from rayfe.data.labels import mean_label
 from rayfe.data.on_device import on_device
 from rayfe.data.paths import PathData
 from rayfe.data.randomness import derived_seed, generator
 from rayfe.model.protocol import Representation
+from rayfe.model.task import task_of
 from rayfe.model.weights import weights_of
 from rayfe.records import (
     PROBE,
@@ -258,7 +259,7 @@ class InlineBackend(Backend):
             found = certify(
                 model, path, reading, chunk=self.drawing.chunk, trained=trained, key=self._keys(seed, split, "bound"), rng=rng
             )
-            entropy = label_entropy(path, t, classes=self._models.classes)
+            entropy = task_of(model, self._models.classes).uninformed(partial(mean_label, path, t))
             reading = dataclasses.replace(reading, certificate=found, label_entropy=entropy)
             reading = with_dimensions(model, path, reading, chunk=self.drawing.chunk, key=self._keys(seed, split, "missed"))
         return reading

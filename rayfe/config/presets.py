@@ -79,6 +79,18 @@ def digits_nats() -> RunConfig:
     )
 
 
+def digits_turned() -> RunConfig:
+    """Digits that are turned and moved at random: a walk at constant loss of the regression of both, within a minute."""
+    return configure(
+        digits_smoke(),
+        data=DataConfig(name="digits-turned"),
+        model=ModelConfig(hidden=64, latent=8, task="regression"),
+        lam=(4.0,),
+        lam_end=30.0,
+        equilibration={"first_epochs": 30, "epochs": 8},
+    )
+
+
 def gaussian_exact() -> RunConfig:
     """Gaussian classes and a linear model, whose surface is known: from 1.3 nats to all 16 dimensions of z (docs/exact.md)."""
     return configure(
@@ -280,6 +292,7 @@ PRESETS: Mapping[str, Mapping[str, Callable[[], RunConfig]]] = MappingProxyType(
                 "digits-smoke": digits_smoke,
                 "digits-marginal": digits_marginal,
                 "digits-nats": digits_nats,
+                "digits-turned": digits_turned,
                 "gaussian-exact": gaussian_exact,
                 "fig2": fig2,
                 "fig3": fig3,

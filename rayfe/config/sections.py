@@ -32,8 +32,8 @@ class DataConfig(Checked):
     part = "data."
 
     name: str = "mnist"
-    """mnist, fashion-mnist, cifar10, digits, gaussian (real numbers, whose surface is known) or npz:PATH; classes after a colon:
-    mnist:0-4, cifar10:airplane,ship."""
+    """mnist, fashion-mnist, cifar10, digits, digits-turned (for regression), gaussian (real numbers, whose surface is known) or
+    npz:PATH; classes after a colon: mnist:0-4, cifar10:airplane,ship."""
     root: str | None = None
     """Folder that holds the files of fashion-mnist or cifar10; without it they are downloaded."""
     train_size: Annotated[int | None, at_least(2)] = None
@@ -100,6 +100,9 @@ class ModelConfig(Checked):
     marginal: str = "standard"
     """What R is relative to: standard, N(0, I), or learnt: gaussian, mixture, vamp (VampPrior), flow (needs rayfe[flow]), or
     package.module:Class of a subclass of rayfe.model.marginal.Marginal."""
+    task: str = "classification"
+    """What z is to tell: classification, regression (of numbers, with trained variances), multi-label (labels of 0 and 1), or
+    package.module:Class of your own (rayfe/model/task.py). C is its loss, nats."""
 
 
 @dataclass(frozen=True, kw_only=True)

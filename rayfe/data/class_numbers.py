@@ -1,4 +1,4 @@
-"""Labels as people have them -> classes 0..K-1 and their names."""
+"""Labels as people have them -> classes 0..K-1 and their names, or numbers to be predicted and theirs."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 from rayfe.config import require
 from rayfe.data.arrays import as_labels, described
 from rayfe.data.examples import listing
+from rayfe.exceptions import UsageError
 
 ClassNames = Sequence[str | int] | Mapping[Any, str | int]
 MISSING = ("", "nan", "NaN", "NaT", "None", "<NA>")
@@ -31,6 +32,8 @@ class Classes:
         Raises:
             UsageError: `called`; a label is none of these classes.
         """
+        fix = f"holds numbers such as {y.flat[0]:.4g}, where {others} has classes; give both alike" if y.ndim > 1 else ""
+        require(y.ndim == 1, called, described(y), fix)
         found, places = np.unique(y, return_inverse=True)
         number = {label: k for k, label in enumerate(self.labels)}
         unknown = next((label for label in found.tolist() if label not in number), None)
@@ -38,17 +41,36 @@ class Classes:
         return np.array([number[label] for label in found.tolist()], np.int64)[places]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Targets:
+    """Numbers to be predicted of each example; that in column k is called `names[k]`."""
+
+    names: tuple[str, ...]
+
+    def numbered(self, y: np.ndarray, called: str, others: str) -> np.ndarray:
+        """The numbers y (N, k), or (N,) where all happen to be whole, float32 (N, k).
+
+        Raises:
+            UsageError: `called`; there are not as many for each example.
+        """
+        y = y if y.ndim > 1 or y.dtype.kind == "U" else y[:, None]
+        fix = f"must hold {len(self.names)} numbers for each example, as {others} does"
+        require(y.ndim > 1 and y.shape[1] == len(self.names), called, described(y), fix)
+        return y.astype(np.float32)
+
+
 def labels_of(values: Any, called: str) -> np.ndarray:
-    """One label for each example, (N,): whole numbers (int64), truth values or words.
+    """One label for each example, (N,): whole numbers (int64), truth values or words; or numbers that are no classes, float32 (N, k).
 
     Raises:
-        UsageError: `called`; labels are missing, are no classes, or an example has several.
+        UsageError: `called`; labels are missing, or are neither classes nor numbers.
     """
     y = as_labels(values, called)
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
     require(y.size > 0, called, described(y), "is empty, give at least one example")
-    require(y.ndim == 1, called, described(y), f"{_several(y)}; give one label for each example, shaped (N,)")
+    if y.ndim > 1:
+        return _numbers(y, called)
     if y.dtype.kind in "OT":
         y = _of_items([item.item() if _holds_one(item) else item for item in y.tolist()], called)
     if y.dtype.kind == "S":
@@ -58,16 +80,27 @@ def labels_of(values: Any, called: str) -> np.ndarray:
         return y
     if y.dtype.kind == "f":
         _refuse_missing(np.isnan(y), called, y)
-        fraction = y[y != np.round(y)]
-        fix = f"holds numbers such as {fraction[0] if len(fraction) else 0:.4g}, which are no classes; give whole numbers or words"
-        require(len(fraction) == 0, called, described(y), fix)
+        if (y != np.round(y)).any():
+            return _numbers(y[:, None], called)
     require(y.dtype.kind in "biuf", called, described(y), "holds no labels; give whole numbers or words")
     require(bool((np.abs(y.astype(float)) < 2**63).all()), called, described(y), "has a label beyond 2^63, number the classes")
     return y if y.dtype.kind == "b" else y.astype(np.int64)
 
 
-def classes_of(y: np.ndarray, names: ClassNames | None, called: str) -> Classes:
-    """The classes of training labels y (N,).
+def _numbers(y: np.ndarray, called: str) -> np.ndarray:
+    """Numbers of each example, float32 (N, k)."""
+    fix = f"has shape {y.shape}; give one label for each example, shaped (N,), or numbers shaped (N, targets)"
+    require(y.ndim == 2 and y.shape[1] > 0 and y.dtype.kind in "biufO", called, described(y), fix)
+    try:
+        found = y.astype(np.float32)
+    except (TypeError, ValueError) as error:
+        raise UsageError(called, described(y), fix) from error
+    _refuse_missing(~np.isfinite(found).all(axis=1), called, y)
+    return found
+
+
+def classes_of(y: np.ndarray, names: ClassNames | None, called: str) -> Classes | Targets:
+    """The classes of training labels y (N,), or the targets of numbers y (N, k), which are named by a list or by their places.
 
     Without `names` they are the labels in order, words that are numbers in the order of these. A list names the classes in its
     order: it holds the labels themselves where these are words, and the names of the labels 0, 1, ... where they are numbers.
@@ -76,6 +109,8 @@ def classes_of(y: np.ndarray, names: ClassNames | None, called: str) -> Classes:
     Raises:
         UsageError: `called`, there is one class only; class_names, a label has no name, or names are the same.
     """
+    if y.ndim > 1:
+        return _targets_of(y, names, called)
     found = np.unique(y).tolist()
     require(len(found) > 1, called, described(y), "has one class only, give at least two")
     if names is None:
@@ -95,6 +130,17 @@ def classes_of(y: np.ndarray, names: ClassNames | None, called: str) -> Classes:
     fix = f"{known}; give a mapping from labels to names, e.g. {{{unnamed!r}: 'cat', ...}}"
     require(unnamed is None, "class_names", listing(words, 5), fix)
     return Classes(labels=labels, names=words)
+
+
+def _targets_of(y: np.ndarray, names: ClassNames | None, called: str) -> Targets:
+    why = _of_one_class(y)
+    require(why is None, called, described(y), f"{why}; give one label for each example, shaped (N,)")
+    words = tuple(map(str, range(y.shape[1]) if names is None else names.values() if isinstance(names, Mapping) else names))
+    _check_names(words, "class_names", "must be different names on one line each")
+    require(
+        len(words) == y.shape[1], "class_names", listing(words, 5), f"must name {y.shape[1]} targets, the columns of {called}"
+    )
+    return Targets(names=words)
 
 
 def _check_names(words: tuple[str, ...], called: str, fix: str) -> None:
@@ -118,29 +164,20 @@ def _of_items(items: list[Any], called: str) -> np.ndarray:
     return np.array(items)
 
 
-def _refuse_missing(missing: np.ndarray, called: str, y: Sequence[Any] | np.ndarray) -> None:
+def _refuse_missing(missing: Any, called: str, y: Sequence[Any] | np.ndarray) -> None:
     (places,) = np.nonzero(missing)
     first = int(places[0]) if len(places) else 0
     fix = f"lacks the labels of {len(places)} examples, the first is number {first} ({y[first]!r}); leave these examples out"
     require(len(places) == 0, called, f"{len(y)} labels", fix)
 
 
-def _several(y: np.ndarray) -> str:
-    """What an array of labels is that has not one dimension."""
-    try:
-        numbers = y.astype(float)
-    except (TypeError, ValueError):
-        return f"has shape {y.shape}"
-    if y.ndim != 2 or len(y) == 1 or (numbers < 0).any():
-        return f"has shape {y.shape}"
-    if np.isin(numbers, (0, 1)).all():
-        one = bool((numbers.sum(1) == 1).all())
-        return (
-            "is one-hot, y.argmax(1) are its labels" if one else "is multi-label: an example may have several classes or none"
-        )
-    if np.allclose(numbers.sum(1), 1, atol=1e-3):
-        return "holds probabilities of classes, y.argmax(1) are the likeliest"
-    return f"has shape {y.shape}"
+def _of_one_class(y: np.ndarray) -> str | None:
+    """How numbers (N, k) say one class of each example, in words; None: they do not."""
+    if y.shape[1] == 1 or len(y) == 1 or (y < 0).any() or not np.allclose(y.sum(1), 1, atol=1e-3):
+        return None
+    if np.isin(y, (0, 1)).all():
+        return "is one-hot, y.argmax(1) are its labels"
+    return "holds probabilities of classes, y.argmax(1) are the likeliest"
 
 
 def _holds_one(item: Any) -> bool:

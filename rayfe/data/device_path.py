@@ -17,7 +17,7 @@ from rayfe.data.randomness import Drawn, RandomNumbers
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DeviceExamples:
-    """Examples on a device: x floating point in [0, 1], (N, ...); y integer labels (N,), or soft ones (N, classes).
+    """Examples on a device: x floating point in [0, 1], (N, ...); y integer labels (N,), or soft ones or numbers (N, classes).
 
     `number` (N,) int64 names each example: its noise, and its place in parts that are drawn, belong to it. By default it is the row.
     A data set of bytes stays bytes, in a quarter of the memory; `take` gives floats.
@@ -60,6 +60,7 @@ def to_device(examples: Examples, device: torch.device, dtype: torch.dtype, shap
     """Copy a split to `device`, each example in `shape`; floats are of type `dtype`, also those that bytes give."""
     x, y, number = (torch.from_numpy(np.array(values)).to(device) for values in (examples.x, examples.y, examples.number))
     white = torch.tensor(255.0, dtype=dtype, device=device) if x.dtype is torch.uint8 else None
+    y = y.to(dtype) if y.is_floating_point() else y
     return DeviceExamples(x=(x if white is not None else x.to(dtype)).reshape(-1, *shape), y=y, number=number, white=white)
 
 

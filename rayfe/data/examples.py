@@ -20,8 +20,9 @@ class Examples:
     """One split.
 
     `x` is uint8 in [0, 255] or float32 in [0, 1], shaped (N, C, H, W) for images and (N, features) for tables;
-    `y` (N,) holds the int64 labels 0..classes-1. `number` (N,) names each example: noise, and parts that are drawn, belong to
-    it, so they do not depend on where the example stands. By default it is the place in the file.
+    `y` (N,) holds the int64 labels 0..classes-1, or `y` (N, k) float32 numbers, the targets of each example. `number` (N,) names
+    each example: noise, and parts that are drawn, belong to it, so they do not depend on where the example stands. By default it is
+    the place in the file.
     """
 
     x: np.ndarray
@@ -39,7 +40,8 @@ class Examples:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Dataset:
-    """A training and a validation split with the same classes; label k is called `class_names[k]`."""
+    """A training and a validation split with the same classes; label k is called `class_names[k]`. Where y are numbers, these are the
+    names of the targets."""
 
     name: str
     train: Examples
@@ -53,11 +55,12 @@ class Dataset:
         names = listing(self.class_names)
         return (
             f"Dataset({self.name!r}: {counts[0]} training and {counts[1]} validation examples, {x.dtype} {self.input_shape}, "
-            f"{self.classes} classes {names}{'' if self.scale is None else f', {self.scale}'})"
+            f"{self.classes} {'classes' if self.train.y.ndim == 1 else 'targets'} {names}{'' if self.scale is None else f', {self.scale}'})"
         )
 
     @property
     def classes(self) -> int:
+        """How many numbers a prediction has: one for each class or target."""
         return len(self.class_names)
 
     @property
@@ -71,6 +74,11 @@ def listing(names: tuple[str, ...], most: int = 20) -> str:
     return ", ".join(names[:most]) + (f", ... ({len(names)} in all)" if len(names) > most else "")
 
 
+def groups(y: np.ndarray) -> np.ndarray:
+    """The class of each example for choices that are balanced, (N,): one for all where y (N, k) are numbers."""
+    return y if y.ndim == 1 else np.zeros(len(y), np.int64)
+
+
 def chance(number: np.ndarray, purpose: str) -> np.ndarray:
     """A random number in [0, 1) for each example, (N,): a function of its number and of what it is for."""
     seed = int.from_bytes(hashlib.sha256(purpose.encode()).digest()[:8], "big")
@@ -79,6 +87,7 @@ def chance(number: np.ndarray, purpose: str) -> np.ndarray:
 
 def rank_in_class(y: np.ndarray, order: np.ndarray | None = None) -> np.ndarray:
     """How many examples of the same class come before each example, (N,): by `order` (N,), or by place."""
+    y = groups(y)
     rows = np.lexsort((np.arange(len(y)) if order is None else order, y))
     _, first, counts = np.unique(y[rows], return_index=True, return_counts=True)
     rank = np.empty(len(y), np.int64)
@@ -88,7 +97,7 @@ def rank_in_class(y: np.ndarray, order: np.ndarray | None = None) -> np.ndarray:
 
 def stratified(y: np.ndarray, number: np.ndarray, most: int, purpose: str) -> np.ndarray:
     """Rows of `most` examples drawn at random, of each class as large a share as of all; in the order of their places."""
-    random = chance(number, purpose)
+    random, y = chance(number, purpose), groups(y)
     share = (rank_in_class(y, random) + 0.5) / np.bincount(y)[y]
     return np.sort(np.lexsort((random, share))[:most])
 
@@ -102,6 +111,8 @@ def with_classes(dataset: Dataset, chosen: str) -> Dataset:
     Raises:
         UsageError: data.name; a class is unknown or given twice, a range is reversed, or fewer than two are given.
     """
+    if dataset.train.y.ndim > 1:
+        raise UsageError("data.name", dataset.name, "has numbers for labels, and no classes; leave out what follows the colon")
     labels = list(_labels(dataset, chosen))
     for label in labels:
         if labels.count(label) > 1:
@@ -131,7 +142,7 @@ def with_train_size(dataset: Dataset, size: int) -> Dataset:
     Raises:
         UsageError: data.train_size; more than there are, or fewer than one of each class.
     """
-    y = dataset.train.y
+    y = groups(dataset.train.y)
     require(size <= len(y), "data.train_size", size, f"{dataset.name} has {len(y)} training images, give at most that many")
     present = len(np.unique(y))
     require(size >= present, "data.train_size", size, f"must be at least {present}, one image of each class")

@@ -17,7 +17,7 @@ from rayfe.config import require
 from rayfe.config.arguments import checked
 from rayfe.data.arrays import described, reading
 from rayfe.data.class_numbers import ClassNames, classes_of
-from rayfe.data.examples import Dataset, Examples, chance, listing, share_of_class
+from rayfe.data.examples import Dataset, Examples, chance, groups, listing, share_of_class
 from rayfe.data.given import Given, given, has_labels
 from rayfe.data.image_folder import read_folder
 from rayfe.data.pixels import Channels, laid_out, ranged, refuse_dark
@@ -48,14 +48,15 @@ def dataset(
 
     - `x`: N examples as an array, a tensor, a frame whose columns are features, a sparse matrix or a list of images, shaped
       (N, features), (N, H, W), (N, C, H, W) or (N, H, W, C). Values are uint8 in [0, 255], truth values, or numbers in [0, 1].
-    - `y`: N labels, shaped (N,) or (N, 1): whole numbers or words. Without it, x brings the labels: a data set of torch,
-      torchvision or Hugging Face, a list of pairs or of records, a mapping of columns, a mapping or .npz file of arrays x_train,
-      y_train, x_test and y_test (or train_images, train_labels, val_images, val_labels), or a folder with a folder of images for
-      each class. Where x has columns, y may name the one of the labels.
+    - `y`: N labels, shaped (N,) or (N, 1): whole numbers or words. For regression floats, for several labels of each example 0 and 1,
+      shaped (N, k). Without it, x brings the labels: a data set of torch, torchvision or Hugging Face, a list of pairs or of
+      records, a mapping of columns, a mapping or .npz file of arrays x_train, y_train, x_test and y_test (or train_images,
+      train_labels, val_images, val_labels), or a folder with a folder of images for each class. Where x has columns, y may name the
+      one of the labels.
     - `validation`: a pair (x, y) or anything that x may be, or the share of each class's examples that is kept apart for it,
       drawn at random (the same ones at every call). A share is not used where x brings a validation split with it.
-    - `class_names`: a list in the order of the classes, or a mapping from labels to names. Where labels are words, a list gives
-      their order. Without names, classes are called by their labels, in order.
+    - `class_names`: a list in the order of the classes (or of the columns of y), or a mapping from labels to names. Where labels are
+      words, a list gives their order. Without names, classes are called by their labels, in order.
     - `name`: of the run's copy of the data, `data/NAME.npz`.
     - `channels`: first or last, for images of other than 1 or 3 channels.
     - `rescale`: (low, high), the numbers that become 0 and 1; or True, for the range of the training examples (in tables, of each
@@ -183,7 +184,7 @@ def _apart(split: Given, share: float) -> tuple[Given, Given]:
     Raises:
         UsageError: validation; no class has enough examples for one.
     """
-    _, y, counts = np.unique(split.y, return_inverse=True, return_counts=True)
+    _, y, counts = np.unique(groups(split.y), return_inverse=True, return_counts=True)
     held = share_of_class(y, share, chance(np.arange(len(y)), "validation"))
     most = int(counts.max())
     enough = f"give at least {math.ceil(100 / most) / 100}" if most > 1 else "give labels that are classes"
@@ -195,8 +196,10 @@ def _apart(split: Given, share: float) -> tuple[Given, Given]:
 
 def _warn(data: Dataset) -> None:
     """What can be used, but may not be meant."""
-    present, counts = np.unique(data.validation.y), np.bincount(data.train.y, minlength=data.classes)
-    absent = [f"{data.class_names[k]} ({counts[k]} for training)" for k in range(data.classes) if k not in present]
+    absent = []
+    if data.train.y.ndim == 1:
+        present, counts = np.unique(data.validation.y), np.bincount(data.train.y, minlength=data.classes)
+        absent = [f"{data.class_names[k]} ({counts[k]} for training)" for k in range(data.classes) if k not in present]
     if absent:
         text = f"data {data.name}: validation has no example of {listing(tuple(absent), 5)}; its C and accuracy say nothing of these"
         warnings.warn(text, stacklevel=callers_level())

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
-import torch.nn.functional as nnf
 from torch import Tensor
 
 from rayfe.data.device_path import DevicePath, Stratum
@@ -12,19 +13,16 @@ ROWS = 4000
 """Examples whose labels are looked at together."""
 
 
-def label_entropy(path: DevicePath, t: float, *, classes: int) -> float:
-    """Entropy of the mean label under p(x, t), nats: C of the best classifier that knows nothing of x. Labels may be soft."""
-    mean = sum(_labels(stratum, t, classes) for stratum in path.present(t))
-    assert isinstance(mean, Tensor)
-    return float(torch.special.entr(mean / mean.sum()).sum())
+def mean_label(path: DevicePath, t: float, of: Callable[[Tensor], Tensor]) -> Tensor:
+    """Mean of `of`(y), (N, m), over p(x, t), (m,) float64; labels of blends may be soft."""
+    means = [_summed(stratum, t, of) for stratum in path.present(t)]
+    return sum(means, torch.zeros_like(means[0]))
 
 
-def _labels(stratum: Stratum, t: float, classes: int) -> Tensor:
-    """Sum of the labels of a stratum with their probabilities, (classes,)."""
-    total = torch.zeros(classes, dtype=torch.float64, device=stratum.number.device)
+def _summed(stratum: Stratum, t: float, of: Callable[[Tensor], Tensor]) -> Tensor:
+    """The part of a stratum."""
+    total = torch.zeros((), dtype=torch.float64, device=stratum.number.device)
     for start in range(0, len(stratum), ROWS):
         rows = slice(start, min(start + ROWS, len(stratum)))
-        y = stratum.examples(rows, t).y
-        labels = y if y.is_floating_point() else nnf.one_hot(y, classes)
-        total += stratum.weights(rows, t).double() @ labels.double()
+        total = total + stratum.weights(rows, t).double() @ of(stratum.examples(rows, t).y).double()
     return total

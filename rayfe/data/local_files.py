@@ -58,7 +58,9 @@ LICENCES: Mapping[str, Any] = {
     "mnist": "CC BY-SA 3.0 (Yann LeCun and Corinna Cortes)",
     "fashion-mnist": "MIT (Zalando SE)",
     "cifar10": "none stated by its authors (Alex Krizhevsky, Vinod Nair, Geoffrey Hinton); a part of 80 Million Tiny Images",
-    "digits": "CC BY 4.0 (UCI Machine Learning Repository: Optical Recognition of Handwritten Digits)",
+    **dict.fromkeys(
+        ("digits", "digits-turned"), "CC BY 4.0 (UCI Machine Learning Repository: Optical Recognition of Handwritten Digits)"
+    ),
 }
 
 

@@ -68,6 +68,8 @@ def load_path(config: RunConfig, own: Mapping[str, Dataset] = MappingProxyType({
     ends = [end.scale and end.scale.ends() for end in (source, target)]
     fix = "was rescaled otherwise than the source; give both the same rescale=(low, high)"
     require(ends[0] == ends[1], "path.target", config.path.target, fix)
+    fix = "has numbers for labels, or the source has; transfers and baselines go between classes"
+    require(source.train.y.ndim == target.train.y.ndim == 1, "path.target", config.path.target, fix)
     outputs = pair_classes(source, target, config.path.pairing)
     return PathData(
         kind=config.path.kind if config.method is None else "mixture",
@@ -86,7 +88,7 @@ def by_outputs(data: PathData, names: tuple[str, ...], of: str) -> PathData:
     have = data.source.class_names
     places = places_among(have, names)
     known = f"has a classifier with outputs {listing(names)}, the data have classes {listing(have)}"
-    if places is None:
+    if places is None or (data.source.train.y.ndim > 1 and names != have):
         raise UsageError("start", of, f"{known}; give data with these classes, or as many")
     if places == tuple(range(len(names))):
         return data

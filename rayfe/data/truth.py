@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from rayfe.config import RunConfig
+from rayfe.config import ModelConfig, RunConfig
 from rayfe.data.examples import Dataset
 from rayfe.data.paths import examples_of
 from rayfe.records import Split
@@ -67,7 +67,7 @@ def linear_truth(config: RunConfig, dataset: Dataset) -> Truth | None:
     """The truth of linear models on a data set that stays; None for other models, for transfers and baselines, and for so few
     examples that their covariance is hardly regular."""
     model, still = config.model, config.path.target is None and config.method is None
-    known = model.name == "linear" and model.marginal in MIXTURE
+    known = model.name == "linear" and model.marginal in MIXTURE and model.task == ModelConfig().task
     if not still or not known or model.classifier_hidden or model.latent < dataset.classes - 1:
         return None
     if model.likelihood != "gaussian":

@@ -8,7 +8,7 @@ import pandas as pd
 
 from rayfe.config import RunConfig
 from rayfe.records.run_json import SQUARED, UNIT
-from rayfe.results.frames import BASELINES, moves_data
+from rayfe.results.frames import BASELINES, loss_scale, moves_data
 from rayfe.surface.equivalence import relative_tolerance
 
 
@@ -69,8 +69,8 @@ def model_of(config: RunConfig) -> str:
 
 
 def band_of(config: RunConfig, rows: pd.DataFrame) -> float:
-    """The tolerance of C of a run, a fraction: with a floor in nats that of the trajectory with the smallest C."""
-    held = rows["C_target"].astype(float)
+    """The tolerance of C of a run, a fraction of it or of its scale: with a floor in nats that of the trajectory with the smallest."""
+    held = loss_scale(rows, rows["C_target"].astype(float).to_numpy())
     least = float(held[held > 0.0].min()) if (held > 0.0).any() else 1.0
     return relative_tolerance(config.asked.tolerance, config.asked.tolerance_floor, least)
 

@@ -34,7 +34,15 @@ from rayfe.figures.legs import LEAP, LOWEST, draw_lowest, draw_walk, parted
 from rayfe.figures.styles import GREY, Walk, equilibrations, walks_of
 from rayfe.records.columns import ACTIVE
 from rayfe.results.dimensions import dimension_events, rates_of
-from rayfe.results.frames import distortion_title, drift, exact_curve, held_loss, holds_something, numbers
+from rayfe.results.frames import (
+    distortion_title,
+    drift,
+    drift_called,
+    exact_curve,
+    held_loss,
+    holds_something,
+    numbers,
+)
 
 
 def rate_distortion(rows: pd.DataFrame) -> Figure:
@@ -103,8 +111,9 @@ def validation_loss(rows: pd.DataFrame) -> Figure:
     if not walks:
         return finish(figure, axes, walks)
     lam_axis(axes, walks)
-    axes.set_ylim(bottom=0.0)
-    axes.set_ylim(top=1.05 * axes.get_ylim()[1])
+    if axes.dataLim.ymin >= 0.0:
+        axes.set_ylim(bottom=0.0)
+        axes.set_ylim(top=1.05 * axes.get_ylim()[1])
     accuracy = 100.0 * np.concatenate([numbers(walk.steps, "val_accuracy") for walk in walks])
     if np.isfinite(accuracy).any():
         bounds = dict.fromkeys(f"{value:.1f}" for value in (np.nanmin(accuracy), np.nanmax(accuracy)))
@@ -153,7 +162,7 @@ def free_energy_of_walk(rows: pd.DataFrame) -> Figure:
 
 def constraint(rows: pd.DataFrame, tolerance: float | None = None) -> Figure:
     """C / C_target - 1 in per cent against lambda with bars of two standard errors, and the band +- `tolerance` (a fraction)."""
-    figure, axes = new_axes("Lambda λ", "C / C_target - 1 (%)")
+    figure, axes = new_axes("Lambda λ", drift_called(rows))
     walks = [walk for walk in walks_of(rows) if holds_something(walk.steps)]
     drawn = False
     for walk in walks:

@@ -13,6 +13,7 @@ from rayfe.model.likelihood import likelihood_of
 from rayfe.model.marginal import marginal_of
 from rayfe.model.objective import rate_of
 from rayfe.model.protocol_checks import Refuse, close, methods_on, outputs_of, refusing
+from rayfe.model.task import task_of
 
 FURTHEST = 30.0
 """A new decoder whose outputs are so many times larger than 1 + the examples gives them on another scale."""
@@ -50,7 +51,7 @@ def check_trainable(model: Any, name: str, x: Tensor, y: Tensor, classes: int) -
     _check_arguments(model, x, refuse)
     mean, log_variance, x_hat, logits = outputs
     R, D = rate_of(marginal_of(model), mean, log_variance, mean[None]), likelihood_of(model)(x, x_hat)
-    loss = R.mean() + D.mean() + nn.functional.cross_entropy(logits, y)
+    loss = R.mean() + D.mean() + task_of(model).loss(logits[None], y).mean()
     loss.backward()
     gradients = {path: parameter.grad for path, parameter in model.named_parameters() if parameter.grad is not None}
     if not gradients:

@@ -7,6 +7,7 @@ import torch.nn.functional as nnf
 from torch import Tensor, nn
 
 from rayfe.config import ModelConfig
+from rayfe.model.task import task_class
 
 
 class MLP(nn.Module):
@@ -78,9 +79,8 @@ class Logits(nn.Linear):
 
 
 def make_classifier(classes: int, config: ModelConfig) -> nn.Module:
-    """z (N, latent) -> logits (N, classes): one linear layer, or two with `config.classifier_hidden` units between."""
+    """z (N, latent) -> predictions (N, classes): one linear layer, or two with `config.classifier_hidden` units between."""
+    last = Logits if task_class(config).relative else nn.Linear
     if not config.classifier_hidden:
-        return Logits(config.latent, classes)
-    return nn.Sequential(
-        nn.Linear(config.latent, config.classifier_hidden), nn.ReLU(), Logits(config.classifier_hidden, classes)
-    )
+        return last(config.latent, classes)
+    return nn.Sequential(nn.Linear(config.latent, config.classifier_hidden), nn.ReLU(), last(config.classifier_hidden, classes))

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from rayfe.data.randomness import normal_of
 from rayfe.model.likelihood import likelihood_of
 from rayfe.model.marginal import Marginal, encoded
+from rayfe.model.task import Task, task_of
 
 
 class Noise(NamedTuple):
@@ -27,8 +28,8 @@ class PerExample(NamedTuple):
     R: Tensor
     D: Tensor
     C: Tensor
-    correct: Tensor
-    """1 where the mean prediction over draws is the label; its probability where labels are soft."""
+    score: Tensor
+    """The task's score of the mean prediction over draws; NaN: it has none."""
 
 
 def rate(mean: Tensor, log_variance: Tensor) -> Tensor:
@@ -42,40 +43,9 @@ def rate_of(marginal: Marginal, mean: Tensor, log_variance: Tensor, z: Tensor) -
     return R if marginal.closed else R - marginal.gain(z).mean(0)
 
 
-def classification_loss(logits: Tensor, y: Tensor) -> Tensor:
-    """-log c(y|z) (4); logits (draws, N, classes), labels (N,) or soft labels (N, classes) -> nats (draws, N).
-
-    Relative to the largest logit from the beginning: what all logits have in common would round the loss, and in its
-    gradient the sum over classes, which must vanish (common logits of 2e4: 0.002 nats; a walk diverged by them).
-    """
-    values = _by_class(logits)
-    values.sub_(values.detach().amax(0))
-    normalizer = values.exp().sum(0).log()
-    if y.is_floating_point():
-        return normalizer - (y.T[:, None] * values).sum(0)
-    return normalizer - values.gather(0, y.expand(1, *values.shape[1:]))[0]
-
-
-def mean_probabilities(logits: Tensor) -> Tensor:
-    """Class probabilities averaged over draws; logits (draws, N, classes) -> (N, classes)."""
-    return _by_class(logits).softmax(0).mean(1).T.contiguous()
-
-
-def _by_class(logits: Tensor) -> Tensor:
-    """A copy, (draws, N, classes) -> (classes, draws, N): a CPU reduces over few classes six times as fast where they lie far apart."""
-    return logits.movedim(-1, 0).clone(memory_format=torch.contiguous_format)
-
-
 def sample(mean: Tensor, log_variance: Tensor, epsilon: Tensor) -> Tensor:
     """z = mean + sigma epsilon for epsilon (draws, N, latent)."""
     return mean + (0.5 * log_variance).exp() * epsilon
-
-
-def hits(prediction: Tensor, y: Tensor) -> Tensor:
-    """Probability under the labels y, (N,) or soft (N, classes), of the predicted classes (N,)."""
-    if y.is_floating_point():
-        return y.gather(-1, prediction[:, None])[:, 0]
-    return prediction == y
 
 
 class Objective(nn.Module):
@@ -86,7 +56,7 @@ class Objective(nn.Module):
         self.model: Any = model  # meets protocol.Representation
 
     def forward(self, x: Tensor, y: Tensor, noise: Noise, predict: bool = True) -> PerExample:
-        """Without `predict`, as in training, nothing is said of correctness: `correct` is 0."""
+        """Without `predict`, as in training, nothing is said of the predictions: `score` is 0."""
         mean, log_variance, marginal = encoded(self.model, x)
         draws, distortion = noise.decoder.shape[0], likelihood_of(self.model)
         x_hat = self.model.decode(sample(mean, log_variance, noise.decoder).flatten(0, 1))
@@ -95,12 +65,18 @@ class Objective(nn.Module):
         else:
             D = distortion(x.repeat(draws, *[1] * (x.dim() - 1)), x_hat).view(draws, -1).mean(0)
         z = sample(mean, log_variance, noise.head)
-        logits = self.model.classify(z.flatten(0, 1)).view(*z.shape[:2], -1)
-        correct = mean.new_zeros(len(y))
+        task, prediction = task_of(self.model), self.model.classify(z.flatten(0, 1)).view(*z.shape[:2], -1)
+        score = mean.new_zeros(len(y))
         if predict:
-            correct = hits(mean_probabilities(logits.detach()).argmax(-1), y).to(mean.dtype)
+            score = scored(task, task.mean(prediction.detach()), y)
         R = rate_of(marginal, mean, log_variance, z)
-        return PerExample(R=R, D=D, C=classification_loss(logits, y).mean(0), correct=correct)
+        return PerExample(R=R, D=D, C=task.loss(prediction, y).mean(0), score=score)
+
+
+def scored(task: Task, prediction: Tensor, y: Tensor) -> Tensor:
+    """The task's score of mean predictions (N, outputs), (N,); NaN where it has none."""
+    score = task.score(prediction, y)
+    return prediction.new_full((len(y),), torch.nan) if score is None else score.to(prediction.dtype)
 
 
 @torch.no_grad()

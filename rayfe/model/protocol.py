@@ -26,6 +26,7 @@ from rayfe.model.mlp import MLP
 from rayfe.model.protocol_checks import check_methods, check_ranges, check_shapes
 from rayfe.model.resnet import ResNet
 from rayfe.model.stored_checks import check_registered, check_stored
+from rayfe.model.task import check_task, task_of, with_task
 
 BUILT_IN: Mapping[str, type[nn.Module]] = MappingProxyType({"mlp": MLP, "linear": Linear, "resnet": ResNet})
 """Models by the name that needs no module."""
@@ -44,9 +45,9 @@ class Representation(Protocol):
     Parameters must not be shared between modules, and gradients arrive at all that are not frozen. All else that an output
     depends on is a buffer of floats, or the same in every model that is built. In evaluation mode an output is a function of
     its own example and the weights: calls keep nothing for one another.
-    The constructor is called as `Class(input_shape=..., classes=..., config=ModelConfig)`. An attribute `marginal` of the class
-    `model.marginal.Marginal` is the m(z) that R is relative to, instead of N(0, I); an attribute `likelihood` of the class
-    `model.likelihood.Likelihood` says how D follows from x and what decode returns, unless `config` names another one.
+    The constructor is called as `Class(input_shape=..., classes=..., config=ModelConfig)`; `classes` is how many numbers `classify`
+    returns: one for each class or target. Attributes `marginal`, `likelihood` and `task`, of the classes of these names in
+    rayfe.model, say what R, D and C are, in place of the usual ones.
     """
 
     latent: int
@@ -64,7 +65,7 @@ class Representation(Protocol):
         """z (N, latent) -> mean of d(x|z), (N, *input_shape)."""
 
     def classify(self, z: Tensor) -> Tensor:
-        """z (N, latent) -> logits of c(y|z), (N, classes)."""
+        """z (N, latent) -> logits of c(y|z), (N, classes), or what else the task's loss takes (`rayfe.model.task`)."""
 
 
 def model_class(config: ModelConfig) -> type[nn.Module]:
@@ -111,16 +112,17 @@ def build(
             raise UsageError("model.name", config.name, fix + "Class(input_shape=..., classes=..., config=...)") from error
         check_methods(model, config.name)
         check_shapes(model, config.name, torch.full((2, *input_shape), 0.5), classes)
-        return with_parts(model, config, input_shape)
+        return with_parts(model, config, input_shape, classes)
 
 
-def with_parts(model: Any, config: ModelConfig, input_shape: tuple[int, ...]) -> Any:
-    """The model with the marginal and the likelihood that `config` names.
+def with_parts(model: Any, config: ModelConfig, input_shape: tuple[int, ...], classes: int) -> Any:
+    """The model with the marginal, the likelihood and the task that `config` names.
 
     Raises:
         UsageError: there is no such part, or the model has one of its own.
     """
-    return with_marginal(with_likelihood(model, config, input_shape), config, input_shape)
+    model = with_likelihood(with_task(model, config, classes), config, input_shape)
+    return with_marginal(model, config, input_shape)
 
 
 def laid_out(model: Any, device: torch.device, dtype: torch.dtype = torch.float32) -> Any:
@@ -133,7 +135,7 @@ def build_checked(config: ModelConfig, dataset: Dataset, device: torch.device = 
     """A new model for a data set, after a look at what it does with examples, at its gradients, and at what is stored of it.
 
     Raises:
-        UsageError: model.name; it does not do what `Representation` says.
+        UsageError: model.name; it does not do what `Representation` says. model.task; labels do not fit, or it is no task.
     """
     x, y = (value.to(device) for value in some_examples(config, dataset))
 
@@ -144,6 +146,8 @@ def build_checked(config: ModelConfig, dataset: Dataset, device: torch.device = 
         return laid_out(new(seed), device)
 
     model = new(0)
+    fault = task_of(model).fault(dataset.train.y)
+    require(fault is None, "model.task", config.task, str(fault))
     check_registered(model, config.name)
     check_types(model, config.name)
     laid_out(model, device)
@@ -151,6 +155,7 @@ def build_checked(config: ModelConfig, dataset: Dataset, device: torch.device = 
         check_shapes(model, config.name, x, dataset.classes)
         check_marginal(model, config.marginal, x)
         check_likelihood(model, config.likelihood, x)
+        check_task(config, model, x, y)
         check_trainable(model, config.name, x, y, dataset.classes)
         check_ranges(make, config.name, x)
         check_stored(make, config.name, x, y)

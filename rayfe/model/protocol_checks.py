@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from rayfe.config import require
 from rayfe.exceptions import UsageError
 from rayfe.model.marginal import marginal_of
+from rayfe.model.task import task_of
 
 METHODS = ("encode", "decode", "classify")
 CLOSE = 1e-3
@@ -75,7 +76,7 @@ def check_ranges(make: Callable[[int], Any], name: str, x: Tensor) -> None:
     if bool((positive() > 0).all()) and bool((_driven(model, positive, lambda value: value.mean()) > 0).all()):
         refuse("encode's second output is positive for all weights, like a variance; return its logarithm, log_variance")
     model = make(0)
-    if _in_unit(unit()) and _in_unit(_driven(model, unit, lambda value: -value.square().mean())):
+    if task_of(model).logits and _in_unit(unit()) and _in_unit(_driven(model, unit, lambda value: -value.square().mean())):
         refuse("classify returns numbers between 0 and 1 for all weights, like probabilities; return logits, without softmax")
 
 

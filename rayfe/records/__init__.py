@@ -17,6 +17,7 @@ from rayfe.records.points import (
     StepKey,
     Velocity,
     Weights,
+    drift,
 )
 from rayfe.records.requests import (
     BOUND_DRAWS,
@@ -42,6 +43,7 @@ __all__ = [
     "BOUND_DRAWS",
     "PROBE",
     "decoder_draws",
+    "drift",
     "ANEW",
     "ON",
     "TOO_SHORT",

@@ -22,8 +22,10 @@ from rayfe.records import (
 )
 
 READ = {
-    Split.TRAIN: [("", name) for name in ("R", "D", "C", "F", "accuracy", "R_se", "D_se", "C_se", "label_entropy")],
-    Split.VALIDATION: [("val_", name) for name in ("R", "D", "C", "accuracy", "C_se")],
+    Split.TRAIN: [
+        ("", name) for name in ("R", "D", "C", "F", "accuracy", "score", "C_scale", "R_se", "D_se", "C_se", "label_entropy")
+    ],
+    Split.VALIDATION: [("val_", name) for name in ("R", "D", "C", "accuracy", "score", "C_se")],
     Split.CONTROL: [("control_", name) for name in ("C", "C_se", "accuracy")],
     Split.TARGET: [("target_", name) for name in ("C", "accuracy")],
 }
@@ -179,6 +181,7 @@ def reading_records(key: StepKey, readings: Iterable[Reading], *, first: bool) -
             C=reading.C,
             F=reading.F,
             accuracy=reading.accuracy,
+            score=reading.score,
             R_se=reading.R_se,
             D_se=reading.D_se,
             C_se=reading.C_se,
@@ -219,7 +222,8 @@ def reading_in(row: StepRecord) -> Reading:
         R=number(row.R),
         D=number(row.D),
         C=number(row.C),
-        accuracy=number(row.accuracy),
+        accuracy=row.accuracy,
+        C_scale=row.C_scale,
         R_se=number(row.R_se),
         D_se=number(row.D_se),
         C_se=number(row.C_se),

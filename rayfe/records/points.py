@@ -87,6 +87,8 @@ class Functionals:
     R: float
     D: float
     C: float
+    C_scale: float | None = None
+    """As of a reading."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,8 +104,14 @@ class Held:
         return self.R * at.R + self.D * at.D + self.C * at.C
 
     def scale(self, at: Functionals | Reading) -> float:
-        """The size of its terms, to which a miss is compared; for C alone C itself."""
-        return abs(self.R * at.R) + abs(self.D * at.D) + abs(self.C * at.C)
+        """The size of its terms, to which a miss is compared; for C alone C itself, or the scale of its own."""
+        C = at.C if at.C_scale is None else at.C_scale
+        return abs(self.R * at.R) + abs(self.D * at.D) + abs(self.C * C)
+
+
+def drift(C: float, C0: float, scale: float | None) -> float:
+    """C / C0 - 1; of a loss with a scale of its own (C - C0) / scale."""
+    return C / C0 - 1.0 if scale is None else (C - C0) / scale
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -153,7 +161,7 @@ class Certificate:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reading:
-    """R, D, C and accuracy of one model on one split, in evaluation mode unless `split` is PROBE.
+    """R, D, C and the score of one model on one split, in evaluation mode unless `split` is PROBE.
 
     `D_noise`, `C_noise` and `R_noise` (empty: R in closed form) are half-differences of two independent sets of draws of z, summed
     over a block of examples and divided by the number of all; their root sum of squares is the standard error from the draws.
@@ -167,13 +175,18 @@ class Reading:
     R: float
     D: float
     C: float
-    accuracy: float
     R_se: float
     D_se: float
     C_se: float
     D_noise: tuple[float, ...] = ()
     C_noise: tuple[float, ...] = ()
     R_noise: tuple[float, ...] = ()
+    C_scale: float | None = None
+    """Nats by which a change of C counts, of a loss that may be negative; None: C itself."""
+    accuracy: float | None = None
+    """Of the mean prediction over draws of z; None: the task is no classification."""
+    score: float | None = None
+    """The mean score of another task, where it has one."""
     F_t: float | None = None
     """dJ/dt at fixed weights, batch-norm statistics moving with t (the envelope theorem's dF/dt); None: not asked for."""
     size: int | None = None

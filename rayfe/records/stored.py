@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rayfe.records.kinds import Leg
-from rayfe.records.points import Weights
+from rayfe.records.points import Weights, drift
 
 
 def column(description: str, **options: Any) -> Any:
@@ -44,9 +44,21 @@ class StepRecord:
         "density may be negative",
         default=None,
     )
-    C: float | None = column("classification loss on the training split, nats (4)", default=None)
+    C: float | None = column("loss of the task, such as classification, on the training split, nats (4)", default=None)
+    C_scale: float | None = column(
+        "nats by which a change of C counts, of a loss that may be negative; C / C_target - 1 is (C - C_target) / C_scale then, here "
+        "and in other columns. null: C itself",
+        default=None,
+    )
     F: float | None = column("R + lam D + gamma C of this row (8)", default=None)
-    accuracy: float | None = column("training accuracy of the mean prediction over draws of z", default=None)
+    accuracy: float | None = column(
+        "training accuracy of the mean prediction over draws of z; null where the task is no classification", default=None
+    )
+    score: float | None = column(
+        "the same of another task, mean of its score: of regression the squared error of the mean prediction (mean over targets), of "
+        "multi-label the share of labels that are predicted rightly; null where it has none",
+        default=None,
+    )
     R_dims: tuple[float, ...] | None = column(
         "rate of each dimension of z on the training split, nats; its sum is R; null where the marginal gives none",
         default=None,
@@ -56,6 +68,7 @@ class StepRecord:
     val_D: float | None = column("distortion on the validation split", default=None)
     val_C: float | None = column("classification loss on the validation split, nats", default=None)
     val_accuracy: float | None = column("validation accuracy of the mean prediction over draws of z", default=None)
+    val_score: float | None = column("score on the validation split", default=None)
     R_se: float | None = column(
         "standard error of R from the draws of z (0: closed form over all training examples)", default=None
     )
@@ -216,7 +229,7 @@ class StepRecord:
     @property
     def drift(self) -> float | None:
         """C / C_target - 1 on the split on which C is held; None: not measured or not held."""
-        return None if self.held_C is None or not self.C_target else self.held_C / self.C_target - 1.0
+        return None if self.held_C is None or not self.C_target else drift(self.held_C, self.C_target, self.C_scale)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -237,7 +250,10 @@ class ReadingRecord:
     D: float = column("distortion, in the unit of the likelihood")
     C: float = column("classification loss, nats")
     F: float = column("R + lam D + gamma C")
-    accuracy: float = column("accuracy of the mean prediction over draws of z")
+    accuracy: float | None = column(
+        "accuracy of the mean prediction over draws of z; null where the task is no classification", default=None
+    )
+    score: float | None = column("mean score of another task (columns of steps)", default=None)
     R_se: float = column("standard error of R")
     D_se: float = column("standard error of D")
     C_se: float = column("standard error of C")

@@ -155,12 +155,14 @@ def constraint(series: Sequence[Series], axis: Axis, tolerance: Sequence[float])
         off = drift(one.steps, one.of("C_target")) * 100.0
         errors = {"y": Errors(each=off["drift_se"].to_numpy(), span=max(limits))}
         data += curve(one, axis.of(one), off["drift"].to_numpy(), "%{y:+.2f} %", errors=errors)
+    relative = not any(has([one], "C_scale") for one in series)
+    name, unit = ("C / C0 - 1", "%") if relative else ("C - C0", "% of a nat")
     return Chart(
         name="constraint",
-        title="Was C held? C / C0 - 1",
-        caption=f"Grey: the tolerance, {' or '.join(f'{limit:.3g}' for limit in limits)} %. {DRAWS}",
+        title=f"Was C held? {name}",
+        caption=f"Grey: the tolerance, {' or '.join(f'{limit:.3g}' for limit in limits)} {unit}. {DRAWS}",
         data=data,
-        layout=axis.layout(series, "C / C0 - 1 (%)", shapes=tolerance_band(*limits)),
+        layout=axis.layout(series, f"{name} ({unit})", shapes=tolerance_band(*limits)),
     )
 
 
@@ -187,8 +189,18 @@ def loss(series: Sequence[Series], axis: Axis) -> Chart:
 
 
 def accuracy(series: Sequence[Series], axis: Axis) -> Chart:
-    """Validation and training accuracy, and that on the target alone."""
+    """Validation and training accuracy, and that on the target alone; of another task its score."""
     data: list[dict[str, Any]] = []
+    if has(series, "val_score"):
+        for one in series:
+            data += curve(one, axis.of(one), one.of("val_score"), "validation score %{y:.4g}")
+            data.append(dashed(one, axis.of(one), one.of("score"), "training"))
+        caption = (
+            "Of validation examples; dotted: training. Of regression: squared error of the mean prediction, mean over targets."
+        )
+        return Chart(
+            name="accuracy", title="Score of the task", caption=caption, data=data, layout=axis.layout(series, "Score")
+        )
     for one in series:
         data += curve(one, axis.of(one), one.of("val_accuracy", 100.0), "validation accuracy %{y:.2f} %")
         data.append(dashed(one, axis.of(one), one.of("accuracy", 100.0), "training"))

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 import pandas as pd
 
-from rayfe.records import Kind
+from rayfe.records import Kind, drift
 
 REASONS: Mapping[str, str] = MappingProxyType(
     {
@@ -112,7 +112,8 @@ def _drift(row: pd.Series) -> str:
     """How far what is held was off, with its standard error; of a geodesic the line, too, since either may have failed."""
     C = row["C"] if pd.isna(row["control_C"]) else row["control_C"]
     holds_C = not (pd.isna(C) or pd.isna(row["C_target"]))
-    off = C / row["C_target"] - 1.0 if holds_C else row["held_drift"]
+    scale = row.get("C_scale")
+    off = drift(C, row["C_target"], None if pd.isna(scale) else scale) if holds_C else row["held_drift"]
     error = row["drift_se"] if holds_C else row["held_drift_se"]
     if pd.isna(off):
         return "not measured"

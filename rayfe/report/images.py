@@ -166,9 +166,9 @@ def chosen_rows(view: RunView) -> dict[str, list[StepRecord]]:
 
 def one_of_each(y: np.ndarray) -> np.ndarray:
     """COLUMNS row numbers: the first of every class in turn, then the second, and so on."""
-    from rayfe.data.examples import rank_in_class
+    from rayfe.data.examples import groups, rank_in_class
 
-    return np.lexsort((y, rank_in_class(y)))[np.arange(COLUMNS) % len(y)]
+    return np.lexsort((groups(y), rank_in_class(y)))[np.arange(COLUMNS) % len(y)]
 
 
 def grid(images: Sequence[np.ndarray]) -> np.ndarray:

@@ -157,6 +157,7 @@ SHOWN: Sequence[tuple[str, str, str, float]] = (
     ("C", "C, training", ".4f", 1.0),
     ("val_C", CHOSEN_BY, ".4f", 1.0),
     ("val_accuracy", "accuracy, validation (%)", ".1f", 100.0),
+    ("val_score", "score, validation", ".4g", 1.0),
     ("target_C", "C, target's validation", ".4f", 1.0),
     ("target_accuracy", "accuracy, target's validation (%)", ".1f", 100.0),
     ("lam", "lam", ".3g", 1.0),

@@ -28,9 +28,10 @@ FUNCTIONALS = (
     ("D", "distortion, {unit} summed over an example", "D", "val_D"),
     ("C", "classification loss, nats", "C", "val_C"),
     ("accuracy", "of the mean prediction", "accuracy", "val_accuracy"),
+    ("score", "the task's, of the mean prediction", "score", "val_score"),
 )
-
-
+SCORES = ("accuracy", "score")
+"""Of which a task has one at most."""
 UNREAD = "\n## Certificates\n\nNone. The weights of this model are interpolated between stored ones, and nothing of the run was read of it."
 """Of a model between others."""
 
@@ -148,7 +149,9 @@ def _numbers(row: StepRecord, used: AsUsed | None, why: str, unit: str) -> str:
         "|---|---|---|---|---|",
     ]
     for name, meaning, train, validation in FUNCTIONALS:
-        error, own = _value(getattr(row, f"{name}_se", None)), _value(getattr(used, name, None))
+        if name in SCORES and getattr(row, train) is None:
+            continue
+        error, own = _value(getattr(row, f"{name}_se", None)), _value(getattr(used, "score" if name in SCORES else name, None))
         meant = f"{name} ({meaning.format(unit=unit)})"
         lines.append(f"| {meant} | {_value(getattr(row, train))} | {error} | {_value(getattr(row, validation))} | {own} |")
     lines.append(f"| F = R + lam D + gamma C (nats) | {_value(row.F)} | | | |")
@@ -158,9 +161,10 @@ def _numbers(row: StepRecord, used: AsUsed | None, why: str, unit: str) -> str:
 def _certificates(view: RunView, row: StepRecord) -> str:
     off = None if row.drift is None else 100.0 * row.drift
     error = "" if row.drift_se is None else f" ± {100 * row.drift_se:.2f}"
+    name, unit = ("C / C0 - 1", "%") if row.C_scale is None else ("C - C0", "% of a nat")
     lines = ["\n## Certificates\n"]
     lines.append(
-        f"- This step: C / C0 - 1 is {'not measured' if off is None else f'{off:+.2f}{error} %'}; {_above(view, row)}."
+        f"- This step: {name} is {'not measured' if off is None else f'{off:+.2f}{error} {unit}'}; {_above(view, row)}."
     )
     lines.append(f"- This model's equilibrium: {words(_equilibrium(view, row))}.")
     for found in verdicts(view):

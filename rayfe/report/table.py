@@ -84,7 +84,7 @@ def drift_of(line: Mapping[str, Any]) -> str:
     if pd.isna(line["drift_percent"]):
         return "-"
     error = "" if pd.isna(line["drift_se_percent"]) else f" ± {line['drift_se_percent']:.2f}"
-    return f"{line['drift_percent']:+.2f}{error} %"
+    return f"{line['drift_percent']:+.2f}{error} {line['unit']}"
 
 
 _COST: Mapping[str, Cell] = {"million examples": _of("examples", ".2f", 1e6), "minutes": _of("seconds", ".1f", 60.0)}

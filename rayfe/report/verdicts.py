@@ -18,7 +18,7 @@ from rayfe.report.view import RunView
 from rayfe.results.certified import NONE, findings, largest_gap, largest_missed, last_findings
 from rayfe.results.frames import accepted_steps, holds_nothing, numbers, span_of
 from rayfe.results.learnt import worsened
-from rayfe.results.walk_summary import EXCESS_PERCENT, OVERFIT_RATIO, way_there
+from rayfe.results.walk_summary import EXCESS_PERCENT, OVERFIT_RATIO, overfit, way_there
 from rayfe.surface.equivalence import Z, is_equivalent
 
 
@@ -56,9 +56,10 @@ the tolerance at all steps together."
         return Verdict(name="C held", state="not measured", text="No step after the start yet.", meaning=meaning)
     worst = tested.iloc[int(np.argmax(np.abs(numbers(tested, "drift_percent"))))]
     passed = int(tested["drift_ok"].astype(bool).sum())
+    limit = f"{span_of(100 * numbers(tested, 'tolerance'))} {worst['unit']}"
     text = (
-        f"{passed} of {len(tested)} trajectories pass at a tolerance of {span_of(100 * numbers(tested, 'tolerance'))} %; largest drift "
-        f"{worst['drift_percent']:+.2f} ± {worst['drift_se_percent']:.2f} % ({worst['trajectory']})."
+        f"{passed} of {len(tested)} trajectories pass at a tolerance of {limit}; largest drift "
+        f"{worst['drift_percent']:+.2f} ± {worst['drift_se_percent']:.2f} {worst['unit']} ({worst['trajectory']})."
     )
     close = bool((tested["drift_percent"].abs() <= 100 * tested["tolerance"]).all())
     if passed < len(tested) and close:
@@ -163,11 +164,13 @@ def generalisation(view: RunView) -> Verdict | None:
     holding = _holding_C(view)
     worse = sum(bool(worsened(line)) for line in holding)
     meaning = f"{_what_C_is(view, holding)}; what a user of the model sees is the validation data."
-    worst = max(ends, key=lambda end: end["val_C_end"] / end["C_end"])
-    ratio = worst["val_C_end"] / worst["C_end"]
+    worst = max(ends, key=overfit)
+    ratio, accuracy = overfit(worst), worst["val_accuracy_end"]
+    times = f", {ratio:.1f} times as much" if worst["unit"] == "%" else ""
+    right = "" if pd.isna(accuracy) else f"; validation accuracy {100 * accuracy:.1f} %"
     text = (
-        f"At the end validation C is {worst['val_C_end']:.4g} and training C {worst['C_end']:.4g} nats, {ratio:.1f} times as much; "
-        f"validation accuracy {100 * worst['val_accuracy_end']:.1f} % ({worst['trajectory']})."
+        f"At the end validation C is {worst['val_C_end']:.4g} and training C {worst['C_end']:.4g} nats{times}{right} "
+        f"({worst['trajectory']})."
     )
     if worse:
         text += f" Validation C or accuracy got worse along {worse} of {len(holding)} trajectories, where the held C did not."

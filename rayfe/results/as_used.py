@@ -11,10 +11,12 @@ import torch
 from torch import Tensor
 
 from rayfe.config import RunConfig
+from rayfe.data.examples import Examples
 from rayfe.data.paths import PathData, examples_of
 from rayfe.model.likelihood import likelihood_of
-from rayfe.model.marginal import Marginal, marginal_of
-from rayfe.model.objective import classification_loss, rate
+from rayfe.model.marginal import marginal_of
+from rayfe.model.objective import rate, scored
+from rayfe.model.task import task_of
 from rayfe.records import Split
 
 CHUNK = 500
@@ -23,13 +25,14 @@ CHUNK = 500
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AsUsed:
-    """Means over the validation split at p(x, t), without a draw: reconstruction and logits are of the mean of z."""
+    """Means over the validation split at p(x, t), without a draw: reconstruction and prediction are of the mean of z."""
 
     R: float | None
     """None: it has no closed form."""
     D: float
     C: float
-    accuracy: float
+    score: float
+    """The task's, of which NaN says that there is none."""
 
 
 def as_used(
@@ -47,32 +50,26 @@ def as_used(
     if data.kind == "displacement" and 0.0 < t < 1.0:
         return None
     ends = [(data.source, 1.0)] if data.target is None else [(data.source, 1.0 - t), (data.target, t)]
-    total, marginal = np.zeros(4), marginal_of(model)
+    total = np.zeros(4)
     for end, weight in ends:
         if weight > 0.0:
             examples = examples_of(end, Split.VALIDATION, config)
-            total += weight * _means(run, model, marginal, examples.x, examples.y, shape)
-    R, D, C, accuracy = total.tolist()
-    return AsUsed(R=R if marginal.closed else None, D=D, C=C, accuracy=accuracy)
+            total += weight * _means(run, model, examples, shape)
+    R, D, C, score = total.tolist()
+    return AsUsed(R=R if marginal_of(model).closed else None, D=D, C=C, score=score)
 
 
 @torch.no_grad()
-def _means(
-    run: Callable[[Tensor], Mapping[str, Tensor]],
-    model: Any,
-    marginal: Marginal,
-    x: np.ndarray,
-    y: np.ndarray,
-    shape: tuple[int, ...],
-) -> np.ndarray:
-    total = torch.zeros(4, dtype=torch.float64)
+def _means(run: Callable[[Tensor], Mapping[str, Tensor]], model: Any, examples: Examples, shape: tuple[int, ...]) -> np.ndarray:
+    marginal, likelihood, task = marginal_of(model), likelihood_of(model), task_of(model)
+    x, y, total = examples.x, examples.y, torch.zeros(4, dtype=torch.float64)
     for begin in range(0, len(y), CHUNK):
         part = torch.from_numpy(np.ascontiguousarray(x[begin : begin + CHUNK])).reshape(-1, *shape)
         part = part.float() / 255.0 if part.dtype == torch.uint8 else part.float()
         labels, out = torch.from_numpy(y[begin : begin + CHUNK]), run(part)
-        loss = classification_loss(out["logits"][None], labels)[0]
-        correct = (out["logits"].argmax(-1) == labels).double()
+        prediction = out["logits"][None]
+        loss, score = task.loss(prediction, labels)[0], scored(task, task.mean(prediction), labels)
         R = rate(*marginal.in_unit(out["mean"], out["log_variance"]))
-        each = (R, likelihood_of(model)(part, out["reconstruction"]), loss, correct)
+        each = (R, likelihood(part, out["reconstruction"]), loss, score)
         total += torch.stack([value.double().sum() for value in each])
     return (total / len(y)).numpy()

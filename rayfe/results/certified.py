@@ -130,7 +130,8 @@ def judged(line: Mapping[str, Any], *, step_epochs: float) -> tuple[State, str]:
 
 
 def distances(line: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
-    """C, D, R and gamma of the stored model minus those of the new ones, as parts of the latter, each with its standard error.
+    """C, D, R and gamma of the stored model minus those of the new ones, as parts of the latter (of a nat where C may be negative), each
+    with its standard error.
 
     C is that of the split on which it is held; gamma, a part of the row's own, is left out where it was not compared. At gamma = 0
     nothing trains the classifier, and C is left out, too.
@@ -142,7 +143,8 @@ def distances(line: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
     found = {}
     for name, (difference, value) in names.items():
         if line[difference] is not None and line[value]:
-            scale = max(abs(line[value]), LEAST_SCALE.get(name, 0.0))
+            own = line.get("C_scale") if name == "C" else None
+            scale = own or max(abs(line[value]), LEAST_SCALE.get(name, 0.0))
             found[name] = (line[difference] / scale, line[f"{difference}_se"] / scale)
     return found
 

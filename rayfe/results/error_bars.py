@@ -12,7 +12,7 @@ from scipy.stats import t
 from rayfe.config.arguments import checked
 from rayfe.records import Leg
 from rayfe.records.kinds import STATIONARY
-from rayfe.results.frames import accepted_steps, check_rows, numbers
+from rayfe.results.frames import accepted_steps, check_rows, loss_scale, numbers
 from rayfe.surface.local_fit import Scatter, scatter
 
 QUANTITIES: Mapping[str, str | None] = MappingProxyType(
@@ -108,4 +108,4 @@ def _draws(steps: pd.DataFrame, name: str) -> np.ndarray:
     if column is not None:
         own = name == "C_before_settle" and steps["control_C_se"].notna().any()
         return numbers(steps, "control_C_se" if own else column)
-    return numbers(steps, "drift_se") * numbers(steps, "C_target") / np.abs(numbers(steps, "C_gamma"))
+    return numbers(steps, "drift_se") * loss_scale(steps, numbers(steps, "C_target")) / np.abs(numbers(steps, "C_gamma"))

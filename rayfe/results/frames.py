@@ -162,10 +162,27 @@ def held_loss(steps: pd.DataFrame) -> np.ndarray:
 
 
 def drift(steps: pd.DataFrame, reference: np.ndarray | float) -> pd.DataFrame:
-    """C / reference - 1 and its standard error along the accepted rows of one trajectory.
+    """C / reference - 1, or (C - reference) / C_scale, and its standard error along the accepted rows of one trajectory.
 
     The error is the paired one of column `drift_se` (the start's draws are those of every step, and the noise that
     both have in common cancels). NaN where it was not measured.
     """
-    ratio, error = held_loss(steps) / reference, numbers(steps, "drift_se")
-    return pd.DataFrame({"drift": ratio - 1.0, "drift_se": error}, index=steps.index)
+    C, scale, error = held_loss(steps), own_scale(steps), numbers(steps, "drift_se")
+    off = np.where(np.isnan(scale), C / reference - 1.0, (C - reference) / scale)
+    return pd.DataFrame({"drift": off, "drift_se": error}, index=steps.index)
+
+
+def own_scale(rows: pd.DataFrame) -> np.ndarray:
+    """C_scale, NaN where drifts of C are parts of C itself, (N,)."""
+    return numbers(rows, "C_scale") if "C_scale" in rows else np.full(len(rows), np.nan)
+
+
+def loss_scale(steps: pd.DataFrame, reference: np.ndarray) -> np.ndarray:
+    """What drifts of C are parts of: its own scale, nats, else `reference`, C of the start (N,)."""
+    scale = own_scale(steps)
+    return np.where(np.isnan(scale), reference, scale)
+
+
+def drift_called(rows: pd.DataFrame) -> str:
+    """What the drift of C is, for the axis of a figure in per cent."""
+    return "C / C_target - 1 (%)" if np.isnan(own_scale(rows)).all() else "C - C_target (% of a nat)"

@@ -43,4 +43,5 @@ def worsened(line: Mapping[str, Any]) -> str:
     held = "training C" if np.isnan(line["control_C_end"]) else "C of the control split"
     C = " -> ".join(f"{line[f'val_C_{side}']:.3g}" for side in ("start", "end"))
     accuracy = " -> ".join(f"{100 * line[f'val_accuracy_{side}']:.1f}" for side in ("start", "end"))
-    return f"only {held} is held (validation C {C}, accuracy {accuracy} %): "
+    also = "" if np.isnan(line["val_accuracy_end"]) else f", accuracy {accuracy} %"
+    return f"only {held} is held (validation C {C}{also}): "

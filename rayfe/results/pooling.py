@@ -69,7 +69,7 @@ def require_alike(manifest: Mapping[str, Any], locations: Iterable[str], field: 
 
 
 def _same_code(run: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether models of the user's own have the same code in both, as far as both know it."""
+    """Whether what models are made of, of the user's own, has the same code in both, as far as both know it."""
     ours, theirs = (one.get("code_sha256", {}) for one in (run, other))
     return all(ours[name] == theirs[name] for name in OF_MODELS if name in ours and name in theirs)
 

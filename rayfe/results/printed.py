@@ -50,6 +50,9 @@ def print_run(
 def print_walks(summary: pd.DataFrame, console: Console, words: Words = in_shell_words) -> None:
     """Print a verdict and the warnings of each line of `summarize`, and a table of them."""
     columns, note = (BOX, EXCESS_NOTE) if is_boxed(summary) else (WALK, f"{DRIFT_NOTE}; {EXCESS_NOTE}")
+    if len(summary) and (summary["unit"] != "%").any():
+        columns = {DRIFT_OF_A_NAT.get(name, name): cell for name, cell in columns.items()}
+        note = note.replace("C/C0-1", "C-C0")
     _print_table(_said(summary, walk_summary, console, words), columns, f"{place_of(summary)}; {note}", console)
 
 
@@ -130,6 +133,8 @@ def _drift(line: Line) -> Text:
 MULTIPLIERS: Columns = {"lam": _of("lam_end", ".3g"), "gamma": _of("gamma_end", ".3g")}
 PLACE: Columns = {"R": _of("R_end", ".1f"), "D": _of("D_end", ".1f"), "C": _of("C_end", ".4f")}
 DRIFT: Columns = {"C/C0-1,\n%": _drift}
+DRIFT_OF_A_NAT = {"C/C0-1,\n%": "C-C0, %\nof a nat"}
+"""How it is called of a loss that may be negative."""
 MINUTES: Columns = {"minutes": _of("seconds", ".1f", 60.0)}
 COST: Columns = {"million\nexamples": _of("examples", ".1f", 1e6)} | dict(MINUTES)
 WALK: Columns = MappingProxyType(

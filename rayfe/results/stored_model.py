@@ -100,7 +100,7 @@ def model_of(
         if cls is None and config.name in BUILT_IN:
             with torch.device("meta"):  # takes no memory, whatever sizes run.json names
                 empty = BUILT_IN[config.name](input_shape=shape, classes=run["classes"], config=config)
-                check_fit(with_parts(empty, config, shape), weights)
+                check_fit(with_parts(empty, config, shape, run["classes"]), weights)
         model = build(config, input_shape=shape, classes=run["classes"], cls=cls)
         load_weights(model, weights)
     except UsageError as error:

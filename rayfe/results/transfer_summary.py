@@ -57,6 +57,7 @@ def _line(name: Hashable, walk: pd.DataFrame, tolerance: float, floor: float) ->
         "rejected_attempts": len(walk) - len(steps) - (stop is not None),
         "end": NO_STOP if stop is None else stop["reason"],
         "tolerance": tolerance,
+        "unit": "%",
         "examples": float(walk["examples"].max()),
         "seconds": float(walk["seconds"].max()),
     }

@@ -18,7 +18,9 @@ from rayfe.results.frames import (
     drift,
     held_loss,
     holds_something,
+    loss_scale,
     numbers,
+    own_scale,
     size_of_F,
     span_of,
 )
@@ -34,6 +36,7 @@ NOT_C = ("seek", "iso-functional")
 SPANNED = dict.fromkeys(("lam", "gamma", "R", "D", "C", "val_C"), ".3g") | {"val_accuracy": ".1%"}
 """Of a conditioned model: columns of which there is a range, and how it is written."""
 OVERFIT_RATIO = 1.5
+"""Of validation C to training C; of a loss that may be negative, the same above 1 in nats between them."""
 EXCESS_PERCENT = 1.0
 
 
@@ -100,7 +103,7 @@ def summarize(rows: pd.DataFrame, tolerance: float, floor: float = 0.0, models: 
 def _line(name: Hashable, walk: pd.DataFrame, tolerance: float, floor: float) -> dict[str, Any]:
     steps, stop = accepted_steps(walk), found_stop(walk)
     if len(steps):
-        tolerance = relative_tolerance(tolerance, floor, float(held_loss(steps)[0]))
+        tolerance = relative_tolerance(tolerance, floor, float(loss_scale(steps, held_loss(steps))[0]))
     line: dict[str, Any] = {
         "trajectory": name,
         "process": walk["process"].iloc[0],
@@ -110,6 +113,7 @@ def _line(name: Hashable, walk: pd.DataFrame, tolerance: float, floor: float) ->
         "end": NO_STOP if stop is None else stop["reason"],
         "end_lam": float("nan") if stop is None else float(stop["lam"]),
         "tolerance": tolerance,
+        "unit": "%" if np.isnan(own_scale(walk)).all() else "% of a nat",
         "examples": float(walk["examples"].max()),
         "seconds": float(walk["seconds"].max()),
     }
@@ -181,15 +185,16 @@ def verdict(line: Mapping[str, Any]) -> str:
         return held + _ending(line)
     if not line["holds_C"]:
         return _held_verdict(line)
-    limit = f"tolerance {100 * line['tolerance']:.3g} %, equivalence test"
+    unit = line["unit"]
+    limit = f"tolerance {100 * line['tolerance']:.3g} {unit}, equivalence test"
     C = "C" if np.isnan(line["control_C_end"]) else "C of the control split"
     held = (
-        f"{C} held, off by up to {_drift(line)} % ({limit} passed)"
+        f"{C} held, off by up to {_drift(line)} {unit} ({limit} passed)"
         if line["drift_ok"]
-        else f"{C} off by up to {_drift(line)} % ({limit} failed)"
+        else f"{C} off by up to {_drift(line)} {unit} ({limit} failed)"
     )
     if np.isnan(line["drift_se_percent"]):
-        held = f"{C} off by up to {line['drift_percent']:+z.2f} % (no standard error, not tested)"
+        held = f"{C} off by up to {line['drift_percent']:+z.2f} {unit} (no standard error, not tested)"
     D, R = (_course(name, line[f"{name}_start"], line[f"{name}_end"]) for name in ("D", "R"))
     if not np.isnan(line["D_se_end"]):
         D += f" (± {line['D_se_end']:.1g} by the draws of z alone)"
@@ -214,9 +219,12 @@ def _held_verdict(line: Mapping[str, Any]) -> str:
 def warnings(line: Mapping[str, Any]) -> list[str]:
     """What a reader of this line must not overlook."""
     found = []
-    if line["val_C_end"] > OVERFIT_RATIO * line["C_end"]:
+    if overfit(line) > OVERFIT_RATIO:
+        far = f"{overfit(line):.1f} times training C"
+        if line["unit"] != "%":
+            far = f"{line['val_C_end'] - line['C_end']:.2g} nats above training C"
         found.append(
-            f"over-fitting: validation C {line['val_C_end']:.3g} is {line['val_C_end'] / line['C_end']:.1f} times training C"
+            f"over-fitting: validation C {line['val_C_end']:.3g} is {far}"
             + ("" if np.isnan(control := line["control_C_end"]) else f"; held is that of the control split, {control:.3g}")
         )
     if line["accepted_steps"] > 0 and line["process"] == "iso-classification":  # a transfer may well lower R
@@ -229,13 +237,20 @@ def warnings(line: Mapping[str, Any]) -> list[str]:
     if line["attainable_percent"] > 100.0 * line["tolerance"]:
         found.append(
             f"the tolerance is below the noise: {line['accepted_steps']} steps without drift would need "
-            f"{line['attainable_percent']:.2g} %; the error falls as the root of ``measure.head_draws``"
+            f"{line['attainable_percent']:.2g} {line['unit']}; the error falls as the root of ``measure.head_draws``"
         )
     if line["excess_percent"] > EXCESS_PERCENT:
         found.append(
             f"off equilibrium: F is at least {line['excess_percent']:.1f} % too high: other models are lower at the same point"
         )
     return found
+
+
+def overfit(line: Mapping[str, Any]) -> float:
+    """Validation C in parts of training C at the end; of a loss that may be negative 1 and the nats between them."""
+    if line["unit"] != "%":
+        return float(1.0 + line["val_C_end"] - line["C_end"])
+    return float(line["val_C_end"] / line["C_end"])
 
 
 def _ending(line: Mapping[str, Any]) -> str:

@@ -173,6 +173,7 @@ def _check_own_model(config: RunConfig, data: PathData) -> dict[str, Any]:
     from rayfe.model.conditioned import check_conditioned
     from rayfe.model.likelihood import check_support, likelihood_of
     from rayfe.model.protocol import build, build_checked, some_examples
+    from rayfe.model.task import task_of
     from rayfe.run.runner import trains_on_gpus
     from rayfe.training.replicas import check_stacked, stacks
 
@@ -182,6 +183,8 @@ def _check_own_model(config: RunConfig, data: PathData) -> dict[str, Any]:
     check_support(model, config.model.likelihood, *_examples_in(data))
     D = likelihood_of(model).told()
     if config.box is not None:
+        fix = "has a loss that may be negative, and a conditioned model is trained on log J; walk (jobs/isoc.py)"
+        require(not task_of(model).signed, "model.task", config.model.task, fix)
         check_conditioned(model, config.model.name, some_examples(config.model, dataset)[0].to(device))
         return D
     if config.service.slots > 1:

@@ -39,7 +39,7 @@ def line(record: StepRecord) -> str:
     numbers += [f"{name} {value:.4g}" for name, value in (("R", record.R), ("D", record.D)) if value is not None]
     drift = drift_percent(record)
     name = "C drift" if record.C_target else "miss" if record.process == "seek" else "drift"
-    numbers += [] if drift is None else [f"{name} {drift:+z.2f} %"]
+    numbers += [] if drift is None else [f"{name} {drift:+z.2f} %{'' if record.C_scale is None else ' of a nat'}"]
     numbers += [] if record.val_accuracy is None else [f"val acc {100 * record.val_accuracy:.1f} %"]
     numbers += [f"after {duration(record.seconds)}"]
     return f"{record.trajectory} step {record.step}{_verdict(record)}: {' '.join(numbers)}"

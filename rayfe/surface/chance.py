@@ -15,7 +15,11 @@ FEW_UPDATES = 300
 def at_chance(read: Reading) -> bool:
     """Whether a model encodes nothing, or says of labels hardly more than how frequent they are. Where the entropy of the mean label was
     not read, R alone tells. C is that of the split on which it is held."""
-    return read.R < LEAST_RATE or (read.label_entropy is not None and read.C > AT_CHANCE * read.label_entropy)
+    if read.R < LEAST_RATE or read.label_entropy is None:
+        return read.R < LEAST_RATE
+    if read.C_scale is not None:
+        return read.C > read.label_entropy - (1.0 - AT_CHANCE) * read.C_scale
+    return read.C > AT_CHANCE * read.label_entropy
 
 
 def what_to_raise(*, gamma: float, updates: int | None) -> str:

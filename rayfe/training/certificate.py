@@ -15,8 +15,9 @@ from rayfe.data.device_path import DeviceExamples, DevicePath, chunks
 from rayfe.data.randomness import derived_seed, normal_of
 from rayfe.model.likelihood import likelihood_of
 from rayfe.model.marginal import encoded
-from rayfe.model.objective import classification_loss, sample
+from rayfe.model.objective import sample
 from rayfe.model.protocol import Representation
+from rayfe.model.task import task_of
 from rayfe.records import BOUND_DRAWS, Certificate, Point, Reading
 from rayfe.training.exact_derivatives import Curvature, draw_parts
 from rayfe.training.measure import FORWARD
@@ -57,7 +58,7 @@ def log_weights(model: Representation, examples: DeviceExamples, point: Point, *
         if not marginal.closed:
             log_ratio = log_ratio + marginal.gain(z[None])[0]
         D = likelihood_of(model)(examples.x, model.decode(z))
-        C = classification_loss(model.classify(z)[None], examples.y)[0]
+        C = task_of(model).loss(model.classify(z)[None], examples.y)[0]
         rows.append(log_ratio.double() - point.lam * D.double() - point.gamma * C.double())
     return torch.stack(rows)
 

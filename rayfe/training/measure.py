@@ -17,20 +17,14 @@ from rayfe.data.device_path import DeviceExamples, DevicePath, Stratum, chunks
 from rayfe.data.randomness import derived_seed, normal_of, to_normal, uniform_of
 from rayfe.model.likelihood import likelihood_of
 from rayfe.model.marginal import encoded
-from rayfe.model.objective import (
-    PerExample,
-    classification_loss,
-    hits,
-    mean_probabilities,
-    rate,
-    sample,
-)
+from rayfe.model.objective import PerExample, rate, sample, scored
 from rayfe.model.protocol import Representation
+from rayfe.model.task import task_of
 from rayfe.records import Point, decoder_draws
 from rayfe.training.batch_norm import WHOLE_BYTES, BatchNorm, operations, recompute_statistics
 
 PREDICTION_DRAWS = 16
-"""Draws of each half of the first set whose mean probability is the prediction (of all of them it would change little)."""
+"""Draws of each half of the first set whose mean is the prediction (of all of them it would change little)."""
 SLOPE_DRAWS = 32
 """Draws of z per example through the classifier for F_t."""
 SLOPE_STEP = 0.001
@@ -227,21 +221,21 @@ def _read_chunk(model: Representation, examples: DeviceExamples, keys: Keys, som
         for key in keys.decoders:
             one, noise = _read_distortion(model, examples, mean, log_variance, some, key=key, every=_every(over.drawing))
             D, D_noise = D + one / effort.decoder_sets, D_noise + noise / effort.decoder_sets
-    C, probabilities = [mean.new_zeros(len(x)), mean.new_zeros(len(x))], []
+    task, C, predictions = task_of(model), [mean.new_zeros(len(x)), mean.new_zeros(len(x))], []
     gain = [mean.new_zeros(len(x)), mean.new_zeros(len(x))]
     for i, key in enumerate(keys.shifts):
         z = _antithetic(mean, log_variance, _rotated(keys.heads[i], number, like=mean, key=key))
-        logits = model.classify(z.flatten(0, 1)).view(*z.shape[:2], -1)
-        C[i % 2] += classification_loss(logits, y).mean(0) / effort.draw_sets
+        prediction = model.classify(z.flatten(0, 1)).view(*z.shape[:2], -1)
+        C[i % 2] += task.loss(prediction, y).mean(0) / effort.draw_sets
         if not marginal.closed:
             gain[i % 2] += marginal.gain(z).mean(0) / effort.draw_sets
         if i < 2:
-            probabilities.append(mean_probabilities(logits[:PREDICTION_DRAWS]))
-    correct = hits((probabilities[0] + probabilities[1]).argmax(-1), y)
+            predictions.append(task.mean(prediction[:PREDICTION_DRAWS]))
+    score = scored(task, 0.5 * (predictions[0] + predictions[1]), y)
     R = rate(*marginal.in_unit(mean, log_variance))
     R = R if marginal.closed else R - 0.5 * (gain[0] + gain[1])
     return Draws(
-        mean=PerExample(R=R, D=D, C=0.5 * (C[0] + C[1]), correct=correct.to(mean.dtype)),
+        mean=PerExample(R=R, D=D, C=0.5 * (C[0] + C[1]), score=score),
         D_noise=D_noise,
         C_noise=0.5 * (C[0] - C[1]),
         R_noise=None if marginal.closed else 0.5 * (gain[1] - gain[0]),

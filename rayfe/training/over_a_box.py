@@ -11,6 +11,7 @@ from torch.func import functional_call
 from rayfe.data.randomness import generator
 from rayfe.model.conditioned import Conditioned
 from rayfe.model.objective import Noise, Objective, PerExample
+from rayfe.model.task import task_of
 from rayfe.records import Box, Point, Weights
 from rayfe.training.replicas import Looped, Replicas, free_energy, seeded
 
@@ -25,7 +26,7 @@ class OverABox(Replicas):
 
     def __init__(self, model: Conditioned) -> None:
         self._model, self._named = model, Looped([model])
-        self._objective = Objective(model.model)
+        self._objective, self.task = Objective(model.model), task_of(model.model)
 
     def parameters(self) -> Mapping[str, Tensor]:
         return self._named.parameters()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +13,7 @@ from torch import Tensor
 
 from rayfe.data.device_path import DevicePath, Stratum, Whole
 from rayfe.model.protocol import Representation
+from rayfe.model.task import Task, task_of
 from rayfe.records import Point, Reading, Split
 from rayfe.training.measure import Drawing, Draws, Effort, Keys, bin_of, keys_of, pass_over
 from rayfe.training.together import in_one_pass
@@ -60,11 +63,11 @@ def read_together(
         for row, stratum in enumerate(path.strata)
         if stratum.share(asked[0][1].t) > 0
     }
-    some = next(iter(present.values()))
+    some, task = next(iter(present.values())), task_of(asked[0][0])
     found = some.new_zeros(len(asked), len(path.strata), some.shape[-1])
     for row, models in present.items():
         found[:, row].copy_(models)
-    return [_reading(parts, wanted, path) for parts, (_, wanted) in zip(found.cpu().numpy(), asked, strict=True)]
+    return [_reading(parts, wanted, path, task) for parts, (_, wanted) in zip(found.cpu().numpy(), asked, strict=True)]
 
 
 @torch.no_grad()
@@ -107,7 +110,7 @@ def _means(draws: Draws, weights: Tensor, number: Tensor) -> Tensor:
 
 
 def _sums(draws: Draws, weights: Tensor, number: Tensor) -> Tensor:
-    """R, D, C and accuracy, the squares of the first three's errors by the sample, and the noise by blocks."""
+    """R, D, C and the score, the squares of the first three's errors by the sample, and the noise by blocks."""
     values = torch.stack(list(draws.mean)).double()
     mean = values @ weights
     squares = ((weights * (values[:3] - mean[:3, None] / weights.sum())) ** 2).sum(-1)
@@ -115,11 +118,16 @@ def _sums(draws: Draws, weights: Tensor, number: Tensor) -> Tensor:
     return torch.cat([mean, squares, *(_blocks(one, weights, number) for one in noises)])
 
 
-def _reading(parts: np.ndarray, wanted: WantedReading, path: DevicePath) -> Reading:
+def of_task(task: Task, score: float) -> dict[str, Any]:
+    """What a reading has of the task: its mean score, and the scale of a loss that may be negative."""
+    return {task.scored: None if math.isnan(score) else score, "C_scale": 1.0 if task.signed else None}
+
+
+def _reading(parts: np.ndarray, wanted: WantedReading, path: DevicePath, task: Task) -> Reading:
     """From the sums over each stratum, (strata, sums)."""
     noises = parts[:, 7:].reshape(len(parts), -1, NOISE_BLOCKS)
     D_noise, C_noise, R_noise = (noises[:, i : i + 1].ravel() for i in range(3))
-    R, D, C, accuracy = parts[:, :4].sum(0).tolist()
+    R, D, C, score = parts[:, :4].sum(0).tolist()
     of_draws = [float(np.linalg.norm(noise)) for noise in (R_noise, D_noise, C_noise)]
     of_sample = torch.from_numpy(parts[:, 4:7].sum(0)).sqrt().tolist()
     errors = of_draws if wanted.split in (Split.TRAIN, Split.CONTROL) else of_sample
@@ -131,7 +139,6 @@ def _reading(parts: np.ndarray, wanted: WantedReading, path: DevicePath) -> Read
         R=R,
         D=D,
         C=C,
-        accuracy=accuracy,
         R_se=errors[0],
         D_se=errors[1],
         C_se=errors[2],
@@ -139,6 +146,7 @@ def _reading(parts: np.ndarray, wanted: WantedReading, path: DevicePath) -> Read
         C_noise=tuple(C_noise.tolist()),
         R_noise=tuple(R_noise.tolist()),
         size=path.size(wanted.t),
+        **of_task(task, score),
     )
 
 

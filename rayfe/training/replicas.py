@@ -16,6 +16,7 @@ from torch.func import functional_call, stack_module_state
 from rayfe.data.randomness import GLOBAL
 from rayfe.exceptions import UsageError
 from rayfe.model.objective import Noise, Objective, PerExample, draw_noise
+from rayfe.model.task import Task, task_of
 from rayfe.model.weights import moved, to_host, weights_of
 from rayfe.records import Weights
 
@@ -41,6 +42,8 @@ class Replicas(abc.ABC):
     count: int
     stacked: bool
     """Whether a first dimension of each of `parameters()` counts the replicas."""
+    task: Task
+    """Of all of them."""
 
     @abc.abstractmethod
     def parameters(self) -> Mapping[str, Tensor]:
@@ -52,7 +55,7 @@ class Replicas(abc.ABC):
 
     @abc.abstractmethod
     def functionals(self, x: Tensor, y: Tensor, noise: Noise, *, seed: int = 0, predict: bool = True) -> PerExample:
-        """R, D, C and, with `predict`, correctness of every replica in training mode, (count, N) each.
+        """R, D, C and, with `predict`, the score of every replica in training mode, (count, N) each.
 
         What stochastic layers (dropout) draw is a function of `seed` alone, and the same for all replicas.
         """
@@ -103,6 +106,7 @@ class Looped(Replicas):
         """`compiled`: whether updates are (`CompiledUpdate`)."""
         self.count, self.compiled = len(models), compiled
         self.objectives = [Objective(model.train()) for model in models]
+        self.task = task_of(models[0])
 
     def parameters(self) -> Mapping[str, Tensor]:
         named = [(i, *item) for i, objective in enumerate(self.objectives) for item in objective.model.named_parameters()]
@@ -135,7 +139,7 @@ class Stacked(Replicas):
 
     def __init__(self, models: Sequence[nn.Module]) -> None:
         self.count = len(models)
-        self._models = [model.train() for model in models]
+        self._models, self.task = [model.train() for model in models], task_of(models[0])
         self.skeleton = Objective(copy.deepcopy(models[0]).to("meta").train())
         """A model without values, for functional calls."""
         self._parameters, self._buffers = stack_module_state([Objective(model) for model in self._models])

@@ -9,6 +9,7 @@ import numpy as np
 
 from rayfe.records import Functionals, Settled, SettleRequest
 from rayfe.records.weights import along
+from rayfe.surface.several import broyden, newton
 
 EVALUATIONS = 6
 """Measurements that one settle may take for each multiplier that it moves."""
@@ -113,7 +114,7 @@ class _Search:
         if self._shift is None:
             self.best, self.best_read = shift, found
         elif np.isfinite(miss).all():
-            self._jacobian = _broyden(self._jacobian, shift - self._shift, miss - self._miss)
+            self._jacobian = broyden(self._jacobian, shift - self._shift, miss - self._miss)
         self._shift, self._miss = shift, miss
         if (size := float(np.abs(miss).max())) < self.best_size:
             self.best, self.best_read, self.best_size = shift, found, size
@@ -122,7 +123,7 @@ class _Search:
     def step(self) -> np.ndarray | None:
         """The next shift to look at; None where there is none that was not seen."""
         assert self._shift is not None
-        return self._fresh(self._shift + _newton(self._jacobian, self._miss))
+        return self._fresh(self._shift + newton(self._jacobian, self._miss))
 
     def sure(self, candidate: np.ndarray) -> bool:
         """Whether the secant of two measurements is known well enough to go to `candidate` without another one."""
@@ -146,13 +147,13 @@ class _Search:
         shift, miss, jacobian = self._shift, self._miss, self._jacobian
         correction = miss - self.miss(quick(shift * self.reach))
         for _ in range(EVALUATIONS):
-            candidate = self._fresh(shift + _newton(jacobian, miss))
+            candidate = self._fresh(shift + newton(jacobian, miss))
             if candidate is None or np.array_equal(candidate, shift):
                 break
             there = self.miss(quick(candidate * self.reach)) + correction
             if not np.isfinite(there).all():
                 break
-            jacobian = _broyden(jacobian, candidate - shift, there - miss)
+            jacobian = broyden(jacobian, candidate - shift, there - miss)
             shift, miss = candidate, there
             if float(np.abs(miss).max()) <= QUICK_ACCURACY * self._request.accuracy:
                 break
@@ -164,11 +165,3 @@ class _Search:
         known = not np.isfinite(shift).all() or any(np.array_equal(shift, old) for old in self._seen)
         outside = bool(np.abs(shift).max() >= 1.0) and any(np.abs(old).max() >= 1.0 for old in self._seen[-1:])
         return None if known or outside else shift
-
-
-def _broyden(jacobian: np.ndarray, step: np.ndarray, change: np.ndarray) -> np.ndarray:
-    return jacobian + np.outer(change - jacobian @ step, step) / (step @ step)
-
-
-def _newton(jacobian: np.ndarray, miss: np.ndarray) -> np.ndarray:
-    return np.linalg.lstsq(jacobian, -miss)[0]

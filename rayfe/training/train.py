@@ -16,6 +16,7 @@ from rayfe.data.device_path import DeviceExamples, DevicePath
 from rayfe.data.randomness import derived_seed, generator
 from rayfe.model.objective import Noise, draw_noise, noise_of
 from rayfe.records import Point, Reading, Split, Weights
+from rayfe.training.reading import of_task
 from rayfe.training.replicas import Replicas
 from rayfe.training.update import Descent
 
@@ -248,12 +249,12 @@ def read_probe(replicas: Replicas, points: Sequence[Point], probe: Probe, *, upd
             R=R,
             D=D,
             C=C,
-            accuracy=accuracy,
             R_se=R_se,
             D_se=D_se,
             C_se=C_se,
+            **of_task(replicas.task, score),
         )
-        for name, point, (R, D, C, accuracy, R_se, D_se, C_se) in zip(probe.names, points, found, strict=True)
+        for name, point, (R, D, C, score, R_se, D_se, C_se) in zip(probe.names, points, found, strict=True)
     ]
 
 

@@ -59,7 +59,7 @@ def require_attainable(config: RunConfig, limits: Sequence[Limit], start: Readin
 
 def _refusal(config: RunConfig, limit: Limit, start: Reading, factor: float) -> str:
     named = _named(config, limit)
-    size = start.C if limit.held == LOSS else limit.allowed / named.given
+    size = limit.held.scale(start) if limit.held == LOSS else limit.allowed / named.given
     error = 100.0 * factor * limit.allowed / (PART * size)
     most = (
         f"{BOUND.head} times ``measure.head_draws``" if limit.held.C else f"{BOUND.decoder} sets of draws through the decoder"

@@ -46,6 +46,7 @@ def compared(record: CertificateRecord, stored: Certified, found: Sequence[Certi
         R=_mean([one.R for one in trains]),
         D=_mean([one.D for one in trains]),
         C=_mean([one.C for one in trains]),
+        C_scale=stored.train.C_scale,
         F=_mean([one.F for one in trains]),
         lowest_R=lowest.R,
         lowest_D=lowest.D,

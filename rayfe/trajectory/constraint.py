@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rayfe.config import RunConfig
-from rayfe.records import Held, Reading, StepRecord
+from rayfe.records import Held, Reading, StepRecord, drift
 from rayfe.records.carried import Remembered
 from rayfe.records.columns import held_reading_in, number
 from rayfe.surface.equivalence import Miss, relative_tolerance
@@ -62,9 +62,8 @@ class Holding(Goal):
     def _miss(self, limit: Limit, reading: Reading) -> Miss:
         held, start = limit.held, held_reading_in(self.start)
         if held == LOSS:
-            C0 = start.C
-            tolerance = relative_tolerance(self.config.asked.tolerance, self.config.asked.tolerance_floor, C0)
-            return Miss(value=reading.C / C0 - 1.0, error=self.drift_se(reading), tolerance=tolerance)
+            tolerance = relative_tolerance(self.config.asked.tolerance, self.config.asked.tolerance_floor, held.scale(start))
+            return Miss(value=drift(reading.C, start.C, start.C_scale), error=self.drift_se(reading), tolerance=tolerance)
         noise = held.D * (np.asarray(reading.D_noise) - self.kept.D_noise)
         noise += held.C * (np.asarray(reading.C_noise) - self.kept.C_noise)
         scale = held.scale(start)
@@ -94,7 +93,9 @@ class Holding(Goal):
 
     def drift_se(self, reading: Reading) -> float:
         """Standard error of C / C0 - 1. Draws are those of step 0, so the noise that both have in common cancels."""
-        C0 = number(self.start.held_C)
+        C0, scale = number(self.start.held_C), self.start.C_scale
+        if scale is not None:
+            return float(np.linalg.norm(np.asarray(reading.C_noise) - self.kept.C_noise) / scale)
         return float(np.linalg.norm(np.asarray(reading.C_noise) - reading.C / C0 * self.kept.C_noise) / C0)
 
     def line_miss(self, reading: Reading) -> tuple[float, float] | None:
@@ -119,7 +120,7 @@ def limits_of(config: RunConfig, held: Sequence[Held], start: Reading, line: Geo
 
 def _allowed(config: RunConfig, held: Held, start: Reading, line: GeodesicLine) -> float:
     if held == LOSS:
-        return max(config.asked.tolerance * start.C, config.asked.tolerance_floor)
+        return max(config.asked.tolerance * held.scale(start), config.asked.tolerance_floor)
     return config.asked.tolerance * held.scale(start) if line.k is None else allowed_off_line(config, start, line)
 
 

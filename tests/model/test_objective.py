@@ -10,8 +10,9 @@ from rayfe.config import ModelConfig
 from rayfe.data.randomness import generator
 from rayfe.exceptions import UsageError
 from rayfe.model.likelihood import likelihood_of
-from rayfe.model.objective import Noise, Objective, classification_loss, draw_noise, rate
+from rayfe.model.objective import Noise, Objective, draw_noise, rate
 from rayfe.model.protocol import build, input_shape
+from rayfe.model.task import Classification
 
 
 def small(**options):
@@ -30,7 +31,7 @@ def test_distortion_is_summed_over_pixels():
 
 
 def test_classification_loss_of_uniform_logits_is_log_of_classes():
-    losses = classification_loss(torch.zeros(5, 2, 3), torch.tensor([0, 2]))
+    losses = Classification(3).loss(torch.zeros(5, 2, 3), torch.tensor([0, 2]))
     torch.testing.assert_close(losses, torch.full((5, 2), math.log(3.0)))
 
 
@@ -40,7 +41,7 @@ def test_what_all_logits_have_in_common_changes_neither_loss_nor_gradient(common
     """Beside 2^14 single precision has nothing below 0.001, which would be more than these losses."""
     logits = (torch.tensor([[[0.0, -7.5, -9.0], [-8.0, 0.0, -8.5]]]) + common).requires_grad_()
     labels = torch.tensor([0, 1])
-    losses = classification_loss(logits, torch.nn.functional.one_hot(labels, 3).float() if soft else labels)
+    losses = Classification(3).loss(logits, torch.nn.functional.one_hot(labels, 3).float() if soft else labels)
     expected = [math.log1p(math.exp(-7.5) + math.exp(-9.0)), math.log1p(math.exp(-8.0) + math.exp(-8.5))]
     torch.testing.assert_close(losses, torch.tensor([expected]), rtol=1e-3, atol=0.0)
     losses.sum().backward()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,10 @@ from rayfe.config import EquilibrationConfig, MeasureConfig
 from rayfe.config.presets import PRESETS
 from rayfe.data.coupling import Coupling
 from rayfe.data.datasets import load
-from rayfe.data.device_path import DeviceExamples, Mixture, Still
+from rayfe.data.device_path import DeviceExamples, DevicePath, Mixture, Still
 from rayfe.data.displacement import Displacement
-from rayfe.data.labels import label_entropy
+from rayfe.data.labels import mean_label
+from rayfe.model.task import Classification
 from rayfe.surface.chance import AT_CHANCE
 
 NAME = "lam1-gamma4-seed0"
@@ -80,14 +82,18 @@ def test_a_command_that_ended_at_chance_exits_0_and_does_so_again(tmp_path: Path
 X = torch.zeros(4, 3)
 
 
+def entropy(path: DevicePath, t: float) -> float:
+    return Classification(3).uninformed(partial(mean_label, path, t))
+
+
 def test_the_entropy_of_labels_is_that_of_their_mean_on_every_path() -> None:
     one, other = (DeviceExamples(x=X, y=torch.tensor(y)) for y in ([0, 0, 1, 1], [2, 2, 2, 2]))
-    assert label_entropy(Still(one), 0.0, classes=3) == pytest.approx(np.log(2))
+    assert entropy(Still(one), 0.0) == pytest.approx(np.log(2))
     mixture = Mixture(one, other)
-    assert label_entropy(mixture, 0.0, classes=3) == pytest.approx(np.log(2))
-    assert label_entropy(mixture, 0.5, classes=3) == pytest.approx(0.5 * np.log(4) + 0.5 * np.log(2))
+    assert entropy(mixture, 0.0) == pytest.approx(np.log(2))
+    assert entropy(mixture, 0.5) == pytest.approx(0.5 * np.log(4) + 0.5 * np.log(2))
     pairs = Coupling(source=np.arange(4), target=np.arange(4), weight=np.full(4, 0.25), report={})
     moved = Displacement(one, other, pairs, 3)  # soft labels on the way
-    assert label_entropy(moved, 0.0, classes=3) == pytest.approx(np.log(2))
-    assert label_entropy(moved, 0.5, classes=3) == pytest.approx(0.5 * np.log(4) + 0.5 * np.log(2))
-    assert label_entropy(moved, 1.0, classes=3) == pytest.approx(0.0, abs=1e-9)
+    assert entropy(moved, 0.0) == pytest.approx(np.log(2))
+    assert entropy(moved, 0.5) == pytest.approx(0.5 * np.log(4) + 0.5 * np.log(2))
+    assert entropy(moved, 1.0) == pytest.approx(0.0, abs=1e-9)

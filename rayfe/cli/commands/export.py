@@ -50,11 +50,11 @@ def main(arguments: list[str]) -> int:
     what = f"step {row.step} of {row.trajectory}" if between is None else between.where
     shape = input_shape(config.model, tuple(run["input_shape"]))
     try:
-        made = exported(model, shape, chosen.part, about(run, row, between), to.suffix)
+        made = exported(in_units(model, run), shape, chosen.part, about(run, row, between), to.suffix)
     except NotExported as error:
         raise Refused(f"{what}: {error}") from error
     used, why = (
-        _measured(store, run, config, row, plain, made, shape, chosen.root)
+        _measured(store, run, config, row, plain, made, chosen.root)
         if chosen.part == "all"
         else (None, "only the whole model is")
     )
@@ -95,12 +95,12 @@ def _measured(
     row: StepRecord,
     model: Any,
     made: Exported,
-    shape: tuple[int, ...],
     root: str | None,
 ) -> tuple[AsUsed | None, str]:
     """What the file gives on the validation split, or why that is not known."""
     from rayfe.data.fingerprint import fingerprint
     from rayfe.data.local_files import load_here
+    from rayfe.model.protocol import input_shape
     from rayfe.model.scaled import of_unit_interval
     from rayfe.results.as_used import as_used
 
@@ -112,6 +112,7 @@ def _measured(
         return None, f"the data are not on this machine ({error.fix}); --data.root names their folder"
     if fingerprint(data) != run.get("data_sha256"):
         return None, "the examples on this machine are not those of the run"
+    shape = input_shape(config.model, tuple(run["input_shape"]))
     used = as_used(of_unit_interval(made.run, run), model, data, config, row.t, shape)
     return used, "" if used else "its examples are blends of two data sets"
 
