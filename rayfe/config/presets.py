@@ -29,10 +29,9 @@ def mnist_quick() -> RunConfig:
         gamma=(3.2,),
         lam_end=0.25,
         step_length=0.1951,  # eight steps
-        refresh=10,
         neighbours=StencilConfig(gamma_delta=0.2),
         measure=dataclasses.replace(READ, head_draws=128),
-        equilibration=dataclasses.replace(NEAR, first_epochs=30, first_batch=256, epochs=1.5, learning_rate=1.8e-2),
+        equilibration=dataclasses.replace(NEAR, first_epochs=26, first_batch=256, epochs=1.5, learning_rate=1.8e-2),
     )
 
 
