@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -23,15 +20,7 @@ LABELLED = 7
 """Models of a single trajectory whose step is written beside them, at most."""
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """A symbol of matplotlib and of plotly.js."""
-
-    matplotlib: str
-    plotly: str
-
-
-MARKS: Mapping[str, Mark] = MappingProxyType({"truth": Mark("*", "star"), "ignorance": Mark("X", "x")})
+MARKERS = {"truth": "*", "ignorance": "X"}
 
 
 def prediction_map(found: Predictions) -> Figure:
@@ -47,7 +36,7 @@ def prediction_map(found: Predictions) -> Figure:
         _write_steps(axes, walks[0])
     extra = []
     for name, place in found.marks.items():
-        style: dict[str, Any] = {"color": "#000000", "marker": MARKS[name].matplotlib, "linestyle": "", "markersize": 11}
+        style: dict[str, Any] = {"color": "#000000", "marker": MARKERS[name], "linestyle": "", "markersize": 11}
         axes.plot(*place, **style, label=f"_{name}", zorder=4)
         extra.append(Line2D([], [], **style, label=name))
     axes.set_aspect("equal", adjustable="datalim")

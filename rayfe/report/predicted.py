@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from rayfe.data.paths import PathData
-from rayfe.figures.predictions import MARKS
 from rayfe.records import StepRecord
 from rayfe.report.at_hand import AtHand, balanced, chosen_rows, unit
 from rayfe.report.plots import Chart, arrows, axes, curve, mark, series_of
 from rayfe.report.view import RunView
 from rayfe.results.predictions import AXES, Predictions, predictions_of
+from rayfe.storage.parquet import table_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,6 +22,7 @@ MOST_MODELS = 120
 MOST_EXAMPLES, MOST_NUMBERS = 256, 256 * 784
 """Of each data set: examples, and numbers in them, so that large images take no more time than MNIST's. At least FEW examples."""
 FEW = 16
+SYMBOLS = {"truth": "star", "ignorance": "x"}
 
 
 class Predictor:
@@ -57,7 +56,8 @@ class Predictor:
         if not shown:
             return None
         steps = {name: sum(row.accepted for row in rows) for name, rows in view.records.items()}
-        return predictions_of(_of_rows(view.rows, shown), read, y, steps=steps, examples=examples, why=why)
+        rows = table_of(shown, StepRecord).to_pandas()
+        return predictions_of(rows, read, y, steps=steps, examples=examples, why=why)
 
     def _of(self, view: RunView, row: StepRecord, x: Tensor) -> np.ndarray:
         """(N, K) class probabilities."""
@@ -68,8 +68,8 @@ class Predictor:
             model: Any = self._here.model(view, row)
             with torch.no_grad():
                 found = torch.softmax(model.classify(model.encode(x)[0]).double(), -1).numpy()
-            if not np.isfinite(found).all():
-                raise ValueError(f"step {row.step} predicts what is no number")
+            if found.shape != (len(x), view.manifest["classes"]) or not np.isfinite(found).all():
+                raise ValueError(f"step {row.step} predicts no {view.manifest['classes']} numbers for each example")
             self._read[key] = found.astype(np.float32)
         return self._read[key]
 
@@ -88,13 +88,6 @@ def _examples(data: PathData, *, flat: bool) -> tuple[Tensor, np.ndarray, str]:
     return torch.from_numpy(x.reshape(len(x), -1) if flat else x), y, whose
 
 
-def _of_rows(rows: pd.DataFrame, shown: Sequence[StepRecord]) -> pd.DataFrame:
-    """The accepted rows of a frame that these records are, in their order."""
-    accepted = rows[rows["accepted"].astype(bool)]
-    by_step = accepted.set_index(["trajectory", "step"], drop=False)
-    return by_step.loc[[(row.trajectory, row.step) for row in shown]].reset_index(drop=True)
-
-
 def prediction_map(found: Predictions) -> Chart:
     """The ways of all trajectories on the map, with truth and ignorance."""
     data: list[dict[str, Any]] = []
@@ -105,7 +98,7 @@ def prediction_map(found: Predictions) -> Chart:
         data.append(arrows(one, x, y))
         data.append(mark(one, x[0], y[0], "start", "circle-open"))
     for name, place in found.marks.items():
-        black = {"symbol": MARKS[name].plotly, "size": 14, "color": "#000000"}
+        black = {"symbol": SYMBOLS[name], "size": 14, "color": "#000000"}
         data.append({"type": "scatter", "mode": "markers", "x": [place[0]], "y": [place[1]], "name": name, "marker": black})
     there = " ".join(f"{sentence}." for sentence in found.sentences)
     return Chart(
