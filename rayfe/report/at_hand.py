@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from rayfe.data.coupling import Coupling
+
+Item = TypeVar("Item")
 
 
 class AtHand:
@@ -70,15 +73,19 @@ def coupling_of(view: RunView, data: PathData | None) -> Coupling | None:
 
 
 def chosen_rows(view: RunView, *, models: int, each: int) -> dict[str, list[StepRecord]]:
-    """Accepted rows with stored weights by trajectory, evenly chosen, first and last always among them: `models` in all at most, of one
-    trajectory `each`."""
-    names = list(view.records)
-    most = max(2, min(each, models // max(1, len(names))))
+    """Accepted rows with stored weights by trajectory: `models` in all at most, of one trajectory `each`. Rows are evenly chosen, first and
+    last always among them, and so are trajectories where they are too many."""
+    most = max(2, min(each, models // max(1, len(view.records))))
     chosen = {}
-    for name in names[: models // most]:
+    for name in evenly(tuple(view.records), models // most):
         rows = [row for row in view.records[name] if row.accepted and view.store.has_state(row)]
-        chosen[name] = [rows[i] for i in np.unique(np.linspace(0, len(rows) - 1, min(most, len(rows))).round().astype(int))]
+        chosen[name] = evenly(rows, most)
     return chosen
+
+
+def evenly(items: Sequence[Item], most: int) -> list[Item]:
+    """`most` of the items, or all: from the first to the last, as far from one another as from the next."""
+    return [items[place] for place in np.linspace(0, len(items) - 1, min(most, len(items))).round().astype(int)]
 
 
 def balanced(y: np.ndarray) -> np.ndarray:

@@ -100,12 +100,15 @@ def prediction_map(found: Predictions) -> Chart:
     for name, place in found.marks.items():
         black = {"symbol": SYMBOLS[name], "size": 14, "color": "#000000"}
         data.append({"type": "scatter", "mode": "markers", "x": [place[0]], "y": [place[1]], "name": name, "marker": black})
+    layout = axes(*found.titles)
+    layout["yaxis"] |= {"scaleanchor": "x"}  # a distance is as long in either direction
     there = " ".join(f"{sentence}." for sentence in found.sentences)
+    some = f"{len(found.ways)} of {found.trajectories} trajectories. " if len(found.ways) < found.trajectories else ""
     return Chart(
         name="predictions",
         title="Map of what the models predict",
         caption=f"Intensive PCA of mean Bhattacharyya divergences, {found.examples}. Star: the labels themselves (truth). Cross: "
-        f"all classes alike (ignorance). A ring: the start. {there}{found.why or ''}",
+        f"all classes alike (ignorance). A ring: the start. {some}{there}{found.why or ''}",
         data=data,
-        layout=axes(*found.titles),
+        layout=layout,
     )

@@ -42,6 +42,8 @@ class Predictions:
     """|eigenvalue| of these axes as a part of the sum over all."""
     ways: Mapping[str, Way]
     """By trajectory."""
+    trajectories: int
+    """Those with models; where they are more than `ways`, the map leaves some out."""
     examples: str
     """Which were predicted, in words."""
     why: str | None = None
@@ -96,6 +98,7 @@ def predictions_of(
         eigenvalues=tuple(found.eigenvalues[: len(AXES)].tolist()),
         shares=tuple(found.shares.tolist()),
         ways=ways,
+        trajectories=sum(count > 0 for count in steps.values()),
         examples=examples,
         why=why,
     )

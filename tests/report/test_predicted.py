@@ -82,6 +82,17 @@ def test_of_many_models_some_are_read_evenly_and_the_sentence_says_so(
     assert "(3 of 5 models, " in found.sentences[0]
 
 
+def test_of_many_trajectories_some_are_shown_evenly_and_the_chart_says_so(
+    stored_run: Callable[..., Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view = view_of(stored_run(gammas=(3.0, 4.0, 5.0, 6.0, 8.0), steps=3))
+    monkeypatch.setattr(predicted, "MOST_MODELS", 7)
+    found = Predictor().predictions(view)
+    assert found is not None and list(found.ways) == [f"lam0.25-gamma{gamma}-seed0" for gamma in (3, 5, 8)]
+    assert {way.models for way in found.ways.values()} == {2}
+    assert "A ring: the start. 3 of 5 trajectories." in prediction_map(found).caption
+
+
 def test_a_model_is_read_once(stored_run: Callable[..., Store], monkeypatch: pytest.MonkeyPatch) -> None:
     view, read = view_of(stored_run(gammas=(4.0,))), list[int]()
     load = AtHand.model
