@@ -129,7 +129,8 @@ def needed(trained_on: np.ndarray, C: np.ndarray, goal: float) -> float:
 
 
 def table_of(transfers: pd.DataFrame, finetunings: pd.DataFrame) -> pd.DataFrame:
-    """A line of each split: means over seeds with their standard errors, and how many seeds reached the goal."""
+    """A line of each split: medians over seeds, the least and the largest, and how many seeds reached the goal. A need that was not met is
+    inf."""
     lines = []
     curves = {key: rows.sort_values("step") for key, rows in finetunings.groupby([*KEY, "seed"])}
     for key, seeds in transfers.groupby(KEY, sort=False):
@@ -144,14 +145,11 @@ def table_of(transfers: pd.DataFrame, finetunings: pd.DataFrame) -> pd.DataFrame
             "new": new,
             "seeds": len(seeds),
             "reached": int(np.isfinite(needs).sum()),
-            "C_end": seeds["C_end"].mean(),
-            "C_before": np.mean(before),
+            "C_end": seeds["C_end"].median(),
+            "C_before": np.median(before),
         }
         for name, values in (("length", seeds["length"]), ("ends", seeds["ends"]), ("needed", pd.Series(needs))):
-            line |= {
-                name: values.mean(),
-                f"{name}_se": values.std() / np.sqrt(len(values)) if np.isfinite(values).all() else np.nan,
-            }
+            line |= {name: values.median(), f"{name}_low": values.min(), f"{name}_high": values.max()}
         lines.append(line | {"least_t": seeds["t_end"].min()})
     return pd.DataFrame(lines)
 
@@ -188,21 +186,23 @@ def spearman(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.where(size > 0.0, (a * b).sum(-1) / np.where(size > 0.0, size, 1.0), np.nan)
 
 
-def draw(table: pd.DataFrame) -> Figure:
-    """The need against the length, a point a split, bars of two standard errors over seeds."""
+def draw(table: pd.DataFrame, most: float) -> Figure:
+    """The need against the length, a point a split; bars from the least to the largest of the seeds, and to `most` examples at most."""
     from rayfe.figures.drawing import new_axes, note
     from rayfe.figures.styles import MARKERS, PALETTE
 
     figure, axes = new_axes("Fisher-Rao length of the transfer (rad)", "Examples that fine-tuning needs")
     for (data, rows), colour, marker in zip(table.groupby("data", sort=False), PALETTE, MARKERS, strict=False):
         style: dict[str, Any] = {"color": colour, "marker": marker, "linestyle": "", "elinewidth": 0.8, "label": data}
-        style |= {f"{axis}err": 2.0 * rows[f"{name}_se"].to_numpy() for axis, name in (("x", "length"), ("y", "needed"))}
-        axes.errorbar(rows["length"].to_numpy(), rows["needed"].to_numpy(), **style)
+        for axis, name in (("x", "length"), ("y", "needed")):
+            value, low, high = (rows[column].clip(upper=most).to_numpy() for column in (name, f"{name}_low", f"{name}_high"))
+            style |= {axis: value, f"{axis}err": np.stack([value - low, high - value])}
+        axes.errorbar(**style)
         for row in rows.to_dict("records"):
-            at, text = (row["length"], row["needed"]), f"{row['source']} → {row['target']}"
+            at, text = (row["length"], min(row["needed"], most)), f"{row['source']} → {row['target']}"
             axes.annotate(text, at, (5, 4), textcoords="offset points", fontsize=7.5, color=colour)
     axes.legend(fontsize=10)
-    note(figure, "means of three seeds; bars: two standard errors over seeds")
+    note(figure, f"medians of three seeds; bars: least to largest, at most the {most:,.0f} examples of the whole training")
     return figure
 
 
@@ -215,12 +215,13 @@ def main(options: Options) -> None:
         options.out.mkdir(parents=True, exist_ok=True)
         for path, rows in zip(files, make(options.run, options.root), strict=True):
             rows.to_csv(path, index=False, float_format="%.6g")
-    table = table_of(*map(pd.read_csv, files))
+    transfers, finetunings = map(pd.read_csv, files)
+    table = table_of(transfers, finetunings)
     found = correlations(table)
     for name, frame in (("table.csv", table), ("correlations.csv", found)):
         frame.to_csv(options.out / name, index=False, float_format="%.4g")
         print(frame.to_string(index=False, float_format="{:.3g}".format))
-    (options.out / "task_distance.png").write_bytes(png(draw(table)))
+    (options.out / "task_distance.png").write_bytes(png(draw(table, finetunings["trained_on"].max())))
 
 
 if __name__ == "__main__":
