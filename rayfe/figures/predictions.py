@@ -41,7 +41,9 @@ def prediction_map(found: Predictions) -> Figure:
         extra.append(Line2D([], [], **style, label=name))
     axes.set_aspect("equal", adjustable="datalim")
     note(figure, f"{found.examples}; a ring: the start{'; numbers: steps' if len(walks) == 1 else ''}")
-    return finish(figure, axes, walks, extra, beside=True)
+    finish(figure, axes, walks, extra, beside=True)
+    figure.draw_without_rendering()  # an equal scale changes the ticks, for which the layout then makes room
+    return figure
 
 
 def _write_steps(axes: Axes, walk: Walk) -> None:
