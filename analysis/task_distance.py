@@ -145,6 +145,7 @@ def table_of(transfers: pd.DataFrame, finetunings: pd.DataFrame) -> pd.DataFrame
             "new": new,
             "seeds": len(seeds),
             "reached": int(np.isfinite(needs).sum()),
+            "most": curve["trained_on"].max(),
             "C_end": seeds["C_end"].median(),
             "C_before": np.median(before),
         }
@@ -186,8 +187,9 @@ def spearman(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.where(size > 0.0, (a * b).sum(-1) / np.where(size > 0.0, size, 1.0), np.nan)
 
 
-def draw(table: pd.DataFrame, most: float) -> Figure:
-    """The need against the length, a point a split; bars from the least to the largest of the seeds, and to `most` examples at most."""
+def draw(table: pd.DataFrame) -> Figure:
+    """The need against the length, a point a split; bars from the least to the largest seed. A need that was not met is drawn at the
+    end of the training."""
     from rayfe.figures.drawing import new_axes, note
     from rayfe.figures.styles import MARKERS, PALETTE
 
@@ -195,14 +197,20 @@ def draw(table: pd.DataFrame, most: float) -> Figure:
     for (data, rows), colour, marker in zip(table.groupby("data", sort=False), PALETTE, MARKERS, strict=False):
         style: dict[str, Any] = {"color": colour, "marker": marker, "linestyle": "", "elinewidth": 0.8, "label": data}
         for axis, name in (("x", "length"), ("y", "needed")):
-            value, low, high = (rows[column].clip(upper=most).to_numpy() for column in (name, f"{name}_low", f"{name}_high"))
+            value, low, high = (
+                rows[column].clip(upper=rows["most"]).to_numpy() for column in (name, f"{name}_low", f"{name}_high")
+            )
             style |= {axis: value, f"{axis}err": np.stack([value - low, high - value])}
         axes.errorbar(**style)
         for row in rows.to_dict("records"):
-            at, text = (row["length"], min(row["needed"], most)), f"{row['source']} → {row['target']}"
+            at, text = (row["length"], min(row["needed"], row["most"])), f"{row['source']} → {row['target']}"
+            text = text.replace("0,2,4,6,8", "even").replace("1,3,5,7,9", "odd") + (
+                " (more)" if row["needed"] > row["most"] else ""
+            )
             axes.annotate(text, at, (5, 4), textcoords="offset points", fontsize=7.5, color=colour)
     axes.legend(fontsize=10)
-    note(figure, f"medians of three seeds; bars: least to largest, at most the {most:,.0f} examples of the whole training")
+    axes.margins(x=0.16, y=0.08)
+    note(figure, "medians of three seeds; bars: least to largest, at most up to the end of the training")
     return figure
 
 
@@ -221,7 +229,7 @@ def main(options: Options) -> None:
     for name, frame in (("table.csv", table), ("correlations.csv", found)):
         frame.to_csv(options.out / name, index=False, float_format="%.4g")
         print(frame.to_string(index=False, float_format="{:.3g}".format))
-    (options.out / "task_distance.png").write_bytes(png(draw(table, finetunings["trained_on"].max())))
+    (options.out / "task_distance.png").write_bytes(png(draw(table)))
 
 
 if __name__ == "__main__":
