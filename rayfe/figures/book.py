@@ -11,9 +11,11 @@ from matplotlib.figure import Figure
 
 from rayfe.exceptions import visible
 from rayfe.figures.drawing import Draw, captioned, png
+from rayfe.figures.predictions import NAME, prediction_map
 from rayfe.figures.transfer import BASELINE_FIGURES, IN_T, PROCESSES
 from rayfe.figures.walks import FIGURES, UNHELD_FIGURES
 from rayfe.results.frames import BASELINES, holds_nothing, moves_data
+from rayfe.results.predictions import Predictions
 
 OF_THE_START = "fig4a_equilibration.png"
 """The figure of the trainings of starts."""
@@ -26,13 +28,15 @@ def draw_all(
     tolerance: float | None = None,
     figures: Mapping[str, Draw] | None = None,
     subject: str = "",
+    predictions: Predictions | None = None,
 ) -> dict[str, bytes]:
     """PNG bytes by file name: of `figures`, or of every figure that fits the processes in `rows`.
 
     `tolerance` (a fraction) draws the band of the constraint; `subject` names data and model above each. Baselines next to
-    transfers are drawn into the transfers' figures; without transfers they have their own.
+    transfers are drawn into the transfers' figures; without transfers they have their own. `predictions` are drawn as a map.
     """
-    return {name: png(figure) for name, figure in _each(rows, readings, tolerance, figures, subject)}
+    drawn = {name: png(figure) for name, figure in _each(rows, readings, tolerance, figures, subject)}
+    return drawn | {name: png(figure) for name, figure in _mapped(predictions, subject)}
 
 
 class PictureBook(dict[str, Figure]):
@@ -44,9 +48,23 @@ class PictureBook(dict[str, Figure]):
         return "".join(images)
 
 
-def figures_of(rows: pd.DataFrame, readings: pd.DataFrame, *, tolerance: float | None = None, subject: str = "") -> PictureBook:
+def figures_of(
+    rows: pd.DataFrame,
+    readings: pd.DataFrame,
+    *,
+    tolerance: float | None = None,
+    subject: str = "",
+    predictions: Predictions | None = None,
+) -> PictureBook:
     """What `draw_all` draws, as figures."""
-    return PictureBook(_each(rows, readings, tolerance, None, subject))
+    return PictureBook([*_each(rows, readings, tolerance, None, subject), *_mapped(predictions, subject)])
+
+
+def _mapped(predictions: Predictions | None, subject: str) -> Iterator[tuple[str, Figure]]:
+    if predictions is not None:
+        with rc_context({"text.parse_math": False}):
+            figure = captioned(prediction_map(predictions), visible(subject), predictions.rows)
+        yield NAME, figure
 
 
 def _each(

@@ -11,16 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from rayfe.data.fingerprint import fingerprint
-from rayfe.data.local_files import load_here
-from rayfe.data.paths import PathData
-from rayfe.exceptions import CorruptFile, UsageError
-from rayfe.records import Split, StepRecord
+from rayfe.records import StepRecord
+from rayfe.report.at_hand import AtHand, balanced, chosen_rows, coupling_of, unit
 from rayfe.report.view import RunView
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from rayfe.data.coupling import Coupling
 
 COLUMNS = 10
@@ -49,15 +44,10 @@ class Gallery:
 
 
 class Album:
-    """Makes galleries of one run; keeps frames that it has made, since stored models do not change.
+    """Makes galleries of one run; keeps frames that it has made, since stored models do not change."""
 
-    `data`: those of the run where they are at hand; otherwise they are looked for on this machine, in `root` first. `model`: the
-    class of its models, where the one that run.json names is not loaded.
-    """
-
-    def __init__(self, data: PathData | None = None, *, root: str | None = None, model: type[nn.Module] | None = None) -> None:
-        self._data, self._root, self._model = data, root, model
-        self._missing: str | None = None
+    def __init__(self, here: AtHand | None = None) -> None:
+        self._here = here or AtHand()
         self._made: dict[tuple[str, int, str], Frame] = {}
 
     def gallery(self, view: RunView) -> Gallery:
@@ -65,11 +55,11 @@ class Album:
         shape = tuple(view.manifest.get("input_shape", ()))
         if len(shape) != 3 or shape[0] not in (1, 3):
             return Gallery(why=f"The examples are of shape {shape}: no images.")
-        chosen = chosen_rows(view)
+        chosen = chosen_rows(view, models=MOST_FRAMES, each=MOST_PER_TRAJECTORY)
         if not any(chosen.values()):
             return Gallery(why="No weights are stored here, so no model can show its images.")
-        self._find_data(view)
-        frames, why = {}, self._missing
+        data = self._here.data(view)
+        frames, why = {}, None if data else f"Only samples: {self._here.missing}."
         for name, rows in chosen.items():
             try:
                 frames[name] = tuple(self._frame(view, row, shape) for row in rows)
@@ -77,26 +67,8 @@ class Album:
                 Exception
             ) as error:  # weights may be damaged or pruned meanwhile, a model of the user's own may raise anything
                 why = f"{name}: its models cannot be shown ({type(error).__name__}: {' '.join(str(error).split())})"
-        labels = ("x", "reconstruction", "sample") if self._data is not None else ("sample",)
+        labels = ("x", "reconstruction", "sample") if data else ("sample",)
         return Gallery(rows=labels, frames={name: found for name, found in frames.items() if found}, why=why)
-
-    def _find_data(self, view: RunView) -> None:
-        if self._data is not None or self._missing is not None:
-            return
-        try:
-            data = load_here(
-                view.config, self._root, kept=view.store.data_folder(), outputs=view.manifest.get("class_names", ())
-            )
-        except UsageError as error:
-            self._missing = f"Only samples: the data are not on this machine ({error})."
-            return
-        if fingerprint(data) != view.manifest.get("data_sha256"):
-            self._missing = "Only samples: the data on this machine are not those of the run."
-            return
-        if data.kind == "displacement" and _coupling(view, data) is None:
-            self._missing = "Only samples: the run has no whole coupling of source and target."
-            return
-        self._data = data
 
     def _frame(self, view: RunView, row: StepRecord, shape: tuple[int, ...]) -> Frame:
         key = (row.trajectory, row.step, str(row.state_sha256))
@@ -110,9 +82,8 @@ class Album:
         import torch  # seconds to import: only where there are models to show
 
         from rayfe.model.marginal import marginal_of
-        from rayfe.results.stored_model import model_of
 
-        model: Any = model_of(view.store, view.manifest, row, cls=self._model)
+        model: Any = self._here.model(view, row)
         flat = view.config.model.name == "mlp"
         images = []
         with torch.no_grad():
@@ -128,18 +99,18 @@ class Album:
 
     def _examples(self, view: RunView, t: float) -> np.ndarray | None:
         """(COLUMNS, C, H, W) in [0, 1] of p(x, t) on validation data; None where there are no data."""
-        data = self._data
+        data = self._here.data(view)
         if data is None:
             return None
         rows = one_of_each(data.source.validation.y)
-        source = _unit(data.source.validation.x[rows])
+        source = unit(data.source.validation.x[rows])
         if data.target is None:
             return source
         if data.kind == "displacement":
-            coupling = _coupling(view, data)
+            coupling = coupling_of(view, data)
             assert coupling is not None  # without one there are no data
-            return (1.0 - t) * source + t * _unit(data.target.validation.x[partners(coupling, rows)])
-        target = _unit(data.target.validation.x[one_of_each(data.target.validation.y)])
+            return (1.0 - t) * source + t * unit(data.target.validation.x[partners(coupling, rows)])
+        target = unit(data.target.validation.x[one_of_each(data.target.validation.y)])
         share = (np.arange(COLUMNS) + 0.5) / COLUMNS  # a column in p(x, t) is the target's with probability t
         return np.where((share < t)[:, None, None, None], target, source)
 
@@ -153,22 +124,9 @@ def partners(coupling: Coupling, rows: np.ndarray) -> np.ndarray:
     return np.array(found)
 
 
-def chosen_rows(view: RunView) -> dict[str, list[StepRecord]]:
-    """Accepted rows with stored weights by trajectory, evenly chosen, first and last always among them."""
-    names = list(view.records)
-    most = max(2, min(MOST_PER_TRAJECTORY, MOST_FRAMES // max(1, len(names))))
-    chosen = {}
-    for name in names[: MOST_FRAMES // most]:
-        rows = [row for row in view.records[name] if row.accepted and view.store.has_state(row)]
-        chosen[name] = [rows[i] for i in np.unique(np.linspace(0, len(rows) - 1, min(most, len(rows))).round().astype(int))]
-    return chosen
-
-
 def one_of_each(y: np.ndarray) -> np.ndarray:
     """COLUMNS row numbers: the first of every class in turn, then the second, and so on."""
-    from rayfe.data.examples import groups, rank_in_class
-
-    return np.lexsort((groups(y), rank_in_class(y)))[np.arange(COLUMNS) % len(y)]
+    return balanced(y)[np.arange(COLUMNS) % len(y)]
 
 
 def grid(images: Sequence[np.ndarray]) -> np.ndarray:
@@ -183,19 +141,6 @@ def data_uri(picture: np.ndarray) -> str:
     buffer = io.BytesIO()
     Image.fromarray(picture[..., 0] if picture.shape[2] == 1 else picture).save(buffer, format="PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
-
-
-def _coupling(view: RunView, data: PathData | None) -> Coupling | None:
-    if data is not None and data.couplings is not None:
-        return data.couplings[Split.VALIDATION]
-    try:
-        return view.store.inputs.read_coupling(str(Split.VALIDATION))
-    except (FileNotFoundError, CorruptFile):
-        return None
-
-
-def _unit(x: np.ndarray) -> np.ndarray:
-    return x.astype(np.float32) / 255.0 if x.dtype == np.uint8 else x.astype(np.float32)
 
 
 def _caption(row: StepRecord) -> str:

@@ -15,6 +15,7 @@ from rayfe.config import configure, flat
 from rayfe.data.local_files import licence_of
 from rayfe.data.paths import PathData
 from rayfe.exceptions import visible
+from rayfe.report.at_hand import AtHand
 from rayfe.report.charts import baseline_charts, walk_charts
 from rayfe.report.charts_transfer import transfer_charts
 from rayfe.report.failures import failures, reasons
@@ -22,11 +23,13 @@ from rayfe.report.images import Album, Gallery
 from rayfe.report.keys import dark_colors, keys_of
 from rayfe.report.lead import gives, stands, take_of, title_of
 from rayfe.report.plots import Chart, Series, series_of, star
+from rayfe.report.predicted import Predictor, prediction_map
 from rayfe.report.table import columns_of, lines_of
 from rayfe.report.verdict import WORDS
 from rayfe.report.verdicts import verdicts
 from rayfe.report.view import RunView
 from rayfe.results.frames import bits_line
+from rayfe.results.predictions import Predictions
 from rayfe.results.printed import place_of
 from rayfe.results.recommended import CAVEAT, RULE, none_because
 
@@ -57,15 +60,17 @@ def report_of(
 
     `model` is the class of its models, where the one that run.json names is not loaded.
     """
-    return html_of(page_of(view, Album(data, root=root, model=model).gallery(view)))
+    here = AtHand(data, root=root, model=model)
+    return html_of(page_of(view, Album(here).gallery(view), Predictor(here).predictions(view)))
 
 
-def page_of(view: RunView, gallery: Gallery) -> Page:
-    """The page of a run with the images of its models."""
+def page_of(view: RunView, gallery: Gallery, predictions: Predictions | None = None) -> Page:
+    """The page of a run with the images of its models, and the map of what they predict."""
     series = series_of(view.rows)
     charts = CHARTS[view.kind](view, series) if len(view.rows) else []
     if charts:
         charts[0] = _keyed(charts[0], view, series)
+        charts += [] if predictions is None else [prediction_map(predictions)]
     frames = {name: [{"caption": frame.caption, "src": frame.src} for frame in found] for name, found in gallery.frames.items()}
     return Page(
         title=f"rayfe: {title_of(view)}",

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 
 from rayfe.exceptions import CorruptFile, StorageError, visible
 from rayfe.figures.frames import labels_of
+from rayfe.report.at_hand import AtHand
 from rayfe.report.images import Album
 from rayfe.report.live_server import Served, Server
-from rayfe.report.page import embedded, html_of, page_of
+from rayfe.report.page import Page, embedded, html_of, page_of
+from rayfe.report.predicted import Predictor
 from rayfe.report.several import page_of_several
 from rayfe.report.view import RunView, view_of
 from rayfe.storage.store import Store
@@ -23,7 +25,8 @@ class Watched:
     def __init__(self, places: Sequence[str], *, root: str | None = None) -> None:
         """Raises as `view_of` does; ValueError: a run is named twice."""
         self._stores = dict(zip(labels_of(places), map(Store, places), strict=True))
-        self._album = Album(root=root)
+        here = AtHand(root=root)
+        self._album, self._predictor = Album(here), Predictor(here)
         self._served: Served | None = None
         self._stamps = self._stamped()
         self.views: dict[str, RunView] = {}
@@ -55,12 +58,15 @@ class Watched:
         try:
             if self.trouble is None and self._served is None:
                 (first, *others) = self.views.values()
-                page = page_of_several(self.views) if others else page_of(first, self._album.gallery(first))
+                page = page_of_several(self.views) if others else self._page_of(first)
                 content = {"version": self.version, "main": page.main, "content": page.content}
                 self._served = Served(html=html_of(page, live=self.version).encode(), content=embedded(content).encode())
         except Exception as error:  # as above
             self._note(error)
         return self._served or str(self.trouble)
+
+    def _page_of(self, view: RunView) -> Page:
+        return page_of(view, self._album.gallery(view), self._predictor.predictions(view))
 
     def _stamped(self) -> dict[str, str]:
         return {label: store.stamp() for label, store in self._stores.items()}

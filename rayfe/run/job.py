@@ -22,7 +22,10 @@ from rayfe.exceptions import CorruptFile, LeaseLost, RunBroken, UsageError, Word
 from rayfe.figures.book import draw_all
 from rayfe.figures.frames import band_of, subject_of
 from rayfe.records import Split, StepRecord
-from rayfe.report.page import REPORT, report_of
+from rayfe.report.at_hand import AtHand
+from rayfe.report.images import Album
+from rayfe.report.page import REPORT, html_of, page_of
+from rayfe.report.predicted import Predictor
 from rayfe.report.view import view_of
 from rayfe.results.printed import print_run
 from rayfe.run.choices import devices, settled, why_not_in_slots
@@ -276,9 +279,12 @@ def _undo(out: str, own: Mapping[str, Dataset]) -> Callable[[], None]:
 def _report(job: Job, config: RunConfig, store: Store, data: PathData, console: Console) -> None:
     """Draw the figures, write the page, and print the summary and where everything is."""
     view = view_of(store)
-    drawn = draw_all(view.rows, view.readings, tolerance=band_of(config, view.rows), subject=subject_of(config))
+    here = AtHand(data)
+    found = Predictor(here).predictions(view)
+    band, subject = band_of(config, view.rows), subject_of(config)
+    drawn = draw_all(view.rows, view.readings, tolerance=band, subject=subject, predictions=found)
     paths = [store.write_figure(name, image) for name, image in drawn.items()]
-    page = store.write_text(REPORT, report_of(view, data))
+    page = store.write_text(REPORT, html_of(page_of(view, Album(here).gallery(view), found)))
     print_run(view.rows, config, console, view.certificates, view.models, words=job.words)
     places = [
         ("rows", "steps"),
@@ -286,6 +292,8 @@ def _report(job: Job, config: RunConfig, store: Store, data: PathData, console: 
         ("report", page),
     ]
     say = _speaker(console)
+    for sentence in found.sentences if found else ():
+        say(sentence)
     for what, place in places:
         say(f"{what}: {_shown(store.url(place))}")
 

@@ -13,14 +13,15 @@ from rayfe.exceptions import in_python_words, visible
 from rayfe.figures.book import PictureBook, figures_of
 from rayfe.figures.frames import band_of, subject_of
 from rayfe.records import StepRecord
+from rayfe.report.at_hand import AtHand
 from rayfe.report.overview import overview
 from rayfe.report.page import REPORT, report_of
+from rayfe.report.predicted import Predictor
 from rayfe.report.view import view_of
 from rayfe.results.pooling import models_of
 from rayfe.storage.local import replace_together
-from rayfe.storage.manifest import stored_config
 from rayfe.storage.parquet import table_of
-from rayfe.storage.store import Store, existing, load_certificates, load_readings, load_rows
+from rayfe.storage.store import Store, existing, load_certificates, load_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -126,9 +127,11 @@ class Run:
 
     def figures(self) -> PictureBook:
         """The figures that fit the run, as matplotlib figures by file name; a notebook shows them."""
-        _, config = stored_config(Store(self.location))
-        rows, readings = self.rows, load_readings(self.location)
-        return figures_of(rows, readings, tolerance=band_of(config, rows), subject=subject_of(config))
+        view = view_of(Store(self.location))
+        config = view.config
+        found = Predictor(AtHand(model=self.model_class)).predictions(view)
+        band = band_of(config, view.rows)
+        return figures_of(view.rows, view.readings, tolerance=band, subject=subject_of(config), predictions=found)
 
     @checked
     def report(self, to: str | Path | None = None) -> str:

@@ -7,7 +7,10 @@ from pathlib import Path
 
 from rayfe.cli.commands.parser import Parser, Refused, trusted
 from rayfe.exceptions import StorageError, StorageFull, visible
-from rayfe.report.page import REPORT, html_of, report_of
+from rayfe.report.at_hand import AtHand
+from rayfe.report.images import Album
+from rayfe.report.page import REPORT, html_of, page_of
+from rayfe.report.predicted import Predictor
 from rayfe.report.several import page_of_several
 from rayfe.report.view import view_of, views_of
 from rayfe.storage.errors import as_bad_input
@@ -33,7 +36,11 @@ def main(arguments: list[str]) -> int:
     store = Store(chosen.runs[0])
     if chosen.trust:
         trusted(stored_config(store)[0], trust=True)
-    text = report_of(view_of(store, chosen.others), root=chosen.root)
+    view, here = view_of(store, chosen.others), AtHand(root=chosen.root)
+    found = Predictor(here).predictions(view)
+    text = html_of(page_of(view, Album(here).gallery(view), found))
+    for sentence in found.sentences if found else ():
+        print(visible(sentence))
     return _said(_kept(store, text) if chosen.to is None else _written(text, chosen.to), text)
 
 
