@@ -43,7 +43,7 @@ def parser() -> Parser:
     )
     text = "new decoders and classifiers of each encoder; without it 3, or 1 where the run has several walks, its seeds"
     made.add_argument("--seeds", type=typed(int), metavar="N", help=text)
-    text = "of each training; without it as many as a start of the run is trained"
+    text = "of each training; without it three times those of the run's starts"
     made.add_argument("--epochs", type=typed(float), help=text)
     text = "the walk to take; without it all, which must begin at the same lam and gamma"
     made.add_argument("--trajectory", metavar="NAME", help=text)

@@ -36,7 +36,7 @@ def _heat_map(figure: Figure, axes: Axes, matrix: Matrix) -> None:
     axes.set_ylabel("λ of the encoder", fontsize=12)
     size = 7.5 if len(named) > 6 else 9
     for i, j in np.ndindex(*percent.shape):
-        text = "0" if i == j else f"{percent[i, j]:.1f}" + ("" if np.isnan(error[i, j]) else f"\n±{error[i, j]:.1f}")
+        text = "0" if i == j else f"{percent[i, j]:.1f}" + ("" if np.isnan(error[i, j]) else f"\n±{error[i, j]:.2f}")
         dark = percent[i, j] > LIGHT * max(percent.max(), 1e-9)
         axes.text(j, i, text, ha="center", va="center", fontsize=size, color="white" if dark else "black")
     figure.colorbar(image, ax=axes, label="penalty in F, %", shrink=0.85)

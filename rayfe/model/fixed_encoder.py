@@ -7,19 +7,20 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from rayfe.model.protocol_checks import methods_on
-
 
 class FixedEncoder(nn.Module):
     """A model of the protocol whose encoder is another model's, which no training changes: e(z|x) is one given channel.
 
     The encoder is in evaluation mode, also in training: its batch-norm layers normalise by the statistics of all training examples,
-    and its dropout is off. `model` is trained but for its own encoder, which nothing asks.
+    and its dropout is off. Of `model` the decoder and the classifier are used and trained.
     """
 
     def __init__(self, model: Any, encoder: Any) -> None:
         super().__init__()
         self.model, self.encoder = model, encoder.requires_grad_(False).eval()
+        used = frozenset.union(*after_encoder(model))
+        for name, value in model.named_parameters():
+            value.requires_grad_(name in used)
 
     @property
     def latent(self) -> int:
@@ -40,15 +41,21 @@ class FixedEncoder(nn.Module):
         return self.model.classify(z)
 
 
-def shared_after_encoder(model: Any, x: Tensor) -> list[str]:
-    """Names of the parameters on which both the decoder and the classifier depend, and which training changes; x (N, *input_shape).
+@torch.enable_grad()
+def after_encoder(model: Any) -> tuple[frozenset[str], frozenset[str]]:
+    """Names of the parameters that training changes on which the decoder depends, and those on which the classifier does.
 
-    Where there are none, decoder and classifier of a fixed encoder are two problems, and lam and gamma change neither.
+    Where they have none in common, decoder and classifier of a fixed encoder are two problems, and lam and gamma change neither.
+    Leaves the model in evaluation mode.
     """
-    own = {name: value for name, value in model.named_parameters() if value.requires_grad}
-    reached = []
-    for call, given in [(call, given) for method, call, given in methods_on(model, x) if method != "encode"]:
-        output = call(given).sum()
-        found = torch.autograd.grad(output, [*own.values()], allow_unused=True) if output.requires_grad else [None] * len(own)
-        reached.append({name for name, gradient in zip(own, found, strict=True) if gradient is not None})
-    return sorted(set.intersection(*reached))
+    own = {name: value for name, value in model.eval().named_parameters() if value.requires_grad}
+    like = next(iter(model.parameters()))
+    z = torch.linspace(-1.0, 1.0, 2 * model.latent, dtype=like.dtype, device=like.device).view(2, -1)
+
+    def reached(output: Tensor) -> frozenset[str]:
+        if not output.requires_grad:  # all that it depends on is frozen
+            return frozenset()
+        found = torch.autograd.grad(output.sum(), [*own.values()], allow_unused=True)
+        return frozenset(name for name, gradient in zip(own, found, strict=True) if gradient is not None)
+
+    return reached(model.decode(z)), reached(model.classify(z))
