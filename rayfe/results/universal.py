@@ -187,14 +187,13 @@ def sentence(matrix: Matrix) -> str:
     """What a universal encoder would lose, with half the 95 % interval over trajectories or new decoders."""
     i, wide = matrix.best, over_seeds(matrix.repeats) if matrix.repeats > 1 else math.nan
     worst = int(matrix.penalty["F"][i].argmax())
-    off = {name: matrix.penalty[name][i, worst] for name in NAMES}
-    error = {name: wide * matrix.error[name][i, worst] for name in NAMES}
+    F, D, C = ((matrix.penalty[name][i, worst], wide * matrix.error[name][i, worst]) for name in NAMES)
+    R = matrix.own["R"][i] - matrix.own["R"][worst]
     return (
         f"One encoder for all {len(matrix.lam)} points, the one of lam {matrix.lam[i]:.3g}, would lose "
-        f"{_percent(matrix.mean[i], wide * matrix.mean_error[i])} of F on average and {_percent(off['F'], error['F'])} at lam "
-        f"{matrix.lam[worst]:.3g}, where D is {_off(off['D'], error['D'])} and C {_off(off['C'], error['C'])} nats off; "
-        f"{_basis(matrix)}. New decoders and classifiers of the models' own encoders are "
-        f"{_percent(matrix.excess.min(), math.nan)} to {_percent(matrix.excess.max(), math.nan)} above the stored models in F."
+        f"{_percent(matrix.mean[i], wide * matrix.mean_error[i])} of F on average and {_percent(*F)} at lam {matrix.lam[worst]:.3g}, "
+        f"where R is {R:+.3g} nats, D {_off(*D)} and C {_off(*C)} nats off; {_basis(matrix)}. New decoders and classifiers of the "
+        f"models' own encoders are {_percent(matrix.excess.min())} to {_percent(matrix.excess.max())} above the stored models in F."
     )
 
 
@@ -207,7 +206,7 @@ def _basis(matrix: Matrix) -> str:
     )
 
 
-def _percent(part: float, error: float) -> str:
+def _percent(part: float, error: float = math.nan) -> str:
     return f"{100 * part:.2f}{'' if math.isnan(error) else f' ± {100 * error:.2f}'} %"
 
 
