@@ -57,16 +57,17 @@ class Effort(Checked):
 
 @checked
 def universal(
-    run: str | Path,
+    location: str | Path,
     *,
     models: int = 8,
     seeds: int | None = None,
     epochs: float | None = None,
     trajectory: str | None = None,
-    root: str | None = None,
+    root: str | Path | None = None,
     quiet: bool = False,
 ) -> pd.DataFrame:
-    """What one encoder for all points of a stored walk would lose: what `python jobs/universal.py RUN` does, in this process.
+    """What one encoder for all points of a stored walk would lose: what `python jobs/universal.py RUN` does, in this process. `location`
+    is the run's folder or its URI.
 
     The encoders of `models` stored models, spread over the walk's lam, stay as they are, and each gets a new decoder and a new
     classifier. Returned is a line for each encoder and point: `encoder_lam` and `encoder_R` (nats); `lam` and `gamma` of the point;
@@ -87,7 +88,8 @@ def universal(
         CorruptFile: what is stored cannot be read.
     """
     effort = Effort(models=models, seeds=seeds, epochs=epochs, trajectory=trajectory)
-    return frame_of(compare(Store(run), effort, root=root, say=(lambda text: None) if quiet else print))
+    folder, say = None if root is None else str(root), (lambda text: None) if quiet else print
+    return frame_of(compare(Store(location), effort, root=folder, say=say))
 
 
 def compare(store: Store, effort: Effort, *, root: str | None, say: Say) -> Matrix:

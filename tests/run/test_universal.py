@@ -171,7 +171,7 @@ def test_runs_that_are_no_walk_have_no_weights_or_are_not_there_are_refused(
     transfer = PRESETS["transfer"]["fig5-quick"]()
     monkeypatch.setattr("rayfe.run.universal.stored_config", lambda store: ({}, transfer))
     with pytest.raises(
-        rayfe.UsageError, match=r"run='.*': is no walk, whose models differ in lam alone; give a run of jobs/isoc.py"
+        rayfe.UsageError, match=r"location='.*': is no walk, whose models differ in lam alone; give a run of jobs/isoc.py"
     ):
         rayfe.universal(run)
 
