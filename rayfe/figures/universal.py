@@ -44,8 +44,7 @@ def _heat_map(figure: Figure, axes: Axes, matrix: Matrix) -> None:
 
 def _curves(axes: Axes, matrix: Matrix) -> None:
     F, error = matrix.penalty["F"], matrix.error["F"]
-    worst = F.argmax(1)
-    rows = np.arange(len(F))
+    rows, worst = np.arange(len(F)), matrix.worst
     lines = (("largest", F[rows, worst], error[rows, worst]), ("mean over the points", matrix.mean, matrix.mean_error))
     for (label, value, bar), colour, marker in zip(lines, PALETTE[1::-1], MARKERS, strict=False):
         axes.errorbar(

@@ -82,6 +82,11 @@ class Matrix:
         """The encoder with the smallest mean penalty in F."""
         return int(self.mean.argmin())
 
+    @property
+    def worst(self) -> np.ndarray:
+        """For each encoder the point of another where its penalty in F is largest, (k,)."""
+        return np.where(np.eye(len(self.lam), dtype=bool), -np.inf, self.penalty["F"]).argmax(1)
+
 
 def matrix_of(walks: Walks, records: Sequence[UniversalRecord], *, seeds: int, epochs: float, shared: bool) -> Matrix:
     """The matrix of the chosen models; `shared`: each encoder was trained at every point. A seed of a trajectory with a training that
@@ -186,7 +191,7 @@ def table_of(matrix: Matrix) -> str:
 def sentence(matrix: Matrix) -> str:
     """What a universal encoder would lose, with half the 95 % interval over trajectories or new decoders."""
     i, wide = matrix.best, over_seeds(matrix.repeats) if matrix.repeats > 1 else math.nan
-    worst = int(matrix.penalty["F"][i].argmax())
+    worst = int(matrix.worst[i])
     F, D, C = ((matrix.penalty[name][i, worst], wide * matrix.error[name][i, worst]) for name in NAMES)
     R = matrix.own["R"][i] - matrix.own["R"][worst]
     return (
@@ -194,7 +199,17 @@ def sentence(matrix: Matrix) -> str:
         f"{_percent(matrix.mean[i], wide * matrix.mean_error[i])} of F on average and {_percent(*F)} at lam {matrix.lam[worst]:.3g}, "
         f"where R is {R:+.3g} nats, D {_off(*D)} and C {_off(*C)} nats off; {_basis(matrix)}. New decoders and classifiers of the "
         f"models' own encoders are {_percent(matrix.excess.min())} to {_percent(matrix.excess.max())} above the stored models in F."
+        f"{_beaten(matrix)}"
     )
+
+
+def _beaten(matrix: Matrix) -> str:
+    """That points have encoders of others below their own, which no equilibrium has."""
+    F = matrix.penalty["F"]
+    if not (lower := int((F < 0.0).sum())):
+        return ""
+    off = f"{lower} of {F.size - len(F)} penalties are negative, down to {_percent(F.min())}"
+    return f" {off}: there the point's own encoder is not the best one for it, so it is not at equilibrium."
 
 
 def _basis(matrix: Matrix) -> str:

@@ -92,6 +92,17 @@ def test_errors_are_over_walks_where_there_are_several_and_over_decoders_of_one(
     assert "95 % intervals over 2 walks, 2 new decoders of each encoder" in sentence(two)
 
 
+def test_an_encoder_that_beats_a_points_own_is_told() -> None:
+    first, second = rows = walk("a")
+    better = [trained(first, R=3.0, D=2.0, C=0.5), trained(second, R=5.0, D=2.0, C=0.6)]
+    matrix = matrix_of({"a": rows}, better, seeds=1, epochs=5.0, shared=False)
+    assert matrix.worst.tolist() == [1, 0]  # not at its own point, where every penalty is 0
+    assert matrix.penalty["F"][0, 1] == pytest.approx(7.5 / 9.6 - 1.0)
+    assert sentence(matrix).endswith(
+        " 1 of 2 penalties are negative, down to -21.87 %: there the point's own encoder is not the best one for it, so it is not at equilibrium."
+    )
+
+
 def test_a_seed_that_diverged_is_left_out_and_all_of_them_are_refused() -> None:
     first, second = rows = walk("a")
     whole = [trained(first, 1, R=3.0, D=4.0, C=0.5), trained(second, 1, R=5.0, D=2.0, C=0.6)]
