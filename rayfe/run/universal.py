@@ -108,8 +108,8 @@ def compare(store: Store, effort: Effort, *, root: str | None, say: Say) -> Matr
     if left:
         _train(store, run, config, left, epochs, root, say)
     matrix = matrix_of(walks, store.universal(), seeds=seeds, epochs=epochs, shared=shared)
-    rows = table_of([row for rows in walks.values() for row in rows], StepRecord).to_pandas()
-    drawn = store.write_figure(FIGURE, png(captioned(universal_figure(matrix), subject_of(config), rows)))
+    figure = captioned(universal_figure(matrix), subject_of(config), pd.DataFrame())  # a walk may hold something else than C
+    drawn = store.write_figure(FIGURE, png(figure))
     for text in (text_of(matrix), sentence(matrix), f"figure: {store.url(drawn)}"):
         say(text)
     return matrix
