@@ -39,7 +39,9 @@ PARTS = (
 def page() -> str:
     """The whole page, as Markdown."""
     parts = [HEAD, "## Functions\n"]
-    parts += [function(f"rayfe.{name}", getattr(rayfe, name)) for name in ("walk", "transfer", "conditioned", "dataset")]
+    parts += [
+        function(f"rayfe.{name}", getattr(rayfe, name)) for name in ("walk", "transfer", "conditioned", "universal", "dataset")
+    ]
     parts += [function(f"rayfe.{name}", getattr(rayfe, name)) for name in READING]
     parts += ["## A run\n", *members("rayfe.Run", rayfe.Run)]
     parts += ["## What a class of your own offers\n"]

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from rayfe.results.walk_summary import envelope_excess
     from rayfe.run.api import conditioned, transfer, walk
     from rayfe.run.stored_run import Run
+    from rayfe.run.universal import universal
 
 __all__ = [
     "Run",
@@ -41,6 +42,7 @@ __all__ = [
     "load_model",
     "load_run",
     "transfer",
+    "universal",
     "walk",
 ]
 
@@ -63,6 +65,7 @@ _HOMES: Mapping[str, str] = MappingProxyType(
         "load_model": "rayfe.results.stored_model",
         "load_run": "rayfe.results.stored_tables",
         "transfer": "rayfe.run.api",
+        "universal": "rayfe.run.universal:universal",
         "walk": "rayfe.run.api",
         "__version__": "rayfe.config:VERSION",
     }

@@ -177,7 +177,14 @@ def shown(value: object) -> str:
 UNSAID = object()
 """The value of a field that is only named."""
 DIRECT: Mapping[str, str] = MappingProxyType(
-    {"PRESET": "preset", "data.name": "data", "path.target": "target", "model.name": "model", "with": "others"}
+    {
+        "PRESET": "preset",
+        "RUN": "location",
+        "data.name": "data",
+        "path.target": "target",
+        "model.name": "model",
+        "with": "others",
+    }
 )
 """Arguments of Python's functions that have names of their own."""
 

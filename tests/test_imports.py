@@ -85,7 +85,7 @@ def test_a_trial_starts_without_torch() -> None:
 def test_a_command_handles_signals_before_what_takes_time_to_import() -> None:
     """Before that Ctrl-C is a traceback, and SIGTERM is ignored by process 1 of a container."""
     doors = [PACKAGE / "__init__.py", PACKAGE / "__main__.py", PACKAGE / "signals.py", *PACKAGE.parent.glob("jobs/*.py")]
-    assert len(doors) == 8
+    assert len(doors) == 9
     for path in doors:
         found = imports(path, at_start=True) - {"rayfe.signals.ended", "rayfe.signals.handle_signals"}
         assert {name.partition(".")[0] for name in found} <= sys.stdlib_module_names, path

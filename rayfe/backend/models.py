@@ -13,6 +13,7 @@ from rayfe.data.paths import PathData
 from rayfe.data.randomness import derived_seed
 from rayfe.exceptions import WalkFailed
 from rayfe.model.conditioned import Conditioned
+from rayfe.model.fixed_encoder import FixedEncoder
 from rayfe.model.protocol import build, input_shape, laid_out
 from rayfe.model.weights import frozen, load_weights, weights_of
 from rayfe.records import Box, Replica, StepKey, Weights
@@ -51,6 +52,8 @@ class Models:
 
     def of(self, replica: Replica, *, seed: int) -> Any:
         """The model of a replica, a conditioned one folded at its point."""
+        if replica.encoder is not None:
+            return self._of_encoder(replica, replica.encoder, seed)
         if replica.box is None:
             return self.with_weights(replica.weights, seed=seed)
         return self.with_weights(self._conditioned(replica, replica.box, seed).fold(replica.point), seed=seed)
@@ -61,16 +64,29 @@ class Models:
             load_weights(model, replica.weights)
         return model
 
+    def _of_encoder(self, replica: Replica, encoder: Weights, seed: int) -> FixedEncoder:
+        rest = self.with_weights(self._fresh(encoder, seed), seed=seed)
+        model = FixedEncoder(rest, self.with_weights(encoder, seed=0))
+        if replica.weights is not None:
+            load_weights(model, replica.weights)
+        return model
+
     def start(self, replica: Replica, key: StepKey, round: int) -> Any:
         """The model that a replica's training starts from; its new weights are others in every `round`."""
         if replica.box is not None:
             return self._conditioned(replica, replica.box, key.seed)
+        if replica.encoder is not None:
+            return self._of_encoder(replica, replica.encoder, key.seed)
         if not replica.renewed or replica.weights is None:
             return self.with_weights(replica.weights, seed=key.seed)
         seed = derived_seed(key.seed, key.trajectory, key.step, "renewal", *([round] if round else []))
-        new = self.new(seed)
-        fresh = {**weights_of(new), **{name: replica.weights[name] for name in frozen(new)}}
+        fresh = self._fresh(replica.weights, seed)
         return self.with_weights(along(replica.weights, slope(fresh, replica.weights, 1.0), replica.renewed), seed=key.seed)
+
+    def _fresh(self, weights: Weights, seed: int) -> Weights:
+        """New weights, but for the parameters that no training changes."""
+        new = self.new(seed)
+        return {**weights_of(new), **{name: weights[name] for name in frozen(new)}}
 
     def check_stored(self, model: Any, stored: Weights, x: Tensor) -> None:
         """Whether another new model with the weights to be stored gives what `model` gives for `x` (N, ...).

@@ -6,6 +6,7 @@ import importlib
 import logging
 import sys
 import warnings
+from collections.abc import Callable
 from typing import TextIO
 
 from rayfe.cli.commands import COMMANDS
@@ -35,14 +36,19 @@ WITH_OUT = ("check", "doctor")
 
 def main(argv: list[str]) -> int:
     """Exit code of `python -m rayfe ARGV`: the command's own, or 1 or 2 with one line on stderr."""
+    return exit_code(lambda: _carried_out(argv), of_run=argv[:1] not in [[name] for name in WITH_OUT])
+
+
+def exit_code(command: Callable[[], int], *, of_run: bool = True) -> int:
+    """That of `command`, or 1 or 2 with one line on stderr; `of_run`: it takes the place of a run as RUN."""
     try:
         with closed_pipe_is_fine():
-            return _carried_out(argv)
+            return command()
     except (StorageFull, LeaseLost, RunBroken) as error:
-        print(f"failed: {_one_line(error, argv)}", file=sys.stderr)
+        print(f"failed: {_one_line(error, of_run=of_run)}", file=sys.stderr)
         return FAILED
     except (FileNotFoundError, CorruptFile, StorageError, UsageError, Refused) as error:
-        print(_one_line(error, argv), file=sys.stderr)
+        print(_one_line(error, of_run=of_run), file=sys.stderr)
         return BAD_INPUT
     return 0  # nobody reads the output
 
@@ -84,7 +90,7 @@ def _show(
         log.info("%s", warnings.formatwarning(message, category, filename, lineno))
 
 
-def _one_line(error: Exception, argv: list[str]) -> str:
-    if isinstance(error, UsageError) and error.name == "out" and argv[0] not in WITH_OUT:
+def _one_line(error: Exception, *, of_run: bool) -> str:
+    if isinstance(error, UsageError) and error.name == "out" and of_run:
         error = UsageError("RUN", error.value, error.fix.replace("``out``", "RUN"))
     return in_shell_words(error) if isinstance(error, UsageError) else one_line(str(error))

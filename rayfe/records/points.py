@@ -137,6 +137,9 @@ class Replica:
     box: Box | None = None
     """The weights are those of a conditioned model over this box: it is trained all over the box, and read as it is folded at
     `point`. None: they are an ordinary model's."""
+    encoder: Weights | None = None
+    """Those of a model whose encoder the replica has; training moves its decoder and its classifier alone (`FixedEncoder`, whose
+    the weights are). None: all of it is trained."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,8 +10,9 @@ from rayfe.records.certificates import ANEW, ON, TOO_SHORT, CertificateRecord
 from rayfe.records.kinds import Kind, Leg
 from rayfe.records.points import Outcome, Split
 from rayfe.records.stored import ReadingRecord, StepRecord
+from rayfe.records.universal import UniversalRecord
 
-Row = StepRecord | ReadingRecord | CertificateRecord
+Row = StepRecord | ReadingRecord | CertificateRecord | UniversalRecord
 
 LARGEST = 1e100
 """No number of a run is larger: sums and squares of such are finite."""

@@ -6,6 +6,7 @@ steps/<trajectory>.parquet              one row per attempted step; a step exist
 readings/<trajectory>.parquet           one row per replica, split and recorded update
   <trajectory>.part0001.parquet ...     their next rows, where there are more than one file holds (`table`)
 certificates/<trajectory>.parquet       one row per certified model and method (`trajectory.certification`)
+universal.parquet                       one row per stored encoder and new decoder (`trajectory.universal`)
 states/<trajectory>/<step>.safetensors  weights of an accepted step
 start.safetensors                       what a run starts from, where that is a stored model or a state dict (`inputs`, as the next two)
 data/<name>.npz                         examples that a run was given as arrays, from Python
@@ -35,6 +36,7 @@ from rayfe.storage.files import Files
 from rayfe.storage.parquet import Record, decode
 
 CONFIG, FINGERPRINT, FAILED, START = "run.json", "copies/fingerprint", "failed.json", "start.safetensors"
+UNIVERSAL = "universal.parquet"
 STEPS, READINGS, CERTIFICATES, STATES, CARRY, COPIES = "steps", "readings", "certificates", "states", "carry", "copies"
 DATA, COUPLINGS = "data", "couplings"
 COPIED = tuple(f"{COPIES}/{folder}" for folder in (STEPS, READINGS, CERTIFICATES, STATES, CARRY))

@@ -19,6 +19,7 @@ import pandas as pd
 from rayfe.exceptions import CorruptFile, LeaseLost
 from rayfe.records import CertificateRecord, Commit, ReadingRecord, StepRecord, Weights
 from rayfe.records.run_json import UNIT, distortion_of
+from rayfe.records.universal import UniversalRecord
 from rayfe.storage import lease, parquet, recovery
 from rayfe.storage.files import Files
 from rayfe.storage.inputs import Inputs
@@ -42,6 +43,7 @@ from rayfe.storage.layout import (
 )
 from rayfe.storage.row_commit import ALWAYS_KEPT, Commits
 from rayfe.storage.table import digest_of, read_certificates, readings_of, steps_of, versions_of, write_certificate
+from rayfe.storage.universal import read_universal, write_universal
 
 log = logging.getLogger(__name__)
 
@@ -231,6 +233,15 @@ class Store:
         """
         self.check_owner()
         write_certificate(self._files, record, self.certificates(record.trajectory))
+
+    def universal(self) -> list[UniversalRecord]:
+        """Stored encoders with new decoders and classifiers. Raises CorruptFile if they cannot be read."""
+        return read_universal(self._files)
+
+    def keep_universal(self, records: Sequence[UniversalRecord]) -> None:
+        """Store some more. Raises as `keep_certificate` does."""
+        self.check_owner()
+        write_universal(self._files, [*self.universal(), *records])
 
     def recover(self, trajectory: str) -> list[StepRecord]:
         """Rows from which the trajectory can go on; call it before the first `commit` of a process.

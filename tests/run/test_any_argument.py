@@ -25,7 +25,7 @@ from odd_values import Unwritable, near, values
 from rayfe.config import Conditioned, RunConfig, Transfer, Walk, flat
 from rayfe.config.fields import hints_of
 from rayfe.exceptions import DIRECT, UsageError, visible
-from rayfe.run import api, job, stored_run
+from rayfe.run import api, job, stored_run, universal
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 FIELDS = {
@@ -83,7 +83,7 @@ def given_else(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, A
     patch.setitem(sys.modules, "rayfe.run.runner", stub)
     patch.setattr(job, "_report", lambda *_: None)
     run = rayfe.walk("digits-smoke", steps=2, out="stored", quiet=True)
-    for module, name in ((api, "carry_out"), (api, "load_path"), (stored_run, "report_of")):
+    for module, name in ((api, "carry_out"), (api, "load_path"), (stored_run, "report_of"), (universal, "compare")):
         patch.setattr(module, name, began)
     x, y = np.linspace(0, 1, 60).reshape(20, 3), np.arange(20) % 2
     yield {"self": run, "location": "stored", "rows": run.rows, "x": x, "y": y, "out": "new/run", "quiet": True}
