@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from rayfe.coding.search import search
+from rayfe.coding.search import CLOSE, Found, search
 from rayfe.coding.stream import check, coder, opened, sealed
 from rayfe.coding.tree import Halving, Nodes, halving, points
 from rayfe.data.randomness import derived_seed, integers_of
@@ -29,10 +29,10 @@ WIDER, FINER = 64.0, 16.0
 """Steps in which the variance of a base beyond 1, and the bits of a dimension, are told."""
 LEAST = 0.5
 """Standard deviation of levels that is told at least."""
-TOGETHER = 50
+TOGETHER = 25
 """Draws that are searched at a time: memory."""
-MOST = 2**20
-"""Draws of a stream at most."""
+MOST = 2**24
+"""Numbers of a stream at most."""
 HEAD = struct.Struct("<IHII")
 
 
@@ -64,32 +64,25 @@ def encoded(mean: np.ndarray, std: np.ndarray, key: int) -> Coded:
     """A draw of each N(mean, std^2), both (n, dimensions) float64, as bits. Draws and bits are functions of these and of the key.
 
     Raises:
-        UsageError: the package constriction is not installed.
+        ModuleNotFoundError: the package constriction is not installed.
     """
     coder()
     n, dimensions = mean.shape
-    wider = np.clip(np.ceil(WIDER * ((std**2).max(0) - 1.0) + 1e-6), 0, 255).astype(np.uint8)
-    scale = _scale(wider)
-    mean, variance = mean / scale, (std / scale) ** 2
-    bits = (0.5 * (mean**2 + variance - 1.0 - np.log(variance))).mean(0) / np.log(2.0)
+    wider = np.clip(np.ceil(WIDER * ((std**2).max(0) - 1.0) + CLOSE), 0, 255).astype(np.uint8)
+    mean, std = mean / _scale(wider), std / _scale(wider)
+    bits = (0.5 * (mean**2 + std**2 - 1.0) - np.log(std)).mean(0) / np.log(2.0)
     told = np.clip(np.round(FINER * bits), 0, 255).astype(np.uint8)
-    z, words, head, boxes, cut = np.empty((n, dimensions)), [], b"", 0.0, np.zeros(n, bool)
+    z, boxes, cut, nodes = np.empty((n, dimensions)), 0, np.zeros(n, bool), []
     blocks = _blocks(told, n, key)
-    found: list[tuple[_Block, Nodes]] = []
     for block in blocks:
-        parts = []
-        for rows in np.split(np.arange(n), range(TOGETHER, n, TOGETHER)):
-            of = np.ix_(rows, block.dimensions)
-            part = search(mean[of], np.sqrt(variance[of]), block.halving, block.keys[rows])
-            boxes, cut[rows] = boxes + part.boxes.sum() / n, cut[rows] | ~part.whole
-            parts.append(part.nodes)
-        nodes = Nodes(level=np.concatenate([one.level for one in parts]), place=np.concatenate([one.place for one in parts]))
-        z[:, block.dimensions] = points(block.halving, nodes, block.keys)
-        found.append((block, nodes))
-    z *= scale
-    words, levels = _written(found)
+        found = _searched(block, mean[:, block.dimensions], std[:, block.dimensions])
+        nodes.append(found.nodes)
+        z[:, block.dimensions] = points(block.halving, found.nodes, block.keys)
+        boxes, cut = boxes + int(found.boxes.sum()), cut | ~found.whole
+    z *= _scale(wider)
+    words, levels = _written(blocks, nodes)
     head = HEAD.pack(n, dimensions, check(np.array([key])), check(z)) + wider.tobytes() + told.tobytes() + levels.tobytes()
-    return Coded(z=z, data=sealed(KIND, head, words), blocks=len(blocks), boxes=boxes, cut=int(cut.sum()))
+    return Coded(z=z, data=sealed(KIND, head, words), blocks=len(blocks), boxes=boxes / n, cut=int(cut.sum()))
 
 
 def decoded(data: bytes, key: int) -> np.ndarray:
@@ -97,26 +90,42 @@ def decoded(data: bytes, key: int) -> np.ndarray:
 
     Raises:
         NotDecoded: it is damaged, or of another key, or this machine computes other numbers than the one that wrote it.
-        UsageError: the package constriction is not installed.
+        ModuleNotFoundError: the package constriction is not installed.
     """
     head, words = opened(KIND, data)
     n, dimensions, of_key, of_z = HEAD.unpack_from(head.ljust(HEAD.size, b"\0"))
-    if len(head) < HEAD.size + 2 * dimensions or not 0 < n <= MOST or not dimensions:
+    if len(head) < HEAD.size + 2 * dimensions or not 0 < n * dimensions <= MOST:
         raise NotDecoded("is not as it was written: its head is too short")
     if of_key != check(np.array([key])):
         raise NotDecoded("is of another model, or of another seed")
     wider, told = np.frombuffer(head, np.uint8, 2 * dimensions, HEAD.size).reshape(2, -1)
     blocks = _blocks(told, n, key)
-    levels = np.frombuffer(head, "<f2", offset=HEAD.size + 2 * dimensions)
-    if levels.size != 2 * len(blocks):
+    rest = head[HEAD.size + 2 * dimensions :]
+    if len(rest) != 4 * len(blocks):
         raise NotDecoded("is not as it was written: its head is of another length")
+    levels = np.frombuffer(rest, "<f2").reshape(-1, 2)
     z = np.empty((n, dimensions))
-    for block, nodes in _read(words, blocks, levels.reshape(-1, 2)):
+    for block, nodes in zip(blocks, _read(words, blocks, levels), strict=True):
         z[:, block.dimensions] = points(block.halving, nodes, block.keys)
     z *= _scale(wider)
     if check(z) != of_z:
         raise NotDecoded("gives other numbers on this machine than where it was written")
     return z
+
+
+def _searched(block: _Block, mean: np.ndarray, std: np.ndarray) -> Found:
+    """Nodes of a block, some draws at a time."""
+    parts = [
+        search(mean[rows], std[rows], block.halving, block.keys[rows])
+        for rows in np.split(np.arange(len(mean)), range(TOGETHER, len(mean), TOGETHER))
+    ]
+    return Found(
+        nodes=Nodes(
+            level=np.concatenate([one.nodes.level for one in parts]), place=np.concatenate([one.nodes.place for one in parts])
+        ),
+        boxes=np.concatenate([one.boxes for one in parts]),
+        whole=np.concatenate([one.whole for one in parts]),
+    )
 
 
 def _scale(wider: np.ndarray) -> np.ndarray:
@@ -135,34 +144,38 @@ def _blocks(told: np.ndarray, n: int, key: int) -> list[_Block]:
         dimensions = np.sort(order[dealt == number])
         root = derived_seed("codec", key, number)
         keys = integers_of(torch.arange(n), 1, key=root)[:, 0].numpy()
-        blocks.append(_Block(dimensions=dimensions, halving=halving(bits[dimensions], min(LEVELS, OF_ONE * len(dimensions))), keys=keys))
+        blocks.append(
+            _Block(dimensions=dimensions, halving=halving(bits[dimensions], min(LEVELS, OF_ONE * len(dimensions))), keys=keys)
+        )
     return blocks
 
 
-def _written(found: list[tuple[_Block, Nodes]]) -> tuple[np.ndarray, np.ndarray]:
-    """Words, and mean and standard deviation of the levels of each block, float16."""
+def _written(blocks: list[_Block], nodes: list[Nodes]) -> tuple[np.ndarray, np.ndarray]:
+    """Words, and mean and standard deviation of the levels of each block, (blocks, 2) float16."""
     stream, told = coder(), []
     out = stream.queue.RangeEncoder()
-    for block, nodes in found:
-        told.append(np.array([nodes.level.mean(), max(LEAST, nodes.level.std())], "<f2"))
-        out.encode(nodes.level.astype(np.int32), _levels(told[-1]))
-        for level in range(int(nodes.level.max())):
-            inside = nodes.level > level
-            out.encode(nodes.halves(block.halving, level)[inside].astype(np.int32), stream.model.Uniform(2))
+    for block, found in zip(blocks, nodes, strict=True):
+        told.append(np.array([found.level.mean(), max(LEAST, found.level.std())], "<f2"))
+        out.encode(found.level.astype(np.int32), _levels(told[-1]))
+        for level in range(int(found.level.max())):
+            inside = found.level > level
+            out.encode(found.halves(block.halving, level)[inside].astype(np.int32), stream.model.Uniform(2))
     return out.get_compressed(), np.stack(told)
 
 
-def _read(words: np.ndarray, blocks: list[_Block], told: np.ndarray) -> list[tuple[_Block, Nodes]]:
+def _read(words: np.ndarray, blocks: list[_Block], told: np.ndarray) -> list[Nodes]:
     stream, found = coder(), []
     source = stream.queue.RangeDecoder(words)
     for block, numbers in zip(blocks, told, strict=True):
         level = source.decode(_levels(numbers), len(block.keys)).astype(np.int64)
+        if level.max() > len(block.halving.order):
+            raise NotDecoded("is not as it was written: it goes below the tree")
         place = np.zeros((len(level), block.halving.dimensions), np.int64)
         for above in range(int(level.max())):
             inside, dimension = np.flatnonzero(level > above), block.halving.order[above]
             half = source.decode(stream.model.Uniform(2), len(inside))
             place[inside, dimension] = 2 * place[inside, dimension] + half
-        found.append((block, Nodes(level=level, place=place)))
+        found.append(Nodes(level=level, place=place))
     return found
 
 

@@ -26,10 +26,15 @@ MOST = 2**20
 """Images of a stream at most."""
 HEAD = struct.Struct("<IIIB")
 
-Posterior = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
-"""Mean and standard deviation (dimensions,) of e(z|x) in units in which m(z) is N(0, I), from the levels of one image (pixels,)."""
-Tables = Callable[[np.ndarray], np.ndarray]
-"""Probabilities (pixels, levels) from z, (dimensions,)."""
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What a model says of one image."""
+
+    posterior: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+    """Levels (pixels,) -> mean and standard deviation (dimensions,) of e(z|x), in units in which m(z) is N(0, I)."""
+    chances: Callable[[np.ndarray], np.ndarray]
+    """z (dimensions,) in these units -> probability of each level, (pixels, levels)."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -43,32 +48,32 @@ class Coded:
     """- log d(x|z) of an image, on average, of the z that were taken."""
 
 
-def encoded(levels: np.ndarray, of_pixels: int, posterior: Posterior, tables: Tables, *, latent: int, key: int) -> Coded:
-    """Images (n, pixels) of whole numbers below `of_pixels`, as bits.
+def encoded(levels: np.ndarray, count: int, parts: Parts, *, latent: int, key: int) -> Coded:
+    """Images (n, pixels) of whole numbers below `count`, of 256 at most, as bits.
 
     Raises:
-        UsageError: the package constriction is not installed.
+        ModuleNotFoundError: the package constriction is not installed.
     """
     stream = coder()
     bits = _borrowed(latent, key)
     stack, nats = stream.stack.AnsCoder(bits, seal=True), 0.0
     pixels = stream.model.Categorical(perfect=False)
     for row in levels:
-        z = stack.decode(_bins(stream), *_in_bins(*posterior(row)))
-        chances = tables(z / FINE)
+        z = stack.decode(_bins(stream), *_in_bins(*parts.posterior(row)))
+        chances = parts.chances(z / FINE)
         nats -= float(np.log(chances[np.arange(len(row)), row]).sum())
         stack.encode_reverse(row.astype(np.int32), pixels, chances)
         stack.encode_reverse(z, _bins(stream), *_in_bins(np.zeros(latent), np.ones(latent)))
-    head = HEAD.pack(len(levels), check(np.array([key])), check(levels.astype(np.uint8)), of_pixels - 1)
+    head = HEAD.pack(len(levels), check(np.array([key])), check(levels.astype(np.uint8)), count - 1)
     return Coded(data=sealed(KIND, head, stack.get_compressed()), borrowed=32 * len(bits), nats=nats / len(levels))
 
 
-def decoded(data: bytes, posterior: Posterior, tables: Tables, *, latent: int, key: int) -> tuple[np.ndarray, int]:
-    """The images of a stream, (n, pixels) uint8, and how many levels a pixel may have.
+def decoded(data: bytes, parts_of: Callable[[int], Parts], *, latent: int, key: int) -> tuple[np.ndarray, int]:
+    """The images of a stream, (n, pixels) uint8, and how many levels a pixel may have, which `parts_of` is given.
 
     Raises:
         NotDecoded: it is damaged, of another model, or this machine computes other numbers than the one that wrote it.
-        UsageError: the package constriction is not installed.
+        ModuleNotFoundError: the package constriction is not installed.
     """
     head, words = opened(KIND, data)
     if len(head) != HEAD.size:
@@ -78,14 +83,14 @@ def decoded(data: bytes, posterior: Posterior, tables: Tables, *, latent: int, k
         raise NotDecoded("is of another model, or of another seed")
     if not 0 < n <= MOST:
         raise NotDecoded("is not as it was written: it has no images")
-    stream, found = coder(), []
+    stream, found, parts = coder(), [], parts_of(top + 1)
     stack, pixels = stream.stack.AnsCoder(words), stream.model.Categorical(perfect=False)
     for _ in range(n):
         if stack.is_empty():
             raise NotDecoded(OTHERWISE)
         z = stack.decode(_bins(stream), *_in_bins(np.zeros(latent), np.ones(latent)))
-        row = stack.decode(pixels, tables(z / FINE))
-        stack.encode_reverse(z, _bins(stream), *_in_bins(*posterior(row)))
+        row = stack.decode(pixels, parts.chances(z / FINE))
+        stack.encode_reverse(z, _bins(stream), *_in_bins(*parts.posterior(row)))
         found.append(row.astype(np.uint8))
     levels = np.stack(found[::-1])
     if check(levels) != of_levels:

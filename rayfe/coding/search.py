@@ -13,10 +13,10 @@ import numpy as np
 
 from rayfe.coding.tree import Halving, Nodes, chances, child, normal_at
 
-FEW, MOST = 8, 2**14
-"""Boxes of a level and draw that are halved: in a first search, whose result is a bound, and at most."""
+WIDTHS = (8, 64, 512, 4096, 32768)
+"""Boxes of a level and draw that are halved at most: where that leaves some out, the next search begins with what was found."""
 CLOSE = 1e-9
-"""Rounding of log times that leaves no box out."""
+"""Rounding of log times, which leaves no box out."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -42,7 +42,7 @@ class _Search:
         n, self.dimensions = self.mean.shape
         self.score = np.full(n, np.inf)
         self.level, self.place = np.zeros(n, np.int64), np.zeros((n, self.dimensions), np.int64)
-        self.boxes, self.whole = np.zeros(n, np.int64), np.ones(n, bool)
+        self.boxes, self.whole = np.zeros(n, np.int64), np.zeros(n, bool)
 
     def log_ratio(self, z: np.ndarray, draw: np.ndarray, dimension: int | slice = slice(None)) -> np.ndarray:
         """Log density of the draw minus that of the base, for each dimension."""
@@ -103,26 +103,27 @@ class _Boxes:
 def search(mean: np.ndarray, std: np.ndarray, halving: Halving, keys: np.ndarray) -> Found:
     """Nodes whose points are draws of N(mean, std^2), both (n, dimensions), in the trees of `keys`, (n,) int64."""
     made = _Search(mean=mean, variance=std**2, halving=halving)
-    for most in (FEW, MOST):
-        _descend(made, keys, most)
+    for width in WIDTHS:
+        left = np.flatnonzero(~made.whole)
+        if len(left):
+            _descend(made, left, keys[left], width)
     return Found(nodes=Nodes(level=made.level, place=made.place), boxes=made.boxes, whole=made.whole)
 
 
-def _descend(made: _Search, keys: np.ndarray, most: int) -> None:
-    """Go down the tree, at each level to at most so many boxes of each draw."""
+def _descend(made: _Search, draw: np.ndarray, keys: np.ndarray, width: int) -> None:
+    """Go down the trees of some draws, at each level to at most so many boxes of each."""
     n, dimensions = made.mean.shape
-    draw, place = np.arange(n), np.zeros((n, dimensions), np.int64)
-    bound = sum(made.bound(place[:, one], draw, one, 0) for one in range(dimensions))
-    boxes = _Boxes(draw=draw, place=place, key=keys, time=-np.log(chances(keys, 0)[:, 0]), bound=np.asarray(bound))
+    bound = np.stack([made.bound(np.zeros(len(draw)), draw, one, 0) for one in range(dimensions)]).sum(0)
+    place, time = np.zeros((len(draw), dimensions), np.int64), -np.log(chances(keys, 0)[:, 0])
+    boxes = _Boxes(draw=draw, place=place, key=keys, time=time, bound=bound)
+    made.whole[draw] = True
     for level in range(len(made.halving.order) + 1):
         made.boxes += np.bincount(boxes.draw, minlength=n)
         made.better(boxes, level)
         boxes = boxes.take(boxes.hope < made.score[boxes.draw] + CLOSE)
-        if most < len(boxes.draw):
-            kept = boxes.most_hopeful(most)
-            lost = np.bincount(boxes.draw, minlength=n) > most
-            made.whole &= ~lost if most == MOST else True
-            boxes = boxes.take(kept)
+        if np.bincount(boxes.draw, minlength=n).max() > width:
+            made.whole &= np.bincount(boxes.draw, minlength=n) <= width
+            boxes = boxes.take(boxes.most_hopeful(width))
         if not len(boxes.draw) or level == len(made.halving.order):
             break
         boxes = _halved(made, boxes, level)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import struct
 import zlib
 from types import ModuleType
 
 import numpy as np
 
-from rayfe.config import require
 from rayfe.exceptions import NotDecoded
 
 MISSING = "needs the package constriction: pip install 'rayfe[codec]'"
@@ -19,10 +17,12 @@ def coder() -> ModuleType:
     """Entropy coders (constriction, Bamler 2022).
 
     Raises:
-        UsageError: codec; the package is not installed.
+        ModuleNotFoundError: the package is not installed.
     """
-    require(importlib.util.find_spec("constriction") is not None, "codec", "constriction", MISSING)
-    import constriction
+    try:
+        import constriction
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(MISSING) from error
 
     return constriction.stream
 

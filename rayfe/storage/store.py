@@ -19,6 +19,7 @@ import pandas as pd
 from rayfe.exceptions import CorruptFile, LeaseLost
 from rayfe.records import CertificateRecord, Commit, ReadingRecord, StepRecord, Weights
 from rayfe.storage import lease, parquet, recovery
+from rayfe.storage.coded import CodedFiles
 from rayfe.storage.files import Files
 from rayfe.storage.inputs import Inputs
 from rayfe.storage.json_files import read_config, read_failures, read_fingerprint, write_config, write_failures
@@ -60,7 +61,7 @@ class Store:
 
     def __init__(self, location: str | Path, *, keep_states: str = "all", owner: str | None = None) -> None:
         self._files = Files(location)
-        self.inputs = Inputs(self._files)
+        self.inputs, self.coded = Inputs(self._files), CodedFiles(self._files)
         self.owner = owner
         self._keep_states = keep_states
         keep = None if keep_states == "all" else max(ALWAYS_KEPT, 0 if keep_states == "last" else int(keep_states))
