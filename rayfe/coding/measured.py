@@ -41,14 +41,17 @@ def measured(codec: ModelCodec, row: StepRecord, examples: Examples) -> tuple[Co
 
     Raises:
         NotDecoded: something else came back.
+        UsageError: step; what the model says of them is not finite.
         ModuleNotFoundError: the package constriction is not installed.
     """
     began, n = time.perf_counter(), len(examples.y)
+    mean, std = codec.encode(examples.x)
+    finite = bool(np.isfinite(mean).all() and np.isfinite(std).all())
+    require(finite, "step", row.step, "its encoder gives numbers that are not finite; name another one")
     coded = codec.encode_z(examples.x)
     z, x_hat = codec.decode_z(coded.data)
     _same(z, coded.z)
     _same(x_hat.numpy(), codec.reconstructions(coded.z).numpy())
-    mean, std = codec.encode(examples.x)
     usual = (
         mean + std * torch.randn(mean.shape, dtype=torch.float64, generator=generator("cpu", "codec", row.state_sha256)).numpy()
     )
@@ -71,6 +74,7 @@ def measured(codec: ModelCodec, row: StepRecord, examples: Examples) -> tuple[Co
         D_se=float((coded_D - D).std(correction=0)) / n**0.5,
         accuracy=_right(codec, usual, y),
         coded_accuracy=_right(codec, z, y),
+        z_sha256=hashlib.sha256(coded.data).hexdigest(),
         reconstructions_sha256=_sha256(x_hat),
         **lossless,
         seconds=time.perf_counter() - began,
@@ -102,7 +106,8 @@ def _without_loss(codec: ModelCodec, examples: Examples) -> tuple[dict[str, Any]
     levels, count = codec.decode_x(coded.data)
     _same(pixels_of(levels, count, examples.x.dtype), examples.x.reshape(len(levels), -1))
     bits = 8.0 * len(coded.data) / len(levels)
-    return {"levels": count, "D_nats": coded.nats, "x_bits": bits, "borrowed": coded.borrowed}, {"x": coded.data}
+    fields = {"levels": count, "D_nats": coded.nats, "x_bits": bits, "borrowed": coded.borrowed}
+    return fields | {"x_sha256": hashlib.sha256(coded.data).hexdigest()}, {"x": coded.data}
 
 
 def _right(codec: ModelCodec, z: np.ndarray, y: Tensor) -> float:

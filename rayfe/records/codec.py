@@ -27,6 +27,8 @@ class CodecRecord:
     D_se: float = column("standard error of coded_D - D over images")
     accuracy: float = column("accuracy by usual draws of z, one each")
     coded_accuracy: float = column("accuracy by the z that was decoded")
+    z_sha256: str = column("SHA-256 of the stream of z")
+    x_sha256: str | None = column("SHA-256 of the stream of images without loss", default=None)
     reconstructions_sha256: str = column("SHA-256 of the reconstructions from decoded z, float32")
     levels: int | None = column(
         "values that a pixel may have; null: it may have more than 256, and no code without loss was made"

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from rayfe.exceptions import CorruptFile
 from rayfe.records import StepRecord
 from rayfe.records.codec import CodecRecord
 from rayfe.records.json_text import parsed
 from rayfe.storage.files import Files
-from rayfe.storage.layout import CODEC, MOST_OF_TABLE, MOST_OF_TEXT, named
+from rayfe.storage.layout import CODEC, MOST_OF_TABLE, MOST_OF_TEXT, fault_in, named
+
+AGAIN = "remove it, and python -m rayfe codec makes it again"
 
 
 class CodedFiles:
@@ -28,31 +31,58 @@ class CodedFiles:
 
     def record(self, row: StepRecord) -> CodecRecord | None:
         """That of a row's model; None: there is none, or a stream of it is gone. Raises CorruptFile: it cannot be read."""
-        path = _path(row, "json")
         try:
-            value = parsed(self._files.read(path, MOST_OF_TEXT), CodecRecord)
-            record = CodecRecord(**value)
+            record = self._read(_path(row, "json"))
         except FileNotFoundError:
             return None
-        except (ValueError, TypeError) as error:
-            raise CorruptFile(self._files.url(path), f"{error}; remove it") from error
-        kinds = ("z",) if record.levels is None else ("z", "x")
-        there = all(self._files.exists(_path(row, kind)) for kind in kinds)
+        there = all(self._files.exists(_path(row, kind)) for kind in _streams(record))
         return record if there and record.state_sha256 == row.state_sha256 else None
 
-    def stream(self, row: StepRecord, kind: str) -> bytes:
-        """A stored stream of a row's model. Raises FileNotFoundError, CorruptFile."""
-        return self._files.read(_path(row, kind), MOST_OF_TABLE)
-
-    def url(self, row: StepRecord) -> str:
-        """Where the files of a row's model are, for people."""
-        return self._files.url(_path(row, "*"))
+    def stream(self, record: CodecRecord, kind: str) -> bytes:
+        """A stream of a record. Raises FileNotFoundError, or CorruptFile: it is not the one that the record describes."""
+        path = _path(record, kind)
+        data = self._files.read(path, MOST_OF_TABLE)
+        if hashlib.sha256(data).hexdigest() != _streams(record)[kind]:
+            raise CorruptFile(self._files.url(path), f"is not the stream that its record describes; {AGAIN}")
+        return data
 
     def rows(self, rows: Sequence[StepRecord]) -> list[CodecRecord]:
         """Records of those of the rows that have one, in their order."""
         names = set(self._files.names(CODEC))
         there = [row for row in rows if row.accepted and _path(row, "json").partition("/")[2] in names]
         return [found for row in there if (found := self.record(row)) is not None]
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """Files that are missing, or not as they were written, and what is wrong with them."""
+        for name in sorted(self._files.names(CODEC)):
+            path = f"{CODEC}/{name}"
+            if not name.endswith(".json") or name.startswith("."):
+                continue
+            if text := fault_in(self._read, path):
+                yield path, text
+                continue
+            record = self._read(path)
+            for kind in _streams(record):
+                if text := fault_in(self.stream, record, kind):
+                    yield _path(record, kind), text
+
+    def url(self, row: StepRecord) -> str:
+        """Where the files of a row's model are, for people."""
+        return self._files.url(_path(row, "*"))
+
+    def _read(self, path: str) -> CodecRecord:
+        try:
+            record = CodecRecord(**parsed(self._files.read(path, MOST_OF_TEXT), CodecRecord))
+        except (ValueError, TypeError) as error:
+            raise CorruptFile(self._files.url(path), f"{error}; {AGAIN}") from error
+        if f"{CODEC}/{record.trajectory}-{record.step}.json" != path:
+            raise CorruptFile(self._files.url(path), f"is of another model; {AGAIN}")
+        return record
+
+
+def _streams(record: CodecRecord) -> dict[str, str]:
+    """Kinds of streams that a record has, with their SHA-256."""
+    return {"z": record.z_sha256} | ({} if record.x_sha256 is None else {"x": record.x_sha256})
 
 
 def _path(of: StepRecord | CodecRecord, kind: str) -> str:

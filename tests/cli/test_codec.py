@@ -58,13 +58,18 @@ def test_images_coded_here_are_decoded_by_another_process(run: str, capsys: pyte
 def test_a_damaged_file_is_refused_in_one_line(run: str, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("constriction", reason="needs the package constriction (rayfe[codec])")
     words = ["codec", run, "--step", "0", "--images", "20"]
+    before = main(["verify", run])
+    capsys.readouterr()
     for kind in ("z", "x", "json"):
         assert main(words) == 0
         assert "coded and decoded" in capsys.readouterr().out
+        assert main(["verify", run]) == before
         path = Path(run, "codec", f"{NAME}-0.{kind}")
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
         assert main(words) == 2
         (line,) = capsys.readouterr().err.splitlines()
         assert f"{NAME}-0." in line
         assert "remove it" in line
+        assert main(["verify", run]) == 1
+        assert f"{NAME}-0.{kind}" in capsys.readouterr().out
         path.unlink()

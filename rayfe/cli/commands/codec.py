@@ -43,7 +43,7 @@ def main(arguments: list[str]) -> int:
     record, what = store.coded.record(row), f"{visible(row.trajectory)}, step {row.step}, {len(examples.y)} validation images"
     try:
         if record is not None and record.images == len(examples.y):
-            decoded_again(codec, functools.partial(store.coded.stream, row), record, examples)
+            decoded_again(codec, functools.partial(store.coded.stream, record), record, examples)
             print(f"{what}: coded already; decoded again from the stored streams, bit by bit the same")
         else:
             store.writable()
@@ -51,7 +51,7 @@ def main(arguments: list[str]) -> int:
             store.coded.keep(record, streams)
             print(f"{what}: coded and decoded, bit by bit the same")
     except NotDecoded as error:
-        raise CorruptFile(store.coded.url(row), f"{error}; remove it to code again") from error
+        raise CorruptFile(store.coded.url(row), f"{error}; remove them to code again") from error
     print(*sentences(record), f"streams: {store.coded.url(row)}", sep="\n")
     print(f"to write its page with them: python -m rayfe report {chosen.run}")
     return 0
