@@ -27,6 +27,8 @@ LEVELS, OF_ONE = 255, 40
 """Levels of a tree at most, and for each of its dimensions: places of boxes are whole numbers of 63 bits."""
 WIDER, FINER = 64.0, 16.0
 """Steps in which the variance of a base beyond 1, and the bits of a dimension, are told."""
+WIDEST = (1.0 + 255.0 / WIDER) ** 0.5
+"""Standard deviation of a draw at most."""
 LEAST = 0.5
 """Standard deviation of levels that is told at least."""
 TOGETHER = 25
@@ -60,8 +62,24 @@ class _Block:
     """Of the roots, (n,)."""
 
 
+def fault(mean: np.ndarray, std: np.ndarray) -> str | None:
+    """Why draws of N(mean, std^2), both (n, dimensions), are not coded; None: they are. The search for them would not end soon."""
+    if not (np.isfinite(mean).all() and np.isfinite(std).all()):
+        return "gives a z that is not finite"
+    if std.max() > WIDEST:
+        return f"spreads a z over {std.max():.3g} standard deviations of m(z), {WIDEST:.2g} at most are coded"
+    bits = float(_bits(mean, std).max())
+    most = 255.0 / FINER
+    return f"gives a dimension of z {bits:.4g} bits, at most {most:.2g} are coded" if bits > most else None
+
+
+def _bits(mean: np.ndarray, std: np.ndarray) -> np.ndarray:
+    """KL / ln 2 of each dimension, on average over the draws, (dimensions,)."""
+    return (0.5 * (mean**2 + std**2 - 1.0) - np.log(std)).mean(0) / np.log(2.0)
+
+
 def encoded(mean: np.ndarray, std: np.ndarray, key: int) -> Coded:
-    """A draw of each N(mean, std^2), both (n, dimensions) float64, as bits. Draws and bits are functions of these and of the key.
+    """A draw of each N(mean, std^2), both (n, dimensions) float64 and without `fault`, as bits: a function of these and of the key.
 
     Raises:
         ModuleNotFoundError: the package constriction is not installed.
@@ -70,8 +88,7 @@ def encoded(mean: np.ndarray, std: np.ndarray, key: int) -> Coded:
     n, dimensions = mean.shape
     wider = np.clip(np.ceil(WIDER * ((std**2).max(0) - 1.0) + CLOSE), 0, 255).astype(np.uint8)
     mean, std = mean / _scale(wider), std / _scale(wider)
-    bits = (0.5 * (mean**2 + std**2 - 1.0) - np.log(std)).mean(0) / np.log(2.0)
-    told = np.clip(np.round(FINER * bits), 0, 255).astype(np.uint8)
+    told = np.clip(np.round(FINER * _bits(mean, std)), 0, 255).astype(np.uint8)
     z, boxes, cut, nodes = np.empty((n, dimensions)), 0, np.zeros(n, bool), []
     blocks = _blocks(told, n, key)
     for block in blocks:

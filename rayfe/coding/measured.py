@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rayfe.coding import draws
 from rayfe.coding.model import ModelCodec, levels_of, one_thread, pixels_of
 from rayfe.config import require
 from rayfe.data.examples import Examples
@@ -41,13 +42,13 @@ def measured(codec: ModelCodec, row: StepRecord, examples: Examples) -> tuple[Co
 
     Raises:
         NotDecoded: something else came back.
-        UsageError: step; what the model says of them is not finite.
+        UsageError: step; its z cannot be coded (`draws.fault`).
         ModuleNotFoundError: the package constriction is not installed.
     """
     began, n = time.perf_counter(), len(examples.y)
     mean, std = codec.encode(examples.x)
-    finite = bool(np.isfinite(mean).all() and np.isfinite(std).all())
-    require(finite, "step", row.step, "its encoder gives numbers that are not finite; name another one")
+    fault = draws.fault(mean, std)
+    require(fault is None, "step", row.step, f"its encoder {fault}; name another one")
     coded = codec.encode_z(examples.x)
     z, x_hat = codec.decode_z(coded.data)
     _same(z, coded.z)

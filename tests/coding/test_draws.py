@@ -8,7 +8,7 @@ from scipy import stats
 
 pytest.importorskip("constriction", reason="needs the package constriction (rayfe[codec])")
 
-from rayfe.coding.draws import KIND, MOST, decoded, encoded
+from rayfe.coding.draws import KIND, MOST, decoded, encoded, fault
 from rayfe.coding.stream import opened, sealed
 from rayfe.exceptions import NotDecoded
 
@@ -83,3 +83,12 @@ def test_a_forged_head_costs_no_memory() -> None:
     for forged in (many, head[:-1], head[:10], head[:-4] + b"\x00\x7e\x00\x7e", head[:-4] + b"\xff\x5b" * 2, b""):
         with pytest.raises(NotDecoded):
             decoded(sealed(KIND, forged, words), KEY)
+
+
+def test_what_would_take_too_long_is_told_before() -> None:
+    one = np.ones((3, 2))
+    assert fault(0.0 * one, one) is None
+    for mean, std, said in ((np.nan, 1.0, "not finite"), (0.0, 3.0, "3 standard deviations"), (9.0, 1e-3, "bits")):
+        told = fault(mean * one, std * one)
+        assert told is not None
+        assert said in told
