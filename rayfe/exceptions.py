@@ -88,6 +88,10 @@ class NotExported(RuntimeError):
     """torch.export cannot take this model, or what it made computes something else."""
 
 
+class NotDecoded(RuntimeError):
+    """A coded stream cannot be decoded: it is damaged, of another model, or written where numbers come out otherwise."""
+
+
 LONGEST, LONGEST_LINE = 200, 1000
 """Characters of a value in a message, and of a message: it may quote what somebody else wrote."""
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from rayfe.records import Split
-from rayfe.report.identities import closure, convexity, first_law, maxwell, variational
+from rayfe.report.identities import bits, closure, convexity, first_law, maxwell, variational
 from rayfe.report.verdict import State, Verdict, records
 from rayfe.report.view import RunView
 from rayfe.results.certified import NONE, findings, largest_gap, largest_missed, last_findings
@@ -33,10 +33,11 @@ def verdicts(view: RunView) -> list[Verdict]:
         first_law,
         convexity,
         closure,
+        bits,
         generalisation,
     ]
     if view.kind == "baseline":
-        rules = [generalisation]
+        rules = [bits, generalisation]
     return [found for rule in rules if (found := rule(view)) is not None]
 
 

@@ -101,13 +101,13 @@ def compare(store: Store, effort: Effort, *, root: str | None, say: Say) -> Matr
     epochs = LONGER * config.equilibration.first_epochs if effort.epochs is None else effort.epochs
     check("epochs", epochs, Annotated[float, SOME_EPOCHS])  # those of a start may be none
     shared = _is_shared(run, config)
-    known = {record.trained for record in store.universal()}
+    known = {record.trained for record in store.universal.rows()}
     left = [
         training for training in _trainings(walks, seeds, shared) if not all(key in known for key in _keys(training, epochs))
     ]
     if left:
         _train(store, run, config, left, epochs, root, say)
-    matrix = matrix_of(walks, store.universal(), seeds=seeds, epochs=epochs, shared=shared)
+    matrix = matrix_of(walks, store.universal.rows(), seeds=seeds, epochs=epochs, shared=shared)
     figure = captioned(universal_figure(matrix), subject_of(config), pd.DataFrame())  # a walk may hold something else than C
     drawn = store.write_figure(FIGURE, png(figure))
     for text in (text_of(matrix), sentence(matrix), f"figure: {store.url(drawn)}"):
@@ -126,7 +126,7 @@ def _walks(store: Store, config: RunConfig, trajectory: str | None) -> Walks:
     names = names if trajectory is None else [trajectory]
     starts = {name.rpartition("-seed")[0] for name in names}
     require(len(starts) == 1, "trajectory", trajectory, f"walks from several starts are no repeats; name one: {there}")
-    known = {(record.trajectory, record.state_sha256) for record in store.universal()}
+    known = {(record.trajectory, record.state_sha256) for record in store.universal.rows()}
 
     def of(name: str) -> list[StepRecord]:
         rows = store.rows(name)
@@ -178,7 +178,8 @@ def _train(
                 asking = with_new_decoders(config, row, held.state(row), points, seed=seed, epochs=epochs)
                 records = answered(asking, backend, held.check_owner)
                 seconds = (time.monotonic() - began) / len(records)
-                held.keep_universal([dataclasses.replace(record, seconds=seconds) for record in records])
+                held.check_owner()
+                held.universal.keep([dataclasses.replace(record, seconds=seconds) for record in records])
                 one = records[0]
                 found = f"R {one.R:.3f} D {one.D:.3f} C {one.C:.4f}" if one.R is not None else one.outcome
                 say(f"{number}/{len(left)}: {row.trajectory}, encoder of step {row.step}, decoder {seed}: {found}")

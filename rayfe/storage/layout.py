@@ -7,6 +7,7 @@ readings/<trajectory>.parquet           one row per replica, split and recorded 
   <trajectory>.part0001.parquet ...     their next rows, where there are more than one file holds (`table`)
 certificates/<trajectory>.parquet       one row per certified model and method (`trajectory.certification`)
 universal.parquet                       one row per stored encoder and new decoder (`trajectory.universal`)
+codec/<trajectory>-<step>.json, .z, .x  what a model's codes cost in bits, and streams that it coded (`coded`)
 states/<trajectory>/<step>.safetensors  weights of an accepted step
 start.safetensors                       what a run starts from, where that is a stored model or a state dict (`inputs`, as the next two)
 data/<name>.npz                         examples that a run was given as arrays, from Python
@@ -38,9 +39,23 @@ from rayfe.storage.parquet import Record, decode
 CONFIG, FINGERPRINT, FAILED, START = "run.json", "copies/fingerprint", "failed.json", "start.safetensors"
 UNIVERSAL = "universal.parquet"
 STEPS, READINGS, CERTIFICATES, STATES, CARRY, COPIES = "steps", "readings", "certificates", "states", "carry", "copies"
-DATA, COUPLINGS = "data", "couplings"
+DATA, COUPLINGS, CODEC = "data", "couplings", "codec"
 COPIED = tuple(f"{COPIES}/{folder}" for folder in (STEPS, READINGS, CERTIFICATES, STATES, CARRY))
-FOLDERS = (STEPS, READINGS, CERTIFICATES, STATES, CARRY, COPIES, *COPIED, DATA, COUPLINGS, "figures", "damaged", ".lease")
+FOLDERS = (
+    STEPS,
+    READINGS,
+    CERTIFICATES,
+    STATES,
+    CARRY,
+    COPIES,
+    *COPIED,
+    DATA,
+    COUPLINGS,
+    CODEC,
+    "figures",
+    "damaged",
+    ".lease",
+)
 """Where a run is written; a folder is before those in it."""
 MOST_OF_TEXT, MOST_OF_TABLE = 2**24, 2**28
 """Bytes of run.json and of a file of a table that are read at most."""

@@ -19,8 +19,8 @@ import pandas as pd
 from rayfe.exceptions import CorruptFile, LeaseLost
 from rayfe.records import CertificateRecord, Commit, ReadingRecord, StepRecord, Weights
 from rayfe.records.run_json import UNIT, distortion_of
-from rayfe.records.universal import UniversalRecord
 from rayfe.storage import lease, parquet, recovery
+from rayfe.storage.coded import CodedFiles
 from rayfe.storage.files import Files
 from rayfe.storage.inputs import Inputs
 from rayfe.storage.json_files import read_config, read_failures, read_fingerprint, write_config, write_failures
@@ -43,7 +43,7 @@ from rayfe.storage.layout import (
 )
 from rayfe.storage.row_commit import ALWAYS_KEPT, Commits
 from rayfe.storage.table import digest_of, read_certificates, readings_of, steps_of, versions_of, write_certificate
-from rayfe.storage.universal import read_universal, write_universal
+from rayfe.storage.universal import UniversalFile
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class Store:
 
     def __init__(self, location: str | Path, *, keep_states: str = "all", owner: str | None = None) -> None:
         self._files = Files(location)
-        self.inputs = Inputs(self._files)
+        self.inputs, self.coded, self.universal = Inputs(self._files), CodedFiles(self._files), UniversalFile(self._files)
         self.owner = owner
         self._keep_states = keep_states
         keep = None if keep_states == "all" else max(ALWAYS_KEPT, 0 if keep_states == "last" else int(keep_states))
@@ -234,15 +234,6 @@ class Store:
         self.check_owner()
         write_certificate(self._files, record, self.certificates(record.trajectory))
 
-    def universal(self) -> list[UniversalRecord]:
-        """Stored encoders with new decoders and classifiers. Raises CorruptFile if they cannot be read."""
-        return read_universal(self._files)
-
-    def keep_universal(self, records: Sequence[UniversalRecord]) -> None:
-        """Store some more. Raises as `keep_certificate` does."""
-        self.check_owner()
-        write_universal(self._files, [*self.universal(), *records])
-
     def recover(self, trajectory: str) -> list[StepRecord]:
         """Rows from which the trajectory can go on; call it before the first `commit` of a process.
 
@@ -298,5 +289,6 @@ def _frame(location: str | Path, of: Callable[[Store, str], list[Any]], record_c
     store = existing(location).at_one_moment()
     found = [record for name in store.trajectories() for record in of(store, name)]
     frame = parquet.table_of(found, record_class).to_pandas()
-    order = [name for name in ("trajectory", "step", "attempt") if name in frame]
-    return frame.sort_values(order, kind="stable", ignore_index=True)
+    return frame.sort_values(
+        [name for name in ("trajectory", "step", "attempt") if name in frame], kind="stable", ignore_index=True
+    )

@@ -12,20 +12,25 @@ from rayfe.storage.layout import MOST_OF_TABLE, UNIVERSAL
 from rayfe.storage.parquet import decode, encode
 
 
-def read_universal(files: Files) -> list[UniversalRecord]:
-    """All rows; none if there is no file. Raises CorruptFile: it cannot be read."""
-    try:
-        records = decode(files.read(UNIVERSAL, MOST_OF_TABLE), UniversalRecord)
-        faults = [fault for record in records if (fault := fault_of(record)) is not None]
-        if faults:
-            raise ValueError(f"a row that no run writes: {faults[0]}")
-        return records
-    except FileNotFoundError:
-        return []
-    except ValueError as error:
-        raise CorruptFile(files.url(UNIVERSAL), f"{error}; remove it, and the same command trains again") from error
+class UniversalFile:
+    """That of one run."""
 
+    def __init__(self, files: Files) -> None:
+        self._files = files
 
-def write_universal(files: Files, records: Sequence[UniversalRecord]) -> None:
-    """Replace the file."""
-    files.write(UNIVERSAL, encode(records, UniversalRecord))
+    def rows(self) -> list[UniversalRecord]:
+        """All of them; none if there is no file. Raises CorruptFile: it cannot be read."""
+        try:
+            records = decode(self._files.read(UNIVERSAL, MOST_OF_TABLE), UniversalRecord)
+            faults = [fault for record in records if (fault := fault_of(record)) is not None]
+            if faults:
+                raise ValueError(f"a row that no run writes: {faults[0]}")
+            return records
+        except FileNotFoundError:
+            return []
+        except ValueError as error:
+            raise CorruptFile(self._files.url(UNIVERSAL), f"{error}; remove it, and the same command trains again") from error
+
+    def keep(self, records: Sequence[UniversalRecord]) -> None:
+        """Store some more. Who works on the run calls it. Raises StorageFull: there is no room; the others stay."""
+        self._files.write(UNIVERSAL, encode([*self.rows(), *records], UniversalRecord))

@@ -9,6 +9,7 @@ from typing import Any
 from rayfe.exceptions import CorruptFile, brief
 from rayfe.records import Split, StepRecord
 from rayfe.records.older import told
+from rayfe.storage.coded import CodedFiles
 from rayfe.storage.files import LEFT_OVER, Files
 from rayfe.storage.found import FoundTable, FoundWeights, faults_before_last, made_from_last, weight_files
 from rayfe.storage.inputs import Inputs
@@ -75,6 +76,8 @@ def faults(files: Files) -> Iterator[Fault]:
     yield from _of_config(files)
     for trajectory in trajectories(files):
         yield from _of_trajectory(files, trajectory)
+    for path, text in CodedFiles(files).faults():
+        yield Fault(path=path, text=text, fix="going on needs none of it")
     if config_fault(files) is None or copy_fault(files) is None:
         yield from _of_inputs(files, read_config(files))
 

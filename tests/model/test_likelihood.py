@@ -27,7 +27,7 @@ from rayfe.model.objective import Objective, draw_noise
 from rayfe.model.protocol import build
 from rayfe.model.weights import load_weights, weights_of
 from rayfe.records import Box, Point
-from rayfe.run.job import check_model
+from rayfe.run.model_checks import check_model
 from rayfe.training.replicas import Looped, Stacked
 
 PIXELS = 5

@@ -19,7 +19,7 @@ from rayfe.data.paths import PathData
 from rayfe.exceptions import UsageError
 from rayfe.model.gradient_checks import check_trainable, check_types
 from rayfe.model.protocol import build, build_checked
-from rayfe.run.job import check_model
+from rayfe.run.model_checks import check_model
 from rayfe.training.replicas import check_stacked
 
 N, FEATURES, LATENT, CLASSES = 4, 6, 3, 2

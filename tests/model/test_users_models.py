@@ -32,7 +32,7 @@ from rayfe.records import (
     StepKey,
     TakeUpRequest,
 )
-from rayfe.run.job import check_model
+from rayfe.run.model_checks import check_model
 from rayfe.training.exact_derivatives import Curvature, Half, Solve
 from refused_models import REFUSED
 

@@ -25,7 +25,7 @@ from rayfe.model.mlp import MLP
 from rayfe.model.objective import noise_of
 from rayfe.model.protocol import build, some_examples
 from rayfe.records import Equilibrated, EquilibrateRequest, Point, Replica, StepKey, Weights
-from rayfe.run.job import check_model
+from rayfe.run.model_checks import check_model
 from rayfe.training.fleet import Fleet, why_not_in_slots
 from rayfe.training.fleet_slots import Job, Slots
 from rayfe.training.replicas import Stacked

@@ -12,6 +12,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "watch": "serve the report of a run while it goes on, and show its table here",
         "verify": "whether all that is stored of runs is as it was written; changes nothing",
         "certify": "how far stored models are from models trained at the same multipliers in another way",
+        "codec": "code images with a stored model, decode them, and compare the bits with R and R + D",
         "export": "take a stored model away: torch.export with a model card",
         "check": "what a job would do, cost and need, before anything runs",
         "locate": "where two wanted values lie on the surface that runs give, and the nearest model",

@@ -1,0 +1,1 @@
+"""Nats as bits: codes of z with loss, and of images without."""
