@@ -15,6 +15,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import tyro
+from scipy.optimize import root
 
 from rayfe.backend.inline import InlineBackend
 from rayfe.config import DataConfig, EquilibrationConfig, RunConfig, configure
@@ -22,6 +23,7 @@ from rayfe.config.presets import digits_smoke, gaussian_exact, mnist_quick
 from rayfe.data.datasets import load
 from rayfe.data.truths import truth_of
 from rayfe.records import Annealing, EquilibrateRequest, MeasureRequest, Point, Reading, Replica, Split, StepKey
+from rayfe.surface.linear_gaussian import Equilibrium, LinearGaussian
 
 RESULTS = Path(__file__).parent / "results" / "marginals"
 MARGINALS = ("standard", "gaussian", "mixture", "vamp", "flow")
@@ -117,6 +119,34 @@ def table(name: Set) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
+def at_equal(D: float, C: float, near: Point) -> Equilibrium:
+    """The exact equilibrium with N(0, I) that has this D and C, found from nearby multipliers."""
+    config = CASES["exact"]().config
+    examples = load(config.data).train
+    surface = LinearGaussian(examples.x, examples.y, latent=config.model.latent)
+
+    def miss(logs: np.ndarray) -> np.ndarray:
+        found = surface.at(*np.exp(logs).tolist())
+        return np.array([found.D / D - 1.0, found.C / C - 1.0])
+
+    solved = root(miss, np.log([near.lam, near.gamma + 1.0]), options={"xtol": 1e-6, "eps": 1e-4})
+    return surface.at(*np.exp(solved.x).tolist())
+
+
+def equal_loss() -> pd.DataFrame:
+    """R of trained models with a mixture beside the least R with N(0, I) at the same D and C."""
+    lines = []
+    rows = pd.read_csv(RESULTS / "exact.csv")
+    for point in CASES["exact"]().points:
+        lam, gamma = point.lam, point.gamma
+        some = rows[(rows["marginal"] == "mixture") & (rows["lam"] == lam)]
+        D, C = some["D"].mean(), some["C"].mean()
+        found = at_equal(D, C, point)
+        assert np.allclose([found.D, found.C], [D, C], rtol=1e-4)
+        lines.append({"lam": lam, "gamma": gamma, "D": D, "C": C, "R": some["R"].mean(), "R with N(0, I)": found.R})
+    return pd.DataFrame(lines)
+
+
 def draw(names: list[Set]) -> None:
     """R, D, C and F less that of the standard marginal, a point a seed."""
     figure, axes = plt.subplots(len(names), 4, figsize=(11, 2.6 * len(names)), squeeze=False)
@@ -148,6 +178,8 @@ def main(run: Set | None = None, seeds: tuple[int, ...] = SEEDS, marginals: tupl
     names: list[Set] = [name for name in CASES if (RESULTS / f"{name}.csv").exists()]
     for name in names:
         print(f"{name}\n{table(name).round(4).to_string(index=False)}\n")
+    if "exact" in names:
+        print(f"exact, at equal D and C\n{equal_loss().round(4).to_string(index=False)}\n")
     draw(names)
 
 
