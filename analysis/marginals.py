@@ -15,6 +15,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import tyro
+from matplotlib.axes import Axes
+from scipy.optimize import root
 
 from rayfe.backend.inline import InlineBackend
 from rayfe.config import DataConfig, EquilibrationConfig, RunConfig, configure
@@ -22,6 +24,7 @@ from rayfe.config.presets import digits_smoke, gaussian_exact, mnist_quick
 from rayfe.data.datasets import load
 from rayfe.data.truths import truth_of
 from rayfe.records import Annealing, EquilibrateRequest, MeasureRequest, Point, Reading, Replica, Split, StepKey
+from rayfe.surface.linear_gaussian import Equilibrium, LinearGaussian
 
 RESULTS = Path(__file__).parent / "results" / "marginals"
 MARGINALS = ("standard", "gaussian", "mixture", "vamp", "flow")
@@ -117,27 +120,63 @@ def table(name: Set) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
+def at_equal(D: float, C: float, near: Point) -> Equilibrium:
+    """The exact equilibrium with N(0, I) that has this D and C, found from nearby multipliers."""
+    config = CASES["exact"]().config
+    examples = load(config.data).train
+    surface = LinearGaussian(examples.x, examples.y, latent=config.model.latent)
+
+    def miss(logs: np.ndarray) -> np.ndarray:
+        found = surface.at(*np.exp(logs).tolist())
+        return np.array([found.D / D - 1.0, found.C / C - 1.0])
+
+    solved = root(miss, np.log([near.lam, near.gamma + 1.0]), options={"xtol": 1e-6, "eps": 1e-4})
+    return surface.at(*np.exp(solved.x).tolist())
+
+
+def equal_loss() -> pd.DataFrame:
+    """R of trained models with a mixture beside the least R with N(0, I) at the same D and C."""
+    lines = []
+    rows = pd.read_csv(RESULTS / "exact.csv")
+    for point in CASES["exact"]().points:
+        lam, gamma = point.lam, point.gamma
+        some = rows[(rows["marginal"] == "mixture") & (rows["lam"] == lam)]
+        D, C = some["D"].mean(), some["C"].mean()
+        found = at_equal(D, C, point)
+        assert np.allclose([found.D, found.C], [D, C], rtol=1e-4)
+        lines.append({"lam": lam, "gamma": gamma, "D": D, "C": C, "R": some["R"].mean(), "R with N(0, I)": found.R})
+    return pd.DataFrame(lines)
+
+
 def draw(names: list[Set]) -> None:
-    """R, D, C and F less that of the standard marginal, a point a seed."""
-    figure, axes = plt.subplots(len(names), 4, figsize=(11, 2.6 * len(names)), squeeze=False)
+    """R, D, C and F less those with N(0, I), a point a seed, at the first of the points."""
+    figure, axes = plt.subplots(len(names), 4, figsize=(11, 2.4 * len(names)), squeeze=False, layout="constrained")
     for row, name in zip(axes, names, strict=True):
         rows = pd.read_csv(RESULTS / f"{name}.csv")
         rows = rows[rows["lam"] == rows["lam"].iloc[0]]
-        usual = rows[rows["marginal"] == "standard"].set_index("seed")
+        row[0].set_ylabel(
+            f"{name}, lam {rows['lam'].iloc[0]:g}, gamma {rows['gamma'].iloc[0]:g}\nless that of N(0, I)", fontsize=8
+        )
         for axis, column in zip(row, ("R", "D", "C", "F"), strict=True):
-            for place, marginal in enumerate(MARGINALS):
-                some = rows[rows["marginal"] == marginal].set_index("seed")
-                for prefix, marker, shift in (("", "o", -0.1), ("val_", "x", 0.1)):
-                    off = (some[prefix + column] - usual[prefix + column]).dropna()
-                    label = {"": "training", "val_": "validation"}[prefix] if place == 0 else None
-                    axis.plot([place + shift] * len(off), off, marker, color="C0" if not prefix else "C1", label=label)
-            axis.axhline(0.0, color="grey", linewidth=0.8)
-            axis.set_xticks(range(len(MARGINALS)), MARGINALS, rotation=30, fontsize=8)
-            unit = "squared error" if column == "D" else "nats"
-            axis.set_title(f"{name}: {column} less standard's ({unit})", fontsize=9)
-        row[0].legend(fontsize=7)
-    figure.tight_layout()
+            _draw_column(axis, rows, column)
+    handles, labels = axes[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=2, fontsize=8)
     figure.savefig(RESULTS / "marginals.png", dpi=110)
+
+
+def _draw_column(axis: Axes, rows: pd.DataFrame, column: str) -> None:
+    usual = rows[rows["marginal"] == "standard"].set_index("seed")
+    learnt = [marginal for marginal in MARGINALS[1:] if marginal in set(rows["marginal"])]
+    for place, marginal in enumerate(learnt):
+        some = rows[rows["marginal"] == marginal].set_index("seed")
+        for prefix, marker, color, shift in (("", "o", "C0", -0.1), ("val_", "x", "C1", 0.1)):
+            off = (some[prefix + column] - usual[prefix + column]).dropna()
+            label = {"": "training", "val_": "validation"}[prefix] if place == 0 else None
+            axis.plot([place + shift] * len(off), off, marker, color=color, label=label)
+    axis.axhline(0.0, color="grey", linewidth=0.8)
+    axis.set_xticks(range(len(learnt)), learnt, fontsize=8)
+    axis.margins(x=0.15)
+    axis.set_title(f"{column} ({'squared error' if column == 'D' else 'nats'})", fontsize=9)
 
 
 def main(run: Set | None = None, seeds: tuple[int, ...] = SEEDS, marginals: tuple[str, ...] = MARGINALS) -> None:
@@ -148,6 +187,8 @@ def main(run: Set | None = None, seeds: tuple[int, ...] = SEEDS, marginals: tupl
     names: list[Set] = [name for name in CASES if (RESULTS / f"{name}.csv").exists()]
     for name in names:
         print(f"{name}\n{table(name).round(4).to_string(index=False)}\n")
+    if "exact" in names:
+        print(f"exact, at equal D and C\n{equal_loss().round(4).to_string(index=False)}\n")
     draw(names)
 
 

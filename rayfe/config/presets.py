@@ -69,8 +69,8 @@ def digits_smoke() -> RunConfig:
 
 
 def digits_marginal() -> RunConfig:
-    """digits-smoke with a learnt mixture of Gaussians as the marginal of z, to which the rate is relative."""
-    return configure(digits_smoke(), model=ModelConfig(hidden=64, latent=8, marginal="mixture"))
+    """digits-smoke in short, with a learnt mixture of Gaussians as the marginal of z, to which the rate is relative."""
+    return configure(digits_smoke(), steps=3, model=ModelConfig(hidden=64, latent=8, marginal="mixture"))
 
 
 def digits_nats() -> RunConfig:

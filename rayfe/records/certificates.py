@@ -40,7 +40,7 @@ class CertificateRecord:
     dF: float | None = column("F of the stored model minus that of the new ones, nats; below 0 it proves nothing", default=None)
     dF_se: float | None = column("standard error of dF, from seeds and draws", default=None)
     dR: float | None = column("R of the stored model minus that of the new ones, nats", default=None)
-    dR_se: float | None = column("standard error of dR, from seeds (R has no draws)", default=None)
+    dR_se: float | None = column("standard error of dR, from seeds, and from draws where R has them", default=None)
     dD: float | None = column("D of the stored model minus that of the new ones", default=None)
     dD_se: float | None = column("standard error of dD, from seeds and draws", default=None)
     dC: float | None = column("C of the stored model minus that of the new ones, training split, nats", default=None)
