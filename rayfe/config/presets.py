@@ -78,7 +78,7 @@ def digits_nats() -> RunConfig:
     lossless code. Within a minute."""
     return configure(
         digits_smoke(),
-        lam=(0.25,),
+        lam=(0.5,),
         gamma=(20.0,),
         lam_end=1.0,
         model=ModelConfig(hidden=64, latent=8, likelihood="discretised-logistic"),
