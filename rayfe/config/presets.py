@@ -86,7 +86,7 @@ def digits_nats() -> RunConfig:
 
 
 def digits_turned() -> RunConfig:
-    """Digits that are turned and moved at random: a walk at constant loss of the regression of both, within a minute."""
+    """Digits turned and moved at random: a walk at constant loss of regression, within a minute."""
     return configure(
         digits_smoke(),
         data=DataConfig(name="digits-turned"),

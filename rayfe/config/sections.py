@@ -32,8 +32,8 @@ class DataConfig(Checked):
     part = "data."
 
     name: str = "mnist"
-    """mnist, fashion-mnist, cifar10, digits, digits-turned (for regression), gaussian (real numbers, whose surface is known) or
-    npz:PATH; classes after a colon: mnist:0-4, cifar10:airplane,ship."""
+    """mnist, fashion-mnist, cifar10, digits, digits-turned, gaussian or npz:PATH; classes after a colon: mnist:0-4,
+    cifar10:airplane,ship. The surface of gaussian is known; digits-turned has numbers, for regression."""
     root: str | None = None
     """Folder that holds the files of fashion-mnist or cifar10; without it they are downloaded."""
     train_size: Annotated[int | None, at_least(2)] = None

@@ -50,6 +50,12 @@ def test_new_models_with_the_same_numbers_certify() -> None:
     assert "C +0.00 ± 0.00 %" in text and "95 % intervals over seeds; 2 seeds trained on for 5 epochs each" in text
 
 
+def test_a_loss_that_may_be_negative_counts_in_nats() -> None:
+    """The new models' C is 0.001 nats, to which a distance says nothing."""
+    assert found(line(C=0.001, C_scale=1.0, dC=-0.04))[0] == "holds"
+    assert found(line(C=0.001, C_scale=1.0, dC=-0.06))[0] == "look"
+
+
 @pytest.mark.parametrize(
     ("name", "near", "far"), [("C", 0.004, 0.006), ("D", 0.3, 0.5), ("R", 0.15, 0.25), ("gamma", 0.15, 0.25)]
 )
