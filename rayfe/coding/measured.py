@@ -18,7 +18,8 @@ from rayfe.data.examples import Examples
 from rayfe.data.paths import PathData
 from rayfe.data.randomness import generator
 from rayfe.exceptions import NotDecoded
-from rayfe.model.objective import distortion
+from rayfe.model.objective import scored
+from rayfe.model.task import task_of
 from rayfe.records import StepRecord
 from rayfe.records.codec import CodecRecord
 
@@ -46,6 +47,8 @@ def measured(codec: ModelCodec, row: StepRecord, examples: Examples) -> tuple[Co
         ModuleNotFoundError: the package constriction is not installed.
     """
     began, n = time.perf_counter(), len(examples.y)
+    fix = "has a marginal of z without a closed form, and z is coded relative to a Gaussian; take a run with another ``model.marginal``"
+    require(codec.marginal.closed, "step", row.step, fix)
     mean, std = codec.encode(examples.x)
     fault = draws.fault(mean, std)
     require(fault is None, "step", row.step, f"its encoder {fault}; name another one")
@@ -57,7 +60,7 @@ def measured(codec: ModelCodec, row: StepRecord, examples: Examples) -> tuple[Co
         mean + std * torch.randn(mean.shape, dtype=torch.float64, generator=generator("cpu", "codec", row.state_sha256)).numpy()
     )
     x, y = codec.given(examples.x), torch.from_numpy(examples.y)
-    D, coded_D = (distortion(x, one).double() for one in (codec.reconstructions(usual), x_hat))
+    D, coded_D = (codec.likelihood(x, one).double() for one in (codec.reconstructions(usual), x_hat))
     lossless, streams = _without_loss(codec, examples)
     record = CodecRecord(
         trajectory=row.trajectory,
@@ -111,8 +114,10 @@ def _without_loss(codec: ModelCodec, examples: Examples) -> tuple[dict[str, Any]
     return fields | {"x_sha256": hashlib.sha256(coded.data).hexdigest()}, {"x": coded.data}
 
 
-def _right(codec: ModelCodec, z: np.ndarray, y: Tensor) -> float:
-    return float((codec.logits(z).argmax(-1) == y).double().mean())
+def _right(codec: ModelCodec, z: np.ndarray, y: Tensor) -> float | None:
+    """Accuracy by z; None: the task is no classification."""
+    task = task_of(codec.model)
+    return float(scored(task, codec.logits(z), y).double().mean()) if task.scored == "accuracy" else None
 
 
 def _same(found: np.ndarray, coded: np.ndarray) -> None:

@@ -16,6 +16,8 @@ from torch import Tensor
 
 from rayfe.coding import draws, images
 from rayfe.data.randomness import derived_seed
+from rayfe.model.likelihood import likelihood_of
+from rayfe.model.marginal import marginal_of
 
 CHUNK = 500
 """Examples that pass the model at a time, where z is known for all."""
@@ -61,14 +63,6 @@ def pixels_of(levels: np.ndarray, count: int, dtype: Any) -> np.ndarray:
     return np.round(255.0 * part).astype(np.uint8) if dtype == np.uint8 else part.astype(dtype)
 
 
-def level_chances(x: Tensor, x_hat: Tensor) -> Tensor:
-    """d(x|z) over the levels (L,) of each pixel, (pixels, L), from the reconstruction (pixels,): density at a level, over that at all.
-
-    The decoder is a Gaussian of variance 1/2, as D has it (1).
-    """
-    return (-(x - x_hat[:, None]).square()).softmax(1)
-
-
 class ModelCodec:
     """Codes of one model in evaluation mode on the CPU; `shape` is an example's, `sha256` that of its weights.
 
@@ -77,6 +71,7 @@ class ModelCodec:
 
     def __init__(self, model: Any, shape: tuple[int, ...], sha256: str) -> None:
         self.model, self.shape, self.latent = model, shape, int(model.latent)
+        self.marginal, self.likelihood = marginal_of(model), likelihood_of(model)
         self.key = derived_seed("codec", sha256)
 
     def given(self, x: np.ndarray) -> Tensor:
@@ -88,17 +83,22 @@ class ModelCodec:
         """Mean and standard deviation of e(z|x), (N, latent) float64, in units in which m(z) is N(0, I); x (N, ...) in [0, 1] or uint8."""
         parts = [self.model.encode(part) for part in self.given(x).split(CHUNK)]
         mean, log_variance = (torch.cat(both).double() for both in zip(*parts, strict=True))
+        mean, log_variance = self.marginal.in_unit(mean, log_variance)
         return mean.numpy(), (0.5 * log_variance).exp().clamp_min(SMALLEST).numpy()
 
     @torch.no_grad()
     def reconstructions(self, z: np.ndarray) -> Tensor:
         """x_hat (N, *shape) of z, (N, latent), in units in which m(z) is N(0, I)."""
-        return torch.cat([self.model.decode(part) for part in torch.from_numpy(z).float().split(CHUNK)])
+        return torch.cat([self.model.decode(part) for part in self._own(z).split(CHUNK)])
 
     @torch.no_grad()
     def logits(self, z: np.ndarray) -> Tensor:
         """Of z in these units, (N, classes)."""
-        return torch.cat([self.model.classify(part) for part in torch.from_numpy(z).float().split(CHUNK)])
+        return torch.cat([self.model.classify(part) for part in self._own(z).split(CHUNK)])
+
+    def _own(self, z: np.ndarray) -> Tensor:
+        """z in the model's own units."""
+        return self.marginal.of_unit(torch.from_numpy(z)).float()
 
     def encode_z(self, x: np.ndarray) -> draws.Coded:
         """A draw of e(z|x) for each example as bits."""
@@ -119,14 +119,14 @@ class ModelCodec:
 
     def _parts(self, count: int) -> images.Parts:
         """e(z|x) and d(x|z) of one image of so many levels."""
-        levels = torch.linspace(0.0, 1.0, count)
 
         def posterior(row: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             mean, std = self.encode(pixels_of(row[None], count, np.float32))
             return mean[0], std[0]
 
         def chances(z: np.ndarray) -> np.ndarray:
-            return level_chances(levels, self.reconstructions(z[None]).flatten()).numpy()
+            with torch.no_grad():
+                return self.likelihood.levels(self.reconstructions(z[None]), count)[0].exp().numpy()
 
         return images.Parts(posterior=posterior, chances=chances)
 

@@ -73,12 +73,9 @@ class Likelihood(nn.Module):
         """What run.json says of D."""
         return {"unit": self.unit, "probability": self.probability}
 
-    def levels(self, x_hat: Tensor) -> Tensor | None:
-        """Log-probabilities of the 256 levels of each pixel, (N, features, 256): densities at the levels, normalised over them.
-
-        None: this likelihood has none.
-        """
-        level = torch.linspace(0.0, 1.0, LEVELS, dtype=x_hat.dtype, device=x_hat.device)
+    def levels(self, x_hat: Tensor, count: int = LEVELS) -> Tensor:
+        """Log-probabilities of `count` evenly spaced levels of a pixel from 0 to 1, (N, features, count): densities, normalised over these."""
+        level = torch.linspace(0.0, 1.0, count, dtype=x_hat.dtype, device=x_hat.device)
         column = level.reshape(-1, *[1] * x_hat.dim())
         logs = -self.pixels(column, x_hat[None])
         if self.values is not None:

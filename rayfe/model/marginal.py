@@ -57,6 +57,11 @@ class Marginal(nn.Module):
             return mean, log_variance
         return (mean - moments[0]) * (-0.5 * moments[1]).exp(), log_variance - moments[1]
 
+    def of_unit(self, z: Tensor) -> Tensor:
+        """z (..., latent) from those units."""
+        moments = self.moments()
+        return z if moments is None else moments[0] + (0.5 * moments[1]).exp() * z
+
     def gain(self, z: Tensor) -> Tensor:
         """log m(z) less that of the Gaussian of the moments; z (draws, N, latent) -> nats (draws, N)."""
         return self.log_density(z) - log_gaussian(z, self.moments())

@@ -14,9 +14,10 @@ def sentences(record: CodecRecord) -> list[str]:
     z = (
         f"z: R is {record.R_bits:.2f} bits, its code {record.z_bits:.2f} ({record.z_bits - record.R_bits:+.2f}, at most "
         f"{record.most_z_bits - record.R_bits:+.2f} wanted){cut}; D of what is decoded {record.coded_D:.4g}, of usual draws {record.D:.4g} "
-        f"(difference {record.coded_D - record.D:+.2g} ± {record.D_se:.1g}); accuracy {100 * record.coded_accuracy:.1f} % and "
-        f"{100 * record.accuracy:.1f} %"
+        f"(difference {record.coded_D - record.D:+.2g} ± {record.D_se:.1g})"
     )
+    if record.accuracy is not None and record.coded_accuracy is not None:
+        z += f"; accuracy {100 * record.coded_accuracy:.1f} % and {100 * record.accuracy:.1f} %"
     if record.RD_bits is None or record.x_bits is None:
         return [z, "images: not coded without loss, since their pixels have more than 256 values"]
     excess = 100.0 * (record.x_bits / record.RD_bits - 1.0)
