@@ -74,7 +74,7 @@ class Likelihood(nn.Module):
         return {"unit": self.unit, "probability": self.probability}
 
     def levels(self, x_hat: Tensor, count: int = LEVELS) -> Tensor:
-        """Log-probabilities of `count` evenly spaced levels of a pixel from 0 to 1, (N, features, count): densities, normalised over these."""
+        """Log-probabilities of evenly spaced levels of a pixel from 0 to 1, (N, features, count): densities, normalised over these."""
         level = torch.linspace(0.0, 1.0, count, dtype=x_hat.dtype, device=x_hat.device)
         column = level.reshape(-1, *[1] * x_hat.dim())
         logs = -self.pixels(column, x_hat[None])
