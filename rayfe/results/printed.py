@@ -1,4 +1,4 @@
-"""What a run says at its end, and `python -m rayfe status`: sentences, and a table of trajectories in 100 columns."""
+"""What a run says at its end, and `python -m rayfe status`: sentences, and a table of trajectories that fits 80 columns."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def print_run(
 
 def print_walks(summary: pd.DataFrame, console: Console, words: Words = in_shell_words) -> None:
     """Print a verdict and the warnings of each line of `summarize`, and a table of them."""
-    columns, note = (BOX, EXCESS_NOTE) if is_boxed(summary) else (WALK, f"{DRIFT_NOTE}; {EXCESS_NOTE}")
-    _print_table(_said(summary, walk_summary, console, words), columns, f"{place_of(summary)}; {note}", console)
+    columns, note = (BOX, "") if is_boxed(summary) else (WALK, f"; {DRIFT_NOTE}; {EXCESS_NOTE}")
+    _print_table(_said(summary, walk_summary, console, words), columns, f"{place_of(summary)}{note}", console)
 
 
 def is_boxed(summary: pd.DataFrame) -> bool:
@@ -127,62 +127,63 @@ def _drift(line: Line) -> Text:
     return Text(f"{line['drift_percent']:{form}}{error}", style={True: "green", False: "red"}.get(line["drift_ok"], ""))
 
 
-MULTIPLIERS: Columns = {"lam": _of("lam_end", ".3g"), "gamma": _of("gamma_end", ".3g")}
-PLACE: Columns = {"R": _of("R_end", ".1f"), "D": _of("D_end", ".1f"), "C": _of("C_end", ".4f")}
-DRIFT: Columns = {"C/C0-1,\n%": _drift}
-MINUTES: Columns = {"minutes": _of("seconds", ".1f", 60.0)}
-COST: Columns = {"million\nexamples": _of("examples", ".1f", 1e6)} | dict(MINUTES)
+def _both(*cells: Callable[[Line], str | Text]) -> Callable[[Line], Text]:
+    """Two cells, one below the other, as their names are in the head of the table."""
+    return lambda line: Text("\n").join([Text.assemble(cell(line)) for cell in cells])
+
+
+MULTIPLIERS = _both(_of("lam_end", ".3g"), _of("gamma_end", ".3g"))
+PLACE = _both(_of("R_end", ".1f"), _of("D_end", ".1f"))
+LOSS = _both(_of("C_end", ".4f"), _drift)
+MINUTES = _of("seconds", ".1f", 60.0)
+COST: Columns = {"minutes\nM examples": _both(MINUTES, _of("examples", ".1f", 1e6))}
 WALK: Columns = MappingProxyType(
     {
-        "steps": _steps,
-        **MULTIPLIERS,
-        **PLACE,
-        **DRIFT,
-        "validation\nC": _of("val_C_end", ".4f"),
-        "validation\naccuracy": _of("val_accuracy_end", ".1%"),
-        "F too\nhigh, %": _of("excess_percent", ".1f"),
-        **MINUTES,
+        "steps\nminutes": _both(_steps, MINUTES),
+        "lam\ngamma": MULTIPLIERS,
+        "R\nD": PLACE,
+        "C\nC/C0-1, %": LOSS,
+        "validation C\naccuracy": _both(_of("val_C_end", ".4f"), _of("val_accuracy_end", ".1%")),
+        "F above\nothers, %": _of("excess_percent", ".1f"),
     }
 )
 DRIFT_NOTE = "C/C0-1: largest on the way ± error of the draws"
-EXCESS_NOTE = "F too high: at the worst step at least so much above equilibrium, by the models that happen to be there"
+EXCESS_NOTE = (
+    "F above others: at the worst step, above the lowest of all models that are known here, its last training's among them; "
+    "a lower bound, equilibrium may be much further down"
+)
 BOX: Columns = MappingProxyType(
     {
-        "models": lambda line: f"{line['accepted_steps'] + 1}",
-        **{name: _span(name) for name in ("lam", "gamma", "R", "D", "C")},
+        "models\nminutes": _both(lambda line: f"{line['accepted_steps'] + 1}", MINUTES),
+        **{name: _span(name) for name in ("R", "D", "C")},  # lam and gamma are in the sentence above
         "validation\nC": _span("val_C"),
-        "validation\naccuracy": _span("val_accuracy"),
-        "F too\nhigh, %": _of("excess_percent", ".1f"),
-        **MINUTES,
+        "accuracy": _span("val_accuracy"),
     }
 )
 TRANSFER: Columns = MappingProxyType(
     {
-        "steps": _steps,
-        "t": _of("t_end", ".3g"),
-        **MULTIPLIERS,
-        **{name: PLACE[name] for name in ("R", "D")},
-        **DRIFT,
-        "validation\naccuracy": _of("val_accuracy_end", ".1%"),
-        "on the\ntarget": _of("target_accuracy_end", ".1%"),
+        "steps\nt": _both(_steps, _of("t_end", ".3g")),
+        "lam\ngamma": MULTIPLIERS,
+        "R\nD": PLACE,
+        "C/C0-1,\n%": _drift,
+        "accuracy\non target": _both(_of("val_accuracy_end", ".1%"), _of("target_accuracy_end", ".1%")),
         **COST,
     }
 )
-TRANSFER_NOTE = "at the last accepted step; C/C0-1: largest on the way ± error of the draws; validation accuracy: on p(x, t)"
+TRANSFER_NOTE = (
+    "at the last accepted step; C/C0-1: largest on the way ± error of the draws; accuracy: of validation images, on p(x, t)"
+)
 BASELINE: Columns = MappingProxyType(
     {
-        "method": lambda line: str(line["process"]),
-        "steps": _steps,
-        **PLACE,
-        **DRIFT,
-        "accuracy\nbefore": _of("target_accuracy_start", ".1%"),
-        "after": _of("target_accuracy_end", ".1%"),
-        "validation\nC before": _of("target_C_start", ".4f"),
-        "after ": _of("target_C_end", ".4f"),
+        "method\nsteps": _both(lambda line: str(line["process"]), _steps),
+        "R\nD": PLACE,
+        "C\nC/C0-1, %": LOSS,
+        "accuracy\nafter": _both(_of("target_accuracy_start", ".1%"), _of("target_accuracy_end", ".1%")),
+        "target C\nafter": _both(_of("target_C_start", ".4f"), _of("target_C_end", ".4f")),
         **COST,
     }
 )
 BASELINE_NOTE = (
-    "at the last step; before: without any training on the target; accuracy, validation C: on the target's validation split; "
+    "at the last step; accuracy, target C: on the target's validation split, before and after training on the target; "
     "C/C0-1: largest distance from the source's C"
 )

@@ -292,13 +292,15 @@ def test_a_transfer_may_lower_the_rate_without_a_warning():
     assert not any("rise" in text for text in warnings(summarize(rows, TOLERANCE).iloc[0]))
 
 
-def test_the_table_fits_100_columns_untruncated():
+@pytest.mark.parametrize(("process", "bounded"), [("iso-classification", True), ("conditioned", False)])
+def test_the_table_fits_80_columns_with_names_and_numbers_whole(process: str, bounded: bool):
     rows = pd.concat([stopped(walk(start=15.0, seed=12)), walk(start=8.0)], ignore_index=True)
-    rows = with_row(rows, accepted=False, reason="NOT_EQUILIBRATED")
-    text = printed(rows)
+    rows = with_row(rows.assign(process=process), accepted=False, reason="NOT_EQUILIBRATED")
+    text = printed(rows, width=80)
     assert "…" not in text
-    assert max(map(len, text.splitlines())) <= 100
-    assert "lam0.25-gamma15-seed12" in text
+    assert max(map(len, text.splitlines())) <= 80
+    assert {" lam0.25-gamma15-seed12", " lam0.25-gamma8-seed0"} <= {line[:23].rstrip() for line in text.splitlines()}
+    assert ("F above" in text) is bounded  # nothing is known of a box but its own models
 
 
 def test_no_rows_give_an_empty_summary_that_prints():
