@@ -41,10 +41,14 @@ TRAININGS = 6
 ELASTICITY = (0.3, 2.0)
 """Bounds of -d log C / d log gamma in the search for gamma, and 0.7 where nothing is known."""
 LARGEST_FACTOR = 3.0
-GAMMA_RANGE = 4.0
-"""Factor by which gamma may lie above or below the start's in the box of a conditioned model."""
+LAM_RANGE, GAMMA_RANGE = 1.3, (0.05, 10.0)
+"""The box of a conditioned model: beyond the curve's lam by this factor on either side, since it is worst at its ends, and these times the
+start's gamma. On MNIST C0 needs a gamma of 14 at lam = 0.25 and about 0.3 at 3.5, on Fashion-MNIST more than 16."""
 READINGS, READ_PART = 8, 0.1
-"""Readings by which the gamma of a conditioned model is found, at most, and the part of the tolerance to which C is found."""
+"""Readings of a part of the images by which the gamma of a conditioned model is found, at most, and the part of the tolerance to which C
+is found by them."""
+CONFIRMATIONS, CONFIRMED = 3, 0.25
+"""Readings of all images of what was found, at most, and the part of the tolerance within which C is confirmed."""
 
 AT_THE_END = "gamma at the end of the box"
 """Reason of a point of a conditioned model whose C could not be brought to C0 within the gamma that it was trained for."""
@@ -159,20 +163,36 @@ class TrainOnce(Curve):
     """Between which gamma is looked for: where the model was trained."""
 
     def attempt(self, state: WalkState) -> Steps:
-        C0, work = held_C(state), state.begin(Kind.STEP)
-        lam, allowed = self.next_lam(state), READ_PART * state.config.asked.tolerance * C0
-        one = unpack(state.carry, "kept") or (yield from self.trained(state, work, Point(lam=lam, gamma=state.last.gamma)))
-        tried: list[tuple[float, float]] = []
-        while not tried or (abs(tried[-1][1] - C0) > allowed and len(tried) < READINGS):
-            gamma = float(np.clip(next_gamma(tried, first=state.last.gamma, C0=C0), *self.gammas))
-            if tried and gamma == tried[-1][0]:
+        C0, work, at = held_C(state), state.begin(Kind.STEP), Point(lam=self.next_lam(state), gamma=state.last.gamma)
+        one = unpack(state.carry, "kept") or (yield from self.trained(state, work, at))
+        part = float(unpack(state.carry, "search").get("part", np.array(1.0)))
+        tolerance, tried = state.config.asked.tolerance * C0, list[tuple[float, float]]()
+        for _ in range(CONFIRMATIONS):
+            found = yield from self.found(work, at, one, tried, C=part * C0, allowed=READ_PART * tolerance)
+            read = work.measured((yield settle_reading(work, (found,))))
+            C = number(read.readings[0].C)
+            part = tried[-1][1] / C
+            if abs(C - C0) <= CONFIRMED * tolerance or found.point.gamma in self.gammas:
                 break
-            replica = self.becomes(Point(lam=lam, gamma=gamma), one)
-            read = work.measured((yield settle_reading(work, (replica,))))
+        reason = AT_THE_END if found.point.gamma in self.gammas else None
+        commit = yield from self.reported(state, work, found, Observed(), reason=reason)
+        carried = Carried(start=state.carried.start).stored()
+        return dataclasses.replace(commit, carry={**carried, **pack(kept=one, search={"part": np.array(part)})})
+
+    def found(
+        self, work: Work, at: Point, one: Weights, tried: list[tuple[float, float]], *, C: float, allowed: float
+    ) -> Generator[Request, Answer | None, Replica]:
+        """What the one model is at the lam of `at` and the gamma at which a part of the images has this C. `tried` are gamma and what was
+        read there, to which it adds; the first is that of `at`."""
+        while True:
+            gamma = float(np.clip(next_gamma(tried, first=at.gamma, C0=C), *self.gammas))
+            replica = self.becomes(Point(lam=at.lam, gamma=gamma), one)
+            if tried and gamma == tried[-1][0]:
+                return replica
+            read = work.measured((yield dataclasses.replace(settle_reading(work, (replica,)), part=True)))
             tried.append((gamma, number(read.readings[0].C)))
-        reason = AT_THE_END if replica.point.gamma in self.gammas else None
-        commit = yield from self.reported(state, work, replica, Observed(), reason=reason)
-        return dataclasses.replace(commit, carry={**Carried(start=state.carried.start).stored(), **pack(kept=one)})
+            if abs(tried[-1][1] - C) <= allowed or len(tried) >= READINGS:
+                return replica
 
     def trained(self, state: WalkState, work: Work, at: Point) -> Generator[Request, Answer | None, Weights]:
         """The one model, by the schedule of models from scratch."""
@@ -188,9 +208,9 @@ class TrainOnce(Curve):
 
 
 def box_of(config: RunConfig, start: Start) -> Box:
-    """All lam of the curve, and gamma within GAMMA_RANGE of the start's."""
-    gamma = (start.gamma / GAMMA_RANGE, start.gamma * GAMMA_RANGE)
-    return Box(lam=(start.lam, config.asked.lam_end), gamma=gamma)
+    """More than all lam of the curve, and GAMMA_RANGE."""
+    low, high = (start.gamma * factor for factor in GAMMA_RANGE)
+    return Box(lam=(start.lam / LAM_RANGE, config.asked.lam_end * LAM_RANGE), gamma=(low, high))
 
 
 def over(box: Box) -> Callable[[Point, Weights | None], Replica]:

@@ -140,16 +140,17 @@ def test_the_constrained_training_counts_its_measurements(bench):
 
 def test_one_conditioned_model_needs_no_start_and_its_training_is_counted_once(bench):
     rows = run(bench, "conditioned", "conditioned-x1")
-    assert len(rows) == 3 and rows.accepted.all() and rows.gamma[1:].between(1.0, 16.0).all()
+    box = [4.0 * factor for factor in methods.GAMMA_RANGE]
+    assert len(rows) == 3 and rows.accepted.all() and rows.gamma[1:].between(*box).all()
     used, n = rows.examples.diff()[1:].tolist(), len(load(BASE.data).train.y)
     assert used[0] > 15 * n * 0.9 > used[1]
     assert rows.C_before_settle.isna().all()  # it never settles
-    ends = rows.gamma.isin([1.0, 16.0])
+    ends = rows.gamma.isin(box)
     assert (rows.reason[1:] == AT_THE_END).tolist() == ends[1:].tolist()
 
 
 def test_a_point_at_the_end_of_the_box_of_a_conditioned_model_counts_and_says_so(bench, monkeypatch):
-    monkeypatch.setattr(methods, "GAMMA_RANGE", 1.0)  # no gamma but the start's
+    monkeypatch.setattr(methods, "GAMMA_RANGE", (1.0, 1.0))  # no gamma but the start's
     rows = run(bench, "conditioned", "conditioned-narrow")
     assert rows.accepted.all() and rows.reason[1:].tolist() == ["gamma at the end of the box"] * 2
 
