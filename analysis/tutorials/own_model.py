@@ -76,6 +76,9 @@ def main() -> None:
     run = rayfe.walk(
         model=ConvNet,
         data=data,
+        lam=0.25,
+        gamma=4.0,
+        lam_end=3.5,
         steps=steps,
         equilibration=training,
         measure=measure,

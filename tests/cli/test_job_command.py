@@ -219,7 +219,7 @@ def test_help_is_one_screen_and_help_all_explains_every_option(capsys: pytest.Ca
     text = capsys.readouterr().out
     assert text.count("\n") <= SCREEN and max(map(len, text.splitlines())) <= WIDTH
     words = " ".join(text.split())
-    assert "mnist-quick (default) The first start of Fig. 2 on all of MNIST" in words
+    assert "mnist-quick (default) The line of Fig. 2's first start on all of MNIST" in words
     assert all(f" {preset} " in words for preset in PRESETS["isoc"])
     assert "Seeds of initial weights" in words and "--stencil" not in words
     assert main("isoc", ["fig2", "-h"]) == 0
