@@ -1,7 +1,7 @@
 """Does the Fisher-Rao length of a transfer tell how many examples fine-tuning needs? Twelve splits, a table and a figure.
 
     python analysis/task_distance.py               # from the rows in analysis/results/task-distance
-    python analysis/task_distance.py --run RUNS    # makes these rows first: 24 runs in the folder RUNS, about an hour of a core
+    python analysis/task_distance.py --run RUNS    # makes these rows first: 24 runs in the folder RUNS, a quarter of an hour of a core
 
 A split goes from five classes to five others of digits or of Fashion-MNIST. Its length is that of jobs/transfer.py, which holds C, over
 the models of all steps and validation examples of both ends. The need is what jobs/baseline.py --method finetune trains on until C of
