@@ -13,22 +13,36 @@ import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import tasks
+import torch
 import tyro
 from matplotlib.figure import Figure
-from torch import Tensor, ones
+from torch import Tensor
 
 from rayfe.backend.inline import InlineBackend
 from rayfe.config import RunConfig, configure
 from rayfe.config.presets import PRESETS
 from rayfe.figures.drawing import DPI
 from rayfe.model.task import MultiLabel
-from rayfe.records import Annealing, EquilibrateRequest, MeasureRequest, Point, Reading, Replica, Split, StepKey, Weights
+from rayfe.records import (
+    Annealing,
+    Equilibrated,
+    EquilibrateRequest,
+    Measured,
+    MeasureRequest,
+    Point,
+    Reading,
+    Replica,
+    Split,
+    StepKey,
+    Weights,
+)
 from rayfe.records.weights import along, slope
 from rayfe.surface.several import Neighbours, SeveralResponse, response_of, settled, velocity
 
@@ -46,14 +60,16 @@ STORED = tasks.RESULTS / "several"
 class Priced(MultiLabel):
     """The labels' losses, each times its price: a buffer, which every replica has its own of."""
 
+    price: Tensor
+
     def __init__(self, outputs: int) -> None:
         super().__init__(outputs)
-        self.register_buffer("price", GAMMA * ones(outputs))
+        self.register_buffer("price", GAMMA * torch.ones(outputs))
 
     def loss(self, prediction: Tensor, y: Tensor) -> Tensor:
-        one = MultiLabel.loss
-        each = [one(self, prediction[..., j : j + 1], y[..., j : j + 1]) for j in range(self.outputs)]
-        return sum(price * loss for price, loss in zip(self.price, each, strict=True))
+        columns = zip(prediction.split(1, -1), y.split(1, -1), strict=True)
+        each = [MultiLabel.loss(self, *column) for column in columns]
+        return torch.stack(each, dim=-1) @ self.price
 
 
 @dataclass
@@ -79,6 +95,7 @@ class Walk:
     def trained(self, lam: float, starts: Sequence[Weights | None], **options: Any) -> tuple[Weights, ...]:
         replicas = [Replica(name=f"{i}", point=Point(lam=lam, gamma=1.0), weights=one) for i, one in enumerate(starts)]
         found = self.backend.answer(EquilibrateRequest(key=self.key, replicas=tuple(replicas), **options))
+        assert isinstance(found, Equilibrated)
         self.examples += found.examples
         return found.weights
 
@@ -88,12 +105,17 @@ class Walk:
         replicas = tuple(Replica(name=f"{i}", point=Point(lam=lam, gamma=1.0), weights=one) for i, one in enumerate(alone))
         request = MeasureRequest(key=self.key, replicas=replicas, splits=(Split.TRAIN,), purpose=purpose, draw_sets=SETS)
         found = self.backend.answer(request)
+        assert isinstance(found, Measured)
         self.examples += found.examples
         return list(found.readings)
 
     def losses(self, lam: float, weights: Weights, purpose: str) -> np.ndarray:
         """What is held, (m,)."""
         return self.held @ [reading.C for reading in self.read(lam, weights, purpose)]
+
+    def at(self, lam: float, centre: Weights, tangents: Sequence[Weights], here: np.ndarray, there: np.ndarray) -> np.ndarray:
+        """What is held by the chart around `centre`, whose multipliers are `here`, at other ones."""
+        return self.losses(lam, moved(centre, tangents, there - here), "settle")
 
     def stencil(self, lam: float, weights: Weights, gamma: np.ndarray) -> tuple[Weights, list[Weights], SeveralResponse]:
         """The trained centre, its tangents and its response."""
@@ -128,7 +150,7 @@ class Walk:
             lam = ahead
             centre, tangents, response = self.stencil(lam, self.priced(weights, predicted), predicted)
             found = settled(
-                lambda at, lam=lam, c=centre, by=tangents, g=predicted: self.losses(lam, moved(c, by, at - g), "settle"),
+                partial(self.at, lam, centre, tangents, predicted),
                 predicted,
                 targets,
                 response.C_gamma,
@@ -186,6 +208,12 @@ def walk(steps: int, seeds: Sequence[int]) -> None:
         pd.DataFrame(rows).to_csv(STORED / f"{name}.csv", index=False, float_format="%.7g")
 
 
+def largest(off: pd.Series) -> float:
+    """The drift that is furthest from 0."""
+    values = off.to_numpy(float)
+    return float(values[np.abs(values).argmax()])
+
+
 def drawn(found: Mapping[str, pd.DataFrame]) -> Figure:
     """C_j / C0_j - 1 of each label on the way, a panel for what is held."""
     figure = Figure(figsize=(9.0, 3.6), dpi=DPI, layout="constrained")
@@ -215,9 +243,9 @@ def main(out: Path, make: bool = False, steps: int = 6, seeds: tuple[int, ...] =
     found = {name: pd.read_csv(STORED / f"{name}.csv") for name in HELD}
     for name, rows in found.items():
         ends = rows.groupby("seed").tail(1)
-        worst = rows.groupby("seed")[[f"drift {label}" for label in NAMES]].agg(lambda off: off[off.abs().idxmax()])
+        worst = rows.groupby("seed")[[f"drift {label}" for label in NAMES]].agg(largest)
         print(f"\nheld: {name}; largest drifts in %, the end, and what it cost\n{(100.0 * worst).round(2).to_string()}")
-        print(ends.drop(columns=[column for column in rows if "drift" in column]).round(4).to_string(index=False))
+        print(ends.drop(columns=[column for column in rows if "drift" in str(column)]).round(4).to_string(index=False))
     out.mkdir(parents=True, exist_ok=True)
     drawn(found).savefig(out / "several.png")
     return 0
