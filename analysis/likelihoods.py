@@ -54,7 +54,7 @@ TRAINED = 6000
 """Training images of MNIST."""
 CHUNK, DRAWS, CODED = 250, 8, 500
 """Images that are passed at once, draws of z for each, and validation images, the first ones, whose bits are counted."""
-IMPORTANCE, IMAGES = 500, 2000
+IMPORTANCE, IMAGES = 200, 500
 """Draws for each image, and images, of log p(x)."""
 PUBLISHED = 88.71
 """-log p(x) of the same model on statically binarised MNIST, nats: Burda et al. 2016, arXiv:1509.00519, appendix D, k = 1, 5000 draws."""
