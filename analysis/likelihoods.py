@@ -207,7 +207,7 @@ def elbo_of(place: str) -> dict[str, Any]:
 def figure(rows: pd.DataFrame) -> bytes:
     """Bits a dimension on validation examples: a bar for each likelihood, that of R below, that of the table above."""
     names = list(dict.fromkeys(rows["data"]))
-    drawing, panels = new_panels("Likelihood", [f"bits a dimension, {name}" for name in names])
+    drawing, panels = new_panels("Likelihood", [f"bits a dimension, {name}" for name in names], sharex=False)
     for name, axes in zip(names, panels, strict=True):
         own = rows[rows["data"] == name]
         mean = own.groupby("likelihood", sort=False)[["rate_bits", "table_bits"]].mean()
@@ -217,7 +217,7 @@ def figure(rows: pd.DataFrame) -> bytes:
         axes.bar(range(len(mean)), mean["table_bits"], bottom=mean["rate_bits"], color="#ccbb44", label="D", width=0.6)
         axes.plot(each["likelihood"].map(places), each["bits"], "k.", markersize=4, label="each seed")
         labels = [f"{one}\n(binary images)" if BUILT_IN[one].values else one.replace("-", "-\n") for one in mean.index]
-        axes.set_xticks(range(len(mean)), labels, fontsize=9)
+        axes.set_xticks(range(len(mean)), labels, fontsize=8.5)
         axes.tick_params(labelbottom=True)
         axes.legend(frameon=False)
     return png(drawing)
