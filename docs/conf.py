@@ -28,6 +28,7 @@ html_show_sourcelink = False
 CONTENTS = {
     "Use": [
         "docs/guide",
+        "docs/parts",
         "docs/data",
         "docs/choose",
         "docs/which",
