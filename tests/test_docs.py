@@ -140,11 +140,12 @@ def content(run: Callable[[], Any]) -> None:
 
 
 def run_script(script: str, arguments: list[str]) -> None:
-    before, sys.argv = sys.argv, [script, *arguments]
+    before = sys.argv, sys.path
+    sys.argv, sys.path = [script, *arguments], [str((ROOT / script).parent), *sys.path]  # as Python itself does
     try:
         runpy.run_path(str(ROOT / script), run_name="__main__")
     finally:
-        sys.argv = before
+        sys.argv, sys.path = before
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
