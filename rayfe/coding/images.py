@@ -20,6 +20,8 @@ from rayfe.exceptions import NotDecoded
 KIND = b"rfx1"
 FINE, SIDE = 2**11, 2**15
 """Bins of z for a unit of it, and bins on either side of 0."""
+LEAST = -24.0 * np.log(2.0)
+"""Log-probability that each level has at least: what the coder's whole numbers can tell."""
 WORDS_OF_ONE = 1
 """Words of 32 bits that z takes in each dimension, at most half of them."""
 MOST = 2**20
@@ -33,8 +35,8 @@ class Parts:
 
     posterior: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
     """Levels (pixels,) -> mean and standard deviation (dimensions,) of e(z|x), in units in which m(z) is N(0, I)."""
-    chances: Callable[[np.ndarray], np.ndarray]
-    """z (dimensions,) in these units -> probability of each level, (pixels, levels)."""
+    logs: Callable[[np.ndarray], np.ndarray]
+    """z (dimensions,) in these units -> log-probability of each level, (pixels, levels) float64."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -60,9 +62,9 @@ def encoded(levels: np.ndarray, count: int, parts: Parts, *, latent: int, key: i
     pixels = stream.model.Categorical(perfect=False)
     for row in levels:
         z = stack.decode(_bins(stream), *_in_bins(*parts.posterior(row)))
-        chances = parts.chances(z / FINE)
-        nats -= float(np.log(chances[np.arange(len(row)), row]).sum())
-        stack.encode_reverse(row.astype(np.int32), pixels, chances)
+        logs = _floored(parts.logs(z / FINE))
+        nats -= float(logs[np.arange(len(row)), row].sum())
+        stack.encode_reverse(row.astype(np.int32), pixels, np.exp(logs))
         stack.encode_reverse(z, _bins(stream), *_in_bins(np.zeros(latent), np.ones(latent)))
     head = HEAD.pack(len(levels), check(np.array([key])), check(levels.astype(np.uint8)), count - 1)
     return Coded(data=sealed(KIND, head, stack.get_compressed()), borrowed=32 * len(bits), nats=nats / len(levels))
@@ -89,7 +91,7 @@ def decoded(data: bytes, parts_of: Callable[[int], Parts], *, latent: int, key: 
         if stack.is_empty():
             raise NotDecoded(OTHERWISE)
         z = stack.decode(_bins(stream), *_in_bins(np.zeros(latent), np.ones(latent)))
-        row = stack.decode(pixels, parts.chances(z / FINE))
+        row = stack.decode(pixels, np.exp(_floored(parts.logs(z / FINE))))
         stack.encode_reverse(z, _bins(stream), *_in_bins(*parts.posterior(row)))
         found.append(row.astype(np.uint8))
     levels = np.stack(found[::-1])
@@ -104,6 +106,11 @@ OTHERWISE = "gives other images on this machine than those that were coded: the 
 def _borrowed(latent: int, key: int) -> np.ndarray:
     """Words that both sides know."""
     return np.random.Generator(np.random.PCG64(key)).integers(0, 2**32, 4 + latent * WORDS_OF_ONE, dtype=np.uint32)
+
+
+def _floored(logs: np.ndarray) -> np.ndarray:
+    """The same with LEAST, a row after the other in memory: constriction reads a table as if it were, and says nothing if it is not."""
+    return np.ascontiguousarray(np.maximum(logs, LEAST))
 
 
 def _bins(stream: Any) -> Any:

@@ -71,7 +71,8 @@ class ModelCodec:
 
     def __init__(self, model: Any, shape: tuple[int, ...], sha256: str) -> None:
         self.model, self.shape, self.latent = model, shape, int(model.latent)
-        self.marginal, self.likelihood = marginal_of(model), likelihood_of(model)
+        with one_thread(), torch.no_grad():  # a marginal may go through the encoder
+            self.marginal, self.likelihood = marginal_of(model), likelihood_of(model)
         self.key = derived_seed("codec", sha256)
 
     def given(self, x: np.ndarray) -> Tensor:
@@ -85,6 +86,12 @@ class ModelCodec:
         mean, log_variance = (torch.cat(both).double() for both in zip(*parts, strict=True))
         mean, log_variance = self.marginal.in_unit(mean, log_variance)
         return mean.numpy(), (0.5 * log_variance).exp().clamp_min(SMALLEST).numpy()
+
+    @torch.no_grad()
+    def rate(self, mean: np.ndarray, std: np.ndarray, z: np.ndarray) -> float:
+        """R (1) in nats of what `encode` gives, on average: by draws z of it, (N, latent), where m(z) has no closed form."""
+        R = float((0.5 * (mean**2 + std**2 - 1.0) - np.log(std)).sum(1).mean())
+        return R if self.marginal.closed else R - float(self.marginal.gain(self._own(z)[None]).mean())
 
     @torch.no_grad()
     def reconstructions(self, z: np.ndarray) -> Tensor:
@@ -124,11 +131,11 @@ class ModelCodec:
             mean, std = self.encode(pixels_of(row[None], count, np.float32))
             return mean[0], std[0]
 
-        def chances(z: np.ndarray) -> np.ndarray:
-            with torch.no_grad():
-                return self.likelihood.levels(self.reconstructions(z[None]), count)[0].exp().numpy()
+        @torch.no_grad()
+        def logs(z: np.ndarray) -> np.ndarray:
+            return self.likelihood.levels(self.reconstructions(z[None]), count)[0].double().numpy()
 
-        return images.Parts(posterior=posterior, chances=chances)
+        return images.Parts(posterior=posterior, logs=logs)
 
 
 def _unit(x: np.ndarray) -> np.ndarray:

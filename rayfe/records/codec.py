@@ -33,7 +33,9 @@ class CodecRecord:
     levels: int | None = column(
         "values that a pixel may have; null: it may have more than 256, and no code without loss was made"
     )
-    D_nats: float | None = column("- log d(x|z) over these values, nats, of the z of the code without loss", default=None)
+    D_nats: float | None = column(
+        "- log d(x|z) over these values, each at least 2^-24, nats, of the z of the code without loss", default=None
+    )
     x_bits: float | None = column("bits of an image without loss, by bits-back", default=None)
     borrowed: int | None = column(
         "bits of that stream that z of the first image was taken from, and which come back", default=None

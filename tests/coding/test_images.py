@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.special import softmax
+from scipy.special import log_softmax
 
 pytest.importorskip("constriction", reason="needs the package constriction (rayfe[codec])")
 
@@ -23,10 +23,10 @@ def parts(noise: float = 0.3) -> Parts:
     def posterior(row: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return 2.75 * weights @ (row / (COUNT - 1.0) - 0.5), np.full(LATENT, noise)
 
-    def chances(z: np.ndarray) -> np.ndarray:
-        return softmax(-20.0 * (level - 0.5 - (z @ weights)[:, None]) ** 2, axis=1)
+    def logs(z: np.ndarray) -> np.ndarray:
+        return log_softmax(-20.0 * (level - 0.5 - (z @ weights)[:, None]) ** 2, axis=1)
 
-    return Parts(posterior=posterior, chances=chances)
+    return Parts(posterior=posterior, logs=logs)
 
 
 def images(n: int) -> np.ndarray:
