@@ -124,8 +124,7 @@ class Walk(Stepping):
     called: ClassVar[str] = "walks"
     process: str = "iso-classification"
     """What is kept constant: iso-classification keeps C while lam goes to lam_end (31), iso-functional a R + b D + c C
-    (Remark 8), fixed-gamma nothing while lam goes to lam_end, and its gamma may be 0; package.module:Class is a process of your
-    own (rayfe/surface/process.py)."""
+    (Remark 8), fixed-gamma nothing, and its gamma may be 0; package.module:Class is your own (rayfe/surface/process.py)."""
     functional: Annotated[tuple[float, float, float], With("process", "iso-functional")] = (0.0, 0.0, 1.0)
     """a, b, c of iso-functional: 0 0 1 is C itself, 1 0 0 the rate, 1 0 2 is C + R/2 (Remark 8)."""
     lam_end: Annotated[float, POSITIVE, With(*IN_LAM)] = 3.5

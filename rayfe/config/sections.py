@@ -35,7 +35,7 @@ class DataConfig(Checked):
     """mnist, fashion-mnist, cifar10, digits, digits-turned, gaussian or npz:PATH; classes after a colon: mnist:0-4,
     cifar10:airplane,ship. The surface of gaussian is known; digits-turned has numbers, for regression."""
     root: str | None = None
-    """Folder that holds the files of fashion-mnist or cifar10; without it they are downloaded."""
+    """Folder of the files of fashion-mnist or cifar10; else downloaded."""
     train_size: Annotated[int | None, at_least(2)] = None
     """Use only this many training images, drawn at random, equally many of each class (for trials); all without it."""
 
