@@ -45,8 +45,7 @@ def main(arguments: list[str]) -> int:
     found = find_model(store, config, chosen.trajectory, chosen.step, chosen.at, chosen.lam)
     between = found if isinstance(found, Between) else None
     row = found.record if isinstance(found, Between) else found
-    plain = model_of(store, run, found)
-    model = in_units(plain, run)
+    model = model_of(store, run, found)
     what = f"step {row.step} of {row.trajectory}" if between is None else between.where
     shape = input_shape(config.model, tuple(run["input_shape"]))
     try:
@@ -54,7 +53,7 @@ def main(arguments: list[str]) -> int:
     except NotExported as error:
         raise Refused(f"{what}: {error}") from error
     used, why = (
-        _measured(store, run, config, row, plain, made, chosen.root)
+        _measured(store, run, config, row, model, made, chosen.root)
         if chosen.part == "all"
         else (None, "only the whole model is")
     )
