@@ -23,7 +23,9 @@ NOTEBOOK = "__main__:"
 """How names begin of what was defined in a notebook, or in the script that runs."""
 
 
-OF_MODELS = frozenset({"model.name", "model.marginal", "model.likelihood", "model.task"})
+PARTS = ("marginal", "likelihood", "task")
+"""Fields of the model's section that name a part of it."""
+OF_MODELS = frozenset({"model.name", *(f"model.{part}" for part in PARTS)})
 """Fields of a configuration that may name code of which a model is made."""
 FIELDS = (*OF_MODELS, "process", "path.cost")
 """All that may name code."""

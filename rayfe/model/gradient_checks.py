@@ -61,7 +61,7 @@ def check_trainable(model: Any, name: str, x: Tensor, y: Tensor, classes: int) -
             refuse(f"{path} has a sparse gradient, which cannot be trained here; build its layer with sparse=False")
         if not torch.isfinite(gradient).all():
             refuse("has gradients that are not finite on examples of the data")
-    _check_reached(model, x, refuse)
+    _check_reached(model, x, y, refuse)
 
 
 def _check_outputs(outputs: Sequence[Tensor], x: Tensor, refuse: Refuse) -> None:
@@ -108,22 +108,25 @@ def _check_arguments(model: Any, x: Tensor, refuse: Refuse) -> None:
 
 
 @torch.no_grad()
-def _check_reached(model: Any, x: Tensor, refuse: Refuse) -> None:
+def _check_reached(model: Any, x: Tensor, y: Tensor, refuse: Refuse) -> None:
     """Parameters without a gradient, which are not trained, must change no output. Those that are frozen on purpose may."""
     model.eval()
     missed = {path: value for path, value in model.named_parameters() if value.requires_grad and value.grad is None}
     if not missed:
         return
-    before = _all_outputs(model, x)
+    before = _all_outputs(model, x, y)
     for path, value in missed.items():
         kept = value.clone()
         value.add_(torch.ones_like(value))
-        same = close(before, _all_outputs(model, x))
+        same = close(before, _all_outputs(model, x, y))
         value.copy_(kept)
         if not same:
             fix = "compute by torch without detach() and no_grad(), or freeze it: requires_grad_(False)"
             refuse(f"outputs depend on {path}, but no gradient arrives there; {fix}")
 
 
-def _all_outputs(model: Any, x: Tensor) -> Tensor:
-    return torch.cat([call(given).flatten() for _, call, given in methods_on(model, x)])
+def _all_outputs(model: Any, x: Tensor, y: Tensor) -> Tensor:
+    """Those of each method, and what likelihood and task make of them."""
+    outputs = {method: call(given) for method, call, given in methods_on(model, x)}
+    functionals = likelihood_of(model)(x, outputs["decode"]), task_of(model).loss(outputs["classify"][None], y)
+    return torch.cat([value.flatten() for value in (*outputs.values(), *functionals)])

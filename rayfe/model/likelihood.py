@@ -13,8 +13,7 @@ import torch.nn.functional as nnf
 from torch import Tensor, nn
 
 from rayfe.config import ModelConfig, require
-from rayfe.exceptions import UsageError
-from rayfe.model.parts import with_part
+from rayfe.model.parts import on_trial, with_part
 
 LEVELS = 256
 """Values of a pixel of eight bits: 0, 1/255, ..., 1."""
@@ -60,7 +59,7 @@ class Likelihood(nn.Module):
             other = float(np.mean(~np.isin(x, [white * value for value in self.values])))
             if other > 0.0:
                 values = " or ".join(f"{value:g}" for value in self.values)
-                return f"needs pixels that are {values}, but {100.0 * other:.2g} % of the data's are not; give data that are, e.g. x > 0.5"
+                return f"needs pixels that are {values}, but {100.0 * other:.3g} % of the data's are not; give data that are, e.g. x > 0.5"
         if self.inside and x.dtype != np.uint8 and not 0.0 <= x.min() <= x.max() <= 1.0:
             return f"needs data in [0, 1], but they range from {x.min():.4g} to {x.max():.4g}"
         return None
@@ -206,15 +205,14 @@ def check_likelihood(model: Any, name: str, x: Tensor) -> None:
     require(not likelihood.inside or 0.0 <= low <= high <= 1.0, "model.likelihood", name, fix)
     if isinstance(likelihood, tuple(BUILT_IN.values())):
         return
-    try:
+    with on_trial("likelihood", name, f"fails for x and x_hat of shape {tuple(x.shape)}"):
         D = likelihood(x, x_hat)
         sound = D.shape == (len(x),) and bool(torch.isfinite(D).all())
         sound = sound and D.requires_grad and torch.autograd.grad(D.sum(), x_hat, allow_unused=True)[0] is not None
-    except Exception as error:  # one of the user's own may raise anything
-        fix = f"fails for x and x_hat of shape {tuple(x.shape)} ({type(error).__name__}: {error})"
-        raise UsageError("model.likelihood", name, fix) from error
     fix = f"gives {tuple(D.shape)} for {len(x)} examples; `pixels` must give finite numbers of x's shape, with a gradient in x_hat"
     require(sound, "model.likelihood", name, fix)
+    unit = likelihood.unit
+    require(isinstance(unit, str), "model.likelihood", name, f"has the unit {unit!r}; give a word, such as nats")
 
 
 def check_support(model: Any, name: str, *examples: np.ndarray) -> None:
@@ -224,5 +222,6 @@ def check_support(model: Any, name: str, *examples: np.ndarray) -> None:
         UsageError: model.likelihood.
     """
     for x in examples:
-        fault = likelihood_of(model).fault(x)
-        require(fault is None, "model.likelihood", name, fault or "")
+        with on_trial("likelihood", name, "fails for the data"):
+            fault = likelihood_of(model).fault(x)
+        require(fault is None, "model.likelihood", name, str(fault))

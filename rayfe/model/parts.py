@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
 from torch import nn
@@ -13,6 +14,21 @@ from rayfe.config.user_code import named
 from rayfe.exceptions import UsageError
 
 P = TypeVar("P", bound=nn.Module)
+
+
+@contextlib.contextmanager
+def on_trial(part: str, name: str, what: str = "fails") -> Iterator[None]:
+    """While a part that is called `name` is tried: what its code raises says that it is bad input.
+
+    Raises:
+        UsageError: model.PART; "`what` (the error)".
+    """
+    try:
+        yield
+    except UsageError:
+        raise
+    except Exception as error:  # a class of the user's own may raise anything
+        raise UsageError(f"model.{part}", name, f"{what} ({type(error).__name__}: {error})") from error
 
 
 def part_class(config: ModelConfig, part: str, base: type[P], built_in: Mapping[str, type[P]]) -> type[P]:
@@ -47,13 +63,7 @@ def with_part(
         return model
     require(own is None, field, name, f"{config.name} has a {part} of its own; leave ``{field}`` away")
     cls = part_class(config, part, base, built_in)
-    try:
-        made = cls(**arguments)
-    except UsageError:
-        raise
-    except Exception as error:  # a class of the user's own may raise anything
-        called = ", ".join(f"{argument}=..." for argument in arguments)
-        fix = f"cannot be built ({type(error).__name__}: {error}); it is called as Class({called})"
-        raise UsageError(field, name, fix) from error
-    setattr(model, part, made)
+    called = ", ".join(f"{argument}=..." for argument in arguments)
+    with on_trial(part, name, f"cannot be built as Class({called})"):
+        setattr(model, part, cls(**arguments).train())
     return model

@@ -26,7 +26,7 @@ from rayfe.model.mlp import MLP
 from rayfe.model.protocol_checks import check_methods, check_ranges, check_shapes
 from rayfe.model.resnet import ResNet
 from rayfe.model.stored_checks import check_registered, check_stored
-from rayfe.model.task import check_task, task_of, with_task
+from rayfe.model.task import check_labels, check_task, with_task
 
 BUILT_IN: Mapping[str, type[nn.Module]] = MappingProxyType({"mlp": MLP, "linear": Linear, "resnet": ResNet})
 """Models by the name that needs no module."""
@@ -146,8 +146,7 @@ def build_checked(config: ModelConfig, dataset: Dataset, device: torch.device = 
         return laid_out(new(seed), device)
 
     model = new(0)
-    fault = task_of(model).fault(dataset.train.y)
-    require(fault is None, "model.task", config.task, str(fault))
+    check_labels(config, model, dataset.train.y)
     check_registered(model, config.name)
     check_types(model, config.name)
     laid_out(model, device)

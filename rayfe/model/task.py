@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 import torch
@@ -13,11 +13,11 @@ import torch.nn.functional as nnf
 from torch import Tensor, nn
 
 from rayfe.config import ModelConfig, require
-from rayfe.exceptions import UsageError
-from rayfe.model.parts import part_class, with_part
+from rayfe.model.parts import on_trial, part_class, with_part
 
 Labels = Callable[[Callable[[Tensor], Tensor]], Tensor]
 """f -> the mean of f(y) over p(x, t): f takes labels of some examples to (N, m), the mean is (m,), float64."""
+SCORED = Literal["accuracy", "score"]
 SPREAD = (0.1, 10.0)
 """Standard deviations of targets: the trained variance begins at 1, and the rates of learning are made for such."""
 
@@ -36,7 +36,7 @@ class Task(nn.Module):
     """Whether predictions are logits: a model that returns probabilities is refused."""
     relative: ClassVar[bool] = False
     """Whether a number common to all outputs changes no loss; classifiers of rayfe's own then leave it out."""
-    scored: ClassVar[Literal["accuracy", "score"]] = "score"
+    scored: ClassVar[SCORED] = "score"
     """The column of the mean of `score`."""
 
     def __init__(self, outputs: int) -> None:
@@ -227,11 +227,9 @@ def check_task(config: ModelConfig, model: Any, x: Tensor, y: Tensor) -> None:
     if type(task) in BUILT_IN.values():
         return
     prediction = model.eval().classify(model.encode(x)[0]).detach().expand(2, n, -1).clone().requires_grad_()
-    try:
+    given = f"predictions {tuple(prediction.shape)} and labels {tuple(y.shape)}"
+    with on_trial("task", config.task, f"must give nats (draws, N), and a score (N,) or None, but fails for {given}"):
         loss, score = task.loss(prediction, y), task.score(task.mean(prediction), y)
-    except Exception as error:  # a task of the user's own may raise anything
-        fix = f"fails for predictions {tuple(prediction.shape)} and labels {tuple(y.shape)} ({type(error).__name__}: {error})"
-        raise UsageError("model.task", config.task, f"{fix}; loss gives nats (draws, N), score (N,) or None") from error
     shapes = [tuple(value.shape) for value in (loss, score) if isinstance(value, Tensor)]
     sound = isinstance(loss, Tensor) and shapes == [(2, n), (n,)][: 1 if score is None else 2]
     require(
@@ -239,3 +237,13 @@ def check_task(config: ModelConfig, model: Any, x: Tensor, y: Tensor) -> None:
     )
     fix = "gives a loss that is not finite, or has no gradient in the prediction; compute it by torch, in nats"
     require(bool(loss.isfinite().all()) and loss.requires_grad, "model.task", config.task, fix)
+    require(task.signed or bool((loss >= 0).all()), "model.task", config.task, "gives a negative loss; say so: signed = True")
+    columns = get_args(SCORED)
+    require(task.scored in columns, "model.task", config.task, f"has scored = {task.scored!r}; give {' or '.join(columns)}")
+
+
+def check_labels(config: ModelConfig, model: Any, y: np.ndarray) -> None:
+    """Raises UsageError (model.task) where training labels y do not fit the task of a model."""
+    with on_trial("task", config.task, "fails for the labels"):
+        fault = task_of(model).fault(y)
+    require(fault is None, "model.task", config.task, str(fault))

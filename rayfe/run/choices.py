@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
-from rayfe.config import RunConfig, configure, require
+from rayfe.config import ModelConfig, RunConfig, configure, flat, require
+from rayfe.config.user_code import PARTS
 from rayfe.data.examples import Dataset
 from rayfe.data.paths import PathData, epoch_of
 from rayfe.exceptions import UsageError
@@ -181,10 +182,13 @@ def require_possible(config: RunConfig, data: PathData) -> None:
     fix = "compiles trainings that are done one after the other; give ``trajectories_per_evaluator=1``, or never or onednn here"
     alone = config.service.slots == 1 or not config.equilibration.compiled
     require(alone, "equilibration.compile", config.equilibration.compile, fix)
-    if config.equilibration.compiled and (":" in config.model.name or config.model.marginal != "standard"):
+    usual, chosen = flat(ModelConfig()), flat(config.model)
+    parts = [f"{name} {chosen[name]}" for name in PARTS if chosen[name] != usual[name]]
+    if config.equilibration.compiled and (":" in config.model.name or parts):
         from rayfe.model.protocol import build_checked, some_examples
         from rayfe.training.update import why_not_compiled
 
         why = why_not_compiled(build_checked(config.model, data.source), *some_examples(config.model, data.source))
-        fix = f"the update of {config.model.name}, marginal {config.model.marginal}, cannot be compiled as a whole ({why})"
+        made_of = ", ".join([config.model.name, *parts])
+        fix = f"the update of {made_of} cannot be compiled as a whole ({why})"
         require(why is None, "equilibration.compile", config.equilibration.compile, fix)

@@ -10,6 +10,7 @@ import numpy as np
 from rayfe.config import RunConfig, flat, require
 from rayfe.config.user_code import NOTEBOOK, OF_MODELS, own_names
 from rayfe.data.paths import PathData, examples_of
+from rayfe.exceptions import UsageError
 from rayfe.records import Split
 from rayfe.run.choices import why_not_in_slots
 from rayfe.trajectory.process_registry import OWN, check_own_process
@@ -36,7 +37,19 @@ def check_model(config: RunConfig, data: PathData) -> dict[str, Any]:
         batch = getattr(config.equilibration, name)
         fix = f"there are {examples} training examples, give at most that many"
         require(batch is None or batch <= examples, f"equilibration.{name}", batch, fix)
-    return _check_own_model(config, data)
+    try:
+        return _check_own_model(config, data)
+    except UsageError as error:
+        raise _of_its_part(error, config) from error
+
+
+def _of_its_part(error: UsageError, config: RunConfig) -> UsageError:
+    """What is wrong with a model of rayfe's own is the doing of the part that is not, where there is one."""
+    own = {name: value for name, value in own_names(flat(config)).items() if name in OF_MODELS}
+    if error.name != "model.name" or len(own) != 1:
+        return error
+    ((name, value),) = own.items()
+    return UsageError(name, value, error.fix)
 
 
 def _check_own_model(config: RunConfig, data: PathData) -> dict[str, Any]:

@@ -190,6 +190,22 @@ class Blind(Likelihood):
         return x.square()
 
 
+class Unsupported(Cauchy):
+    def fault(self, x: np.ndarray) -> str | None:
+        return str(1 / 0)
+
+
+class Unnamed(Cauchy):
+    unit = 3  # type: ignore[assignment]
+
+
+class Unmade(Cauchy):
+    """Is no module of torch yet."""
+
+    def __init__(self, *, input_shape: tuple[int, ...]) -> None:
+        return None
+
+
 def check(name: str, *examples: np.ndarray, model: str = "mlp") -> None:
     """What a run of this configuration looks at."""
     built = build(ModelConfig(name=model, likelihood=name), input_shape=(PIXELS,), classes=2)
@@ -226,7 +242,7 @@ def test_a_likelihood_of_the_users_own_is_taken() -> None:
             "bernoulli",
             GREY,
             "mlp",
-            "needs pixels that are 0 or 1, but 1e.02 % of the data's are not; give data that are, e.g. x > 0.5",
+            "needs pixels that are 0 or 1, but 100 % of the data's are not; give data that are, e.g. x > 0.5",
         ),
         ("bernoulli", BYTES, "mlp", "needs pixels that are 0 or 1, but"),
         ("bernoulli", BINARY, "linear", "needs reconstructions in .0, 1., but decode returns .* with a sigmoid"),
@@ -240,6 +256,9 @@ def test_a_likelihood_of_the_users_own_is_taken() -> None:
         ("torch.nn:Linear", GREY, "mlp", "expected a subclass of rayfe.model.likelihood.Likelihood"),
         (f"{__name__}:Broken", GREY, "mlp", "fails for x and x_hat of shape .* no attribute 'none'"),
         (f"{__name__}:Blind", GREY, "mlp", "with a gradient in x_hat"),
+        (f"{__name__}:Unsupported", GREY, "mlp", r"fails for the data \(ZeroDivisionError"),
+        (f"{__name__}:Unnamed", GREY, "mlp", "has the unit 3; give a word"),
+        (f"{__name__}:Unmade", GREY, "mlp", r"cannot be built as Class\(input_shape=...\) \(AttributeError"),
     ],
 )
 def test_what_does_not_fit_is_refused(name: str, x: np.ndarray, model: str, fix: str) -> None:
@@ -252,5 +271,5 @@ def test_blends_of_binary_images_along_a_displacement_are_not_binary() -> None:
     ends = [Examples(x=x, y=np.arange(len(x)) % 2) for x in (BINARY, 1.0 - BINARY)]
     source, target = (Dataset(name="own", train=end, validation=end, class_names=("a", "b")) for end in ends)
     config = configure(model={"likelihood": "bernoulli"}, equilibration={"batch": 16})
-    with pytest.raises(UsageError, match="needs pixels that are 0 or 1, but 1e.02 %"):
+    with pytest.raises(UsageError, match="needs pixels that are 0 or 1, but 100 %"):
         check_model(config, PathData(kind="displacement", source=source, target=target))

@@ -9,12 +9,14 @@ import pytest
 import torch
 from torch import nn
 
-from rayfe.config import ModelConfig
+from rayfe.config import ModelConfig, configure
 from rayfe.data.examples import Dataset, Examples
+from rayfe.data.paths import PathData
 from rayfe.exceptions import UsageError
 from rayfe.model.marginal import Gaussian, Marginal
 from rayfe.model.mlp import MLP
 from rayfe.model.protocol import build_checked
+from rayfe.run.model_checks import check_model
 
 
 class Energy(Marginal):
@@ -45,6 +47,38 @@ class PerDimension(Energy):
 class Detached(Gaussian):
     def log_density(self, z):
         return super().log_density(z).detach()
+
+
+class Closed(Gaussian):
+    def log_density(self, z):
+        return super().log_density(z - 0.5)
+
+
+class Undrawn(Gaussian):
+    def draw(self, epsilon, generator):
+        return 1 / 0
+
+
+class OneMoment(Gaussian):
+    closed = False
+
+    def moments(self):
+        return (self.mean,)
+
+    def log_density(self, z):
+        return torch.distributions.Normal(self.mean, 1.0).log_prob(z).sum(-1)
+
+
+class Elsewhere(Gaussian):
+    """Its pseudo-inputs are no examples."""
+
+    def inputs(self):
+        return self.mean[None, :3]
+
+
+class Frozen(Gaussian):
+    def moments(self):
+        return self.mean.detach(), self.log_variance
 
 
 class Unbuilt(Gaussian):
@@ -79,16 +113,23 @@ def checked(marginal: str, name: str = "mlp"):
     [
         ("gausian", "give standard, gaussian, mixture, vamp, flow"),
         ("collections:OrderedDict", "expected a subclass of rayfe.model.marginal.Marginal"),
-        (f"{__name__}:Unbuilt", r"it is called as Class\(latent=..., input_shape=...\)"),
+        (f"{__name__}:Unbuilt", r"cannot be built as Class\(latent=..., input_shape=...\)"),
         (f"{__name__}:PerDimension", r"log_density must return a tensor \(2, 2048\)"),
         (f"{__name__}:Detached", "log_density has no gradient in z"),
         (f"{__name__}:Energy", "its integral is 39.5, not 1"),
         (f"{__name__}:Folded", "its integral is .*, not 1; normalise it, by an invertible map"),
+        (f"{__name__}:Closed", "not that of the Gaussian of its moments; leave `closed` False"),
+        (f"{__name__}:Undrawn", r"fails \(ZeroDivisionError"),
+        (f"{__name__}:OneMoment", r"fails \(IndexError"),
+        (f"{__name__}:Elsewhere", r"fails \(RuntimeError"),
+        (f"{__name__}:Frozen", "depend on marginal.mean, but no gradient arrives there"),
     ],
 )
 def test_what_is_no_marginal_is_refused(marginal, says):
-    with pytest.raises(UsageError, match=f"'?marginal.*{says}"):
-        checked(marginal)
+    config = configure(model={"hidden": 8, "latent": 4, "marginal": marginal}, equilibration={"batch": 5})
+    with pytest.raises(UsageError, match=says) as refused:
+        check_model(config, PathData(kind="still", source=data()))
+    assert refused.value.name == "model.marginal"
 
 
 def test_a_marginal_of_the_users_own_is_built_and_trained():

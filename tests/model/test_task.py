@@ -11,12 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Bernoulli, Independent, Normal
 
-from rayfe.config import ModelConfig
+from rayfe.config import ModelConfig, configure
 from rayfe.data.examples import Dataset, Examples
+from rayfe.data.paths import PathData
 from rayfe.exceptions import UsageError
 from rayfe.model.objective import Noise, Objective, draw_noise
 from rayfe.model.protocol import build, build_checked
 from rayfe.model.task import BUILT_IN, Classification, MultiLabel, Regression, Task, task_of
+from rayfe.run.model_checks import check_model
 from rayfe.training.replicas import Looped, Stacked
 
 RNG = np.random.default_rng(0)
@@ -46,6 +48,32 @@ class Detached(Absolute):
 class Failing(Absolute):
     def score(self, prediction: Tensor, y: Tensor) -> Tensor:
         raise KeyError("no such score")
+
+
+class Below(Absolute):
+    def loss(self, prediction: Tensor, y: Tensor) -> Tensor:
+        return super().loss(prediction, y) - 99.0
+
+
+class Elsewhere(Absolute):
+    scored = "elsewhere"  # type: ignore[assignment]
+
+
+class Unlabelled(Absolute):
+    @classmethod
+    def fault(cls, y: np.ndarray) -> str | None:
+        return str(1 / 0)
+
+
+class Unlearnt(Absolute):
+    """No gradient arrives at its weight."""
+
+    def __init__(self, outputs: int) -> None:
+        super().__init__(outputs)
+        self.weight = nn.Parameter(torch.ones(()))
+
+    def loss(self, prediction: Tensor, y: Tensor) -> Tensor:
+        return self.weight.detach().square() * super().loss(prediction, y)
 
 
 class WithOwnTask(nn.Module):
@@ -159,6 +187,9 @@ FAULTS = {
     "no class of a task": (own(WithOwnTask), CLASSES, "expected a subclass of rayfe.model.task.Task"),
     "a loss that is summed": (own(Summed), NUMBERS, r"a loss and a score of shapes \[\(\)\], expected"),
     "a loss without a gradient": (own(Detached), NUMBERS, "has no gradient in the prediction"),
+    "a loss below 0": (own(Below), NUMBERS, "gives a negative loss; say so: signed = True"),
+    "a column that is none": (own(Elsewhere), NUMBERS, "has scored = 'elsewhere'; give accuracy or score"),
+    "labels that it fails for": (own(Unlabelled), NUMBERS, r"fails for the labels \(ZeroDivisionError"),
     "a score that fails": (own(Failing), NUMBERS, "fails for predictions .*KeyError: 'no such score'"),
 }
 
@@ -169,6 +200,13 @@ def test_a_task_that_labels_do_not_fit_is_refused(task: str, y: np.ndarray, word
         build_checked(ModelConfig(hidden=8, latent=2, task=task), data(y))
     assert refused.value.name == "model.task"
     assert "\n" not in str(refused.value)
+
+
+def test_a_weight_of_a_task_that_no_gradient_reaches_is_refused() -> None:
+    config = configure(model={"hidden": 8, "latent": 2, "task": own(Unlearnt)}, equilibration={"batch": 5})
+    with pytest.raises(UsageError, match="outputs depend on task.weight, but no gradient arrives there") as refused:
+        check_model(config, PathData(kind="still", source=data(NUMBERS)))
+    assert refused.value.name == "model.task"  # the model is rayfe's own
 
 
 @pytest.mark.parametrize(("task", "y"), [("regression", NUMBERS), ("multi-label", BITS), (own(Absolute), NUMBERS)])

@@ -205,7 +205,7 @@ def test_an_update_that_is_no_single_piece_of_code_with_a_marginal_is_refused(mo
     monkeypatch.setattr("rayfe.training.update.why_not_compiled", lambda model, x, y: "its layers change")
     config = configure(**{"data.name": "digits", "equilibration.compile": "update"})
     require_possible(config, load_path(config))
-    with pytest.raises(UsageError, match="the update of mlp, marginal vamp, cannot be compiled as a whole .its layers change"):
+    with pytest.raises(UsageError, match="the update of mlp, marginal vamp cannot be compiled as a whole .its layers change"):
         require_possible(configure(config, model={"marginal": "vamp"}), load_path(config))
 
 
