@@ -28,10 +28,13 @@ class Remembered:
     """Numbers of sets of draws through head and decoder with which the start was read for settles, (n, 2)."""
     targets: np.ndarray
     """What is held, as it was read with so many sets, (n, conditions)."""
+    R_noise: np.ndarray = field(default_factory=lambda: np.empty(0))
+    """Noise of R; empty: R has a closed form."""
 
     def arrays(self) -> Weights:
         """The fields by name."""
-        return {"C_noise": self.C_noise, "D_noise": self.D_noise, "sets": self.sets, "targets": self.targets}
+        arrays = {"C_noise": self.C_noise, "D_noise": self.D_noise, "sets": self.sets, "targets": self.targets}
+        return arrays | ({"R_noise": self.R_noise} if len(self.R_noise) else {})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

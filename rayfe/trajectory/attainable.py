@@ -136,7 +136,7 @@ def _named(config: RunConfig, limit: Limit) -> Named:
 
 def _other_ways(config: RunConfig, start: Reading, limit: Limit, needed: float) -> list[str]:
     """The line's slope as the user's own, which may be missed by `tolerance` of D, if a miss of `needed` would pass so; and no line."""
-    wide, kept = needed / start.D, f"``k={-limit.held.R:.4g}``, whose line is kept to ``tolerance`` of D"
+    wide, kept = needed / abs(start.D), f"``k={-limit.held.R:.4g}``, whose line is kept to ``tolerance`` of D"
     own = [] if wide >= 1.0 else [kept if wide <= config.asked.tolerance else f"{kept}, with {_or_more('tolerance', wide)}"]
     return [*own, "``process=constant-rate``"]
 

@@ -64,14 +64,20 @@ class Holding(Goal):
         if held == LOSS:
             tolerance = relative_tolerance(self.config.asked.tolerance, self.config.asked.tolerance_floor, held.scale(start))
             return Miss(value=drift(reading.C, start.C, start.C_scale), error=self.drift_se(reading), tolerance=tolerance)
-        noise = held.D * (np.asarray(reading.D_noise) - self.kept.D_noise)
-        noise += held.C * (np.asarray(reading.C_noise) - self.kept.C_noise)
         scale = held.scale(start)
         return Miss(
             value=(held.of(reading) - held.of(start)) / scale,
-            error=float(np.linalg.norm(noise)) / scale,
+            error=self._error(held, reading) / scale,
             tolerance=limit.allowed / scale,
         )
+
+    def _error(self, held: Held, reading: Reading) -> float:
+        """Standard error of the difference of a combination from the start."""
+        noise = held.D * (np.asarray(reading.D_noise) - self.kept.D_noise)
+        noise += held.C * (np.asarray(reading.C_noise) - self.kept.C_noise)
+        if reading.R_noise:
+            noise += held.R * (np.asarray(reading.R_noise) - self.kept.R_noise)
+        return float(np.linalg.norm(noise))
 
     def miss_in(self, row: StepRecord) -> Miss | None:
         """The first of the misses, as a row has it; None where it was not read."""
@@ -99,12 +105,11 @@ class Holding(Goal):
         return float(np.linalg.norm(np.asarray(reading.C_noise) - reading.C / C0 * self.kept.C_noise) / C0)
 
     def line_miss(self, reading: Reading) -> tuple[float, float] | None:
-        """D - D0 - k (R - R0) of a geodesic and its standard error, squared pixel units; R has no error. None: no line."""
+        """D - D0 - k (R - R0) of a geodesic and its standard error, in the unit of D. None: no line."""
         if self.start.k is None:
             return None
-        noise = np.asarray(reading.D_noise) - self.kept.D_noise
         miss = reading.D - number(self.start.D) - self.start.k * (reading.R - number(self.start.R))
-        return miss, float(np.linalg.norm(noise))
+        return miss, self._error(Held(R=-self.start.k, D=1.0), reading)
 
     @property
     def holds_C(self) -> bool:
@@ -147,6 +152,7 @@ def remembered(conditions: Sequence[Held], tested: Reading, settled: Mapping[Set
     return Remembered(
         C_noise=np.array(tested.C_noise),
         D_noise=np.array(tested.D_noise),
+        R_noise=np.array(tested.R_noise),
         sets=np.array([(sets.head, sets.decoder) for sets in settled]),
         targets=np.array([[held.of(reading) for held in conditions] for reading in settled.values()]),
     )

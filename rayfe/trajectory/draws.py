@@ -49,8 +49,9 @@ class Limit:
 
 
 def parts(limit: Limit, reading: Reading) -> tuple[float, float]:
-    """Standard errors of a condition from the draws through head and decoder, in parts of what it may be off by."""
-    return abs(limit.held.C) * reading.C_se / limit.allowed, abs(limit.held.D) * reading.D_se / limit.allowed
+    """Standard errors of a condition from the draws through head and decoder, in parts of what it may be off by; R has the head's."""
+    head = abs(limit.held.C) * reading.C_se + abs(limit.held.R) * reading.R_se
+    return head / limit.allowed, abs(limit.held.D) * reading.D_se / limit.allowed
 
 
 def needed(limits: Sequence[Limit], reading: Reading, sets: Sets, *, part: float = PART) -> Sets:

@@ -10,7 +10,8 @@ W = {"w": np.ones(2), "b": np.zeros(1)}
 
 
 def test_nothing_is_lost_in_its_stored_form() -> None:
-    start = Remembered(C_noise=np.ones(3), D_noise=np.zeros(3), sets=np.ones((1, 2)), targets=np.full((1, 1), 0.1))
+    noise = {"C_noise": np.ones(3), "D_noise": np.zeros(3), "R_noise": np.ones(3)}
+    start = Remembered(**noise, sets=np.ones((1, 2)), targets=np.full((1, 1), 0.1))
     carried = Carried(tangents={"gamma": W, "lam": W}, previous=W, preconditioner={"second_moment/w": np.ones(2)}, start=start)
     stored = carried.stored()
     assert {"tangent/w", "tangent_lam/w", "previous/b", "preconditioner/second_moment/w", "start/targets"} <= set(stored)

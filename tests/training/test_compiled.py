@@ -33,7 +33,7 @@ from rayfe.training.compiled_update import WIDE, _in_another_thread, rounded_pro
 from rayfe.training.compiler import compiler
 from rayfe.training.replicas import Looped
 from rayfe.training.train import DrawnNoise, Probe, Trained, Training, train
-from rayfe.training.update import why_not_compiled
+from rayfe.training.update import Descent, why_not_compiled
 
 needs_compiler = pytest.mark.skipif(compiler() is None, reason="needs a C++ compiler")
 UPDATES = 200
@@ -101,6 +101,35 @@ def test_in_float32_it_is_the_eager_one_to_rounding() -> None:
     for name, value in ends[0][1][0].items():
         np.testing.assert_allclose(ends[1][1][0][name], value, rtol=1e-4, atol=1e-4, err_msg=name)
     assert ends[1][0].readings[-1].F == pytest.approx(ends[0][0].readings[-1].F, rel=1e-6)
+
+
+PARTS = [
+    {"marginal": "mixture", "likelihood": "discretised-logistic", "task": "regression"},
+    {"marginal": "gaussian", "likelihood": "laplace", "task": "multi-label"},
+]
+
+
+@pytest.mark.parametrize("parts", PARTS, ids=lambda parts: parts["marginal"])
+def test_an_update_of_other_parts_is_the_eager_one_as_one_piece(parts: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    made = compiled_update._compiled
+    monkeypatch.setattr(compiled_update, "_compiled", lambda backend: made("eager"))  # the same piece, without machine code
+    rng = generator("cpu", "examples")
+    batch = DeviceExamples(x=torch.rand(20, 6, generator=rng).double(), y=torch.randint(2, (20, 3), generator=rng).double())
+    noise = draw_noise(rng, n=20, latent=4, decoder_draws=1, head_draws=2, dtype=torch.float64)
+    ends = []
+    for compiled in (False, True):
+        model = build(ModelConfig(hidden=8, latent=4, **parts), input_shape=(6,), classes=3).double()
+        replicas, points = Looped([model], compiled=compiled), [Point(lam=0.5, gamma=4.0)]
+        descent = Descent(replicas, points, EquilibrationConfig(optimizer="adam"), None, updates=3, annealed=False)
+        descent.optimizer.param_groups[0]["lr"] = 1e-2
+        first = {name: value.copy() for name, value in replicas.weights()[0].items()}
+        for number in range(3):
+            descent.update(number, batch, noise, seed=0)
+        descent.write_back()
+        ends.append(replicas.weights()[0])
+    for name, value in ends[0].items():
+        np.testing.assert_allclose(ends[1][name], value, rtol=1e-9, atol=1e-10, err_msg=name)
+        assert not name.startswith(("marginal", "likelihood", "task")) or not np.array_equal(value, first[name])
 
 
 def equilibrated(compile: Any, hidden: int) -> float:

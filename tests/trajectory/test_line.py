@@ -3,6 +3,7 @@
 import dataclasses
 import math
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -10,11 +11,14 @@ from analytic_walks import SURFACE, transfer
 from rayfe.backend.analytic import AnalyticBackend
 from rayfe.config import configure
 from rayfe.exceptions import WalkFailed
-from rayfe.records import EquilibrateRequest, Point, Reading, Split
+from rayfe.records import EquilibrateRequest, Held, Point, Reading, Split
+from rayfe.records.carried import Remembered
 from rayfe.storage.store import Store
 from rayfe.surface.closed_form import MovingPowerSurface
-from rayfe.surface.data_processes import line_length
+from rayfe.surface.data_processes import Geodesic, line_length
 from rayfe.surface.equivalence import is_equivalent
+from rayfe.trajectory.constraint import Holding
+from rayfe.trajectory.draws import Limit, Sets, needed
 from rayfe.trajectory.line import GeodesicLine, allowed_off_line, line_between, require_line
 from stored_steps import step_record
 
@@ -46,6 +50,24 @@ def test_a_model_may_be_off_its_line_by_a_part_of_its_length_whatever_way_it_goe
 
 def test_where_k_is_given_D_may_be_off_by_the_tolerance():
     assert allowed_off_line(GEODESIC, reading(17.57, 12.36), GeodesicLine(k=-3.0)) == pytest.approx(0.01 * 12.36)
+
+
+def test_the_error_of_a_distance_from_the_line_has_the_noise_of_draws_in_R():
+    """It is in common with D's and C's, by block of examples."""
+    k, noise = -2.0, {"C_noise": (9.0, 9.0), "D_noise": (0.3, 0.1), "R_noise": (0.1, -0.2)}
+    before = {"C_noise": np.zeros(2), "D_noise": np.array([0.1, 0.0]), "R_noise": np.array([0.0, 0.1])}
+    kept = Remembered(**before, sets=np.ones((1, 2)), targets=np.ones((1, 1)))
+    start = step_record(0, R=17.0, D=12.0, k=k)
+    holding = Holding(config=GEODESIC, process=Geodesic(k=k), start=start, kept=kept)
+    miss = holding.line_miss(dataclasses.replace(reading(17.5, 11.5), **noise))
+    assert miss == pytest.approx((0.5, math.hypot(0.2 + 2.0 * 0.1, 0.1 + 2.0 * -0.3)))
+
+
+def test_more_draws_are_taken_where_R_has_an_error_of_them():
+    closed, drawn = reading(17.0, 12.0), dataclasses.replace(reading(17.0, 12.0), R_se=0.01)
+    limit = Limit(held=Held(R=2.0, D=1.0), allowed=0.01)
+    assert needed((limit,), closed, Sets()) == Sets()
+    assert needed((limit,), drawn, Sets()).head > 1 == needed((limit,), drawn, Sets()).decoder
 
 
 def test_ends_that_training_moves_as_far_as_they_are_apart_fix_no_slope():
