@@ -102,7 +102,11 @@ def test_what_the_known_surface_does_not_go_with_is_refused(
         (["--backend", "spark"], "--backend", "inline or ray"),
         (["--seed", "0.5"], "--seed", "whole number"),
         (["digits-smok"], "PRESET digits-smok", "did you mean digits-smoke?"),
-        (["xyzzy"], "PRESET xyzzy", "mnist-quick, mnist-walk, digits-smoke, digits-marginal, digits-nats, digits-turned, gaussian-exact, fig2"),
+        (
+            ["xyzzy"],
+            "PRESET xyzzy",
+            "mnist-quick, mnist-walk, digits-smoke, digits-marginal, digits-nats,",
+        ),
         (["fig5"], "PRESET fig5", "jobs/transfer.py fig5"),
         (["fig6-quick"], "PRESET fig6-quick", "jobs/transfer.py"),
         (["--data.name", "mnits"], "--data.name mnits", "did you mean mnist?"),
