@@ -60,7 +60,7 @@ class CertificateRecord:
     )
     dgamma_se: float | None = column("standard error of dgamma, from those of dC and C_gamma", default=None)
     lowest_R: float | None = column("R of the new model whose F is lowest, nats: it bounds F at all multipliers", default=None)
-    lowest_D: float | None = column("its D", default=None)
+    lowest_D: float | None = column("its D, in the unit of the likelihood", default=None)
     lowest_C: float | None = column("its C on the training split, nats", default=None)
     budget: float | None = column(
         "training examples that it might cost at the end of a job; null: made by python -m rayfe certify", default=None
