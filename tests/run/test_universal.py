@@ -49,8 +49,7 @@ def walked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     bunch, out = load_digits(), tmp_path_factory.mktemp("universal") / "run"
     data = rayfe.dataset(bunch.images[:300] / 16, bunch.target[:300], name="own-digits")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(job, "draw_all", lambda *_, **__: {})  # seconds, and tested elsewhere
-        patch.setattr(job, "report_of", lambda *_, **__: "")
+        patch.setattr(job, "_report", lambda *_: None)  # seconds, and tested elsewhere
         rayfe.walk("digits-smoke", data=data, steps=4, out=out, **SMALL)
     return out
 
