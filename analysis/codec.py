@@ -53,7 +53,7 @@ def with_derived(table: pd.DataFrame) -> pd.DataFrame:
     """The same with what records derive from their fields."""
     fields = [field.name for field in dataclasses.fields(CodecRecord) if field.name != "seconds"]
     records = [CodecRecord(**{name: row[name] for name in fields}, seconds=0.0) for row in table.to_dict("records")]
-    return table.assign(**{name: [getattr(one, name) for one in records] for name in DERIVED})
+    return table.assign(**{name: pd.Series([getattr(one, name) for one in records], dtype=float) for name in DERIVED})
 
 
 def lines(table: pd.DataFrame) -> list[str]:
@@ -72,11 +72,16 @@ def lines(table: pd.DataFrame) -> list[str]:
         ]
         cells += [
             f"{row['coded_D']:.3f} ± {row['D_se']:.3f}",
-            *(f"{100 * row[name]:.1f}" for name in ("accuracy", "coded_accuracy")),
+            *(_cell(row[name], 100.0) for name in ("accuracy", "coded_accuracy")),
         ]
-        cells += [f"{row[name]:.1f}" for name in ("RD_bits", "x_bits")]
+        cells += [_cell(row[name]) for name in ("RD_bits", "x_bits")]
         head.append(f"| {' | '.join(cells)} |")
     return head
+
+
+def _cell(value: float | None, factor: float = 1.0) -> str:
+    """A number, or nothing where there is none: no classification, or no code without loss."""
+    return "" if pd.isna(value) else f"{factor * value:.1f}"
 
 
 def figure(table: pd.DataFrame) -> Figure:

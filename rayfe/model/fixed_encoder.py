@@ -7,12 +7,17 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from rayfe.model.likelihood import Likelihood, likelihood_of
+from rayfe.model.marginal import STANDARD, Marginal
+from rayfe.model.task import Task
+
 
 class FixedEncoder(nn.Module):
     """A model of the protocol whose encoder is another model's, which no training changes: e(z|x) is one given channel.
 
     The encoder is in evaluation mode, also in training: its batch-norm layers normalise by the statistics of all training examples,
-    and its dropout is off. Of `model` the decoder and the classifier are used and trained.
+    and its dropout is off. The marginal is the encoder's and does not move either, so that R is a constant. Of `model` the decoder and
+    the classifier are used and trained, with what says what D and C are: its likelihood and its task.
     """
 
     def __init__(self, model: Any, encoder: Any) -> None:
@@ -20,11 +25,23 @@ class FixedEncoder(nn.Module):
         self.model, self.encoder = model, encoder.requires_grad_(False).eval()
         used = frozenset.union(*after_encoder(model))
         for name, value in model.named_parameters():
-            value.requires_grad_(name in used)
+            value.requires_grad_(name in used or name.partition(".")[0] in ("likelihood", "task"))
 
     @property
     def latent(self) -> int:
         return self.model.latent
+
+    @property
+    def marginal(self) -> Marginal:
+        return getattr(self.encoder, "marginal", STANDARD)
+
+    @property
+    def likelihood(self) -> Likelihood:
+        return likelihood_of(self.model)
+
+    @property
+    def task(self) -> Task | None:
+        return getattr(self.model, "task", None)
 
     def train(self, mode: bool = True) -> Self:
         super().train(mode)

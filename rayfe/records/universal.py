@@ -26,7 +26,7 @@ class UniversalRecord:
     gamma: float = column("multiplier of C in their training; 1 where it does not matter, too")
     outcome: str = column("OK or NONFINITE (the training diverged)")
     R: float | None = column("rate of the encoder on the training split, nats", default=None)
-    D: float | None = column("distortion of the new decoder on the training split, squared error", default=None)
+    D: float | None = column("distortion of the new decoder on the training split, in the unit of D", default=None)
     C: float | None = column("classification loss of the new classifier on the training split, nats", default=None)
     val_R: float | None = column("rate on the validation split, nats", default=None)
     val_D: float | None = column("distortion on the validation split", default=None)

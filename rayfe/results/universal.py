@@ -60,13 +60,13 @@ class Matrix:
     own: Mapping[str, np.ndarray]
     """R, D and C of each encoder with the new decoders and classifiers of its own point, (k,) each."""
     penalty: Mapping[str, np.ndarray]
-    """F_ij / F_jj - 1, D_ij - D_jj in squared error and C_ij - C_jj in nats, (k, k) each, by name."""
+    """(F_ij - F_jj) / |F_jj|, D_ij - D_jj and C_ij - C_jj in nats, (k, k) each, by name."""
     error: Mapping[str, np.ndarray]
     mean: np.ndarray
     """Mean penalty in F of each encoder over the points, (k,)."""
     mean_error: np.ndarray
     excess: np.ndarray
-    """F_jj over F of the stored model, minus 1, (k,): what new decoders and classifiers lose by their training alone."""
+    """F_jj less F of the stored model, in parts of its size, (k,): what new decoders and classifiers lose by their training alone."""
     excess_error: np.ndarray
     trajectories: int
     decoders: int
@@ -102,7 +102,8 @@ def matrix_of(walks: Walks, records: Sequence[UniversalRecord], *, seeds: int, e
         whole = [one for one in own if one is not None]
         require(bool(whole), "seeds", seeds, f"a training of each diverged for {name}; give ``seeds={seeds + 1}``")
         values.append(whole)
-        excess.append([np.diag(one["F"]) / np.array([row.F for row in rows], float) - 1.0 for one in whole])
+        stored = np.array([row.F for row in rows], float)
+        excess.append([(np.diag(one["F"]) - stored) / np.abs(stored) for one in whole])
     lost = [[_penalties(one) for one in whole] for whole in values]
     penalty = {name: _over([[one[name] for one in whole] for whole in lost]) for name in NAMES}
     mean, mean_error = _over([[one["F"].mean(1) for one in whole] for whole in lost])
@@ -168,7 +169,7 @@ def _over(values: Sequence[Sequence[np.ndarray]]) -> tuple[np.ndarray, np.ndarra
 
 def frame_of(matrix: Matrix) -> pd.DataFrame:
     """The matrix as a table, a line for each encoder and point: `encoder_lam`, `lam` and `gamma` of the point, and the penalties with
-    their standard errors (`F` as a part of F, `D` in squared error, `C` in nats)."""
+    their standard errors (`F` as a part of F, `D` in its unit, `C` in nats)."""
     k = len(matrix.lam)
     i, j = np.divmod(np.arange(k * k), k)
     columns = {"encoder_lam": matrix.lam[i], "encoder_R": matrix.own["R"][i], "lam": matrix.lam[j], "gamma": matrix.gamma[j]}

@@ -71,7 +71,7 @@ def universal(
 
     The encoders of `models` stored models, spread over the walk's lam, stay as they are, and each gets a new decoder and a new
     classifier. Returned is a line for each encoder and point: `encoder_lam` and `encoder_R` (nats); `lam` and `gamma` of the point;
-    `F`, by which part F of the encoder is above that of the point's own; `D` (squared error) and `C` (nats), the same as differences;
+    `F`, by which part F of the encoder is above that of the point's own; `D` (in its unit) and `C` (nats), the same as differences;
     and their standard errors, `F_se` and so on. All are of the training split, and of new decoders and classifiers on both sides.
 
     - `seeds`: new decoders and classifiers of each encoder; without it 3 of one walk, and 1 of each of several (seeds of the run).

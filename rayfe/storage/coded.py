@@ -11,6 +11,7 @@ from rayfe.exceptions import CorruptFile
 from rayfe.records import StepRecord
 from rayfe.records.codec import CodecRecord
 from rayfe.records.json_text import parsed
+from rayfe.records.possible import fault_of
 from rayfe.storage.files import Files
 from rayfe.storage.layout import CODEC, MOST_OF_TABLE, MOST_OF_TEXT, fault_in, named
 
@@ -73,6 +74,8 @@ class CodedFiles:
     def _read(self, path: str) -> CodecRecord:
         try:
             record = CodecRecord(**parsed(self._files.read(path, MOST_OF_TEXT), CodecRecord))
+            if fault := fault_of(record):
+                raise ValueError(f"is what no run writes: {fault}")
         except (ValueError, TypeError) as error:
             raise CorruptFile(self._files.url(path), f"{error}; {AGAIN}") from error
         if f"{CODEC}/{record.trajectory}-{record.step}.json" != path:

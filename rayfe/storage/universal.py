@@ -29,7 +29,7 @@ class UniversalFile:
         except FileNotFoundError:
             return []
         except ValueError as error:
-            raise CorruptFile(self._files.url(UNIVERSAL), f"{error}; remove it, and the same command trains again") from error
+            raise CorruptFile(self._files.url(UNIVERSAL), f"{error}; remove it, and jobs/universal.py trains again") from error
 
     def keep(self, records: Sequence[UniversalRecord]) -> None:
         """Store some more. Who works on the run calls it. Raises StorageFull: there is no room; the others stay."""

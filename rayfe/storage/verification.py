@@ -30,6 +30,7 @@ from rayfe.storage.layout import (
     STATES,
     STEPS,
     TRAJECTORY,
+    UNIVERSAL,
     copy_path,
     coupling_path,
     data_path,
@@ -43,6 +44,7 @@ from rayfe.storage.manifest import digest_of, stored_config
 from rayfe.storage.recovery import unbroken
 from rayfe.storage.store import Store
 from rayfe.storage.table import Row, certificates_of, readings_of, steps_of
+from rayfe.storage.universal import UniversalFile
 
 AGAIN = "the same command trains again from there"
 LOST_DATA = "give the same arrays again, by the call that made the run"
@@ -51,6 +53,7 @@ LOST_CARRY = "nothing needs it while that of the next step is whole"
 LOST_CERTIFICATES = "``python -m rayfe certify`` makes them again"
 """What is said where there is no whole copy."""
 REMOVE = "remove it"
+NEEDLESS = "going on needs none of it"
 TABLES = tuple(place for folder in (STEPS, READINGS, CERTIFICATES) for place in (folder, copy_path(folder)))
 
 
@@ -77,7 +80,9 @@ def faults(files: Files) -> Iterator[Fault]:
     for trajectory in trajectories(files):
         yield from _of_trajectory(files, trajectory)
     for path, text in CodedFiles(files).faults():
-        yield Fault(path=path, text=text, fix="going on needs none of it")
+        yield Fault(path=path, text=text, fix=NEEDLESS)
+    if fault := fault_in(UniversalFile(files).rows):
+        yield Fault(path=UNIVERSAL, text=fault, fix=NEEDLESS)
     if config_fault(files) is None or copy_fault(files) is None:
         yield from _of_inputs(files, read_config(files))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
@@ -9,6 +11,7 @@ from accepted_models import PIXELS
 from rayfe.config import ModelConfig
 from rayfe.model.fixed_encoder import FixedEncoder, after_encoder
 from rayfe.model.mlp import MLP
+from rayfe.model.protocol import build
 from rayfe.model.weights import weights_of
 
 CONFIG = ModelConfig(hidden=8, latent=2, dropout=0.5)
@@ -59,6 +62,16 @@ def test_training_moves_decoder_and_classifier_and_nothing_else() -> None:
     moved = {name for name in after if (after[name] != before[name]).any()}
     assert {name.split(".")[1] for name in moved} == {"decoder", "classifier"}
     assert not [name for name in moved if name.startswith("encoder.")]
+
+
+def test_the_marginal_stays_with_the_encoder_and_likelihood_and_task_are_new() -> None:
+    config = replace(CONFIG, marginal="gaussian", likelihood="gaussian-learnt", task="regression")
+    rest, stored = (build(config, input_shape=(6,), classes=3) for _ in range(2))
+    model = FixedEncoder(rest, stored)
+    assert (model.marginal, model.likelihood, model.task) == (stored.marginal, rest.likelihood, rest.task)
+    trained = {name for name, value in model.named_parameters() if value.requires_grad}
+    assert {name.split(".")[1] for name in trained} == {"decoder", "classifier", "likelihood", "task"}
+    assert not [name for name in trained if name.startswith("encoder.")]
 
 
 def test_decoder_and_classifier_of_an_mlp_share_nothing_and_those_of_a_common_layer_do() -> None:

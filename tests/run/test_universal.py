@@ -19,9 +19,11 @@ from rayfe.records import Point, Replica, StepRecord
 from rayfe.records.universal import ANY
 from rayfe.run import job
 from rayfe.run.stored_data import stored_data
+from rayfe.storage.files import Files
 from rayfe.storage.manifest import stored_config
 from rayfe.storage.parquet import encode
 from rayfe.storage.store import Store
+from rayfe.storage.verification import NEEDLESS, faults
 from rayfe.trajectory.driver import answered
 from rayfe.trajectory.universal import with_new_decoders
 
@@ -47,8 +49,7 @@ def walked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     bunch, out = load_digits(), tmp_path_factory.mktemp("universal") / "run"
     data = rayfe.dataset(bunch.images[:300] / 16, bunch.target[:300], name="own-digits")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(job, "draw_all", lambda *_, **__: {})  # seconds, and tested elsewhere
-        patch.setattr(job, "report_of", lambda *_, **__: "")
+        patch.setattr(job, "_report", lambda *_: None)  # seconds, and tested elsewhere
         rayfe.walk("digits-smoke", data=data, steps=4, out=out, **SMALL)
     return out
 
@@ -168,6 +169,7 @@ def test_runs_that_are_no_walk_have_no_weights_or_are_not_there_are_refused(
     assert "has 0 of different lam with stored weights, and two are the fewest" in said(str(run))
     (run / "universal.parquet").write_bytes(b"nothing")
     assert "universal.parquet" in (line := said(str(run))) and "remove it" in line and line.count("\n") == 1
+    assert [fault.fix for fault in faults(Files(run)) if fault.path == "universal.parquet"] == [NEEDLESS]
     transfer = PRESETS["transfer"]["fig5-quick"]()
     monkeypatch.setattr("rayfe.run.universal.stored_config", lambda store: ({}, transfer))
     with pytest.raises(

@@ -24,9 +24,11 @@ from rayfe.exceptions import CorruptFile, visible
 from rayfe.model.protocol import build
 from rayfe.model.weights import weights_of
 from rayfe.records import CertificateRecord, StepRecord
+from rayfe.records.codec import CodecRecord
 from rayfe.records.json_text import parsed
-from rayfe.records.possible import MEASURED, RANGES, fault_of
+from rayfe.records.possible import LOSSLESS, MEASURED, NEEDED, RANGES, fault_of
 from rayfe.records.run_json import RunJson
+from rayfe.records.universal import UniversalRecord
 from rayfe.records.weights import arrays_in
 from rayfe.storage.manifest import manifest_of, stored_config
 from rayfe.storage.parquet import decode, encode, encode_table, schema_of, table_of
@@ -222,6 +224,23 @@ def test_rows_of_runs_are_taken() -> None:
     assert fault_of(dataclasses.replace(whole, F=None)) == "F is missing"
     assert fault_of(dataclasses.replace(whole, F=np.nan)) == "F is nan"
     assert set(schema_of(StepRecord).names) > {"kind", "leg", "outcome"}
+
+
+def test_records_that_no_codec_and_no_new_decoder_has_are_refused() -> None:
+    key = {"trajectory": NAME, "step": 0, "state_sha256": ""}
+    numbers = dict.fromkeys(("R", "z_bits", "boxes", "D", "coded_D", "D_se", "D_nats", "x_bits", "seconds"), 1.0)
+    texts = dict.fromkeys(("z_sha256", "x_sha256", "reconstructions_sha256"), "")
+    counts = {"images": 1, "latent": 2, "blocks": 1, "cut": 0, "levels": 17}
+    coded = CodecRecord(**key, **numbers, **texts, **counts, accuracy=None, coded_accuracy=None)
+    assert fault_of(coded) is None
+    assert fault_of(dataclasses.replace(coded, D=-1.0, coded_D=-2.0)) is None
+    assert fault_of(dataclasses.replace(coded, **dict.fromkeys(LOSSLESS))) is None
+    for wrong in ({"R": -2.0}, {"images": 0}, {"D_nats": None}, {"x_bits": 0.0}, {"R": 0.0, "D_nats": 0.0}, {"z_bits": 1e200}):
+        assert fault_of(dataclasses.replace(coded, **wrong)) is not None, wrong
+    trained = UniversalRecord(**key, seed=1, epochs=1.0, lam=1.0, gamma=1.0, outcome="OK", examples=1.0, seconds=1.0)
+    assert fault_of(trained) == "R is None"
+    assert fault_of(dataclasses.replace(trained, **dict.fromkeys(NEEDED, 1.0))) is None
+    assert fault_of(dataclasses.replace(trained, outcome="NONFINITE")) is None
 
 
 def test_what_a_run_may_write_is_what_can_be_read() -> None:
