@@ -18,8 +18,8 @@ from rayfe.results.predictions import AXES, Predictions
 NAME = "predictions.png"
 LABELLED = 7
 """Models of a single trajectory whose step is written beside them, at most."""
-
-
+FONT = 9
+"""Of these numbers, in points."""
 MARKERS = {"truth": "*", "ignorance": "X"}
 
 
@@ -32,8 +32,6 @@ def prediction_map(found: Predictions) -> Figure:
         draw_walk(axes, walk, x, y)
         axes.plot(x[:1], y[:1], marker="o", markersize=10, markerfacecolor="none", color=walk.style["color"], label="_start")
         draw_arrow(axes, x, y, walk.style["color"])
-    if len(walks) == 1:
-        _write_steps(axes, walks[0])
     extra = []
     for name, place in found.marks.items():
         style: dict[str, Any] = {"color": "#000000", "marker": MARKERS[name], "linestyle": "", "markersize": 11}
@@ -43,12 +41,18 @@ def prediction_map(found: Predictions) -> Figure:
     note(figure, f"{found.examples}; a ring: the start{'; numbers: steps' if len(walks) == 1 else ''}")
     finish(figure, axes, walks, extra, beside=True)
     figure.draw_without_rendering()  # an equal scale changes the ticks, for which the layout then makes room
+    if len(walks) == 1:
+        _write_steps(axes, walks[0])
     return figure
 
 
 def _write_steps(axes: Axes, walk: Walk) -> None:
-    """Numbers of evenly chosen steps beside their models."""
+    """Numbers of evenly chosen steps beside their models, as far as there is room: the last one, then from the first on."""
     steps, x, y = (walk.steps[name].to_numpy() for name in ("step", *AXES))
-    for place in np.unique(np.linspace(0, len(steps) - 1, min(LABELLED, len(steps))).round().astype(int)):
-        at = (x[place], y[place])
-        axes.annotate(str(steps[place]), at, (4, 4), textcoords="offset points", fontsize=9, color=walk.style["color"])
+    chosen = np.unique(np.linspace(0, len(steps) - 1, min(LABELLED, len(steps))).round().astype(int))
+    places, written = axes.transData.transform(np.column_stack([x, y])) * 72.0 / axes.figure.dpi, list[int]()
+    for place in (chosen[-1], *chosen[:-1]):
+        if all(np.abs(places[place] - places[other]).max() > FONT for other in written):
+            written.append(place)
+            style = {"textcoords": "offset points", "fontsize": FONT, "color": walk.style["color"]}
+            axes.annotate(str(steps[place]), (x[place], y[place]), (4, 4), **style)
