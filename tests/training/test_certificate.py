@@ -16,7 +16,8 @@ from rayfe.data.device_path import DeviceExamples, Mixture, Still
 from rayfe.data.displacement import Displacement
 from rayfe.data.randomness import derived_seed, generator
 from rayfe.model import marginal
-from rayfe.model.objective import distortion, rate, rate_of, sample
+from rayfe.model.likelihood import likelihood_of
+from rayfe.model.objective import rate, rate_of, sample
 from rayfe.records import BOUND_DRAWS, Point, Reading, Split
 from rayfe.training.certificate import (
     BOUND_SHARE,
@@ -245,7 +246,7 @@ def test_the_mean_log_weight_is_F_by_draws_with_a_learnt_marginal() -> None:
         logs = log_weights(model, examples, POINT, draws=1000, key=derived_seed("test"))
         mean, log_variance = model.encode(x)
         z = sample(mean, log_variance, torch.randn(1000, N, LATENT, generator=rng, dtype=torch.float64))
-        D = distortion(x.repeat(1000, 1), model.decode(z.flatten(0, 1))).view(1000, N)
+        D = likelihood_of(model)(x.repeat(1000, 1), model.decode(z.flatten(0, 1))).view(1000, N)
         R = rate_of(model.marginal, mean, log_variance, z)
     error = float(logs.mean(1).std()) / math.sqrt(1000) * math.sqrt(2.0)
     assert float(-logs.mean()) == pytest.approx(float((R + POINT.lam * D.mean(0)).mean()), abs=5 * error)
