@@ -139,7 +139,8 @@ def test_page_figures_and_command_have_them(stored_run: Callable[..., Store], ca
     assert 'id="chart-predictions"' in page and "Fisher-Rao length in predictions" in page
     figure = rayfe.Run(place).figures()[NAME]
     (axes,) = figure.axes
-    assert {text.get_text() for text in axes.texts} == {"0", "1", "2", "3", "4", ""}
+    written = {text.get_text() for text in axes.texts}
+    assert {"4", ""} < written <= {"0", "1", "2", "3", "4", ""}  # the last one, and the others where there is room
     assert [text.get_text() for text in axes.get_legend().get_texts()][-2:] == ["truth", "ignorance"]
     assert axes.get_xlabel().startswith("Axis 1 of the map (")
 
