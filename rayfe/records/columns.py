@@ -32,6 +32,17 @@ READ = {
 """Columns by the split of a reading: prefix and name."""
 CERTIFICATE = ("J_K", "J_K_se", "J_K_ess", "grad_norm", "missed", "uptake")
 """Columns of a certificate."""
+GIBBS = {
+    Split.TRAIN: {
+        "error": "gibbs_error",
+        "C": "gibbs_C",
+        "S": "gibbs_S",
+        "error_bound": "gibbs_error_bound",
+        "C_bound": "gibbs_C_bound",
+    },
+    Split.VALIDATION: {name: f"val_gibbs_{name}" for name in ("error", "C", "error_se", "C_se")},
+}
+"""Columns of single draws by the split of a reading and their names there."""
 RESPONSE = (
     *("D_lam", "D_gamma", "C_lam", "C_gamma", "C_lam_se", "C_gamma_se"),
     *("hess_max_eig", "maxwell_gap", "F_t", "D_t", "C_t"),
@@ -157,6 +168,8 @@ def _columns_of(reading: Reading) -> dict[str, Any]:
         columns |= {"R_dims": reading.R_dims, "active_dims": active(reading.R_dims)}
     if reading.certificate is not None:
         columns |= {name: getattr(reading.certificate, name) for name in CERTIFICATE}
+    if reading.gibbs is not None:
+        columns |= {column: getattr(reading.gibbs, name) for name, column in GIBBS[reading.split].items()}
     if reading.split is Split.TRAIN:
         columns |= {"read_size": reading.size, "statistics_size": reading.statistics_size}
     return columns

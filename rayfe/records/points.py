@@ -14,6 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rayfe.records.gibbs import Gibbs
+
 Weights = Mapping[str, np.ndarray]
 """Parameters and floating-point buffers of one model, by state-dict name."""
 
@@ -204,6 +206,8 @@ class Reading:
     """What was read on a fixed part of the training split besides; None: not asked for."""
     label_entropy: float | None = None
     """Entropy of the mean label under p(x, t), nats: C of a classifier that knows nothing of x. None: not asked for."""
+    gibbs: Gibbs | None = None
+    """Errors of single draws of random weights and z; None: not asked for, or not given."""
 
     @property
     def F(self) -> float:

@@ -92,6 +92,22 @@ class StepRecord:
     label_entropy: float | None = column(
         "entropy of the mean label under p(x, t), nats: the C of a classifier that knows nothing of x", default=None
     )
+    gibbs_error: float | None = column(
+        "part of wrong answers on the training split where each is of one draw of the random weights and of z; this and the columns to "
+        "val_gibbs_C_se are null unless the weights of encoder and classifier are random",
+        default=None,
+    )
+    gibbs_C: float | None = column("mean of C of such draws, each clipped at twice log(classes), nats", default=None)
+    gibbs_S: float | None = column("S of encoder and classifier alone, nats", default=None)
+    gibbs_error_bound: float | None = column(
+        "upper bound of the part of wrong answers on new data, of probability 95 % (PAC-Bayes, from gibbs_error, gibbs_S and read_size)",
+        default=None,
+    )
+    gibbs_C_bound: float | None = column("the same of the clipped loss, nats", default=None)
+    val_gibbs_error: float | None = column("part of wrong answers of such draws on the validation split", default=None)
+    val_gibbs_error_se: float | None = column("standard error of val_gibbs_error over validation examples", default=None)
+    val_gibbs_C: float | None = column("their clipped loss on the validation split, nats", default=None)
+    val_gibbs_C_se: float | None = column("standard error of val_gibbs_C over validation examples", default=None)
     first_updates: int | None = column("updates of the first equilibrium; null but at step 0", default=None)
     held_on: str | None = column(
         "split whose C is held: C_target, drift_se, held_drift, C_before_settle, C_settle_target, C_lam and C_gamma are of it; "

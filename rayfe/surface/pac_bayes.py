@@ -64,15 +64,15 @@ def complexity(S: float, N: int, delta: float) -> float:
     return (S + math.log(2.0 * math.sqrt(N) / delta)) / N
 
 
-def guarantee(risk: float, *, draws: int, S: float, N: int) -> Guarantee:
+def guarantee(risk: float, *, draws: int, S: float, N: int, share: float = 1.0) -> Guarantee:
     """The bound from a mean training loss of independent `draws`, each in [0, 1], S in nats and N examples.
 
     The draws need not have one distribution: each example may have its own. That their mean is too low by chance has probability
-    OF_DRAWS at most (Hoeffding 1963, theorem 1), for each mean by itself.
+    OF_DRAWS times `share` at most (Hoeffding 1963, theorem 1): several means share OF_DRAWS.
 
     Raises:
         ValueError: N is below FEWEST.
     """
-    risk_bound = kl_inverse(risk, -math.log(OF_DRAWS) / draws)
+    risk_bound = kl_inverse(risk, -math.log(OF_DRAWS * share) / draws)
     nats = complexity(S, N, DELTA - OF_DRAWS)
     return Guarantee(bound=kl_inverse(risk_bound, nats), risk=risk, risk_bound=risk_bound, complexity=nats)
