@@ -21,6 +21,7 @@ from rayfe.data.labels import mean_label
 from rayfe.data.on_device import on_device
 from rayfe.data.paths import PathData
 from rayfe.data.randomness import derived_seed, generator
+from rayfe.model.posterior import widths_of
 from rayfe.model.protocol import Representation
 from rayfe.model.task import task_of
 from rayfe.model.weights import weights_of
@@ -133,7 +134,7 @@ class InlineBackend(Backend):
         models = [self._models.start(replica, key, request.round) for replica in request.replicas]
         conditioned, names = request.replicas[0].box is not None, tuple(replica.name for replica in request.replicas)
         replicas = OverABox(models[0]) if conditioned else self._make_replicas(models, self._device)
-        latent, updates = models[0].latent, extent.updates
+        widths, updates = widths_of(models[0]), extent.updates
         training = Training(
             replicas=replicas,
             points=[replica.point for replica in request.replicas],
@@ -141,19 +142,19 @@ class InlineBackend(Backend):
             learning_rate=learning_rate(config, request.annealing, request.rate),
             config=config,
             preconditioner=request.preconditioner,
-            probe=draw_probe(path, t, size=PROBE, updates=extent.probes, names=names, latent=latent, seed=key.seed),
+            probe=draw_probe(path, t, size=PROBE, updates=extent.probes, names=names, widths=widths, seed=key.seed),
             annealed=request.annealing is not None,
             watch=self._watch(key, updates=updates, epochs=updates * extent.batch / len(path)),
         )
         parts = (key.seed, key.trajectory, key.step, key.attempt, request.phase)
         order, noise = (derived_seed(*parts, name) for name in ("order", "noise"))
         if self._fleets:
-            job = Job(training=training, t=t, batch=extent.batch, latent=latent, order=order, noise=noise)
+            job = Job(training=training, t=t, batch=extent.batch, widths=widths, order=order, noise=noise)
             trained = self._fleets.train(job)
         else:
             order_rng, noise_rng = (torch.Generator(self._device).manual_seed(part) for part in (order, noise))
             batches = path.batches(t, extent.batch, updates=updates, rng=order_rng)
-            trained = train(training, batches, DrawnNoise(noise_rng, latent), keeper=self._keeper)
+            trained = train(training, batches, DrawnNoise(noise_rng, widths), keeper=self._keeper)
         examples = self._costs.equilibrated(
             extent, replicas=replicas.count, updates=trained.updates, readings=len(trained.readings)
         )
@@ -212,9 +213,9 @@ class InlineBackend(Backend):
         path, t = self._paths[Split.TRAIN], request.point.t
         # The same examples and noise for every model of a seed.
         order, noise = (generator(self._device, request.key.seed, "implicit", name) for name in ("order", "noise"))
-        n, latent = self._costs.derivative_examples() // 2, model.latent
+        n, widths = self._costs.derivative_examples() // 2, widths_of(model)
         batch, first, second = (
-            tuple(draw_parts(path, t, n, count=2, latent=latent, decoder_draws=2, order=order, noise=noise)) for _ in range(3)
+            tuple(draw_parts(path, t, n, count=2, widths=widths, decoder_draws=2, order=order, noise=noise)) for _ in range(3)
         )
         curvature = Curvature(model, batch, request.point, damping=config.damping)
         found = derivatives(curvature, first, second, iterations=config.iterations, accuracy=config.accuracy)

@@ -11,6 +11,7 @@ from torch.func import vmap
 
 from rayfe.data.device_path import DevicePath
 from rayfe.model.objective import Noise
+from rayfe.model.posterior import Widths
 from rayfe.training.compiled_update import free_energy_of
 from rayfe.training.fleet_batches import SlotBatches
 from rayfe.training.optimizer import CARRIED_STEP, adam, adam_of, adam_scales, moved_by
@@ -30,7 +31,7 @@ class Job:
     """Of `Stacked` replicas."""
     t: float
     batch: int
-    latent: int
+    widths: Widths
     order: int
     """63-bit key of its batches, by `Counted`."""
     noise: int
@@ -105,7 +106,7 @@ class Slots:
         training = like.progress.training
         assert isinstance(training.replicas, Stacked)
         self._objective, self._size, self._count = training.replicas.skeleton, size, training.replicas.count
-        self._batch, self._latent, optimizer = job.batch, job.latent, like.progress.descent.optimizer
+        self._batch, self._widths, optimizer = job.batch, job.widths, like.progress.descent.optimizer
         self._betas: tuple[float, float] = adam_of(optimizer).param_groups[0]["betas"]
         moved = moved_by(optimizer, training.replicas)
         self._moved = {key: tuple(value.shape[1:]) for key, value in moved.items()}
@@ -170,7 +171,7 @@ class Slots:
         averages, samples = ([any(row[i] for row in knob) for knob in knobs] for i in (2, 3))
         found = []
         for ahead in range(updates):
-            noise = noise_of_updates(numbers + ahead, self._batch, key=self._keys, latent=self._latent, dtype=theta.dtype)
+            noise = noise_of_updates(numbers + ahead, self._batch, key=self._keys, widths=self._widths, dtype=theta.dtype)
             J, gradient = self._gradient(ahead, noise)
             rate, root, part, share = (column[ahead] for column in table)
             if samples[ahead]:

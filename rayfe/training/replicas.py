@@ -16,6 +16,7 @@ from torch.func import functional_call, stack_module_state
 from rayfe.data.randomness import GLOBAL
 from rayfe.exceptions import UsageError
 from rayfe.model.objective import Noise, Objective, PerExample, draw_noise
+from rayfe.model.posterior import widths_of
 from rayfe.model.task import Task, task_of
 from rayfe.model.weights import moved, to_host, weights_of
 from rayfe.records import Weights
@@ -199,7 +200,9 @@ def check_stacked(models: Sequence[Any], name: str, x: Tensor, y: Tensor) -> Non
     Raises:
         UsageError: model.name; they cannot be stacked.
     """
-    noise = draw_noise(torch.Generator(), n=len(x), latent=models[0].latent, decoder_draws=1, head_draws=2, dtype=torch.float32)
+    noise = draw_noise(
+        torch.Generator(), n=len(x), widths=widths_of(models[0]), decoder_draws=1, head_draws=2, dtype=torch.float32
+    )
     try:
         Stacked(models).functionals(x, y, noise, predict=False).D.sum().backward()
     except Exception as error:  # a model of the user's own may raise anything

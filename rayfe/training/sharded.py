@@ -49,7 +49,7 @@ class Sharded(Looped):
             return super().functionals(x, y, noise, seed=seed, predict=predict)
         self._batch = len(x)
         part = self._part()
-        cut = Noise(decoder=noise.decoder[:, part], head=noise.head[:, part])
+        cut = Noise(decoder=noise.decoder[:, part], head=noise.head[:, part], encoder=noise.encoder[:, part])
         return self._joined(super().functionals(x[part], y[part], cut, seed=seed, predict=predict))
 
     @torch.no_grad()

@@ -11,6 +11,7 @@ from torch import Tensor
 from rayfe.config import EquilibrationConfig
 from rayfe.data.device_path import DeviceExamples
 from rayfe.model.objective import Noise, draw_noise
+from rayfe.model.posterior import widths_of
 from rayfe.records import Point, Weights
 from rayfe.records.weights import pack
 from rayfe.training.compiled_update import CompiledUpdate
@@ -110,7 +111,7 @@ def why_not_compiled(model: Any, x: Tensor, y: Tensor) -> str | None:
 
     It is tried on x (N, *input_shape) and y (N,), without a compiler of machine code; the model's weights change.
     """
-    noise = draw_noise(torch.Generator(), n=len(x), latent=model.latent, decoder_draws=1, head_draws=2, dtype=x.dtype)
+    noise = draw_noise(torch.Generator(), n=len(x), widths=widths_of(model), decoder_draws=1, head_draws=2, dtype=x.dtype)
     batch, replicas, one = DeviceExamples(x=x, y=y), Looped([model]), torch.ones(1, dtype=x.dtype)
     descent = Descent(replicas, [Point(lam=1.0, gamma=1.0)], EquilibrationConfig(), None, updates=2, annealed=True)
     descent.update(0, batch, noise, seed=0)

@@ -10,6 +10,7 @@ from rayfe.data.datasets import load
 from rayfe.data.randomness import generator
 from rayfe.model.conditioned import Conditioned
 from rayfe.model.objective import Noise, Objective, draw_noise
+from rayfe.model.posterior import Widths
 from rayfe.model.protocol import build
 from rayfe.model.weights import load_weights
 from rayfe.records import Annealing, Box, EquilibrateRequest, MeasureRequest, Outcome, Point, Replica, Split, StepKey
@@ -38,7 +39,7 @@ def test_it_descends_on_the_mean_of_log_J_of_ordinary_models_at_the_points_of_it
     rng = torch.Generator().manual_seed(3)
     n = 8
     x, y = torch.rand(n, 20, generator=rng, dtype=torch.float64), torch.arange(n) % 4
-    noise = draw_noise(rng, n=n, latent=3, decoder_draws=1, head_draws=4, dtype=torch.float64)
+    noise = draw_noise(rng, n=n, widths=Widths(latent=3), decoder_draws=1, head_draws=4, dtype=torch.float64)
     found = OverABox(conditioned).loss(x, y, noise, *torch.ones(2, 1, dtype=torch.float64), seed=5)
     expected = []
     for i, point in enumerate(drawn(BOX, GROUPS, generator(torch.device("cpu"), 5, "points"))):
