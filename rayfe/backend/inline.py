@@ -54,6 +54,7 @@ from rayfe.training.dimensions import with_dimensions
 from rayfe.training.exact_derivatives import SOLVE, Curvature, Solve, derivatives, draw_parts
 from rayfe.training.fleet import Fleets
 from rayfe.training.fleet_slots import Job
+from rayfe.training.gibbs import with_gibbs
 from rayfe.training.machine import prepared_device, products
 from rayfe.training.measure import Effort, slope_in_t
 from rayfe.training.over_a_box import OverABox
@@ -263,7 +264,7 @@ class InlineBackend(Backend):
             entropy = task_of(model, self._models.classes).uninformed(partial(mean_label, path, t))
             reading = dataclasses.replace(reading, certificate=found, label_entropy=entropy)
             reading = with_dimensions(model, path, reading, chunk=self.drawing.chunk, key=self._keys(seed, split, "missed"))
-        return reading
+        return with_gibbs(model, path, reading, request.key, chunk=self.drawing.chunk) if request.certify else reading
 
     def take_up(self, request: TakeUpRequest) -> TakenUp:
         step, point = request.key, request.point

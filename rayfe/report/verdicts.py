@@ -17,6 +17,7 @@ from rayfe.report.verdict import State, Verdict, records
 from rayfe.report.view import RunView
 from rayfe.results.certified import NONE, findings, largest_gap, largest_missed, last_findings
 from rayfe.results.frames import accepted_steps, holds_nothing, numbers, span_of
+from rayfe.results.guaranteed import guarantee_line
 from rayfe.results.learnt import worsened
 from rayfe.results.walk_summary import EXCESS_PERCENT, OVERFIT_RATIO, overfit, way_there
 from rayfe.surface.equivalence import Z, is_equivalent
@@ -175,6 +176,8 @@ def generalisation(view: RunView) -> Verdict | None:
     )
     if worse:
         text += f" Validation C or accuracy got worse along {worse} of {len(holding)} trajectories, where the held C did not."
+    if bounded := guarantee_line(view.rows):
+        text += f" {bounded[0].upper()}{bounded[1:]}."
     state: State = "look" if worse or ratio > OVERFIT_RATIO else "holds"
     return Verdict(name="New data", state=state, text=text, meaning=meaning)
 

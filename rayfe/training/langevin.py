@@ -29,6 +29,7 @@ from rayfe.data.device_path import DevicePath
 from rayfe.data.randomness import Counted, derived_seed, normal_of
 from rayfe.exceptions import UsageError
 from rayfe.model.objective import Noise, Objective, noise_of
+from rayfe.model.posterior import GaussianLinear, widths_of
 from rayfe.records import Point
 from rayfe.training.batch_norm import BatchNorm
 from rayfe.training.replicas import free_energy
@@ -126,7 +127,8 @@ class BatchEnergy:
     ) -> None:
         """
         Raises:
-            UsageError: the model has no such part, or it has batch-norm, so that J is no mean over examples.
+            UsageError: the model has no such part, that has parameters outside of linear layers, or the model has batch-norm, so that J is
+                no mean over examples.
         """
         objective = Objective(model.eval())
         within = getattr(model, part, None)
@@ -134,12 +136,21 @@ class BatchEnergy:
             raise UsageError("part", part, f"is no part of {type(model).__name__} that has parameters")
         if any(isinstance(layer, BatchNorm) for layer in model.modules()):
             raise UsageError("part", part, "batch-norm makes J of a batch no mean over examples; take a model without it")
+        layers = {name: layer for name, layer in within.named_modules(prefix=f"model.{part}") if isinstance(layer, nn.Linear)}
+        self.deviation = {
+            f"{name}.{one}": math.exp(GaussianLinear(layer).log_deviation)
+            for name, layer in layers.items()
+            for one, _ in layer.named_parameters()
+        }
+        """Of the prior, that of `rayfe.model.posterior`, by name."""
         beginning = f"model.{part}."
         named = {name: value.detach() for name, value in objective.named_parameters()}
         self.start = {name: value for name, value in named.items() if name.startswith(beginning)}
+        if other := sorted(set(self.start) - set(self.deviation)):
+            raise UsageError("part", part, f"has {other[0]} outside of torch.nn.Linear, for which there is no prior")
         self._fixed = {name: value for name, value in named.items() if name not in self.start}
         self._path, self._point, self._batch, self._chains = path, point, batch, chains
-        self._latent, self._per_epoch = model.latent, path.per_epoch(batch)
+        self._widths, self._per_epoch = widths_of(model), path.per_epoch(batch)
         self._keys = torch.tensor([derived_seed(seed, "chain", chain) for chain in range(chains)], device=device)
         self._epoch: tuple[Tensor, ...] = ()
         self._number = -1
@@ -158,7 +169,7 @@ class BatchEnergy:
         examples = self._path.placed(here, self._point.t)
         x, y = (value.unflatten(0, (self._chains, self._batch)) for value in (examples.x, examples.y))
         numbers = update * self._batch + torch.arange(self._batch, device=x.device).expand(self._chains, -1)
-        noise = noise_of(numbers, key=self._keys, latent=self._latent, decoder_draws=2, head_draws=HEAD_DRAWS, dtype=x.dtype)
+        noise = noise_of(numbers, key=self._keys, widths=self._widths, decoder_draws=2, head_draws=HEAD_DRAWS, dtype=x.dtype)
         functionals = self._all(dict(parameters), x, y, noise)
         lam, gamma = (x.new_tensor(value) for value in (self._point.lam, self._point.gamma))
         return free_energy(functionals, lam, gamma)

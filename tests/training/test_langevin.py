@@ -9,18 +9,20 @@ from dataclasses import dataclass
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.distributions import MultivariateNormal, kl_divergence
 
 from rayfe.config import ModelConfig
 from rayfe.data.device_path import DeviceExamples, Still
 from rayfe.exceptions import UsageError
 from rayfe.model.linear import Linear
+from rayfe.model.posterior import information, with_posterior
 from rayfe.records import Point
 from rayfe.training.langevin import BatchEnergy, Langevin, run_chains
 
 LATENT, FEATURES, CLASSES, N = 2, 3, 3, 60
 POINT = Point(lam=2.0, gamma=1.0)
 SIGMA = 0.05
-DEVIATION = {"model.decoder.weight": 0.7, "model.decoder.bias": 0.4}
+DEVIATION = dict.fromkeys(("model.decoder.weight", "model.decoder.bias"), LATENT**-0.5)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,8 +65,7 @@ def known() -> Known:
     phi = torch.cat([mean.detach(), ones], 1)
     noise = torch.cat([log_variance[0].detach().exp(), torch.zeros(1)])
     moment, cross = phi.T @ phi / N + torch.diag(noise), data.x.T @ phi / N
-    deviation = torch.tensor([DEVIATION["model.decoder.weight"]] * LATENT + [DEVIATION["model.decoder.bias"]])
-    hessian = 2.0 * POINT.lam * moment + torch.diag(SIGMA / deviation.double() ** 2)
+    hessian = 2.0 * POINT.lam * moment + SIGMA * LATENT * torch.eye(LATENT + 1)  # m has the variance 1 / latent
     mean = torch.linalg.solve(hessian, 2.0 * POINT.lam * cross.T).T
     return Known(hessian=hessian, mean=mean, moment=moment, cross=cross)
 
@@ -134,7 +135,7 @@ def test_mini_batches_and_draws_of_z_sample_the_same_gaussian() -> None:
         settings = Langevin(
             sigma=SIGMA, step=step, updates=updates, skipped=updates // 4, every=round(0.5 / step), chains=120, seed=3
         )
-        found = run_chains(energy.start, energy, DEVIATION, settings)
+        found = run_chains(energy.start, energy, energy.deviation, settings)
         error = (rows(found.mean) - KNOWN.mean) / (KNOWN.covariance.diagonal() / settings.chains).sqrt()
         assert float(error.abs().max()) < 4.0
         off.append(relative(spread(found.values), KNOWN.covariance))
@@ -143,13 +144,55 @@ def test_mini_batches_and_draws_of_z_sample_the_same_gaussian() -> None:
     assert float(off[1].abs().max()) < 0.1
 
 
+def free_energy(mean: Tensor, covariance: Tensor) -> Tensor:
+    """E[J] + sigma S of independent Gaussian rows, without what the decoder does not change; their means (features, latent + 1)."""
+    J = POINT.lam * (
+        (mean @ KNOWN.moment * mean).sum() - 2.0 * (mean * KNOWN.cross).sum() + FEATURES * (KNOWN.moment * covariance).sum()
+    )
+    prior = MultivariateNormal(torch.zeros(LATENT + 1).double(), torch.eye(LATENT + 1).double() / LATENT)
+    return J + SIGMA * kl_divergence(MultivariateNormal(mean, covariance), prior).sum()
+
+
+def test_samples_say_the_best_independent_gaussian_and_what_it_costs() -> None:
+    """The factorised posterior of lowest F has the diagonal of the precision; the samples' own variances are too wide, and cost F.
+
+    S of it is the closed form of `rayfe.model.posterior`.
+    """
+    settings = Langevin(sigma=SIGMA, step=0.004, updates=3000, skipped=1500, every=250, chains=1000, seed=8)
+    found = run_chains(start(), exact_energy, DEVIATION, settings)
+    precision = torch.linalg.inv(spread(found.values)).diagonal()
+    right = KNOWN.hessian.diagonal() / SIGMA
+    torch.testing.assert_close(precision, right, rtol=0.03, atol=0.0)
+
+    mean, best = KNOWN.mean.clone().requires_grad_(), (-right.log()).requires_grad_()
+    slopes = torch.autograd.grad(free_energy(mean, torch.diag(best.exp())), [mean, best])
+    assert max(float(slope.abs().max()) for slope in slopes) < 1e-8, "the diagonal is a minimum of F"
+    with torch.no_grad():
+        full, own = KNOWN.covariance, torch.diag(KNOWN.covariance.diagonal())
+        F = [float(free_energy(KNOWN.mean, one)) for one in (full, torch.diag(best.exp()), own)]
+    assert F[0] + 1e-4 < F[1] < F[2] - 1e-4
+
+    model, _ = model_and_data()
+    config = ModelConfig(name="linear", latent=LATENT, classifier_hidden=0, posterior="decoder")
+    random = with_posterior(model, config)
+    with torch.no_grad():
+        random.decoder.weight.copy_(KNOWN.mean[:, :LATENT])
+        random.decoder.bias.copy_(KNOWN.mean[:, LATENT])
+        random.decoder.weight_log_deviation.copy_(0.5 * best[:LATENT].expand(FEATURES, -1))
+        random.decoder.bias_log_deviation.copy_(0.5 * best[LATENT].expand(FEATURES))
+        J = free_energy(KNOWN.mean, torch.diag(best.exp())) - SIGMA * information(random)
+    trace = FEATURES * (KNOWN.moment.diagonal() * best.detach().exp()).sum()
+    at_mean = (KNOWN.mean @ KNOWN.moment * KNOWN.mean).sum() - 2.0 * (KNOWN.mean * KNOWN.cross).sum()
+    torch.testing.assert_close(J, POINT.lam * (at_mean + trace))
+
+
 def test_seed_and_chain_decide_the_samples() -> None:
     few = Langevin(sigma=SIGMA, step=0.01, updates=5, skipped=0, chains=2, seed=4)
     model, data = model_and_data()
 
     def chains(seed: int) -> Tensor:
         energy = BatchEnergy(model, "decoder", Still(data), POINT, batch=20, chains=2, seed=seed, device=torch.device("cpu"))
-        return run_chains(energy.start, energy, DEVIATION, few).values
+        return run_chains(energy.start, energy, energy.deviation, few).values
 
     assert torch.equal(chains(4), chains(4))
     assert not torch.equal(chains(4), chains(5))
@@ -184,13 +227,18 @@ def test_effective_size_counts_independent_samples() -> None:
 
 
 @pytest.mark.parametrize(
-    ("part", "norm", "fix"),
-    [("lens", False, "is no part of Linear"), ("latent", False, "is no part"), ("decoder", True, "batch-norm")],
+    ("part", "added", "fix"),
+    [
+        ("lens", "", "is no part of Linear"),
+        ("latent", "", "is no part"),
+        ("decoder", "norm", "batch-norm"),
+        ("decoder", "scale", "no prior"),
+    ],
 )
-def test_what_cannot_be_sampled_is_refused(part: str, norm: bool, fix: str) -> None:
+def test_what_cannot_be_sampled_is_refused(part: str, added: str, fix: str) -> None:
     model, data = model_and_data()
-    if norm:
-        model.encoder = nn.Sequential(model.encoder, nn.BatchNorm1d(LATENT))  # type: ignore[assignment]
+    layer = {"norm": nn.BatchNorm1d(FEATURES), "scale": nn.PReLU()}.get(added, nn.Identity())
+    model.decoder = nn.Sequential(model.decoder, layer)  # type: ignore[assignment]
     with pytest.raises(UsageError, match=fix):
         BatchEnergy(model, part, Still(data), POINT, batch=20, chains=2, seed=0, device=torch.device("cpu"))
 
