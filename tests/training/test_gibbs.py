@@ -9,15 +9,20 @@ import torch
 from scipy.stats import norm
 from torch import nn
 
-from rayfe.config import ModelConfig
+from rayfe.backend.inline import InlineBackend
+from rayfe.config import ModelConfig, configure
+from rayfe.data.datasets import load
 from rayfe.data.device_path import DeviceExamples, Still
 from rayfe.data.path_sizes import PathSizes
 from rayfe.model.mlp import Logits
 from rayfe.model.posterior import information, with_posterior
 from rayfe.model.protocol import build
-from rayfe.records import Point, Reading, Split, StepKey
+from rayfe.model.weights import weights_of
+from rayfe.records import Kind, Leg, MeasureRequest, Outcome, Point, Reading, Replica, Split, StepKey
+from rayfe.records.columns import Observed, step_record
 from rayfe.surface.pac_bayes import guarantee
 from rayfe.training.gibbs import draws_of, is_given, with_gibbs
+from rayfe.training.measure import head_share
 
 FEATURES, N = 3, 60
 STILL = PathSizes(source=N)
@@ -146,3 +151,45 @@ def test_what_predicts_nothing_may_be_learnt(options):
 
     assert is_given(new(), STILL)
     assert not is_given(new(task="regression"), STILL)
+
+
+def test_judging_reads_single_draws_and_counts_them():
+    """A draw of an example is half a forward pass, which encodes, and a pass through the classifier."""
+    config = configure(
+        threads=1,
+        data={"name": "digits"},
+        model={"hidden": 16, "latent": 4, "posterior": "all"},
+        measure={"head_draws": 16},
+        sigma=1e-3,
+    )
+    data = load(config.data)
+    backend = InlineBackend(config, data)
+    new = build(config.model, input_shape=(64,), classes=10)
+    replica = Replica(name="centre", point=Point(lam=1.0, gamma=1.0), weights=weights_of(new))
+    key = StepKey(trajectory="a", seed=0, step=1, attempt=0)
+    request = MeasureRequest(key=key, replicas=(replica,), splits=(Split.VALIDATION,), purpose="test")
+    before, after = backend.measure(request), backend.measure(dataclasses.replace(request, certify=True))
+    (found,) = after.readings
+    assert before.readings[0].gibbs is None
+    assert 0.5 < found.gibbs.error < 1.0
+    n = len(data.validation.y)
+    head = head_share(new, torch.zeros(1, 64))
+    assert after.examples - before.examples == pytest.approx(n * math.ceil(120_000 / n) * (0.5 + head) / 3.0)
+    (train,) = backend.measure(dataclasses.replace(request, splits=(Split.TRAIN,), certify=True)).readings
+    record = step_record(
+        key,
+        Observed(tested=(train, found)),
+        kind=Kind.STEP,
+        leg=Leg.THERE,
+        process="iso-classification",
+        point=replica.point,
+        outcome=Outcome.OK,
+        accepted=True,
+        reason=None,
+        next_step_length=None,
+        examples=1.0,
+    )
+    assert record.gibbs_S == pytest.approx(sum(information(new, part).item() for part in ("encoder", "classifier")), rel=1e-5)
+    assert (record.gibbs_error_bound, record.gibbs_C_bound) == (train.gibbs.error_bound, train.gibbs.C_bound)
+    assert (record.gibbs_error, record.val_gibbs_error) == (train.gibbs.error, found.gibbs.error)
+    assert (record.val_gibbs_error_se, record.val_gibbs_C_se) == (found.gibbs.error_se, found.gibbs.C_se)
