@@ -23,7 +23,8 @@ from rayfe.records import (
 
 READ = {
     Split.TRAIN: [
-        ("", name) for name in ("R", "D", "C", "F", "accuracy", "score", "C_scale", "R_se", "D_se", "C_se", "label_entropy")
+        ("", name)
+        for name in ("R", "D", "C", "S", "F", "accuracy", "score", "C_scale", "R_se", "D_se", "C_se", "label_entropy")
     ],
     Split.VALIDATION: [("val_", name) for name in ("R", "D", "C", "accuracy", "score", "C_se")],
     Split.CONTROL: [("control_", name) for name in ("C", "C_se", "accuracy")],
@@ -34,7 +35,7 @@ CERTIFICATE = ("J_K", "J_K_se", "J_K_ess", "grad_norm", "missed", "uptake")
 """Columns of a certificate."""
 RESPONSE = (
     *("D_lam", "D_gamma", "C_lam", "C_gamma", "C_lam_se", "C_gamma_se"),
-    *("hess_max_eig", "maxwell_gap", "F_t", "D_t", "C_t"),
+    *("hess_max_eig", "maxwell_gap", "F_t", "D_t", "C_t", "S_gamma", "S_lam"),
 )
 """Columns of a response."""
 ACTIVE = 0.01
@@ -140,6 +141,7 @@ def step_record(
         lam=point.lam,
         gamma=point.gamma,
         t=point.t,
+        sigma=point.sigma or None,
         outcome=str(outcome),
         accepted=accepted,
         reason=reason,
@@ -180,6 +182,8 @@ def reading_records(key: StepKey, readings: Iterable[Reading], *, first: bool) -
             D=reading.D,
             C=reading.C,
             F=reading.F,
+            sigma=reading.point.sigma or None,
+            S=reading.S,
             accuracy=reading.accuracy,
             score=reading.score,
             R_se=reading.R_se,
@@ -209,6 +213,8 @@ def response_in(row: StepRecord) -> Response:
         F_t=row.F_t,
         D_t=row.D_t,
         C_t=row.C_t,
+        S_gamma=row.S_gamma,
+        S_lam=row.S_lam,
     )
 
 
@@ -217,11 +223,12 @@ def reading_in(row: StepRecord) -> Reading:
     return Reading(
         replica="settled",
         split=Split.TRAIN,
-        point=Point(lam=row.lam, gamma=row.gamma, t=row.t),
+        point=row.point,
         update=0,
         R=number(row.R),
         D=number(row.D),
         C=number(row.C),
+        S=row.S,
         accuracy=row.accuracy,
         C_scale=row.C_scale,
         R_se=number(row.R_se),
