@@ -65,16 +65,18 @@ class GaussianLinear(nn.Linear):
         return -0.5 * math.log(self.in_features)
 
     def forward(self, input: Tensor) -> Tensor:
-        weight, bias = self.weight, self.bias
-        if self.relative:
-            weight, bias = weight - weight.mean(0), bias - bias.mean()
-        mean = nnf.linear(input, weight, bias)
+        mean = self._mean(input)
         if self.noise is None:
             return mean
         spread = None if self.bias_log_deviation is None else (2.0 * self.bias_log_deviation).exp()
         variance = nnf.linear(input.square(), (2.0 * self.weight_log_deviation).exp(), spread)
         moved = (variance + TINY).sqrt() * self.noise
         return mean + (moved - moved.mean(-1, keepdim=True) if self.relative else moved)
+
+    def _mean(self, input: Tensor) -> Tensor:
+        if not self.relative:
+            return nnf.linear(input, self.weight, self.bias)
+        return nnf.linear(input, self.weight - self.weight.mean(0), self.bias - self.bias.mean())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -161,7 +161,8 @@ def closure(view: RunView) -> Verdict | None:
 
 
 def _pairs(rows: pd.DataFrame) -> tuple[int, int, float]:
-    """Pairs of accepted rows that count at equal t, how many violate dlam dD + dgamma dC (+ dsigma dS) <= 0 beyond noise, and the largest such sum."""
+    """Pairs of accepted rows that count at equal t, how many violate dlam dD + dgamma dC + dsigma dS <= 0 beyond noise, and the largest
+    such sum."""
     pairs, violated, largest = 0, 0, 0.0
     if rows.empty:
         return pairs, violated, largest

@@ -54,10 +54,10 @@ def envelope_excess(rows: pd.DataFrame, models: pd.DataFrame | None = None) -> p
     """F of each accepted row above the lower envelope of all accepted rows and `models`, nats; NaN for the other rows.
 
     Every stored model bounds the surface from above, F(lam, gamma) <= R_j + lam D_j + gamma C_j (with random weights + sigma S_j),
-    so this is a lower bound of the row's distance from equilibrium, by the models that happen to be there. Rows of all trajectories are pooled: give rows of one
-    data set and model only, and further models of the same, such as `rayfe.Run.models` finds (columns t, R, D, C), those of
-    certificates and of other runs among them. Rows at different t lie on different surfaces and are not compared. Column `excess` of
-    the rows knows only the models of its trajectory that were there before its row.
+    so this is a lower bound of the row's distance from equilibrium, by the models that happen to be there. Rows of all trajectories
+    are pooled: give rows of one data set and model only, and further models of the same, such as `rayfe.Run.models` finds (columns t,
+    R, D, C and S), those of certificates and of other runs among them. Rows at different t lie on different surfaces and are not
+    compared. Column `excess` of the rows knows only the models of its trajectory that were there before its row.
 
     Raises:
         UsageError: rows or models; they are no such frames.

@@ -31,8 +31,8 @@ class StartModel:
     """None: they are lost; trajectories that have their first step go on without."""
     told: Mapping[str, Any]
     """`start` in run.json. `from`: its name; `sha256`: digest of the weights (`records.weights.digest_of`). Of a stored step also its
-    run's folder name, `trajectory`, `step`, `lam`, `gamma`, `t`, with random weights `sigma`, and `examples`: training examples that it had cost, those of the run
-    that its own run started from included; null where nobody knows."""
+    run's folder name, `trajectory`, `step`, `lam`, `gamma`, `t`, with random weights `sigma`, and `examples`: training examples that it
+    had cost, those of the run that its own run started from included; null where nobody knows."""
     model: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """`model.*` fields of the configuration that it was trained with; empty where nobody knows."""
     outputs: tuple[str, ...] = ()

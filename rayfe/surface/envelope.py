@@ -14,17 +14,26 @@ AT_ONCE = 256
 
 
 def lowest(
-    lam: np.ndarray, gamma: np.ndarray, sigma: np.ndarray, *, R: np.ndarray, D: np.ndarray, C: np.ndarray, S: np.ndarray
+    lam: np.ndarray,
+    gamma: np.ndarray,
+    sigma: np.ndarray | None = None,
+    *,
+    R: np.ndarray,
+    D: np.ndarray,
+    C: np.ndarray,
+    S: np.ndarray | None = None,
 ) -> np.ndarray:
     """The lowest bound of models (R, D, C, S), each (M,), at the multipliers lam, gamma and sigma, each (N,); (N,), nats. Without random
-    weights sigma and S are 0.
+    weights the last of both are left out.
 
     All models are of one data set, network and t. A model with a NaN bounds nothing; without any the bound is infinite.
     """
     found = np.full(len(lam), np.inf)
     for start in range(0, len(lam), AT_ONCE):
         part = slice(start, start + AT_ONCE)
-        bounds = R + lam[part, None] * D + gamma[part, None] * C + sigma[part, None] * S
+        bounds = R + lam[part, None] * D + gamma[part, None] * C
+        if sigma is not None and S is not None:
+            bounds = bounds + sigma[part, None] * S
         found[part] = np.fmin.reduce(bounds, axis=1, initial=np.inf)
     return found
 
