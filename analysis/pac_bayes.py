@@ -55,7 +55,7 @@ def _trained_for(data: str, hidden: int, epochs: float, batch: int) -> RunConfig
 CASES: Mapping[Set, Callable[[], Case]] = MappingProxyType(
     {
         "digits": lambda: Case(
-            config=_trained_for("digits", 32, 300, 128), lam=0.25, gamma=50.0, sigmas=(0.003, 0.01, 0.03, 0.1, 0.3)
+            config=_trained_for("digits", 32, 300, 128), lam=0.25, gamma=50.0, sigmas=(0.003, 0.006, 0.01, 0.02, 0.05)
         ),
         "mnist": lambda: Case(
             config=_trained_for("mnist", 128, 30, 512), lam=0.25, gamma=50.0, sigmas=(3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
@@ -78,7 +78,8 @@ def trained(config: RunConfig, point: Point, seed: int) -> dict[Hashable, Any]:
     train, validation = measured.readings
     assert train.gibbs is not None and validation.gibbs is not None
     row: dict[Hashable, Any] = {"seed": seed, "lam": point.lam, "gamma": point.gamma, "sigma": point.sigma, "N": train.size}
-    row |= {name: getattr(train, name) for name in ("R", "D", "C", "S", "F")} | {"val_D": validation.D, "val_C": validation.C}
+    row |= {name: getattr(train, name) for name in ("R", "D", "C", "S", "F")}
+    row |= {"val_D": validation.D, "val_C": validation.C}
     row |= {f"gibbs_{name}": getattr(train.gibbs, name) for name in ("error", "C", "S", "error_bound", "C_bound")}
     row |= {f"val_gibbs_{name}": getattr(validation.gibbs, name) for name in ("error", "C", "error_se", "C_se")}
     return row | {"examples": found.examples + measured.examples, "seconds": time.monotonic() - began}
@@ -102,10 +103,10 @@ def make(name: Set, seeds: tuple[int, ...]) -> None:
 def table(name: Set) -> pd.DataFrame:
     """Means over the seeds at each sigma; of the bound of errors the spread, too."""
     rows = pd.read_csv(RESULTS / f"{name}.csv")
-    columns = ("R", "D", "C", "S", "gibbs_S", "gibbs_error", "val_gibbs_error", "gibbs_error_bound")
-    columns = (*columns, "gibbs_C", "val_gibbs_C", "gibbs_C_bound", "seconds")
+    columns = ["R", "D", "C", "S", "gibbs_S", "gibbs_error", "val_gibbs_error", "gibbs_error_bound"]
+    columns += ["gibbs_C", "val_gibbs_C", "gibbs_C_bound", "seconds"]
     by_sigma = rows.groupby("sigma")
-    found = by_sigma[list(columns)].mean()
+    found = by_sigma[columns].mean()
     spread = by_sigma["gibbs_error_bound"].agg(lambda bounds: bounds.max() - bounds.min())
     return found.assign(seeds=by_sigma.size(), bound_spread=spread).reset_index()
 

@@ -21,7 +21,7 @@ from rayfe.data.labels import mean_label
 from rayfe.data.on_device import on_device
 from rayfe.data.paths import PathData
 from rayfe.data.randomness import derived_seed, generator
-from rayfe.model.posterior import widths_of
+from rayfe.model.posterior import is_random, widths_of
 from rayfe.model.protocol import Representation
 from rayfe.model.task import task_of
 from rayfe.model.weights import weights_of
@@ -58,7 +58,7 @@ from rayfe.training.gibbs import with_gibbs
 from rayfe.training.machine import prepared_device, products
 from rayfe.training.measure import Effort, slope_in_t
 from rayfe.training.over_a_box import OverABox
-from rayfe.training.reading import Wanted, WantedReading, alike, means_together, read_together
+from rayfe.training.reading import Wanted, WantedReading, alike, known, means_together, read_together
 from rayfe.training.replicas import Replicas, stacked, stacks
 from rayfe.training.replicas import make_replicas as make_here
 from rayfe.training.schedule import learning_rate
@@ -187,7 +187,7 @@ class InlineBackend(Backend):
             path = paths[request.split]
             asked, work = (model, Wanted(t=t, key=keys)), partial(means_together, path=path)
             R, D, C = self._in_one_pass("settle", path, t, effort, asked, work)
-            return Functionals(R=R, D=D, C=C)
+            return Functionals(R=R, D=D, C=C, S=known(model))
 
         quick = partial(functionals, self._part_of) if self._part_of and searches_by_part(request) else None
         root = find_shift(request, partial(functionals, self._paths), quick)
@@ -248,23 +248,22 @@ class InlineBackend(Backend):
     ) -> Reading:
         """The reading with what is asked for beyond it."""
         split, point, t, seed, purpose = reading.split, reading.point, reading.point.t, request.key.seed, request.purpose
-
-        def rng(purpose_of_it: str) -> torch.Generator:
-            return generator(self._device, seed, split, purpose, purpose_of_it)
-
+        rng = partial(generator, self._device, seed, split, purpose)
         if request.slope_in_t and split is Split.TRAIN:
             part = self._part_of[split] if self._part_of else path
             slope = slope_in_t(model, part, point, drawing=self.drawing, key=keys)
             reading = dataclasses.replace(reading, F_t=slope, slope_size=part.size(t))
         if request.certify and split is Split.TRAIN:
-            trained = self._config.equilibration.epochs * len(path)
-            found = certify(
-                model, path, reading, chunk=self.drawing.chunk, trained=trained, key=self._keys(seed, split, "bound"), rng=rng
-            )
             entropy = task_of(model, self._models.classes).uninformed(partial(mean_label, path, t))
-            reading = dataclasses.replace(reading, certificate=found, label_entropy=entropy)
+            reading = dataclasses.replace(reading, label_entropy=entropy)
+        if request.certify and is_random(model):  # what a certificate and dimensions of z say is of one model
+            return with_gibbs(model, path, reading, request.key, chunk=self.drawing.chunk)
+        if request.certify and split is Split.TRAIN:
+            trained, key = self._config.equilibration.epochs * len(path), self._keys(seed, split, "bound")
+            found = certify(model, path, reading, chunk=self.drawing.chunk, trained=trained, key=key, rng=rng)
+            reading = dataclasses.replace(reading, certificate=found)
             reading = with_dimensions(model, path, reading, chunk=self.drawing.chunk, key=self._keys(seed, split, "missed"))
-        return with_gibbs(model, path, reading, request.key, chunk=self.drawing.chunk) if request.certify else reading
+        return reading
 
     def take_up(self, request: TakeUpRequest) -> TakenUp:
         step, point = request.key, request.point

@@ -12,7 +12,7 @@ TRANSFERS = ("geodesic", "constant-rate")
 """Processes that move the data."""
 UNHELD = ("fixed-gamma", "conditioned")
 """Processes that hold nothing."""
-PROCESSES = ("iso-classification", "iso-functional", "fixed-gamma", *TRANSFERS)
+PROCESSES = ("iso-classification", "iso-functional", "weight-information", "fixed-gamma", *TRANSFERS)
 MOST_LATENT = 30_000
 """500 rows of as many numbers, as one file of a table has, can be read again (`data.parquet_file`)."""
 WIDEST = 65_536

@@ -46,7 +46,8 @@ class GaussianLinear(nn.Linear):
     def __init__(self, layer: nn.Linear) -> None:
         """Has the weights of `layer` as its means."""
         super().__init__(layer.in_features, layer.out_features, bias=layer.bias is not None, device="meta")
-        self.weight, self.bias = layer.weight, layer.bias
+        for name in ("weight", "bias"):
+            setattr(self, name, getattr(layer, name))
         self.relative = isinstance(layer, Logits)
         """Whether outputs are without what they have in common, which is linear in the weights, so that noise loses it, too."""
         new = math.log(NEW_DEVIATION) + self.log_deviation
@@ -64,16 +65,18 @@ class GaussianLinear(nn.Linear):
         return -0.5 * math.log(self.in_features)
 
     def forward(self, input: Tensor) -> Tensor:
-        weight, bias = self.weight, self.bias
-        if self.relative:
-            weight, bias = weight - weight.mean(0), bias - bias.mean()
-        mean = nnf.linear(input, weight, bias)
+        mean = self._mean(input)
         if self.noise is None:
             return mean
         spread = None if self.bias_log_deviation is None else (2.0 * self.bias_log_deviation).exp()
         variance = nnf.linear(input.square(), (2.0 * self.weight_log_deviation).exp(), spread)
         moved = (variance + TINY).sqrt() * self.noise
         return mean + (moved - moved.mean(-1, keepdim=True) if self.relative else moved)
+
+    def _mean(self, input: Tensor) -> Tensor:
+        if not self.relative:
+            return nnf.linear(input, self.weight, self.bias)
+        return nnf.linear(input, self.weight - self.weight.mean(0), self.bias - self.bias.mean())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,6 +95,11 @@ def widths_of(model: Any) -> Widths:
     """What noise a model needs; a model without `with_posterior` needs that of z alone."""
     units = {part: sum(layer.out_features for layer in random_layers(model, part).values()) for part in PARTS}
     return Widths(latent=model.latent, **units)
+
+
+def is_random(model: Any) -> bool:
+    """Whether some of its weights are."""
+    return bool(getattr(model, "random_parts", ()))
 
 
 def random_layers(model: Any, part: str) -> dict[str, GaussianLinear]:
@@ -157,6 +165,10 @@ def with_posterior(model: Any, config: ModelConfig) -> Any:
         assert module is not None
         _check_layers(module, part, config)
         setattr(model, part, _random(module))
+    if "encoder" in RANDOM[config.posterior]:
+        marginal = getattr(model, "marginal", None)
+        fix = f"is not for {config.marginal}, which goes through the encoder with examples of its own; give another marginal"
+        require(marginal is None or marginal.inputs() is None, "model.marginal", config.marginal, fix)
     if RANDOM[config.posterior]:
         model.random_parts = RANDOM[config.posterior]
         _check_widths(model, config)

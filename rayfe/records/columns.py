@@ -23,7 +23,8 @@ from rayfe.records import (
 
 READ = {
     Split.TRAIN: [
-        ("", name) for name in ("R", "D", "C", "F", "accuracy", "score", "C_scale", "R_se", "D_se", "C_se", "label_entropy")
+        ("", name)
+        for name in ("R", "D", "C", "S", "F", "accuracy", "score", "C_scale", "R_se", "D_se", "C_se", "label_entropy")
     ],
     Split.VALIDATION: [("val_", name) for name in ("R", "D", "C", "accuracy", "score", "C_se")],
     Split.CONTROL: [("control_", name) for name in ("C", "C_se", "accuracy")],
@@ -45,7 +46,7 @@ GIBBS = {
 """Columns of single draws by the split of a reading and their names there."""
 RESPONSE = (
     *("D_lam", "D_gamma", "C_lam", "C_gamma", "C_lam_se", "C_gamma_se"),
-    *("hess_max_eig", "maxwell_gap", "F_t", "D_t", "C_t"),
+    *("hess_max_eig", "maxwell_gap", "F_t", "D_t", "C_t", "S_gamma", "S_lam"),
 )
 """Columns of a response."""
 ACTIVE = 0.01
@@ -151,6 +152,7 @@ def step_record(
         lam=point.lam,
         gamma=point.gamma,
         t=point.t,
+        sigma=point.sigma or None,
         outcome=str(outcome),
         accepted=accepted,
         reason=reason,
@@ -193,6 +195,8 @@ def reading_records(key: StepKey, readings: Iterable[Reading], *, first: bool) -
             D=reading.D,
             C=reading.C,
             F=reading.F,
+            sigma=reading.point.sigma or None,
+            S=reading.S,
             accuracy=reading.accuracy,
             score=reading.score,
             R_se=reading.R_se,
@@ -222,6 +226,8 @@ def response_in(row: StepRecord) -> Response:
         F_t=row.F_t,
         D_t=row.D_t,
         C_t=row.C_t,
+        S_gamma=row.S_gamma,
+        S_lam=row.S_lam,
     )
 
 
@@ -230,11 +236,12 @@ def reading_in(row: StepRecord) -> Reading:
     return Reading(
         replica="settled",
         split=Split.TRAIN,
-        point=Point(lam=row.lam, gamma=row.gamma, t=row.t),
+        point=row.point,
         update=0,
         R=number(row.R),
         D=number(row.D),
         C=number(row.C),
+        S=row.S,
         accuracy=row.accuracy,
         C_scale=row.C_scale,
         R_se=number(row.R_se),

@@ -18,6 +18,7 @@ from rayfe.config import RunConfig
 from rayfe.data.device_path import DeviceExamples, Still
 from rayfe.data.path_sizes import PathSizes
 from rayfe.model.likelihood import likelihood_of
+from rayfe.model.posterior import is_random
 from rayfe.records import BOUND_DRAWS, PROBE, Annealing, MeasureRequest, SettleRequest, Split
 from rayfe.training.batch_norm import recompute_statistics
 from rayfe.training.certificate import PARTS, bound_cost, bound_size, gradient_size
@@ -97,7 +98,7 @@ class Costs:
             cost += self._slope(path.thinned(measure.response_size), t)
         if request.certify and split in (Split.TRAIN, Split.VALIDATION) and is_given(self._model, path):
             cost += gibbs_cost(path.size(t), self._head)
-        if request.certify and split is Split.TRAIN:
+        if request.certify and split is Split.TRAIN and not is_random(self._model):
             cost += self._certified(path, t)
             cost += 0.5 * FORWARD * path.size(t) + self._missed(path, t)
         return cost

@@ -180,7 +180,7 @@ def why_not_in_slots(make: Callable[[], Any], x: Tensor, y: Tensor) -> str | Non
     try:
         training = Training(
             replicas=Stacked(models),
-            points=[Point(lam=1.0, gamma=1.0)] * 2,
+            points=[Point(lam=1.0, gamma=1.0, sigma=1.0)] * 2,
             updates=1,
             learning_rate=lambda u: 0.0,
             config=EquilibrationConfig(),

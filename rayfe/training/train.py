@@ -114,7 +114,7 @@ def noise_of_updates(updates: Tensor, n: int, *, key: int | Tensor, widths: Widt
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Training:
-    """What is to be done: minimise J = R + lam D + gamma C of every replica by so many `updates`.
+    """What is to be done: minimise J = R + lam D + gamma C + sigma S of every replica by so many `updates`.
 
     `learning_rate(u)` is the rate at u = (update + 1/2) / updates. Unless it ends at 0 (`annealed`, a long training),
     schedule `average` makes the mean of the late iterates the result. `preconditioner` is what the last training left.
@@ -241,6 +241,8 @@ def read_probe(replicas: Replicas, points: Sequence[Point], probe: Probe, *, upd
     means = [torch.stack([one.mean() for one in value.double()]) for value in functionals]
     errors = [value.double().std(-1) / len(probe.examples) ** 0.5 for value in functionals[:3]]
     found = torch.stack([*means, *errors], dim=-1).tolist()
+    information = replicas.information()
+    known = [None] * len(found) if information is None else information.double().tolist()
     return [
         Reading(
             replica=name,
@@ -250,12 +252,13 @@ def read_probe(replicas: Replicas, points: Sequence[Point], probe: Probe, *, upd
             R=R,
             D=D,
             C=C,
+            S=S,
             R_se=R_se,
             D_se=D_se,
             C_se=C_se,
             **of_task(replicas.task, score),
         )
-        for name, point, (R, D, C, score, R_se, D_se, C_se) in zip(probe.names, points, found, strict=True)
+        for name, point, S, (R, D, C, score, R_se, D_se, C_se) in zip(probe.names, points, known, found, strict=True)
     ]
 
 
