@@ -13,6 +13,7 @@ from rayfe.config import EquilibrationConfig
 from rayfe.data.device_path import DeviceExamples
 from rayfe.data.randomness import derived_seed
 from rayfe.model.objective import draw_noise
+from rayfe.model.posterior import Widths
 from rayfe.training.replicas import Replicas
 from rayfe.training.train import FINITE_CHECK, HEAD_DRAWS, set_rate
 
@@ -70,7 +71,7 @@ def constrain(
         draws = draw_noise(
             noise,
             n=len(batch),
-            latent=latent,
+            widths=Widths(latent=latent),
             decoder_draws=1,
             head_draws=HEAD_DRAWS,
             dtype=batch.x.dtype,

@@ -16,6 +16,7 @@ from rayfe.data.device_path import DeviceExamples, Still
 from rayfe.data.memory import peak_bytes
 from rayfe.data.randomness import generator
 from rayfe.model.objective import Noise, draw_noise
+from rayfe.model.posterior import Widths
 from rayfe.model.protocol import build
 from rayfe.records import Point
 from rayfe.training.replicas import Looped, Replicas, make_replicas
@@ -118,7 +119,7 @@ def run_training(replicas: Replicas, data: Still, config: EquilibrationConfig, *
         probe=_probe(data, replicas.count),
     )
     batches = data.batches(0.0, config.batch, updates=updates, rng=generator(CPU, "order"))
-    train(training, batches, DrawnNoise(generator(CPU, "noise"), ModelConfig().latent))
+    train(training, batches, DrawnNoise(generator(CPU, "noise"), Widths(latent=ModelConfig().latent)))
 
 
 def _probe(data: Still, count: int) -> Probe:
@@ -131,7 +132,7 @@ def _noise(n: int, *, config: EquilibrationConfig) -> Noise:
     return draw_noise(
         generator(CPU, "noise"),
         n=n,
-        latent=ModelConfig().latent,
+        widths=Widths(latent=ModelConfig().latent),
         decoder_draws=1,
         head_draws=HEAD_DRAWS,
         dtype=torch.float32,

@@ -21,6 +21,7 @@ from rayfe.data.labels import mean_label
 from rayfe.data.on_device import on_device
 from rayfe.data.paths import PathData
 from rayfe.data.randomness import derived_seed, generator
+from rayfe.model.posterior import is_random, widths_of
 from rayfe.model.protocol import Representation
 from rayfe.model.task import task_of
 from rayfe.model.weights import weights_of
@@ -53,10 +54,11 @@ from rayfe.training.dimensions import with_dimensions
 from rayfe.training.exact_derivatives import SOLVE, Curvature, Solve, derivatives, draw_parts
 from rayfe.training.fleet import Fleets
 from rayfe.training.fleet_slots import Job
+from rayfe.training.gibbs import with_gibbs
 from rayfe.training.machine import prepared_device, products
 from rayfe.training.measure import Effort, slope_in_t
 from rayfe.training.over_a_box import OverABox
-from rayfe.training.reading import Wanted, WantedReading, alike, means_together, read_together
+from rayfe.training.reading import Wanted, WantedReading, alike, known, means_together, read_together
 from rayfe.training.replicas import Replicas, stacked, stacks
 from rayfe.training.replicas import make_replicas as make_here
 from rayfe.training.schedule import learning_rate
@@ -133,7 +135,7 @@ class InlineBackend(Backend):
         models = [self._models.start(replica, key, request.round) for replica in request.replicas]
         conditioned, names = request.replicas[0].box is not None, tuple(replica.name for replica in request.replicas)
         replicas = OverABox(models[0]) if conditioned else self._make_replicas(models, self._device)
-        latent, updates = models[0].latent, extent.updates
+        widths, updates = widths_of(models[0]), extent.updates
         training = Training(
             replicas=replicas,
             points=[replica.point for replica in request.replicas],
@@ -141,19 +143,19 @@ class InlineBackend(Backend):
             learning_rate=learning_rate(config, request.annealing, request.rate),
             config=config,
             preconditioner=request.preconditioner,
-            probe=draw_probe(path, t, size=PROBE, updates=extent.probes, names=names, latent=latent, seed=key.seed),
+            probe=draw_probe(path, t, size=PROBE, updates=extent.probes, names=names, widths=widths, seed=key.seed),
             annealed=request.annealing is not None,
             watch=self._watch(key, updates=updates, epochs=updates * extent.batch / len(path)),
         )
         parts = (key.seed, key.trajectory, key.step, key.attempt, request.phase)
         order, noise = (derived_seed(*parts, name) for name in ("order", "noise"))
         if self._fleets:
-            job = Job(training=training, t=t, batch=extent.batch, latent=latent, order=order, noise=noise)
+            job = Job(training=training, t=t, batch=extent.batch, widths=widths, order=order, noise=noise)
             trained = self._fleets.train(job)
         else:
             order_rng, noise_rng = (torch.Generator(self._device).manual_seed(part) for part in (order, noise))
             batches = path.batches(t, extent.batch, updates=updates, rng=order_rng)
-            trained = train(training, batches, DrawnNoise(noise_rng, latent), keeper=self._keeper)
+            trained = train(training, batches, DrawnNoise(noise_rng, widths), keeper=self._keeper)
         examples = self._costs.equilibrated(
             extent, replicas=replicas.count, updates=trained.updates, readings=len(trained.readings)
         )
@@ -185,7 +187,7 @@ class InlineBackend(Backend):
             path = paths[request.split]
             asked, work = (model, Wanted(t=t, key=keys)), partial(means_together, path=path)
             R, D, C = self._in_one_pass("settle", path, t, effort, asked, work)
-            return Functionals(R=R, D=D, C=C)
+            return Functionals(R=R, D=D, C=C, S=known(model))
 
         quick = partial(functionals, self._part_of) if self._part_of and searches_by_part(request) else None
         root = find_shift(request, partial(functionals, self._paths), quick)
@@ -212,9 +214,9 @@ class InlineBackend(Backend):
         path, t = self._paths[Split.TRAIN], request.point.t
         # The same examples and noise for every model of a seed.
         order, noise = (generator(self._device, request.key.seed, "implicit", name) for name in ("order", "noise"))
-        n, latent = self._costs.derivative_examples() // 2, model.latent
+        n, widths = self._costs.derivative_examples() // 2, widths_of(model)
         batch, first, second = (
-            tuple(draw_parts(path, t, n, count=2, latent=latent, decoder_draws=2, order=order, noise=noise)) for _ in range(3)
+            tuple(draw_parts(path, t, n, count=2, widths=widths, decoder_draws=2, order=order, noise=noise)) for _ in range(3)
         )
         curvature = Curvature(model, batch, request.point, damping=config.damping)
         found = derivatives(curvature, first, second, iterations=config.iterations, accuracy=config.accuracy)
@@ -246,21 +248,20 @@ class InlineBackend(Backend):
     ) -> Reading:
         """The reading with what is asked for beyond it."""
         split, point, t, seed, purpose = reading.split, reading.point, reading.point.t, request.key.seed, request.purpose
-
-        def rng(purpose_of_it: str) -> torch.Generator:
-            return generator(self._device, seed, split, purpose, purpose_of_it)
-
+        rng = partial(generator, self._device, seed, split, purpose)
         if request.slope_in_t and split is Split.TRAIN:
             part = self._part_of[split] if self._part_of else path
             slope = slope_in_t(model, part, point, drawing=self.drawing, key=keys)
             reading = dataclasses.replace(reading, F_t=slope, slope_size=part.size(t))
         if request.certify and split is Split.TRAIN:
-            trained = self._config.equilibration.epochs * len(path)
-            found = certify(
-                model, path, reading, chunk=self.drawing.chunk, trained=trained, key=self._keys(seed, split, "bound"), rng=rng
-            )
             entropy = task_of(model, self._models.classes).uninformed(partial(mean_label, path, t))
-            reading = dataclasses.replace(reading, certificate=found, label_entropy=entropy)
+            reading = dataclasses.replace(reading, label_entropy=entropy)
+        if request.certify and is_random(model):  # what a certificate and dimensions of z say is of one model
+            return with_gibbs(model, path, reading, request.key, chunk=self.drawing.chunk)
+        if request.certify and split is Split.TRAIN:
+            trained, key = self._config.equilibration.epochs * len(path), self._keys(seed, split, "bound")
+            found = certify(model, path, reading, chunk=self.drawing.chunk, trained=trained, key=key, rng=rng)
+            reading = dataclasses.replace(reading, certificate=found)
             reading = with_dimensions(model, path, reading, chunk=self.drawing.chunk, key=self._keys(seed, split, "missed"))
         return reading
 

@@ -63,6 +63,9 @@ class Asked(Checked):
         """The box over which a conditioned model is trained; None of other kinds."""
         return None
 
+    def check_sigma(self, sigma: float) -> None:
+        """Refuse a sigma from which it cannot start."""
+
     def check_start(self, lam: float, gamma: float) -> None:
         """Refuse multipliers from which it cannot start."""
         unheld = "; give ``process=fixed-gamma`` to go without labels" if gamma == 0 else ""
@@ -123,10 +126,14 @@ class Walk(Stepping):
 
     called: ClassVar[str] = "walks"
     process: str = "iso-classification"
-    """What is kept constant: iso-classification keeps C while lam goes to lam_end (31), iso-functional a R + b D + c C
-    (Remark 8), fixed-gamma nothing, and its gamma may be 0; package.module:Class is your own (rayfe/surface/process.py)."""
-    functional: Annotated[tuple[float, float, float], With("process", "iso-functional")] = (0.0, 0.0, 1.0)
-    """a, b, c of iso-functional: 0 0 1 is C itself, 1 0 0 the rate, 1 0 2 is C + R/2 (Remark 8)."""
+    """What is kept constant: iso-classification keeps C while lam goes to lam_end (31), iso-functional a R + b D + c C + s S
+    (Remark 8), weight-information C while sigma goes to sigma_end, fixed-gamma nothing, and its gamma may be 0; package.module:Class
+    is your own (rayfe/surface/process.py)."""
+    functional: Annotated[tuple[float, ...], With("process", "iso-functional")] = (0.0, 0.0, 1.0)
+    """a, b, c and, with random weights, s of iso-functional: 0 0 1 is C itself, 1 0 0 the rate, 1 0 2 is C + R/2 (Remark 8), 0 0 1 1e-4
+    is C + S/10000."""
+    sigma_end: Annotated[float, POSITIVE, With("process", "weight-information")] = 1e-2
+    """Weight-information ends when sigma arrives here, from below or from above; lam stays."""
     lam_end: Annotated[float, POSITIVE, With(*IN_LAM)] = 3.5
     """Iso-classification ends when lam arrives here, from below or from above."""
     both_ways: Annotated[bool, Needs(*IN_LAM)] = False
@@ -143,7 +150,15 @@ class Walk(Stepping):
         Stepping.__post_init__(self)
         known = f"unknown process; give {', '.join(PROCESSES)}, or package.module:Class of your own"
         require(self.process in PROCESSES or ":" in self.process, "process", self.process, known)
+        require(len(self.functional) in (3, 4), "functional", self.functional, "give three numbers, a b c, or four, a b c s")
         require(any(self.functional), "functional", self.functional, "is zero everywhere, give a b c of which one is not 0")
+
+    def check_sigma(self, sigma: float) -> None:
+        fix = "needs random weights; give ``model.posterior`` classifier, decoder or all, and ``sigma``"
+        walks = self.process == "weight-information"
+        require(sigma > 0 or not walks, "process", self.process, fix)
+        require(not (walks and sigma == self.sigma_end), "sigma", sigma, "is ``sigma_end`` already, give another of the two")
+        require(sigma > 0 or not any(self.functional[3:]), "functional", self.functional, f"has S, and {fix}")
 
     def check_start(self, lam: float, gamma: float) -> None:
         Asked.check_start(self, lam, gamma)

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Generic
 from typing_extensions import TypeVar
 
 from rayfe.config.asked import Asked, Conditioned, Transfer, Walk
-from rayfe.config.checks import POSITIVE, Checked, at_least, require
+from rayfe.config.checks import NOT_NEGATIVE, POSITIVE, Checked, at_least, require
 from rayfe.config.sections import (
     DataConfig,
     EquilibrationConfig,
@@ -21,7 +21,7 @@ from rayfe.config.sections import (
 )
 from rayfe.config.service import Service
 from rayfe.config.start import StoredStep, is_state_dict, stored_step
-from rayfe.records import Box, Split
+from rayfe.records import Box, Point, Split
 
 THREADING = MappingProxyType({name: os.environ[name] for name in ("OMP_WAIT_POLICY", "CUBLAS_WORKSPACE_CONFIG")})
 """Environment of processes elsewhere that train, before torch is imported: what `import rayfe` has chosen for this one."""
@@ -46,6 +46,9 @@ class RunConfig(Checked, Generic[Kind]):
     """Starts: multipliers of the classification loss C."""
     seed: Annotated[tuple[int, ...], at_least(0, 2**63 - 1)] = (0,)
     """Seeds of initial weights, batches and noise."""
+    sigma: Annotated[float, NOT_NEGATIVE] = 0.0
+    """Multiplier of S: what random weights (``model.posterior``) know of the data, nats of all of them together. R, D and C are means
+    over N training examples, so useful values are near 1 / N, such as 1e-5 for MNIST. Positive with random weights, 0 without."""
     steps: Annotated[int, at_least(0)] = 100
     """At most this many accepted steps after the start; 0 stores it alone. A run goes on where more of them are asked for."""
     start: str | None = None
@@ -73,6 +76,7 @@ class RunConfig(Checked, Generic[Kind]):
         fix = f"trajectories are too many, with all of ``gamma`` and ``seed``; give at most {MOST_TRAJECTORIES}"
         require(count <= MOST_TRAJECTORIES, "lam", count, fix)
         self._check_start_model()
+        self._check_posterior()
         for lam in self.lam:
             for gamma in self.gamma:
                 self.asked.check_start(lam, gamma)
@@ -104,6 +108,19 @@ class RunConfig(Checked, Generic[Kind]):
         given = self.start is not None and not new
         fix = "new weights need a training; give more, or a model to begin with (``start``)"
         require(epochs > 0 or given, "equilibration.first_epochs", epochs, fix)
+
+    def _check_posterior(self) -> None:
+        random = self.model.posterior != "none"
+        fix = "must be positive where weights are random (``model.posterior``), such as 1e-5"
+        require(self.sigma > 0 or not random, "sigma", self.sigma, fix)
+        fix = "has no effect with ``model.posterior=none``; leave it away, or say whose weights are random"
+        require(self.sigma == 0 or random, "sigma", self.sigma, fix)
+        self.asked.check_sigma(self.sigma)
+        name = self.model.posterior
+        fix = "is not for conditioned models, whose weights depend on the point; leave it away"
+        require(not (random and isinstance(self.asked, Conditioned)), "model.posterior", name, fix)
+        fix = "sees no curvature in random weights' own draws; give ``derivatives=stencil``"
+        require(not (random and self.asked.derivatives == "implicit"), "derivatives", self.asked.derivatives, fix)
 
     @property
     def forked(self) -> StoredStep | None:
@@ -171,7 +188,7 @@ class RunConfig(Checked, Generic[Kind]):
         return {
             start.name: start
             for start in (
-                Start(lam=lam, gamma=gamma, seed=seed, digits=digits)
+                Start(lam=lam, gamma=gamma, seed=seed, digits=digits, sigma=self.sigma)
                 for lam, gamma in self.asked.starts(self.lam, self.gamma)
                 for seed in self.seed
             )
@@ -187,6 +204,12 @@ class Start:
     seed: int
     digits: int = 15
     """Of lam and gamma in its name."""
+    sigma: float = 0.0
+
+    @property
+    def point(self) -> Point:
+        """Its multipliers, at t = 0."""
+        return Point(lam=self.lam, gamma=self.gamma, sigma=self.sigma)
 
     @property
     def name(self) -> str:

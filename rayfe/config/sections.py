@@ -12,7 +12,7 @@ TRANSFERS = ("geodesic", "constant-rate")
 """Processes that move the data."""
 UNHELD = ("fixed-gamma", "conditioned")
 """Processes that hold nothing."""
-PROCESSES = ("iso-classification", "iso-functional", "fixed-gamma", *TRANSFERS)
+PROCESSES = ("iso-classification", "iso-functional", "weight-information", "fixed-gamma", *TRANSFERS)
 MOST_LATENT = 30_000
 """500 rows of as many numbers, as one file of a table has, can be read again (`data.parquet_file`)."""
 WIDEST = 65_536
@@ -103,6 +103,9 @@ class ModelConfig(Checked):
     task: str = "classification"
     """What z is to tell: classification, regression (of numbers, with trained variances), multi-label (labels of 0 and 1), or
     package.module:Class of your own (rayfe/model/task.py). C is its loss, nats."""
+    posterior: Literal["none", "classifier", "decoder", "all"] = "none"
+    """Whose weights are random, independent Gaussians: those of the classifier, of the decoder, or of all three parts. S is what they
+    know of the data, in nats, and ``sigma`` its multiplier."""
 
 
 @dataclass(frozen=True, kw_only=True)

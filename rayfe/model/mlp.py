@@ -14,7 +14,8 @@ class MLP(nn.Module):
     """Encoder `features-hidden-latent`, decoder `latent-hidden-features`, classifier with one hidden layer or none.
 
     Examples are flat, (N, features). With `config.dropout` the hidden layers of encoder and decoder are followed by
-    dropout (G.1: 784-400-64 with 0.1); without it there is no such module.
+    dropout (G.1: 784-400-64 with 0.1); without it there is no such module. Parts whose weights are random (`config.posterior`)
+    have a bias instead of batch-norm.
     """
 
     def __init__(self, *, input_shape: tuple[int, ...], classes: int, config: ModelConfig) -> None:
@@ -25,18 +26,19 @@ class MLP(nn.Module):
         def dropout() -> list[nn.Module]:
             return [CommonDropout(config.dropout)] if config.dropout else []
 
-        # No bias before batch-norm: its gradient is zero, and Adam would turn the rounding noise into full steps.
+        def hidden(inputs: int, *, random: bool) -> list[nn.Module]:
+            if random:
+                return [nn.Linear(inputs, config.hidden), nn.ReLU()]
+            # No bias before batch-norm: its gradient is zero, and Adam would turn the rounding noise into full steps.
+            return [nn.Linear(inputs, config.hidden, bias=False), nn.BatchNorm1d(config.hidden), nn.ReLU()]
+
         self.encoder = nn.Sequential(
-            nn.Linear(features, config.hidden, bias=False),
-            nn.BatchNorm1d(config.hidden),
-            nn.ReLU(),
+            *hidden(features, random=config.posterior == "all"),
             *dropout(),
             nn.Linear(config.hidden, 2 * config.latent),
         )
         self.decoder = nn.Sequential(
-            nn.Linear(config.latent, config.hidden, bias=False),
-            nn.BatchNorm1d(config.hidden),
-            nn.ReLU(),
+            *hidden(config.latent, random=config.posterior in ("decoder", "all")),
             *dropout(),
             nn.Linear(config.hidden, features),
             nn.Sigmoid(),

@@ -23,6 +23,7 @@ from rayfe.model.linear import Linear
 from rayfe.model.marginal import with_marginal
 from rayfe.model.marginal_checks import check_marginal
 from rayfe.model.mlp import MLP
+from rayfe.model.posterior import with_posterior
 from rayfe.model.protocol_checks import check_methods, check_ranges, check_shapes
 from rayfe.model.resnet import ResNet
 from rayfe.model.stored_checks import check_registered, check_stored
@@ -112,7 +113,7 @@ def build(
             raise UsageError("model.name", config.name, fix + "Class(input_shape=..., classes=..., config=...)") from error
         check_methods(model, config.name)
         check_shapes(model, config.name, torch.full((2, *input_shape), 0.5), classes)
-        return with_parts(model, config, input_shape, classes)
+        return with_posterior(with_parts(model, config, input_shape, classes), config)
 
 
 def with_parts(model: Any, config: ModelConfig, input_shape: tuple[int, ...], classes: int) -> Any:

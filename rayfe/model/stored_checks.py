@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from rayfe.model.call_checks import check_batch_norm, check_draws, check_evaluation
 from rayfe.model.objective import Objective, draw_noise, rate
+from rayfe.model.posterior import widths_of
 from rayfe.model.protocol_checks import Refuse, close, methods_on, refusing
 from rayfe.model.weights import load_weights, weights_of
 
@@ -129,7 +130,7 @@ def _train(model: Any, x: Tensor, y: Tensor) -> None:
     optimizer = torch.optim.Adam(parameters, lr=1e-3)
     rng = torch.Generator(x.device).manual_seed(0)
     for _ in range(UPDATES):
-        noise = draw_noise(rng, n=len(x), latent=model.latent, decoder_draws=1, head_draws=2, dtype=x.dtype)
+        noise = draw_noise(rng, n=len(x), widths=widths_of(model), decoder_draws=1, head_draws=2, dtype=x.dtype)
         R, D, C, _ = Objective(model)(x, y, noise, predict=False)
         optimizer.zero_grad()
         (R + D + C).mean().backward()

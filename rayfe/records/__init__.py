@@ -1,6 +1,7 @@
 """The vocabulary: every record that crosses a module border, and every column that is stored."""
 
 from rayfe.records.certificates import ANEW, ON, TOO_SHORT, CertificateRecord
+from rayfe.records.commit import Commit
 from rayfe.records.in_training import InTraining
 from rayfe.records.kinds import Kind, Leg
 from rayfe.records.points import (
@@ -37,7 +38,7 @@ from rayfe.records.requests import (
     TakeUpRequest,
     decoder_draws,
 )
-from rayfe.records.stored import Commit, ReadingRecord, StepRecord, column
+from rayfe.records.stored import ReadingRecord, StepRecord, column
 
 __all__ = [
     "BOUND_DRAWS",

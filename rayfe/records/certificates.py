@@ -29,6 +29,7 @@ class CertificateRecord:
     lam: float = column("multiplier of D")
     gamma: float = column("multiplier of C")
     t: float = column("position on the data path")
+    sigma: float | None = column("multiplier of S; null: no weights are random", default=None)
     held_on: str = column("split whose C is held: C_gamma and dgamma are of it; train or control")
     seeds: int = column("seeds of the new models: of initial weights (anew), batches and noise")
     epochs: float = column("epochs of each training")
@@ -36,7 +37,8 @@ class CertificateRecord:
     D: float | None = column("their distortion", default=None)
     C: float | None = column("their loss of the task on the training split, nats", default=None)
     C_scale: float | None = column("nats by which dC counts, of a loss that may be negative; null: C itself", default=None)
-    F: float | None = column("R + lam D + gamma C of these means, nats", default=None)
+    S: float | None = column("information in their random weights, nats; null: none are random", default=None)
+    F: float | None = column("R + lam D + gamma C (+ sigma S) of these means, nats", default=None)
     dF: float | None = column("F of the stored model minus that of the new ones, nats; below 0 it proves nothing", default=None)
     dF_se: float | None = column("standard error of dF, from seeds and draws", default=None)
     dR: float | None = column("R of the stored model minus that of the new ones, nats", default=None)
@@ -62,6 +64,7 @@ class CertificateRecord:
     lowest_R: float | None = column("R of the new model whose F is lowest, nats: it bounds F at all multipliers", default=None)
     lowest_D: float | None = column("its D, in the unit of the likelihood", default=None)
     lowest_C: float | None = column("its C on the training split, nats", default=None)
+    lowest_S: float | None = column("its S, nats; null: no weights are random", default=None)
     budget: float | None = column(
         "training examples that it might cost at the end of a job; null: made by python -m rayfe certify", default=None
     )

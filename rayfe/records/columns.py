@@ -23,7 +23,8 @@ from rayfe.records import (
 
 READ = {
     Split.TRAIN: [
-        ("", name) for name in ("R", "D", "C", "F", "accuracy", "score", "C_scale", "R_se", "D_se", "C_se", "label_entropy")
+        ("", name)
+        for name in ("R", "D", "C", "S", "F", "accuracy", "score", "C_scale", "R_se", "D_se", "C_se", "label_entropy")
     ],
     Split.VALIDATION: [("val_", name) for name in ("R", "D", "C", "accuracy", "score", "C_se")],
     Split.CONTROL: [("control_", name) for name in ("C", "C_se", "accuracy")],
@@ -32,9 +33,20 @@ READ = {
 """Columns by the split of a reading: prefix and name."""
 CERTIFICATE = ("J_K", "J_K_se", "J_K_ess", "grad_norm", "missed", "uptake")
 """Columns of a certificate."""
+GIBBS = {
+    Split.TRAIN: {
+        "error": "gibbs_error",
+        "C": "gibbs_C",
+        "S": "gibbs_S",
+        "error_bound": "gibbs_error_bound",
+        "C_bound": "gibbs_C_bound",
+    },
+    Split.VALIDATION: {name: f"val_gibbs_{name}" for name in ("error", "C", "error_se", "C_se")},
+}
+"""Columns of single draws by the split of a reading and their names there."""
 RESPONSE = (
     *("D_lam", "D_gamma", "C_lam", "C_gamma", "C_lam_se", "C_gamma_se"),
-    *("hess_max_eig", "maxwell_gap", "F_t", "D_t", "C_t"),
+    *("hess_max_eig", "maxwell_gap", "F_t", "D_t", "C_t", "S_gamma", "S_lam"),
 )
 """Columns of a response."""
 ACTIVE = 0.01
@@ -140,6 +152,7 @@ def step_record(
         lam=point.lam,
         gamma=point.gamma,
         t=point.t,
+        sigma=point.sigma or None,
         outcome=str(outcome),
         accepted=accepted,
         reason=reason,
@@ -157,6 +170,8 @@ def _columns_of(reading: Reading) -> dict[str, Any]:
         columns |= {"R_dims": reading.R_dims, "active_dims": active(reading.R_dims)}
     if reading.certificate is not None:
         columns |= {name: getattr(reading.certificate, name) for name in CERTIFICATE}
+    if reading.gibbs is not None:
+        columns |= {column: getattr(reading.gibbs, name) for name, column in GIBBS[reading.split].items()}
     if reading.split is Split.TRAIN:
         columns |= {"read_size": reading.size, "statistics_size": reading.statistics_size}
     return columns
@@ -180,6 +195,8 @@ def reading_records(key: StepKey, readings: Iterable[Reading], *, first: bool) -
             D=reading.D,
             C=reading.C,
             F=reading.F,
+            sigma=reading.point.sigma or None,
+            S=reading.S,
             accuracy=reading.accuracy,
             score=reading.score,
             R_se=reading.R_se,
@@ -209,6 +226,8 @@ def response_in(row: StepRecord) -> Response:
         F_t=row.F_t,
         D_t=row.D_t,
         C_t=row.C_t,
+        S_gamma=row.S_gamma,
+        S_lam=row.S_lam,
     )
 
 
@@ -217,11 +236,12 @@ def reading_in(row: StepRecord) -> Reading:
     return Reading(
         replica="settled",
         split=Split.TRAIN,
-        point=Point(lam=row.lam, gamma=row.gamma, t=row.t),
+        point=row.point,
         update=0,
         R=number(row.R),
         D=number(row.D),
         C=number(row.C),
+        S=row.S,
         accuracy=row.accuracy,
         C_scale=row.C_scale,
         R_se=number(row.R_se),

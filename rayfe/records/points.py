@@ -14,6 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rayfe.records.gibbs import Gibbs
+
 Weights = Mapping[str, np.ndarray]
 """Parameters and floating-point buffers of one model, by state-dict name."""
 
@@ -44,11 +46,13 @@ class Split(enum.StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Point:
-    """Multipliers of J = R + lam D + gamma C (8), and the position t on the data path (23)."""
+    """Multipliers of J = R + lam D + gamma C + sigma S (5), (8), and the position t on the data path (23)."""
 
     lam: float
     gamma: float
     t: float = 0.0
+    sigma: float = 0.0
+    """0: no weights are random."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,26 +91,30 @@ class Functionals:
     R: float
     D: float
     C: float
+    S: float | None = None
+    """Information in the weights (5), nats of all of them together; None: they are not random."""
     C_scale: float | None = None
     """As of a reading."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Held:
-    """A combination R R + D D + C C of the functionals that a process keeps: C itself (31), or D - k R (30)."""
+    """A combination R R + D D + C C + S S of the functionals that a process keeps: C itself (31), or D - k R (30)."""
 
     R: float = 0.0
     D: float = 0.0
     C: float = 0.0
+    S: float = 0.0
 
     def of(self, at: Functionals | Reading) -> float:
         """Its value."""
-        return self.R * at.R + self.D * at.D + self.C * at.C
+        value = self.R * at.R + self.D * at.D + self.C * at.C
+        return value + self.S * at.S if self.S and at.S is not None else value
 
     def scale(self, at: Functionals | Reading) -> float:
         """The size of its terms, to which a miss is compared; for C alone C itself, or the scale of its own."""
         C = at.C if at.C_scale is None else at.C_scale
-        return abs(self.R * at.R) + abs(self.D * at.D) + abs(self.C * C)
+        return abs(self.R * at.R) + abs(self.D * at.D) + abs(self.C * C) + abs(self.S * (at.S or 0.0))
 
 
 def drift(C: float, C0: float, scale: float | None) -> float:
@@ -181,6 +189,8 @@ class Reading:
     R_se: float
     D_se: float
     C_se: float
+    S: float | None = None
+    """Information in the weights (5), nats of all of them together, in closed form; None: they are not random."""
     D_noise: tuple[float, ...] = ()
     C_noise: tuple[float, ...] = ()
     R_noise: tuple[float, ...] = ()
@@ -204,16 +214,20 @@ class Reading:
     """What was read on a fixed part of the training split besides; None: not asked for."""
     label_entropy: float | None = None
     """Entropy of the mean label under p(x, t), nats: C of a classifier that knows nothing of x. None: not asked for."""
+    gibbs: Gibbs | None = None
+    """Errors of single draws of random weights and z; None: not asked for, or not given."""
 
     @property
     def F(self) -> float:
-        """R + lam D + gamma C at the reading's own point: an upper bound of the free energy F (8)."""
-        return self.R + self.point.lam * self.D + self.point.gamma * self.C
+        """R + lam D + gamma C + sigma S at the reading's own point: an upper bound of the free energy F (5), (8)."""
+        J = self.R + self.point.lam * self.D + self.point.gamma * self.C
+        return J if self.S is None else J + self.point.sigma * self.S
 
     @property
     def F_size(self) -> float:
         """What changes of F are compared with: F itself, unless D or C is negative, where F may pass through 0."""
-        return self.R + self.point.lam * abs(self.D) + self.point.gamma * abs(self.C)
+        J = self.R + self.point.lam * abs(self.D) + self.point.gamma * abs(self.C)
+        return J if self.S is None else J + self.point.sigma * self.S
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -237,6 +251,9 @@ class Response:
     """dF/dt, D_t = dF_t/dlam and C_t = dF_t/dgamma on a data path (25), (27); None: not measured."""
     D_t: float | None = None
     C_t: float | None = None
+    S_gamma: float | None = None
+    """dS/dgamma, which is dC/dsigma (Maxwell), and dS/dlam = dD/dsigma; None: no weights are random, or there is no such neighbour."""
+    S_lam: float | None = None
 
     @property
     def maxwell_gap(self) -> float | None:
@@ -254,7 +271,8 @@ class Response:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Velocity:
-    """(lam_dot, gamma_dot) of a process per unit of its progress: log lam along a walk, t along a data path."""
+    """(lam_dot, gamma_dot) of a process per unit of its progress: log lam along a walk, t along a data path, or log sigma, where
+    sigma_dot is sigma."""
 
     lam: float
     gamma: float

@@ -22,7 +22,7 @@ MOST_STEPS = 10**9
 TINY = 1e-300
 RANGES: Mapping[str, tuple[float, float]] = MappingProxyType(
     {"lam": (TINY, LARGEST), "t": (0.0, 1.0), "seed": (0, 2**63)}
-    | dict.fromkeys(("gamma", "examples", "seconds", "epochs"), (0.0, LARGEST))
+    | dict.fromkeys(("gamma", "sigma", "examples", "seconds", "epochs"), (0.0, LARGEST))
     | dict.fromkeys(("step", "attempt", "update", "active_dims", "seeds"), (0, MOST_STEPS))
 )
 """Of numbers that are finite in every row; those that were measured may be infinite or undefined where a training diverged."""

@@ -1,4 +1,4 @@
-"""Stored rows: every column with its description, and what one attempted step leaves behind."""
+"""Stored rows: every column with its description."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rayfe.records.kinds import Leg
-from rayfe.records.points import Weights, drift
+from rayfe.records.points import Point, drift
 
 
 def column(description: str, **options: Any) -> Any:
@@ -37,6 +37,7 @@ class StepRecord:
     lam: float = column("multiplier of D at the settled point")
     gamma: float = column("multiplier of C at the settled point")
     t: float = column("position on the data path, 0 = source, 1 = target", default=0.0)
+    sigma: float | None = column("multiplier of S; null: no weights are random (model.posterior)", default=None)
     R: float | None = column("rate on the training split, nats (1)", default=None)
     D: float | None = column(
         "distortion on the training split, summed over an example (1): -log d(x|z) of the likelihood (model.likelihood). Of gaussian it is "
@@ -50,7 +51,11 @@ class StepRecord:
         "and in other columns. null: C itself",
         default=None,
     )
-    F: float | None = column("R + lam D + gamma C of this row (8)", default=None)
+    S: float | None = column(
+        "information in the random weights, KL(p(theta|data) || m(theta)) (5), nats of all of them together; not per example",
+        default=None,
+    )
+    F: float | None = column("R + lam D + gamma C of this row (8), with random weights + sigma S (5)", default=None)
     accuracy: float | None = column(
         "training accuracy of the mean prediction over draws of z; null where the task is no classification", default=None
     )
@@ -92,6 +97,22 @@ class StepRecord:
     label_entropy: float | None = column(
         "entropy of the mean label under p(x, t), nats: the C of a classifier that knows nothing of x", default=None
     )
+    gibbs_error: float | None = column(
+        "part of wrong answers on the training split where each is of one draw of the random weights and of z; this and the columns to "
+        "val_gibbs_C_se are null unless the weights of encoder and classifier are random",
+        default=None,
+    )
+    gibbs_C: float | None = column("mean of C of such draws, each clipped at twice log(classes), nats", default=None)
+    gibbs_S: float | None = column("S of encoder and classifier alone, nats", default=None)
+    gibbs_error_bound: float | None = column(
+        "upper bound of the part of wrong answers on new data, of probability 95 % (PAC-Bayes, from gibbs_error, gibbs_S and read_size)",
+        default=None,
+    )
+    gibbs_C_bound: float | None = column("the same of the clipped loss, nats", default=None)
+    val_gibbs_error: float | None = column("part of wrong answers of such draws on the validation split", default=None)
+    val_gibbs_error_se: float | None = column("standard error of val_gibbs_error over validation examples", default=None)
+    val_gibbs_C: float | None = column("their clipped loss on the validation split, nats", default=None)
+    val_gibbs_C_se: float | None = column("standard error of val_gibbs_C over validation examples", default=None)
     first_updates: int | None = column("updates of the first equilibrium; null but at step 0", default=None)
     held_on: str | None = column(
         "split whose C is held: C_target, drift_se, held_drift, C_before_settle, C_settle_target, C_lam and C_gamma are of it; "
@@ -131,6 +152,10 @@ class StepRecord:
     D_gamma: float | None = column("dD/dgamma at the stencil's centre", default=None)
     C_lam: float | None = column("dC/dlam at the stencil's centre; stencil iso: filled from D_gamma", default=None)
     C_gamma: float | None = column("dC/dgamma at the stencil's centre", default=None)
+    S_gamma: float | None = column(
+        "dS/dgamma at the stencil's centre, equal to dC/dsigma; null: no weights are random", default=None
+    )
+    S_lam: float | None = column("dS/dlam there, equal to dD/dsigma; null also without lam neighbours", default=None)
     F_t: float | None = column("dF/dt at fixed multipliers", default=None)
     D_t: float | None = column("dD/dt at fixed multipliers", default=None)
     C_t: float | None = column("dC/dt at fixed multipliers", default=None)
@@ -145,7 +170,7 @@ class StepRecord:
     hess_max_eig: float | None = column("largest eigenvalue of Hess F; positive violates concavity", default=None)
     maxwell_gap: float | None = column("D_gamma - C_lam; a check of noise and code", default=None)
     first_law_residual: float | None = column(
-        "dR + lam dD + gamma dC over the step, mid-point multipliers, nats (7)", default=None
+        "dR + lam dD + gamma dC over the step, with random weights + sigma dS, mid-point multipliers, nats (7)", default=None
     )
     excess: float | None = column("F above the lower envelope of this trajectory's models so far, nats", default=None)
     restarted_from: int | None = column(
@@ -222,6 +247,11 @@ class StepRecord:
         return f"<StepRecord {self.trajectory} step {self.step}: {found}; {where}>"
 
     @property
+    def point(self) -> Point:
+        """Where the row is."""
+        return Point(lam=self.lam, gamma=self.gamma, t=self.t, sigma=self.sigma or 0.0)
+
+    @property
     def held_C(self) -> float | None:
         """C on the split on which it is held."""
         return self.C if self.control_C is None else self.control_C
@@ -249,7 +279,9 @@ class ReadingRecord:
     R: float = column("rate, nats")
     D: float = column("distortion, in the unit of the likelihood")
     C: float = column("classification loss, nats")
-    F: float = column("R + lam D + gamma C")
+    F: float = column("R + lam D + gamma C, with random weights + sigma S")
+    sigma: float | None = column("multiplier of S; null: no weights are random", default=None)
+    S: float | None = column("information in the random weights, nats", default=None)
     accuracy: float | None = column(
         "accuracy of the mean prediction over draws of z; null where the task is no classification", default=None
     )
@@ -262,17 +294,3 @@ class ReadingRecord:
         "the replica `settled`",
         default=None,
     )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Commit:
-    """What one attempted step leaves behind: one row, its readings, and, if accepted, its weights.
-
-    `carry` is what the next step needs besides the weights (tangent, previous weights, second moments),
-    as named arrays; `record` has no hashes yet, the store fills them in.
-    """
-
-    record: StepRecord
-    readings: tuple[ReadingRecord, ...]
-    state: Weights | None
-    carry: Weights | None

@@ -10,7 +10,7 @@ from rayfe.records import BOUND_DRAWS
 from rayfe.report.verdict import State, Verdict, measured, records
 from rayfe.report.view import RunView
 from rayfe.results.coded import brief, is_close
-from rayfe.results.frames import accepted_steps, counted_steps, numbers
+from rayfe.results.frames import accepted_steps, counted_steps, numbers, of_weights
 from rayfe.results.transfer_summary import CLOSED, unclosed
 
 MAXWELL = 0.1
@@ -161,7 +161,8 @@ def closure(view: RunView) -> Verdict | None:
 
 
 def _pairs(rows: pd.DataFrame) -> tuple[int, int, float]:
-    """Pairs of accepted rows that count at equal t, how many violate dlam dD + dgamma dC <= 0 beyond noise, and the largest such sum."""
+    """Pairs of accepted rows that count at equal t, how many violate dlam dD + dgamma dC + dsigma dS <= 0 beyond noise, and the largest
+    such sum."""
     pairs, violated, largest = 0, 0, 0.0
     if rows.empty:
         return pairs, violated, largest
@@ -169,6 +170,8 @@ def _pairs(rows: pd.DataFrame) -> tuple[int, int, float]:
         chosen = shared.iloc[np.linspace(0, len(shared) - 1, min(len(shared), MOST_ROWS)).astype(int)]
         lam, gamma, D, C, F = (numbers(chosen, name) for name in ("lam", "gamma", "D", "C", "F"))
         sums = np.subtract.outer(lam, lam) * np.subtract.outer(D, D) + np.subtract.outer(gamma, gamma) * np.subtract.outer(C, C)
+        sigma, S = of_weights(chosen, "sigma"), of_weights(chosen, "S")
+        sums = sums + np.subtract.outer(sigma, sigma) * np.subtract.outer(S, S)
         upper = np.triu_indices(len(chosen), 1)
         sums, scale = sums[upper], NOISE * np.minimum.outer(np.abs(F), np.abs(F))[upper]
         pairs, violated = pairs + len(sums), violated + int((sums > scale).sum())

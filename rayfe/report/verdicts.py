@@ -16,7 +16,8 @@ from rayfe.report.identities import bits, closure, convexity, first_law, maxwell
 from rayfe.report.verdict import State, Verdict, records
 from rayfe.report.view import RunView
 from rayfe.results.certified import NONE, findings, largest_gap, largest_missed, last_findings
-from rayfe.results.frames import accepted_steps, holds_nothing, numbers, span_of
+from rayfe.results.frames import accepted_steps, holds_nothing, numbers, of_weights, span_of
+from rayfe.results.guaranteed import guarantee_line
 from rayfe.results.learnt import worsened
 from rayfe.results.walk_summary import EXCESS_PERCENT, OVERFIT_RATIO, overfit, way_there
 from rayfe.surface.equivalence import Z, is_equivalent
@@ -146,7 +147,10 @@ def _lower_than_before(steps: pd.DataFrame) -> np.ndarray:
     """By how much per cent of F each step is lower than the lowest earlier one at the same lam, both at the multipliers of the last
     of those, (N,); NaN where there is none."""
     R, D, C, lam, gamma = (numbers(steps, name) for name in ("R", "D", "C", "lam", "gamma"))
-    lower = np.full(len(steps), np.nan)
+    R, lower = (
+        R + of_weights(steps, "sigma") * of_weights(steps, "S"),
+        np.full(len(steps), np.nan),
+    )  # sigma stays where lam goes
     for step in range(len(steps)):
         before = np.flatnonzero(lam[:step] == lam[step])
         if len(before):
@@ -175,6 +179,8 @@ def generalisation(view: RunView) -> Verdict | None:
     )
     if worse:
         text += f" Validation C or accuracy got worse along {worse} of {len(holding)} trajectories, where the held C did not."
+    if bounded := guarantee_line(view.rows):
+        text += f" {bounded[0].upper()}{bounded[1:]}."
     state: State = "look" if worse or ratio > OVERFIT_RATIO else "holds"
     return Verdict(name="New data", state=state, text=text, meaning=meaning)
 

@@ -31,10 +31,15 @@ def numbers(frame: pd.DataFrame, name: str) -> np.ndarray:
     return np.asarray(frame[name].to_numpy(), float)  # not astype: with its checks it takes four times as long
 
 
+def of_weights(frame: pd.DataFrame, name: str) -> np.ndarray:
+    """Column `sigma` or `S`: 0 where no weights are random, as in all rows of older frames."""
+    return np.nan_to_num(numbers(frame, name)) if name in frame else np.zeros(len(frame))
+
+
 def size_of_F(rows: pd.DataFrame) -> pd.Series:
     """What differences of F are compared with: F itself, unless D or C is negative, where F may pass through 0."""
     R, lam, D, gamma, C = (rows[name].astype(float) for name in ("R", "lam", "D", "gamma", "C"))
-    return R + lam * D.abs() + gamma * C.abs()
+    return R + lam * D.abs() + gamma * C.abs() + of_weights(rows, "sigma") * of_weights(rows, "S")
 
 
 def distortion_title(rows: pd.DataFrame) -> str:
@@ -95,6 +100,7 @@ def counted_steps(rows: pd.DataFrame) -> pd.DataFrame:
     by_lam = [walks["trajectory"], walks["lam"]]
     gamma = walks.groupby(by_lam)["gamma"].transform("last")
     height = (walks["R"] + walks["lam"] * walks["D"] + gamma * walks["C"]).astype(float)
+    height += of_weights(walks, "sigma") * of_weights(walks, "S")
     lowest = height.groupby(by_lam).idxmin()
     others = accepted[~accepted.index.isin(walks.index)]
     if len(others):

@@ -12,7 +12,7 @@ from rayfe.config.user_code import OF_MODELS
 from rayfe.exceptions import CorruptFile, StorageError, UsageError
 from rayfe.storage.store import Store, load_certificates, load_rows
 
-MODEL = ("t", "R", "D", "C")
+MODEL = ("t", "R", "D", "C", "S")
 """What of a model bounds F: at its t, F(lam, gamma) <= R + lam D + gamma C."""
 PAST = {"data.control_share": 0.1, "path.components": 64}
 """What this version has in place of options that older ones had."""
@@ -42,7 +42,7 @@ def pooled(store: Store, rows: pd.DataFrame, certificates: pd.DataFrame, others:
 def _models(store: Store, rows: pd.DataFrame, certificates: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     if not _of_this_version(store):  # its rows are read otherwise than certificates that were made since
         certificates = certificates[:0]
-    lowest = certificates[["t", "lowest_R", "lowest_D", "lowest_C"]].set_axis(list(MODEL), axis=1)
+    lowest = certificates[["t", "lowest_R", "lowest_D", "lowest_C", "lowest_S"]].set_axis(list(MODEL), axis=1)
     accepted = rows[rows["accepted"].astype(bool)]
     return accepted[list(MODEL)].astype(float), lowest.astype(float)
 

@@ -18,7 +18,7 @@ from rayfe.exceptions import UNSAID, CorruptFile, FarFromWanted, UsageError, cal
 from rayfe.model.protocol import BUILT_IN, build, input_shape, with_parts
 from rayfe.model.scaled import in_units
 from rayfe.model.weights import check_fit, load_weights
-from rayfe.records import Point, Split, StepRecord
+from rayfe.records import Split, StepRecord
 from rayfe.results.between import Between, find_between
 from rayfe.results.recommended import none_because, recommended
 from rayfe.results.walk_summary import NOT_C
@@ -31,7 +31,7 @@ __all__ = ["find_model", "find_row", "find_step", "load_model", "model_of"]
 
 ROUNDING = 1e-9
 """By which what a row says of a drift may differ from what its numbers give."""
-WANTED = ("lam", "gamma", "t", "R", "D", "C", "F", "accuracy", "val_R", "val_D", "val_C", "val_accuracy")
+WANTED = ("lam", "gamma", "t", "sigma", "R", "D", "C", "S", "F", "accuracy", "val_R", "val_D", "val_C", "val_accuracy")
 """Columns that `at` may name."""
 
 
@@ -206,8 +206,7 @@ def _lowest(rows: Sequence[StepRecord], near: Sequence[int]) -> int:
     """Of several models at one lam the one that is lowest there in F."""
     if len(near) == 1:
         return near[0]
-    point = Point(lam=rows[near[0]].lam, gamma=rows[near[0]].gamma, t=rows[near[0]].t)
-    return min(near, key=lambda index: bound(rows[index], point))
+    return min(near, key=lambda index: bound(rows[index], rows[near[0]].point))
 
 
 def _in_words(values: Mapping[str, float]) -> str:

@@ -20,6 +20,7 @@ from rayfe.results.frames import (
     holds_something,
     loss_scale,
     numbers,
+    of_weights,
     own_scale,
     size_of_F,
     span_of,
@@ -52,11 +53,11 @@ def found_stop(walk: pd.DataFrame) -> pd.Series | None:
 def envelope_excess(rows: pd.DataFrame, models: pd.DataFrame | None = None) -> pd.Series:
     """F of each accepted row above the lower envelope of all accepted rows and `models`, nats; NaN for the other rows.
 
-    Every stored model bounds the surface from above, F(lam, gamma) <= R_j + lam D_j + gamma C_j, so this is a lower bound of the
-    row's distance from equilibrium, by the models that happen to be there. Rows of all trajectories are pooled: give rows of one
-    data set and model only, and further models of the same, such as `rayfe.Run.models` finds (columns t, R, D, C), those of
-    certificates and of other runs among them. Rows at different t lie on different surfaces and are not compared. Column `excess` of
-    the rows knows only the models of its trajectory that were there before its row.
+    Every stored model bounds the surface from above, F(lam, gamma) <= R_j + lam D_j + gamma C_j (with random weights + sigma S_j),
+    so this is a lower bound of the row's distance from equilibrium, by the models that happen to be there. Rows of all trajectories
+    are pooled: give rows of one data set and model only, and further models of the same, such as `rayfe.Run.models` finds (columns t,
+    R, D, C and S), those of certificates and of other runs among them. Rows at different t lie on different surfaces and are not
+    compared. Column `excess` of the rows knows only the models of its trajectory that were there before its row.
 
     Raises:
         UsageError: rows or models; they are no such frames.
@@ -71,10 +72,11 @@ def envelope_excess(rows: pd.DataFrame, models: pd.DataFrame | None = None) -> p
     for t, shared in accepted.groupby("t"):
         more = shared[:0] if models is None else models[models["t"] == t]
         R, D, C = (np.append(numbers(shared, name), numbers(more, name)) for name in ("R", "D", "C"))
-        lam, gamma = numbers(shared, "lam"), numbers(shared, "gamma")
-        bound = lowest(lam, gamma, R=R, D=D, C=C)
-        R, D, C = (values[: len(shared)] for values in (R, D, C))
-        excess[shared.index] = R + lam * D + gamma * C - bound
+        S = np.append(of_weights(shared, "S"), of_weights(more, "S"))
+        lam, gamma, sigma = numbers(shared, "lam"), numbers(shared, "gamma"), of_weights(shared, "sigma")
+        bound = lowest(lam, gamma, sigma, R=R, D=D, C=C, S=S)
+        R, D, C, S = (values[: len(shared)] for values in (R, D, C, S))
+        excess[shared.index] = R + lam * D + gamma * C + sigma * S - bound
     return excess
 
 

@@ -19,7 +19,7 @@ from rayfe.records.weights import digest_of
 from rayfe.storage.errors import as_bad_input
 from rayfe.storage.store import Store
 
-SIZES = ("name", "latent", "classifier_hidden", "hidden", "dropout", "width", "marginal", "likelihood")
+SIZES = ("name", "latent", "classifier_hidden", "hidden", "dropout", "width", "marginal", "likelihood", "posterior")
 """Fields of a model by which weights may not fit, first those that every model has."""
 
 
@@ -31,8 +31,8 @@ class StartModel:
     """None: they are lost; trajectories that have their first step go on without."""
     told: Mapping[str, Any]
     """`start` in run.json. `from`: its name; `sha256`: digest of the weights (`records.weights.digest_of`). Of a stored step also its
-    run's folder name, `trajectory`, `step`, `lam`, `gamma`, `t`, and `examples`: training examples that it had cost, those of the run
-    that its own run started from included; null where nobody knows."""
+    run's folder name, `trajectory`, `step`, `lam`, `gamma`, `t`, with random weights `sigma`, and `examples`: training examples that it
+    had cost, those of the run that its own run started from included; null where nobody knows."""
     model: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """`model.*` fields of the configuration that it was trained with; empty where nobody knows."""
     outputs: tuple[str, ...] = ()
@@ -63,6 +63,9 @@ def started(config: RunConfig, given: StartModel | None = None) -> tuple[RunConf
             values, here = getattr(config, name), found.told[name]
             fix = f"comes from the step that ``start`` names, whose {name} is {here:.15g}; leave it away"
             require(values in ((), (here,)), name, values, fix)
+        here = found.told.get("sigma", 0.0)
+        fix = f"must be that of the step that ``start`` names; give ``sigma={here:.15g}``"
+        require(config.sigma == here, "sigma", config.sigma, fix)
         config = dataclasses.replace(config, lam=(found.told["lam"],), gamma=(found.told["gamma"],))
     return config, found
 
@@ -195,6 +198,7 @@ def _stored(step: StoredStep, name: str, kept: StartModel | None) -> StartModel:
     cost = None if before.get("examples") is None else before["examples"] + row.examples
     told = {"from": portable(name), "sha256": digest_of(weights), "trajectory": row.trajectory, "step": row.step}
     told |= {"lam": row.lam, "gamma": row.gamma, "t": row.t, "examples": cost}
+    told |= {} if row.sigma is None else {"sigma": row.sigma}
     return StartModel(weights=weights, told=told, **described)
 
 

@@ -75,7 +75,7 @@ class Run:
 
     @checked
     def models(self, *others: str | Path) -> pd.DataFrame:
-        """t, R, D and C of every model that bounds the run's free energy, for `rayfe.envelope_excess`: accepted steps and certificates
+        """t, R, D, C and S of every model that bounds the run's free energy, for `rayfe.envelope_excess`: accepted steps and certificates
         of the run, and of `others`, folders or URIs of runs.
 
         Raises:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -35,7 +36,8 @@ class Transfer(Process):
         return 1.0 - point.t
 
     def moved(self, point: Point, velocity: Velocity, length: float) -> Point:
-        return Point(
+        return dataclasses.replace(
+            point,
             lam=_limited(point.lam, velocity.lam * length),
             gamma=_limited(point.gamma, velocity.gamma * length),
             t=1.0 if length == self.left(point) else point.t + length,
@@ -60,7 +62,7 @@ class ConstantRate(Transfer):
 
     def moved(self, point: Point, velocity: Velocity, length: float) -> Point:
         limited = super(ConstantRate, self).moved(point, velocity, length)
-        return Point(lam=point.lam + self.lam_dot * length, gamma=limited.gamma, t=limited.t)
+        return dataclasses.replace(limited, lam=point.lam + self.lam_dot * length)
 
 
 @dataclass(frozen=True, slots=True)

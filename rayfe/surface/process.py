@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -117,6 +118,38 @@ class IsoClassification(Process):
 
 
 @dataclass(frozen=True, slots=True)
+class WeightInformation(Process):
+    """C is constant while sigma goes, up or down, to `sigma_end`, and lam stays; progress is the way in log sigma.
+
+    C_sigma = S_gamma (Maxwell), so neighbours in gamma say how gamma holds C.
+    """
+
+    sigma_end: float
+    moved_by: ClassVar[tuple[str, ...]] = ("gamma",)
+    end: ClassVar[str] = "sigma_end"
+    predicted_by: ClassVar[Literal["response", "mean slope", "secant"]] = "mean slope"
+
+    @property
+    def held(self) -> tuple[Held, ...]:
+        return (LOSS,)
+
+    def velocity(self, point: Point, response: Response) -> Velocity:
+        """sigma_dot = sigma, or -sigma on the way down; gamma_dot = -(S_gamma / C_gamma) sigma_dot."""
+        require_sight(response)
+        assert response.S_gamma is not None
+        sigma_dot = math.copysign(point.sigma, self.sigma_end - point.sigma)
+        return Velocity(lam=0.0, gamma=-response.S_gamma / response.C_gamma * sigma_dot)
+
+    def left(self, point: Point) -> float:
+        return abs(math.log(self.sigma_end / point.sigma))
+
+    def moved(self, point: Point, velocity: Velocity, length: float) -> Point:
+        arrives = length == self.left(point)
+        sigma = self.sigma_end if arrives else point.sigma * math.exp(math.copysign(length, self.sigma_end - point.sigma))
+        return dataclasses.replace(point, gamma=point.gamma + velocity.gamma * length, sigma=sigma)
+
+
+@dataclass(frozen=True, slots=True)
 class FixedGamma(Process):
     """lam goes, up or down, to `lam_end` and gamma stays: nothing is held, so no response is needed. Progress is the way in log lam.
 
@@ -144,9 +177,10 @@ class FixedGamma(Process):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class IsoFunctional(Process):
-    """G = R R + D D + C C is constant (Remark 8); progress is arclength in (log lam, log gamma).
+    """G = R R + D D + C C + S S is constant (Remark 8); progress is arclength in (log lam, log gamma).
 
-    Level sets of G are closed curves around (lam, gamma) = (D / R, C / R), where G is stationary. The walk goes along them with
+    Level sets of G are closed curves around (lam, gamma) = (D / R, C / R), where G is stationary; with S that is so where sigma is
+    S / R, and elsewhere no such point is known. The walk goes along them with
     alpha > 0, which raises lam where G is C. Both multipliers settle G, along its gradient, so turning points need no care.
     """
 
@@ -180,7 +214,7 @@ class IsoFunctional(Process):
     def _from_stationary(self, point: Point) -> float:
         """Distance in logarithms of the multipliers from (D / R, C / R); infinite if that is no point of the surface."""
         R, D, C = self.functional.R, self.functional.D, self.functional.C
-        if not R or D / R <= 0.0 or C / R <= 0.0:
+        if not R or D / R <= 0.0 or C / R <= 0.0 or self.functional.S:
             return math.inf
         return _log_distance(point, Point(lam=D / R, gamma=C / R))
 
@@ -198,23 +232,27 @@ class IsoFunctional(Process):
             value * math.exp(rate / value * length)
             for value, rate in ((point.lam, velocity.lam), (point.gamma, velocity.gamma))
         )
-        return Point(lam=lam, gamma=gamma, t=point.t)
+        return dataclasses.replace(point, lam=lam, gamma=gamma)
 
 
 def _moved_in_lam(process: IsoClassification | FixedGamma, point: Point, velocity: Velocity, length: float) -> Point:
     """A step of this length in log lam, exactly to `lam_end` where that is all that is left."""
     arrives = length == process.left(point)
     lam = process.lam_end if arrives else point.lam * math.exp(math.copysign(length, process.lam_end - point.lam))
-    return Point(lam=lam, gamma=point.gamma + velocity.gamma * length, t=point.t)
+    return dataclasses.replace(point, lam=lam, gamma=point.gamma + velocity.gamma * length)
 
 
 def held_jacobian(conditions: Conditions, point: Point, response: Response) -> tuple[tuple[float, ...], ...]:
-    """d held / d multiplier, a row a condition, columns as in `moved_by`; R's by the first law (7)."""
-    slopes = {"gamma": (response.D_gamma, response.C_gamma), "lam": (response.D_lam or 0.0, response.C_lam)}
+    """d held / d multiplier, a row a condition, columns as in `moved_by`; R's by the first law (7), dR = -lam dD - gamma dC - sigma dS."""
+    slopes = {
+        "gamma": (response.D_gamma, response.C_gamma, response.S_gamma or 0.0),
+        "lam": (response.D_lam or 0.0, response.C_lam, response.S_lam or 0.0),
+    }
 
     def entry(held: Held, multiplier: str) -> float:
-        D, C = slopes[multiplier]
-        return held.R * (-point.lam * D - point.gamma * C) + held.D * D + held.C * C
+        D, C, S = slopes[multiplier]
+        value = held.R * (-point.lam * D - point.gamma * C) + held.D * D + held.C * C
+        return value + (held.S - held.R * point.sigma) * S if S else value
 
     return tuple(tuple(entry(held, multiplier) for multiplier in conditions.moved_by) for held in conditions.held)
 

@@ -29,6 +29,7 @@ def response_of(readings: Mapping[str, Reading]) -> Response:
         size=up.size,
         F_t=readings["centre"].F_t if "centre" in readings else None,
         C_t=_slope_of_F_t(up, down, width),
+        S_gamma=_slope_of_S(up, down, width),
     )
     if "lam+" not in readings:
         return on_gamma
@@ -40,14 +41,19 @@ def response_of(readings: Mapping[str, Reading]) -> Response:
         C_lam_se=_paired_error(up.C_noise, down.C_noise, width),
         D_lam=(up.D - down.D) / width,
         D_t=_slope_of_F_t(up, down, width),
+        S_lam=_slope_of_S(up, down, width),
     )
 
 
 def first_law_residual(before: Reading, after: Reading) -> float:
-    """dR + lam dD + gamma dC between two readings with mid-point multipliers (7), nats; 0 on a smooth surface as steps shrink."""
+    """dR + lam dD + gamma dC + sigma dS between two readings with mid-point multipliers (7), nats; 0 on a smooth surface as steps
+    shrink."""
     lam = 0.5 * (before.point.lam + after.point.lam)
     gamma = 0.5 * (before.point.gamma + after.point.gamma)
-    return (after.R - before.R) + lam * (after.D - before.D) + gamma * (after.C - before.C)
+    residual = (after.R - before.R) + lam * (after.D - before.D) + gamma * (after.C - before.C)
+    if after.S is None or before.S is None:
+        return residual
+    return residual + 0.5 * (before.point.sigma + after.point.sigma) * (after.S - before.S)
 
 
 def chart_defect(centre: Reading, settled: Reading) -> float:
@@ -57,6 +63,10 @@ def chart_defect(centre: Reading, settled: Reading) -> float:
 
 def _slope_of_F_t(up: Reading, down: Reading, width: float) -> float | None:
     return None if up.F_t is None or down.F_t is None else (up.F_t - down.F_t) / width
+
+
+def _slope_of_S(up: Reading, down: Reading, width: float) -> float | None:
+    return None if up.S is None or down.S is None else (up.S - down.S) / width
 
 
 def _paired_error(up: tuple[float, ...], down: tuple[float, ...], width: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Literal
 
 from rayfe.config import StencilConfig
@@ -18,10 +19,10 @@ def neighbours(point: Point, kind: Literal["iso", "paper"], config: StencilConfi
     dg, dl = config.gamma_delta * point.gamma, config.lam_delta * point.lam
     points = {
         "centre": point,
-        "gamma+": Point(lam=point.lam, gamma=point.gamma + dg, t=point.t),
-        "gamma-": Point(lam=point.lam, gamma=point.gamma - dg, t=point.t),
+        "gamma+": dataclasses.replace(point, gamma=point.gamma + dg),
+        "gamma-": dataclasses.replace(point, gamma=point.gamma - dg),
     }
     if kind == "paper":
-        points["lam+"] = Point(lam=point.lam + dl, gamma=point.gamma, t=point.t)
-        points["lam-"] = Point(lam=point.lam - dl, gamma=point.gamma, t=point.t)
+        points["lam+"] = dataclasses.replace(point, lam=point.lam + dl)
+        points["lam-"] = dataclasses.replace(point, lam=point.lam - dl)
     return points

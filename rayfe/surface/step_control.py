@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -55,7 +56,7 @@ def moved_on(point: Point, at: Point, correction: Mapping[str, float]) -> Point:
         here, wanted = getattr(point, multiplier), getattr(at, multiplier) + correction.get(multiplier, 0.0)
         return min(max(wanted, 0.5 * here), 1.5 * here) if multiplier in correction else here
 
-    return Point(lam=of("lam"), gamma=of("gamma"), t=point.t)
+    return dataclasses.replace(point, lam=of("lam"), gamma=of("gamma"))
 
 
 def gamma_vanishes(point: Point, *, start_gamma: float) -> bool:

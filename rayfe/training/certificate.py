@@ -16,6 +16,7 @@ from rayfe.data.randomness import derived_seed, normal_of
 from rayfe.model.likelihood import likelihood_of
 from rayfe.model.marginal import encoded
 from rayfe.model.objective import sample
+from rayfe.model.posterior import widths_of
 from rayfe.model.protocol import Representation
 from rayfe.model.task import task_of
 from rayfe.records import BOUND_DRAWS, Certificate, Point, Reading
@@ -124,7 +125,7 @@ def read_gradient(model: Any, path: DevicePath, point: Point, *, n: int, rng: Ca
     def gradients() -> Iterator[np.ndarray]:
         for i in range(PARTS):
             order, noise = rng(f"gradient order {i}"), rng(f"gradient noise {i}")
-            part = draw_parts(path, point.t, n, count=1, latent=model.latent, decoder_draws=1, order=order, noise=noise)
+            part = draw_parts(path, point.t, n, count=1, widths=widths_of(model), decoder_draws=1, order=order, noise=noise)
             batch = tuple(part)
             yield Curvature(model, batch, point, damping=0.0).gradient(batch)
 

@@ -16,8 +16,9 @@ from torch.overrides import TorchFunctionMode
 
 from rayfe.data.device_path import DeviceExamples
 from rayfe.model.objective import Noise, Objective
+from rayfe.model.posterior import information, is_random
 from rayfe.training.optimizer import Average, adam, adam_of, adam_scales, moved_by
-from rayfe.training.replicas import Looped, seeded
+from rayfe.training.replicas import Looped, Multipliers, seeded
 from rayfe.training.soap import Soap, turned
 
 VARIANTS = 64
@@ -55,8 +56,7 @@ class CompiledUpdate:
         self,
         replicas: Looped,
         optimizer: torch.optim.Optimizer,
-        lam: Tensor,
-        gamma: Tensor,
+        at: Multipliers,
         *,
         average: Average | None = None,
         rounds: bool = False,
@@ -65,7 +65,7 @@ class CompiledUpdate:
         """`rounds`: products with large matrices are of bfloat16 numbers, added up in float32. `backend` is torch.compile's."""
         self._replicas, self._optimizer, self._average = replicas, optimizer, average
         self._product: Product = rounded_product if rounds else torch.matmul
-        self._points = list(zip(lam, gamma, strict=True))
+        self._points = [Multipliers(*one) for one in zip(*at, strict=True)]
         self._models: list[Model] = []
         self._code = _compiled(backend)
         self._step = torch.empty(())
@@ -144,7 +144,7 @@ def _update(
     x: Tensor,
     y: Tensor,
     noise: Noise,
-    point: tuple[Tensor, Tensor],
+    point: Multipliers,
     scales: Tensor,
     betas: tuple[float, float],
     product: Product,
@@ -171,17 +171,21 @@ def free_energy_of(
     x: Tensor,
     y: Tensor,
     noise: Noise,
-    point: tuple[Tensor, Tensor],
+    point: Multipliers,
     product: Product = torch.matmul,
 ) -> Tensor:
-    """J (8) over a batch, of a model by its parameters `theta`, those in `bases` rotated by them, and by its `others`."""
+    """J (5), (8) over a batch, of a model by its parameters `theta`, those in `bases` rotated by them, and by its `others`."""
     own = {
         name: turned(value, bases[name].mT, product).view(shapes[name]) if name in bases else value
         for name, value in theta.items()
     }
     with _Products(product, [(own[name], theta[name], bases[name]) for name in bases]):
         R, D, C, _ = functional_call(objective, {**own, **others}, (x, y, noise, False))
-    return R.mean() + point[0] * D.mean() + point[1] * C.mean()
+    J = R.mean() + point.lam * D.mean() + point.gamma * C.mean()
+    if not is_random(objective.model):
+        return J
+    named = {name.removeprefix("model."): value for name, value in (*others.items(), *own.items())}
+    return J + point.sigma * information(objective.model, values=named)
 
 
 def _in_another_thread(call: Callable[[], Tensor]) -> Tensor:

@@ -18,10 +18,13 @@ from rayfe.config import RunConfig
 from rayfe.data.device_path import DeviceExamples, Still
 from rayfe.data.path_sizes import PathSizes
 from rayfe.model.likelihood import likelihood_of
+from rayfe.model.posterior import is_random
 from rayfe.records import BOUND_DRAWS, PROBE, Annealing, MeasureRequest, SettleRequest, Split
 from rayfe.training.batch_norm import recompute_statistics
 from rayfe.training.certificate import PARTS, bound_cost, bound_size, gradient_size
 from rayfe.training.exact_derivatives import GRADIENTS, PRODUCT_COST, SOLVE, Solve
+from rayfe.training.gibbs import cost as gibbs_cost
+from rayfe.training.gibbs import is_given
 from rayfe.training.measure import FORWARD, SLOPE_STEP, Effort, difference, drawing_of, head_share, slope_drawing
 from rayfe.training.take_up import FIT_PASSES
 
@@ -93,7 +96,9 @@ class Costs:
         cost = effort.cost(path.size(1.0 if split is Split.TARGET else t), self.drawing, self._head)
         if request.slope_in_t and split is Split.TRAIN:
             cost += self._slope(path.thinned(measure.response_size), t)
-        if request.certify and split is Split.TRAIN:
+        if request.certify and split in (Split.TRAIN, Split.VALIDATION) and is_given(self._model, path):
+            cost += gibbs_cost(path.size(t), self._head)
+        if request.certify and split is Split.TRAIN and not is_random(self._model):
             cost += self._certified(path, t)
             cost += 0.5 * FORWARD * path.size(t) + self._missed(path, t)
         return cost

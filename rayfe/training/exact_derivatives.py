@@ -14,6 +14,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from rayfe.data.device_path import DeviceExamples, DevicePath
 from rayfe.model.objective import Noise, Objective, draw_noise
+from rayfe.model.posterior import Widths
 from rayfe.model.weights import to_host
 from rayfe.records import Held, Point, Response, Weights
 from rayfe.training.batch_norm import WeightedStatistics
@@ -57,7 +58,7 @@ def draw_parts(
     n: int,
     *,
     count: int,
-    latent: int,
+    widths: Widths,
     decoder_draws: int,
     order: torch.Generator,
     noise: torch.Generator,
@@ -70,7 +71,7 @@ def draw_parts(
         dtype, device = part.x.dtype, part.x.device
         yield Half(
             examples=part,
-            noise=draw_noise(noise, n=n, latent=latent, decoder_draws=decoder_draws, head_draws=8, dtype=dtype),
+            noise=draw_noise(noise, n=n, widths=widths, decoder_draws=decoder_draws, head_draws=8, dtype=dtype),
             weights=torch.full((n,), 1.0 / n, dtype=dtype, device=device),
         )
 

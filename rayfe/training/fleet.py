@@ -13,6 +13,7 @@ from torch import Tensor
 from rayfe.config import EquilibrationConfig
 from rayfe.data.device_path import DeviceExamples, DevicePath, Still
 from rayfe.model.objective import noise_of
+from rayfe.model.posterior import widths_of
 from rayfe.records import Point
 from rayfe.training.fleet_slots import BLOCK, Job, Lodger, Slots
 from rayfe.training.replicas import Stacked
@@ -174,19 +175,19 @@ def why_not_in_slots(make: Callable[[], Any], x: Tensor, y: Tensor) -> str | Non
     under vmap what one model draws depends on how many there are.
     """
     models = [make().to(x.device) for _ in range(2)]
-    examples, latent = DeviceExamples(x=x, y=y), models[0].latent
-    noise = noise_of(examples.number, key=0, latent=latent, decoder_draws=1, head_draws=2, dtype=x.dtype)
+    examples, widths = DeviceExamples(x=x, y=y), widths_of(models[0])
+    noise = noise_of(examples.number, key=0, widths=widths, decoder_draws=1, head_draws=2, dtype=x.dtype)
     try:
         training = Training(
             replicas=Stacked(models),
-            points=[Point(lam=1.0, gamma=1.0)] * 2,
+            points=[Point(lam=1.0, gamma=1.0, sigma=1.0)] * 2,
             updates=1,
             learning_rate=lambda u: 0.0,
             config=EquilibrationConfig(),
             preconditioner=None,
             probe=Probe(examples=examples, noise=noise, updates=frozenset(), names=("0", "1")),
         )
-        Fleet(2, Still(examples)).train(Job(training=training, t=0.0, batch=len(x), latent=latent, order=0, noise=0))
+        Fleet(2, Still(examples)).train(Job(training=training, t=0.0, batch=len(x), widths=widths, order=0, noise=0))
     except Exception as error:  # a model of the user's own may raise anything
         return f"{type(error).__name__}: {str(error).strip()}".partition("\n")[0].partition(". ")[0]
     return None

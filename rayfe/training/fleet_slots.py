@@ -11,10 +11,11 @@ from torch.func import vmap
 
 from rayfe.data.device_path import DevicePath
 from rayfe.model.objective import Noise
+from rayfe.model.posterior import Widths
 from rayfe.training.compiled_update import free_energy_of
 from rayfe.training.fleet_batches import SlotBatches
 from rayfe.training.optimizer import CARRIED_STEP, adam, adam_of, adam_scales, moved_by
-from rayfe.training.replicas import Stacked
+from rayfe.training.replicas import Multipliers, Stacked
 from rayfe.training.soap import MEMORY, SAMPLED, Soap, squared, turned
 from rayfe.training.train import Progress, Training, noise_of_updates
 
@@ -30,7 +31,7 @@ class Job:
     """Of `Stacked` replicas."""
     t: float
     batch: int
-    latent: int
+    widths: Widths
     order: int
     """63-bit key of its batches, by `Counted`."""
     noise: int
@@ -105,7 +106,7 @@ class Slots:
         training = like.progress.training
         assert isinstance(training.replicas, Stacked)
         self._objective, self._size, self._count = training.replicas.skeleton, size, training.replicas.count
-        self._batch, self._latent, optimizer = job.batch, job.latent, like.progress.descent.optimizer
+        self._batch, self._widths, optimizer = job.batch, job.widths, like.progress.descent.optimizer
         self._betas: tuple[float, float] = adam_of(optimizer).param_groups[0]["betas"]
         moved = moved_by(optimizer, training.replicas)
         self._moved = {key: tuple(value.shape[1:]) for key, value in moved.items()}
@@ -120,7 +121,7 @@ class Slots:
             for kind, tensors in apart.items()
         }
         self._flat["theta"][:] = torch.cat([value.detach().flatten(1) for value in flat["theta"]], dim=1)
-        self._points = some.new_zeros(2, size, self._count)
+        self._points = Multipliers(*some.new_zeros(3, size, self._count))
         self._keys = torch.zeros(size, dtype=torch.long, device=some.device)
         self._batches = SlotBatches(path, size, job.batch, longest=BLOCK, device=some.device)
         replicas = vmap(self._free_energy, in_dims=(0, 0, None, None, None, None, 0), randomness="error")
@@ -133,7 +134,7 @@ class Slots:
             place.copy_(tensor)
             tensor.data = place
         slot, points = lodger.slot, lodger.progress.training.points
-        for row, name in zip(self._points, ("lam", "gamma"), strict=True):
+        for row, name in zip(self._points, Multipliers._fields, strict=True):
             row[slot] = torch.tensor([getattr(point, name) for point in points], dtype=row.dtype, device=row.device)
         self._keys[slot] = job.noise
         self._batches.begin(slot, job.order, job.t)
@@ -170,7 +171,7 @@ class Slots:
         averages, samples = ([any(row[i] for row in knob) for knob in knobs] for i in (2, 3))
         found = []
         for ahead in range(updates):
-            noise = noise_of_updates(numbers + ahead, self._batch, key=self._keys, latent=self._latent, dtype=theta.dtype)
+            noise = noise_of_updates(numbers + ahead, self._batch, key=self._keys, widths=self._widths, dtype=theta.dtype)
             J, gradient = self._gradient(ahead, noise)
             rate, root, part, share = (column[ahead] for column in table)
             if samples[ahead]:
@@ -187,7 +188,7 @@ class Slots:
         batch, theta = self._batches[ahead], self._flat["theta"].detach().requires_grad_()
         x, y = (value.unflatten(0, (self._size, self._batch)) for value in (batch.x, batch.y))
         others, bases = self._apart["others"], self._apart["vectors"]
-        J = self._free_energies(theta, others, bases, x, y, noise, (self._points[0], self._points[1]))
+        J = self._free_energies(theta, others, bases, x, y, noise, self._points)
         (gradient,) = torch.autograd.grad(J.sum(), theta)
         return J.detach(), gradient
 
@@ -199,7 +200,7 @@ class Slots:
         x: Tensor,
         y: Tensor,
         noise: Noise,
-        point: tuple[Tensor, Tensor],
+        point: Multipliers,
     ) -> Tensor:
         """J of one model, with a flat theta."""
         own = self._named(theta)

@@ -16,8 +16,9 @@ from rayfe.config import MeasureConfig
 from rayfe.data.device_path import DeviceExamples, DevicePath, Stratum, chunks
 from rayfe.data.randomness import derived_seed, normal_of, to_normal, uniform_of
 from rayfe.model.likelihood import likelihood_of
-from rayfe.model.marginal import encoded
+from rayfe.model.marginal import Encoded, encoded
 from rayfe.model.objective import PerExample, rate, sample, scored
+from rayfe.model.posterior import Widths, drawn, widths_of
 from rayfe.model.protocol import Representation
 from rayfe.model.task import task_of
 from rayfe.records import Point, decoder_draws
@@ -59,6 +60,8 @@ class Drawing:
     """Through the decoder. 1: only every eighth example has the second one, which the error of D needs."""
     chunk: int
     """Memory against speed; no number depends on it but by rounding."""
+    random_encoder: bool = False
+    """Whether each independent set has an encoding of its own, with weights of its own."""
     whole: int = WHOLE_BYTES
     """Bytes that all examples of batch-norm statistics may take at once."""
 
@@ -68,7 +71,9 @@ def drawing_of(config: MeasureConfig, model: Any, example: Tensor, *, images: in
     convolves = any(isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d) for layer in model.modules())
     chunk = max(1, min(FEWER if convolves else CHUNK, CHUNK_NUMBERS // example.numel()) // models)
     draws = decoder_draws(images)
-    return Drawing(head_draws=config.head_draws, decoder_draws=draws, chunk=chunk, whole=WHOLE_BYTES // models)
+    random = widths_of(model).encoder > 0
+    whole = WHOLE_BYTES // models
+    return Drawing(head_draws=config.head_draws, decoder_draws=draws, chunk=chunk, random_encoder=random, whole=whole)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,11 +85,15 @@ class Effort:
     decode: bool = True
     """Without it D is zero and costs nothing."""
 
+    def encodings(self, drawing: Drawing) -> int:
+        """Of each example."""
+        return 2 * max(self.draw_sets, self.decoder_sets) if drawing.random_encoder else 1
+
     def cost(self, n: int, drawing: Drawing, head: float) -> float:
         """Training examples that reading n examples counts as: half a forward pass encodes, and half decodes for each draw;
         a draw through the classifier is the part `head` of a forward pass."""
         decoded = 2.0 if drawing.decoder_draws == 2 else 1.0 + 1.0 / SECOND
-        passes = 0.5 + (0.5 * decoded * self.decoder_sets if self.decode else 0.0)
+        passes = 0.5 * self.encodings(drawing) + (0.5 * decoded * self.decoder_sets if self.decode else 0.0)
         return n * FORWARD * (passes + head * drawing.head_draws * self.draw_sets)
 
 
@@ -140,21 +149,26 @@ class Keys(NamedTuple):
     """The noise of a reading of one stratum; several models have all of them stacked."""
 
     heads: Tensor
-    """(sets, count, latent) Sobol points of the draws through the classifier, two sets for each of `Effort.draw_sets`."""
+    """(sets, count, columns) Sobol points of z and of units of the classifier, two sets for each of `Effort.draw_sets`."""
     shifts: tuple[int, ...]
     """Keys of their shifts."""
     decoders: tuple[int, ...]
     """Keys of the draws through the decoder."""
+    encoders: tuple[int, ...]
+    """Keys of the encoder's weights, one for each encoding; set number i of the others has number i. Empty: they are not random."""
 
 
-def keys_of(key: int, latent: int, *, drawing: Drawing, effort: Effort, device: torch.device) -> Keys:
-    """What `key`, of a seed and a stratum, determines for models of so many dimensions of z."""
+def keys_of(key: int, widths: Widths, *, drawing: Drawing, effort: Effort, device: torch.device) -> Keys:
+    """What `key`, of a seed and a stratum, determines for models that need so much noise."""
     sets = range(2 * effort.draw_sets)
-    points = [_sobol(latent, drawing.head_draws // 4, derived_seed(key, "head", i)) for i in sets]
+    columns = widths.latent + widths.classifier
+    points = [_sobol(columns, drawing.head_draws // 4, derived_seed(key, "head", i)) for i in sets]
+    encodings = effort.encodings(drawing) if widths.encoder else 0
     return Keys(
         heads=torch.stack(points).to(device),
         shifts=tuple(derived_seed(key, "shift", i) for i in sets),
         decoders=tuple(derived_seed(key, "decoder", i) for i in range(effort.decoder_sets)),
+        encoders=tuple(derived_seed(key, "encoder", i) for i in range(encodings)),
     )
 
 
@@ -200,7 +214,7 @@ def _every(drawing: Drawing) -> int:
 @torch.no_grad()
 def read_draws(model: Representation, stratum: Stratum, t: float, *, drawing: Drawing, key: int, effort: Effort) -> Draws:
     """R, D, C of each example in evaluation mode, by draws that `key` and the examples' numbers determine."""
-    keys = keys_of(key, model.latent, drawing=drawing, effort=effort, device=stratum.number.device)
+    keys = keys_of(key, widths_of(model), drawing=drawing, effort=effort, device=stratum.number.device)
     return pass_over(stratum, t, drawing=drawing, effort=effort).draws(model, keys)
 
 
@@ -215,71 +229,106 @@ def _with_second_draw(number: Tensor, slices: Sequence[slice], every: int) -> li
 
 def _read_chunk(model: Representation, examples: DeviceExamples, keys: Keys, some: Tensor, over: Pass) -> Draws:
     x, y, number, effort = examples.x, examples.y, examples.number, over.effort
-    mean, log_variance, marginal = encoded(model, x)
+    encodings = _encodings(model, x, number, keys)
+    mean, several = encodings[0].mean, len(encodings)
     D, D_noise = mean.new_zeros(len(x)), mean.new_zeros(len(x))
     if effort.decode:
-        for key in keys.decoders:
-            one, noise = _read_distortion(model, examples, mean, log_variance, some, key=key, every=_every(over.drawing))
+        for i, key in enumerate(keys.decoders):
+            pair = encodings[2 * i % several], encodings[(2 * i + 1) % several]
+            one, noise = _read_distortion(model, examples, pair, some, key=key, every=_every(over.drawing))
             D, D_noise = D + one / effort.decoder_sets, D_noise + noise / effort.decoder_sets
     task, C, predictions = task_of(model), [mean.new_zeros(len(x)), mean.new_zeros(len(x))], []
     gain = [mean.new_zeros(len(x)), mean.new_zeros(len(x))]
     for i, key in enumerate(keys.shifts):
-        z = _antithetic(mean, log_variance, _rotated(keys.heads[i], number, like=mean, key=key))
-        prediction = model.classify(z.flatten(0, 1)).view(*z.shape[:2], -1)
+        here = encodings[i % several]
+        z, units = _antithetic(here.mean, here.log_variance, _rotated(keys.heads[i], number, like=mean, key=key))
+        with drawn(model, "classifier", units):
+            prediction = model.classify(z.flatten(0, 1)).view(*z.shape[:2], -1)
         C[i % 2] += task.loss(prediction, y).mean(0) / effort.draw_sets
-        if not marginal.closed:
-            gain[i % 2] += marginal.gain(z).mean(0) / effort.draw_sets
+        if not here.marginal.closed:
+            gain[i % 2] += here.marginal.gain(z).mean(0) / effort.draw_sets
         if i < 2:
             predictions.append(task.mean(prediction[:PREDICTION_DRAWS]))
     score = scored(task, 0.5 * (predictions[0] + predictions[1]), y)
-    R = rate(*marginal.in_unit(mean, log_variance))
-    R = R if marginal.closed else R - 0.5 * (gain[0] + gain[1])
+    R, R_noise = _rate(encodings, gain)
     return Draws(
         mean=PerExample(R=R, D=D, C=0.5 * (C[0] + C[1]), score=score),
         D_noise=D_noise,
         C_noise=0.5 * (C[0] - C[1]),
-        R_noise=None if marginal.closed else 0.5 * (gain[1] - gain[0]),
+        R_noise=R_noise,
     )
 
 
+def _encodings(model: Representation, x: Tensor, number: Tensor, keys: Keys) -> list[Encoded]:
+    """x encoded once, or by as many draws of the encoder's weights as there are keys."""
+    if not keys.encoders:
+        return [encoded(model, x)]
+    found, width = [], widths_of(model).encoder
+    for key in keys.encoders:
+        with drawn(model, "encoder", normal_of(number, width, key=key, dtype=x.dtype)):
+            found.append(encoded(model, x))
+    return found
+
+
+def _rate(encodings: Sequence[Encoded], gain: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
+    """R of each example, the mean of two independent halves, and half their difference (None: there are no draws in it); `gain` is what
+    the marginal gains by the draws of z of each half."""
+    rates = [rate(*one.marginal.in_unit(one.mean, one.log_variance)) for one in encodings]
+    closed = encodings[0].marginal.closed
+    if len(rates) == 1:
+        return (rates[0], None) if closed else (rates[0] - 0.5 * (gain[0] + gain[1]), 0.5 * (gain[1] - gain[0]))
+    halves = [torch.stack(rates[half::2]).mean(0) - gain[half] for half in range(2)]
+    return 0.5 * (halves[0] + halves[1]), 0.5 * (halves[0] - halves[1])
+
+
 def _read_distortion(
-    model: Representation, examples: DeviceExamples, mean: Tensor, log_variance: Tensor, some: Tensor, *, key: int, every: int
+    model: Representation, examples: DeviceExamples, encodings: Sequence[Encoded], some: Tensor, *, key: int, every: int
 ) -> tuple[Tensor, Tensor]:
-    """D of each example, the mean of two draws for the rows `some`, one in `every`, and noise like that of D on those alone.
+    """D of each example, the mean of two draws for the rows `some`, one in `every`, and noise like that of D on those alone. The two
+    draws have an encoding each.
 
     Half the difference of two draws has the variance of their mean; that of a single draw is twice as large, and those
     that have both speak for `every` examples.
     """
-    x, distortion = examples.x, likelihood_of(model)
-    epsilon = normal_of(examples.number, 2 * mean.shape[1], key=key, dtype=mean.dtype).chunk(2, dim=-1)
-    D = distortion(x, model.decode(sample(mean, log_variance, epsilon[0])))
+    x, latent, width = examples.x, encodings[0].mean.shape[1], widths_of(model).decoder
+    noises = normal_of(examples.number, 2 * (latent + width), key=key, dtype=x.dtype).chunk(2, dim=-1)
+
+    def distortion(draw: int, rows: slice | Tensor) -> Tensor:
+        at, noise = encodings[draw], noises[draw][rows]
+        with drawn(model, "decoder", noise[:, latent:]):
+            x_hat = model.decode(sample(at.mean[rows], at.log_variance[rows], noise[:, :latent]))
+        return likelihood_of(model)(x[rows], x_hat)
+
+    D = distortion(0, slice(None))
     noise = torch.zeros_like(D)
     if len(some):
-        second = distortion(x[some], model.decode(sample(mean[some], log_variance[some], epsilon[1][some])))
+        second = distortion(1, some)
         noise[some] = 0.5 * (D[some] - second) * (1.0 if every == 1 else (2.0 * every) ** 0.5)
         D[some] = 0.5 * (D[some] + second)
     return D, noise
 
 
-def _sobol(latent: int, count: int, key: int) -> Tensor:
-    """(count, latent) scrambled Sobol points in [0, 1)."""
-    return torch.quasirandom.SobolEngine(latent, scramble=True, seed=key).draw(count)
+def _sobol(columns: int, count: int, key: int) -> Tensor:
+    """(count, columns) scrambled Sobol points in [0, 1)."""
+    return torch.quasirandom.SobolEngine(columns, scramble=True, seed=key).draw(count)
 
 
 def _rotated(points: Tensor, number: Tensor, *, like: Tensor, key: int) -> Tensor:
-    """(count, N, latent) standard normal draws for `like` (N, latent): points (count, latent), shifted at random per example.
+    """(count, N, columns) standard normal draws of the type of `like` (N, ...): points (count, columns), shifted at random per example.
 
     Each draw is exactly normal and examples are independent; over its draws an example's loss has 0.56 times
     the variance of independent ones (32 antithetic pairs, MNIST; orthogonal frames did the same for more time).
     """
-    shift = uniform_of(number, like.shape[1], key=key, dtype=like.dtype)
+    shift = uniform_of(number, points.shape[1], key=key, dtype=like.dtype)
     return to_normal((points.to(like)[:, None] + shift).frac_())
 
 
-def _antithetic(mean: Tensor, log_variance: Tensor, half: Tensor) -> Tensor:
-    """`sample` with the noise `half` (count, N, latent), which is overwritten, and with its negative: (2 count, N, latent)."""
-    half.mul_((0.5 * log_variance).exp())
-    return torch.cat([mean + half, mean - half])
+def _antithetic(mean: Tensor, log_variance: Tensor, half: Tensor) -> tuple[Tensor, Tensor]:
+    """`sample` with the noise `half` (count, N, latent + units), which is overwritten, and with its negative: z (2 count, N, latent), and
+    the noise of random weights, a row for each z, (2 count N, units)."""
+    latent = mean.shape[1]
+    z, units = half[..., :latent].mul_((0.5 * log_variance).exp()), half[..., latent:]
+    return torch.cat([mean + z, mean - z]), torch.cat([units, -units]).flatten(0, 1)
 
 
 def bin_of(number: Tensor, bins: int, purpose: str) -> Tensor:

@@ -13,7 +13,7 @@ from rayfe.model.conditioned import Conditioned
 from rayfe.model.objective import Noise, Objective, PerExample
 from rayfe.model.task import task_of
 from rayfe.records import Box, Point, Weights
-from rayfe.training.replicas import Looped, Replicas, free_energy, seeded
+from rayfe.training.replicas import Looped, Multipliers, Replicas, free_energy, seeded
 
 GROUPS = 2
 """Groups of a mini-batch; batch-norm normalises each by its own statistics, since those of z depend on the point."""
@@ -48,15 +48,18 @@ class OverABox(Replicas):
         found = self._at(moved, x, y, noise, seed=seed, predict=predict)
         return PerExample(*(value[None] for value in found))
 
-    def loss(self, x: Tensor, y: Tensor, noise: Noise, lam: Tensor, gamma: Tensor, *, seed: int) -> Tensor:
-        """Mean of log J over the groups, (1,): a change by 1 % counts alike at every point. `lam`, `gamma` are those of the centre."""
+    def information(self) -> Tensor | None:
+        return None
+
+    def loss(self, x: Tensor, y: Tensor, noise: Noise, at: Multipliers, *, seed: int) -> Tensor:
+        """Mean of log J over the groups, (1,): a change by 1 % counts alike at every point. `at` is the centre."""
         count = min(GROUPS, len(x) // 2)
         points = drawn(self._model.box, count, generator(torch.device("cpu"), seed, "points"))
         parts = (x.tensor_split(count), y.tensor_split(count), *(one.tensor_split(count, dim=1) for one in noise))
         losses = []
         for point, moved, own_x, own_y, *draws in zip(points, self._model.parameters_at(points), *parts, strict=True):
             found = self._at(moved, own_x, own_y, Noise(*draws), seed=seed, predict=False)
-            losses.append(free_energy(found, *lam.new_tensor([point.lam, point.gamma])).log())
+            losses.append(free_energy(found, *at.lam.new_tensor([point.lam, point.gamma])).log())
         return torch.stack(losses).mean()[None]
 
     def _at(self, moved: Mapping[str, Tensor], x: Tensor, y: Tensor, noise: Noise, *, seed: int, predict: bool) -> PerExample:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from rayfe.data.device_path import DevicePath, Stratum, Whole
+from rayfe.model.posterior import information, is_random, widths_of
 from rayfe.model.protocol import Representation
 from rayfe.model.task import Task, task_of
 from rayfe.records import Point, Reading, Split
@@ -67,7 +68,10 @@ def read_together(
     found = some.new_zeros(len(asked), len(path.strata), some.shape[-1])
     for row, models in present.items():
         found[:, row].copy_(models)
-    return [_reading(parts, wanted, path, task) for parts, (_, wanted) in zip(found.cpu().numpy(), asked, strict=True)]
+    return [
+        _reading(parts, wanted, path, task, known(model))
+        for parts, (model, wanted) in zip(found.cpu().numpy(), asked, strict=True)
+    ]
 
 
 @torch.no_grad()
@@ -93,7 +97,7 @@ def _read_models(
     over, number = pass_over(stratum, asked[0][1].t, drawing=drawing, effort=effort), stratum.number
     own = [
         (
-            keys_of(wanted.key(stratum.name), model.latent, drawing=drawing, effort=effort, device=number.device),
+            keys_of(wanted.key(stratum.name), widths_of(model), drawing=drawing, effort=effort, device=number.device),
             stratum.weights(slice(None), wanted.t),
         )
         for model, wanted in asked
@@ -118,12 +122,18 @@ def _sums(draws: Draws, weights: Tensor, number: Tensor) -> Tensor:
     return torch.cat([mean, squares, *(_blocks(one, weights, number) for one in noises)])
 
 
+@torch.no_grad()
+def known(model: Representation) -> float | None:
+    """S of a model, nats; None: no weights are random."""
+    return float(information(model)) if is_random(model) else None
+
+
 def of_task(task: Task, score: float) -> dict[str, Any]:
     """What a reading has of the task: its mean score, and the scale of a loss that may be negative."""
     return {task.scored: None if math.isnan(score) else score, "C_scale": 1.0 if task.signed else None}
 
 
-def _reading(parts: np.ndarray, wanted: WantedReading, path: DevicePath, task: Task) -> Reading:
+def _reading(parts: np.ndarray, wanted: WantedReading, path: DevicePath, task: Task, S: float | None) -> Reading:
     """From the sums over each stratum, (strata, sums)."""
     noises = parts[:, 7:].reshape(len(parts), -1, NOISE_BLOCKS)
     D_noise, C_noise, R_noise = (noises[:, i : i + 1].ravel() for i in range(3))
@@ -139,6 +149,7 @@ def _reading(parts: np.ndarray, wanted: WantedReading, path: DevicePath, task: T
         R=R,
         D=D,
         C=C,
+        S=S,
         R_se=errors[0],
         D_se=errors[1],
         C_se=errors[2],

@@ -6,7 +6,7 @@ import abc
 import contextlib
 import copy
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from torch.func import functional_call, stack_module_state
 from rayfe.data.randomness import GLOBAL
 from rayfe.exceptions import UsageError
 from rayfe.model.objective import Noise, Objective, PerExample, draw_noise
+from rayfe.model.posterior import information, is_random, widths_of
 from rayfe.model.task import Task, task_of
 from rayfe.model.weights import moved, to_host, weights_of
 from rayfe.records import Weights
@@ -31,8 +32,16 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
         yield
 
 
+class Multipliers(NamedTuple):
+    """Of each replica, (count,) each, or of one."""
+
+    lam: Tensor
+    gamma: Tensor
+    sigma: Tensor
+
+
 def free_energy(functionals: PerExample, lam: Tensor, gamma: Tensor) -> Tensor:
-    """J = R + lam D + gamma C (8) of each replica over the batch, (count,)."""
+    """R + lam D + gamma C (8) of each replica over the batch, (count,)."""
     return functionals.R.mean(-1) + lam * functionals.D.mean(-1) + gamma * functionals.C.mean(-1)
 
 
@@ -60,9 +69,15 @@ class Replicas(abc.ABC):
         What stochastic layers (dropout) draw is a function of `seed` alone, and the same for all replicas.
         """
 
-    def loss(self, x: Tensor, y: Tensor, noise: Noise, lam: Tensor, gamma: Tensor, *, seed: int) -> Tensor:
-        """What each replica's training descends on, (count,): J at its own lam and gamma, (count,) each."""
-        return free_energy(self.functionals(x, y, noise, seed=seed, predict=False), lam, gamma)
+    @abc.abstractmethod
+    def information(self) -> Tensor | None:
+        """S of each replica (5), (count,); None: no weights are random."""
+
+    def loss(self, x: Tensor, y: Tensor, noise: Noise, at: Multipliers, *, seed: int) -> Tensor:
+        """What each replica's training descends on, (count,): J = R + lam D + gamma C + sigma S at its own multipliers."""
+        J = free_energy(self.functionals(x, y, noise, seed=seed, predict=False), at.lam, at.gamma)
+        S = self.information()
+        return J if S is None else J + at.sigma * S
 
     def complete_gradients(self) -> None:
         """After a backward pass: make the gradients those of the whole batch, where this process computed a part."""
@@ -122,6 +137,10 @@ class Looped(Replicas):
                 each.append(objective(x, y, noise, predict))
         return PerExample(*map(torch.stack, zip(*each, strict=True)))
 
+    def information(self) -> Tensor | None:
+        models = [objective.model for objective in self.objectives]
+        return torch.stack([information(model) for model in models]) if is_random(models[0]) else None
+
     def weights(self) -> tuple[Weights, ...]:
         return tuple(weights_of(objective.model) for objective in self.objectives)
 
@@ -161,6 +180,11 @@ class Stacked(Replicas):
         with seeded(seed, x.device):
             return self._all(self._parameters, self._buffers, x, y, noise, predict)
 
+    def information(self) -> Tensor | None:
+        model = self.skeleton.model
+        own = {self.name(key): value for key, value in self._parameters.items()}
+        return information(model, values=own) if is_random(model) else None
+
     def weights(self) -> tuple[Weights, ...]:
         state = self._models[0].state_dict()  # without buffers that are not persistent
         stacked = {self.name(key): value for key, value in self.tensors().items()}
@@ -199,7 +223,9 @@ def check_stacked(models: Sequence[Any], name: str, x: Tensor, y: Tensor) -> Non
     Raises:
         UsageError: model.name; they cannot be stacked.
     """
-    noise = draw_noise(torch.Generator(), n=len(x), latent=models[0].latent, decoder_draws=1, head_draws=2, dtype=torch.float32)
+    noise = draw_noise(
+        torch.Generator(), n=len(x), widths=widths_of(models[0]), decoder_draws=1, head_draws=2, dtype=torch.float32
+    )
     try:
         Stacked(models).functionals(x, y, noise, predict=False).D.sum().backward()
     except Exception as error:  # a model of the user's own may raise anything

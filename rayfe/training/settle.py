@@ -139,7 +139,8 @@ class _Search:
         part = float((candidate - self._seen[-1])[0] / (self._seen[-1] - self._seen[-2])[0])
         pairs = ((getattr(before, name), getattr(last, name)) for name in ("R", "D", "C"))
         R, D, C = (new + part * (new - old) for old, new in pairs)
-        self.best, self.best_read = candidate, Functionals(R=R, D=D, C=C)
+        S = None if before.S is None or last.S is None else last.S + part * (last.S - before.S)
+        self.best, self.best_read = candidate, Functionals(R=R, D=D, C=C, S=S)
 
     def ahead(self, quick: Callable[[np.ndarray], Functionals]) -> np.ndarray | None:
         """The shift at which quick readings, corrected by the last full one, are on target."""

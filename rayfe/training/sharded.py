@@ -49,8 +49,13 @@ class Sharded(Looped):
             return super().functionals(x, y, noise, seed=seed, predict=predict)
         self._batch = len(x)
         part = self._part()
-        cut = Noise(decoder=noise.decoder[:, part], head=noise.head[:, part])
+        cut = Noise(decoder=noise.decoder[:, part], head=noise.head[:, part], encoder=noise.encoder[:, part])
         return self._joined(super().functionals(x[part], y[part], cut, seed=seed, predict=predict))
+
+    def information(self) -> Tensor | None:
+        """Its gradients are summed over the group, so each process has a part of them."""
+        S = super().information()
+        return S if S is None or not torch.is_grad_enabled() else S.detach() + (S - S.detach()) / self._world
 
     @torch.no_grad()
     def complete_gradients(self) -> None:

@@ -20,6 +20,7 @@ from rayfe.data.device_path import DeviceExamples, DevicePath
 from rayfe.model.likelihood import likelihood_of
 from rayfe.model.marginal import encoded
 from rayfe.model.objective import Noise, Objective, draw_noise, sample
+from rayfe.model.posterior import Widths
 from rayfe.records import Point
 from rayfe.surface.water_filling import rate_of, worth
 from rayfe.training.dimensions import Missed, missed, rates_by_dimension
@@ -95,7 +96,9 @@ def take_up(model: Any, path: DevicePath, point: Point, *, size: int, chunk: int
     n = min(size, len(path))
     rng = torch.Generator(device=found.center.device).manual_seed(key("fit"))
     examples = next(path.batches(point.t, n, updates=1, rng=rng))
-    noise = draw_noise(rng, n=n, latent=model.latent, decoder_draws=2, head_draws=HEAD_DRAWS, dtype=examples.x.dtype)
+    noise = draw_noise(
+        rng, n=n, widths=Widths(latent=model.latent), decoder_draws=2, head_draws=HEAD_DRAWS, dtype=examples.x.dtype
+    )
     changed = copy.deepcopy(model)
     if not _fitted(changed, plan, examples, noise):
         return Changed(model=model, dims=(), fitted=False)

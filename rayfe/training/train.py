@@ -15,6 +15,7 @@ from rayfe.config import EquilibrationConfig
 from rayfe.data.device_path import DeviceExamples, DevicePath
 from rayfe.data.randomness import derived_seed, generator
 from rayfe.model.objective import Noise, draw_noise, noise_of
+from rayfe.model.posterior import Widths
 from rayfe.records import Point, Reading, Split, Weights
 from rayfe.training.reading import of_task
 from rayfe.training.replicas import Replicas
@@ -39,14 +40,14 @@ class Probe:
 
 
 def draw_probe(
-    path: DevicePath, t: float, *, size: int, updates: frozenset[int], names: tuple[str, ...], latent: int, seed: int
+    path: DevicePath, t: float, *, size: int, updates: frozenset[int], names: tuple[str, ...], widths: Widths, seed: int
 ) -> Probe:
     """A fixed part of p(x, t): the first draws of a path's batches, from random numbers that every step of a seed shares."""
     like = path.present(t)[0].examples(slice(0, 1), t).x
     n = min(size, len(path))
     examples = next(path.batches(t, n, updates=1, rng=generator(like.device, seed, "probe examples")))
     rng = generator(like.device, seed, "probe")
-    noise = draw_noise(rng, n=n, latent=latent, decoder_draws=2, head_draws=8, dtype=like.dtype)
+    noise = draw_noise(rng, n=n, widths=widths, decoder_draws=2, head_draws=8, dtype=like.dtype)
     return Probe(examples=examples, noise=noise, updates=updates, names=names)
 
 
@@ -74,8 +75,8 @@ class Keeper(Protocol):
 class TrainingNoise(abc.ABC):
     """The noise of a training's updates, which are asked for in turn."""
 
-    def __init__(self, seed: int, latent: int) -> None:
-        self.seed, self.latent = seed, latent
+    def __init__(self, seed: int, widths: Widths) -> None:
+        self.seed, self.widths = seed, widths
 
     @abc.abstractmethod
     def __call__(self, update: int, n: int, dtype: torch.dtype) -> Noise:
@@ -85,35 +86,35 @@ class TrainingNoise(abc.ABC):
 class DrawnNoise(TrainingNoise):
     """From a generator of torch, which goes on from update to update. On GPUs of another model it draws other numbers."""
 
-    def __init__(self, rng: torch.Generator, latent: int) -> None:
-        super().__init__(rng.initial_seed(), latent)
+    def __init__(self, rng: torch.Generator, widths: Widths) -> None:
+        super().__init__(rng.initial_seed(), widths)
         self._rng = rng
 
     def __call__(self, update: int, n: int, dtype: torch.dtype) -> Noise:
-        return draw_noise(self._rng, n=n, latent=self.latent, decoder_draws=1, head_draws=HEAD_DRAWS, dtype=dtype)
+        return draw_noise(self._rng, n=n, widths=self.widths, decoder_draws=1, head_draws=HEAD_DRAWS, dtype=dtype)
 
 
 class CountedNoise(TrainingNoise):
     """A function of the seed, the update and the place in its batch, the same on every device."""
 
-    def __init__(self, seed: int, latent: int, device: torch.device) -> None:
-        super().__init__(seed, latent)
+    def __init__(self, seed: int, widths: Widths, device: torch.device) -> None:
+        super().__init__(seed, widths)
         self._device = device
 
     def __call__(self, update: int, n: int, dtype: torch.dtype) -> Noise:
         updates = torch.full((), update, device=self._device)
-        return noise_of_updates(updates, n, key=self.seed, latent=self.latent, dtype=dtype)
+        return noise_of_updates(updates, n, key=self.seed, widths=self.widths, dtype=dtype)
 
 
-def noise_of_updates(updates: Tensor, n: int, *, key: int | Tensor, latent: int, dtype: torch.dtype) -> Noise:
-    """Noise of n examples each for the numbers (...) int64 of updates, by one key or keys (...): (..., draws, n, latent)."""
+def noise_of_updates(updates: Tensor, n: int, *, key: int | Tensor, widths: Widths, dtype: torch.dtype) -> Noise:
+    """Noise of n examples each for the numbers (...) int64 of updates, by one key or keys (...): (..., draws, n, columns)."""
     places = updates[..., None] * n + torch.arange(n, device=updates.device)
-    return noise_of(places, key=key, latent=latent, decoder_draws=1, head_draws=HEAD_DRAWS, dtype=dtype)
+    return noise_of(places, key=key, widths=widths, decoder_draws=1, head_draws=HEAD_DRAWS, dtype=dtype)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Training:
-    """What is to be done: minimise J = R + lam D + gamma C of every replica by so many `updates`.
+    """What is to be done: minimise J = R + lam D + gamma C + sigma S of every replica by so many `updates`.
 
     `learning_rate(u)` is the rate at u = (update + 1/2) / updates. Unless it ends at 0 (`annealed`, a long training),
     schedule `average` makes the mean of the late iterates the result. `preconditioner` is what the last training left.
@@ -240,6 +241,8 @@ def read_probe(replicas: Replicas, points: Sequence[Point], probe: Probe, *, upd
     means = [torch.stack([one.mean() for one in value.double()]) for value in functionals]
     errors = [value.double().std(-1) / len(probe.examples) ** 0.5 for value in functionals[:3]]
     found = torch.stack([*means, *errors], dim=-1).tolist()
+    information = replicas.information()
+    known = [None] * len(found) if information is None else information.double().tolist()
     return [
         Reading(
             replica=name,
@@ -249,12 +252,13 @@ def read_probe(replicas: Replicas, points: Sequence[Point], probe: Probe, *, upd
             R=R,
             D=D,
             C=C,
+            S=S,
             R_se=R_se,
             D_se=D_se,
             C_se=C_se,
             **of_task(replicas.task, score),
         )
-        for name, point, (R, D, C, score, R_se, D_se, C_se) in zip(probe.names, points, found, strict=True)
+        for name, point, S, (R, D, C, score, R_se, D_se, C_se) in zip(probe.names, points, known, found, strict=True)
     ]
 
 

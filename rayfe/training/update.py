@@ -11,16 +11,17 @@ from torch import Tensor
 from rayfe.config import EquilibrationConfig
 from rayfe.data.device_path import DeviceExamples
 from rayfe.model.objective import Noise, draw_noise
+from rayfe.model.posterior import widths_of
 from rayfe.records import Point, Weights
 from rayfe.records.weights import pack
 from rayfe.training.compiled_update import CompiledUpdate
 from rayfe.training.optimizer import Average, go_ahead, left_by, make_optimizer, moved_by
-from rayfe.training.replicas import Looped, Replicas
+from rayfe.training.replicas import Looped, Multipliers, Replicas
 from rayfe.training.soap import Soap
 
 
 class Descent:
-    """The descent of all replicas on J = R + lam D + gamma C, each at its own point: weights, optimizer and average.
+    """The descent of all replicas on J = R + lam D + gamma C + sigma S, each at its own point: weights, optimizer and average.
 
     The first update is always done operation by operation: it shows which parameters J depends on.
     """
@@ -39,8 +40,8 @@ class Descent:
         """As `Training` has the arguments. `lodged`: another does the updates (`Fleet`), which moves what `moved_by` says alone."""
         self._replicas = replicas
         like = next(iter(replicas.parameters().values()))
-        lam, gamma = ([getattr(point, name) for point in points] for name in ("lam", "gamma"))
-        self._lam, self._gamma = (torch.tensor(value, dtype=like.dtype, device=like.device) for value in (lam, gamma))
+        values = ([getattr(point, name) for point in points] for name in Multipliers._fields)
+        self._at = Multipliers(*(torch.tensor(value, dtype=like.dtype, device=like.device) for value in values))
         averages = config.schedule == "average" and not annealed
         if averages:
             go_ahead(replicas, preconditioner)
@@ -52,8 +53,7 @@ class Descent:
         self.average = Average(iterate, updates) if averages else None
         self._code: CompiledUpdate | None = None
         if isinstance(replicas, Looped) and replicas.compiled:
-            made_of = (replicas, self.optimizer, self._lam, self._gamma)
-            self._code = CompiledUpdate(*made_of, average=self.average, rounds=config.rounds)
+            self._code = CompiledUpdate(replicas, self.optimizer, self._at, average=self.average, rounds=config.rounds)
 
     def update(self, number: int, batch: DeviceExamples, noise: Noise, *, seed: int) -> Tensor:
         """The replicas' losses before the update, summed; `seed` is that of stochastic layers."""
@@ -66,7 +66,7 @@ class Descent:
 
     def _update(self, batch: DeviceExamples, noise: Noise, seed: int) -> Tensor:
         # The replicas share no parameters, so the gradient of the sum is each one's own gradient.
-        total = self._replicas.loss(batch.x, batch.y, noise, self._lam, self._gamma, seed=seed).sum()
+        total = self._replicas.loss(batch.x, batch.y, noise, self._at, seed=seed).sum()
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
         self._replicas.complete_gradients()
@@ -110,12 +110,12 @@ def why_not_compiled(model: Any, x: Tensor, y: Tensor) -> str | None:
 
     It is tried on x (N, *input_shape) and y (N,), without a compiler of machine code; the model's weights change.
     """
-    noise = draw_noise(torch.Generator(), n=len(x), latent=model.latent, decoder_draws=1, head_draws=2, dtype=x.dtype)
+    noise = draw_noise(torch.Generator(), n=len(x), widths=widths_of(model), decoder_draws=1, head_draws=2, dtype=x.dtype)
     batch, replicas, one = DeviceExamples(x=x, y=y), Looped([model]), torch.ones(1, dtype=x.dtype)
-    descent = Descent(replicas, [Point(lam=1.0, gamma=1.0)], EquilibrationConfig(), None, updates=2, annealed=True)
+    descent = Descent(replicas, [Point(lam=1.0, gamma=1.0, sigma=1.0)], EquilibrationConfig(), None, updates=2, annealed=True)
     descent.update(0, batch, noise, seed=0)
     try:
-        CompiledUpdate(replicas, descent.optimizer, one, one, backend="eager")(1, batch, noise, 0)
+        CompiledUpdate(replicas, descent.optimizer, Multipliers(one, one, one), backend="eager")(1, batch, noise, 0)
     except Exception as error:  # a model of the user's own may raise anything
         return f"{type(error).__name__}: {str(error).strip()}".partition("\n")[0]
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Generator
 
 from rayfe.exceptions import WalkFailed
@@ -52,7 +53,7 @@ def first_step(state: WalkState) -> Steps:
 
 def _source(state: WalkState, work: Work) -> Generator[Request, Answer | None, tuple[Weights, float]]:
     """The source's equilibrium, trained as a walk trains it or read as a stored model is, and its C on the source."""
-    at = Point(lam=state.start.lam, gamma=state.start.gamma)
+    at = state.start.point
     first = yield from first_training(state.config, work, at, state.weights)
     replica, model = Replica(name="centre", point=at, weights=first.model), first.model
     if first.trained:
@@ -91,7 +92,7 @@ def _read(state: WalkState, work: Work, weights: Weights | None, carried: Carrie
 
 def _point(state: WalkState) -> Point:
     assert state.config.method is not None
-    return Point(lam=state.start.lam, gamma=state.start.gamma, t=TRAINED_AT[state.config.method])
+    return dataclasses.replace(state.start.point, t=TRAINED_AT[state.config.method])
 
 
 def _require(outcome: Outcome, rate: str) -> None:

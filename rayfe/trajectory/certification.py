@@ -86,7 +86,7 @@ def certificate(
     must not depend on when it is made. It is a function of these arguments alone (`seconds` is 0 and left to the caller).
     """
     assert row.state_sha256 is not None
-    at = Point(lam=row.lam, gamma=row.gamma, t=row.t)
+    at = row.point
     points = neighbours(at, "iso", config.neighbours) if at.gamma else {"centre": at}
     if effort.hopeless(sets_of(row)):
         return _record(config, row, effort, outcome=TOO_SHORT, epochs=0.0, examples=0.0)
@@ -210,6 +210,7 @@ def _record(
         lam=number(row.lam),
         gamma=number(row.gamma),
         t=row.t,
+        sigma=row.sigma,
         held_on=str(config.held_on),
         seeds=effort.seeds,
         epochs=epochs,

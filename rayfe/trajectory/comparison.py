@@ -39,7 +39,7 @@ def compared(record: CertificateRecord, stored: Certified, found: Sequence[Certi
     """The certificate with its comparison of the stored model with those that were found."""
     trains = [model.train for model in found]
     lowest = min(trains, key=lambda reading: reading.F)
-    F = Held(R=1.0, D=record.lam, C=record.gamma)
+    F = Held(R=1.0, D=record.lam, C=record.gamma, S=record.sigma or 0.0)
     dF, dR, dD, dC = (_off(stored.train, trains, one) for one in (F, Held(R=1.0), Held(D=1.0), LOSS))
     record = dataclasses.replace(
         record,
@@ -47,10 +47,12 @@ def compared(record: CertificateRecord, stored: Certified, found: Sequence[Certi
         D=_mean([one.D for one in trains]),
         C=_mean([one.C for one in trains]),
         C_scale=stored.train.C_scale,
+        S=None if stored.train.S is None else _mean([one.S or 0.0 for one in trains]),
         F=_mean([one.F for one in trains]),
         lowest_R=lowest.R,
         lowest_D=lowest.D,
         lowest_C=lowest.C,
+        lowest_S=lowest.S,
         dF=dF.value,
         dF_se=dF.error,
         dR=dR.value,

@@ -48,7 +48,7 @@ def first_step(state: WalkState) -> Steps:
     Raises:
         WalkFailed: a training diverged.
     """
-    work, point = state.begin(Kind.START), Point(lam=state.start.lam, gamma=state.start.gamma)
+    work, point = state.begin(Kind.START), state.start.point
     first = yield from first_training(state.config, work, point, state.weights)
     start = Trainee(weights=first.model, preconditioner=first.preconditioner)
     if not first.trained:

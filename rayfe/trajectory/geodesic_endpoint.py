@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Generator
 
 from rayfe.config import RunConfig
@@ -29,7 +30,7 @@ def find_line(
         WalkFailed: the training diverged.
     """
     epochs = config.equilibration.first_epochs
-    new = Replica(name="endpoint", point=Point(lam=start.lam, gamma=start.gamma, t=1.0), weights=None)
+    new = Replica(name="endpoint", point=dataclasses.replace(start, t=1.0), weights=None)
     request = EquilibrateRequest(key=work.key, replicas=(new,), annealing=Annealing(epochs=epochs, begin=0.0, end=epochs))
     trained = work.equilibrated((yield request))
     if trained.outcome is not Outcome.OK:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from rayfe.config import RunConfig
-from rayfe.records import Point, StepRecord, Velocity, Weights
+from rayfe.records import StepRecord, Velocity, Weights
 from rayfe.records.columns import number, response_in
 from rayfe.records.kinds import STATIONARY
 from rayfe.records.weights import along, slope
@@ -28,7 +28,7 @@ def predicted_velocity(process: Process, rows: Sequence[StepRecord], config: Run
         SingularResponse: the response does not determine it.
     """
     branch = _branch(rows)
-    here = _point(branch[-1])
+    here = branch[-1].point
     length = min(length, process.left(here))
     if len(branch) > 1 and config.asked.settle and process.predicted_by == "secant":
         return _secant_velocity(process, branch[-2:], config.asked.step_length_first or config.asked.step_length, length)
@@ -48,16 +48,12 @@ def _branch(rows: Sequence[StepRecord]) -> Sequence[StepRecord]:
     return rows[begins[-1] :] if begins else rows
 
 
-def _point(row: StepRecord) -> Point:
-    return Point(lam=row.lam, gamma=row.gamma, t=row.t)
-
-
 def _velocity(process: Process, rows: Sequence[StepRecord]) -> Velocity:
     """The response's velocity, plus what the last step did beyond its own: the settle's shift, which repeats.
 
     To second order this is the slope at the middle of the next step, and nothing where nothing was settled.
     """
-    velocities = [process.velocity(_point(row), response_in(row)) for row in rows]
+    velocities = [process.velocity(row.point, response_in(row)) for row in rows]
     if len(rows) == 1:
         return velocities[0]
     before, last = rows
@@ -78,7 +74,7 @@ def _mean_velocity(process: Process, rows: Sequence[StepRecord], length: float) 
     """
     first, last = rows[0], rows[-1]
     gone = sum(number(row.step_length) for row in rows[1:])
-    at_last = process.velocity(_point(last), response_in(last))
+    at_last = process.velocity(last.point, response_in(last))
     if gone < SHORT * length:
         return at_last
     slope = (last.gamma - first.gamma) / gone

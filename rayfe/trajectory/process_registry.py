@@ -12,13 +12,14 @@ from rayfe.config.user_code import named
 from rayfe.exceptions import UsageError
 from rayfe.records import Held, Point, Response, Velocity
 from rayfe.surface.data_processes import ConstantRate, Geodesic
-from rayfe.surface.process import FixedGamma, IsoClassification, IsoFunctional, Process, SingularResponse
+from rayfe.surface.process import FixedGamma, IsoClassification, IsoFunctional, Process, SingularResponse, WeightInformation
 from rayfe.trajectory.prediction import BOUNDARY_LAYER
 
 OWN: Mapping[str, type[Process]] = MappingProxyType(
     {
         "iso-classification": IsoClassification,
         "iso-functional": IsoFunctional,
+        "weight-information": WeightInformation,
         "fixed-gamma": FixedGamma,
         "constant-rate": ConstantRate,
         "geodesic": Geodesic,
@@ -52,8 +53,10 @@ def process_of(config: RunConfig, *, k: float | None) -> Process:
         case "iso-classification":
             return IsoClassification(config.asked.lam_end)
         case "iso-functional":
-            R, D, C = config.asked.functional
-            return IsoFunctional(functional=Held(R=R, D=D, C=C))
+            R, D, C, *S = config.asked.functional
+            return IsoFunctional(functional=Held(R=R, D=D, C=C, S=sum(S)))
+        case "weight-information":
+            return WeightInformation(config.asked.sigma_end)
         case "fixed-gamma":
             return FixedGamma(config.asked.lam_end)
         case "constant-rate":
@@ -80,7 +83,7 @@ def check_own_process(config: RunConfig) -> None:
         UsageError: it cannot be made, or one of its methods fails or returns something else than is expected.
     """
     process, start = process_of(config, k=None), next(iter(config.trajectories().values()))
-    point, name = Point(lam=start.lam, gamma=start.gamma), config.process
+    point, name = start.point, config.process
     moved_by = tuple(process.moved_by) if isinstance(getattr(process, "moved_by", None), tuple | list) else ()
     fix = 'must have moved_by = ("gamma",) or ("gamma", "lam"): the multipliers that settle what is held'
     require("gamma" in moved_by and set(moved_by) <= set(MULTIPLIERS), "process", name, fix)

@@ -10,13 +10,14 @@ way there: go some steps further than what is needed.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rayfe.config import RunConfig
-from rayfe.records import Leg, Point, StepRecord
+from rayfe.records import Leg, StepRecord
 from rayfe.surface.envelope import bound
 from rayfe.surface.process import Process
 from rayfe.trajectory.process_registry import process_of
@@ -59,7 +60,7 @@ class Way:
     def ended(self) -> str | None:
         """The name of the end at which it has arrived; None before it."""
         if not self.over_again:
-            return self.process.ended([Point(lam=row.lam, gamma=row.gamma, t=row.t) for row in self.rows])
+            return self.process.ended([row.point for row in self.rows])
         if self.rows[-1].lam == self.end:
             return RETURNED
         compared = (over for row in reversed(self.rows[1:]) if (over := self._is_over(row)) is not None)
@@ -72,7 +73,7 @@ class Way:
         before = [other for other in self.before if other.lam == row.lam]
         if not before:
             return None
-        point = Point(lam=row.lam, gamma=before[-1].gamma, t=row.t)
+        point = dataclasses.replace(row.point, gamma=before[-1].gamma)
         lowest = min(bound(other, point) for other in before)
         return bound(row, point) > (1.0 + (DIFFERENT if self.leg is Leg.BACK else -DIFFERENT)) * lowest
 
@@ -112,7 +113,7 @@ def part_done(config: RunConfig, way: Way, first: StepRecord) -> float:
     """Part of the whole way that has been gone, in [0, 1], if each leg goes to its end; 0 where it has no end to arrive at. `first` is
     the start's row."""
     process = process_of(config, k=first.k)
-    whole, left = (process.left(Point(lam=row.lam, gamma=row.gamma, t=row.t)) for row in (first, way.rows[-1]))
+    whole, left = (process.left(row.point) for row in (first, way.rows[-1]))
     if not math.isfinite(whole):
         return 0.0
     if not config.asked.both_ways:

@@ -60,7 +60,7 @@ class Wanted(Conditions):
             return None
         step = np.linalg.solve(jacobian, -misses)
         step *= min(1.0, radius / float(np.abs(step).max()))
-        return Point(lam=point.lam * math.exp(step[1]), gamma=point.gamma * math.exp(step[0]), t=point.t)
+        return dataclasses.replace(point, lam=point.lam * math.exp(step[1]), gamma=point.gamma * math.exp(step[0]))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -129,7 +129,7 @@ class SeekCourse(Course):
 def first_step(state: WalkState) -> Steps:
     """The start's own equilibrium."""
     config, goal = state.config, sought(state.config)
-    work, point = state.begin(Kind.START), Point(lam=state.start.lam, gamma=state.start.gamma)
+    work, point = state.begin(Kind.START), state.start.point
     started = yield from start_equilibrium(config, work, point, state.weights, moved_by=goal.wanted.moved_by)
     sets = needed(goal.limits_at(started.centre), started.centre, Sets())
     tested = yield from read_start(config, work, point, started, sets=sets, splits=state.judged)
@@ -148,7 +148,7 @@ def next_step(state: WalkState) -> Steps:
     last, config, goal = state.last, state.config, sought(state.config)
     if len(state.accepted) == 1:
         require_attainable(config, goal.limits_at(reading_in(last)), reading_in(last), sets_of(last))
-    here, radius = Point(lam=last.lam, gamma=last.gamma), state.rows[-1].next_step_length or config.asked.step_length
+    here, radius = last.point, state.rows[-1].next_step_length or config.asked.step_length
     aim = goal.wanted.towards(here, response_in(last), goal.wanted.misses(reading_in(last)), radius)
     if aim is None:
         return state.stop(here, "singular", Outcome.SINGULAR)

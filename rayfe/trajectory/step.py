@@ -179,7 +179,7 @@ def _settled(
     request = settle_request(config, work.key, aims, chart.weights, chart.tangents, point, chart.response)
     settled = work.settled((yield request))
     shift = settled.shift
-    at = Point(lam=point.lam + shift.get("lam", 0.0), gamma=point.gamma + shift["gamma"], t=point.t)
+    at = dataclasses.replace(point, lam=point.lam + shift.get("lam", 0.0), gamma=point.gamma + shift["gamma"])
     return settled, at, max(abs(amount) / request.reach[multiplier] for multiplier, amount in shift.items())
 
 

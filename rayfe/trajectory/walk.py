@@ -64,7 +64,7 @@ class WalkCourse(Course):
 def first_step(state: WalkState) -> Steps:
     """The start's own equilibrium, and what later steps need of it."""
     config, work = state.config, state.begin(Kind.START)
-    point = Point(lam=state.start.lam, gamma=state.start.gamma)
+    point = state.start.point
     started = yield from start_equilibrium(config, work, point, state.weights, moved_by=process_class(config.process).moved_by)
     tested, line, sets = yield from _read_first(state, work, point, started)
     held = _held(config, line)

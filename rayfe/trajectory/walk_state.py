@@ -69,7 +69,7 @@ class WalkState:
 
     @property
     def here(self) -> Point:
-        return Point(lam=self.last.lam, gamma=self.last.gamma, t=self.last.t)
+        return self.last.point
 
     @property
     def seconds(self) -> float:

@@ -9,6 +9,7 @@ from rayfe.config import ModelConfig
 from rayfe.exceptions import UsageError
 from rayfe.model.conditioned import Conditioned, check_conditioned
 from rayfe.model.objective import Objective, draw_noise
+from rayfe.model.posterior import Widths
 from rayfe.model.protocol import build, laid_out
 from rayfe.model.weights import load_weights, weights_of
 from rayfe.records import Box, Point
@@ -47,7 +48,7 @@ def test_a_fold_gives_the_same_outputs(name: str) -> None:
     conditioned, shape = disturbed(name)
     rng = torch.Generator().manual_seed(3)
     x, y = torch.rand(6, *shape, generator=rng, dtype=torch.float64), torch.arange(6) % 4
-    noise = draw_noise(rng, n=6, latent=3, decoder_draws=1, head_draws=4, dtype=torch.float64)
+    noise = draw_noise(rng, n=6, widths=Widths(latent=3), decoder_draws=1, head_draws=4, dtype=torch.float64)
     (moved,) = conditioned.parameters_at([POINT])
     named = {f"model.{key}": value for key, value in moved.items()}
     expected = functional_call(Objective(conditioned.model.eval()), named, (x, y, noise))

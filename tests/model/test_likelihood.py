@@ -24,6 +24,7 @@ from rayfe.model.likelihood import (
     likelihood_of,
 )
 from rayfe.model.objective import Objective, draw_noise
+from rayfe.model.posterior import Widths
 from rayfe.model.protocol import build
 from rayfe.model.weights import load_weights, weights_of
 from rayfe.records import Box, Point
@@ -148,7 +149,7 @@ def test_its_parameters_are_trained_stacked_and_stored_as_the_models(name: str) 
     models = [model_with(name, seed) for seed in (0, 1)]
     rng = torch.Generator().manual_seed(0)
     x, y = (torch.rand(6, PIXELS, generator=rng) > 0.5).float(), torch.arange(6) % 2
-    noise = draw_noise(rng, n=6, latent=2, decoder_draws=2, head_draws=2, dtype=torch.float32)
+    noise = draw_noise(rng, n=6, widths=Widths(latent=2), decoder_draws=2, head_draws=2, dtype=torch.float32)
     looped, stacked = (kind(models).functionals(x, y, noise).D for kind in (Looped, Stacked))
     np.testing.assert_allclose(looped.detach(), stacked.detach(), rtol=1e-4)
     own = [value for path, value in models[0].named_parameters() if path.startswith("likelihood.")]

@@ -15,6 +15,7 @@ from rayfe.model import marginal
 from rayfe.model.beside import beside
 from rayfe.model.marginal import BUILT_IN, Gaussian, Marginal, Mixture, encoded, log_mixture, marginal_of
 from rayfe.model.objective import Objective, draw_noise, rate, rate_of, sample
+from rayfe.model.posterior import Widths
 from rayfe.model.protocol import build
 from rayfe.training.batch_norm import WeightedStatistics
 from rayfe.training.replicas import Looped, Stacked
@@ -109,7 +110,9 @@ def test_draws_add_no_noise_where_the_marginal_is_standard():
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_replicas_that_are_stacked_have_the_functionals_of_those_that_are_not(name):
     x, y = torch.rand(9, 16, generator=generator("cpu", "x")), torch.arange(9) % 3
-    noise = draw_noise(generator("cpu", "noise"), n=9, latent=2, decoder_draws=1, head_draws=4, dtype=torch.float32)
+    noise = draw_noise(
+        generator("cpu", "noise"), n=9, widths=Widths(latent=2), decoder_draws=1, head_draws=4, dtype=torch.float32
+    )
 
     def replicas(kind):
         return kind([small(name), small(name)])
@@ -147,7 +150,9 @@ def test_the_scale_of_z_is_a_flat_direction(name):
         pytest.skip("a flow follows by its network, in no direction that is known")
     model = small(name, latent=3, model="linear").double()
     x, y = torch.rand(30, 16, generator=generator("cpu", "x"), dtype=torch.float64), torch.arange(30) % 3
-    noise = draw_noise(generator("cpu", "noise"), n=30, latent=3, decoder_draws=1, head_draws=4, dtype=torch.float64)
+    noise = draw_noise(
+        generator("cpu", "noise"), n=30, widths=Widths(latent=3), decoder_draws=1, head_draws=4, dtype=torch.float64
+    )
     R, D, C, _ = Objective(model)(x, y, noise)
     named = dict(model.named_parameters())
     gradients = dict(zip(named, torch.autograd.grad((R + D + C).mean(), list(named.values())), strict=True))

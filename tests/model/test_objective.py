@@ -11,6 +11,7 @@ from rayfe.data.randomness import generator
 from rayfe.exceptions import UsageError
 from rayfe.model.likelihood import likelihood_of
 from rayfe.model.objective import Noise, Objective, draw_noise, rate
+from rayfe.model.posterior import Widths
 from rayfe.model.protocol import build, input_shape
 from rayfe.model.task import Classification
 
@@ -62,7 +63,7 @@ def test_the_classifiers_logits_have_nothing_in_common():
 def test_functionals_average_over_the_draws():
     objective, rng = Objective(small().eval()), generator("cpu", "x")
     x, y = torch.rand(6, 16, generator=rng), torch.tensor([0, 1, 2, 0, 1, 2])
-    noise = draw_noise(rng, n=6, latent=4, decoder_draws=2, head_draws=4, dtype=torch.float32)
+    noise = draw_noise(rng, n=6, widths=Widths(latent=4), decoder_draws=2, head_draws=4, dtype=torch.float32)
     whole = objective(x, y, noise)
     ones = [objective(x, y, Noise(decoder=noise.decoder[i : i + 1], head=noise.head[i : i + 1])) for i in range(2)]
     torch.testing.assert_close(whole.D, 0.5 * (ones[0].D + ones[1].D))
@@ -71,7 +72,7 @@ def test_functionals_average_over_the_draws():
 
 
 def test_even_numbers_of_draws_are_antithetic_pairs():
-    noise = draw_noise(generator("cpu", 1), n=3, latent=2, decoder_draws=2, head_draws=8, dtype=torch.float32)
+    noise = draw_noise(generator("cpu", 1), n=3, widths=Widths(latent=2), decoder_draws=2, head_draws=8, dtype=torch.float32)
     assert torch.equal(noise.decoder[0], -noise.decoder[1])
     assert torch.equal(noise.head[:4], -noise.head[4:])
 

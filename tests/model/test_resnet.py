@@ -9,6 +9,7 @@ from rayfe.config import ModelConfig
 from rayfe.data.randomness import generator
 from rayfe.exceptions import UsageError
 from rayfe.model.objective import Objective, draw_noise
+from rayfe.model.posterior import Widths
 from rayfe.model.protocol import build
 from rayfe.model.resnet import ResNet
 from rayfe.training.replicas import Looped, Stacked, free_energy
@@ -28,7 +29,7 @@ def examples(n, shape=(3, 16, 16), dtype=torch.float64):
 
 
 def noise(n, dtype=torch.float64):
-    return draw_noise(generator("cpu", "noise"), n=n, latent=4, decoder_draws=1, head_draws=4, dtype=dtype)
+    return draw_noise(generator("cpu", "noise"), n=n, widths=Widths(latent=4), decoder_draws=1, head_draws=4, dtype=dtype)
 
 
 def count(module):

@@ -16,6 +16,7 @@ from rayfe.data.examples import Dataset, Examples
 from rayfe.data.paths import PathData
 from rayfe.exceptions import UsageError
 from rayfe.model.objective import Noise, Objective, draw_noise
+from rayfe.model.posterior import Widths
 from rayfe.model.protocol import build, build_checked
 from rayfe.model.task import BUILT_IN, Classification, MultiLabel, Regression, Task, task_of
 from rayfe.run.model_checks import check_model
@@ -112,7 +113,9 @@ def small(task: str, **options: Any) -> Any:
 
 
 def noise(dtype: torch.dtype = torch.float32) -> Noise:
-    return draw_noise(torch.Generator().manual_seed(0), n=40, latent=2, decoder_draws=1, head_draws=4, dtype=dtype)
+    return draw_noise(
+        torch.Generator().manual_seed(0), n=40, widths=Widths(latent=2), decoder_draws=1, head_draws=4, dtype=dtype
+    )
 
 
 def test_losses_are_negative_log_densities() -> None:

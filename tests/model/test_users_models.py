@@ -20,6 +20,7 @@ from rayfe.data.examples import Dataset, Examples
 from rayfe.data.paths import PathData
 from rayfe.exceptions import UsageError, WalkFailed
 from rayfe.model.objective import draw_noise, rate
+from rayfe.model.posterior import Widths
 from rayfe.model.protocol import build, build_checked
 from rayfe.model.weights import frozen, load_weights, weights_of
 from rayfe.records import (
@@ -100,7 +101,7 @@ def test_derivatives_are_of_the_weights_that_are_trained() -> None:
     trained = sum(value.numel() for value in model.parameters() if value.requires_grad)
     x, y = torch.rand(8, 1, SIDE, SIDE), torch.arange(8) % CLASSES
     rng = torch.Generator().manual_seed(0)
-    noise = draw_noise(rng, n=8, latent=LATENT, decoder_draws=2, head_draws=2, dtype=torch.float32)
+    noise = draw_noise(rng, n=8, widths=Widths(latent=LATENT), decoder_draws=2, head_draws=2, dtype=torch.float32)
     half = Half(examples=DeviceExamples(x=x, y=y), noise=noise, weights=torch.full((8,), 1 / 8))
     curvature = Curvature(model, (half,), Point(lam=1.0, gamma=2.0), damping=0.1)
     gradient = curvature.gradient((half,))

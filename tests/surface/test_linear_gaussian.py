@@ -11,6 +11,7 @@ from rayfe.config import DataConfig, ModelConfig
 from rayfe.data.datasets import load
 from rayfe.model import marginal
 from rayfe.model.objective import Noise, Objective, draw_noise
+from rayfe.model.posterior import Widths
 from rayfe.model.protocol import build
 from rayfe.surface.linear_gaussian import Encoder, LinearGaussian
 
@@ -200,7 +201,7 @@ def test_a_trained_model_with_a_mixture_reaches_the_known_F(mixture: LinearGauss
         return (R + lam * D + gamma * C).mean()
 
     def noise_of(head_draws: int) -> Noise:
-        size = {"n": WELL_KNOWN, "latent": LATENT, "decoder_draws": 2, "head_draws": head_draws}
+        size = {"n": WELL_KNOWN, "widths": Widths(latent=LATENT), "decoder_draws": 2, "head_draws": head_draws}
         return draw_noise(rng, dtype=torch.float64, **size)
 
     same = noise_of(2)

@@ -24,6 +24,7 @@ from rayfe.data.randomness import generator
 from rayfe.exceptions import UsageError
 from rayfe.model.mlp import MLP
 from rayfe.model.objective import draw_noise
+from rayfe.model.posterior import Widths
 from rayfe.model.protocol import build
 from rayfe.records import EquilibrateRequest, Point, Replica, StepKey, Weights
 from rayfe.run.choices import settled
@@ -53,7 +54,7 @@ def trained(
     model = ModelConfig(hidden=16, latent=4, dropout=dropout)
     models = [build(model, input_shape=(64,), classes=10, seed=seed).to(dtype) for seed in range(count)]
     replicas = Looped(models, compiled=compiled)
-    noise = draw_noise(generator("cpu", 1), n=50, latent=4, decoder_draws=2, head_draws=8, dtype=dtype)
+    noise = draw_noise(generator("cpu", 1), n=50, widths=Widths(latent=4), decoder_draws=2, head_draws=8, dtype=dtype)
     examples = DeviceExamples(x=x[:50], y=y[:50])
     training = Training(
         replicas=replicas,
@@ -66,7 +67,7 @@ def trained(
         annealed=annealed,
     )
     batches = Still(DeviceExamples(x=x, y=y)).batches(0.0, 48, updates=UPDATES, rng=generator("cpu", 2))
-    found = train(training, batches, DrawnNoise(generator("cpu", 3), 4))
+    found = train(training, batches, DrawnNoise(generator("cpu", 3), Widths(latent=4)))
     return found, replicas.weights()
 
 
@@ -115,7 +116,7 @@ def test_an_update_of_other_parts_is_the_eager_one_as_one_piece(parts: dict[str,
     monkeypatch.setattr(compiled_update, "_compiled", lambda backend: made("eager"))  # the same piece, without machine code
     rng = generator("cpu", "examples")
     batch = DeviceExamples(x=torch.rand(20, 6, generator=rng).double(), y=torch.randint(2, (20, 3), generator=rng).double())
-    noise = draw_noise(rng, n=20, latent=4, decoder_draws=1, head_draws=2, dtype=torch.float64)
+    noise = draw_noise(rng, n=20, widths=Widths(latent=4), decoder_draws=1, head_draws=2, dtype=torch.float64)
     ends = []
     for compiled in (False, True):
         model = build(ModelConfig(hidden=8, latent=4, **parts), input_shape=(6,), classes=3).double()

@@ -15,6 +15,7 @@ from torch import nn
 from rayfe.data.device_path import DeviceExamples, Still
 from rayfe.data.randomness import generator
 from rayfe.model.objective import Noise
+from rayfe.model.posterior import Widths
 from rayfe.records import Held, Point
 from rayfe.training.exact_derivatives import Curvature, Half, derivatives, draw_parts
 
@@ -210,7 +211,11 @@ def estimates(vector: np.ndarray) -> list[dict[str, float]]:
     for seed in range(SEEDS):
         order, noise = (generator("cpu", seed, name) for name in ("order", "noise"))
         batches = [
-            tuple(draw_parts(path, 0.0, IMAGES // 2, count=2, latent=LATENT, decoder_draws=2, order=order, noise=noise))
+            tuple(
+                draw_parts(
+                    path, 0.0, IMAGES // 2, count=2, widths=Widths(latent=LATENT), decoder_draws=2, order=order, noise=noise
+                )
+            )
             for _ in range(3)
         ]
         at = Curvature(model(vector), batches[0], POINT, damping=DAMPING)

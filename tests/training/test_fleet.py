@@ -23,6 +23,7 @@ from rayfe.data.randomness import Counted, derived_seed, generator
 from rayfe.exceptions import UsageError
 from rayfe.model.mlp import MLP
 from rayfe.model.objective import noise_of
+from rayfe.model.posterior import Widths
 from rayfe.model.protocol import build, some_examples
 from rayfe.records import Equilibrated, EquilibrateRequest, Point, Replica, StepKey, Weights
 from rayfe.run.model_checks import check_model
@@ -65,7 +66,7 @@ def training_of(asked: Asked, name: str, dtype: torch.dtype, config: Equilibrati
     )
     models = [build(model, input_shape=SHAPES[name], classes=3, seed=asked.seed).to(dtype) for _ in range(asked.replicas)]
     data = examples(name, dtype)
-    noise = noise_of(data.number, key=1, latent=LATENT, decoder_draws=2, head_draws=4, dtype=dtype)
+    noise = noise_of(data.number, key=1, widths=Widths(latent=LATENT), decoder_draws=2, head_draws=4, dtype=dtype)
     names = tuple(map(str, range(asked.replicas)))
     return Training(
         replicas=Stacked(models),
@@ -92,12 +93,12 @@ class Kind:
     def job(self, asked: Asked) -> Job:
         order, noise = (derived_seed(asked.seed, what) for what in ("order", "noise"))
         training = training_of(asked, self.name, self.dtype, self.config)
-        return Job(training=training, t=0.1 * asked.seed, batch=BATCH, latent=LATENT, order=order, noise=noise)
+        return Job(training=training, t=0.1 * asked.seed, batch=BATCH, widths=Widths(latent=LATENT), order=order, noise=noise)
 
     def alone(self, asked: Asked) -> tuple[Trained, tuple[Weights, ...]]:
         job = self.job(asked)
         batches = self.path.batches(job.t, BATCH, updates=asked.updates, rng=Counted(torch.tensor(job.order)))
-        trained = train(job.training, batches, CountedNoise(job.noise, LATENT, CPU))
+        trained = train(job.training, batches, CountedNoise(job.noise, Widths(latent=LATENT), CPU))
         return trained, job.training.replicas.weights()
 
     def together(self, *waves: Sequence[Asked]) -> list[tuple[Trained, tuple[Weights, ...]]]:

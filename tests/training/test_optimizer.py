@@ -16,6 +16,7 @@ from rayfe.data.datasets import load
 from rayfe.data.device_path import DeviceExamples
 from rayfe.data.randomness import generator
 from rayfe.model.objective import draw_noise
+from rayfe.model.posterior import Widths
 from rayfe.model.protocol import build
 from rayfe.records import Annealing, EquilibrateRequest, Point, Replica, StepKey
 from rayfe.records.weights import unpack
@@ -172,7 +173,9 @@ def test_the_result_is_the_mean_of_late_iterates_and_the_next_training_begins_at
     batch = DeviceExamples(x=torch.rand(32, 64, generator=generator("cpu", 0)).double(), y=torch.arange(32) % 10)
     set_rate(descent.optimizer, 1e-2)
     for update in range(8):
-        noise = draw_noise(generator("cpu", update), n=32, latent=4, decoder_draws=1, head_draws=2, dtype=torch.float64)
+        noise = draw_noise(
+            generator("cpu", update), n=32, widths=Widths(latent=4), decoder_draws=1, head_draws=2, dtype=torch.float64
+        )
         descent.update(update, batch, noise, seed=0)
         seen.append([parameter.detach().clone() for parameter in model.parameters()])
     left = descent.finish()
@@ -201,7 +204,7 @@ def test_averaging_is_nearer_to_equilibrium_than_the_papers_schedule_at_equal_up
 
 def test_an_adam_goes_on_where_soap_left_and_soap_where_adam_did() -> None:
     x, y = torch.rand(32, 64, dtype=torch.float64), torch.arange(32) % 10
-    noise = draw_noise(generator("cpu", 0), n=32, latent=4, decoder_draws=1, head_draws=4, dtype=torch.float64)
+    noise = draw_noise(generator("cpu", 0), n=32, widths=Widths(latent=4), decoder_draws=1, head_draws=4, dtype=torch.float64)
     model = build(ModelConfig(hidden=8, latent=4), input_shape=(64,), classes=10, seed=0).double()
     for before, after in (("soap", "adam"), ("adam", "soap")):
         replicas = Stacked([copy.deepcopy(model), copy.deepcopy(model)])
@@ -222,7 +225,7 @@ def test_an_adam_goes_on_where_soap_left_and_soap_where_adam_did() -> None:
 @pytest.mark.parametrize("kind", ["adam", "soap"])
 def test_parameters_that_are_kept_as_they_are_have_nothing_to_hand_on(kind: Any) -> None:
     x, y = torch.rand(32, 64), torch.arange(32) % 10
-    noise = draw_noise(generator("cpu", 0), n=32, latent=4, decoder_draws=1, head_draws=4, dtype=torch.float32)
+    noise = draw_noise(generator("cpu", 0), n=32, widths=Widths(latent=4), decoder_draws=1, head_draws=4, dtype=torch.float32)
     model = build(ModelConfig(hidden=8, latent=4), input_shape=(64,), classes=10, seed=0)
     model.encoder.requires_grad_(False)
     before = copy.deepcopy(model.state_dict())

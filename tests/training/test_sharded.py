@@ -13,6 +13,7 @@ import torch
 from rayfe.backend.inline import InlineBackend
 from rayfe.config import DataConfig, EquilibrationConfig, ModelConfig, RunConfig, configure
 from rayfe.data.datasets import load
+from rayfe.model.posterior import Widths
 from rayfe.records import Annealing, Equilibrated, EquilibrateRequest, Point, Replica, StepKey
 
 REQUEST = EquilibrateRequest(
@@ -167,7 +168,7 @@ def test_an_update_exchanges_values_once_and_gradients_once(tmp_path: Path, monk
             monkeypatch.setattr(
                 dist, name, lambda *values, name=name, real=real, **by: exchanged.append(name) or real(*values, **by)
             )
-        noise = draw_noise(torch.Generator(), n=8, latent=4, decoder_draws=1, head_draws=2, dtype=torch.float32)
+        noise = draw_noise(torch.Generator(), n=8, widths=Widths(latent=4), decoder_draws=1, head_draws=2, dtype=torch.float32)
         found = replicas.functionals(torch.rand(8, 64), torch.arange(8), noise)
         sum(value.sum() for value in found[:3]).backward()
         replicas.complete_gradients()

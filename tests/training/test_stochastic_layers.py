@@ -11,6 +11,7 @@ from rayfe.data.device_path import DeviceExamples, Still
 from rayfe.data.randomness import generator
 from rayfe.model.mlp import MLP
 from rayfe.model.objective import Objective, draw_noise
+from rayfe.model.posterior import Widths
 from rayfe.model.protocol import build
 from rayfe.records import Point
 from rayfe.training.replicas import Looped, Stacked
@@ -54,7 +55,7 @@ def batches(examples, seed):
 
 def equilibrate(replicas, *, seed=1, dtype=torch.float64):
     examples, names = data(dtype), ("centre", "gamma+", "gamma-")[: replicas.count]
-    noise = draw_noise(generator("cpu", "probe"), n=80, latent=4, decoder_draws=2, head_draws=4, dtype=dtype)
+    noise = draw_noise(generator("cpu", "probe"), n=80, widths=Widths(latent=4), decoder_draws=2, head_draws=4, dtype=dtype)
     training = Training(
         replicas=replicas,
         points=POINTS[: replicas.count],
@@ -64,7 +65,7 @@ def equilibrate(replicas, *, seed=1, dtype=torch.float64):
         preconditioner=None,
         probe=Probe(examples=examples, noise=noise, updates=frozenset({0, 3}), names=names),
     )
-    return train(training, batches(examples, seed), DrawnNoise(generator("cpu", seed, "noise"), 4))
+    return train(training, batches(examples, seed), DrawnNoise(generator("cpu", seed, "noise"), Widths(latent=4)))
 
 
 def equal(first, second):
@@ -76,7 +77,7 @@ def equal(first, second):
 def test_all_replicas_see_the_same_masks(kind, how):
     """Replicas of equal weights read exactly the same, and other masks read otherwise."""
     replicas, examples = how([model(kind) for _ in range(3)]), data()
-    noise = draw_noise(generator("cpu", 0), n=80, latent=4, decoder_draws=1, head_draws=4, dtype=torch.float64)
+    noise = draw_noise(generator("cpu", 0), n=80, widths=Widths(latent=4), decoder_draws=1, head_draws=4, dtype=torch.float64)
     for value in replicas.functionals(examples.x, examples.y, noise, seed=5)[:3]:
         torch.testing.assert_close(value, value[:1].expand_as(value), rtol=1e-12, atol=1e-12)
     D = [replicas.functionals(examples.x, examples.y, noise, seed=seed).D for seed in (5, 6)]
@@ -139,7 +140,7 @@ def test_masks_change_from_update_to_update_and_with_the_noise_stream(monkeypatc
 
 def test_readings_on_the_probe_repeat():
     replicas, examples = Looped([model()]), data()
-    noise = draw_noise(generator("cpu", 0), n=80, latent=4, decoder_draws=2, head_draws=4, dtype=torch.float64)
+    noise = draw_noise(generator("cpu", 0), n=80, widths=Widths(latent=4), decoder_draws=2, head_draws=4, dtype=torch.float64)
     probe = Probe(examples=examples, noise=noise, updates=frozenset(), names=("centre",))
     first, second = (read_probe(replicas, POINTS[:1], probe, update=0) for _ in range(2))
     assert first == second
@@ -156,7 +157,7 @@ def test_without_stochastic_layers_the_bytes_are_those_of_a_plain_loop(dtype):
     optimizer = torch.optim.Adam(objective.parameters(), lr=1e-2, betas=(0.9, CONFIG.second_moment_decay), fused=True)
     lam, gamma = torch.tensor([POINTS[0].lam], dtype=dtype), torch.tensor([POINTS[0].gamma], dtype=dtype)
     for batch in batches(examples, 1):
-        draws = draw_noise(noise, n=CONFIG.batch, latent=4, decoder_draws=1, head_draws=8, dtype=dtype)
+        draws = draw_noise(noise, n=CONFIG.batch, widths=Widths(latent=4), decoder_draws=1, head_draws=8, dtype=dtype)
         R, D, C, _ = objective(batch.x, batch.y, draws)
         optimizer.zero_grad()
         (R[None].mean(-1) + lam * D[None].mean(-1) + gamma * C[None].mean(-1)).sum().backward()

@@ -12,6 +12,7 @@ from rayfe.config import DataConfig, EquilibrationConfig, MeasureConfig, ModelCo
 from rayfe.data.datasets import load
 from rayfe.data.randomness import generator
 from rayfe.model.objective import draw_noise
+from rayfe.model.posterior import Widths
 from rayfe.model.protocol import build
 from rayfe.model.weights import load_weights, weights_of
 from rayfe.records import (
@@ -94,7 +95,7 @@ def test_looped_and_stacked_replicas_read_the_same(digits):
     models = [build(ModelConfig(hidden=8, latent=4), input_shape=(64,), classes=10, seed=i).double() for i in range(2)]
     x = torch.from_numpy(digits.train.x[:32].reshape(32, 64)).double()
     y = torch.from_numpy(digits.train.y[:32])
-    noise = draw_noise(generator("cpu", 0), n=32, latent=4, decoder_draws=1, head_draws=4, dtype=torch.float64)
+    noise = draw_noise(generator("cpu", 0), n=32, widths=Widths(latent=4), decoder_draws=1, head_draws=4, dtype=torch.float64)
     import copy
 
     looped, stacked = Looped(copy.deepcopy(models)), Stacked(copy.deepcopy(models))

@@ -102,13 +102,13 @@ def examples_per_second(config: RunConfig, data: PathData) -> float:
 
     from rayfe.backend.inline import InlineBackend
     from rayfe.data.paths import PathData
-    from rayfe.records import Annealing, EquilibrateRequest, Point, Replica, StepKey
+    from rayfe.records import Annealing, EquilibrateRequest, Replica, StepKey
 
     small = configure(config, equilibration={"first_batch": None})
     backend = InlineBackend(small, PathData(kind="still", source=data.source))
     start = next(iter(config.trajectories().values()))
     epochs = config.equilibration.first_epochs
-    point = Point(lam=start.lam, gamma=start.gamma)
+    point = start.point
     key = StepKey(trajectory="check", seed=0, step=0, attempt=0)
 
     def timed(updates: int) -> tuple[float, float]:

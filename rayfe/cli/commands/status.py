@@ -11,6 +11,7 @@ from rayfe.exceptions import in_shell_words, visible
 from rayfe.report.overview import COLUMNS, as_json, overview
 from rayfe.report.view import RunView, view_of
 from rayfe.results.frames import bits_line
+from rayfe.results.guaranteed import guarantee_line
 from rayfe.results.printed import print_run
 from rayfe.results.recommended import choice, recommended
 from rayfe.run.progress import Output, line
@@ -64,7 +65,7 @@ def status(location: str, others: Sequence[str] = ()) -> None:
         print(f"{name}: {in_shell_words(now.dated)}")
         if rows := view.records.get(name):
             print(f"  last: {line(rows[-1])}")
-    if text := bits_line(view.rows, view.manifest):
+    for text in filter(None, (bits_line(view.rows, view.manifest), guarantee_line(view.rows))):
         print(text)
     found = recommended(view.rows)
     if found is not None:
