@@ -14,14 +14,17 @@ AT_ONCE = 256
 
 
 def lowest(lam: np.ndarray, gamma: np.ndarray, *, R: np.ndarray, D: np.ndarray, C: np.ndarray) -> np.ndarray:
-    """The lowest bound of models (R, D, C), each (M,), at the multipliers lam and gamma, each (N,); (N,), nats.
+    """The lowest bound of models (R, D, C), each (M,), at the multipliers lam and gamma, each (N,); (N,), nats. Of k losses C is (M, k)
+    and gamma (N, k).
 
     All models are of one data set, network and t. A model with a NaN bounds nothing; without any the bound is infinite.
     """
-    found = np.full(len(lam), np.inf)
+    found, losses = np.full(len(lam), np.inf), 1 if gamma.ndim == 1 else gamma.shape[1]
     for start in range(0, len(lam), AT_ONCE):
         part = slice(start, start + AT_ONCE)
-        bounds = R + lam[part, None] * D + gamma[part, None] * C
+        bounds = R + lam[part, None] * D
+        for one, loss in zip(gamma[part].reshape(-1, losses).T, C.reshape(-1, losses).T, strict=True):
+            bounds = bounds + one[:, None] * loss
         found[part] = np.fmin.reduce(bounds, axis=1, initial=np.inf)
     return found
 
@@ -34,5 +37,8 @@ def bound(model: StepRecord | Reading, point: Point) -> float:
 def excess(rows: Sequence[StepRecord], train: Reading) -> float:
     """F of a reading above the envelope of the models of accepted `rows` at the same t, at its own multipliers, nats."""
     point, here = train.point, [row for row in rows if row.t == train.point.t]
-    R, D, C = (np.array([getattr(row, name) for row in here], np.float64) for name in ("R", "D", "C"))
-    return train.F - min(train.F, float(lowest(np.array([point.lam]), np.array([point.gamma]), R=R, D=D, C=C)[0]))
+    R, D, C = (
+        np.array([getattr(row, name) for row in here], np.float64) for name in ("R", "D", "losses" if train.losses else "C")
+    )
+    gamma = np.array([train.multipliers if train.losses else point.gamma])
+    return train.F - min(train.F, float(lowest(np.array([point.lam]), gamma, R=R, D=D, C=C)[0]))
