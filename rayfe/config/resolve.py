@@ -26,7 +26,12 @@ JOBS = {
 }
 """What each job does."""
 KINDS_OF: Mapping[str, tuple[type[Asked], ...]] = MappingProxyType(
-    {"isoc": (Walk, FreeWalk, LossesWalk, Seek), "transfer": (Transfer,), "baseline": (Baseline,), "conditioned": (Conditioned,)}
+    {
+        "isoc": (Walk, FreeWalk, LossesWalk, Seek),
+        "transfer": (Transfer,),
+        "baseline": (Baseline,),
+        "conditioned": (Conditioned,),
+    }
 )
 """What each job can be asked for."""
 

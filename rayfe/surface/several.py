@@ -74,18 +74,18 @@ def velocity(gamma: np.ndarray, response: SeveralResponse, *, lam_dot: float) ->
 
 
 def response_of_few(read: Neighbours, signs: np.ndarray, gamma: np.ndarray) -> SeveralResponse:
-    """What a few pairs of neighbours tell, with all multipliers moved at once: the diagonal of C_gamma, and C_lam.
+    """What a few pairs of neighbours tell, all of whose multipliers moved at once: the diagonal of C_gamma, and C_lam.
 
-    `signs` (pairs, k) are the directions, orthogonal between losses as far as they can be; widths of `read` (pairs,) are in log gamma,
-    as `gamma` (k,) tells. What the other losses' multipliers do comes in with both signs and cancels on average.
+    `signs` (pairs, k) are the directions, the first with all multipliers up together, and the widths of `read` (pairs,) are in log gamma,
+    as `gamma` (k,) tells. What other losses' multipliers do to a loss stays in the diagonal, as the mean over signs. D tells C_lam of all
+    together; it is shared out by the losses.
     """
     slopes, errors = (change / read.width[:, None] for change in (read.C_up - read.C_down, read.C_noise))
-    pairs = len(signs)
-    own = (signs * slopes).mean(0) / gamma
+    part = (read.C_up + read.C_down)[0] / (read.C_up + read.C_down)[0].sum()
     return SeveralResponse(
-        C_lam=(signs * ((read.D_up - read.D_down) / read.width)[:, None]).mean(0) / gamma,
-        C_gamma=np.diag(own),
-        C_gamma_se=np.diag(np.linalg.norm(errors, axis=0) / pairs / gamma),
+        C_lam=part * (read.D_up - read.D_down)[0] / read.width[0] / gamma,
+        C_gamma=np.diag((signs * slopes).mean(0) / gamma),
+        C_gamma_se=np.diag(np.linalg.norm(errors, axis=0) / len(signs) / gamma),
         asymmetry=0.0,
     )
 

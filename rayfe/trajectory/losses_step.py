@@ -25,6 +25,7 @@ from rayfe.records import (
     Weights,
 )
 from rayfe.records.columns import Observed
+from rayfe.records.weights import PRICES, priced
 from rayfe.records.work import Work
 from rayfe.surface.several import newton
 from rayfe.surface.step_control import MOVES
@@ -70,15 +71,18 @@ def take_step(
     """Train the model of `start`, whose prices are those that were predicted, and bring each loss to its target.
 
     Up to FULL losses are settled along the tangents; where a target lies outside the chart the settled model is moved on by a Newton
-    step and trained there, MOVES times at most. Of more losses every correction is such a move.
+    step and trained there, MOVES times at most. Of more losses every correction is the same training over again, with other prices:
+    same start, batches and noise, so that the losses are a smooth function of the prices, as they are between neighbours.
     """
-    chart, targets = dataclasses.replace(start, response_age=start.response_age + 1), held.targets(sets)
+    begin, targets = dataclasses.replace(start, response_age=start.response_age + 1), held.targets(sets)
+    chart = begin
     allowed = np.array([limit.allowed for limit in held.limits])
     full, used = len(targets) <= FULL, 0.0
     found: Functionals | Reading
     for move in range(MOVES + 1):
         anew = (refresh and move == 0) or (full and 0 < move == MOVES and chart.response_age > 0)
-        trained = yield from _trained(config, work, point, chart, stencil_too=anew, move=move, observed=observed)
+        again = move if full else 0
+        trained = yield from _trained(config, work, point, chart, stencil_too=anew, move=again, observed=observed)
         observed, outcome = trained.observed, trained.outcome
         if trained.chart is None:
             return trained
@@ -96,6 +100,9 @@ def take_step(
             break
         gamma = multipliers_of(chart.weights, point.gamma)
         shift = np.clip(newton(chart.response.C_gamma, miss), -FARTHEST * gamma, FARTHEST * gamma)
+        if not full:
+            weights = priced(begin.weights, chart.weights[PRICES])
+            chart = dataclasses.replace(chart, weights=weights, preconditioner=begin.preconditioner)
         chart = chart.moved(shift, point.gamma)
     used = used if full else float(off > 1.0)
     observed = dataclasses.replace(observed, response_age=chart.response_age)
