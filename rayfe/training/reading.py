@@ -135,7 +135,7 @@ def _reading(parts: np.ndarray, wanted: WantedReading, path: DevicePath, task: T
     prices = () if task.prices is None else tuple(task.prices.tolist())
     parts, several = np.split(parts, [parts.shape[1] - len(prices) * (1 + NOISE_BLOCKS)], axis=1)
     losses, loss_noise = np.split(several, [len(prices)], axis=1)
-    loss_noise = loss_noise.reshape(len(parts), len(prices), NOISE_BLOCKS).swapaxes(0, 1).reshape(len(prices), -1)
+    loss_noise = loss_noise.reshape(len(parts), len(prices), NOISE_BLOCKS).swapaxes(0, 1).reshape(-1, len(parts) * NOISE_BLOCKS)
     noises = parts[:, 7:].reshape(len(parts), -1, NOISE_BLOCKS)
     D_noise, C_noise, R_noise = (noises[:, i : i + 1].ravel() for i in range(3))
     R, D, C, score = parts[:, :4].sum(0).tolist()
