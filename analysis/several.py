@@ -1,253 +1,265 @@
-"""A walk on digits that holds each of three labels' losses, by a multiplier each, beside one that holds their sum alone.
+"""Digits whose three labels' losses are held, by a multiplier each, in three ways of equal training examples: a table and a figure.
 
-The labels are those of tasks.py. J = R + lam D + sum_j gamma_j C_j; every step trains a centre and two neighbours for each
-multiplier, and settles all losses along their tangents. The settle and the test of a step have draws of z of their own.
+- each: process iso-losses (preset digits-labels).
+- sum: process iso-classification, which holds the sum of the three, with longer equilibrations.
+- cooper: from the start of `each`, along the same lam, trainings of R + lam D under three constraints, whose multipliers Cooper moves
+  (nuPI; settings are those of jobs/benchmark.py). Model, multipliers and optimizer go on from one lam to the next.
 
-Example: python analysis/several.py --out figures --make
+Example: python analysis/several.py --out figures
 """
 
 from __future__ import annotations
 
-import itertools
 import math
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import cooper
 import numpy as np
 import pandas as pd
-import tasks
 import torch
 import tyro
 from matplotlib.figure import Figure
 from torch import Tensor
 
+import rayfe
 from rayfe.backend.inline import InlineBackend
-from rayfe.config import RunConfig, configure
+from rayfe.backend.models import Models
+from rayfe.config import configure
 from rayfe.config.presets import PRESETS
+from rayfe.data.datasets import load
+from rayfe.data.device_path import Still, to_device
+from rayfe.data.paths import PathData
+from rayfe.data.randomness import generator
 from rayfe.figures.drawing import DPI
-from rayfe.model.task import MultiLabel
-from rayfe.records import (
-    Annealing,
-    Equilibrated,
-    EquilibrateRequest,
-    Measured,
-    MeasureRequest,
-    Point,
-    Reading,
-    Replica,
-    Split,
-    StepKey,
-    Weights,
-)
-from rayfe.records.weights import along, slope
-from rayfe.surface.several import Neighbours, SeveralResponse, response_of, settled, velocity
+from rayfe.model.likelihood import likelihood_of
+from rayfe.model.marginal import encoded
+from rayfe.model.objective import Noise, draw_noise, rate, sample
+from rayfe.model.task import task_of
+from rayfe.records import Measured, MeasureRequest, Point, Reading, Replica, Split, StepKey, StepRecord, Weights
+from rayfe.storage.store import Store
+from rayfe.training.optimizer import left_by, make_optimizer
+from rayfe.training.replicas import Looped
+from rayfe.training.schedule import learning_rate
+from rayfe.training.train import HEAD_DRAWS, set_rate
 
-NAMES = ("even", "above 4", "loop")
-HELD: Mapping[str, np.ndarray] = {"each": np.eye(3), "sum": np.ones((1, 3))}
-"""What is held: combinations of the labels' losses, a row each with its multiplier."""
-TOLERANCE, DELTA, LENGTH, SETS = 0.02, 0.1, 0.13, 4
-"""Of each held loss; distance of neighbours as a part of gamma; step in log lam; sets of draws of z."""
-GAMMA, LAM = 4.0, 1.0
-REACH = 0.3
-"""How far a settle may go, as a part of gamma."""
-STORED = tasks.RESULTS / "several"
+STORED = Path(__file__).parent / "results" / "tasks" / "several"
+PRESET, LABELS = "digits-labels", ("even", "above 4", "loop")
+EPOCHS = {"each": 25.0, "sum": 62.0}
+"""Of one equilibration: the walks cost as many examples so."""
+METHODS = {"each": "iso-losses: each loss", "sum": "iso-classification: the sum", "cooper": "Cooper (nuPI): each loss"}
+TOLERANCE, SETS = 0.02, 16
+"""Of each loss; sets of draws with which all models are read at last."""
+GAIN, PROPORTIONAL, AVERAGE, LOOKS, LAST_LOOK = 1.0, 1.0, 0.98, 2, 0.6
+"""Of nuPI; readings of the losses in evaluation mode during a training, and the part of it at which the last one is."""
 
 
-class Priced(MultiLabel):
-    """The labels' losses, each times its price: a buffer, which every replica has its own of."""
+class Constraints(cooper.ConstrainedMinimizationProblem):
+    """R + lam D with each loss at its level; violations are relative, so that multipliers are gamma_j C0_j."""
 
-    price: Tensor
+    def __init__(self, multipliers: Tensor) -> None:
+        super().__init__()
+        self.held = cooper.Constraint(
+            constraint_type=cooper.ConstraintType.EQUALITY,
+            formulation_type=cooper.formulations.Lagrangian,
+            multiplier=cooper.multipliers.DenseMultiplier(init=multipliers),
+        )
 
-    def __init__(self, outputs: int) -> None:
-        super().__init__(outputs)
-        self.register_buffer("price", GAMMA * torch.ones(outputs))
-
-    def loss(self, prediction: Tensor, y: Tensor) -> Tensor:
-        columns = zip(prediction.split(1, -1), y.split(1, -1), strict=True)
-        each = [MultiLabel.loss(self, *column) for column in columns]
-        return torch.stack(each, dim=-1) @ self.price
+    def compute_cmp_state(self, loss: Tensor, violation: Tensor) -> cooper.CMPState:
+        return cooper.CMPState(loss=loss, observed_constraints={self.held: cooper.ConstraintState(violation=violation)})
 
 
-@dataclass
-class Walk:
-    """One trajectory."""
+class Comparison:
+    """Models of the preset, trained by Cooper and read with each label's loss."""
 
-    backend: InlineBackend
-    config: RunConfig
-    held: np.ndarray
-    """(m, 3)"""
-    seed: int
-    examples: float = 0.0
-    step: int = 0
-    rows: list[dict[str, Any]] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.config = configure(PRESETS["isoc"][PRESET](), backend="inline")
+        data = PathData(kind="still", source=load(self.config.data))
+        device = torch.device("cpu")
+        self.backend = InlineBackend(self.config, data, device=device)
+        self.models = Models(self.config.model, data, device, torch.float32, priced=True)
+        self.path = Still(to_device(data.source.train, device, torch.float32, self.models.shape))
 
-    @property
-    def key(self) -> StepKey:
-        return StepKey(trajectory="several", seed=self.seed, step=self.step, attempt=0)
-
-    def priced(self, weights: Weights, gamma: np.ndarray) -> Weights:
-        return {**weights, "task.price": (gamma @ self.held).astype(np.float32)}
-
-    def trained(self, lam: float, starts: Sequence[Weights | None], **options: Any) -> tuple[Weights, ...]:
-        replicas = [Replica(name=f"{i}", point=Point(lam=lam, gamma=1.0), weights=one) for i, one in enumerate(starts)]
-        found = self.backend.answer(EquilibrateRequest(key=self.key, replicas=tuple(replicas), **options))
-        assert isinstance(found, Equilibrated)
-        self.examples += found.examples
-        return found.weights
-
-    def read(self, lam: float, weights: Weights, purpose: str) -> list[Reading]:
-        """A reading for each label, whose C is that label's loss alone."""
-        alone = [{**weights, "task.price": row.astype(np.float32)} for row in np.eye(len(NAMES))]
-        replicas = tuple(Replica(name=f"{i}", point=Point(lam=lam, gamma=1.0), weights=one) for i, one in enumerate(alone))
-        request = MeasureRequest(key=self.key, replicas=replicas, splits=(Split.TRAIN,), purpose=purpose, draw_sets=SETS)
+    def read(self, row: StepRecord, weights: Weights, purpose: str, sets: int) -> tuple[Reading, float]:
+        """R, D and the losses of a model, and what that cost."""
+        key = StepKey(trajectory=row.trajectory, seed=row.seed, step=row.step, attempt=0)
+        replica = Replica(name="model", point=Point(lam=row.lam, gamma=row.gamma), weights=weights)
+        request = MeasureRequest(key=key, replicas=(replica,), splits=(Split.TRAIN,), purpose=purpose, draw_sets=sets)
         found = self.backend.answer(request)
         assert isinstance(found, Measured)
-        self.examples += found.examples
-        return list(found.readings)
+        return found.readings[0], found.examples
 
-    def losses(self, lam: float, weights: Weights, purpose: str) -> np.ndarray:
-        """What is held, (m,)."""
-        return self.held @ [reading.C for reading in self.read(lam, weights, purpose)]
+    def constrained(self, rows: list[StepRecord], start: Weights) -> list[tuple[Weights, np.ndarray, float]]:
+        """Models, multipliers and examples at the lam of the `rows` of a walk, with as many examples for each as its step had on the
+        average."""
+        budget = (rows[-1].examples - rows[0].examples) / (len(rows) - 1)
+        level = np.array(self.read(rows[0], start, "settle", SETS)[0].losses)
+        weights, learnt, gamma, ratio = start, None, np.full(len(level), rows[0].gamma), np.ones(len(level))
+        found = [(start, gamma, rows[0].examples)]
+        for row in rows[1:]:
+            look_costs = LOOKS * self.read(row, weights, "settle", 1)[1]
+            updates = round((budget - look_costs) / self.config.equilibration.batch)
+            weights, learnt, gamma, ratio = self._trained(row, weights, learnt, gamma, ratio, level, updates)
+            found.append((weights, gamma, found[-1][2] + updates * self.config.equilibration.batch + look_costs))
+        return found
 
-    def at(self, lam: float, centre: Weights, tangents: Sequence[Weights], here: np.ndarray, there: np.ndarray) -> np.ndarray:
-        """What is held by the chart around `centre`, whose multipliers are `here`, at other ones."""
-        return self.losses(lam, moved(centre, tangents, there - here), "settle")
-
-    def stencil(self, lam: float, weights: Weights, gamma: np.ndarray) -> tuple[Weights, list[Weights], SeveralResponse]:
-        """The trained centre, its tangents and its response."""
-        shifts = [sign * row for row, sign in itertools.product(np.diag(DELTA * gamma), (1.0, -1.0))]
-        trained = self.trained(lam, [self.priced(weights, gamma + shift) for shift in (np.zeros_like(gamma), *shifts)])
-        reads = [self.read(lam, one, "settle") for one in trained[1:]]
-        C = np.array([self.held @ [one.C for one in read] for read in reads])
-        D = np.array([read[0].D for read in reads])
-        noise = np.array([self.held @ np.array([one.C_noise for one in read]) for read in reads])
-        width = 2.0 * DELTA * gamma
-        tangents = [slope(up, down, w) for up, down, w in zip(trained[1::2], trained[2::2], width, strict=True)]
-        read = Neighbours(
-            width=width,
-            C_up=C[::2],
-            C_down=C[1::2],
-            D_up=D[::2],
-            D_down=D[1::2],
-            C_noise=np.linalg.norm(noise[::2] - noise[1::2], axis=-1),
+    def _trained(
+        self,
+        row: StepRecord,
+        weights: Weights,
+        learnt: Weights | None,
+        gamma: np.ndarray,
+        ratio: np.ndarray,
+        level: np.ndarray,
+        updates: int,
+    ) -> tuple[Weights, Weights, np.ndarray, np.ndarray]:
+        config, model = self.config.equilibration, self.models.with_weights(weights, seed=row.seed)
+        replicas = Looped([model])
+        optimizer, scheduled = make_optimizer(replicas, learnt, config), learning_rate(config, None, 1.0)
+        rates = [scheduled((update + 0.5) / updates) for update in range(updates)]
+        parts = [one / max(rates) for one in rates]
+        problem = Constraints(torch.tensor(gamma * level, dtype=torch.float32))
+        multipliers = next(iter(problem.dual_parameters()))
+        first = multipliers.detach().clone()
+        dual_rate = GAIN * float(first.mean()) / sum(parts)
+        dual = cooper.optim.nuPI(
+            [multipliers], lr=dual_rate, Kp=PROPORTIONAL * first / dual_rate, ema_nu=AVERAGE, maximize=True
         )
-        return trained[0], tangents, response_of(read)
-
-    def go(self, steps: int) -> list[dict[str, Any]]:
-        """The rows of a walk: the start, and so many steps."""
-        epochs, lam, gamma = self.config.equilibration.first_epochs, LAM, np.full(len(self.held), GAMMA)
-        (weights,) = self.trained(lam, [None], annealing=Annealing(epochs=epochs, begin=0.0, end=epochs))
-        weights, tangents, response = self.stencil(lam, weights, gamma)
-        targets = self.losses(lam, weights, "settle")
-        first = self.row(lam, gamma, weights, response)
-        for self.step in range(1, steps + 1):
-            ahead = lam * math.exp(LENGTH)
-            predicted = gamma + LENGTH * velocity(gamma, response, lam_dot=lam)
-            lam = ahead
-            centre, tangents, response = self.stencil(lam, self.priced(weights, predicted), predicted)
-            found = settled(
-                partial(self.at, lam, centre, tangents, predicted),
-                predicted,
-                targets,
-                response.C_gamma,
-                allowed=0.1 * TOLERANCE * targets,
-                reach=REACH * predicted,
+        both = cooper.optim.SimultaneousOptimizer(problem, optimizer, dual)
+        order, noise = (generator(torch.device("cpu"), row.seed, row.step, "cooper", name) for name in ("order", "noise"))
+        looks = {round(updates * LAST_LOOK * (i + 1) / LOOKS) for i in range(LOOKS)}
+        average, C0 = None, torch.tensor(level, dtype=torch.float32)
+        for update, batch in enumerate(self.path.batches(0.0, config.batch, updates=updates, rng=order)):
+            set_rate(optimizer, rates[update])
+            dual.param_groups[0]["lr"] = parts[update] * dual_rate
+            drawn = draw_noise(
+                noise, n=len(batch), latent=model.latent, decoder_draws=1, head_draws=HEAD_DRAWS, dtype=torch.float32
             )
-            weights, gamma = moved(centre, tangents, found.gamma - predicted), found.gamma
-            self.row(lam, gamma, weights, response, first)
-        return self.rows
-
-    def row(
-        self, lam: float, gamma: np.ndarray, weights: Weights, response: SeveralResponse, first: list[Reading] | None = None
-    ) -> list[Reading]:
-        """Judge a model by draws of its own, and keep its numbers; returns what was read."""
-        read = self.read(lam, weights, "test")
-        start = read if first is None else first
-        off, error = (one.tolist() for one in drifts(np.eye(len(NAMES)), read, start))
-        held_off, held_error = drifts(self.held, read, start)
-        row = {"seed": self.seed, "step": self.step, "lam": lam, "R": read[0].R, "D": read[0].D}
-        row |= {f"gamma {i}": value for i, value in enumerate(gamma.tolist())}
-        row |= {f"C {name}": one.C for name, one in zip(NAMES, read, strict=True)}
-        row |= {f"drift {name}": value for name, value in zip(NAMES, off, strict=True)}
-        row |= {f"drift_se {name}": value for name, value in zip(NAMES, error, strict=True)}
-        row |= {"worst held": float((np.abs(held_off) + 4.0 * held_error).max())}
-        row |= {"asymmetry": response.asymmetry, "examples": self.examples}
-        self.rows.append(row)
-        print({name: value if isinstance(value, int) else round(value, 4) for name, value in row.items()}, flush=True)
-        return read
+            R, D, losses = functionals(model, batch.x, batch.y, drawn)
+            seen = losses.detach().numpy().astype(float)
+            average = seen if average is None else AVERAGE * average + (1.0 - AVERAGE) * seen
+            if update in looks:
+                ratio = average / np.array(self.read(row, replicas.weights()[0], "settle", 1)[0].losses)
+            both.roll({"loss": R + row.lam * D, "violation": (losses - torch.tensor(ratio).float() * C0) / C0})
+        return replicas.weights()[0], left_by(optimizer, replicas), multipliers.detach().numpy() / level, ratio
 
 
-def drifts(held: np.ndarray, read: Sequence[Reading], start: Sequence[Reading]) -> tuple[np.ndarray, np.ndarray]:
-    """C / C0 - 1 of each held combination with its standard error; noise that both have in common cancels."""
-    C, C0 = (held @ [one.C for one in readings] for readings in (read, start))
-    noise, noise0 = (held @ np.array([one.C_noise for one in readings]) for readings in (read, start))
-    return C / C0 - 1.0, np.linalg.norm(noise - (C / C0)[:, None] * noise0, axis=1) / C0
+def functionals(model: Any, x: Tensor, y: Tensor, noise: Noise) -> tuple[Tensor, Tensor, Tensor]:
+    """R, D and each loss of a batch, as in training."""
+    mean, log_variance, _ = encoded(model, x)
+    D = likelihood_of(model)(x, model.decode(sample(mean, log_variance, noise.decoder[0])))
+    z = sample(mean, log_variance, noise.head)
+    losses = task_of(model).losses(model.classify(z.flatten(0, 1)).view(*z.shape[:2], -1), y)
+    return rate(mean, log_variance).mean(), D.mean(), losses.mean((0, 1))
 
 
-def moved(weights: Weights, tangents: Sequence[Weights], shift: np.ndarray) -> Weights:
-    """The chart at this shift of the multipliers; prices move with them."""
-    for tangent, amount in zip(tangents, shift.tolist(), strict=True):
-        weights = along(weights, tangent, amount)
-    return weights
-
-
-def walk(steps: int, seeds: Sequence[int]) -> None:
-    """Make the walks and keep their rows."""
-    given = tasks.multi_label()
-    model = given["model"] | {"task": f"{__name__}:{Priced.__name__}"}
-    config = configure(PRESETS["isoc"]["digits-smoke"](), model=model, backend="inline", replicas_per_evaluator=7)
+def walk(runs: Path, seeds: tuple[int, ...], steps: int) -> None:
+    """Make the walks below `runs`, and keep what is read of their models."""
+    models, found = Comparison(), []
+    for name, process in (("each", "iso-losses"), ("sum", "iso-classification")):
+        equilibration = {"epochs": EPOCHS[name]}
+        rayfe.walk(PRESET, process=process, seed=seeds, steps=steps, equilibration=equilibration, out=runs / name)
+    for seed in seeds:
+        for name in ("each", "sum"):
+            store = Store(str(runs / name))
+            rows = [row for row in store.rows(f"lam1-gamma4-seed{seed}") if row.accepted]
+            states = [store.state(row) for row in rows]
+            if name == "each":
+                trained = models.constrained(rows, states[0])
+                found += kept(
+                    models,
+                    "cooper",
+                    rows,
+                    [one[0] for one in trained],
+                    [one[1] for one in trained],
+                    [one[2] for one in trained],
+                )
+            gamma = [np.array(row.multipliers or 3 * (row.gamma,)) for row in rows]
+            found += kept(models, name, rows, states, gamma, [row.examples for row in rows])
     STORED.mkdir(parents=True, exist_ok=True)
-    for name, held in HELD.items():
-        rows = []
-        for seed in seeds:
-            rows += Walk(backend=InlineBackend(config, given["data"]), config=config, held=held, seed=seed).go(steps)
-        pd.DataFrame(rows).to_csv(STORED / f"{name}.csv", index=False, float_format="%.7g")
+    pd.DataFrame(found).to_csv(STORED / "rows.csv", index=False, float_format="%.7g")
 
 
-def largest(off: pd.Series) -> float:
-    """The drift that is furthest from 0."""
-    values = off.to_numpy(float)
-    return float(values[np.abs(values).argmax()])
+def kept(
+    models: Comparison,
+    method: str,
+    rows: list[StepRecord],
+    states: list[Weights],
+    gamma: list[np.ndarray],
+    examples: list[float],
+) -> list[dict[str, Any]]:
+    """What is read of models at the lam of these rows."""
+    lines: list[dict[str, Any]] = []
+    for row, weights, multipliers, cost in zip(rows, states, gamma, examples, strict=True):
+        read = models.read(row, weights, "test", SETS)[0]
+        line = {
+            "method": method,
+            "seed": row.seed,
+            "step": row.step,
+            "lam": row.lam,
+            "R": read.R,
+            "D": read.D,
+            "examples": cost,
+        }
+        line |= {f"C_{name}": loss for name, loss in zip(LABELS, read.losses, strict=True)}
+        line |= {f"gamma_{name}": one for name, one in zip(LABELS, multipliers.tolist(), strict=True)}
+        lines.append(line)
+    return lines
 
 
-def drawn(found: Mapping[str, pd.DataFrame]) -> Figure:
-    """C_j / C0_j - 1 of each label on the way, a panel for what is held."""
-    figure = Figure(figsize=(9.0, 3.6), dpi=DPI, layout="constrained")
-    for axes, (name, rows) in zip(figure.subplots(1, len(found), sharey=True), found.items(), strict=True):
-        for label, color in zip(NAMES, ("#0072B2", "#D55E00", "#009E73"), strict=True):
-            for seed, one in rows.groupby("seed"):
-                told = label if seed == rows["seed"].iloc[0] else None
-                axes.plot(one["lam"], 100.0 * one[f"drift {label}"], "o-", color=color, markersize=3, linewidth=1, label=told)
+def drifts(rows: pd.DataFrame) -> pd.DataFrame:
+    """C_j / C0_j - 1 of each label, a row each."""
+    names = [f"C_{name}" for name in LABELS]
+    first = rows.sort_values("step").groupby(["method", "seed"])[names].transform("first")
+    return (rows[names] / first - 1.0).set_axis(list(LABELS), axis=1)
+
+
+def table(rows: pd.DataFrame) -> pd.DataFrame:
+    """A line for each method and seed; J is R + lam D + sum_j gamma_j (C_j - C0_j) at the end, at one lam and the multipliers of `each`."""
+    last = rows[rows["step"] == rows.groupby(["method", "seed"])["step"].transform("max")].set_index(["method", "seed"])
+    first = rows[rows["step"] == 0].set_index(["method", "seed"])
+    lam, worst = float(last["lam"].iloc[0]), (100.0 * drifts(rows)).abs().groupby([rows["method"], rows["seed"]]).max()
+    J = last["R"] + lam * last["D"]
+    for name in LABELS:
+        J += last.loc["each", f"gamma_{name}"].mean() * (last[f"C_{name}"] - first[f"C_{name}"])
+    assert math.isclose(last["lam"].min(), last["lam"].max(), rel_tol=1e-9), "the walks end at different lam"
+    found = pd.DataFrame({"J": J, "R": last["R"], "D": last["D"], "million examples": last["examples"] / 1e6})
+    return worst.add_prefix("% off: ").join(found.round(3)).round(2 + 1)
+
+
+def drawn(rows: pd.DataFrame) -> Figure:
+    """C_j / C0_j - 1 of each label on the way, a panel for each method."""
+    figure, off = Figure(figsize=(10.5, 3.6), dpi=DPI, layout="constrained"), 100.0 * drifts(rows)
+    for axes, (method, title) in zip(figure.subplots(1, len(METHODS), sharey=True), METHODS.items(), strict=True):
+        for label, color in zip(LABELS, ("#0072B2", "#D55E00", "#009E73"), strict=True):
+            chosen = rows[rows["method"] == method]
+            for number, (_, one) in enumerate(chosen.groupby("seed")):
+                named: Mapping[str, str] = {} if number else {"label": label}
+                axes.plot(one["lam"], off.loc[one.index, label], "o-", color=color, markersize=3, linewidth=1, **named)
         axes.axhspan(-100.0 * TOLERANCE, 100.0 * TOLERANCE, color="#000000", alpha=0.07, linewidth=0)
-        axes.set(xlabel="Lambda λ", title=f"held: {'each loss' if name == 'each' else 'the sum of the three'}")
+        axes.set(xlabel="Lambda λ", title=title)
     figure.axes[0].set_ylabel("C_j / C0_j - 1 (%)")
     figure.axes[0].legend(title="loss of label")
     return figure
 
 
-def main(out: Path, make: bool = False, steps: int = 6, seeds: tuple[int, ...] = (0, 1, 2)) -> int:
+def main(out: Path, runs: Path | None = None, seeds: tuple[int, ...] = (0, 1, 2), steps: int = 6) -> int:
     """Print the table and draw the figure.
 
     Args:
         out: folder for the PNG file, made if missing.
-        make: make the walks first; without it the stored rows are drawn.
+        runs: folder in which the walks are made first, within a few minutes each; without it the stored rows are drawn.
+        seeds: a walk of each method for each.
         steps: of each walk.
-        seeds: a walk each.
     """
-    if make:
-        walk(steps, seeds)
-    found = {name: pd.read_csv(STORED / f"{name}.csv") for name in HELD}
-    for name, rows in found.items():
-        ends = rows.groupby("seed").tail(1)
-        worst = rows.groupby("seed")[[f"drift {label}" for label in NAMES]].agg(largest)
-        print(f"\nheld: {name}; largest drifts in %, the end, and what it cost\n{(100.0 * worst).round(2).to_string()}")
-        print(ends.drop(columns=[column for column in rows if "drift" in str(column)]).round(4).to_string(index=False))
+    if runs is not None:
+        walk(runs, seeds, steps)
+    rows = pd.read_csv(STORED / "rows.csv")
+    print(table(rows).to_string())
     out.mkdir(parents=True, exist_ok=True)
-    drawn(found).savefig(out / "several.png")
+    drawn(rows).savefig(out / "several.png")
     return 0
 
 

@@ -14,7 +14,7 @@ from torch import nn
 from rayfe.backend.at_work import AtWork
 from rayfe.backend.models import Models
 from rayfe.backend.parts import join_measured, join_replicas, split_measure, split_replicas
-from rayfe.config import RunConfig
+from rayfe.config import LOSSES, RunConfig
 from rayfe.data.device_path import DevicePath
 from rayfe.data.examples import Dataset
 from rayfe.data.labels import mean_label
@@ -94,7 +94,7 @@ class InlineBackend(Backend):
         )
         self._keeper, self._solve = keeper, solve
         path = PathData(kind="still", source=data) if isinstance(data, Dataset) else data
-        self._models = Models(config.model, path, self._device, dtype)
+        self._models = Models(config.model, path, self._device, dtype, priced=config.process == LOSSES)
         self._paths = {
             split: on_device(path, split, config, device=self._device, dtype=dtype, shape=self._models.shape)
             for split in config.splits
@@ -186,8 +186,8 @@ class InlineBackend(Backend):
             self._recompute(model, statistics, request.key.seed, "settle", t, decode=decode)
             path = paths[request.split]
             asked, work = (model, Wanted(t=t, key=keys)), partial(means_together, path=path)
-            R, D, C = self._in_one_pass("settle", path, t, effort, asked, work)
-            return Functionals(R=R, D=D, C=C, S=known(model))
+            R, D, C, *losses = self._in_one_pass("settle", path, t, effort, asked, work)
+            return Functionals(R=R, D=D, C=C, S=known(model), losses=tuple(losses))
 
         quick = partial(functionals, self._part_of) if self._part_of and searches_by_part(request) else None
         root = find_shift(request, partial(functionals, self._paths), quick)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,9 +16,10 @@ from rayfe.exceptions import WalkFailed
 from rayfe.model.conditioned import Conditioned
 from rayfe.model.fixed_encoder import FixedEncoder
 from rayfe.model.protocol import build, input_shape, laid_out
+from rayfe.model.task import set_prices, task_of
 from rayfe.model.weights import frozen, load_weights, weights_of
 from rayfe.records import Box, Replica, StepKey, Weights
-from rayfe.records.weights import along, slope
+from rayfe.records.weights import PRICES, along, slope
 
 PARTS = ("mean", "log-variance", "reconstruction", "logits")
 """What a model gives, by name."""
@@ -30,8 +32,12 @@ ROUNDING = 1e-4
 class Models:
     """Models for the examples of `data`."""
 
-    def __init__(self, config: ModelConfig, data: PathData, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(
+        self, config: ModelConfig, data: PathData, device: torch.device, dtype: torch.dtype, *, priced: bool = False
+    ) -> None:
+        """`priced`: the losses of the task have prices, which are 1 in new models."""
         self._config, self._device, self._dtype = config, device, dtype
+        self._names, self._priced = tuple(data.source.class_names), priced
         self.shape, self.classes = input_shape(config, data.input_shape), data.classes
         self._built = self.new(0)
         self._copies = _can_be_copied(self._built)
@@ -40,6 +46,8 @@ class Models:
         """A model with new weights, which follow from the seed."""
         initial = derived_seed(seed, "initial weights")
         model = build(self._config, input_shape=self.shape, classes=self.classes, seed=initial)
+        if self._priced:
+            set_prices(model, torch.ones(len(task_of(model, self.classes).names(self._names))))
         return laid_out(model, self._device, self._dtype)
 
     def with_weights(self, weights: Weights | None, *, seed: int) -> Any:
@@ -47,7 +55,7 @@ class Models:
         if weights is None:
             return self.new(seed)
         model = copy.deepcopy(self._built) if self._copies else self.new(seed)  # a ResNet takes long to build
-        load_weights(model, weights)
+        load_weights(model, {PRICES: np.ones(len(self._built.task.prices)), **weights} if self._priced else weights)
         return model
 
     def of(self, replica: Replica, *, seed: int) -> Any:

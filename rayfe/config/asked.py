@@ -20,7 +20,7 @@ from rayfe.config.checks import (
     number_in,
     require,
 )
-from rayfe.config.sections import PROCESSES, TRANSFERS, PathConfig, RenewalConfig
+from rayfe.config.sections import LOSSES, PROCESSES, TRANSFERS, PathConfig, RenewalConfig
 from rayfe.records import Box
 
 IN_LAM = ("process", "iso-classification")
@@ -126,9 +126,9 @@ class Walk(Stepping):
 
     called: ClassVar[str] = "walks"
     process: str = "iso-classification"
-    """What is kept constant: iso-classification keeps C while lam goes to lam_end (31), iso-functional a R + b D + c C + s S
-    (Remark 8), weight-information C while sigma goes to sigma_end, fixed-gamma nothing, and its gamma may be 0; package.module:Class
-    is your own (rayfe/surface/process.py)."""
+    """What is kept constant: iso-classification keeps C while lam goes to lam_end (31), iso-losses each loss of the task, iso-functional
+    a R + b D + c C + s S (Remark 8), weight-information C while sigma goes to sigma_end, fixed-gamma nothing, and its gamma may be 0;
+    package.module:Class is your own (rayfe/surface/process.py)."""
     functional: Annotated[tuple[float, ...], With("process", "iso-functional")] = (0.0, 0.0, 1.0)
     """a, b, c and, with random weights, s of iso-functional: 0 0 1 is C itself, 1 0 0 the rate, 1 0 2 is C + R/2 (Remark 8), 0 0 1 1e-4
     is C + S/10000."""
@@ -182,6 +182,32 @@ class FreeWalk(Moving):
 
     def check_start(self, lam: float, gamma: float) -> None:
         require(gamma >= 0, "gamma", gamma, "must be 0 or a positive number")
+        require(lam != self.lam_end, "lam", lam, "is ``lam_end`` already, give another of the two")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossesWalk(Asked):
+    """A walk that holds each of the losses of a task, by a multiplier each."""
+
+    called: ClassVar[str] = "walks that hold several losses"
+    settle = True
+    process: Literal["iso-losses"] = "iso-losses"
+    """Each loss of the task stays while lam goes to lam_end: of classification the part of each class, of multi-label each label's."""
+    lam_end: Annotated[float, POSITIVE] = 3.5
+    """The walk ends when lam arrives here, from below or from above."""
+    step_length: Annotated[float, POSITIVE] = 0.13
+    """Largest step, in log lam."""
+    refresh: Annotated[int, at_least(1)] = 5
+    """Accepted steps between stencils; in between the tangents are carried. 1: a stencil at every step."""
+    predictor: bool = True
+    """Start each step from weights extrapolated along the walk."""
+    tolerance: Annotated[float, FRACTION] = 0.005
+    """Largest |C_j / C0_j - 1| of each loss at an accepted step, four standard errors of the draws of z included."""
+    tolerance_floor: Annotated[float, NOT_NEGATIVE] = 1e-5
+    """The same in nats for small losses: each may be off by this much whatever it is at the start."""
+
+    def check_start(self, lam: float, gamma: float) -> None:
+        require(gamma > 0, "gamma", gamma, "must be a positive number; give ``process=fixed-gamma`` to go without labels")
         require(lam != self.lam_end, "lam", lam, "is ``lam_end`` already, give another of the two")
 
 
@@ -279,7 +305,7 @@ class Conditioned(Asked):
         return Box(lam=(min(lam), max(lam)), gamma=(min(gamma), max(gamma)))
 
 
-KINDS: tuple[type[Asked], ...] = (Walk, FreeWalk, Seek, Transfer, Baseline, Conditioned)
+KINDS: tuple[type[Asked], ...] = (Walk, FreeWalk, LossesWalk, Seek, Transfer, Baseline, Conditioned)
 
 
 def kind_of(*, process: object, method: object, seek: object) -> type[Asked]:
@@ -292,4 +318,6 @@ def kind_of(*, process: object, method: object, seek: object) -> type[Asked]:
         return Transfer
     if process == "conditioned":
         return Conditioned
+    if process == LOSSES:
+        return LossesWalk
     return FreeWalk if process == "fixed-gamma" else Walk

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from rayfe.config import (
+    LOSSES,
     DataConfig,
     EquilibrationConfig,
     MeasureConfig,
@@ -94,6 +95,16 @@ def digits_turned() -> RunConfig:
         lam=(4.0,),
         lam_end=30.0,
         equilibration={"first_epochs": 30, "epochs": 8},
+    )
+
+
+def digits_labels() -> RunConfig:
+    """Digits by three labels, whether they are even, above 4, and have a loop: a walk that holds the loss of each, within a minute."""
+    return configure(
+        digits_smoke(),
+        process=LOSSES,
+        data=DataConfig(name="digits-labels"),
+        model=ModelConfig(hidden=64, latent=8, task="multi-label"),
     )
 
 
@@ -207,6 +218,7 @@ PRESETS: Mapping[str, Mapping[str, Callable[[], RunConfig]]] = MappingProxyType(
                 "digits-marginal": digits_marginal,
                 "digits-nats": digits_nats,
                 "digits-turned": digits_turned,
+                "digits-labels": digits_labels,
                 "gaussian-exact": gaussian_exact,
                 "fig2": fig2,
                 "fig3": fig3,

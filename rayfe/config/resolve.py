@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from rayfe.config.asked import Asked, Baseline, Conditioned, FreeWalk, Seek, Transfer, Walk
+from rayfe.config.asked import Asked, Baseline, Conditioned, FreeWalk, LossesWalk, Seek, Transfer, Walk
 from rayfe.config.checks import require
 from rayfe.config.configure import CHOOSING, configure
 from rayfe.config.fields import defaults_of, flat, unread
@@ -19,14 +19,19 @@ from rayfe.config.user_code import introduce, own_names
 from rayfe.exceptions import UsageError, dashed
 
 JOBS = {
-    "isoc": "walks on data that stay: process iso-classification, iso-functional, fixed-gamma or your own, or seek",
+    "isoc": "walks on data that stay: process iso-classification, iso-losses, iso-functional, fixed-gamma or your own, or seek",
     "transfer": "goes from ``data.name`` to ``path.target`` by process geodesic or constant-rate",
     "baseline": "trains from ``data.name`` to ``path.target`` by method finetune, scratch or joint",
     "conditioned": "trains one model for all lam and gamma at once by process conditioned",
 }
 """What each job does."""
 KINDS_OF: Mapping[str, tuple[type[Asked], ...]] = MappingProxyType(
-    {"isoc": (Walk, FreeWalk, Seek), "transfer": (Transfer,), "baseline": (Baseline,), "conditioned": (Conditioned,)}
+    {
+        "isoc": (Walk, FreeWalk, LossesWalk, Seek),
+        "transfer": (Transfer,),
+        "baseline": (Baseline,),
+        "conditioned": (Conditioned,),
+    }
 )
 """What each job can be asked for."""
 

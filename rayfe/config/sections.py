@@ -12,7 +12,9 @@ TRANSFERS = ("geodesic", "constant-rate")
 """Processes that move the data."""
 UNHELD = ("fixed-gamma", "conditioned")
 """Processes that hold nothing."""
-PROCESSES = ("iso-classification", "iso-functional", "weight-information", "fixed-gamma", *TRANSFERS)
+LOSSES = "iso-losses"
+"""The process that holds each of several losses."""
+PROCESSES = ("iso-classification", LOSSES, "iso-functional", "weight-information", "fixed-gamma", *TRANSFERS)
 MOST_LATENT = 30_000
 """500 rows of as many numbers, as one file of a table has, can be read again (`data.parquet_file`)."""
 WIDEST = 65_536
@@ -32,8 +34,8 @@ class DataConfig(Checked):
     part = "data."
 
     name: str = "mnist"
-    """mnist, fashion-mnist, cifar10, digits, digits-turned, gaussian or npz:PATH; classes after a colon: mnist:0-4,
-    cifar10:airplane,ship. The surface of gaussian is known; digits-turned has numbers, for regression."""
+    """mnist, fashion-mnist, cifar10, digits, digits-turned, digits-labels, gaussian or npz:PATH; classes after a colon: mnist:0-4,
+    cifar10:airplane,ship. The surface of gaussian is known; digits-turned has numbers, for regression, digits-labels three labels."""
     root: str | None = None
     """Folder of the files of fashion-mnist or cifar10; else downloaded."""
     train_size: Annotated[int | None, at_least(2)] = None

@@ -1,4 +1,4 @@
-"""Data sets by name: mnist (shipped), fashion-mnist, cifar10, digits, digits-turned, gaussian and a user's own npz:PATH."""
+"""Data sets by name: mnist (shipped), fashion-mnist, cifar10, digits, digits-turned, digits-labels, gaussian and a user's own npz:PATH."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from rayfe.exceptions import UsageError
 
 __all__ = ["Dataset", "Examples", "load"]
 
-NAMES = ("mnist", "fashion-mnist", "cifar10", "digits", "digits-turned", "gaussian", "npz")
+NAMES = ("mnist", "fashion-mnist", "cifar10", "digits", "digits-turned", "digits-labels", "gaussian", "npz")
 FROM_FOLDER = ("fashion-mnist", "cifar10")
 
 MNIST = Path(__file__).parent / "mnist"
@@ -34,6 +34,8 @@ MNIST_SHA256 = {
 }
 TURN, MOVE, COPIES = 45.0, 1.5, 5
 """Degrees and pixels by which digits are turned and moved at most, and how often each."""
+LOOPS = (0, 6, 8, 9)
+"""Digits with a loop."""
 DIGIT_NAMES = tuple(str(digit) for digit in range(10))
 
 FASHION_DEBIAN = Path("/usr/share/datasets/fashion-mnist")  # where Debian's package dataset-fashion-mnist puts its files
@@ -161,6 +163,18 @@ def _digits_turned(config: DataConfig) -> Dataset:
     return replace(digits, train=splits[0], validation=splits[1], class_names=("turn", "move"))
 
 
+def _digits_labels(config: DataConfig) -> Dataset:
+    """The digits with three labels of 0 and 1: whether each is even, is above 4, and has a loop."""
+    digits = _digits(config)
+
+    def labelled(examples: Examples) -> Examples:
+        y = np.stack([examples.y % 2 == 0, examples.y > 4, np.isin(examples.y, LOOPS)], axis=1)
+        return replace(examples, y=y.astype(np.float32))
+
+    splits = labelled(digits.train), labelled(digits.validation)
+    return replace(digits, train=splits[0], validation=splits[1], class_names=("even", "above 4", "loop"))
+
+
 def _fashion_mnist(config: DataConfig) -> Dataset:
     if config.root is not None:
         root = Path(_expanded(config.root))
@@ -244,6 +258,7 @@ LOADERS: Mapping[str, Callable[[DataConfig], Dataset]] = MappingProxyType(
         "cifar10": _cifar10,
         "digits": _digits,
         "digits-turned": _digits_turned,
+        "digits-labels": _digits_labels,
         "gaussian": gaussian,
     }
 )

@@ -31,6 +31,7 @@ class PerExample(NamedTuple):
     R: Tensor
     D: Tensor
     C: Tensor
+    """In training each loss times its price, where losses have prices."""
     score: Tensor
     """The task's score of the mean prediction over draws; NaN: it has none."""
 
@@ -78,7 +79,7 @@ class Objective(nn.Module):
         if predict:
             score = scored(task, task.mean(prediction.detach()), y)
         R = rate_of(marginal, mean, log_variance, z)
-        return PerExample(R=R, D=D, C=task.loss(prediction, y).mean(0), score=score)
+        return PerExample(R=R, D=D, C=task.priced(prediction, y).mean(0), score=score)
 
 
 def scored(task: Task, prediction: Tensor, y: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal, get_args
 
@@ -25,6 +25,8 @@ SPREAD = (0.1, 10.0)
 class Task(nn.Module):
     """A loss of predictions, in nats, and perhaps a score. Subclass it for a task of your own: only `loss` must be written.
 
+    Where the loss is a sum of several, `names` and `losses` say so, and process iso-losses holds each of them (`prices`).
+
     `prediction` is what the model's `classify` returns, `outputs` numbers for each example. Labels `y` are whole numbers
     (N,), or floats (N, k), as the data set has them. Parameters and buffers are part of the model: trained, stored and
     differentiated like all others. The constructor is called as `Class(outputs)`.
@@ -38,14 +40,29 @@ class Task(nn.Module):
     """Whether a number common to all outputs changes no loss; classifiers of rayfe's own then leave it out."""
     scored: ClassVar[SCORED] = "score"
     """The column of the mean of `score`."""
+    prices: Tensor | None
+    """By which each loss counts in what is trained, (k,), a buffer of the model; None: there are none, the loss is their sum."""
 
     def __init__(self, outputs: int) -> None:
         super().__init__()
         self.outputs = outputs
+        self.register_buffer("prices", None)
 
     def loss(self, prediction: Tensor, y: Tensor) -> Tensor:
         """-log c(y|z), nats (4); prediction (draws, N, outputs) -> (draws, N)."""
         raise NotImplementedError
+
+    def names(self, outputs: Sequence[str]) -> tuple[str, ...]:
+        """Names of the losses whose sum `loss` is, where the data have these names of outputs; none: it is one loss."""
+        return ()
+
+    def losses(self, prediction: Tensor, y: Tensor) -> Tensor:
+        """The losses that `names` names, nats, (draws, N, k); their sum over k is `loss`."""
+        raise NotImplementedError
+
+    def priced(self, prediction: Tensor, y: Tensor) -> Tensor:
+        """What is trained, nats (draws, N): `loss`, or the sum of the losses, each times its price."""
+        return self.loss(prediction, y) if self.prices is None else self.losses(prediction, y) @ self.prices
 
     def mean(self, prediction: Tensor) -> Tensor:
         """The prediction of an example: the mean over draws of z, (draws, N, outputs) -> (N, outputs)."""
@@ -81,6 +98,15 @@ class Classification(Task):
         if y.is_floating_point():
             return normalizer - (y.T[:, None] * values).sum(0)
         return normalizer - values.gather(0, y.expand(1, *values.shape[1:]))[0]
+
+    def names(self, outputs: Sequence[str]) -> tuple[str, ...]:
+        return tuple(outputs)
+
+    def losses(self, prediction: Tensor, y: Tensor) -> Tensor:
+        """The part of each class: of an example with a hard label all of its loss is that of its class."""
+        if y.is_floating_point():
+            return -y * prediction.log_softmax(-1)
+        return self.loss(prediction, y)[..., None] * (y[:, None] == torch.arange(self.outputs, device=y.device))
 
     def mean(self, prediction: Tensor) -> Tensor:
         """Probabilities of the classes, averaged over draws."""
@@ -120,8 +146,14 @@ class Regression(Task):
         self.log_variance = nn.Parameter(torch.zeros(outputs))
 
     def loss(self, prediction: Tensor, y: Tensor) -> Tensor:
+        return self.losses(prediction, y).sum(-1)
+
+    def names(self, outputs: Sequence[str]) -> tuple[str, ...]:
+        return tuple(outputs) if self.outputs > 1 else ()
+
+    def losses(self, prediction: Tensor, y: Tensor) -> Tensor:
         squares = (y - prediction).square() * (-self.log_variance).exp()
-        return 0.5 * (squares + self.log_variance + math.log(2.0 * math.pi)).sum(-1)
+        return 0.5 * (squares + self.log_variance + math.log(2.0 * math.pi))
 
     def score(self, prediction: Tensor, y: Tensor) -> Tensor:
         """Squared error of the mean prediction, the mean over targets: small is good."""
@@ -153,7 +185,13 @@ class MultiLabel(Task):
     logits = True
 
     def loss(self, prediction: Tensor, y: Tensor) -> Tensor:
-        return (nnf.softplus(prediction) - y * prediction).sum(-1)
+        return self.losses(prediction, y).sum(-1)
+
+    def names(self, outputs: Sequence[str]) -> tuple[str, ...]:
+        return tuple(outputs) if self.outputs > 1 else ()
+
+    def losses(self, prediction: Tensor, y: Tensor) -> Tensor:
+        return nnf.softplus(prediction) - y * prediction
 
     def mean(self, prediction: Tensor) -> Tensor:
         """Probabilities of 1, averaged over draws."""
@@ -206,6 +244,36 @@ def task_of(model: Any, outputs: int = 0) -> Task:
     """The task of a model: its attribute, or classification into so many `outputs`."""
     found = getattr(model, "task", None)
     return found if isinstance(found, Task) else Classification(outputs)
+
+
+def set_prices(model: Any, prices: Tensor) -> None:
+    """Give the losses of a model's task these prices (k,); the task becomes a part of the model."""
+    model.task = task_of(model, len(prices))
+    model.task.prices = prices
+
+
+def check_losses(config: ModelConfig, model: Any, outputs: Sequence[str], x: Tensor, y: Tensor) -> tuple[str, ...]:
+    """Look at the losses of a model's task on examples x (N, *input_shape) with labels y, whose outputs have these names; returns theirs.
+
+    Raises:
+        UsageError: model.task; there is one loss alone, two have one name, or they are not nats (draws, N, k) whose sum is the loss.
+    """
+    task = task_of(model, len(outputs))
+    names = task.names(outputs)
+    several = "has one loss alone, and process iso-losses holds several; give ``process=iso-classification``"
+    require(len(names) > 1, "model.task", config.task, several)
+    require(
+        len(set(names)) == len(names), "model.task", config.task, f"has losses of one name: {', '.join(names)}; tell them apart"
+    )
+    prediction = model.eval().classify(model.encode(x)[0]).detach().expand(2, len(x), -1)
+    with on_trial("task", config.task, f"must give losses (draws, N, {len(names)}), but fails"):
+        losses, loss = task.losses(prediction, y), task.loss(prediction, y)
+    shape = (2, len(x), len(names))
+    fix = f"gives losses of shape {tuple(losses.shape)}, expected {shape}: one for each of {', '.join(names)}"
+    require(tuple(losses.shape) == shape, "model.task", config.task, fix)
+    fix = "gives losses whose sum is not the loss"
+    require(torch.allclose(losses.sum(-1), loss, rtol=1e-4, atol=1e-5), "model.task", config.task, fix)
+    return names
 
 
 def task_class(config: ModelConfig) -> type[Task]:

@@ -8,7 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from rayfe.model.task import set_prices
 from rayfe.records import Weights
+from rayfe.records.weights import PRICES
 
 
 def weights_of(model: nn.Module) -> Weights:
@@ -49,7 +51,12 @@ def load_weights(model: nn.Module, weights: Weights) -> None:
 
 
 def check_fit(model: nn.Module, weights: Weights) -> None:
-    """Raises ValueError where names, shapes or types of weights are not the model's; its own values are not looked at."""
+    """Raises ValueError where names, shapes or types of weights are not the model's; its own values are not looked at.
+
+    Where the weights have prices of the task's losses, the model gets some, too.
+    """
+    if PRICES in weights and PRICES not in model.state_dict():
+        set_prices(model, torch.ones(weights[PRICES].shape, device=next(model.parameters()).device))
     state = _state(model)
     if state.keys() != weights.keys():
         raise ValueError(f"weights do not fit the model: {sorted(state.keys() ^ weights.keys())[:3]} differ")

@@ -49,6 +49,8 @@ RESPONSE = (
     *("hess_max_eig", "maxwell_gap", "F_t", "D_t", "C_t", "S_gamma", "S_lam"),
 )
 """Columns of a response."""
+OF_LOSSES = {"C_": "losses", "gamma_": "multipliers", "drift_": "loss_drifts", "drift_se_": "loss_drift_ses"}
+"""Columns of several losses, by what frames of rows call their parts: these and the loss's name."""
 ACTIVE = 0.01
 """Nats above which a dimension of z carries something."""
 
@@ -88,6 +90,9 @@ class Observed:
     drift_se: float | None = None
     held_drift: float | None = None
     held_drift_se: float | None = None
+    multipliers: tuple[float, ...] | None = None
+    loss_drifts: tuple[float, ...] | None = None
+    loss_drift_ses: tuple[float, ...] | None = None
     line_miss: float | None = None
     line_miss_se: float | None = None
     excess: float | None = None
@@ -174,6 +179,8 @@ def _columns_of(reading: Reading) -> dict[str, Any]:
         columns |= {column: getattr(reading.gibbs, name) for name, column in GIBBS[reading.split].items()}
     if reading.split is Split.TRAIN:
         columns |= {"read_size": reading.size, "statistics_size": reading.statistics_size}
+        if reading.losses:
+            columns |= {"losses": reading.losses, "multipliers": reading.multipliers}
     return columns
 
 
@@ -248,6 +255,8 @@ def reading_in(row: StepRecord) -> Reading:
         D_se=number(row.D_se),
         C_se=number(row.C_se),
         label_entropy=row.label_entropy,
+        losses=row.losses or (),
+        prices=tuple(multiplier / row.gamma for multiplier in row.multipliers or ()),
     )
 
 

@@ -95,24 +95,32 @@ class Functionals:
     """Information in the weights (5), nats of all of them together; None: they are not random."""
     C_scale: float | None = None
     """As of a reading."""
+    losses: tuple[float, ...] = ()
+    """As of a reading."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Held:
-    """A combination R R + D D + C C + S S of the functionals that a process keeps: C itself (31), or D - k R (30)."""
+    """A combination R R + D D + C C + S S of the functionals that a process keeps: C itself (31), D - k R (30), or one loss of several."""
 
     R: float = 0.0
     D: float = 0.0
     C: float = 0.0
     S: float = 0.0
+    loss: int | None = None
+    """Its number among the losses of a task; then nothing else is in it."""
 
     def of(self, at: Functionals | Reading) -> float:
         """Its value."""
+        if self.loss is not None:
+            return at.losses[self.loss]
         value = self.R * at.R + self.D * at.D + self.C * at.C
         return value + self.S * at.S if self.S and at.S is not None else value
 
     def scale(self, at: Functionals | Reading) -> float:
-        """The size of its terms, to which a miss is compared; for C alone C itself, or the scale of its own."""
+        """The size of its terms, to which a miss is compared; for C or a loss alone it itself, or the scale of its own."""
+        if self.loss is not None:
+            return at.losses[self.loss] if at.C_scale is None else at.C_scale
         C = at.C if at.C_scale is None else at.C_scale
         return abs(self.R * at.R) + abs(self.D * at.D) + abs(self.C * C) + abs(self.S * (at.S or 0.0))
 
@@ -216,17 +224,39 @@ class Reading:
     """Entropy of the mean label under p(x, t), nats: C of a classifier that knows nothing of x. None: not asked for."""
     gibbs: Gibbs | None = None
     """Errors of single draws of random weights and z; None: not asked for, or not given."""
+    losses: tuple[float, ...] = ()
+    """Each loss of a task whose losses have prices, nats, (k,); C is their plain sum. On the probe there are none, and C is priced."""
+    loss_noise: tuple[tuple[float, ...], ...] = ()
+    """Of each of them, as C_noise."""
+    prices: tuple[float, ...] = ()
+    """(k,); empty: the task has none."""
+
+    @property
+    def multipliers(self) -> tuple[float, ...]:
+        """gamma of each loss, gamma times its price; where there is one loss gamma itself."""
+        return tuple(self.point.gamma * price for price in self.prices or (1.0,))
+
+    @property
+    def priced_C(self) -> float:
+        """What gamma multiplies in F: C, or the sum of the losses, each times its price."""
+        return sum(price * loss for price, loss in zip(self.prices, self.losses, strict=True)) if self.prices else self.C
+
+    @property
+    def priced_C_se(self) -> float:
+        """Standard error of `priced_C` from the draws of z."""
+        return float(np.linalg.norm(np.array(self.prices) @ np.array(self.loss_noise))) if self.loss_noise else self.C_se
 
     @property
     def F(self) -> float:
-        """R + lam D + gamma C + sigma S at the reading's own point: an upper bound of the free energy F (5), (8)."""
-        J = self.R + self.point.lam * self.D + self.point.gamma * self.C
+        """R + lam D + gamma C + sigma S at the reading's own point: an upper bound of the free energy F (5), (8). Losses count by their
+        prices."""
+        J = self.R + self.point.lam * self.D + self.point.gamma * self.priced_C
         return J if self.S is None else J + self.point.sigma * self.S
 
     @property
     def F_size(self) -> float:
         """What changes of F are compared with: F itself, unless D or C is negative, where F may pass through 0."""
-        J = self.R + self.point.lam * abs(self.D) + self.point.gamma * abs(self.C)
+        J = self.R + self.point.lam * abs(self.D) + self.point.gamma * abs(self.priced_C)
         return J if self.S is None else J + self.point.sigma * self.S
 
 

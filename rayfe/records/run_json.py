@@ -72,4 +72,5 @@ class RunJson(TypedDict, total=False):
     versions: dict[str, str]
     devices: list[str]
     D: Distortion
+    losses: list[str]
     precision: str

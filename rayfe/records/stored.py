@@ -55,7 +55,25 @@ class StepRecord:
         "information in the random weights, KL(p(theta|data) || m(theta)) (5), nats of all of them together; not per example",
         default=None,
     )
-    F: float | None = column("R + lam D + gamma C of this row (8), with random weights + sigma S (5)", default=None)
+    losses: tuple[float, ...] | None = column(
+        "each loss of a task that has several, nats; their sum is C (process iso-losses; run.json has their names)",
+        default=None,
+    )
+    multipliers: tuple[float, ...] | None = column(
+        "multiplier of each of these losses: the start's gamma, which column gamma has all along, times the loss's price",
+        default=None,
+    )
+    loss_drifts: tuple[float, ...] | None = column(
+        "each loss over its value at step 0, minus 1; nats where C_scale is 1; null at step 0", default=None
+    )
+    loss_drift_ses: tuple[float, ...] | None = column(
+        "standard errors of loss_drifts from the draws of z; paired", default=None
+    )
+    F: float | None = column(
+        "R + lam D + gamma C of this row (8), with random weights + sigma S (5); of process iso-losses gamma C is the sum of multipliers "
+        "times losses",
+        default=None,
+    )
     accuracy: float | None = column(
         "training accuracy of the mean prediction over draws of z; null where the task is no classification", default=None
     )
@@ -133,7 +151,9 @@ class StepRecord:
     drift_se: float | None = column("standard error of C / C_target - 1; paired, the draws are those of step 0", default=None)
     C_settle_target: float | None = column("C of step 0 on the first set of the settle's draws, nats", default=None)
     held_drift: float | None = column(
-        "what the process holds first, relative to its size at the start, minus its value there (C: C / C0 - 1)", default=None
+        "what the process holds first, relative to its size at the start, minus its value there (C: C / C0 - 1); of several losses the "
+        "one that is furthest off",
+        default=None,
     )
     held_drift_se: float | None = column("standard error of held_drift from the draws of z; paired", default=None)
     line_miss: float | None = column("D - D0 - k (R - R0) on the geodesic's line (30), in the unit of D", default=None)
@@ -278,8 +298,8 @@ class ReadingRecord:
     t: float = column("position on the data path")
     R: float = column("rate, nats")
     D: float = column("distortion, in the unit of the likelihood")
-    C: float = column("classification loss, nats")
-    F: float = column("R + lam D + gamma C, with random weights + sigma S")
+    C: float = column("classification loss, nats; of losses with prices (iso-losses) the probe has the priced sum")
+    F: float = column("R + lam D + gamma C, where losses have prices with the priced sum, with random weights + sigma S")
     sigma: float | None = column("multiplier of S; null: no weights are random", default=None)
     S: float | None = column("information in the random weights, nats", default=None)
     accuracy: float | None = column(

@@ -10,6 +10,14 @@ from safetensors.numpy import load
 
 from rayfe.records import Weights
 
+PRICES = "task.prices"
+"""What each loss of a task counts by, (k,), in the weights of models of process iso-losses."""
+
+
+def priced(weights: Weights, prices: np.ndarray) -> Weights:
+    """The weights with these prices of the losses, (k,)."""
+    return {**weights, PRICES: np.asarray(prices, weights[PRICES].dtype)}
+
 
 def along(weights: Weights, tangent: Weights, shift: float) -> Weights:
     """weights + shift * tangent, name by name; the weights themselves where there is nothing to add."""

@@ -14,7 +14,8 @@ from rayfe.storage import store
 def load_run(location: str | Path) -> pd.DataFrame:
     """All attempted steps of a run, a row each, by trajectory, step and attempt.
 
-    `location` is the run's folder or its URI; the columns are the fields of `rayfe.records.StepRecord`.
+    `location` is the run's folder or its URI; the columns are the fields of `rayfe.records.StepRecord`. Of process iso-losses each
+    loss has C_NAME, gamma_NAME, drift_NAME (C over that of step 0, minus 1) and drift_se_NAME besides.
 
     Raises:
         FileNotFoundError: there is no run at `location`.

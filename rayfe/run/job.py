@@ -117,13 +117,15 @@ def prepared(job: Job, data: PathData, say: Say) -> tuple[Store, RunConfig, dict
     with as_bad_input("out", job.config.out):
         store = Store(job.config.out, keep_states=job.config.service.keep_states)
         store.writable()
-        D = check_model(job.config, data)
+        told = check_model(job.config, data)
         if job.start is not None:
             check_fits(job.config, data, job.start)
         config = settled(job.config, store, data, say)
         start = None if job.start is None else job.start.told
         words, own = list(job.arguments), job.own.values()
-        manifest = manifest_of(job.name, job.preset, words, config, data, start=start, own=own, devices=devices(config), D=D)
+        manifest = manifest_of(
+            job.name, job.preset, words, config, data, start=start, own=own, devices=devices(config), told=told
+        )
         stored_manifest(store, manifest, config)
         return store, config, manifest
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from rayfe.config import RunConfig, flat, require
+from rayfe.config import LOSSES, RunConfig, flat, require
 from rayfe.config.user_code import NOTEBOOK, OF_MODELS, own_names
 from rayfe.data.paths import PathData, examples_of
 from rayfe.exceptions import UsageError
-from rayfe.records import Split
+from rayfe.records import Split, StepRecord
+from rayfe.records.columns import OF_LOSSES
 from rayfe.run.choices import why_not_in_slots
 from rayfe.trajectory.process_registry import OWN, check_own_process
 
@@ -20,7 +21,8 @@ BLENDS = 100
 
 
 def check_model(config: RunConfig, data: PathData) -> dict[str, Any]:
-    """What can only be checked with the data and the user's code at hand: batches, the process, the model. Returns what D is.
+    """What can only be checked with the data and the user's code at hand: batches, the process, the model. Returns what run.json tells
+    of the model: what D is, and of process iso-losses the names of the losses.
 
     Raises:
         UsageError: they do not go together, or a method of the user's own does not do what it should.
@@ -58,7 +60,7 @@ def _check_own_model(config: RunConfig, data: PathData) -> dict[str, Any]:
     from rayfe.model.conditioned import check_conditioned
     from rayfe.model.likelihood import check_support, likelihood_of
     from rayfe.model.protocol import build, build_checked, some_examples
-    from rayfe.model.task import task_of
+    from rayfe.model.task import check_losses, task_of
     from rayfe.run.runner import trains_on_gpus
     from rayfe.training.replicas import check_stacked, stacks
 
@@ -66,22 +68,33 @@ def _check_own_model(config: RunConfig, data: PathData) -> dict[str, Any]:
     dataset = data.source
     model = build_checked(config.model, dataset, device)
     check_support(model, config.model.likelihood, *_examples_in(data))
-    D = likelihood_of(model).told()
+    told: dict[str, Any] = {"D": likelihood_of(model).told()}
+    if config.process == LOSSES:
+        told["losses"] = check_losses(
+            config.model, model, dataset.class_names, *_on(device, some_examples(config.model, dataset))
+        )
+        taken = [prefix + name for prefix in OF_LOSSES for name in told["losses"] if prefix + name in StepRecord.__slots__]
+        fix = f"a loss of its name would have a column that there is already ({', '.join(taken)}); call it otherwise"
+        require(not taken, "data.name", config.data.name, fix)
     if config.box is not None:
         fix = "has a loss that may be negative, and a conditioned model is trained on log J; walk (jobs/isoc.py)"
         require(not task_of(model).signed, "model.task", config.model.task, fix)
         check_conditioned(model, config.model.name, some_examples(config.model, dataset)[0].to(device))
-        return D
+        return told
     if config.service.slots > 1:
         why, name = why_not_in_slots(config, dataset), "trajectories_per_evaluator"
         fix = f"{config.model.name} cannot be trained together with others ({why}); give ``trajectories_per_evaluator=1``"
         require(why is None, name, config.service.slots, fix)
     own = OF_MODELS & own_names(flat(config)).keys()
     if own and config.per_part != 1 and (stacks(model) or trains_on_gpus(config)):
-        x, y = (value.to(device) for value in some_examples(config.model, dataset))
+        x, y = _on(device, some_examples(config.model, dataset))
         other = build(config.model, input_shape=tuple(x.shape[1:]), classes=dataset.classes).to(device)
         check_stacked([model, other], config.model.name, x, y)
-    return D
+    return told
+
+
+def _on(device: Any, examples: Sequence[Any]) -> Any:
+    return [value.to(device) for value in examples]
 
 
 def _examples_in(data: PathData) -> Iterator[np.ndarray]:

@@ -11,6 +11,7 @@ import os
 import platform
 import shlex
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 from rayfe.config import (
@@ -45,6 +46,8 @@ SETS = ("lam", "gamma", "seed")
 """Fields that may grow when a run is continued; `steps` may, too."""
 NEEDED = ("config", "input_shape", "classes", "class_names", "data_sha256", "job", "preset", "command")
 """Fields that run.json of every version has."""
+TOLD: Mapping[str, Any] = MappingProxyType({"D": dict(SQUARED)})
+"""What a model usually says."""
 PLACES = ("out", "data.root", "polish")
 """Options that say where things are, perhaps with a password: run.json leaves them out."""
 GONE = "is what the stored run has, which this version does not offer; use another ``out``"
@@ -60,11 +63,11 @@ def manifest_of(
     start: Mapping[str, Any] | None = None,
     own: Iterable[Dataset] = (),
     devices: Iterable[str] = (),
-    D: Mapping[str, Any] = SQUARED,
+    told: Mapping[str, Any] = TOLD,
 ) -> dict[str, Any]:
     """The content of run.json: what was asked for, with nothing of this machine in it. `start` tells of a model that it starts from;
     of data sets of its `own`, which no file of the user's holds, the run keeps copies. `devices` are what it will be trained on: `cpu`,
-    or models of GPUs. `D` says what the distortion is.
+    or models of GPUs. `told` is what the model says: what the distortion is, and the names of losses.
     """
     fields = {name: value for name, value in flat(config).items() if name not in PLACES}
     same = identity(config) | {"measure.decoder_draws": decoder_draws(epoch_of(data, config))}
@@ -91,7 +94,7 @@ def manifest_of(
         "versions": {"python": platform.python_version()}
         | {name: importlib.metadata.version(name) for name in ("torch", "ray", "numpy")},
         "devices": list(devices),
-        "D": dict(D),
+        **told,
         "precision": "bfloat16 in updates, else float32" if config.equilibration.rounds else "float32",
     }
     return json.loads(json.dumps(manifest))

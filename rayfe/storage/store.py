@@ -9,6 +9,7 @@ import contextlib
 import copy
 import functools
 import logging
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -18,6 +19,7 @@ import pandas as pd
 
 from rayfe.exceptions import CorruptFile, LeaseLost
 from rayfe.records import CertificateRecord, Commit, ReadingRecord, StepRecord, Weights
+from rayfe.records.columns import OF_LOSSES
 from rayfe.records.run_json import UNIT, distortion_of
 from rayfe.storage import lease, parquet, recovery
 from rayfe.storage.coded import CodedFiles
@@ -255,7 +257,7 @@ def _say_skipped(path: str) -> None:
 
 
 def load_rows(location: str | Path) -> pd.DataFrame:
-    """All attempted steps of a run (`rayfe.load_run`), by trajectory, step and attempt.
+    """All attempted steps of a run (`rayfe.load_run`), by trajectory, step and attempt; of several losses each has columns of its own.
 
     Raises:
         FileNotFoundError: there is no run at `location`.
@@ -263,7 +265,11 @@ def load_rows(location: str | Path) -> pd.DataFrame:
     """
     rows = _frame(location, Store.rows, StepRecord)
     with contextlib.suppress(FileNotFoundError, CorruptFile):  # rows may stand alone
-        rows.attrs[UNIT] = distortion_of(existing(location).read_config())["unit"]
+        run = existing(location).read_config()
+        rows.attrs[UNIT] = distortion_of(run)["unit"]
+        for prefix, column in OF_LOSSES.items():
+            for number, name in enumerate(run.get("losses", ())):
+                rows[prefix + name] = [math.nan if found is None else found[number] for found in rows[column]]
     return rows
 
 

@@ -24,14 +24,16 @@ def lowest(
     S: np.ndarray | None = None,
 ) -> np.ndarray:
     """The lowest bound of models (R, D, C, S), each (M,), at the multipliers lam, gamma and sigma, each (N,); (N,), nats. Without random
-    weights the last of both are left out.
+    weights the last of both are left out. Of k losses C is (M, k) and gamma (N, k).
 
     All models are of one data set, network and t. A model with a NaN bounds nothing; without any the bound is infinite.
     """
-    found = np.full(len(lam), np.inf)
+    found, losses = np.full(len(lam), np.inf), 1 if gamma.ndim == 1 else gamma.shape[1]
     for start in range(0, len(lam), AT_ONCE):
         part = slice(start, start + AT_ONCE)
-        bounds = R + lam[part, None] * D + gamma[part, None] * C
+        bounds = R + lam[part, None] * D
+        for one, loss in zip(gamma[part].reshape(-1, losses).T, C.reshape(-1, losses).T, strict=True):
+            bounds = bounds + one[:, None] * loss
         if sigma is not None and S is not None:
             bounds = bounds + sigma[part, None] * S
         found[part] = np.fmin.reduce(bounds, axis=1, initial=np.inf)
@@ -47,7 +49,10 @@ def bound(model: StepRecord | Reading, point: Point) -> float:
 def excess(rows: Sequence[StepRecord], train: Reading) -> float:
     """F of a reading above the envelope of the models of accepted `rows` at the same t, at its own multipliers, nats."""
     point, here = train.point, [row for row in rows if row.t == train.point.t]
-    R, D, C = (np.array([getattr(row, name) for row in here], np.float64) for name in ("R", "D", "C"))
+    R, D, C = (
+        np.array([getattr(row, name) for row in here], np.float64) for name in ("R", "D", "losses" if train.losses else "C")
+    )
     S = np.array([row.S or 0.0 for row in here], np.float64)
-    lam, gamma, sigma = (np.array([value]) for value in (point.lam, point.gamma, point.sigma))
+    lam, sigma = (np.array([value]) for value in (point.lam, point.sigma))
+    gamma = np.array([train.multipliers if train.losses else point.gamma])
     return train.F - min(train.F, float(lowest(lam, gamma, sigma, R=R, D=D, C=C, S=S)[0]))

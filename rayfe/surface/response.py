@@ -46,14 +46,17 @@ def response_of(readings: Mapping[str, Reading]) -> Response:
 
 
 def first_law_residual(before: Reading, after: Reading) -> float:
-    """dR + lam dD + gamma dC + sigma dS between two readings with mid-point multipliers (7), nats; 0 on a smooth surface as steps
-    shrink."""
+    """dR + lam dD + gamma dC + sigma dS between two readings with mid-point multipliers (7), nats, several losses with a multiplier
+    each; 0 on a smooth surface as steps shrink."""
     lam = 0.5 * (before.point.lam + after.point.lam)
-    gamma = 0.5 * (before.point.gamma + after.point.gamma)
-    residual = (after.R - before.R) + lam * (after.D - before.D) + gamma * (after.C - before.C)
-    if after.S is None or before.S is None:
-        return residual
-    return residual + 0.5 * (before.point.sigma + after.point.sigma) * (after.S - before.S)
+    changes = ((one.losses or (one.C,), one.multipliers) for one in (before, after))
+    (C, gamma), (C_after, gamma_after) = changes
+    paid = sum(
+        0.5 * (g + g_after) * (c_after - c) for g, g_after, c, c_after in zip(gamma, gamma_after, C, C_after, strict=True)
+    )
+    if before.S is not None and after.S is not None:
+        paid += 0.5 * (before.point.sigma + after.point.sigma) * (after.S - before.S)
+    return (after.R - before.R) + lam * (after.D - before.D) + paid
 
 
 def chart_defect(centre: Reading, settled: Reading) -> float:

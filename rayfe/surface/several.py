@@ -6,15 +6,11 @@ while lam goes. Everything here is in k dimensions: gamma and C are arrays (k,).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from rayfe.surface.process import BLIND, SingularResponse
-
-READINGS = 6
-"""Readings that one settle may take for each multiplier."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,52 +73,21 @@ def velocity(gamma: np.ndarray, response: SeveralResponse, *, lam_dot: float) ->
     return np.linalg.solve(response.C_gamma, -response.C_lam * lam_dot)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SettledSeveral:
-    """Where a settle ended: the multipliers, and the losses that were read there."""
+def response_of_few(read: Neighbours, signs: np.ndarray, gamma: np.ndarray) -> SeveralResponse:
+    """What a few pairs of neighbours tell, all of whose multipliers moved at once: the diagonal of C_gamma, and C_lam.
 
-    gamma: np.ndarray
-    C: np.ndarray
-    readings: int
-
-
-def settled(
-    read: Callable[[np.ndarray], np.ndarray],
-    gamma: np.ndarray,
-    target: np.ndarray,
-    C_gamma: np.ndarray,
-    *,
-    allowed: np.ndarray,
-    reach: np.ndarray,
-) -> SettledSeveral:
-    """Newton's method on measured losses, C(gamma) = `target`, with Broyden's corrections of C_gamma.
-
-    `read` gives the k losses of the model that the chart has at a gamma; all are arrays (k,). It ends where each loss is within
-    `allowed`, or after READINGS * k readings. No multiplier goes further than `reach` from where it began; the best of what
-    was read is returned, so whoever asks looks at C.
+    `signs` (pairs, k) are the directions, the first with all multipliers up together, and the widths of `read` (pairs,) are in log gamma,
+    as `gamma` (k,) tells. What other losses' multipliers do to a loss stays in the diagonal, as the mean over signs. D tells C_lam of all
+    together; it is shared out by the losses.
     """
-    start, slope = gamma, C_gamma
-    miss = read(gamma) - target
-    best = SettledSeveral(gamma=gamma, C=miss + target, readings=1)
-    smallest = _size(miss, allowed)
-    for readings in range(2, READINGS * len(gamma) + 1):
-        if smallest <= 1.0:
-            break
-        there = np.clip(gamma + newton(slope, miss), start - reach, start + reach)
-        if np.array_equal(there, gamma):
-            break
-        found = read(there) - target
-        if not np.isfinite(found).all():
-            break
-        slope = broyden(slope, there - gamma, found - miss)
-        gamma, miss = there, found
-        if _size(miss, allowed) < smallest:
-            best, smallest = SettledSeveral(gamma=gamma, C=miss + target, readings=readings), _size(miss, allowed)
-    return best
-
-
-def _size(miss: np.ndarray, allowed: np.ndarray) -> float:
-    return float((np.abs(miss) / allowed).max())
+    slopes, errors = (change / read.width[:, None] for change in (read.C_up - read.C_down, read.C_noise))
+    part = (read.C_up + read.C_down)[0] / (read.C_up + read.C_down)[0].sum()
+    return SeveralResponse(
+        C_lam=part * (read.D_up - read.D_down)[0] / read.width[0] / gamma,
+        C_gamma=np.diag((signs * slopes).mean(0) / gamma),
+        C_gamma_se=np.diag(np.linalg.norm(errors, axis=0) / len(signs) / gamma),
+        asymmetry=0.0,
+    )
 
 
 def newton(jacobian: np.ndarray, miss: np.ndarray) -> np.ndarray:

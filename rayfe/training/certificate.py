@@ -59,7 +59,7 @@ def log_weights(model: Representation, examples: DeviceExamples, point: Point, *
         if not marginal.closed:
             log_ratio = log_ratio + marginal.gain(z[None])[0]
         D = likelihood_of(model)(examples.x, model.decode(z))
-        C = task_of(model).loss(model.classify(z)[None], examples.y)[0]
+        C = task_of(model).priced(model.classify(z)[None], examples.y)[0]
         rows.append(log_ratio.double() - point.lam * D.double() - point.gamma * C.double())
     return torch.stack(rows)
 
@@ -164,6 +164,6 @@ def certify(
     """
     point = reading.point
     gap = read_gap(model, path.thinned(bound_size(trained)), point, draws=BOUND_DRAWS, chunk=chunk, key=key)
-    error = math.hypot(gap.se, reading.R_se, point.lam * reading.D_se, point.gamma * reading.C_se)
+    error = math.hypot(gap.se, reading.R_se, point.lam * reading.D_se, point.gamma * reading.priced_C_se)
     norm = read_gradient(model, path, point, n=gradient_size(trained, len(path)), rng=rng)
     return Certificate(J_K=reading.F - gap.mean, J_K_se=error, J_K_ess=gap.ess, grad_norm=norm)

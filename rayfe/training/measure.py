@@ -48,6 +48,9 @@ class Draws:
     C_noise: Tensor
     R_noise: Tensor | None = None
     """None: R has a closed form."""
+    losses: Tensor | None = None
+    """Each loss of a task whose losses have prices, (N, k); C is their sum."""
+    losses_noise: Tensor | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -190,13 +193,19 @@ class Pass:
             _read_chunk(model, self.stratum.examples(rows, self.t), keys, some, self)
             for rows, some in zip(self.slices, self.some, strict=True)
         ]
-        drawn = [part.R_noise for part in parts if part.R_noise is not None]
         return Draws(
             mean=PerExample(*(torch.cat(values) for values in zip(*(part.mean for part in parts), strict=True))),
             D_noise=torch.cat([part.D_noise for part in parts]),
             C_noise=torch.cat([part.C_noise for part in parts]),
-            R_noise=torch.cat(drawn) if drawn else None,
+            R_noise=_joined([part.R_noise for part in parts]),
+            losses=_joined([part.losses for part in parts]),
+            losses_noise=_joined([part.losses_noise for part in parts]),
         )
+
+
+def _joined(parts: Sequence[Tensor | None]) -> Tensor | None:
+    found = [part for part in parts if part is not None]
+    return torch.cat(found) if found else None
 
 
 def pass_over(stratum: Stratum, t: float, *, drawing: Drawing, effort: Effort) -> Pass:
@@ -239,16 +248,23 @@ def _read_chunk(model: Representation, examples: DeviceExamples, keys: Keys, som
             D, D_noise = D + one / effort.decoder_sets, D_noise + noise / effort.decoder_sets
     task, C, predictions = task_of(model), [mean.new_zeros(len(x)), mean.new_zeros(len(x))], []
     gain = [mean.new_zeros(len(x)), mean.new_zeros(len(x))]
+    k = 0 if task.prices is None else len(task.prices)
+    losses = mean.new_zeros(2, len(x), k)
     for i, key in enumerate(keys.shifts):
         here = encodings[i % several]
         z, units = _antithetic(here.mean, here.log_variance, _rotated(keys.heads[i], number, like=mean, key=key))
         with drawn(model, "classifier", units):
             prediction = model.classify(z.flatten(0, 1)).view(*z.shape[:2], -1)
-        C[i % 2] += task.loss(prediction, y).mean(0) / effort.draw_sets
+        if k:
+            losses[i % 2] += task.losses(prediction, y).mean(0) / effort.draw_sets
+        else:
+            C[i % 2] += task.loss(prediction, y).mean(0) / effort.draw_sets
         if not here.marginal.closed:
             gain[i % 2] += here.marginal.gain(z).mean(0) / effort.draw_sets
         if i < 2:
             predictions.append(task.mean(prediction[:PREDICTION_DRAWS]))
+    if k:
+        C = [*losses.sum(-1)]
     score = scored(task, 0.5 * (predictions[0] + predictions[1]), y)
     R, R_noise = _rate(encodings, gain)
     return Draws(
@@ -256,6 +272,8 @@ def _read_chunk(model: Representation, examples: DeviceExamples, keys: Keys, som
         D_noise=D_noise,
         C_noise=0.5 * (C[0] - C[1]),
         R_noise=R_noise,
+        losses=losses.mean(0) if k else None,
+        losses_noise=0.5 * (losses[0] - losses[1]) if k else None,
     )
 
 

@@ -64,12 +64,12 @@ def read_together(
         for row, stratum in enumerate(path.strata)
         if stratum.share(asked[0][1].t) > 0
     }
-    some, task = next(iter(present.values())), task_of(asked[0][0])
+    some = next(iter(present.values()))
     found = some.new_zeros(len(asked), len(path.strata), some.shape[-1])
     for row, models in present.items():
         found[:, row].copy_(models)
     return [
-        _reading(parts, wanted, path, task, known(model))
+        _reading(parts, wanted, path, task_of(model), known(model))
         for parts, (model, wanted) in zip(found.cpu().numpy(), asked, strict=True)
     ]
 
@@ -78,7 +78,7 @@ def read_together(
 def means_together(
     asked: Sequence[tuple[Representation, Wanted]], path: DevicePath, *, drawing: Drawing, effort: Effort
 ) -> list[list[float]]:
-    """R, D and C of each model, as `read_together` has them, and nothing else."""
+    """R, D and C of each model, as `read_together` has them, then each loss where these have prices, and nothing else."""
     strata = path.present(asked[0][1].t)
     found = [torch.stack(_read_models(asked, stratum, _means, drawing=drawing, effort=effort)) for stratum in strata]
     means: list[list[float]] = sum(found, torch.zeros_like(found[0])).tolist()
@@ -110,16 +110,21 @@ def _read_models(
 
 
 def _means(draws: Draws, weights: Tensor, number: Tensor) -> Tensor:
-    return torch.stack([value.double() @ weights for value in draws.mean[:3]])
+    values = torch.stack([value.double() @ weights for value in draws.mean[:3]])
+    return values if draws.losses is None else torch.cat([values, weights @ draws.losses.double()])
 
 
 def _sums(draws: Draws, weights: Tensor, number: Tensor) -> Tensor:
-    """R, D, C and the score, the squares of the first three's errors by the sample, and the noise by blocks."""
+    """R, D, C and the score, the squares of the first three's errors by the sample, and the noise by blocks; then each loss where these
+    have prices, and its noise by blocks."""
     values = torch.stack(list(draws.mean)).double()
     mean = values @ weights
     squares = ((weights * (values[:3] - mean[:3, None] / weights.sum())) ** 2).sum(-1)
     noises = [one for one in (draws.D_noise, draws.C_noise, draws.R_noise) if one is not None]
-    return torch.cat([mean, squares, *(_blocks(one, weights, number) for one in noises)])
+    sums = [mean, squares, *(_blocks(one, weights, number) for one in noises)]
+    if draws.losses is not None and draws.losses_noise is not None:
+        sums += [weights @ draws.losses.double(), *(_blocks(one, weights, number) for one in draws.losses_noise.T)]
+    return torch.cat(sums)
 
 
 @torch.no_grad()
@@ -135,6 +140,10 @@ def of_task(task: Task, score: float) -> dict[str, Any]:
 
 def _reading(parts: np.ndarray, wanted: WantedReading, path: DevicePath, task: Task, S: float | None) -> Reading:
     """From the sums over each stratum, (strata, sums)."""
+    prices = () if task.prices is None else tuple(task.prices.tolist())
+    parts, several = np.split(parts, [parts.shape[1] - len(prices) * (1 + NOISE_BLOCKS)], axis=1)
+    losses, loss_noise = np.split(several, [len(prices)], axis=1)
+    loss_noise = loss_noise.reshape(len(parts), len(prices), NOISE_BLOCKS).swapaxes(0, 1).reshape(-1, len(parts) * NOISE_BLOCKS)
     noises = parts[:, 7:].reshape(len(parts), -1, NOISE_BLOCKS)
     D_noise, C_noise, R_noise = (noises[:, i : i + 1].ravel() for i in range(3))
     R, D, C, score = parts[:, :4].sum(0).tolist()
@@ -157,6 +166,9 @@ def _reading(parts: np.ndarray, wanted: WantedReading, path: DevicePath, task: T
         C_noise=tuple(C_noise.tolist()),
         R_noise=tuple(R_noise.tolist()),
         size=path.size(wanted.t),
+        prices=prices,
+        losses=tuple(losses.sum(0).tolist()),
+        loss_noise=tuple(map(tuple, loss_noise.tolist())),
         **of_task(task, score),
     )
 

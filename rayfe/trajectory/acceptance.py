@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Sequence
 
-from rayfe.records import Commit, Outcome, Reading, Weights
+from rayfe.records import Commit, Outcome, Reading, StepRecord, Weights
 from rayfe.records.carried import Carried
 from rayfe.records.columns import Observed
 from rayfe.records.work import Work
 from rayfe.surface.envelope import excess
+from rayfe.surface.equivalence import Miss
 from rayfe.surface.step_control import Judgement, judge
 from rayfe.trajectory import history
 from rayfe.trajectory.attainable import BY_DRAWS
@@ -21,11 +23,15 @@ def draws_of(state: WalkState) -> Sets:
     """Draws of the next attempt: as many as the start's error asks for or the last step took, and twice as many after each
     rejection that draws may explain."""
     holding = state.holding
-    sets = holding.usual if state.last.step == 0 else sets_of(state.last)
+    return draws_after(state, usual=holding.usual, most=holding.most, misses=lambda row: (holding.miss_in(row),))
+
+
+def draws_after(state: WalkState, *, usual: Sets, most: Sets, misses: Callable[[StepRecord], Sequence[Miss | None]]) -> Sets:
+    """The same of whatever is held: `usual` of the first step, `most` at most, and the `misses` of a rejected row."""
+    sets = usual if state.last.step == 0 else sets_of(state.last)
     for row in history.attempts(state.rows):
-        miss = holding.miss_in(row)
-        if row.reason in BY_DRAWS and miss is not None and miss.may_hold:
-            sets = sets.doubled(holding.most)
+        if row.reason in BY_DRAWS and all(miss is not None and miss.may_hold for miss in misses(row)):
+            sets = sets.doubled(most)
     return sets
 
 

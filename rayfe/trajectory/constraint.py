@@ -153,6 +153,7 @@ def remembered(conditions: Sequence[Held], tested: Reading, settled: Mapping[Set
         C_noise=np.array(tested.C_noise),
         D_noise=np.array(tested.D_noise),
         R_noise=np.array(tested.R_noise),
+        loss_noise=np.array(tested.loss_noise),
         sets=np.array([(sets.head, sets.decoder) for sets in settled]),
         targets=np.array([[held.of(reading) for held in conditions] for reading in settled.values()]),
     )

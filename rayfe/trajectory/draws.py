@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from rayfe.records import Held, Reading, StepRecord
 from rayfe.surface.equivalence import Miss
 
@@ -50,6 +52,8 @@ class Limit:
 
 def parts(limit: Limit, reading: Reading) -> tuple[float, float]:
     """Standard errors of a condition from the draws through head and decoder, in parts of what it may be off by; R has the head's."""
+    if limit.held.loss is not None:
+        return float(np.linalg.norm(reading.loss_noise[limit.held.loss])) / limit.allowed, 0.0
     head = abs(limit.held.C) * reading.C_se + abs(limit.held.R) * reading.R_se
     return head / limit.allowed, abs(limit.held.D) * reading.D_se / limit.allowed
 

@@ -17,7 +17,7 @@ from rayfe.surface.response import response_of
 from rayfe.surface.stencil import centre_only, neighbours
 from rayfe.trajectory.chart import Tangents, tangents_of
 from rayfe.trajectory.draws import Sets
-from rayfe.trajectory.equilibration import LocalChart, differentiated, with_derivatives
+from rayfe.trajectory.equilibration import LocalChart, Trainee, differentiated, with_derivatives
 from rayfe.trajectory.measuring import judging_request, measure_request
 
 
@@ -28,7 +28,7 @@ class Started:
     `centre` is its reading with the first set of the settle's draws: of the training split, with C of the split on which it is held.
     """
 
-    chart: LocalChart
+    chart: Trainee
     centre: Reading
     observed: Observed
 
@@ -87,7 +87,7 @@ def start_equilibrium(
     implicit = config.asked.derivatives == "implicit"
     points = centre_only(point) if implicit else neighbours(point, config.asked.stencil, config.neighbours)
     replicas = tuple(Replica(name=name, point=at, weights=first.model) for name, at in points.items())
-    models, preconditioner, F_end = yield from _equilibrated(work, first, replicas)
+    models, preconditioner, F_end = yield from equilibrated_around(work, first, replicas)
     measure = measure_request(work, replicas, models, "settle", splits=config.steering, slope_in_t=config.moves_data)
     read = held_readings(work.measured((yield measure)).readings)
     observed = Observed()
@@ -98,7 +98,7 @@ def start_equilibrium(
         observed = with_derivatives(observed, exact)
     else:
         response, tangents = response_of(read), tangents_of(moved_by, replicas, models)
-    _require_finite(read["centre"].F, response.C_gamma, response.C_lam)
+    require_finite(read["centre"].F, response.C_gamma, response.C_lam)
     observed = dataclasses.replace(
         observed,
         response=response,
@@ -112,7 +112,7 @@ def start_equilibrium(
     return Started(chart=chart, centre=read["centre"], observed=observed)
 
 
-def _equilibrated(
+def equilibrated_around(
     work: Work, first: First, replicas: tuple[Replica, ...]
 ) -> Generator[Request, Answer | None, tuple[tuple[Weights, ...], Weights | None, float | None]]:
     """The models of a stencil by one equilibration of the walk, what it leaves for the next one, and J of the centre at its end. A model
@@ -147,7 +147,7 @@ def read_start(
     settled = Replica(name="settled", point=point, weights=started.chart.weights)
     tested = work.measured((yield judging_request(work, settled, splits, sets)), again=again)
     held = held_readings(tested.readings)["settled"]
-    _require_finite(held.F)
+    require_finite(held.F)
     observed = dataclasses.replace(
         started.observed,
         tested=tested.readings,
@@ -176,7 +176,8 @@ def settle_targets(
     return read
 
 
-def _require_finite(*values: float) -> None:
+def require_finite(*values: float) -> None:
+    """Raise WalkFailed where some value is not finite."""
     if not all(map(math.isfinite, values)):
         raise WalkFailed(
             "the start or a neighbour has no finite F in evaluation mode; lower ``equilibration.first_learning_rate``"

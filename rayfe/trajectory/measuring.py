@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Generator, Sequence
+from typing import Protocol
 
 from rayfe.config import RunConfig
 from rayfe.records import (
@@ -18,10 +19,19 @@ from rayfe.records import (
 )
 from rayfe.records.columns import held_readings
 from rayfe.records.work import Work
-from rayfe.trajectory.chart import (
-    Goal,
-)
+from rayfe.surface.equivalence import Miss
 from rayfe.trajectory.draws import Sets, is_fine
+
+
+class Judge(Protocol):
+    """What steps are judged by."""
+
+    @property
+    def most(self) -> Sets:
+        """The most draws that a step may be read with."""
+
+    def misses(self, reading: Reading) -> tuple[Miss, ...]:
+        """How far each condition is off at a reading by the draws that judge."""
 
 
 def read_stencil(
@@ -60,7 +70,7 @@ def measure_request(
 
 
 def judging(
-    work: Work, replica: Replica, splits: tuple[Split, ...], goal: Goal, sets: Sets
+    work: Work, replica: Replica, splits: tuple[Split, ...], goal: Judge, sets: Sets
 ) -> Generator[Request, Answer | None, tuple[Measured, Sets]]:
     """Read a step's model at last; where the errors of what is held are too large, again with twice the draws, as many as a step may
     have at most. Returns the last reading and its sets."""

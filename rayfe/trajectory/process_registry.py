@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from rayfe.config import PROCESSES, RunConfig, require
+from rayfe.config import LOSSES, PROCESSES, RunConfig, require
 from rayfe.config.user_code import named
 from rayfe.exceptions import UsageError
 from rayfe.records import Held, Point, Response, Velocity
@@ -21,6 +21,7 @@ OWN: Mapping[str, type[Process]] = MappingProxyType(
         "iso-functional": IsoFunctional,
         "weight-information": WeightInformation,
         "fixed-gamma": FixedGamma,
+        LOSSES: FixedGamma,  # gamma stays, and the prices of the losses move (losses_walk)
         "constant-rate": ConstantRate,
         "geodesic": Geodesic,
     }
@@ -57,7 +58,7 @@ def process_of(config: RunConfig, *, k: float | None) -> Process:
             return IsoFunctional(functional=Held(R=R, D=D, C=C, S=sum(S)))
         case "weight-information":
             return WeightInformation(config.asked.sigma_end)
-        case "fixed-gamma":
+        case "fixed-gamma" | "iso-losses":
             return FixedGamma(config.asked.lam_end)
         case "constant-rate":
             return ConstantRate(config.asked.lam_dot)

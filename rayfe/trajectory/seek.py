@@ -34,6 +34,9 @@ FARTHEST = 1e3
 """Factor by which a multiplier may leave the start's before the wanted point counts as unreachable."""
 
 
+ALONE = {"R": Held(R=1.0), "D": Held(D=1.0), "C": Held(C=1.0)}
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted(Conditions):
     """Two functionals with wanted values; both multipliers settle them."""
@@ -43,7 +46,7 @@ class Wanted(Conditions):
 
     @property
     def held(self) -> tuple[Held, ...]:
-        return tuple(Held(**{name: 1.0}) for name, _ in self.values)
+        return tuple(ALONE[name] for name, _ in self.values)
 
     def misses(self, reading: Reading) -> np.ndarray:
         """(2,): value / wanted - 1 of each."""

@@ -27,7 +27,7 @@ from rayfe.backend.analytic import AnalyticBackend
 from rayfe.config.fields import hints_of
 from rayfe.data.paths import epoch_of
 from rayfe.records import CertificateRecord, ReadingRecord, StepRecord
-from rayfe.records.run_json import SQUARED
+from rayfe.storage.manifest import TOLD
 from rayfe.storage.parquet import decode
 from rayfe.storage.store import Store
 from rayfe.surface.closed_form import MovingPowerSurface
@@ -125,7 +125,7 @@ def closed_form() -> Iterator[Said]:
         patch.setattr(os, "fsync", lambda descriptor: None)
         patch.setattr(rayfe.run.runner, "run", run)
         patch.setattr(importlib.import_module("rayfe.config.configure"), "hints_of", functools.cache(hints_of))
-        patch.setattr(rayfe.run.job, "check_model", lambda config, data: SQUARED)
+        patch.setattr(rayfe.run.job, "check_model", lambda config, data: TOLD)
         for name in ("check_fits", "_report"):
             patch.setattr(rayfe.run.job, name, lambda *arguments: None)
         log = logging.getLogger("rayfe")
