@@ -55,10 +55,10 @@ def _trained_for(data: str, hidden: int, epochs: float, batch: int) -> RunConfig
 CASES: Mapping[Set, Callable[[], Case]] = MappingProxyType(
     {
         "digits": lambda: Case(
-            config=_trained_for("digits", 32, 300, 128), lam=0.25, gamma=50.0, sigmas=(0.003, 0.006, 0.01, 0.02, 0.05)
+            config=_trained_for("digits", 32, 150, 128), lam=0.25, gamma=50.0, sigmas=(0.003, 0.01, 0.02, 0.05)
         ),
         "mnist": lambda: Case(
-            config=_trained_for("mnist", 128, 30, 512), lam=0.25, gamma=50.0, sigmas=(3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
+            config=_trained_for("mnist", 64, 30, 512), lam=0.25, gamma=50.0, sigmas=(2e-3, 5e-4, 1e-2, 1e-3, 4e-3)
         ),
     }
 )

@@ -35,7 +35,7 @@ from rayfe.surface.closed_form import Surface
 from rayfe.training.settle import find_shift, settled, settled_weights
 
 MULTIPLIERS = "multipliers"
-"""The one array of a model: (lam, gamma) of the point at which it is at equilibrium, shape (2,)."""
+"""The one array of a model: (lam, gamma), and with random weights sigma, of the point at which it is at equilibrium, (2,) or (3,)."""
 EXAMPLES = 1000.0
 """Training examples that the equilibration of one replica counts as; a reading counts as a third."""
 SLOPE_STEP = 1e-6
@@ -44,7 +44,7 @@ SLOPE_STEP = 1e-6
 
 @dataclass
 class AnalyticBackend(Backend):
-    """Models whose weights are {"multipliers": (lam, gamma)}: each is exactly at equilibrium at that point.
+    """Models whose weights are {"multipliers": (lam, gamma)}, or (lam, gamma, sigma): each is exactly at equilibrium at that point.
 
     Raises:
         ValueError: `lag` outside [0, 1], `delay` or a noise negative, or `memory` not positive.
@@ -87,10 +87,11 @@ class AnalyticBackend(Backend):
         starts = [_start(replica) for replica in request.replicas]
         aims = [_multipliers(replica.point) for replica in request.replicas]
         examples = EXAMPLES * len(request.replicas)
-        if not all(self.surface.contains(*map(float, model)) for model in [*starts, *aims]):
+        if not all(self._contains(model) for model in [*starts, *aims]):
             return Equilibrated(outcome=Outcome.NONFINITE, weights=(), preconditioner=None, readings=(), examples=examples)
         # Domains are convex, so models between a start and an aim need no check.
-        off = self._training_error(request)
+        off = np.ones(len(aims[0]))
+        off[:2] = self._training_error(request)
         ends = [(aim + self.lag * (start - aim)) * off for start, aim in zip(starts, aims, strict=True)]
         return Equilibrated(
             outcome=Outcome.OK,
@@ -123,10 +124,9 @@ class AnalyticBackend(Backend):
 
         def functionals(shift: np.ndarray) -> Functionals:
             model = settled_weights(request, shift)[MULTIPLIERS]
-            R, D, C = self._functionals(model, request.point.t)
-            C *= self._generalization(request.split, R)
-            errors = self._errors(draws, model)
-            return Functionals(R=R, D=D * (1.0 + errors.D), C=C * (1.0 + errors.C))
+            found, errors = self._functionals(model, request.point.t), self._errors(draws, model)
+            C = found.C * self._generalization(request.split, found.R)
+            return dataclasses.replace(found, D=found.D * (1.0 + errors.D), C=C * (1.0 + errors.C))
 
         return functionals
 
@@ -186,8 +186,8 @@ class AnalyticBackend(Backend):
         slope_in_t: bool = False,
     ) -> Reading:
         point, errors = replica.point, self._errors(draws, model)
-        R, D, C = self._functionals(model, 1.0 if split is Split.TARGET else point.t)
-        C *= self._generalization(split, R)
+        found = self._functionals(model, 1.0 if split is Split.TARGET else point.t)
+        R, D, C = found.R, found.D, found.C * self._generalization(split, found.R)
         D_noise, C_noise = tuple((D * errors.D_noise).tolist()), tuple((C * errors.C_noise).tolist())
         return Reading(
             replica=replica.name,
@@ -197,6 +197,7 @@ class AnalyticBackend(Backend):
             R=R,
             D=D * (1.0 + errors.D),
             C=C * (1.0 + errors.C),
+            S=found.S,
             accuracy=1.0,
             R_se=0.0,
             D_se=math.hypot(*D_noise),
@@ -208,24 +209,31 @@ class AnalyticBackend(Backend):
 
     def _certified(self, request: MeasureRequest, model: np.ndarray, reading: Reading) -> Reading:
         """The encoder of such a model is its posterior, so J_K = J for every K; grad J is over its two multipliers."""
-        lam, gamma = map(float, model)
         if not request.certify or reading.split is not Split.TRAIN:
             return reading
         reading = dataclasses.replace(reading, label_entropy=self.label_entropy)
-        if not self.surface.contains(lam, gamma):
+        if not self._contains(model) or reading.S is not None:
             return reading
+        lam, gamma = map(float, model)
         off = _multipliers(reading.point) - model
         gradient = self.surface.at(reading.point.t).hessian(lam, gamma) @ off
         found = Certificate(J_K=reading.F, J_K_se=0.0, J_K_ess=1.0, grad_norm=float(np.linalg.norm(gradient)))
         return dataclasses.replace(reading, certificate=found)
 
-    def _functionals(self, model: np.ndarray, t: float) -> tuple[float, float, float]:
-        """R, D, C of a model at t; NaN outside the surface's domain, as of a network whose weights overflowed."""
-        lam, gamma = map(float, model)
-        if not self.surface.contains(lam, gamma):
-            return math.nan, math.nan, math.nan
-        surface = self.surface.at(t)
-        return self.part * surface.R(lam, gamma), self.part * surface.D(lam, gamma), self.part * surface.C(lam, gamma)
+    def _functionals(self, model: np.ndarray, t: float) -> Functionals:
+        """R, D, C and S of a model at t; NaN outside the surface's domain, as of a network whose weights overflowed."""
+        if not self._contains(model):
+            return Functionals(R=math.nan, D=math.nan, C=math.nan)
+        lam, gamma, *sigma = map(float, model)
+        surface, part = self.surface.at(t), self.part
+        surface = surface.at_sigma(*sigma) if sigma else surface
+        S = surface.S(lam, gamma) if sigma else None
+        R, D, C = (part * value(lam, gamma) for value in (surface.R, surface.D, surface.C))
+        return Functionals(R=R, D=D, C=C, S=None if S is None else part * S)
+
+    def _contains(self, model: np.ndarray) -> bool:
+        lam, gamma, *sigma = map(float, model)
+        return self.surface.contains(lam, gamma) and all(value > 0.0 for value in sigma)
 
     def _generalization(self, split: Split, R: float) -> float:
         return 1.0 if split in (Split.TRAIN, Split.PROBE) else 1.0 + self.unseen * R
@@ -235,8 +243,8 @@ class AnalyticBackend(Backend):
         before, after = max(0.0, point.t - SLOPE_STEP), min(1.0, point.t + SLOPE_STEP)
 
         def J(t: float) -> float:
-            R, D, C = self._functionals(model, t)
-            return R + point.lam * D + point.gamma * C
+            found = self._functionals(model, t)
+            return found.R + point.lam * found.D + point.gamma * found.C
 
         return (J(after) - J(before)) / (after - before)
 
@@ -256,7 +264,7 @@ class AnalyticBackend(Backend):
 
 
 def _multipliers(point: Point) -> np.ndarray:
-    return np.array([point.lam, point.gamma], dtype=np.float64)
+    return np.array([point.lam, point.gamma, *([point.sigma] if point.sigma else [])], dtype=np.float64)
 
 
 def _start(replica: Replica) -> np.ndarray:

@@ -56,13 +56,14 @@ from rayfe.training.fleet import Fleets
 from rayfe.training.fleet_slots import Job
 from rayfe.training.gibbs import with_gibbs
 from rayfe.training.machine import prepared_device, products
-from rayfe.training.measure import Effort, slope_in_t
+from rayfe.training.measure import Effort
 from rayfe.training.over_a_box import OverABox
 from rayfe.training.reading import Wanted, WantedReading, alike, known, means_together, read_together
 from rayfe.training.replicas import Replicas, stacked, stacks
 from rayfe.training.replicas import make_replicas as make_here
 from rayfe.training.schedule import learning_rate
 from rayfe.training.settle import find_shift, searches_by_part, settled, settled_weights
+from rayfe.training.slope import slope_in_t
 from rayfe.training.take_up import take_up
 from rayfe.training.together import Together
 from rayfe.training.train import DrawnNoise, Keeper, Training, draw_probe, train
@@ -214,9 +215,10 @@ class InlineBackend(Backend):
         path, t = self._paths[Split.TRAIN], request.point.t
         # The same examples and noise for every model of a seed.
         order, noise = (generator(self._device, request.key.seed, "implicit", name) for name in ("order", "noise"))
-        n, widths = self._costs.derivative_examples() // 2, widths_of(model)
+        n = self._costs.derivative_examples() // 2
         batch, first, second = (
-            tuple(draw_parts(path, t, n, count=2, widths=widths, decoder_draws=2, order=order, noise=noise)) for _ in range(3)
+            tuple(draw_parts(path, t, n, count=2, widths=widths_of(model), decoder_draws=2, order=order, noise=noise))
+            for _ in range(3)
         )
         curvature = Curvature(model, batch, request.point, damping=config.damping)
         found = derivatives(curvature, first, second, iterations=config.iterations, accuracy=config.accuracy)
@@ -231,9 +233,8 @@ class InlineBackend(Backend):
 
     def _read(self, model: Representation, replica: Replica, split: Split, request: MeasureRequest) -> Reading:
         """One reading. `TARGET`: the end of the validation path, batch-norm as it is at the model's own t."""
-        path = (self._part_of if request.part and self._part_of else self._paths)[
-            Split.VALIDATION if split is Split.TARGET else split
-        ]
+        paths = self._part_of if request.part and self._part_of else self._paths
+        path = paths[Split.VALIDATION if split is Split.TARGET else split]
         t = 1.0 if split is Split.TARGET else replica.point.t
         keys = self._keys(request.key.seed, split, request.purpose)
         effort = Effort(draw_sets=request.draw_sets, decoder_sets=request.decoder_sets)
@@ -254,22 +255,22 @@ class InlineBackend(Backend):
             slope = slope_in_t(model, part, point, drawing=self.drawing, key=keys)
             reading = dataclasses.replace(reading, F_t=slope, slope_size=part.size(t))
         if request.certify and split is Split.TRAIN:
-            entropy = task_of(model, self._models.classes).uninformed(partial(mean_label, path, t))
-            reading = dataclasses.replace(reading, label_entropy=entropy)
+            uninformed = task_of(model, self._models.classes).uninformed(partial(mean_label, path, t))
+            reading = dataclasses.replace(reading, label_entropy=uninformed)
+        chunk = self.drawing.chunk
         if request.certify and is_random(model):  # what a certificate and dimensions of z say is of one model
-            return with_gibbs(model, path, reading, request.key, chunk=self.drawing.chunk)
+            return with_gibbs(model, path, reading, request.key, chunk=chunk)
         if request.certify and split is Split.TRAIN:
             trained, key = self._config.equilibration.epochs * len(path), self._keys(seed, split, "bound")
-            found = certify(model, path, reading, chunk=self.drawing.chunk, trained=trained, key=key, rng=rng)
+            found = certify(model, path, reading, chunk=chunk, trained=trained, key=key, rng=rng)
             reading = dataclasses.replace(reading, certificate=found)
-            reading = with_dimensions(model, path, reading, chunk=self.drawing.chunk, key=self._keys(seed, split, "missed"))
+            reading = with_dimensions(model, path, reading, chunk=chunk, key=self._keys(seed, split, "missed"))
         return reading
 
     def take_up(self, request: TakeUpRequest) -> TakenUp:
         step, point = request.key, request.point
         model, path = self._models.with_weights(request.weights, seed=0), self._paths[Split.TRAIN]
-        keys = self._keys(step.seed, "statistics", "take up")
-        drawing = self.drawing
+        keys, drawing = self._keys(step.seed, "statistics", "take up"), self.drawing
         recompute_statistics(model, self._statistics, point.t, chunk=drawing.chunk, most=drawing.whole, key=keys)
         key = self._keys(step.seed, step.trajectory, step.step, step.attempt, "take up")
         part = path.thinned(PROBE)

@@ -108,6 +108,20 @@ def digits_labels() -> RunConfig:
     )
 
 
+def digits_weights() -> RunConfig:
+    """Digits with random weights of the classifier: sigma rises a hundredfold at constant C, and the weights know less and less of the data.
+    Within a minute."""
+    return configure(
+        digits_smoke(),
+        process="weight-information",
+        model=ModelConfig(hidden=64, latent=8, posterior="classifier"),
+        sigma=1e-4,
+        sigma_end=1e-2,
+        step_length=0.576,  # eight steps
+        steps=100,
+    )
+
+
 def gaussian_exact() -> RunConfig:
     """Gaussian classes and a linear model, whose surface is known: from 1.3 nats to all 16 dimensions of z (docs/exact.md)."""
     return configure(
@@ -219,6 +233,7 @@ PRESETS: Mapping[str, Mapping[str, Callable[[], RunConfig]]] = MappingProxyType(
                 "digits-nats": digits_nats,
                 "digits-turned": digits_turned,
                 "digits-labels": digits_labels,
+                "digits-weights": digits_weights,
                 "gaussian-exact": gaussian_exact,
                 "fig2": fig2,
                 "fig3": fig3,

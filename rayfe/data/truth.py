@@ -64,13 +64,13 @@ class LinearTruth:
 
 
 def linear_truth(config: RunConfig, dataset: Dataset) -> Truth | None:
-    """The truth of linear models on a data set that stays; None for other models, for transfers and baselines, and for so few
+    """The truth of linear models on a data set that stays; None for other models, those with random weights among them, for transfers and baselines, and for so few
     examples that their covariance is hardly regular."""
     model, still = config.model, config.path.target is None and config.method is None
     known = model.name == "linear" and model.marginal in MIXTURE and model.task == ModelConfig().task
     if not still or not known or model.classifier_hidden or model.latent < dataset.classes - 1:
         return None
-    if model.likelihood != "gaussian":
+    if model.likelihood != "gaussian" or model.posterior != "none":
         return None
     examples = examples_of(dataset, Split.TRAIN, config)
     if len(examples.y) < FEWEST * examples.x[0].size:

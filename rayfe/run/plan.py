@@ -32,6 +32,8 @@ TRAINING_NOISE = 0.02
 """Standard deviation of the log multipliers at which an equilibration arrives."""
 LOSS, HIGH, RISES = 0.35, 0.05, 0.3
 """gamma C at the start, nats, and the surface's powers of gamma and lam: F is 7 nats there, of which C has a twentieth."""
+FALLS = 0.2
+"""The surface's power of sigma, where weights are random."""
 MOVES = 0.1
 """Part by which the surface rises from one end of a data path to the other: lines in R and D are short (MNIST 0-4 to 5-9: 3 % of F)."""
 SOUGHT = 1.5
@@ -178,8 +180,9 @@ def _ends(data: PathData, split: Split, config: RunConfig) -> PathSizes:
 
 
 def _surface(start: Start) -> MovingPowerSurface:
-    kappa = LOSS / (HIGH * start.lam**RISES * start.gamma**HIGH)
-    return MovingPowerSurface(kappa=kappa, a=RISES, b=HIGH, kappa_t=MOVES * kappa)
+    c = FALLS if start.sigma else 0.0
+    kappa = LOSS / (HIGH * start.lam**RISES * start.gamma**HIGH * (start.sigma or 1.0) ** c)
+    return MovingPowerSurface(kappa=kappa, a=RISES, b=HIGH, kappa_t=MOVES * kappa, c=c)
 
 
 def _models(

@@ -7,6 +7,7 @@ outside `contains` the formulas mean nothing and may raise ArithmeticError, Valu
 from __future__ import annotations
 
 import abc
+import dataclasses
 import math
 from dataclasses import dataclass
 
@@ -19,6 +20,14 @@ class Surface(abc.ABC):
     def at(self, t: float) -> Surface:
         """The surface at t of a data path; this one, unless it moves."""
         return self
+
+    def at_sigma(self, sigma: float) -> Surface:
+        """The surface at a multiplier of S; this one, unless weights are random."""
+        return self
+
+    def S(self, lam: float, gamma: float) -> float | None:
+        """Information in the weights, F_sigma (5); None: they are not random."""
+        return None
 
     @abc.abstractmethod
     def contains(self, lam: float, gamma: float) -> bool:
@@ -70,23 +79,38 @@ class Surface(abc.ABC):
 class PowerSurface(Surface):
     """A: F = kappa lam^a gamma^b, for lam, gamma > 0. C_lam > 0, so gamma rises along iso-C.
 
+    With c > 0 it is F = kappa lam^a gamma^b sigma^c (5), and the surface is that at `sigma`.
+
     Raises:
-        ValueError: not kappa, a, b > 0 and a + b < 1 (F would not be strictly concave).
+        ValueError: not kappa, a, b, sigma > 0, c >= 0 and a + b + c < 1 (F would not be strictly concave).
     """
 
     kappa: float
     a: float
     b: float
+    c: float = 0.0
+    sigma: float = 1.0
 
     def __post_init__(self) -> None:
-        if not (self.kappa > 0 and self.a > 0 and self.b > 0 and self.a + self.b < 1):
-            raise ValueError(f"{self}: needs kappa, a, b > 0 and a + b < 1")
+        least = min(self.kappa, self.a, self.b, self.sigma)
+        if not (least > 0 and self.c >= 0 and self.a + self.b + self.c < 1):
+            raise ValueError(f"{self}: needs kappa, a, b, sigma > 0, c >= 0 and a + b + c < 1")
+
+    def at_sigma(self, sigma: float) -> PowerSurface:
+        return dataclasses.replace(self, sigma=sigma) if self.c else self
+
+    def S(self, lam: float, gamma: float) -> float | None:
+        return self.c * self.F(lam, gamma) / self.sigma if self.c else None
+
+    def R(self, lam: float, gamma: float) -> float:
+        rest = self.F(lam, gamma) - lam * self.D(lam, gamma) - gamma * self.C(lam, gamma)
+        return rest - self.c * self.F(lam, gamma) if self.c else rest
 
     def contains(self, lam: float, gamma: float) -> bool:
         return _positive_and_finite(lam, gamma)
 
     def F(self, lam: float, gamma: float) -> float:
-        return self.kappa * lam**self.a * gamma**self.b
+        return self.kappa * lam**self.a * gamma**self.b * self.sigma**self.c
 
     def D(self, lam: float, gamma: float) -> float:
         return self.a * self.F(lam, gamma) / lam
@@ -104,7 +128,7 @@ class PowerSurface(Surface):
         return self.b * (self.b - 1.0) * self.F(lam, gamma) / gamma**2
 
     def gamma_on_iso_c(self, lam: float, C0: float) -> float:
-        return (self.kappa * self.b * lam**self.a / C0) ** (1.0 / (1.0 - self.b))
+        return (self.kappa * self.b * lam**self.a * self.sigma**self.c / C0) ** (1.0 / (1.0 - self.b))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -230,7 +254,7 @@ class MovingPowerSurface(PowerSurface):
         self.at(1.0)
 
     def at(self, t: float) -> PowerSurface:
-        return PowerSurface(kappa=self.kappa + t * self.kappa_t, a=self.a + t * self.a_t, b=self.b)
+        return PowerSurface(kappa=self.kappa + t * self.kappa_t, a=self.a + t * self.a_t, b=self.b, c=self.c, sigma=self.sigma)
 
     def F_t(self, lam: float, gamma: float, t: float) -> float:
         """dF/dt at fixed multipliers."""

@@ -25,7 +25,8 @@ from rayfe.training.certificate import PARTS, bound_cost, bound_size, gradient_s
 from rayfe.training.exact_derivatives import GRADIENTS, PRODUCT_COST, SOLVE, Solve
 from rayfe.training.gibbs import cost as gibbs_cost
 from rayfe.training.gibbs import is_given
-from rayfe.training.measure import FORWARD, SLOPE_STEP, Effort, difference, drawing_of, head_share, slope_drawing
+from rayfe.training.measure import FORWARD, Effort, drawing_of, head_share
+from rayfe.training.slope import SLOPE_STEP, difference, slope_drawing
 from rayfe.training.take_up import FIT_PASSES
 
 FIRST_READINGS = 50

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -13,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from rayfe.config import MeasureConfig
-from rayfe.data.device_path import DeviceExamples, DevicePath, Stratum, chunks
+from rayfe.data.device_path import DeviceExamples, Stratum, chunks
 from rayfe.data.randomness import derived_seed, normal_of, to_normal, uniform_of
 from rayfe.model.likelihood import likelihood_of
 from rayfe.model.marginal import Encoded, encoded
@@ -21,16 +19,11 @@ from rayfe.model.objective import PerExample, rate, sample, scored
 from rayfe.model.posterior import Widths, drawn, widths_of
 from rayfe.model.protocol import Representation
 from rayfe.model.task import task_of
-from rayfe.records import Point, decoder_draws
-from rayfe.training.batch_norm import WHOLE_BYTES, BatchNorm, operations, recompute_statistics
+from rayfe.records import decoder_draws
+from rayfe.training.batch_norm import WHOLE_BYTES, operations
 
 PREDICTION_DRAWS = 16
 """Draws of each half of the first set whose mean is the prediction (of all of them it would change little)."""
-SLOPE_DRAWS = 32
-"""Draws of z per example through the classifier for F_t."""
-SLOPE_STEP = 0.001
-"""Distance in t of the differences for F_t. On MNIST (0-4 to 5-9) float32 rounds F_t = 61 by 0.002 there, and steps up to 0.008 say the
-same; where a new class is rare, batch-norm changes faster."""
 FORWARD = 1.0 / 3.0
 """Training examples that a forward pass over one example counts as."""
 CHUNK, FEWER, CHUNK_NUMBERS = 4000, 1000, 1 << 24
@@ -108,44 +101,6 @@ def head_share(model: Any, x: Tensor) -> float:
     through = operations(lambda: model.classify(z))
     rest = operations(lambda: model.decode(z)) + operations(lambda: model.encode(x))
     return through / (rest + through) if rest else 0.0
-
-
-def slope_in_t(model: Representation, path: DevicePath, point: Point, *, drawing: Drawing, key: Callable[[str], int]) -> float:
-    """F_t = dJ/dt at fixed weights.
-
-    A difference of second order over SLOPE_STEP, central or at the ends one-sided, of J(t) with the noise of each example the same and
-    batch-norm statistics recomputed at each t. The model's own statistics are left as they were.
-    """
-    effort, drawing = Effort(), slope_drawing(drawing)
-    kept = [(layer, layer.running_mean, layer.running_var) for layer in model.modules() if isinstance(layer, BatchNorm)]
-    slope = 0.0
-    for t, factor in difference(point.t, SLOPE_STEP):
-        recompute_statistics(model, path, t, chunk=drawing.chunk, most=drawing.whole, key=partial(_named, key, "statistics"))
-        for stratum in path.present(t):
-            mean = read_draws(model, stratum, t, drawing=drawing, key=key(stratum.name), effort=effort).mean
-            J = mean.R.double() + point.lam * mean.D.double() + point.gamma * mean.C.double()
-            slope += factor * float(J @ stratum.weights(slice(None), t))
-    for layer, mean_before, variance_before in kept:
-        layer.running_mean, layer.running_var = mean_before, variance_before
-    return slope
-
-
-def slope_drawing(drawing: Drawing) -> Drawing:
-    """How J is read for F_t."""
-    return dataclasses.replace(drawing, head_draws=SLOPE_DRAWS, decoder_draws=2)
-
-
-def _named(key: Callable[[str], int], purpose: str, stratum: str) -> int:
-    return key(f"{purpose} {stratum}")
-
-
-def difference(t: float, step: float) -> tuple[tuple[float, float], ...]:
-    """Times and factors of a first derivative of second order within [0, 1]."""
-    if t < step:
-        return (t, -1.5 / step), (t + step, 2.0 / step), (t + 2 * step, -0.5 / step)
-    if t > 1.0 - step:
-        return (t, 1.5 / step), (t - step, -2.0 / step), (t - 2 * step, 0.5 / step)
-    return (t - step, -0.5 / step), (t + step, 0.5 / step)
 
 
 class Keys(NamedTuple):
