@@ -19,7 +19,7 @@ from rayfe.report.view import RunView
 from rayfe.results.as_used import AsUsed
 from rayfe.results.between import Between
 from rayfe.results.certified import NONE, Gap, findings, missed_by
-from rayfe.results.frames import size_of_F
+from rayfe.results.frames import percent_of_F, size_of_F
 from rayfe.results.recommended import CAVEAT, RULE, choice, recommended
 from rayfe.results.walk_summary import envelope_excess
 
@@ -177,7 +177,8 @@ def _above(view: RunView, row: StepRecord) -> str:
     """How far F of this model is at least above equilibrium, by all models that are there."""
     (own,) = view.rows.index[view.rows["state_sha256"] == row.state_sha256][:1]
     nats = float(envelope_excess(view.rows, view.models)[own])
-    return str(Gap(percent=100.0 * nats / size_of_F(view.rows)[own], trajectory=row.trajectory, step=row.step, nats=nats))
+    percent, told = 100.0 * nats / size_of_F(view.rows)[own], percent_of_F(view.rows)
+    return str(Gap(percent=percent, trajectory=row.trajectory, step=row.step, nats=nats, in_percent=told))
 
 
 def _equilibrium(view: RunView, row: StepRecord) -> str:

@@ -17,9 +17,12 @@ from rayfe.report.plots import Series
 from rayfe.report.verdict import records
 from rayfe.report.view import RunView
 from rayfe.results import transfer_summary, walk_summary
+from rayfe.results.frames import percent_of_F
 from rayfe.results.printed import spanned
 
 Cell = Callable[[Mapping[str, Any]], str]
+EXCESS = "F above others, at least"
+"""Head of the column that has a unit of its own."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,7 +39,8 @@ class Line:
 
 def columns_of(view: RunView) -> list[str]:
     """Heads of the table's columns between the name and where the trajectory stands."""
-    return list(_cells(view))
+    unit = "%" if percent_of_F(view.rows) else "nats"
+    return [f"{name}, {unit}" if name == EXCESS else name for name in _cells(view)]
 
 
 def lines_of(view: RunView, series: Sequence[Series]) -> list[Line]:
@@ -74,6 +78,10 @@ def _of(name: str, form: str, unit: float = 1.0) -> Cell:
     return lambda line: "-" if pd.isna(line[name]) else format(line[name] / unit, form)
 
 
+def _excess(line: Mapping[str, Any]) -> str:
+    return _of("excess_percent", ".2f")(line) if line["F_unit"] == "%" else _of("excess_nats", ".3g")(line)
+
+
 def _steps(line: Mapping[str, Any]) -> str:
     rejected = f" ({line['rejected_attempts']} rejected)" if line["rejected_attempts"] else ""
     return f"{line['accepted_steps']}{rejected}"
@@ -102,7 +110,7 @@ WALK: Mapping[str, Cell] = MappingProxyType(
         **_ENDS,
         "validation C": _of("val_C_end", ".4f"),
         "validation accuracy": _of("val_accuracy_end", ".1%"),
-        "worst excess %, at least": _of("excess_percent", ".2f"),
+        EXCESS: _excess,
         **_COST,
     }
 )
@@ -112,7 +120,7 @@ BOX: Mapping[str, Cell] = MappingProxyType(
         **{name: partial(spanned, name=name) for name in ("lam", "gamma", "R", "D", "C")},
         "validation C": partial(spanned, name="val_C"),
         "validation accuracy": partial(spanned, name="val_accuracy"),
-        "worst excess %, at least": _of("excess_percent", ".2f"),
+        EXCESS: _excess,
         **_COST,
     }
 )

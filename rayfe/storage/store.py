@@ -18,7 +18,7 @@ import pandas as pd
 
 from rayfe.exceptions import CorruptFile, LeaseLost
 from rayfe.records import CertificateRecord, Commit, ReadingRecord, StepRecord, Weights
-from rayfe.records.run_json import UNIT, distortion_of
+from rayfe.records.run_json import attributes_of
 from rayfe.storage import lease, parquet, recovery
 from rayfe.storage.coded import CodedFiles
 from rayfe.storage.files import Files
@@ -263,7 +263,7 @@ def load_rows(location: str | Path) -> pd.DataFrame:
     """
     rows = _frame(location, Store.rows, StepRecord)
     with contextlib.suppress(FileNotFoundError, CorruptFile):  # rows may stand alone
-        rows.attrs[UNIT] = distortion_of(existing(location).read_config())["unit"]
+        rows.attrs |= attributes_of(existing(location).read_config())
     return rows
 
 
