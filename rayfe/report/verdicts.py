@@ -70,7 +70,7 @@ the tolerance at all steps together."
 
 
 def _held_instead(view: RunView, lines: pd.DataFrame) -> Verdict:
-    meaning = "The process holds or seeks something else than C; how far off it is counts in parts of its scale at the start."
+    meaning = "The process holds or seeks something else than C; how far off it is counts in parts of its scale, a nat where it is not positive."
     name, which = ("What is sought", "held_end") if view.config.asked.seek else ("What is held", "held")
     known = lines[lines[f"{which}_percent"].notna()]
     if not len(known):

@@ -67,6 +67,7 @@ def _check_own_model(config: RunConfig, data: PathData) -> dict[str, Any]:
     model = build_checked(config.model, dataset, device)
     check_support(model, config.model.likelihood, *_examples_in(data))
     D = likelihood_of(model).told()
+    _check_signs(config, D=D["unit"] == "nats" and not D["probability"], C=task_of(model).signed)
     if config.box is not None:
         fix = "has a loss that may be negative, and a conditioned model is trained on log J; walk (jobs/isoc.py)"
         require(not task_of(model).signed, "model.task", config.model.task, fix)
@@ -82,6 +83,14 @@ def _check_own_model(config: RunConfig, data: PathData) -> dict[str, Any]:
         other = build(config.model, input_shape=tuple(x.shape[1:]), classes=dataset.classes).to(device)
         check_stacked([model, other], config.model.name, x, y)
     return D
+
+
+def _check_signs(config: RunConfig, **may_be_negative: bool) -> None:
+    """Refuse to seek a D or C that the model cannot have."""
+    for name, value in config.asked.wanted:
+        fits = value > 0.0 or may_be_negative.get(name, False)
+        fix = f"must be a positive number: {name} of this model is never negative"
+        require(fits, "seek", f"{name}={value:g}", fix)
 
 
 def _examples_in(data: PathData) -> Iterator[np.ndarray]:
