@@ -181,7 +181,7 @@ def loss(series: Sequence[Series], axis: Axis) -> Chart:
         layout["yaxis"] |= logarithmic(one.of(name) for one in series for name in ("val_C", "C", "target_C"))
     return Chart(
         name="loss",
-        title="Classification loss C",
+        title="Loss C of the task",
         caption=_second("validation examples (bars: two standard errors over them)", series, "target_C"),
         data=data,
         layout=layout,

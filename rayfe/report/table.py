@@ -18,11 +18,13 @@ from rayfe.report.verdict import records
 from rayfe.report.view import RunView
 from rayfe.results import transfer_summary, walk_summary
 from rayfe.results.frames import percent_of_F
-from rayfe.results.printed import spanned
+from rayfe.results.printed import scored_only, spanned
 
 Cell = Callable[[Mapping[str, Any]], str]
 EXCESS = "F above others, at least"
 """Head of the column that has a unit of its own."""
+ACCURACY, SCORE = "validation accuracy", "validation score"
+"""Heads of the column that says how good the task is solved."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,9 +71,12 @@ def lines_of(view: RunView, series: Sequence[Series]) -> list[Line]:
 
 
 def _cells(view: RunView) -> Mapping[str, Cell]:
-    if view.config.box is not None:
-        return BOX
-    return WALK if view.kind == "walk" else TRANSFER if view.kind == "transfer" else BASELINE
+    if view.config.box is not None or view.kind == "walk":
+        cells = WALK if view.config.box is None else BOX
+        if not scored_only(view.summary):
+            return cells
+        return {SCORE if name == ACCURACY else name: _score if name == ACCURACY else cell for name, cell in cells.items()}
+    return TRANSFER if view.kind == "transfer" else BASELINE
 
 
 def _of(name: str, form: str, unit: float = 1.0) -> Cell:
@@ -80,6 +85,10 @@ def _of(name: str, form: str, unit: float = 1.0) -> Cell:
 
 def _excess(line: Mapping[str, Any]) -> str:
     return _of("excess_percent", ".2f")(line) if line["F_unit"] == "%" else _of("excess_nats", ".3g")(line)
+
+
+def _score(line: Mapping[str, Any]) -> str:
+    return spanned(line, "val_score") if line.get("spans") else _of("val_score_end", ".4g")(line)
 
 
 def _steps(line: Mapping[str, Any]) -> str:
@@ -109,7 +118,7 @@ WALK: Mapping[str, Cell] = MappingProxyType(
         "steps": _steps,
         **_ENDS,
         "validation C": _of("val_C_end", ".4f"),
-        "validation accuracy": _of("val_accuracy_end", ".1%"),
+        ACCURACY: _of("val_accuracy_end", ".1%"),
         EXCESS: _excess,
         **_COST,
     }
@@ -119,7 +128,7 @@ BOX: Mapping[str, Cell] = MappingProxyType(
         "models": lambda line: str(line["accepted_steps"] + 1),
         **{name: partial(spanned, name=name) for name in ("lam", "gamma", "R", "D", "C")},
         "validation C": partial(spanned, name="val_C"),
-        "validation accuracy": partial(spanned, name="val_accuracy"),
+        ACCURACY: partial(spanned, name="val_accuracy"),
         EXCESS: _excess,
         **_COST,
     }

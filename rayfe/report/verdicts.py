@@ -43,10 +43,8 @@ def verdicts(view: RunView) -> list[Verdict]:
 
 def held(view: RunView) -> Verdict | None:
     """The equivalence test of C / C0 - 1, all steps of a trajectory together; of what is held or sought instead, how far off it is."""
-    meaning = (
-        "The process keeps the classification loss C where the start had it; the test needs |C/C0 - 1| plus its error below \
+    meaning = "The process keeps the loss C of the task where the start had it; the test needs |C/C0 - 1| plus its error below \
 the tolerance at all steps together."
-    )
     if len(view.rows) and holds_nothing(view.rows).all():
         return None
     lines = view.summary
@@ -70,7 +68,7 @@ the tolerance at all steps together."
 
 
 def _held_instead(view: RunView, lines: pd.DataFrame) -> Verdict:
-    meaning = "The process holds or seeks something else than C; how far off it is counts in parts of its scale, a nat where it is not positive."
+    meaning = "The process holds or seeks something else than C; how far off it is counts in parts of it, or of a nat below 0."
     name, which = ("What is sought", "held_end") if view.config.asked.seek else ("What is held", "held")
     known = lines[lines[f"{which}_percent"].notna()]
     if not len(known):

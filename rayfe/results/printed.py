@@ -56,12 +56,19 @@ def print_walks(summary: pd.DataFrame, console: Console, words: Words = in_shell
         note = note.replace("C/C0-1", "C-C0")
     if len(summary) and (summary["F_unit"] == "nats").any():
         columns = {EXCESS_NATS if name == EXCESS else name: cell for name, cell in columns.items()}
+    if scored_only(summary):
+        columns = {SCORED.get(name, name): SCORE.get(name, cell) for name, cell in columns.items()}
     _print_table(_said(summary, walk_summary, console, words), columns, f"{place_of(summary)}{note}", console)
 
 
 def is_boxed(summary: pd.DataFrame) -> bool:
     """Whether a table of `summarize` is of conditioned models."""
     return len(summary) > 0 and bool((summary["process"] == CONDITIONED).all())
+
+
+def scored_only(summary: pd.DataFrame) -> bool:
+    """Whether a table of `summarize` has scores and no accuracy: of a task that is no classification."""
+    return len(summary) > 0 and bool(summary["val_accuracy_end"].isna().all() and summary["val_score_end"].notna().any())
 
 
 def place_of(summary: pd.DataFrame) -> str:
@@ -163,6 +170,12 @@ WALK: Columns = MappingProxyType(
         EXCESS: _excess,
     }
 )
+SCORED = {"validation C\naccuracy": "validation C\nscore", "accuracy": "score"}
+"""How columns are called where the task has a score and no accuracy."""
+SCORE: Columns = MappingProxyType(
+    {"validation C\naccuracy": _both(_of("val_C_end", ".4f"), _of("val_score_end", ".4g")), "accuracy": _span("val_score")}
+)
+"""And what is in them."""
 DRIFT_NOTE = "C/C0-1: largest on the way ± error of the draws"
 EXCESS_NOTE = "F above others: at least, at the worst step; -: none here is lower, which proves nothing"
 BOX: Columns = MappingProxyType(

@@ -35,7 +35,7 @@ NO_STOP = "no named stop"
 
 NOT_C = ("seek", "iso-functional")
 """Processes that do not hold C at the start's value."""
-SPANNED = dict.fromkeys(("lam", "gamma", "R", "D", "C", "val_C"), ".3g") | {"val_accuracy": ".1%"}
+SPANNED = dict.fromkeys(("lam", "gamma", "R", "D", "C", "val_C"), ".3g") | {"val_accuracy": ".1%", "val_score": ".3g"}
 """Of a conditioned model: columns of which there is a range, and how it is written."""
 OVERFIT_RATIO = 1.5
 """Of validation C to training C; of a loss that may be negative, the same above 1 in nats between them."""
@@ -126,7 +126,7 @@ def _line(name: Hashable, walk: pd.DataFrame, tolerance: float, floor: float) ->
         "seconds": float(walk["seconds"].max()),
     }
     there = way_there(steps)
-    for column in ("lam", "gamma", "R", "D", "C", "control_C", "val_C", "val_C_se", "val_accuracy"):
+    for column in ("lam", "gamma", "R", "D", "C", "control_C", "val_C", "val_C_se", "val_accuracy", "val_score"):
         values = numbers(there, column)
         line[f"{column}_start"], line[f"{column}_end"] = (values[0], values[-1]) if len(values) else (np.nan, np.nan)
     if line["process"] == CONDITIONED and len(steps):
