@@ -21,7 +21,7 @@ from rayfe.records.codec import CodecRecord
 from rayfe.storage.store import Store
 
 COLUMNS = ("run", *(field.name for field in dataclasses.fields(CodecRecord) if field.name != "seconds"))
-DERIVED = ("R_bits", "most_z_bits", "RD_bits")
+DERIVED = ("R_bits", "base_bits", "most_z_bits", "RD_bits", "own_z_bits", "own_x_bits")
 
 
 def main(runs: tyro.conf.Positional[tuple[str, ...]], out: Path) -> int:
@@ -52,7 +52,8 @@ def rows_of(run: str) -> pd.DataFrame:
 def with_derived(table: pd.DataFrame) -> pd.DataFrame:
     """The same with what records derive from their fields."""
     fields = [field.name for field in dataclasses.fields(CodecRecord) if field.name != "seconds"]
-    records = [CodecRecord(**{name: row[name] for name in fields}, seconds=0.0) for row in table.to_dict("records")]
+    plain = table.astype(object).where(table.notna(), None)
+    records = [CodecRecord(**{name: row[name] for name in fields}, seconds=0.0) for row in plain.to_dict("records")]
     return table.assign(**{name: pd.Series([getattr(one, name) for one in records], dtype=float) for name in DERIVED})
 
 
@@ -67,14 +68,14 @@ def lines(table: pd.DataFrame) -> list[str]:
             f"{row['run']}, {row['step']}",
             str(row["images"]),
             f"{row['R_bits']:.2f}",
-            f"{row['z_bits']:.2f}",
+            f"{row['own_z_bits']:.2f}",
             f"{row['D']:.3f}",
         ]
         cells += [
             f"{row['coded_D']:.3f} ± {row['D_se']:.3f}",
             *(_cell(row[name], 100.0) for name in ("accuracy", "coded_accuracy")),
         ]
-        cells += [_cell(row[name]) for name in ("RD_bits", "x_bits")]
+        cells += [_cell(row[name]) for name in ("RD_bits", "own_x_bits")]
         head.append(f"| {' | '.join(cells)} |")
     return head
 
@@ -89,8 +90,8 @@ def figure(table: pd.DataFrame) -> Figure:
     made, (upper, lower) = new_panels("rate R (bits an image)", ("code of z - R (bits)", "code of x / (R + D) - 1 (%)"))
     for (name, rows), color, marker in zip(table.groupby("run", sort=False), PALETTE, MARKERS, strict=False):
         how: dict[str, Any] = {"color": color, "marker": marker, "linestyle": "", "markersize": 5}
-        upper.plot(rows["R_bits"], rows["z_bits"] - rows["R_bits"], label=str(name), **how)
-        lower.plot(rows["R_bits"], 100.0 * (rows["x_bits"] / rows["RD_bits"] - 1.0), **how)
+        upper.plot(rows["R_bits"], rows["own_z_bits"] - rows["R_bits"], label=str(name), **how)
+        lower.plot(rows["R_bits"], 100.0 * (rows["own_x_bits"] / rows["RD_bits"] - 1.0), **how)
     R = np.linspace(0.0, 1.05 * table["R_bits"].max(), 200)
     upper.plot(R, np.log2(R + 1.0) + 5.0, color=GREY, linestyle="--", label="log2(R + 1) + 5")
     upper.set_ylim(bottom=0.0)

@@ -1,6 +1,6 @@
 """What each method's model is worth on the target, at its end and at equal training examples: a table over seeds.
 
-Example: python analysis/compare.py runs/fig5 runs/finetune runs/scratch runs/joint --out table.csv
+Example: python analysis/compare.py runs/fig5 runs/finetune runs/scratch runs/joint --out figures
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def main(runs: tyro.conf.Positional[tuple[str, ...]], out: Path | None = None, e
 
     Args:
         runs: run directories or fsspec URIs of jobs/transfer.py and jobs/baseline.py.
-        out: CSV file for all tables, a line a table and method.
+        out: folder for compare.csv, all tables with a line a table and method, made if missing.
         examples: numbers of training examples at which methods are compared, each by its last model before; without it
             the fewest with which any trajectory ended.
     """
@@ -115,7 +115,7 @@ def main(runs: tyro.conf.Positional[tuple[str, ...]], out: Path | None = None, e
         if any(not number > 0 for number in examples):
             raise ValueError(f"examples {examples}: must be positive")
         if out is not None:
-            out.parent.mkdir(parents=True, exist_ok=True)
+            out.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError, CorruptFile) as error:
         print(f"compare: {error}", file=sys.stderr)
         return 2
@@ -125,8 +125,9 @@ def main(runs: tyro.conf.Positional[tuple[str, ...]], out: Path | None = None, e
     for name, table in tables.items():
         print(f"{name}:\n{readable(table)}\n")
     if out is not None:
-        pd.concat([table.assign(when=name) for name, table in tables.items()]).to_csv(out, index=False, float_format="%.6g")
-        print(out)
+        path = out / "compare.csv"
+        pd.concat([table.assign(when=name) for name, table in tables.items()]).to_csv(path, index=False, float_format="%.6g")
+        print(path)
     return 0
 
 

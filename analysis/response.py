@@ -1,6 +1,6 @@
 """Hess F of one stored model, by neighbours that are trained for T epochs and by exact derivatives at several dampings.
 
-    python analysis/response.py RUN --step 8 --epochs 0.5 1 2 4 8 --damping 0.001 0.01 0.1 1 --out response.csv
+    python analysis/response.py RUN --step 8 --epochs 0.5 1 2 4 8 --damping 0.001 0.01 0.1 1 --out figures
 
 Neighbours (lam +- 10 %, gamma +- 10 %) all begin as the stored model and share batches and noise. What they say after T updates is
 (I - S) of the response at equilibrium, so it grows with T. Exact derivatives
@@ -43,7 +43,7 @@ class Options:
     run: Annotated[str, tyro.conf.Positional]
     """Run directory."""
     out: Path
-    """CSV file; rows are added."""
+    """Folder for response.csv, made if missing; rows are added."""
     step: int
     """Accepted step whose model is read."""
     trajectory: str | None = None
@@ -108,7 +108,8 @@ def main(options: Options) -> None:
     row, data = rows[0], load(config.data)
     point, weights = Point(lam=row.lam, gamma=row.gamma), store.state(row)
     key = StepKey(trajectory=f"response {name} {row.step}", seed=row.seed, step=0, attempt=0)
-    done = pd.read_csv(options.out) if options.out.exists() else pd.DataFrame()
+    path = options.out / "response.csv"
+    done = pd.read_csv(path) if path.exists() else pd.DataFrame()
 
     def backend(changed: RunConfig, solve: Solve = SOLVE) -> InlineBackend:
         return InlineBackend(changed, data, solve=solve)
@@ -117,8 +118,8 @@ def main(options: Options) -> None:
         nonlocal done
         described = {"run": Path(options.run).name, "trajectory": name, "step": row.step, "lam": row.lam, "gamma": row.gamma}
         done = pd.concat([done, pd.DataFrame([described | {"kind": kind, "value": value} | found])], ignore_index=True)
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        done.to_csv(options.out, index=False, float_format="%.6g")
+        options.out.mkdir(parents=True, exist_ok=True)
+        done.to_csv(path, index=False, float_format="%.6g")
         print({name: round(value, 5) for name, value in found.items() if value is not None} | {kind: value}, flush=True)
 
     def known(kind: str, value: float) -> bool:

@@ -1,6 +1,6 @@
 """How far a walk lags behind the surface: walk its last steps back and compare at equal lam (certificate 4).
 
-    python analysis/retrace.py RUN --back 3 --out analysis/results/retrace.csv
+    python analysis/retrace.py RUN --back 3 --out figures
 
 The way back starts from a stored step, with the walk's own settings, and ends at the lam of each earlier step in turn. A lag
 has the opposite sign on the way back, so D, R and gamma of both ways bracket the surface: columns `D_middle` and
@@ -46,7 +46,7 @@ class Options:
     run: Annotated[str, tyro.conf.Positional]
     """Run directory."""
     out: Path
-    """CSV file; rows are added."""
+    """Folder for retrace.csv, made if missing; rows are added."""
     back: int = 3
     """Steps to walk back."""
     step: int | None = None
@@ -131,9 +131,10 @@ def main(options: Options) -> None:
             backend, config, starts[name], rows, state=store.state(rows[-1]), carry=store.carry(rows[-1]), back=options.back
         )
         found = loop(rows, back)
-        before = [pd.read_csv(options.out)] if options.out.exists() else []
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        pd.concat([*before, found.assign(run=Path(options.run).name)]).to_csv(options.out, index=False, float_format="%.6g")
+        path = options.out / "retrace.csv"
+        before = [pd.read_csv(path)] if path.exists() else []
+        options.out.mkdir(parents=True, exist_ok=True)
+        pd.concat([*before, found.assign(run=Path(options.run).name)]).to_csv(path, index=False, float_format="%.6g")
         print(found.round(4).to_string(index=False), flush=True)
 
 

@@ -204,10 +204,14 @@ def draw(table: pd.DataFrame) -> Figure:
         axes.errorbar(**style)
         for row in rows.to_dict("records"):
             at, text = (row["length"], min(row["needed"], row["most"])), f"{row['source']} → {row['target']}"
+            beside = (table["length"] - at[0]).between(0.0, 0.8, "neither") & (table["needed"] - at[1]).between(0.0, 3000.0)
+            place = (
+                {"xytext": (-6, 4), "ha": "right"} if beside.any() else {"xytext": (5, 4)}
+            )  # where there is no other point beside it
             text = text.replace("0,2,4,6,8", "even").replace("1,3,5,7,9", "odd") + (
                 " (more)" if row["needed"] > row["most"] else ""
             )
-            axes.annotate(text, at, (5, 4), textcoords="offset points", fontsize=7.5, color=colour)
+            axes.annotate(text, at, textcoords="offset points", fontsize=7.5, color=colour, **place)
     axes.legend(fontsize=10)
     axes.margins(x=0.16, y=0.08)
     note(figure, "medians of three seeds; bars: least to largest, at most up to the end of the training")

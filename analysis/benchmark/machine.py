@@ -1,6 +1,6 @@
 """What the machine could do and what the training loop makes of it; the parts of a step; replicas; optimal transport.
 
-    python jobs/benchmark.py machine --out machine.json
+    python jobs/benchmark.py machine --out figures
 
 Prints one line per measurement and writes all of them as JSON.
 """
@@ -32,7 +32,7 @@ class Options(Checked):
     """What to measure."""
 
     out: str | None = None
-    """JSON file for the measurements."""
+    """Folder for machine.json, the measurements, made if missing."""
     threads: Annotated[int, at_least(1, 1024)] = 2
     """Threads of torch."""
     batch: Annotated[tuple[int, ...], at_least(1)] = (256, 512)
@@ -69,14 +69,14 @@ def main(argv: Sequence[str]) -> int:
         options = Parser("jobs/benchmark.py machine", __doc__).fields(Options, argv)
         out = None if options.out is None else Path(place_of(options.out))
         if out is not None:
-            Files(out.parent).check_writable()
+            Files(out).check_writable()
         found = measure(options, lambda text: print(text, flush=True))
     except (UsageError, Refused) as error:
         print(in_shell_words(error) if isinstance(error, UsageError) else visible(str(error)), file=sys.stderr)
         return 2
     if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps(found, indent=1) + "\n")
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "machine.json").write_text(json.dumps(found, indent=1) + "\n")
     return 0
 
 

@@ -21,7 +21,7 @@ FIRST = (
 """What a first user needs."""
 WIDTH = 110
 WHAT = {
-    "isoc": "A walk along the equilibrium surface: a family of models that classify equally well, from coarse to fine.",
+    "isoc": "A walk along the equilibrium surface: models that solve the task equally well, from coarse to fine.",
     "transfer": "Moves a model from one data set to another while its classification loss C stays.",
     "baseline": "Plain training on a transfer's target, with the same data, model and start, to compare with it.",
     "conditioned": "One model for all lam and gamma between those given, and ordinary models of it at each pair of them.",

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rayfe.coding import draws
-from rayfe.coding.model import ModelCodec, levels_of, one_thread, pixels_of
+from rayfe.coding import draws, images
+from rayfe.coding.model import ModelCodec, base_rate, levels_of, one_thread, pixels_of
+from rayfe.coding.stream import opened
 from rayfe.config import require
 from rayfe.data.examples import Examples
 from rayfe.data.paths import PathData
@@ -67,7 +68,9 @@ def measured(codec: ModelCodec, row: StepRecord, examples: Examples) -> tuple[Co
         images=n,
         latent=codec.latent,
         R=codec.rate(mean, std, usual),
+        R_base=base_rate(mean, std),
         z_bits=8.0 * len(coded.data) / n,
+        z_fixed=_fixed(draws.KIND, coded.data),
         blocks=coded.blocks,
         boxes=coded.boxes,
         cut=coded.cut,
@@ -109,7 +112,13 @@ def _without_loss(codec: ModelCodec, examples: Examples) -> tuple[dict[str, Any]
     _same(pixels_of(levels, count, examples.x.dtype), examples.x.reshape(len(levels), -1))
     bits = 8.0 * len(coded.data) / len(levels)
     fields = {"levels": count, "D_nats": coded.nats, "x_bits": bits, "borrowed": coded.borrowed}
+    fields["x_fixed"] = _fixed(images.KIND, coded.data) + coded.borrowed
     return fields | {"x_sha256": hashlib.sha256(coded.data).hexdigest()}, {"x": coded.data}
+
+
+def _fixed(kind: bytes, data: bytes) -> int:
+    """Bits of a stream that are no words of the coder."""
+    return 8 * (len(data) - opened(kind, data)[1].nbytes)
 
 
 def _right(codec: ModelCodec, z: np.ndarray, y: Tensor) -> float | None:

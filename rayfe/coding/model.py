@@ -90,7 +90,7 @@ class ModelCodec:
     @torch.no_grad()
     def rate(self, mean: np.ndarray, std: np.ndarray, z: np.ndarray) -> float:
         """R (1) in nats of what `encode` gives, on average: by draws z of it, (N, latent), where m(z) has no closed form."""
-        R = float((0.5 * (mean**2 + std**2 - 1.0) - np.log(std)).sum(1).mean())
+        R = base_rate(mean, std)
         return R if self.marginal.closed else R - float(self.marginal.gain(self._own(z)[None]).mean())
 
     @torch.no_grad()
@@ -136,6 +136,11 @@ class ModelCodec:
             return self.likelihood.levels(self.reconstructions(z[None]), count)[0].double().numpy()
 
         return images.Parts(posterior=posterior, logs=logs)
+
+
+def base_rate(mean: np.ndarray, std: np.ndarray) -> float:
+    """Rate relative to N(0, I), by which z is coded, of what `ModelCodec.encode` gives, nats, on average."""
+    return float((0.5 * (mean**2 + std**2 - 1.0) - np.log(std)).sum(1).mean())
 
 
 def _unit(x: np.ndarray) -> np.ndarray:

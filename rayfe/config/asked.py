@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar, Literal
 from rayfe.config.checks import (
     FRACTION,
     NOT_NEGATIVE,
+    NUMBER,
     POSITIVE,
     SHARE,
     SOME_EPOCHS,
@@ -225,7 +226,8 @@ class Seek(Moving):
     derivatives: Literal["stencil", "implicit"] = "stencil"
     """stencil: differences between neighbours that are trained, too; implicit: Lemma 5, with exact Hessian-vector products."""
     tolerance: Annotated[float, FRACTION] = 0.005
-    """Largest miss of either wanted value, relative to it, four standard errors of the draws of z included."""
+    """Largest miss of either wanted value, four standard errors of the draws of z included: relative to it, and in nats where it is not
+    positive (D of a density, C of a regression)."""
 
     def __post_init__(self) -> None:
         Moving.__post_init__(self)
@@ -235,8 +237,9 @@ class Seek(Moving):
             name, _, value = text.partition("=")
             number = number_in(value, float)
             require(name in ("R", "D", "C"), "seek", text, fix)
-            positive = number is not None and POSITIVE.fault(number) is None
-            require(positive, "seek", text, f"{name} must be a positive number; {fix}")
+            kind = POSITIVE if name == "R" else NUMBER
+            sound = number is not None and kind.fault(number) is None
+            require(sound, "seek", text, f"{name} {kind.text}; {fix}")
         require(len(self.seek) == len(dict(self.wanted)) == 2, "seek", self.seek, fix)
 
     @property

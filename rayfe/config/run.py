@@ -43,7 +43,7 @@ class RunConfig(Checked, Generic[Kind]):
     lam: Annotated[tuple[float, ...], POSITIVE] = (0.25,)
     """Starts: multipliers of the distortion D."""
     gamma: tuple[float, ...] = (4.0,)
-    """Starts: multipliers of the classification loss C."""
+    """Starts: multipliers of the loss C of the task."""
     seed: Annotated[tuple[int, ...], at_least(0, 2**63 - 1)] = (0,)
     """Seeds of initial weights, batches and noise."""
     sigma: Annotated[float, NOT_NEGATIVE] = 0.0

@@ -123,11 +123,15 @@ def validation_loss(rows: pd.DataFrame) -> Figure:
 
 
 def validation_accuracy(rows: pd.DataFrame) -> Figure:
-    """Fig. 3c: validation accuracy against lambda."""
-    figure, axes = new_axes("Lambda λ", "Validation accuracy (%)")
+    """Fig. 3c: validation accuracy against lambda; the score of a task that has none."""
+    scored = rows["val_accuracy"].isna().all() and rows["val_score"].notna().any()
+    column, called, unit = (
+        ("val_score", "Validation score", 1.0) if scored else ("val_accuracy", "Validation accuracy (%)", 100.0)
+    )
+    figure, axes = new_axes("Lambda λ", called)
     walks = walks_of(rows)
     for walk in walks:
-        draw_walk(axes, walk, numbers(walk.steps, "lam"), 100.0 * numbers(walk.steps, "val_accuracy"))
+        draw_walk(axes, walk, numbers(walk.steps, "lam"), unit * numbers(walk.steps, column))
     lam_axis(axes, walks)
     return finish(figure, axes, walks, _legend_of(axes))
 

@@ -10,7 +10,7 @@ from rayfe.records.stored import column
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CodecRecord:
-    """One model whose codes were measured: codec/<trajectory>-<step>.json. Means over its validation images; bits count all of a stream."""
+    """One model whose codes were measured: codec/<trajectory>-<step>.json. Means over images; z_bits and x_bits count all of a stream."""
 
     trajectory: str = column("name of the trajectory")
     step: int = column("number of the step whose model codes")
@@ -40,6 +40,14 @@ class CodecRecord:
     borrowed: int | None = column(
         "bits of that stream that z of the first image was taken from, and which come back", default=None
     )
+    R_base: float | None = column(
+        "rate of these images relative to the Gaussian by which both codes code z, nats: R itself where m(z) is a Gaussian; null: R",
+        default=None,
+    )
+    z_fixed: int | None = column(
+        "bits of the stream of z that it has however many images it codes; null: counted in z_bits", default=None
+    )
+    x_fixed: int | None = column("the same of the stream without loss, `borrowed` among them", default=None)
     seconds: float = column("seconds that coding and decoding took")
 
     @property
@@ -47,11 +55,31 @@ class CodecRecord:
         return self.R / math.log(2.0)
 
     @property
+    def base_bits(self) -> float:
+        """R_base / ln 2: what a code of z can cost, as it is coded here."""
+        return self.R_bits if self.R_base is None else self.R_base / math.log(2.0)
+
+    @property
+    def gain_bits(self) -> float:
+        """By how much R is below that: what m(z) tells of z more than the Gaussian does. Both codes do without it."""
+        return self.base_bits - self.R_bits
+
+    @property
     def most_z_bits(self) -> float:
-        """R / ln 2 + log2(R / ln 2 + 1) + 5, which a code of z should not pass (Li and El Gamal 2018 have 4)."""
-        return self.R_bits + math.log2(self.R_bits + 1.0) + 5.0
+        """R_base / ln 2 + log2(R_base / ln 2 + 1) + 5, which a code of z should not pass (Li and El Gamal 2018 have 4)."""
+        return self.base_bits + math.log2(self.base_bits + 1.0) + 5.0
 
     @property
     def RD_bits(self) -> float | None:
         """(R + D) / ln 2 with D in nats; None: no code without loss was made."""
         return None if self.D_nats is None else (self.R + self.D_nats) / math.log(2.0)
+
+    @property
+    def own_z_bits(self) -> float:
+        """z_bits without what the stream has however many images it codes."""
+        return self.z_bits - (self.z_fixed or 0) / self.images
+
+    @property
+    def own_x_bits(self) -> float | None:
+        """x_bits without that."""
+        return None if self.x_bits is None else self.x_bits - (self.x_fixed or 0) / self.images

@@ -17,7 +17,7 @@ class InTraining:
     epochs: float
     """Of the whole training."""
     C: float | None
-    """Classification loss of the first replica when it was last read on the probe, nats; None: not yet."""
+    """Loss of the task of the first replica when it was last read on the probe, nats; None: not yet."""
     seconds: float
     """Since it began, or was taken up again."""
     seconds_left: float | None

@@ -86,7 +86,7 @@ class Box:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Functionals:
-    """Rate (nats), distortion (in the unit of its likelihood) and classification loss (nats), averaged over examples (1), (4)."""
+    """Rate (nats), distortion (in the unit of its likelihood) and loss of the task (nats), averaged over examples (1), (4)."""
 
     R: float
     D: float

@@ -42,6 +42,8 @@ class Distortion(TypedDict):
 
 UNIT = "unit of D"
 """Under this name frames of rows say it, in `attrs`."""
+SIGNED = "D may be negative"
+"""Under this name they say whether D is of a density, of which -log may be negative."""
 SQUARED: Mapping[str, Any] = MappingProxyType({"unit": "squared error", "probability": False})
 """`Distortion` of runs that do not say."""
 
@@ -49,6 +51,12 @@ SQUARED: Mapping[str, Any] = MappingProxyType({"unit": "squared error", "probabi
 def distortion_of(run: Mapping[str, Any]) -> Mapping[str, Any]:
     """What D is in the run whose run.json is `run`."""
     return run.get("D", SQUARED)
+
+
+def attributes_of(run: Mapping[str, Any]) -> dict[str, Any]:
+    """`attrs` of frames of the rows of that run."""
+    known = distortion_of(run)
+    return {UNIT: known["unit"], SIGNED: known["unit"] == "nats" and not known["probability"]}
 
 
 class RunJson(TypedDict, total=False):

@@ -89,7 +89,7 @@ class StepRecord:
     active_dims: int | None = column("dimensions of z with more than 0.01 nats", default=None)
     val_R: float | None = column("rate on the validation split, nats", default=None)
     val_D: float | None = column("distortion on the validation split", default=None)
-    val_C: float | None = column("classification loss on the validation split, nats", default=None)
+    val_C: float | None = column("loss of the task on the validation split, nats", default=None)
     val_accuracy: float | None = column("validation accuracy of the mean prediction over draws of z", default=None)
     val_score: float | None = column("score on the validation split", default=None)
     R_se: float | None = column(
@@ -138,12 +138,12 @@ class StepRecord:
         default=None,
     )
     control_C: float | None = column(
-        "classification loss on the control split, which is set apart from the training split, nats (--hold control)",
+        "loss of the task on the control split, which is set apart from the training split, nats (--hold control)",
         default=None,
     )
     control_C_se: float | None = column("standard error of control_C from the draws of z", default=None)
     control_accuracy: float | None = column("accuracy on the control split", default=None)
-    target_C: float | None = column("classification loss on the target's validation split alone, nats", default=None)
+    target_C: float | None = column("loss of the task on the target's validation split alone, nats", default=None)
     target_accuracy: float | None = column("accuracy on the target's validation split alone", default=None)
     C_target: float | None = column(
         "the loss to be held, nats; at step 0 the measured C on the split of held_on; null if C is not held", default=None
@@ -298,7 +298,7 @@ class ReadingRecord:
     t: float = column("position on the data path")
     R: float = column("rate, nats")
     D: float = column("distortion, in the unit of the likelihood")
-    C: float = column("classification loss, nats; of losses with prices (iso-losses) the probe has the priced sum")
+    C: float = column("loss of the task, nats; of losses with prices (iso-losses) the probe has the priced sum")
     F: float = column("R + lam D + gamma C, where losses have prices with the priced sum, with random weights + sigma S")
     sigma: float | None = column("multiplier of S; null: no weights are random", default=None)
     S: float | None = column("information in the random weights, nats", default=None)

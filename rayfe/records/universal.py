@@ -27,10 +27,10 @@ class UniversalRecord:
     outcome: str = column("OK or NONFINITE (the training diverged)")
     R: float | None = column("rate of the encoder on the training split, nats", default=None)
     D: float | None = column("distortion of the new decoder on the training split, in the unit of D", default=None)
-    C: float | None = column("classification loss of the new classifier on the training split, nats", default=None)
+    C: float | None = column("loss of the task of the new classifier on the training split, nats", default=None)
     val_R: float | None = column("rate on the validation split, nats", default=None)
     val_D: float | None = column("distortion on the validation split", default=None)
-    val_C: float | None = column("classification loss on the validation split, nats", default=None)
+    val_C: float | None = column("loss of the task on the validation split, nats", default=None)
     D_se: float | None = column("standard error of D from the draws of z", default=None)
     C_se: float | None = column("standard error of C from the draws of z", default=None)
     examples: float = column(

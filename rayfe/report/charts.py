@@ -34,7 +34,7 @@ from rayfe.report.plots import (
 from rayfe.report.surface_chart import rdc_surface
 from rayfe.report.view import RunView
 from rayfe.results.dimensions import dimension_events, rates_of
-from rayfe.results.frames import distortion_title, drift, exact_curve, numbers, size_of_F
+from rayfe.results.frames import distortion_title, drift, exact_curve, numbers, percent_of_F, size_of_F
 from rayfe.results.walk_summary import envelope_excess
 
 DRAWS = "Bars: two standard errors of the draws of z alone."
@@ -181,7 +181,7 @@ def loss(series: Sequence[Series], axis: Axis) -> Chart:
         layout["yaxis"] |= logarithmic(one.of(name) for one in series for name in ("val_C", "C", "target_C"))
     return Chart(
         name="loss",
-        title="Classification loss C",
+        title="Loss C of the task",
         caption=_second("validation examples (bars: two standard errors over them)", series, "target_C"),
         data=data,
         layout=layout,
@@ -231,17 +231,18 @@ def free_energy(series: Sequence[Series], axis: Axis) -> Chart:
 
 def excess(rows: pd.DataFrame, series: Sequence[Series], models: pd.DataFrame | None) -> Chart:
     """How far F is above what the other models that are there reach at the same multipliers."""
-    above = envelope_excess(rows, models)
+    above, told = envelope_excess(rows, models), percent_of_F(rows)
     data = []
     for one in series:
-        percent = 100.0 * above[one.steps.index].to_numpy() / size_of_F(one.steps).to_numpy()
-        data += curve(one, LAM.of(one), percent, "%{y:.3f} %") + lowest(one, LAM.of(one), percent)
+        nats = above[one.steps.index].to_numpy()
+        found = 100.0 * nats / size_of_F(one.steps).to_numpy() if told else nats
+        data += curve(one, LAM.of(one), found, "%{y:.3f} %" if told else "%{y:.3g} nats") + lowest(one, LAM.of(one), found)
     return Chart(
         name="excess",
         title="Distance from equilibrium, at least",
         caption="F above that of the best stored model at the same multipliers. Zero is no proof of equilibrium.",
         data=data,
-        layout=LAM.layout(series, "excess (% of F)", rangemode="tozero"),
+        layout=LAM.layout(series, "excess (% of F)" if told else "excess (nats)", rangemode="tozero"),
     )
 
 

@@ -10,7 +10,7 @@ from rayfe.records import BOUND_DRAWS
 from rayfe.report.verdict import State, Verdict, measured, records
 from rayfe.report.view import RunView
 from rayfe.results.coded import brief, is_close
-from rayfe.results.frames import accepted_steps, counted_steps, numbers, of_weights
+from rayfe.results.frames import accepted_steps, counted_steps, numbers, of_weights, percent_of_F
 from rayfe.results.transfer_summary import CLOSED, unclosed
 
 MAXWELL = 0.1
@@ -33,9 +33,11 @@ def variational(view: RunView) -> Verdict | None:
     if not len(rows):
         return None
     K, ess = BOUND_DRAWS, float(numbers(rows, "J_K_ess").min())
-    gap = 100.0 * (numbers(rows, "F") - numbers(rows, "J_K")) / np.abs(numbers(rows, "F"))
+    gap, unit = numbers(rows, "F") - numbers(rows, "J_K"), "nats"
+    if percent_of_F(view.rows):
+        gap, unit = 100.0 * gap / numbers(rows, "F"), "% of F"
     text = (
-        f"J_K with K = {K} is {gap.min():.2g} to {gap.max():.2g} % of F below F; at least {K * ess:.1f} of the {K} draws count "
+        f"J_K with K = {K} is {gap.min():.2g} to {gap.max():.2g} {unit} below F; at least {K * ess:.1f} of the {K} draws count "
         f"(effective sample size)."
     )
     meaning = (

@@ -19,17 +19,19 @@ from rayfe.report.view import RunView
 from rayfe.results.as_used import AsUsed
 from rayfe.results.between import Between
 from rayfe.results.certified import NONE, Gap, findings, missed_by
-from rayfe.results.frames import size_of_F
+from rayfe.results.frames import percent_of_F, size_of_F
 from rayfe.results.recommended import CAVEAT, RULE, choice, recommended
 from rayfe.results.walk_summary import envelope_excess
 
 FUNCTIONALS = (
     ("R", "rate, nats", "R", "val_R"),
     ("D", "distortion, {unit} summed over an example", "D", "val_D"),
-    ("C", "classification loss, nats", "C", "val_C"),
+    ("C", "{task} loss, nats", "C", "val_C"),
     ("accuracy", "of the mean prediction", "accuracy", "val_accuracy"),
     ("score", "the task's, of the mean prediction", "score", "val_score"),
 )
+CLASSIFICATION = "classification"
+"""The task of runs that name none."""
 SCORES = ("accuracy", "score")
 """Of which a task has one at most."""
 UNREAD = "\n## Certificates\n\nNone. The weights of this model are interpolated between stored ones, and nothing of the run was read of it."
@@ -74,7 +76,7 @@ def card(
         _head(view, row, between),
         _use(to, part, shape, run),
         _chosen(view, row),
-        _numbers(row, used, why, distortion_of(run)["unit"]),
+        _numbers(row, used, why, unit=distortion_of(run)["unit"], task=words(run["config"].get("model.task", CLASSIFICATION))),
         _certificates(view, row) if between is None else UNREAD,
         _data(run),
         _origin(view, row if between is None else between),
@@ -88,11 +90,12 @@ def _head(view: RunView, row: StepRecord, between: Between | None) -> str:
         origin = "folded from one conditioned model"
     elif view.kind == "baseline":
         origin = "from plain training on the target"
+    predictor = "classifier" if run["config"].get("model.task", CLASSIFICATION) == CLASSIFICATION else "predictor of the task"
     at = f"lam = {row.lam:.6g}, gamma = {row.gamma:.6g}" + (f", t = {row.t:.6g}" if row.t > 0.0 else "")
     title = f"step {row.step}, trajectory {words(row.trajectory)}" if between is None else words(between.where)
     return (
         f"# Model of {title}\n\n"
-        f"An encoder, decoder and classifier near the minimum of R + lam D + gamma C at {at}, {origin} "
+        f"An encoder, decoder and {predictor} near the minimum of R + lam D + gamma C at {at}, {origin} "
         f"({words(row.process)}; {code(run['config']['model.name'])}, "
         f"{run['config']['model.latent']} dimensions of z)."
     )
@@ -105,7 +108,9 @@ def _use(to: Path, part: Part, shape: tuple[int, ...], run: Mapping[str, Any]) -
     what = f"`x`: float {span}, (N, {sizes})" if given == "x" else f"`z`: float, (N, {size[0]})"
     outputs = ", ".join(f"`{name}`" for name in OUTPUTS[part])
     lines = (_onnx_code if to.suffix == ".onnx" else _torch_code)(to.name, given, sizes)
+    named = run["config"].get("model.task", CLASSIFICATION) == CLASSIFICATION
     classes = f" Classes in the order of the logits, also in the file as `about`: {', '.join(map(words, run['class_names']))}."
+    classes = classes if named else f" `logits` are what the model predicts for the task {words(run['config']['model.task'])}."
     return (
         f"\n## How to use it\n\n```python\n{lines}```\n\n{what}; any N of at least 1. Outputs by name: {outputs}; "
         f"reconstruction and logits are those of the mean of z.{classes}"
@@ -140,7 +145,7 @@ def _chosen(view: RunView, row: StepRecord) -> str:
     return f"\n## Choice\n\n{what} {RULE} {CAVEAT}"
 
 
-def _numbers(row: StepRecord, used: AsUsed | None, why: str, unit: str) -> str:
+def _numbers(row: StepRecord, used: AsUsed | None, why: str, *, unit: str, task: str) -> str:
     lines = [
         "\n## Functionals\n",
         "Training and validation are the run's readings, means over draws of z. The last column is what this file gives: it uses the "
@@ -152,7 +157,7 @@ def _numbers(row: StepRecord, used: AsUsed | None, why: str, unit: str) -> str:
         if name in SCORES and getattr(row, train) is None:
             continue
         error, own = _value(getattr(row, f"{name}_se", None)), _value(getattr(used, "score" if name in SCORES else name, None))
-        meant = f"{name} ({meaning.format(unit=unit)})"
+        meant = f"{name} ({meaning.format(unit=unit, task=task)})"
         lines.append(f"| {meant} | {_value(getattr(row, train))} | {error} | {_value(getattr(row, validation))} | {own} |")
     lines.append(f"| F = R + lam D + gamma C (nats) | {_value(row.F)} | | | |")
     return "\n".join([*lines, *([f"\nThis file was not measured: {words(why)}."] if used is None else [])])
@@ -177,7 +182,8 @@ def _above(view: RunView, row: StepRecord) -> str:
     """How far F of this model is at least above equilibrium, by all models that are there."""
     (own,) = view.rows.index[view.rows["state_sha256"] == row.state_sha256][:1]
     nats = float(envelope_excess(view.rows, view.models)[own])
-    return str(Gap(percent=100.0 * nats / size_of_F(view.rows)[own], trajectory=row.trajectory, step=row.step, nats=nats))
+    percent, told = 100.0 * nats / size_of_F(view.rows)[own], percent_of_F(view.rows)
+    return str(Gap(percent=percent, trajectory=row.trajectory, step=row.step, nats=nats, in_percent=told))
 
 
 def _equilibrium(view: RunView, row: StepRecord) -> str:

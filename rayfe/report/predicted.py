@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +25,11 @@ MOST_MODELS = 120
 MOST_EXAMPLES, MOST_NUMBERS = 256, 256 * 784
 """Of each data set: examples, and numbers in them, so that large images take no more time than MNIST's. At least FEW examples."""
 FEW = 16
+MOST_WORK = 2e12
+"""Operations that a map may take, whatever the machine: 2,000 models of 1.3 M parameters like MNIST's, some 14 residual networks of
+CIFAR's size. The first and the last model of one trajectory are always read."""
+OF_A_PARAMETER = 200
+"""Operations that it takes to load one, about."""
 SYMBOLS = {"truth": "star", "ignorance": "x"}
 
 
@@ -32,6 +39,7 @@ class Predictor:
     def __init__(self, here: AtHand | None = None) -> None:
         self._here = here or AtHand()
         self._read: dict[tuple[str, int, str], np.ndarray] = {}
+        self._each: float | None = None
 
     def predictions(self, view: RunView) -> Predictions | None:
         """Ways and map of its models; None where they predict no classes, or no models, or no data, are at hand.
@@ -47,13 +55,18 @@ class Predictor:
             return None
         x, y, examples = _examples(data, flat=view.config.model.name in ("mlp", "linear"))
         read, shown, why = list[np.ndarray](), list[StepRecord](), None
+        most = self._most(view, chosen, x)
+        if most < (before := sum(map(len, chosen.values()))):
+            chosen = chosen_rows(view, models=most, each=most)
+            why = f"Only {sum(map(len, chosen.values()))} models are read, of {before}: for such models more is too much work."
         for name, rows in chosen.items():
             try:
                 own = [self._of(view, row, x) for row in rows]
             except (
                 Exception
             ) as error:  # weights may be damaged or pruned meanwhile, a model of the user's own may raise anything
-                why = f"{name} is not on it ({type(error).__name__}: {' '.join(str(error).split())})."
+                failed = f"{name} is not on it ({type(error).__name__}: {' '.join(str(error).split())})."
+                why = " ".join(filter(None, (why, failed)))
             else:
                 read, shown = read + own, shown + rows
         if not shown:
@@ -62,6 +75,14 @@ class Predictor:
         rows = table_of(shown, StepRecord).to_pandas()
         return predictions_of(rows, read, y, steps=steps, examples=examples, why=why)
 
+    def _most(self, view: RunView, chosen: Mapping[str, list[StepRecord]], x: Tensor) -> int:
+        """How many models MOST_WORK reaches for, by the operations and the parameters of the first."""
+        if self._each is None:
+            row = next(row for rows in chosen.values() for row in rows)
+            with contextlib.suppress(Exception):  # as below; that it cannot be read is told there
+                self._of(view, row, x)
+        return MOST_MODELS if self._each is None else max(2, min(MOST_MODELS, int(MOST_WORK / self._each)))
+
     def _of(self, view: RunView, row: StepRecord, x: Tensor) -> np.ndarray:
         """(N, K) class probabilities."""
         import torch
@@ -69,12 +90,25 @@ class Predictor:
         key = (row.trajectory, row.step, str(row.state_sha256))
         if key not in self._read:
             model: Any = self._here.model(view, row)
+            self._each = self._each or work_of(model, x)
             with torch.no_grad():
                 found = torch.softmax(model.classify(model.encode(x)[0]).double(), -1).numpy()
             if found.shape != (len(x), view.manifest["classes"]) or not np.isfinite(found).all():
                 raise ValueError(f"step {row.step} predicts no {view.manifest['classes']} numbers for each example")
             self._read[key] = found.astype(np.float32)
         return self._read[key]
+
+
+def work_of(model: Any, x: Tensor) -> float:
+    """Operations that it takes to load a model and to predict x (N, ...): those of matrix products and convolutions, N times those of
+    one example, and OF_A_PARAMETER for each parameter."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model.classify(model.encode(x[:1])[0])
+    size = sum(value.numel() for value in model.parameters())
+    return float(len(x)) * counter.get_total_flops() + OF_A_PARAMETER * size
 
 
 def _examples(data: PathData, *, flat: bool) -> tuple[Tensor, np.ndarray, str]:

@@ -33,6 +33,7 @@ RATE = Axis(column="R", title="Rate R (nats)")
 ON_VALIDATION = (
     ("val_C", "C on validation examples", "C (nats)", 1.0),
     ("val_accuracy", "Accuracy on validation examples", "Accuracy (%)", 100.0),
+    ("val_score", "Score of the task on validation examples", "Score", 1.0),
 )
 ON_TARGET = (
     ("target_C", "C on the target's validation examples", "C (nats)", 1.0),
@@ -173,7 +174,10 @@ def _columns(runs: Sequence[Curves]) -> dict[str, Column]:
             "C on the target": ("target_C", ".4f", 1.0),
             "accuracy on the target (%)": ("target_accuracy", ".1f", 100.0),
         }
-    return found | {"C, validation": ("val_C", ".4f", 1.0), "accuracy, validation (%)": ("val_accuracy", ".1f", 100.0)}
+    found["C, validation"] = ("val_C", ".4f", 1.0)
+    if all(run.view.config.model.task == "classification" for run in runs):
+        return found | {"accuracy, validation (%)": ("val_accuracy", ".1f", 100.0)}
+    return found | {"accuracy, validation (%)": ("val_accuracy", ".1f", 100.0), "score, validation": ("val_score", ".4g", 1.0)}
 
 
 def _cell(row: pd.Series, name: str, form: str, unit: float) -> str:

@@ -108,6 +108,6 @@ def _walk(series: Series) -> dict[str, Any]:
 
 def _scene() -> dict[str, Any]:
     camera = {"eye": {"x": 1.7, "y": 1.7, "z": 0.8}, "center": {"x": 0, "y": 0, "z": -0.12}}
-    titles = {"x": "Distortion D", "y": "Classification loss C", "z": "Rate R"}
+    titles = {"x": "Distortion D", "y": "Loss C of the task", "z": "Rate R"}
     named = {f"{axis}axis": {"title": {"text": title}} for axis, title in titles.items()}
     return {**named, "camera": camera, "aspectmode": "cube", "dragmode": "turntable"}

@@ -17,9 +17,14 @@ from rayfe.report.plots import Series
 from rayfe.report.verdict import records
 from rayfe.report.view import RunView
 from rayfe.results import transfer_summary, walk_summary
-from rayfe.results.printed import spanned
+from rayfe.results.frames import percent_of_F
+from rayfe.results.printed import scored_only, spanned
 
 Cell = Callable[[Mapping[str, Any]], str]
+EXCESS = "F above others, at least"
+"""Head of the column that has a unit of its own."""
+ACCURACY, SCORE = "validation accuracy", "validation score"
+"""Heads of the column that says how good the task is solved."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,7 +41,8 @@ class Line:
 
 def columns_of(view: RunView) -> list[str]:
     """Heads of the table's columns between the name and where the trajectory stands."""
-    return list(_cells(view))
+    unit = "%" if percent_of_F(view.rows) else "nats"
+    return [f"{name}, {unit}" if name == EXCESS else name for name in _cells(view)]
 
 
 def lines_of(view: RunView, series: Sequence[Series]) -> list[Line]:
@@ -65,13 +71,24 @@ def lines_of(view: RunView, series: Sequence[Series]) -> list[Line]:
 
 
 def _cells(view: RunView) -> Mapping[str, Cell]:
-    if view.config.box is not None:
-        return BOX
-    return WALK if view.kind == "walk" else TRANSFER if view.kind == "transfer" else BASELINE
+    if view.config.box is not None or view.kind == "walk":
+        cells = WALK if view.config.box is None else BOX
+        if not scored_only(view.summary):
+            return cells
+        return {SCORE if name == ACCURACY else name: _score if name == ACCURACY else cell for name, cell in cells.items()}
+    return TRANSFER if view.kind == "transfer" else BASELINE
 
 
 def _of(name: str, form: str, unit: float = 1.0) -> Cell:
     return lambda line: "-" if pd.isna(line[name]) else format(line[name] / unit, form)
+
+
+def _excess(line: Mapping[str, Any]) -> str:
+    return _of("excess_percent", ".2f")(line) if line["F_unit"] == "%" else _of("excess_nats", ".3g")(line)
+
+
+def _score(line: Mapping[str, Any]) -> str:
+    return spanned(line, "val_score") if line.get("spans") else _of("val_score_end", ".4g")(line)
 
 
 def _steps(line: Mapping[str, Any]) -> str:
@@ -101,8 +118,8 @@ WALK: Mapping[str, Cell] = MappingProxyType(
         "steps": _steps,
         **_ENDS,
         "validation C": _of("val_C_end", ".4f"),
-        "validation accuracy": _of("val_accuracy_end", ".1%"),
-        "worst excess %, at least": _of("excess_percent", ".2f"),
+        ACCURACY: _of("val_accuracy_end", ".1%"),
+        EXCESS: _excess,
         **_COST,
     }
 )
@@ -111,8 +128,8 @@ BOX: Mapping[str, Cell] = MappingProxyType(
         "models": lambda line: str(line["accepted_steps"] + 1),
         **{name: partial(spanned, name=name) for name in ("lam", "gamma", "R", "D", "C")},
         "validation C": partial(spanned, name="val_C"),
-        "validation accuracy": partial(spanned, name="val_accuracy"),
-        "worst excess %, at least": _of("excess_percent", ".2f"),
+        ACCURACY: partial(spanned, name="val_accuracy"),
+        EXCESS: _excess,
         **_COST,
     }
 )

@@ -15,8 +15,8 @@ from rayfe.records import Split
 from rayfe.report.identities import bits, closure, convexity, first_law, maxwell, variational
 from rayfe.report.verdict import State, Verdict, records
 from rayfe.report.view import RunView
-from rayfe.results.certified import NONE, findings, largest_gap, largest_missed, last_findings
-from rayfe.results.frames import accepted_steps, holds_nothing, numbers, of_weights, span_of
+from rayfe.results.certified import Finding, findings, largest_gap, largest_missed, last_findings
+from rayfe.results.frames import accepted_steps, holds_nothing, numbers, of_weights, percent_of_F, size_of_F, span_of, told_F
 from rayfe.results.guaranteed import guarantee_line
 from rayfe.results.learnt import worsened
 from rayfe.results.walk_summary import EXCESS_PERCENT, OVERFIT_RATIO, overfit, way_there
@@ -44,10 +44,8 @@ def verdicts(view: RunView) -> list[Verdict]:
 
 def held(view: RunView) -> Verdict | None:
     """The equivalence test of C / C0 - 1, all steps of a trajectory together; of what is held or sought instead, how far off it is."""
-    meaning = (
-        "The process keeps the classification loss C where the start had it; the test needs |C/C0 - 1| plus its error below \
+    meaning = "The process keeps the loss C of the task where the start had it; the test needs |C/C0 - 1| plus its error below \
 the tolerance at all steps together."
-    )
     if len(view.rows) and holds_nothing(view.rows).all():
         return None
     lines = view.summary
@@ -71,7 +69,7 @@ the tolerance at all steps together."
 
 
 def _held_instead(view: RunView, lines: pd.DataFrame) -> Verdict:
-    meaning = "The process holds or seeks something else than C; how far off it is counts in parts of its scale at the start."
+    meaning = "The process holds or seeks something else than C; how far off it is counts in parts of it, or of a nat below 0."
     name, which = ("What is sought", "held_end") if view.config.asked.seek else ("What is held", "held")
     known = lines[lines[f"{which}_percent"].notna()]
     if not len(known):
@@ -94,27 +92,33 @@ def equilibrium(view: RunView) -> Verdict:
     meaning = (
         "At equilibrium, models that are trained at the same multipliers in another way have the same C, D, R and gamma (D and R at "
         "gamma = 0), and do not end lower in F, and no dimension of z is worth more elsewhere. F alone does not tell: it is second "
-        "order in the distance. The envelope of the models that happen to be there is a lower bound of the distance; "
-        "python -m rayfe certify measures it."
+        "order in the distance. The envelope of the models that are here is a lower bound of the distance."
     )
     found = findings(view.certificates, view.rows, step_epochs=view.config.equilibration.epochs)
     gap = largest_gap(view.rows, view.models)
-    bound = f"{gap}." if gap else "No two models at the same t and multipliers to compare."
+    bound = f"{str(gap)[0].upper()}{str(gap)[1:]}." if gap else "No two models at the same t and multipliers to compare."
     last = last_findings(found)
     names = sorted(set(view.rows.loc[view.rows["accepted"].astype(bool), "trajectory"])) if len(view.rows) else []
     near = [name for name in names if name in last and last[name].state == "holds"]
     off = [one for one in found if one.state == "look"]
     shown = [*off, *(one for one in found if one.state == "not measured"), *found][:1]
-    words = [f"{one.trajectory}, step {one.step}: {one.text}." for one in shown] or [f"Not measured: {NONE}."]
+    words = [f"{one.trajectory}, step {one.step}: {_measured(one)}." for one in shown] or ["Not measured."]
     if near or off:
         words.insert(0, f"{len(near)} of {len(names)} trajectories end with a model that is certified near equilibrium.")
     left = largest_missed(view.rows, shown)
     if left is not None:
         words.append(f"{left.placed}.")
+    if not near and not off:
+        words.append("python -m rayfe certify RUN measures it.")
     state: State = "look" if off else "holds" if names and len(near) == len(names) else "not measured"
     if state == "holds" and (left is not None or (gap is not None and gap.percent > EXCESS_PERCENT)):
         state = "look"
     return Verdict(name="Equilibrium", state=state, text=" ".join([*words, bound]), meaning=meaning)
+
+
+def _measured(one: Finding) -> str:
+    """The distances of a model; of one whose certificate proves nothing, why it does not."""
+    return one.text if one.state != "not measured" else f"not measured: {one.why or one.off}"
 
 
 def there_and_back(view: RunView) -> Verdict | None:
@@ -126,16 +130,18 @@ def there_and_back(view: RunView) -> Verdict | None:
         "at one lam the lowest counts: large differences say that one way alone would not have been at equilibrium. A large one at "
         "the last lam says that the ways have not met: the walk is not over, or its start lies above the better branch."
     )
-    texts, met = [], True
+    texts, met, told = [], True, percent_of_F(view.rows)
     for name, walk in view.rows.groupby("trajectory", sort=True):
         steps = accepted_steps(walk)
-        lower, lam = _lower_than_before(steps), numbers(steps, "lam")
+        nats, lam = _lower_than_before(steps), numbers(steps, "lam")
+        lower = 100.0 * nats / (size_of_F(steps).to_numpy() + nats)
         again = np.flatnonzero(np.isfinite(lower) & (np.arange(len(steps)) >= len(way_there(steps))))
         if not len(again):
             continue
         best, last = again[lower[again].argmax()], again[-1]
         met &= bool(lower[last] <= EXCESS_PERCENT)
-        most = f"up to {lower[best]:.2g} % (lam {lam[best]:.3g}), and by {lower[last]:.2g} % at lam {lam[last]:.3g}, the last"
+        largest, end = (told_F(nats[step], lower[step], in_percent=told) for step in (best, last))
+        most = f"up to {largest} at lam {lam[best]:.3g}, and by {end} at lam {lam[last]:.3g}, the last"
         found = f"F was lower by {most}" if lower[best] > 0.0 else "F was nowhere lower"
         texts.append(f"{name}: where it went over the same lam again {found}, of {len(again)}")
     if not texts:
@@ -144,8 +150,8 @@ def there_and_back(view: RunView) -> Verdict | None:
 
 
 def _lower_than_before(steps: pd.DataFrame) -> np.ndarray:
-    """By how much per cent of F each step is lower than the lowest earlier one at the same lam, both at the multipliers of the last
-    of those, (N,); NaN where there is none."""
+    """By how many nats of F each step is lower than the lowest earlier one at the same lam, both at the multipliers of the last of
+    those, (N,); NaN where there is none."""
     R, D, C, lam, gamma = (numbers(steps, name) for name in ("R", "D", "C", "lam", "gamma"))
     R, lower = (
         R + of_weights(steps, "sigma") * of_weights(steps, "S"),
@@ -155,7 +161,7 @@ def _lower_than_before(steps: pd.DataFrame) -> np.ndarray:
         before = np.flatnonzero(lam[:step] == lam[step])
         if len(before):
             J = R + lam[step] * D + gamma[before[-1]] * C
-            lower[step] = 100.0 * (1.0 - J[step] / J[before].min())
+            lower[step] = J[before].min() - J[step]
     return lower
 
 

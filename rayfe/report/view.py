@@ -16,7 +16,7 @@ from rayfe.config import RunConfig
 from rayfe.exceptions import visible
 from rayfe.figures.frames import labels_of
 from rayfe.records import CertificateRecord, ReadingRecord, StepRecord
-from rayfe.records.run_json import UNIT, distortion_of
+from rayfe.records.run_json import attributes_of
 from rayfe.results.pooling import pooled
 from rayfe.results.recommended import recommended
 from rayfe.results.transfer_summary import summarize_transfers
@@ -121,7 +121,7 @@ def view_of(store: Store, others: Sequence[str] = (), *, readings: bool = True, 
     failed = {visible(name): visible(reason) for name, reason in store.failures().items()}
     in_work = store.is_in_work()
     rows = table_of(itertools.chain.from_iterable(records.values()), StepRecord).to_pandas()
-    rows.attrs[UNIT] = distortion_of(manifest)["unit"]
+    rows.attrs |= attributes_of(manifest)
     certified = table_of(
         itertools.chain.from_iterable(part.certificates for part in parts.values()), CertificateRecord
     ).to_pandas()

@@ -14,22 +14,21 @@ from typing import Any, Literal
 import pandas as pd
 
 from rayfe.records import ON, CertificateRecord
-from rayfe.results.frames import counted_steps, numbers, size_of_F
-from rayfe.results.walk_summary import envelope_excess
+from rayfe.results.frames import counted_steps, numbers, percent_of_F, size_of_F, told_F
+from rayfe.results.walk_summary import NOTHING, envelope_excess
 from rayfe.surface.equivalence import over_seeds
 from rayfe.surface.water_filling import is_worth_it
 
 State = Literal["holds", "look", "not measured"]
-WORDS: Mapping[State, str] = MappingProxyType({"holds": "holds", "look": "look closer", "not measured": "not measured"})
 LIMITS: Mapping[str, float] = MappingProxyType({"C": 0.05, "D": 0.02, "R": 0.02, "gamma": 0.05})
 """Distance from the new models, as a part of their value, its 95 % interval included, up to which a model is near equilibrium."""
 LEAST_SCALE: Mapping[str, float] = MappingProxyType({"R": 1.0})
 """What a part is taken of at least: of a rate below one nat 0.02 nats are near."""
 ROUNDING = 1e-9
 """Part of F by which new models are not higher."""
-NOTHING = 0.005
-"""Per cent of F below which a gap to the envelope is none."""
 METHODS: Mapping[str, str] = MappingProxyType({"on": "trained on", "anew": "trained anew"})
+STATES: Mapping[State, str] = MappingProxyType({"holds": "near", "look": "not near, or not surely so"})
+"""What measured states are called, in short."""
 NONE = "no model was trained on or anew at its multipliers (python -m rayfe certify)"
 
 
@@ -40,8 +39,17 @@ class Finding:
     trajectory: str
     step: int
     state: State
-    text: str
+    off: str
     """The distances in words, or why there are none."""
+    how: str = ""
+    """What they are from, and what their errors are."""
+    why: str = ""
+    """Why the state is not `holds`."""
+
+    @property
+    def text(self) -> str:
+        """All of it."""
+        return ": ".join(filter(None, (" ".join(filter(None, (self.off, self.how))), self.why)))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,9 +61,11 @@ class MissedUptake:
     nats: float
     percent: float
     """Of F."""
+    in_percent: bool
+    """Whether that is told: `frames.percent_of_F`."""
 
     def __str__(self) -> str:
-        size = f"{self.nats:.3g} nats ({self.percent:.2g} % of F)"
+        size = told_F(self.nats, self.percent, in_percent=self.in_percent)
         return f"J would fall by {size} if a dimension of z took up, linearly, what the reconstruction misses"
 
     @property
@@ -70,8 +80,9 @@ def missed_by(rows: pd.DataFrame) -> list[MissedUptake]:
         return []
     accepted = rows[rows["accepted"].astype(bool)]
     found = zip(accepted["trajectory"], accepted["step"], numbers(accepted, "uptake"), size_of_F(accepted), strict=True)
+    told = percent_of_F(rows)
     return [
-        MissedUptake(trajectory=name, step=int(step), nats=gain, percent=100.0 * gain / F)
+        MissedUptake(trajectory=name, step=int(step), nats=gain, percent=100.0 * gain / F, in_percent=told)
         for name, step, gain, F in found
         if is_worth_it(gain, F)
     ]
@@ -98,35 +109,36 @@ def findings(certificates: pd.DataFrame, rows: pd.DataFrame, *, step_epochs: flo
     the run. New models may miss the directions that the stored one misses, so what `rows` say of these counts, too.
     """
     found, missed = [], {(one.trajectory, one.step): one for one in missed_by(rows)}
+    told = rows.empty or percent_of_F(rows)
     for _, same in certificates.groupby(["trajectory", "step"], sort=True):
         lines = [_plain(line) for line in same.to_dict("records")]
         line = max(lines, key=lambda one: (one["outcome"] == "OK", one["dF"] if one["outcome"] == "OK" else 0.0))
-        state, text = judged(line, step_epochs=step_epochs)
+        state, why = judged(line, step_epochs=step_epochs)
         if left := missed.get((line["trajectory"], int(line["step"]))):
-            state, text = "look" if line["outcome"] == "OK" else state, f"{text}; {left}"
-        found.append(Finding(trajectory=line["trajectory"], step=int(line["step"]), state=state, text=text))
+            state, why = "look" if line["outcome"] == "OK" else state, "; ".join(filter(None, (why, str(left))))
+        off, how = _told(line, in_percent=told)
+        found.append(Finding(trajectory=line["trajectory"], step=int(line["step"]), state=state, off=off, how=how, why=why))
     return found
 
 
 def judged(line: Mapping[str, Any], *, step_epochs: float) -> tuple[State, str]:
-    """The verdict of one certificate, by column, and its words."""
-    text = sentence(line)
+    """The verdict of one certificate, by column, and why it is no better; nothing where there are no numbers or none is needed."""
     if line["outcome"] != "OK":
-        return "not measured", text
+        return "not measured", ""
     if line["dF"] < -ROUNDING * abs(line["F"]):
-        return "not measured", f"{text}: the new models end above it in F, which proves nothing"
+        return "not measured", "the new models end above it in F, which proves nothing"
     parts = distances(line)
     if far := [name for name, (part, _) in parts.items() if not abs(part) <= LIMITS[name]]:
-        return "look", f"{text}: further than {_limits(far)}"
+        return "look", f"further than {_limits(far)}"
     wide = over_seeds(int(line["seeds"]))
     if vague := [name for name, (part, error) in parts.items() if not abs(part) + wide * error <= LIMITS[name]]:
-        return "look", f"{text}: the intervals do not exclude more than {_limits(vague)}"
+        return "look", f"the intervals do not exclude more than {_limits(vague)}"
     if line["gamma"] > 0 and "gamma" not in parts:
-        return "look", f"{text}: the 95 % interval of C_gamma of the new models is not below 0, so gamma is not compared"
+        return "look", "the 95 % interval of C_gamma of the new models is not below 0, so gamma is not compared"
     if line["method"] == ON and line["epochs"] < step_epochs:
         short = f"shorter than a step of the walk, {step_epochs:g} epochs, which says too little"
-        return "not measured", f"{text}: {short} (python -m rayfe certify trains longer)"
-    return "holds", text
+        return "not measured", f"{short} (python -m rayfe certify trains longer)"
+    return "holds", ""
 
 
 def distances(line: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
@@ -149,20 +161,27 @@ def distances(line: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
     return found
 
 
-def sentence(line: Mapping[str, Any]) -> str:
+def sentence(line: Mapping[str, Any], *, in_percent: bool = True) -> str:
     """One certificate in words: how the new models were trained, and the distances from them, each ± half its 95 % interval.
 
-    The standard errors are taken to be of seeds altogether; the part of the draws of z, mostly small, is in them.
+    The standard errors are taken to be of seeds altogether; the part of the draws of z, mostly small, is in them. Unless `in_percent`
+    the distance in F is in nats.
     """
+    return " ".join(filter(None, _told(line, in_percent=in_percent)))
+
+
+def _told(line: Mapping[str, Any], *, in_percent: bool) -> tuple[str, str]:
+    """The distances, and what they are from."""
     how = f"{line['seeds']} seeds {METHODS[line['method']]} for {line['epochs']:.3g} epochs each"
     if line["outcome"] == "TOO_SHORT":
-        return "not certified: the examples that this may cost pay for no training (python -m rayfe certify)"
+        return "not certified: the examples that this may cost pay for no training (python -m rayfe certify)", ""
     if line["outcome"] != "OK":
-        return f"not certified: a training diverged ({how})"
-    parts = distances(line) | {"F": (line["dF"] / abs(line["F"]), line["dF_se"] / abs(line["F"]))}
+        return f"not certified: a training diverged ({how})", ""
     wide = over_seeds(int(line["seeds"]))
-    off = ", ".join(f"{name} {100 * part:+.2f} ± {100 * wide * error:.2f} %" for name, (part, error) in parts.items())
-    return f"off by {off} (95 % intervals over seeds; {how})"
+    off = [f"{name} {100 * part:+.2f} ± {100 * wide * error:.2f} %" for name, (part, error) in distances(line).items()]
+    unit, scale = ("%", abs(line["F"]) / 100) if in_percent else ("nats", 1.0)
+    off.append(f"F {line['dF'] / scale:+.2f} ± {wide * line['dF_se'] / scale:.2f} {unit}")
+    return f"off by {', '.join(off)}", f"(95 % intervals over seeds; {how})"
 
 
 def certificate_line(record: CertificateRecord, examples: float) -> str:
@@ -180,13 +199,14 @@ class Gap:
     trajectory: str
     step: int
     nats: float
+    in_percent: bool
+    """Whether per cent are told: `frames.percent_of_F`."""
 
     def __str__(self) -> str:
         if self.percent < NOTHING:
-            return "no model that happens to be there is lower in F, which proves nothing"
-        size = f"{self.percent:.2f} % ({self.nats:.3g} nats)"
-        where = f"{self.trajectory}, step {self.step}"
-        return f"F is at least {size} above equilibrium, by the models that happen to be there ({where})"
+            return "no other model that is here is lower in F, which proves nothing"
+        size = told_F(self.nats, self.percent, in_percent=self.in_percent)
+        return f"F is at least {size} above equilibrium, by the models that are here ({self.trajectory}, step {self.step})"
 
 
 def gaps(rows: pd.DataFrame, models: pd.DataFrame | None = None) -> dict[str, Gap]:
@@ -203,8 +223,9 @@ def gaps(rows: pd.DataFrame, models: pd.DataFrame | None = None) -> dict[str, Ga
     percent = (100.0 * nats / size_of_F(rows)).where(counts)
     known = percent.dropna()
     found = rows.loc[known.groupby(rows["trajectory"]).idxmax(), ["trajectory", "step"]]
+    told = percent_of_F(rows)
     return {
-        name: Gap(percent=float(percent[row]), trajectory=name, step=int(step), nats=float(nats[row]))
+        name: Gap(percent=float(percent[row]), trajectory=name, step=int(step), nats=float(nats[row]), in_percent=told)
         for row, name, step in found.itertuples(name=None)
     }
 
@@ -214,23 +235,28 @@ def largest_gap(rows: pd.DataFrame, models: pd.DataFrame | None = None) -> Gap |
     return max(gaps(rows, models).values(), key=lambda one: one.percent, default=None)
 
 
-def equilibrium_lines(
-    rows: pd.DataFrame, certificates: pd.DataFrame, models: pd.DataFrame | None, *, step_epochs: float
-) -> list[str]:
-    """For each trajectory with an accepted step, what its last certificate says, and its gap to the envelope of all `models`."""
-    last, lines = last_findings(findings(certificates, rows, step_epochs=step_epochs)), []
-    above, missed = gaps(rows, models), _largest_by_trajectory(rows, last.values())
-    for name in sorted(set(rows.loc[rows["accepted"].astype(bool), "trajectory"])):
-        found = last.get(name)
-        text = f"not measured: {NONE}" if found is None else f"{_said(found)}: step {found.step} is {found.text}"
-        more = [*([missed[name].placed] if name in missed else []), *([str(above[name])] if name in above else [])]
-        lines.append("; ".join([f"{name}: equilibrium: {text}", *more]))
-    return lines
+def equilibrium_lines(rows: pd.DataFrame, certificates: pd.DataFrame, *, step_epochs: float, location: str) -> list[str]:
+    """How near to equilibrium the trajectories of the run at `location` end by their last certificates, or what would measure it."""
+    last = last_findings(findings(certificates, rows, step_epochs=step_epochs))
+    names = sorted(set(rows.loc[rows["accepted"].astype(bool), "trajectory"]))
+    known = {name: last[name] for name in names if name in last and last[name].state != "not measured"}
+    texts = [f"{len(known)} of {len(names)} measured"] if known and len(names) > 1 else []
+    for state, what in STATES.items():
+        of = [one for one in known.values() if one.state == state]
+        texts += [f"{what}: {of[0].trajectory}, step {of[0].step}, {_brief(of[0])}"] if len(of) == 1 else []
+        texts += [f"{what}: {len(of)}, such as {of[0].trajectory}, step {of[0].step}, {_brief(of[0])}"] if len(of) > 1 else []
+    if len(known) < len(names):
+        left = [last[name] for name in names if name in last and name not in known]
+        why = f" ({left[0].why or left[0].off})" if len(left) == len(names) == 1 else ""
+        texts += [] if known else [f"not measured{why}"]
+        texts.append(f"python -m rayfe certify {location} measures it")
+    lines = [f"distance from equilibrium: {'; '.join(texts)}"] if texts else []
+    missed = largest_missed(rows, known.values())
+    return lines if missed is None else [*lines, missed.placed]
 
 
-def _said(found: Finding) -> str:
-    """The state of a model that was certified: what the certificate cannot tell is not shown."""
-    return "not shown" if found.state == "not measured" else WORDS[found.state]
+def _brief(one: Finding) -> str:
+    return ": ".join(filter(None, (one.off, one.why)))
 
 
 def last_findings(found: Iterable[Finding]) -> dict[str, Finding]:

@@ -12,7 +12,7 @@ import pandas as pd
 from rayfe.config import require
 from rayfe.exceptions import UsageError
 from rayfe.records import Kind, Leg
-from rayfe.records.run_json import SQUARED, UNIT, distortion_of
+from rayfe.records.run_json import SIGNED, SQUARED, UNIT, distortion_of
 
 BASELINES = ("finetune", "scratch", "joint")
 """What rows of baselines name as their process."""
@@ -40,6 +40,17 @@ def size_of_F(rows: pd.DataFrame) -> pd.Series:
     """What differences of F are compared with: F itself, unless D or C is negative, where F may pass through 0."""
     R, lam, D, gamma, C = (rows[name].astype(float) for name in ("R", "lam", "D", "gamma", "C"))
     return R + lam * D.abs() + gamma * C.abs() + of_weights(rows, "sigma") * of_weights(rows, "S")
+
+
+def percent_of_F(rows: pd.DataFrame) -> bool:
+    """Whether differences of F are told in per cent of it: not where D or C may be negative, so that F may be near 0."""
+    negative = rows.attrs.get(SIGNED, False) or bool((numbers(rows, "D") < 0.0).any())
+    return not negative and bool(np.isnan(own_scale(rows)).all())
+
+
+def told_F(nats: float, percent: float, *, in_percent: bool) -> str:
+    """A difference of F for people."""
+    return f"{nats:.3g} nats ({percent:.2g} % of F)" if in_percent else f"{nats:.3g} nats"
 
 
 def distortion_title(rows: pd.DataFrame) -> str:

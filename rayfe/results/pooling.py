@@ -10,16 +10,19 @@ import pandas as pd
 from rayfe.config import READINGS, require, stored_identity
 from rayfe.config.user_code import OF_MODELS
 from rayfe.exceptions import CorruptFile, StorageError, UsageError
+from rayfe.records import ANEW
 from rayfe.storage.store import Store, load_certificates, load_rows
 
 MODEL = ("t", "R", "D", "C", "S")
 """What of a model bounds F: at its t, F(lam, gamma) <= R + lam D + gamma C."""
+ELSEWHERE = "elsewhere"
+"""Whether a model is of another run, or was trained from new weights for a certificate: whether it says anything if it is no lower."""
 PAST = {"data.control_share": 0.1, "path.components": 64}
 """What this version has in place of options that older ones had."""
 
 
 def models_of(store: Store, others: Sequence[str] = ()) -> pd.DataFrame:
-    """`MODEL` of the accepted steps and certificates of a run and of `others`, locations of runs of the same data and model.
+    """What bounds F (`MODEL`, `ELSEWHERE`): accepted steps and certificates of a run and of `others`, runs of the same data and model.
 
     Raises:
         FileNotFoundError: there is no run.
@@ -35,7 +38,8 @@ def pooled(store: Store, rows: pd.DataFrame, certificates: pd.DataFrame, others:
         require_alike(store.read_config(), others, "with")
     frames = [*_models(store, rows, certificates)]
     for location in others:
-        frames += _models(Store(location), load_rows(location), load_certificates(location))
+        there = _models(Store(location), load_rows(location), load_certificates(location))
+        frames += [frame.assign(**{ELSEWHERE: True}) for frame in there]
     return pd.concat(frames, ignore_index=True)
 
 
@@ -44,7 +48,8 @@ def _models(store: Store, rows: pd.DataFrame, certificates: pd.DataFrame) -> tup
         certificates = certificates[:0]
     lowest = certificates[["t", "lowest_R", "lowest_D", "lowest_C", "lowest_S"]].set_axis(list(MODEL), axis=1)
     accepted = rows[rows["accepted"].astype(bool)]
-    return accepted[list(MODEL)].astype(float), lowest.astype(float)
+    anew = certificates["method"].to_numpy() == ANEW
+    return accepted[list(MODEL)].astype(float).assign(**{ELSEWHERE: False}), lowest.astype(float).assign(**{ELSEWHERE: anew})
 
 
 def _of_this_version(store: Store) -> bool:

@@ -31,9 +31,10 @@ def print_run(
     certificates: pd.DataFrame,
     models: pd.DataFrame | None,
     *,
+    location: str,
     words: Words = in_shell_words,
 ) -> None:
-    """Print the summary that fits what a run does, and how near its trajectories are to equilibrium.
+    """Print the summary that fits what the run at `location` does, and how near its trajectories are to equilibrium.
 
     `models` bound its F; `words` says options as they are written where this is read.
     """
@@ -43,7 +44,7 @@ def print_run(
     else:
         print_walks(summarize(rows, tolerance, floor, models), console, words)
     if config.method is None and len(rows):
-        for line in equilibrium_lines(rows, certificates, models, step_epochs=config.equilibration.epochs):
+        for line in equilibrium_lines(rows, certificates, step_epochs=config.equilibration.epochs, location=location):
             console.print(Text(line))
 
 
@@ -53,12 +54,21 @@ def print_walks(summary: pd.DataFrame, console: Console, words: Words = in_shell
     if len(summary) and (summary["unit"] != "%").any():
         columns = {DRIFT_OF_A_NAT.get(name, name): cell for name, cell in columns.items()}
         note = note.replace("C/C0-1", "C-C0")
+    if len(summary) and (summary["F_unit"] == "nats").any():
+        columns = {EXCESS_NATS if name == EXCESS else name: cell for name, cell in columns.items()}
+    if scored_only(summary):
+        columns = {SCORED.get(name, name): SCORE.get(name, cell) for name, cell in columns.items()}
     _print_table(_said(summary, walk_summary, console, words), columns, f"{place_of(summary)}{note}", console)
 
 
 def is_boxed(summary: pd.DataFrame) -> bool:
     """Whether a table of `summarize` is of conditioned models."""
     return len(summary) > 0 and bool((summary["process"] == CONDITIONED).all())
+
+
+def scored_only(summary: pd.DataFrame) -> bool:
+    """Whether a table of `summarize` has scores and no accuracy: of a task that is no classification."""
+    return len(summary) > 0 and bool(summary["val_accuracy_end"].isna().all() and summary["val_score_end"].notna().any())
 
 
 def place_of(summary: pd.DataFrame) -> str:
@@ -138,6 +148,14 @@ def _both(*cells: Callable[[Line], str | Text]) -> Callable[[Line], Text]:
 MULTIPLIERS = _both(_of("lam_end", ".3g"), _of("gamma_end", ".3g"))
 PLACE = _both(_of("R_end", ".1f"), _of("D_end", ".1f"))
 LOSS = _both(_of("C_end", ".4f"), _drift)
+EXCESS, EXCESS_NATS = "F above\nothers, %", "F above\nothers, nats"
+
+
+def _excess(line: Line) -> str:
+    """In the unit that suits it, and a dash where no other model is lower."""
+    return _of("excess_percent", ".1f")(line) if line["F_unit"] == "%" else _of("excess_nats", ".2g")(line)
+
+
 DRIFT_OF_A_NAT = {"C\nC/C0-1, %": "C\nC-C0, % nat"}
 """How it is called of a loss that may be negative."""
 MINUTES = _of("seconds", ".1f", 60.0)
@@ -149,14 +167,17 @@ WALK: Columns = MappingProxyType(
         "R\nD": PLACE,
         "C\nC/C0-1, %": LOSS,
         "validation C\naccuracy": _both(_of("val_C_end", ".4f"), _of("val_accuracy_end", ".1%")),
-        "F above\nothers, %": _of("excess_percent", ".1f"),
+        EXCESS: _excess,
     }
 )
-DRIFT_NOTE = "C/C0-1: largest on the way ± error of the draws"
-EXCESS_NOTE = (
-    "F above others: at the worst step, above the lowest of all models that are known here, its last training's among them; "
-    "a lower bound, equilibrium may be much further down"
+SCORED = {"validation C\naccuracy": "validation C\nscore", "accuracy": "score"}
+"""How columns are called where the task has a score and no accuracy."""
+SCORE: Columns = MappingProxyType(
+    {"validation C\naccuracy": _both(_of("val_C_end", ".4f"), _of("val_score_end", ".4g")), "accuracy": _span("val_score")}
 )
+"""And what is in them."""
+DRIFT_NOTE = "C/C0-1: largest on the way ± error of the draws"
+EXCESS_NOTE = "F above others: at least, at the worst step; -: none here is lower, which proves nothing"
 BOX: Columns = MappingProxyType(
     {
         "models\nminutes": _both(lambda line: f"{line['accepted_steps'] + 1}", MINUTES),

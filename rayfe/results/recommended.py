@@ -9,13 +9,13 @@ from rayfe.records import Kind
 from rayfe.results.frames import counted_steps, moves_data, numbers
 
 RULE = (
-    "Of the accepted steps that count, the one with the lowest classification loss on validation examples. Of a walk those count that are "
+    "Of the accepted steps that count, the one with the lowest loss of the task, C, on validation examples. Of a walk those count that are "
     "lowest in F at their lam, of a transfer those at t = 1, of a seek the one that came nearest."
 )
 """By what `recommended` chooses. What a walk holds, all its accepted steps hold within the tolerance, unless it does not settle."""
 CAVEAT = (
-    "The choice was made by these examples, so on new ones its classification loss is likely to be a little higher. Steps whose loss is "
-    "within its standard error (val_C_se) may be as good: look at their accuracy, too."
+    "The choice was made by these examples, so on new ones its loss is likely to be a little higher. Steps whose loss is "
+    "within its standard error (val_C_se) may be as good: look at their other numbers, too."
 )
 """What the rule does not promise, said beside the validation loss."""
 

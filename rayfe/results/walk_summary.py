@@ -22,8 +22,10 @@ from rayfe.results.frames import (
     numbers,
     of_weights,
     own_scale,
+    percent_of_F,
     size_of_F,
     span_of,
+    told_F,
 )
 from rayfe.results.learnt import at_chance, start_columns, worsened
 from rayfe.surface.envelope import lowest
@@ -34,11 +36,13 @@ NO_STOP = "no named stop"
 
 NOT_C = ("seek", "iso-functional")
 """Processes that do not hold C at the start's value."""
-SPANNED = dict.fromkeys(("lam", "gamma", "R", "D", "C", "val_C"), ".3g") | {"val_accuracy": ".1%"}
+SPANNED = dict.fromkeys(("lam", "gamma", "R", "D", "C", "val_C"), ".3g") | {"val_accuracy": ".1%", "val_score": ".3g"}
 """Of a conditioned model: columns of which there is a range, and how it is written."""
 OVERFIT_RATIO = 1.5
 """Of validation C to training C; of a loss that may be negative, the same above 1 in nats between them."""
 EXCESS_PERCENT = 1.0
+NOTHING = 0.005
+"""Per cent of F below which another model is no lower."""
 
 
 def found_stop(walk: pd.DataFrame) -> pd.Series | None:
@@ -88,18 +92,22 @@ def summarize(rows: pd.DataFrame, tolerance: float, floor: float = 0.0, models: 
     `drift_ok` the equivalence test over all accepted steps after the start (None if there is none, or C is not held) with
     `tolerance`, or with `floor` nats where they are more; `attainable_percent` is the smallest tolerance at which steps without
     drift would pass. Of a conditioned model `spans` has the range of each column over all its models, in words. `excess_percent` is
-    the largest `envelope_excess` (with `models`) of the steps that count in per cent of F, a lower bound; NaN where there is one model
-    alone. A walk that came back has its end where it turned. Trajectories without an accepted row have null numbers.
+    the largest `envelope_excess` (with `models`) of the steps that count in per cent of F, a lower bound, and `excess_nats` the same
+    in nats; NaN where no other model is lower, unless `models` have those of another training (column `elsewhere`), and `F_unit` says
+    which of the two is to be told. A walk that came back has its end where it turned. Trajectories without an accepted row have null
+    numbers.
     """
     if rows.empty:
         return pd.DataFrame()
     pooled = rows.reset_index(drop=True)
     above = envelope_excess(pooled, models).loc[counted_steps(pooled).index]
-    if len(pooled[pooled["accepted"].astype(bool)] if models is None else models) < 2:
-        above[:] = np.nan  # a model alone bounds nothing but itself
-    pooled["excess_percent"] = 100.0 * above / size_of_F(pooled)
+    percent = 100.0 * above / size_of_F(pooled)
+    if models is None or not models.get("elsewhere", pd.Series([False])).any():
+        percent = percent.where(percent >= NOTHING)  # that the models of one walk are no lower is no distance
+    pooled["excess_percent"], pooled["excess_nats"] = percent, above.where(percent.notna())
+    unit = "%" if percent_of_F(rows) else "nats"
     lines = [_line(name, walk, tolerance, floor) for name, walk in pooled.groupby("trajectory", sort=True)]
-    return pd.DataFrame(lines)
+    return pd.DataFrame(lines).assign(F_unit=unit)
 
 
 def _line(name: Hashable, walk: pd.DataFrame, tolerance: float, floor: float) -> dict[str, Any]:
@@ -120,7 +128,7 @@ def _line(name: Hashable, walk: pd.DataFrame, tolerance: float, floor: float) ->
         "seconds": float(walk["seconds"].max()),
     }
     there = way_there(steps)
-    for column in ("lam", "gamma", "R", "D", "C", "control_C", "val_C", "val_C_se", "val_accuracy"):
+    for column in ("lam", "gamma", "R", "D", "C", "control_C", "val_C", "val_C_se", "val_accuracy", "val_score"):
         values = numbers(there, column)
         line[f"{column}_start"], line[f"{column}_end"] = (values[0], values[-1]) if len(values) else (np.nan, np.nan)
     if line["process"] == CONDITIONED and len(steps):
@@ -129,7 +137,9 @@ def _line(name: Hashable, walk: pd.DataFrame, tolerance: float, floor: float) ->
     line |= start_columns(steps)
     line["holds"] = holds_something(steps)
     line["holds_C"] = line["process"] not in NOT_C and len(steps) > 0 and not np.isnan(numbers(steps, "C_target")[-1])
-    line["excess_percent"] = float(steps["excess_percent"].max())
+    worst = steps["excess_percent"].max()
+    line["excess_percent"] = float(worst)
+    line["excess_nats"] = float(steps["excess_nats"][steps["excess_percent"] == worst].max())
     drifted = _drift_columns(steps if line["holds"] else steps.iloc[:0], tolerance)
     return line | drifted | _held_columns(steps) | ({} if line["holds_C"] else {"drift_ok": None})
 
@@ -242,9 +252,8 @@ def warnings(line: Mapping[str, Any]) -> list[str]:
             f"{line['attainable_percent']:.2g} {line['unit']}; the error falls as the root of ``measure.head_draws``"
         )
     if line["excess_percent"] > EXCESS_PERCENT:
-        found.append(
-            f"off equilibrium: F is at least {line['excess_percent']:.1f} % too high: other models are lower at the same point"
-        )
+        high = told_F(line["excess_nats"], line["excess_percent"], in_percent=line["F_unit"] == "%")
+        found.append(f"off equilibrium: F is at least {high} too high: other models are lower at the same point")
     return found
 
 

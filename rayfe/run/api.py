@@ -42,7 +42,7 @@ def walk(
     quiet: bool = False,
     **settings: Any,
 ) -> Run:
-    """Walk along the equilibrium surface at constant classification loss: what `python jobs/isoc.py` does, in this process.
+    """Walk along the equilibrium surface at constant loss C of the task: what `python jobs/isoc.py` does, in this process.
 
     Whatever is not given is as `preset` has it: the name of one (mnist-quick without it), or a RunConfig.
 

@@ -220,7 +220,7 @@ def _report(job: Job, config: RunConfig, store: Store, data: PathData, console: 
     drawn = draw_all(view.rows, view.readings, tolerance=band, subject=subject, predictions=found)
     paths = [store.write_figure(name, image) for name, image in drawn.items()]
     page = store.write_text(REPORT, html_of(page_of(view, Album(here).gallery(view), found)))
-    print_run(view.rows, config, console, view.certificates, view.models, words=job.words)
+    print_run(view.rows, config, console, view.certificates, view.models, location=_shown(store.url()), words=job.words)
     places = [
         ("rows", "steps"),
         *(("figures", folder) for folder in sorted({path.rpartition("/")[0] for path in paths})),

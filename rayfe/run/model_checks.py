@@ -68,7 +68,9 @@ def _check_own_model(config: RunConfig, data: PathData) -> dict[str, Any]:
     dataset = data.source
     model = build_checked(config.model, dataset, device)
     check_support(model, config.model.likelihood, *_examples_in(data))
-    told: dict[str, Any] = {"D": likelihood_of(model).told()}
+    D = likelihood_of(model).told()
+    _check_signs(config, D=D["unit"] == "nats" and not D["probability"], C=task_of(model).signed)
+    told: dict[str, Any] = {"D": D}
     if config.process == LOSSES:
         told["losses"] = check_losses(
             config.model, model, dataset.class_names, *_on(device, some_examples(config.model, dataset))
@@ -95,6 +97,14 @@ def _check_own_model(config: RunConfig, data: PathData) -> dict[str, Any]:
 
 def _on(device: Any, examples: Sequence[Any]) -> Any:
     return [value.to(device) for value in examples]
+
+
+def _check_signs(config: RunConfig, **may_be_negative: bool) -> None:
+    """Refuse to seek a D or C that the model cannot have."""
+    for name, value in config.asked.wanted:
+        fits = value > 0.0 or may_be_negative.get(name, False)
+        fix = f"must be a positive number: {name} of this model is never negative"
+        require(fits, "seek", f"{name}={value:g}", fix)
 
 
 def _examples_in(data: PathData) -> Iterator[np.ndarray]:

@@ -41,6 +41,7 @@ def line(record: StepRecord) -> str:
     name = "C drift" if record.C_target else "miss" if record.process == "seek" else "drift"
     numbers += [] if drift is None else [f"{name} {drift:+z.2f} %{'' if record.C_scale is None else ' of a nat'}"]
     numbers += [] if record.val_accuracy is None else [f"val acc {100 * record.val_accuracy:.1f} %"]
+    numbers += [] if record.val_score is None else [f"val score {record.val_score:.4g}"]
     numbers += [f"after {duration(record.seconds)}"]
     return f"{record.trajectory} step {record.step}{_verdict(record)}: {' '.join(numbers)}"
 
@@ -158,7 +159,9 @@ class Progress:
     def _table(self) -> Table:
         table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
         table.add_column("trajectory", overflow="fold")
+        scored = self._config.model.task != "classification"
         for name in self._columns():
+            name = "val score" if scored and name == "val acc %" else name
             table.add_column(name, justify="left" if name == "now" else "right", no_wrap=True)
         for name, rows in list(self._rows.items()):
             cells = dict(zip(COLUMNS, _cells(list(rows), self._config), strict=True))
@@ -177,7 +180,7 @@ def _cells(rows: list[StepRecord], config: RunConfig) -> list[str]:
     if not accepted:
         return ["-"] * (len(COLUMNS) - 1) + [now.where]
     last, left = accepted[-1], seconds_left(rows, config)
-    accuracy = None if last.val_accuracy is None else 100 * last.val_accuracy
+    good = (last.val_score, ".4g") if last.val_accuracy is None else (100 * last.val_accuracy, ".1f")
     values = [
         (last.t, ".3g"),
         (last.lam, ".4g"),
@@ -186,7 +189,7 @@ def _cells(rows: list[StepRecord], config: RunConfig) -> list[str]:
         (last.D, ".2f"),
         (drift_percent(last), "+z.2f"),
     ]
-    numbers = ["-" if value is None else format(value, form) for value, form in [*values, (accuracy, ".1f")]]
+    numbers = ["-" if value is None else format(value, form) for value, form in [*values, good]]
     left_text = "-" if now.is_over or left is None else duration(left)
     state = now.where if now.is_over else "walking" if rows[-1].accepted else f"retry {rows[-1].attempt + 1}"
     return [f"{last.step}/{config.steps}", *numbers, duration(rows[-1].seconds), left_text, state]

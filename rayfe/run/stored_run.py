@@ -94,7 +94,7 @@ class Run:
     ) -> StepRecord:
         """The row of an accepted step: number `step`, or the one nearest to `at` such as {"lam": 1.0}; without either the recommended one.
 
-        Recommended is, of the accepted steps that count, the one with the lowest classification loss on validation examples. Of a walk
+        Recommended is, of the accepted steps that count, the one with the lowest loss of the task on validation examples. Of a walk
         those count that are lowest in F at their lam, of a transfer those at t = 1, of a seek the one that came nearest. On new examples
         its loss is likely to be a little higher than on those that it was chosen by.
 

@@ -20,7 +20,7 @@ import pandas as pd
 from rayfe.exceptions import CorruptFile, LeaseLost
 from rayfe.records import CertificateRecord, Commit, ReadingRecord, StepRecord, Weights
 from rayfe.records.columns import OF_LOSSES
-from rayfe.records.run_json import UNIT, distortion_of
+from rayfe.records.run_json import attributes_of
 from rayfe.storage import lease, parquet, recovery
 from rayfe.storage.coded import CodedFiles
 from rayfe.storage.files import Files
@@ -266,7 +266,7 @@ def load_rows(location: str | Path) -> pd.DataFrame:
     rows = _frame(location, Store.rows, StepRecord)
     with contextlib.suppress(FileNotFoundError, CorruptFile):  # rows may stand alone
         run = existing(location).read_config()
-        rows.attrs[UNIT] = distortion_of(run)["unit"]
+        rows.attrs |= attributes_of(run)
         for prefix, column in OF_LOSSES.items():
             for number, name in enumerate(run.get("losses", ())):
                 rows[prefix + name] = [math.nan if found is None else found[number] for found in rows[column]]

@@ -32,9 +32,12 @@ LARGEST_RADIUS = 0.5
 """Largest change of a log multiplier in one step."""
 FARTHEST = 1e3
 """Factor by which a multiplier may leave the start's before the wanted point counts as unreachable."""
-
-
 ALONE = {"R": Held(R=1.0), "D": Held(D=1.0), "C": Held(C=1.0)}
+
+
+def scale_of(value: float) -> float:
+    """What a miss of a wanted value is a part of: the value, or a nat where it is not positive, as D of a density may be."""
+    return value if value > 0.0 else 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +52,20 @@ class Wanted(Conditions):
         return tuple(ALONE[name] for name, _ in self.values)
 
     def misses(self, reading: Reading) -> np.ndarray:
-        """(2,): value / wanted - 1 of each."""
-        return np.array([getattr(reading, name) / value - 1.0 for name, value in self.values])
+        """(2,): (value - wanted) / scale of each."""
+        return np.array([getattr(reading, name) - value for name, value in self.values]) / self.scales
+
+    @property
+    def scales(self) -> np.ndarray:
+        """(2,): what the misses are parts of."""
+        return np.array([scale_of(value) for _, value in self.values])
 
     def towards(self, point: Point, response: Response, misses: np.ndarray, radius: float) -> Point | None:
         """Newton's step in logarithms of the multipliers, each at most `radius`; None where Hess F says nothing.
 
         With wanted D and C it is the one that maximises the concave F - lam D - gamma C; R enters by the first law.
         """
-        scales = np.array([value for _, value in self.values])
-        jacobian = np.array(held_jacobian(self, point, response)) * np.array([point.gamma, point.lam]) / scales[:, None]
+        jacobian = np.array(held_jacobian(self, point, response)) * np.array([point.gamma, point.lam]) / self.scales[:, None]
         if not np.isfinite(jacobian).all() or np.linalg.matrix_rank(jacobian, tol=1e-9) < 2:
             return None
         step = np.linalg.solve(jacobian, -misses)
@@ -68,7 +75,7 @@ class Wanted(Conditions):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sought(Goal):
-    """The wanted values, each of which may be off by `tolerance` of itself."""
+    """The wanted values, each of which may be off by `tolerance` of its scale."""
 
     wanted: Wanted
     tolerance: float
@@ -80,12 +87,12 @@ class Sought(Goal):
     @property
     def limits(self) -> tuple[Limit, ...]:
         values = zip(self.wanted.held, self.wanted.values, strict=True)
-        return tuple(Limit(held=held, allowed=self.tolerance * value) for held, (_, value) in values)
+        return tuple(Limit(held=held, allowed=self.tolerance * scale_of(value)) for held, (_, value) in values)
 
     def limits_at(self, start: Reading) -> tuple[Limit, ...]:
         """The same if the values of `start` were wanted: by how many parts of themselves the draws put R, D and C off is much the same
         everywhere, by how much is not."""
-        return tuple(Limit(held=held, allowed=self.tolerance * held.of(start)) for held in self.wanted.held)
+        return tuple(Limit(held=held, allowed=self.tolerance * scale_of(held.of(start))) for held in self.wanted.held)
 
     @property
     def most(self) -> Sets:
@@ -98,7 +105,7 @@ class Sought(Goal):
         return tuple(value for _, value in self.wanted.values)
 
     def misses(self, reading: Reading) -> tuple[Miss, ...]:
-        errors = [getattr(reading, f"{name}_se") / value for name, value in self.wanted.values]
+        errors = [getattr(reading, f"{name}_se") / scale_of(value) for name, value in self.wanted.values]
         values = self.wanted.misses(reading).tolist()
         return tuple(
             Miss(value=value, error=error, tolerance=self.tolerance) for value, error in zip(values, errors, strict=True)
@@ -193,7 +200,7 @@ def _judged(state: WalkState, work: Work, goal: Sought, found: Candidate, radius
 
 
 def _with_miss(observed: Observed, worst: Miss) -> Observed:
-    """And the larger miss of the two, relative to what is wanted, with its error from the draws."""
+    """And the larger miss of the two, in parts of its scale, with its error from the draws."""
     return dataclasses.replace(observed, held_drift=worst.value, held_drift_se=worst.error)
 
 

@@ -147,9 +147,9 @@ def test_the_printed_table_fits_a_hundred_columns():
 
 def test_compare_prints_and_writes_a_line_a_table_and_method(runs, tmp_path: Path, capsys):
     names = ("geodesic", "constant-rate", "finetune", "scratch", "joint")
-    out = tmp_path / "new" / "table.csv"
+    out = tmp_path / "new" / "folder"
     assert script("compare").main(tuple(runs[name] for name in names), out) == 0
-    table = pd.read_csv(out)
+    table = pd.read_csv(out / "compare.csv")
     rows = {name: load_rows(runs[name]) for name in names}
     fewest = min(frame["examples"].max() for frame in rows.values())
     assert table["when"].unique().tolist() == ["end", f"at {fewest:.6g} examples"]

@@ -24,6 +24,6 @@ def test_stored_rows_give_themselves_and_a_table_within_what_is_wanted(
     assert (tmp_path / "codec.png").read_bytes().startswith(b"\x89PNG")
     table = script.with_derived(pd.read_csv(STORED))
     assert len(capsys.readouterr().out.splitlines()) == 2 + len(table)
-    assert (table["z_bits"] <= table["most_z_bits"]).all()
-    assert (abs(table["x_bits"] / table["RD_bits"] - 1.0) < 0.02).all()
+    assert (table["own_z_bits"] <= table["most_z_bits"]).all()
+    assert (abs(table["own_x_bits"] / table["RD_bits"] - 1.0) < 0.02).all()
     assert table["cut"].sum() <= 1

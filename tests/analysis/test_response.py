@@ -43,18 +43,18 @@ def test_neighbours_say_the_part_of_the_response_that_they_were_trained_for(surf
 
 
 def test_a_table_has_both_kinds_and_is_not_computed_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    out, run = tmp_path / "response.csv", str(tmp_path / "run")
+    out, run = tmp_path / "out", str(tmp_path / "run")
     small = ["digits-smoke", "--backend", "inline", "--steps", "1", "--threads", "1", "--equilibration.first-epochs", "10"]
     assert main("isoc", [*small, "--equilibration.epochs", "5", "--tolerance", "0.2", "--out", run]) == 0
     options = script.Options(run=run, out=out, step=1, epochs=(1.0, 4.0), damping=(0.5,), examples=200, iterations=5, threads=1)
     script.main(options)
-    table = pd.read_csv(out)
+    table = pd.read_csv(out / "response.csv")
     assert list(table["kind"]) == ["epochs", "epochs", "damping"] and (table["C_gamma"] < 0).all()
     trained = 5 * 1442  # examples of an epoch of five replicas; both are read alike
     assert table["examples"][1] - table["examples"][0] == pytest.approx(3.0 * trained, rel=0.2)
     assert table["decrement"].notna().tolist() == [False, False, True]
     capsys.readouterr()
     script.main(options)
-    assert capsys.readouterr().out == "" and pd.read_csv(out).equals(table)
+    assert capsys.readouterr().out == "" and pd.read_csv(out / "response.csv").equals(table)
     with pytest.raises(ValueError, match="has no accepted step 7"):
         script.main(dataclasses.replace(options, step=7))

@@ -67,3 +67,11 @@ def test_the_stored_table_is_made_of_the_stored_rows():
     table = script.table_of(*(pd.read_csv(script.RESULTS / name) for name in ("transfers.csv", "finetunings.csv")))
     assert stored["needed"].to_numpy() == pytest.approx(table["needed"].to_numpy(), rel=1e-3)
     assert len(table) == 12 and (table["seeds"] == 3).all()
+
+
+def test_no_two_labels_of_the_stored_figure_overlap():
+    figure = script.draw(pd.read_csv(script.RESULTS / "table.csv"))
+    figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in figure.axes[0].texts]
+    assert len(boxes) == 12
+    assert [(i, j) for i, one in enumerate(boxes) for j, two in enumerate(boxes[:i]) if one.overlaps(two)] == []

@@ -12,12 +12,14 @@ import torch
 
 import rayfe
 from rayfe.cli.command import main
+from rayfe.config import ModelConfig
 from rayfe.data.paths import load_path
 from rayfe.figures.predictions import NAME
+from rayfe.model.protocol import build
 from rayfe.report import predicted
 from rayfe.report.at_hand import AtHand
 from rayfe.report.page import report_of
-from rayfe.report.predicted import Predictor, prediction_map
+from rayfe.report.predicted import OF_A_PARAMETER, Predictor, prediction_map, work_of
 from rayfe.report.view import view_of
 from rayfe.results.predictions import predictions_of
 from rayfe.storage.store import Store
@@ -91,6 +93,37 @@ def test_of_many_trajectories_some_are_shown_evenly_and_the_chart_says_so(
     assert found is not None and list(found.ways) == [f"lam0.25-gamma{gamma}-seed0" for gamma in (3, 5, 8)]
     assert {way.models for way in found.ways.values()} == {2}
     assert "A ring: the start. 3 of 5 trajectories." in prediction_map(found).caption
+
+
+def test_work_is_that_of_the_layers_of_all_examples_and_of_the_parameters() -> None:
+    model = build(ModelConfig(hidden=8, latent=4, classifier_hidden=0), input_shape=(64,), classes=10, seed=0).eval()
+    layers = [
+        layer for part in (model.encoder, model.classifier) for layer in part.modules() if isinstance(layer, torch.nn.Linear)
+    ]
+    products = sum(2 * layer.weight.numel() for layer in layers)
+    size = sum(value.numel() for value in model.parameters())
+    assert products > 2 * 64 * 8
+    for n in (1, 30):
+        assert work_of(model, torch.rand(n, 64)) == n * products + OF_A_PARAMETER * size
+
+
+@pytest.mark.parametrize(("models", "read"), [(10, 10), (5, 4), (1, 2)])
+def test_of_models_that_are_much_work_few_are_read_and_the_chart_says_so(
+    models: int, read: int, stored_run: Callable[..., Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two trajectories of five models: a budget of five is two of each, one of less than two the ends of one trajectory."""
+    view = view_of(stored_run())
+    here = AtHand()
+    data = here.data(view)
+    assert data is not None
+    x = torch.zeros(256, 64)
+    monkeypatch.setattr(predicted, "MOST_WORK", (models + 0.5) * work_of(here.model(view, view.records[ONE][0]), x))
+    found = Predictor(here).predictions(view)
+    assert found is not None and len(found.rows) == read
+    caption = prediction_map(found).caption
+    assert ("too much work" in caption) == (read < 10)
+    if read < 10:
+        assert f"Only {read} models are read, of 10:" in caption
 
 
 def test_a_model_is_read_once(stored_run: Callable[..., Store], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -104,8 +104,11 @@ def test_a_way_back_that_is_lower_is_told_and_counts(judged: Callable[..., dict[
         for step, lam, part in ((6, 0.25 * 1.2**6, 0.03), (11, 0.25 * 1.2**5, 0.01))
     }
     found = judged(high, back=3, both_ways=True)
-    assert "lower by up to 2.9 % (lam 0.746), and by -1 % at lam 0.622, the last, of 3" in found["There and back"].text
-    assert "no model that happens to be there is lower in F, which proves nothing" in found["Equilibrium"].text
+    assert (
+        "up to 1.04 nats (2.9 % of F) at lam 0.746, and by -0.315 nats (-1 % of F) at lam 0.622, the last, of 3"
+        in found["There and back"].text
+    )
+    assert "No other model that is here is lower in F, which proves nothing" in found["Equilibrium"].text
     assert found["Concave free energy"].state == "holds"
     assert "There and back" not in judged()
     assert judged(both_ways=True)["There and back"].state == "not measured"

@@ -15,6 +15,7 @@ from rayfe.config import DataConfig, ModelConfig, PathConfig, configure
 from rayfe.data.paths import load_path
 from rayfe.exceptions import UsageError
 from rayfe.records import CertificateRecord
+from rayfe.records.run_json import SIGNED
 from rayfe.report.verdict import Verdict
 from rayfe.report.verdicts import equilibrium
 from rayfe.report.view import RunView, view_of
@@ -177,8 +178,8 @@ def verdict(rows: pd.DataFrame, *certificates: CertificateRecord, models: pd.Dat
 
 def test_without_certificates_the_verdict_is_not_measured_with_the_gap() -> None:
     for F, gap in (
-        (20.4, "no model that happens to be there is lower in F, which proves nothing"),
-        (25.0, "F is at least 18.40 %"),
+        (20.4, "No other model that is here is lower in F, which proves nothing"),
+        (25.0, "F is at least 4.6 nats (18 % of F) above"),
     ):
         told = verdict(rows_of(20.4, F))
         assert told.state == "not measured"
@@ -209,7 +210,7 @@ def test_a_dimension_that_is_worth_more_elsewhere_is_told_of_models_without_cert
     told = verdict(rows, line())
     assert told.state == "look" and f"({NAME}, step 0)" in told.text
     for certificates in (frame(line())[:0], frame(line())):
-        (summed,) = equilibrium_lines(rows, certificates, rows, step_epochs=2.0)
+        summed = equilibrium_lines(rows, certificates, step_epochs=2.0, location="RUN")[1]
         assert "J would fall by 0.28 nats (1.4 % of F)" in summed and f"({NAME}, step 0)" in summed
 
 
@@ -217,9 +218,9 @@ def test_what_is_left_is_said_once_of_a_certified_model() -> None:
     rows = rows_of(20.4, 20.4)
     rows.loc[1, "uptake"] = 0.28
     told = verdict(rows, line())
-    (summed,) = equilibrium_lines(rows, frame(line()), rows, step_epochs=2.0)
+    (summed,) = equilibrium_lines(rows, frame(line()), step_epochs=2.0, location="RUN")
     assert told.state == "look" and told.text.count("J would fall") == 1
-    assert "look closer" in summed and summed.count("J would fall") == 1
+    assert "not near, or not surely so" in summed and summed.count("J would fall") == 1
 
 
 def test_models_from_elsewhere_count_at_their_own_t_only() -> None:
@@ -227,8 +228,43 @@ def test_models_from_elsewhere_count_at_their_own_t_only() -> None:
     gap = largest_gap(rows_of(20.4), models)
     assert gap is not None and gap.nats == pytest.approx(1.0)
     assert largest_gap(rows_of(20.4), models[models["t"] == 1.0]) is None
-    (told,) = equilibrium_lines(rows_of(20.4), frame(line())[:0], models, step_epochs=2.0)
-    assert "not measured" in told and "F is at least 4.90 % (1 nats) above equilibrium" in told
+    assert "F is at least 1 nats (4.9 % of F) above equilibrium" in str(gap)
+
+
+def test_a_run_says_in_one_line_what_was_measured_and_what_measures_the_rest() -> None:
+    other = "lam1-gamma8-seed0"
+    rows = rows_of(20.4, 20.4)
+    both = pd.concat([rows, rows_of(20.4, 20.4, trajectory=other)], ignore_index=True)
+    command = "python -m rayfe certify RUN measures it"
+    higher = "the new models end above it in F, which proves nothing"
+    said: list[tuple[pd.DataFrame, list[CertificateRecord], str]] = [
+        (rows, [], f"not measured; {command}"),
+        (rows, [line(dF=-0.1)], f"not measured ({higher}); {command}"),
+        (rows, [line()], f"near: {NAME}, step 1, off by C +0.00 ± 0.00 %"),
+        (both, [line()], f"1 of 2 measured; near: {NAME}, step 1, off by C"),
+        (both, [line(), line(trajectory=other)], f"2 of 2 measured; near: 2, such as {NAME}, step 1, off by C"),
+        (both, [line(), line(trajectory=other, dC=0.05)], f"not near, or not surely so: {other}, step 1, off by C +50.00"),
+    ]
+    for these, certificates, text in said:
+        (told,) = equilibrium_lines(these, frame(line(), *certificates)[1:], step_epochs=2.0, location="RUN")
+        assert told.startswith("distance from equilibrium: ") and text in told
+        assert (command in told) == (len(these) > 2 * sum(one.dF == 0.0 for one in certificates))
+
+
+def test_F_that_may_be_near_nought_is_told_in_nats() -> None:
+    rows, scaled = rows_of(25.0, 20.4, uptake=0.28), frame(line(dF=0.1))
+    for signed in (rows.assign(D=-20.0, F=rows["F"] - 20.0), rows.assign(C_scale=1.0)):
+        told = verdict(signed, line(dF=0.1)).text
+        assert (
+            "4.6 nats" in told
+            and "F +0.10 ± 0.00 nats" in told
+            and "J would fall by 0.28 nats if" in told
+            and "of F" not in told
+        )
+    rows.attrs[SIGNED] = True
+    assert "F +0.10 ± 0.00 nats" in equilibrium_lines(rows, scaled, step_epochs=2.0, location="RUN")[0]
+    rows.attrs[SIGNED] = False
+    assert "F +0.49 ± 0.00 %" in equilibrium_lines(rows, scaled, step_epochs=2.0, location="RUN")[0]
 
 
 # --- pooling --------------------------------------------------------------------------------------------------------------
@@ -293,6 +329,6 @@ def test_runs_of_other_data_or_models_are_refused_by_name(tmp_path: Path, capsys
 def test_report_and_status_take_the_models_of_a_named_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     store, other = stored(tmp_path / "one", 12.0), stored(tmp_path / "other", 10.0)
     assert main(["status", store.url(), "--with", other.url()]) == 0
-    assert "F is at least 6.17 % (2 nats)" in " ".join(capsys.readouterr().out.split())
+    assert "F is at least 2 nats (6.2 % of F)" in " ".join(capsys.readouterr().out.split())
     assert main(["report", store.url(), "--with", other.url(), "--to", str(tmp_path / "p.html")]) == 0
-    assert "F is at least 6.17 % (2 nats)" in (tmp_path / "p.html").read_text()
+    assert "F is at least 2 nats (6.2 % of F)" in (tmp_path / "p.html").read_text()

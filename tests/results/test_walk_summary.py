@@ -12,6 +12,7 @@ import pytest
 from rich.console import Console
 
 from rayfe.records import StepRecord
+from rayfe.records.run_json import SIGNED
 from rayfe.results.frames import drift
 from rayfe.results.printed import print_walks
 from rayfe.results.walk_summary import NO_STOP, envelope_excess, found_stop, passes, summarize, verdict, warnings
@@ -189,7 +190,8 @@ def test_excess_is_what_one_row_was_lifted_above_a_twin_of_another_trajectory():
     assert np.allclose(excess.drop(3), 0.0, atol=1e-12)
     summary = summarize(rows, TOLERANCE).set_index("seed")
     assert summary.loc[0, "excess_percent"] == pytest.approx(100 * 0.03 / 1.03, rel=1e-9)
-    assert summary.loc[1, "excess_percent"] == pytest.approx(0.0, abs=1e-9)
+    assert summary.loc[0, "excess_nats"] == pytest.approx(lift, rel=1e-9)
+    assert np.isnan(summary.loc[1, "excess_percent"])
 
 
 def test_excess_leaves_out_rejected_rows_and_keeps_the_index():
@@ -256,9 +258,30 @@ def test_a_start_at_chance_says_so_by_its_numbers_and_what_to_raise():
     assert warnings(line) == []
 
 
-def test_a_model_alone_is_not_said_to_be_low():
-    assert np.isnan(summarize(walk(steps=0), TOLERANCE).iloc[0]["excess_percent"])
-    assert summarize(walk(steps=1), TOLERANCE).iloc[0]["excess_percent"] == pytest.approx(0.0, abs=1e-9)
+def test_that_the_models_of_one_run_are_no_lower_is_no_distance_and_that_others_are_not_is_one():
+    for steps in (0, 1):
+        assert np.isnan(summarize(walk(steps=steps), TOLERANCE).iloc[0]["excess_percent"])
+    rows = walk()
+    own, name = rows[["t", "R", "D", "C"]].astype(float), rows["trajectory"].iloc[0]
+    for elsewhere, percent in ((False, None), (True, 0.0)):
+        models = pd.concat([own.assign(elsewhere=False), own.assign(elsewhere=elsewhere)], ignore_index=True)
+        (line,) = summarize(rows, TOLERANCE, models=models).to_dict("records")
+        assert (
+            np.isnan(line["excess_percent"]) if percent is None else line["excess_percent"] == pytest.approx(percent, abs=1e-9)
+        )
+        console = Console(file=io.StringIO(), width=100, color_system=None)
+        print_walks(pd.DataFrame([line]), console)
+        (cells,) = (text.split() for text in console.file.getvalue().splitlines() if text.strip().startswith(f"{name} "))
+        assert cells[-1] == ("-" if percent is None else "0.0")
+
+
+def test_excess_of_F_that_may_be_near_nought_is_told_in_nats():
+    rows = pd.concat([walk(seed=0), walk(seed=1)], ignore_index=True)
+    rows.loc[3, ["R", "F"]] += 0.5
+    assert "others, %" in printed(rows) and "others, nats" not in printed(rows)
+    rows.attrs[SIGNED] = True
+    text = printed(rows)
+    assert "others, nats" in text and "F is at least 0.5 nats too high" in " ".join(text.split()) and "% of F" not in text
 
 
 def test_warnings_name_over_fitting_wrong_directions_and_excess():

@@ -81,6 +81,27 @@ def test_a_walk_holds_the_loss_of_its_task(task: str, walked: Callable[[str], ra
     assert (score < 0.5).all() if signed else (score > 0.8).all()
 
 
+@pytest.mark.parametrize("task", ["regression", "multi-label"])
+def test_nothing_that_is_shown_of_another_task_speaks_of_classes(
+    task: str, walked: Callable[[str], rayfe.Run], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = walked(task)
+    assert rayfe_main(["status", str(run.location)]) == 0
+    said = capsys.readouterr().out
+    score = f"{run.accepted['val_score'].iloc[-1]:.4g}"
+    assert "val score" in said and score in said and "score" in said.split("steps", 1)[1]
+    assert rayfe_main(["export", str(run.location), "--step", "2", "--to", str(tmp_path / "m.pt2")]) == 0
+    capsys.readouterr()
+    card = (tmp_path / "m.pt2.md").read_text()
+    assert f"| C ({task} loss, nats) |" in card and "score (the task's" in card
+    assert rayfe_main(["report", str(run.location), "--to", str(tmp_path / "page.html")]) == 0
+    page = (tmp_path / "page.html").read_text()
+    assert "validation score" in page and score in page
+    for text in (said, card, page.partition("<main")[2].partition("<script")[0].replace("chart-accuracy", "")):
+        found = [word for word in ("classification loss", "Classification loss", "ccuracy", "Classes in") if word in text]
+        assert found == []
+
+
 def test_a_regression_goes_on_and_its_variance_is_stored(
     tmp_path: Path, walked: Callable[[str], rayfe.Run], capsys: pytest.CaptureFixture[str]
 ) -> None:

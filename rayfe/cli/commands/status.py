@@ -60,7 +60,7 @@ def status(location: str, others: Sequence[str] = ()) -> None:
         console = Output(width=100)
     trained = "".join(f", {name}" for name in view.manifest.get("devices", []))
     print(visible(f"{view.store.url()}: {view.title}, rayfe {view.manifest.get('rayfe')}{trained}"))
-    print_run(view.rows, view.config, console, view.certificates, view.models)
+    print_run(view.rows, view.config, console, view.certificates, view.models, location=location)
     for name, now in view.standing.items():
         print(f"{name}: {in_shell_words(now.dated)}")
         if rows := view.records.get(name):

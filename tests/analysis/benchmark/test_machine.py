@@ -26,7 +26,7 @@ def test_operations_of_an_update_are_those_of_its_matrix_products():
 
 def test_measurements_go_to_a_file_and_hang_together(tmp_path, capsys):
     words = "--updates 2 --repeats 1 --threads 1 --batch 64 --replicas 1 2 --steps 0 --transport 100"
-    assert main([*words.split(), "--out", str(tmp_path / "machine.json")]) == 0
+    assert main([*words.split(), "--out", str(tmp_path)]) == 0
     found = json.loads((tmp_path / "machine.json").read_text())
     one, two = found["loop"]
     assert (one["replicas"], two["replicas"], one["of_separate"]) == (1, 2, 1.0)
