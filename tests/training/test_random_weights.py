@@ -197,9 +197,9 @@ def few_digits(**options: Any) -> Any:
         "steps": 2,
         "sigma": 1e-3,
         "sigma_end": 1e-2,
-        "model": {"hidden": 16, "latent": 4, "posterior": "all"},
+        "model": {"hidden": 16, "latent": 4, "posterior": "classifier"},
         "data": {"name": "digits", "train_size": 300},
-        "equilibration": {"first_epochs": 10, "epochs": 4},
+        "equilibration": {"first_epochs": 40, "epochs": 8},
         "tolerance": 0.3,
         "certificate_share": 0.0,
         "threads": 1,
@@ -232,7 +232,7 @@ def test_side_by_side_a_trajectory_is_what_it_is_with_another_company(tmp_path: 
 
 def test_a_model_that_is_read_back_has_the_S_of_its_row_and_draws_nothing(tmp_path: Any) -> None:
     run = few_digits(out=tmp_path / "run", steps=0)
-    model = rayfe.load_model(tmp_path / "run", 0)
+    model = rayfe.load_model(tmp_path / "run", step=0)
     assert information(model).item() == pytest.approx(run.rows["S"].iloc[0], rel=1e-5)
     x = torch.rand(5, 64)
     assert torch.equal(model.encode(x)[0], model.encode(x)[0])
