@@ -10,7 +10,7 @@ import pandas as pd
 from scipy.interpolate import LinearNDInterpolator
 from scipy.spatial import QhullError
 
-from rayfe.results.frames import counted_steps, numbers
+from rayfe.results.frames import counted_steps, numbers, paid
 from rayfe.results.walk_summary import envelope_excess
 
 LOCATABLE = ("R", "D", "C", "lam", "gamma")
@@ -32,8 +32,8 @@ def stored_models(rows: pd.DataFrame, models: pd.DataFrame | None = None) -> pd.
     """Accepted rows with R, D and C, without those that another one, or one of `models`, bounds from below at their own multipliers
     by more than a per cent of F: those are off the surface. Rows of one data set and model, at one t."""
     accepted = rows[rows["accepted"].astype(bool) & rows["R"].notna()].reset_index(drop=True)
-    lam, gamma, R, D, C = (numbers(accepted, name) for name in ("lam", "gamma", "R", "D", "C"))
-    excess, own = numbers(accepted.assign(excess=envelope_excess(accepted, models)), "excess"), R + lam * D + gamma * C
+    lam, R, D = (numbers(accepted, name) for name in ("lam", "R", "D"))
+    excess, own = numbers(accepted.assign(excess=envelope_excess(accepted, models)), "excess"), R + lam * D + paid(accepted)
     return accepted.assign(excess=excess)[excess <= 0.01 * np.abs(own)]
 
 
