@@ -27,8 +27,8 @@ from rayfe.cli.commands import COMMANDS
 from rayfe.cli.commands.parser import Parser, Refused
 from rayfe.cli.options import parse
 from rayfe.config import DataConfig, MeasureConfig, configure
-from rayfe.config.asked import KINDS
 from rayfe.config.fields import hints_of
+from rayfe.config.kinds import KINDS
 from rayfe.config.presets import PRESETS
 from rayfe.config.resolve import split_preset
 from rayfe.exceptions import UsageError, dashed

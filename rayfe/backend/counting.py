@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rayfe.backend.analytic import AnalyticBackend
+from rayfe.backend.analytic_losses import AnalyticLosses
 from rayfe.backend.parts import split_replicas
 from rayfe.config import RunConfig
 from rayfe.records import (
@@ -59,7 +60,7 @@ class CountingBackend(Backend):
     whoever drives it sets that.
     """
 
-    def __init__(self, config: RunConfig, costs: Costs, models: AnalyticBackend) -> None:
+    def __init__(self, config: RunConfig, costs: Costs, models: AnalyticBackend | AnalyticLosses) -> None:
         self._config, self._costs, self._models = config, costs, models
         self.count, self.renewals, self.offset = Count(), 0, 0
 
@@ -109,5 +110,5 @@ class CountingBackend(Backend):
         return TakenUp(weights=request.weights, dims=(), examples=self._costs.taken_up(request.point.t, fitted=True))
 
     @property
-    def _models_now(self) -> AnalyticBackend:
+    def _models_now(self) -> AnalyticBackend | AnalyticLosses:
         return dataclasses.replace(self._models, part=(1.0 - LOWER) ** (self.renewals + self.offset))

@@ -6,10 +6,10 @@ import types
 from typing import Any, Literal, Union, get_args, get_origin
 
 from rayfe.config import RunConfig, configure
-from rayfe.config.asked import kind_of
 from rayfe.config.checks import bare, number_in
 from rayfe.config.configure import CHOOSING, unknown
 from rayfe.config.fields import hints_of, kinds_with
+from rayfe.config.kinds import kind_of
 from rayfe.config.presets import PRESETS
 from rayfe.config.resolve import check_job
 from rayfe.exceptions import UNSAID, UsageError

@@ -1,10 +1,11 @@
 """Run configuration: frozen, keyword-only, checked when built."""
 
-from rayfe.config.asked import Asked, Baseline, Conditioned, FreeWalk, LossesWalk, Seek, Transfer, Walk
+from rayfe.config.asked import Asked, Baseline, Conditioned, FreeWalk, Seek, Transfer, Walk
 from rayfe.config.checks import require
 from rayfe.config.configure import configure, from_flat
 from rayfe.config.fields import flat, unread
 from rayfe.config.identity import BEFORE, FREE, READINGS, VERSION, digest, identity, retired, stored_identity, usual_identity
+from rayfe.config.kinds import LossesWalk
 from rayfe.config.run import THREADING, RunConfig, Start
 from rayfe.config.sections import (
     LOSSES,

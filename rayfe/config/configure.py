@@ -9,9 +9,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rayfe.config.asked import Asked, kind_of
+from rayfe.config.asked import Asked
 from rayfe.config.checks import Needs, require
 from rayfe.config.fields import INLINE, flat, hints_of, kinds_with, parts_of, unread
+from rayfe.config.kinds import kind_of
 from rayfe.config.run import RunConfig
 from rayfe.config.start import is_state_dict
 from rayfe.config.values import accepted

@@ -11,8 +11,9 @@ import types
 from collections.abc import Mapping
 from typing import Any
 
-from rayfe.config.asked import KINDS, Asked
+from rayfe.config.asked import Asked
 from rayfe.config.checks import With, hints_of_class, needs_of
+from rayfe.config.kinds import KINDS
 from rayfe.config.run import RunConfig
 
 INLINE = ("asked", "service")

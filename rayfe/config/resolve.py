@@ -8,10 +8,11 @@ from collections.abc import Collection, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from rayfe.config.asked import Asked, Baseline, Conditioned, FreeWalk, LossesWalk, Seek, Transfer, Walk
+from rayfe.config.asked import Asked, Baseline, Conditioned, FreeWalk, Seek, Transfer, Walk
 from rayfe.config.checks import require
 from rayfe.config.configure import CHOOSING, configure
 from rayfe.config.fields import defaults_of, flat, unread
+from rayfe.config.kinds import LossesWalk
 from rayfe.config.places import absolute_path, location_of, place_of, usual_place
 from rayfe.config.presets import OTHER_JOB, PRESETS
 from rayfe.config.run import RunConfig

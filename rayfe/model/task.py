@@ -62,7 +62,11 @@ class Task(nn.Module):
 
     def priced(self, prediction: Tensor, y: Tensor) -> Tensor:
         """What is trained, nats (draws, N): `loss`, or the sum of the losses, each times its price."""
-        return self.loss(prediction, y) if self.prices is None else self.losses(prediction, y) @ self.prices
+        if self.prices is None:
+            return self.loss(prediction, y)
+        return (self.losses(prediction, y) * self.prices).sum(
+            -1
+        )  # a product of matrices would be rounded by its place in memory
 
     def mean(self, prediction: Tensor) -> Tensor:
         """The prediction of an example: the mean over draws of z, (draws, N, outputs) -> (N, outputs)."""

@@ -56,7 +56,8 @@ def check_fit(model: nn.Module, weights: Weights) -> None:
     Where the weights have prices of the task's losses, the model gets some, too.
     """
     if PRICES in weights and PRICES not in model.state_dict():
-        set_prices(model, torch.ones(weights[PRICES].shape, device=next(model.parameters()).device))
+        some = next(model.parameters())
+        set_prices(model, some.new_ones(weights[PRICES].shape, requires_grad=False))
     state = _state(model)
     if state.keys() != weights.keys():
         raise ValueError(f"weights do not fit the model: {sorted(state.keys() ^ weights.keys())[:3]} differ")

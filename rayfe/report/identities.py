@@ -6,11 +6,12 @@ import numpy as np
 import pandas as pd
 
 from rayfe.config.asked import Conditioned, FreeWalk
+from rayfe.config.kinds import LossesWalk
 from rayfe.records import BOUND_DRAWS
 from rayfe.report.verdict import State, Verdict, measured, records
 from rayfe.report.view import RunView
 from rayfe.results.coded import brief, is_close
-from rayfe.results.frames import accepted_steps, counted_steps, numbers, of_weights, percent_of_F
+from rayfe.results.frames import accepted_steps, counted_steps, holds_losses, numbers, of_weights, percent_of_F
 from rayfe.results.transfer_summary import CLOSED, unclosed
 
 MAXWELL = 0.1
@@ -67,8 +68,8 @@ equilibrium, too."
     rows = measured(view.rows, "maxwell_gap")
     if not len(rows):
         asked = view.config.asked
-        if isinstance(asked, (FreeWalk, Conditioned)):
-            why = f"not for {asked.called}, which train no neighbours"
+        if isinstance(asked, (FreeWalk, Conditioned, LossesWalk)):
+            why = f"not for {asked.called}, which train no neighbours in lam"
         elif asked.stencil == "iso":
             why = "the stencil iso trains no neighbours in lam and takes C_lam from D_gamma; --stencil paper measures both"
         else:
@@ -170,10 +171,17 @@ def _pairs(rows: pd.DataFrame) -> tuple[int, int, float]:
         return pairs, violated, largest
     for _, shared in counted_steps(rows).groupby("t"):
         chosen = shared.iloc[np.linspace(0, len(shared) - 1, min(len(shared), MOST_ROWS)).astype(int)]
-        lam, gamma, D, C, F = (numbers(chosen, name) for name in ("lam", "gamma", "D", "C", "F"))
-        sums = np.subtract.outer(lam, lam) * np.subtract.outer(D, D) + np.subtract.outer(gamma, gamma) * np.subtract.outer(C, C)
-        sigma, S = of_weights(chosen, "sigma"), of_weights(chosen, "S")
-        sums = sums + np.subtract.outer(sigma, sigma) * np.subtract.outer(S, S)
+        lam, D, F, sigma, S = (
+            *(numbers(chosen, name) for name in ("lam", "D", "F")),
+            *(of_weights(chosen, name) for name in ("sigma", "S")),
+        )
+        sums = np.subtract.outer(lam, lam) * np.subtract.outer(D, D) + np.subtract.outer(sigma, sigma) * np.subtract.outer(S, S)
+        several = holds_losses(chosen)
+        gammas, losses = (
+            np.array(chosen[name].tolist(), float) for name in (("multipliers", "losses") if several else ("gamma", "C"))
+        )
+        for gamma, C in zip(gammas.reshape(len(chosen), -1).T, losses.reshape(len(chosen), -1).T, strict=True):
+            sums = sums + np.subtract.outer(gamma, gamma) * np.subtract.outer(C, C)
         upper = np.triu_indices(len(chosen), 1)
         sums, scale = sums[upper], NOISE * np.minimum.outer(np.abs(F), np.abs(F))[upper]
         pairs, violated = pairs + len(sums), violated + int((sums > scale).sum())

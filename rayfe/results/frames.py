@@ -38,8 +38,22 @@ def of_weights(frame: pd.DataFrame, name: str) -> np.ndarray:
 
 def size_of_F(rows: pd.DataFrame) -> pd.Series:
     """What differences of F are compared with: F itself, unless D or C is negative, where F may pass through 0."""
-    R, lam, D, gamma, C = (rows[name].astype(float) for name in ("R", "lam", "D", "gamma", "C"))
-    return R + lam * D.abs() + gamma * C.abs() + of_weights(rows, "sigma") * of_weights(rows, "S")
+    R, lam, D = (rows[name].astype(float) for name in ("R", "lam", "D"))
+    return R + lam * D.abs() + np.abs(paid(rows)) + of_weights(rows, "sigma") * of_weights(rows, "S")
+
+
+def paid(rows: pd.DataFrame) -> np.ndarray:
+    """gamma C of each row, or the sum of its losses, each times its multiplier, (N,)."""
+    found = numbers(rows, "gamma") * numbers(rows, "C")
+    if "multipliers" in rows:
+        for place in np.flatnonzero(rows["multipliers"].notna()):
+            found[place] = np.dot(rows["multipliers"].iloc[place], rows["losses"].iloc[place])
+    return found
+
+
+def holds_losses(rows: pd.DataFrame) -> bool:
+    """Whether these rows of one run or trajectory have several losses, a multiplier each."""
+    return "multipliers" in rows and bool(rows["multipliers"].notna().any())
 
 
 def percent_of_F(rows: pd.DataFrame) -> bool:
@@ -182,8 +196,13 @@ def drift(steps: pd.DataFrame, reference: np.ndarray | float) -> pd.DataFrame:
     """C / reference - 1, or (C - reference) / C_scale, and its standard error along the accepted rows of one trajectory.
 
     The error is the paired one of column `drift_se` (the start's draws are those of every step, and the noise that
-    both have in common cancels). NaN where it was not measured.
+    both have in common cancels). NaN where it was not measured. Of several losses it is the drift of the one that is furthest off.
     """
+    if holds_losses(steps):
+        worst, error = numbers(steps, "held_drift"), numbers(steps, "held_drift_se")
+        start = steps["step"].to_numpy() == 0
+        columns = {"drift": np.where(start, 0.0, worst), "drift_se": np.where(start, 0.0, error)}
+        return pd.DataFrame(columns, index=steps.index)
     C, scale, error = held_loss(steps), own_scale(steps), numbers(steps, "drift_se")
     off = np.where(np.isnan(scale), C / reference - 1.0, (C - reference) / scale)
     return pd.DataFrame({"drift": off, "drift_se": error}, index=steps.index)

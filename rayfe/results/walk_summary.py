@@ -17,11 +17,13 @@ from rayfe.results.frames import (
     counted_steps,
     drift,
     held_loss,
+    holds_losses,
     holds_something,
     loss_scale,
     numbers,
     of_weights,
     own_scale,
+    paid,
     percent_of_F,
     size_of_F,
     span_of,
@@ -61,7 +63,8 @@ def envelope_excess(rows: pd.DataFrame, models: pd.DataFrame | None = None) -> p
     so this is a lower bound of the row's distance from equilibrium, by the models that happen to be there. Rows of all trajectories
     are pooled: give rows of one data set and model only, and further models of the same, such as `rayfe.Run.models` finds (columns t,
     R, D, C and S), those of certificates and of other runs among them. Rows at different t lie on different surfaces and are not
-    compared. Column `excess` of the rows knows only the models of its trajectory that were there before its row.
+    compared. Column `excess` of the rows knows only the models of its trajectory that were there before its row. Where losses have a
+    multiplier each, `models` say too little, and are left out.
 
     Raises:
         UsageError: rows or models; they are no such frames.
@@ -73,6 +76,13 @@ def envelope_excess(rows: pd.DataFrame, models: pd.DataFrame | None = None) -> p
     if models is not None:
         check_rows(models, "models", numeric=("t", "R", "D", "C"))
     accepted = rows[rows["accepted"].astype(bool)]
+    if holds_losses(accepted):
+        C, gamma = (np.array(accepted[name].tolist()) for name in ("losses", "multipliers"))
+        R, D, lam = (numbers(accepted, name) for name in ("R", "D", "lam"))
+        sigma, S = (of_weights(accepted, name) for name in ("sigma", "S"))
+        bound = lowest(lam, gamma, sigma, R=R, D=D, C=C, S=S)
+        excess[accepted.index] = R + lam * D + paid(accepted) + sigma * S - bound
+        return excess
     for t, shared in accepted.groupby("t"):
         more = shared[:0] if models is None else models[models["t"] == t]
         R, D, C = (np.append(numbers(shared, name), numbers(more, name)) for name in ("R", "D", "C"))

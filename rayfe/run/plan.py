@@ -15,8 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from rayfe.backend.analytic import MULTIPLIERS, AnalyticBackend
+from rayfe.backend.analytic_losses import AnalyticLosses
 from rayfe.backend.counting import Count, CountingBackend
-from rayfe.config import RunConfig, Start, configure
+from rayfe.config import LOSSES, RunConfig, Start, configure
 from rayfe.data.path_sizes import PathSizes
 from rayfe.data.paths import PathData, examples_of
 from rayfe.exceptions import WalkFailed, in_shell_words
@@ -49,6 +50,8 @@ class Sizes:
 
     paths: Mapping[Split, PathSizes]
     parameters: int
+    losses: int = 0
+    """How many process iso-losses holds."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,7 +91,7 @@ def plan_of(config: RunConfig, start: Start, sizes: Sizes, costs: Costs, scatter
     """The plan of the trajectory from `start`."""
     start = dataclasses.replace(start, gamma=start.gamma or 1.0)  # where gamma is 0 nothing depends on it
     surface = _surface(start)
-    backend = CountingBackend(config, costs, _models(config, surface, sizes.paths, scatter, costs.drawing))
+    backend = CountingBackend(config, costs, _models(config, surface, sizes, scatter, costs.drawing))
     walked = _walk(_on_surface(config, start, surface), start, backend)
     count = dataclasses.replace(backend.count)
     steps = max(0, len(walked.accepted) - 1)
@@ -113,7 +116,7 @@ class Walked:
 
 def _walk(config: RunConfig, start: Start, backend: CountingBackend) -> Walked:
     states: dict[int, Weights] = {}
-    given = None if config.start is None else {MULTIPLIERS: np.array([start.lam, start.gamma])}
+    given = None if config.start is None or config.process == LOSSES else {MULTIPLIERS: np.array([start.lam, start.gamma])}
     trajectory = new_trajectory(config, start, given)
     try:
         while trajectory.finished is None:
@@ -155,12 +158,14 @@ def sizes_and_costs(config: RunConfig, data: PathData) -> tuple[Sizes, Costs]:
     import torch
 
     from rayfe.model.protocol import build, input_shape
+    from rayfe.model.task import task_of
 
     shape = input_shape(config.model, data.input_shape)
     model = build(config.model, input_shape=shape, classes=data.classes).eval()
     sizes = Sizes(
         paths={split: _ends(data, split, config) for split in config.splits},
         parameters=sum(parameter.numel() for parameter in model.parameters()),
+        losses=len(task_of(model, data.classes).names(data.source.class_names)),
     )
     return sizes, Costs(config, sizes.paths, model, torch.zeros(1, *shape))
 
@@ -186,16 +191,19 @@ def _surface(start: Start) -> MovingPowerSurface:
 
 
 def _models(
-    config: RunConfig, surface: MovingPowerSurface, paths: Mapping[Split, PathSizes], scatter: Scatter, drawing: Drawing
-) -> AnalyticBackend:
-    read = paths[config.held_on].size(0.0)
+    config: RunConfig, surface: MovingPowerSurface, sizes: Sizes, scatter: Scatter, drawing: Drawing
+) -> AnalyticBackend | AnalyticLosses:
+    read = sizes.paths[config.held_on].size(0.0)
     C = scatter.control_C if config.held_on is Split.CONTROL else scatter.C
-    return AnalyticBackend(
-        surface,
-        noise=C / math.sqrt(read * drawing.head_draws),
-        noise_of_D=scatter.D / math.sqrt(paths[Split.TRAIN].size(0.0) * drawing.decoder_draws),
-        training_noise=TRAINING_NOISE,
-    )
+    noises = {
+        "noise": C / math.sqrt(read * drawing.head_draws),
+        "noise_of_D": scatter.D / math.sqrt(sizes.paths[Split.TRAIN].size(0.0) * drawing.decoder_draws),
+        "training_noise": TRAINING_NOISE,
+    }
+    if config.process == LOSSES:
+        noises["noise"] *= math.sqrt(sizes.losses)  # of one loss, which fewer examples tell
+        return AnalyticLosses(surface, shares=(1.0 / sizes.losses,) * sizes.losses, **noises)
+    return AnalyticBackend(surface, **noises)
 
 
 def _on_surface(config: RunConfig, start: Start, surface: MovingPowerSurface) -> RunConfig:

@@ -14,7 +14,6 @@ from rayfe.records import (
     Answer,
     EquilibrateRequest,
     Functionals,
-    Held,
     Outcome,
     Point,
     Reading,
@@ -40,6 +39,8 @@ FARTHEST = 0.5
 """Part by which a move changes a multiplier at most."""
 NEAR = 0.5
 """Part of its tolerance within which each of more than FULL losses is brought by training again."""
+ROUNDED = 1e-5
+"""Part by which prices in float32 may seem to be nearer than the bound at which they are."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,7 +89,7 @@ def take_step(
             return trained
         chart = trained.chart
         if full:
-            settled = yield from _settled(config, work, point, chart, targets, allowed, sets)
+            settled = yield from _settled(config, work, point, chart, held, sets)
             chart, used, found = settled.chart, settled.used, settled.after
         else:
             found = yield from _losses(work, point, chart.weights, sets)
@@ -147,28 +148,36 @@ class _Settled:
 
 
 def _settled(
-    config: RunConfig, work: Work, point: Point, chart: LossesChart, targets: np.ndarray, allowed: np.ndarray, sets: Sets
+    config: RunConfig, work: Work, point: Point, chart: LossesChart, held: LossesHeld, sets: Sets
 ) -> Generator[Request, Answer | None, _Settled]:
-    """The chart at the multipliers at which its model has the targets, or as near as its reach goes."""
-    delta = config.neighbours
-    gamma = multipliers_of(chart.weights, point.gamma).tolist()
-    request = SettleRequest(
-        key=work.key,
-        weights=chart.weights,
-        tangents=chart.tangents,
-        point=point,
-        held=tuple(Held(loss=number) for number in range(len(gamma))),
-        targets=tuple(targets.tolist()),
-        scales=tuple(allowed.tolist()),
-        jacobian=tuple(map(tuple, chart.response.C_gamma.tolist())),
-        reach={name: delta.reach * delta.gamma_delta * one for name, one in zip(chart.tangents, gamma, strict=True)},
-        accuracy=SETTLED,
-        draw_sets=sets.head,
-        decoder_sets=sets.decoder,
-    )
-    found = work.settled((yield request))
-    used = max(abs(amount) / request.reach[name] for name, amount in found.shift.items())
-    return _Settled(chart=dataclasses.replace(chart, weights=found.weights), used=used, before=found.before, after=found.after)
+    """The chart at the multipliers at which its model has the targets, or as near as its reach goes.
+
+    The search goes by one set of draws first: with all of them a reading of digits costs as much as thirty epochs.
+    """
+    delta, gamma = config.neighbours, multipliers_of(chart.weights, point.gamma)
+    reach = delta.reach * delta.gamma_delta * gamma
+    before = after = None
+    for some in dict.fromkeys((Sets(), sets)):
+        request = SettleRequest(
+            key=work.key,
+            weights=chart.weights,
+            tangents=chart.tangents,
+            point=point,
+            held=tuple(limit.held for limit in held.limits),
+            targets=tuple(held.targets(some).tolist()),
+            scales=tuple(limit.allowed for limit in held.limits),
+            jacobian=tuple(map(tuple, chart.response.C_gamma.tolist())),
+            reach=dict(zip(chart.tangents, reach.tolist(), strict=True)),
+            accuracy=SETTLED,
+            draw_sets=some.head,
+            decoder_sets=some.decoder,
+        )
+        found = work.settled((yield request))
+        before, after = before or found.before, found.after
+        chart = dataclasses.replace(chart, weights=found.weights)
+    assert before is not None and after is not None
+    gone = np.abs(multipliers_of(chart.weights, point.gamma) - gamma) / reach
+    return _Settled(chart=chart, used=min(1.0, float(gone.max()) * (1.0 + ROUNDED)), before=before, after=after)
 
 
 def _losses(work: Work, point: Point, weights: Weights, sets: Sets) -> Generator[Request, Answer | None, Reading]:

@@ -13,8 +13,8 @@ import jsonschema
 import pytest
 import yaml
 
-from rayfe.config.asked import KINDS
 from rayfe.config.fields import hints_of
+from rayfe.config.kinds import KINDS
 from rayfe.config.presets import PRESETS
 from rayfe.exceptions import dashed
 

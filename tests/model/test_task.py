@@ -245,3 +245,33 @@ def test_stacked_models_have_the_losses_and_gradients_of_single_ones(dtype: torc
     Objective(models[1])(x, y, draws).C.mean().backward()
     assert gradient is not None
     torch.testing.assert_close(gradient[1], models[1].task.log_variance.grad)
+
+
+@pytest.mark.parametrize(
+    ("task", "y"),
+    [
+        (Classification(3), torch.tensor([0, 2, 1, 2])),
+        (Classification(3), torch.tensor([[0.5, 0.5, 0.0], [0.0, 0.0, 1.0], [0.2, 0.3, 0.5], [1.0, 0.0, 0.0]])),
+        (Regression(3), torch.randn(4, 3)),
+        (MultiLabel(3), torch.tensor([[0.0, 1.0, 1.0], [1.0, 1.0, 0.0], [0.0, 0.0, 0.0], [1.0, 0.0, 1.0]])),
+    ],
+    ids=["classes", "soft labels", "numbers", "labels"],
+)
+def test_losses_sum_to_the_loss_and_prices_weigh_them(task: Task, y: Tensor) -> None:
+    assert task.names(("a", "b", "c")) == ("a", "b", "c")
+    prediction = torch.randn(5, 4, 3)
+    losses = task.losses(prediction, y)
+    torch.testing.assert_close(losses.sum(-1), task.loss(prediction, y))
+    assert torch.equal(task.priced(prediction, y), task.loss(prediction, y))
+    task.prices = torch.tensor([2.0, 0.0, 3.0])
+    torch.testing.assert_close(task.priced(prediction, y), 2.0 * losses[..., 0] + 3.0 * losses[..., 2])
+
+
+def test_the_loss_of_a_class_is_that_of_its_examples() -> None:
+    prediction, y = torch.randn(5, 4, 3), torch.tensor([0, 2, 1, 2])
+    losses = Classification(3).losses(prediction, y)
+    assert ((losses > 0.0) == torch.nn.functional.one_hot(y, 3).bool()).all()
+
+
+def test_one_number_or_label_is_one_loss() -> None:
+    assert Regression(1).names(("size",)) == MultiLabel(1).names(("even",)) == Absolute(2).names(("a", "b")) == ()

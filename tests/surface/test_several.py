@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from rayfe.records import Point, Response
 from rayfe.surface.process import IsoClassification, SingularResponse
-from rayfe.surface.several import Neighbours, SeveralResponse, broyden, response_of, settled, velocity
+from rayfe.surface.several import Neighbours, SeveralResponse, broyden, response_of, response_of_few, velocity
 
 
 @dataclass(frozen=True)
@@ -110,55 +110,20 @@ def test_losses_that_the_errors_do_not_tell_apart_cannot_be_held() -> None:
     assert np.isfinite(velocity(gamma, apart, lam_dot=1.0)).all()
 
 
-@pytest.mark.parametrize("k", [1, 2, 4])
-def test_a_settle_brings_all_losses_to_their_targets(k: int) -> None:
-    surface, gamma = known(k), np.linspace(2.0, 4.0, k)
-    wanted = gamma * np.linspace(0.85, 1.1, k)
-    target, seen = surface.C(0.7, wanted), []
-
-    def read(at: np.ndarray) -> np.ndarray:
-        seen.append(at)
-        return surface.C(0.7, at)
-
-    found = settled(read, gamma, target, 0.7 * surface.C_gamma(0.7, gamma), allowed=1e-6 * target, reach=0.5 * gamma)
-    np.testing.assert_allclose(found.C, target, rtol=1e-6)
-    np.testing.assert_allclose(found.gamma, wanted, rtol=1e-3)
-    assert len(seen) == found.readings <= 6 * k
-
-
-def test_a_settle_stays_within_its_reach_and_returns_the_best_that_it_saw() -> None:
-    surface, gamma = known(2), np.array([2.0, 3.0])
-    target = surface.C(0.7, np.array([8.0, 3.0]))
-    found = settled(
-        lambda at: surface.C(0.7, at), gamma, target, surface.C_gamma(0.7, gamma), allowed=1e-6 * target, reach=0.2 * gamma
+@pytest.mark.parametrize("k", [5, 10])
+def test_two_pairs_of_neighbours_tell_the_diagonal_where_there_is_no_more(k: int) -> None:
+    """With no coupling between the losses the diagonal is exact to second order, and D tells C_lam of all together."""
+    surface, gamma, delta = Known(q=np.zeros(k), r=np.linspace(2.0, 1.0, k)), np.linspace(2.0, 4.0, k), 0.01
+    signs = np.array([np.ones(k), np.resize([1.0, -1.0], k)])
+    up, down = (np.array([surface.C(0.7, gamma * (1.0 + side * delta * sign)) for sign in signs]) for side in (1.0, -1.0))
+    D = np.array([0.3, 0.0])
+    read = Neighbours(
+        width=np.full(2, 2.0 * delta), C_up=up, C_down=down, D_up=D, D_down=np.zeros(2), C_noise=np.full((2, k), 1e-4)
     )
-    assert (np.abs(found.gamma - gamma) <= 0.2 * gamma + 1e-12).all()
-    assert np.abs(found.C - target).max() < np.abs(surface.C(0.7, gamma) - target).max()
-    np.testing.assert_array_equal(found.C, surface.C(0.7, found.gamma))
-
-
-@pytest.mark.parametrize("k", [2, 4])
-def test_a_walk_holds_every_loss(k: int) -> None:
-    """Fourteen steps from lam 0.5 to 3.1, by a stencil's response and a settle at each."""
-    surface, lam, gamma = known(k), 0.5, np.linspace(3.0, 6.0, k)
-    target = surface.C(lam, gamma)
-    for _ in range(14):
-        response = response_of(surface.read(lam, gamma))
-        ahead = lam * np.exp(0.13)
-        predicted = gamma + 0.13 * velocity(gamma, response, lam_dot=lam)
-        euler = np.abs(surface.C(ahead, predicted) / target - 1.0).max()
-        found = settled(
-            lambda at, ahead=ahead: surface.C(ahead, at),
-            predicted,
-            target,
-            response.C_gamma,
-            allowed=1e-5 * target,
-            reach=0.3 * predicted,
-        )
-        lam, gamma = ahead, found.gamma
-        assert np.abs(surface.C(lam, gamma) / target - 1.0).max() <= 1e-5 < euler
-    assert lam == pytest.approx(0.5 * np.exp(14 * 0.13))
-    assert (gamma > 0.0).all()
+    found = response_of_few(read, signs, gamma)
+    np.testing.assert_allclose(found.C_gamma, surface.C_gamma(0.7, gamma), rtol=1e-3, atol=1e-9)
+    assert gamma @ found.C_lam == pytest.approx(0.3 / (2.0 * delta))
+    np.testing.assert_allclose(np.diag(found.C_gamma_se), 1e-4 / (2.0 * delta) * 2**0.5 / 2 / gamma)
 
 
 def test_broyden_has_what_the_step_showed() -> None:

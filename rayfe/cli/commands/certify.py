@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Annotated
 
 from rayfe.cli.commands.parser import Parser, Refused, trusted, typed
-from rayfe.config import RunConfig
+from rayfe.config import LOSSES, RunConfig
 from rayfe.config.checks import SOME_EPOCHS, at_least, check
 from rayfe.data.paths import PathData, epoch_of
 from rayfe.exceptions import RunBroken, StorageError
@@ -32,6 +32,8 @@ def main(arguments: list[str]) -> int:
     chosen = parser().parse_args(arguments)
     store = Store(chosen.run)
     run, config = stored_config(store)
+    if config.process == LOSSES:
+        raise Refused(f"{chosen.run}: process iso-losses has no certificates: they compare one loss, at one multiplier")
     trusted(run, trust=chosen.trust)
     efforts = _efforts(config, chosen)
     rows = _rows(store, chosen)
