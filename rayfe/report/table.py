@@ -21,7 +21,7 @@ from rayfe.results.frames import percent_of_F
 from rayfe.results.printed import scored_only, spanned
 
 Cell = Callable[[Mapping[str, Any]], str]
-EXCESS = "F above others, at least"
+EXCESS = "F above others"
 """Head of the column that has a unit of its own."""
 ACCURACY, SCORE = "validation accuracy", "validation score"
 """Heads of the column that says how good the task is solved."""
