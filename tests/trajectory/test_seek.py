@@ -77,7 +77,7 @@ def test_a_negative_value_is_sought_where_the_model_can_have_it(task, likelihood
         model = ModelConfig(hidden=8, latent=4, task=task, likelihood=likelihood)
         config = configure(seek=(f"{name}=-1", "R=3"), data=DataConfig(name="digits"), model=model)
         if name in fits:
-            assert check_model(config, load_path(config))["unit"] == "nats"
+            assert check_model(config, load_path(config))["D"]["unit"] == "nats"
         else:
             with pytest.raises(
                 UsageError, match=f"{name}=-1.: must be a positive number: {name} of this model is never negative"
