@@ -98,8 +98,8 @@ def digits_turned() -> RunConfig:
 
 
 def digits_weights() -> RunConfig:
-    """Digits with random weights of the classifier: sigma rises a hundredfold at constant C, and the weights know less and less of the data.
-    Within a minute."""
+    """Digits with random weights of the classifier: sigma rises a hundredfold at constant C, and the weights know less and less. Within
+    a minute."""
     return configure(
         digits_smoke(),
         process="weight-information",

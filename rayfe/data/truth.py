@@ -64,8 +64,8 @@ class LinearTruth:
 
 
 def linear_truth(config: RunConfig, dataset: Dataset) -> Truth | None:
-    """The truth of linear models on a data set that stays; None for other models, those with random weights among them, for transfers and baselines, and for so few
-    examples that their covariance is hardly regular."""
+    """The truth of linear models on a data set that stays; None for other models, also of random weights, for transfers and baselines,
+    and for so few examples that their covariance is hardly regular."""
     model, still = config.model, config.path.target is None and config.method is None
     known = model.name == "linear" and model.marginal in MIXTURE and model.task == ModelConfig().task
     if not still or not known or model.classifier_hidden or model.latent < dataset.classes - 1:

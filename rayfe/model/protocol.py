@@ -113,17 +113,17 @@ def build(
             raise UsageError("model.name", config.name, fix + "Class(input_shape=..., classes=..., config=...)") from error
         check_methods(model, config.name)
         check_shapes(model, config.name, torch.full((2, *input_shape), 0.5), classes)
-        return with_posterior(with_parts(model, config, input_shape, classes), config)
+        return with_parts(model, config, input_shape, classes)
 
 
 def with_parts(model: Any, config: ModelConfig, input_shape: tuple[int, ...], classes: int) -> Any:
-    """The model with the marginal, the likelihood and the task that `config` names.
+    """The model with the marginal, the likelihood, the task and the random weights that `config` names.
 
     Raises:
         UsageError: there is no such part, or the model has one of its own.
     """
     model = with_likelihood(with_task(model, config, classes), config, input_shape)
-    return with_marginal(model, config, input_shape)
+    return with_posterior(with_marginal(model, config, input_shape), config)
 
 
 def laid_out(model: Any, device: torch.device, dtype: torch.dtype = torch.float32) -> Any:
