@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import tyro
 from matplotlib.axes import Axes
+from matplotlib.ticker import NullLocator
 
 from rayfe.backend.inline import InlineBackend
 from rayfe.config import DataConfig, EquilibrationConfig, MeasureConfig, ModelConfig, RunConfig, configure
@@ -126,6 +127,8 @@ def draw(names: list[Set]) -> None:
         for axis in row:
             axis.set_xscale("log")
             axis.set_yscale("log")
+            axis.set_xticks(sorted(set(rows["sigma"])), [f"{sigma:g}" for sigma in sorted(set(rows["sigma"]))])
+            axis.xaxis.set_minor_locator(NullLocator())
             axis.set_xlabel("sigma")
             axis.legend(fontsize=7)
     figure.savefig(RESULTS / "pac_bayes.png", dpi=110)
