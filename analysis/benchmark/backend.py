@@ -21,7 +21,8 @@ from rayfe.data.randomness import derived_seed, generator
 from rayfe.records import Outcome, Request, StepKey, Weights
 from rayfe.records.backend import Relay
 from rayfe.training.batch_norm import recompute_statistics
-from rayfe.training.measure import FORWARD, Effort, drawing_of, head_share, read_draws
+from rayfe.training.drawing import FORWARD, Effort, drawing_of, head_share
+from rayfe.training.measure import read_draws
 from rayfe.training.optimizer import left_by, make_optimizer
 from rayfe.training.replicas import make_replicas
 from rayfe.training.schedule import learning_rate

@@ -51,12 +51,12 @@ from rayfe.training.batch_norm import BatchNorm, recompute_statistics, recompute
 from rayfe.training.certificate import certify
 from rayfe.training.cost import FITTED, Costs
 from rayfe.training.dimensions import with_dimensions
+from rayfe.training.drawing import Effort
 from rayfe.training.exact_derivatives import SOLVE, Curvature, Solve, derivatives, draw_parts
 from rayfe.training.fleet import Fleets
 from rayfe.training.fleet_slots import Job
 from rayfe.training.gibbs import with_gibbs
 from rayfe.training.machine import prepared_device, products
-from rayfe.training.measure import Effort
 from rayfe.training.over_a_box import OverABox
 from rayfe.training.reading import Wanted, WantedReading, alike, known, means_together, read_together
 from rayfe.training.replicas import Replicas, stacked, stacks

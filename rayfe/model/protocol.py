@@ -27,7 +27,8 @@ from rayfe.model.posterior import with_posterior
 from rayfe.model.protocol_checks import check_methods, check_ranges, check_shapes
 from rayfe.model.resnet import ResNet
 from rayfe.model.stored_checks import check_registered, check_stored
-from rayfe.model.task import check_labels, check_task, with_task
+from rayfe.model.task import with_task
+from rayfe.model.task_checks import check_labels, check_task
 
 BUILT_IN: Mapping[str, type[nn.Module]] = MappingProxyType({"mlp": MLP, "linear": Linear, "resnet": ResNet})
 """Models by the name that needs no module."""

@@ -13,13 +13,12 @@ from rayfe.records.points import (
     Point,
     Reading,
     Replica,
-    Response,
     Split,
     StepKey,
-    Velocity,
     Weights,
     drift,
 )
+from rayfe.records.reading_record import ReadingRecord
 from rayfe.records.requests import (
     BOUND_DRAWS,
     PROBE,
@@ -38,7 +37,8 @@ from rayfe.records.requests import (
     TakeUpRequest,
     decoder_draws,
 )
-from rayfe.records.stored import ReadingRecord, StepRecord, column
+from rayfe.records.response import Response, Velocity
+from rayfe.records.stored import StepRecord, column
 
 __all__ = [
     "BOUND_DRAWS",

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rayfe.records.points import Weights
-from rayfe.records.stored import ReadingRecord, StepRecord
+from rayfe.records.reading_record import ReadingRecord
+from rayfe.records.stored import StepRecord
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,7 +10,8 @@ from rayfe.records.certificates import ANEW, ON, TOO_SHORT, CertificateRecord
 from rayfe.records.codec import CodecRecord
 from rayfe.records.kinds import Kind, Leg
 from rayfe.records.points import Outcome, Split
-from rayfe.records.stored import ReadingRecord, StepRecord
+from rayfe.records.reading_record import ReadingRecord
+from rayfe.records.stored import StepRecord
 from rayfe.records.universal import UniversalRecord
 
 Row = StepRecord | ReadingRecord | CertificateRecord | UniversalRecord | CodecRecord

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from rayfe.records.points import Functionals, Held, Outcome, Point, Reading, Replica, Response, Split, StepKey, Weights
+from rayfe.records.points import Functionals, Held, Outcome, Point, Reading, Replica, Split, StepKey, Weights
+from rayfe.records.response import Response
 
 PROBE = 5000
 """Training images at most on which J is read during an equilibration, and the rates of dimensions of z."""

@@ -25,7 +25,7 @@ from rayfe.records import EquilibrateRequest, MeasureRequest, Point, Replica, Sp
 from rayfe.run import runner
 from rayfe.run.progress import in_units
 from rayfe.surface.stencil import neighbours
-from rayfe.training.measure import CHUNK
+from rayfe.training.drawing import CHUNK
 from rayfe.training.replicas import Replicas, Stacked, make_replicas
 
 LIMIT = Path("/sys/fs/cgroup/memory.max")

@@ -24,7 +24,7 @@ from rayfe.exceptions import WalkFailed, in_shell_words
 from rayfe.records import ON, Leg, Split, StepRecord, Weights
 from rayfe.surface.closed_form import MovingPowerSurface
 from rayfe.training.cost import Costs
-from rayfe.training.measure import Drawing
+from rayfe.training.drawing import Drawing
 from rayfe.trajectory.certification import CertificateEffort, certificate
 from rayfe.trajectory.driver import answered, attempted, new_trajectory
 from rayfe.trajectory.round_trip import current_way

@@ -20,8 +20,8 @@ from rayfe.model.posterior import widths_of
 from rayfe.model.protocol import Representation
 from rayfe.model.task import task_of
 from rayfe.records import BOUND_DRAWS, Certificate, Point, Reading
+from rayfe.training.drawing import FORWARD
 from rayfe.training.exact_derivatives import Curvature, draw_parts
-from rayfe.training.measure import FORWARD
 
 BOUND_SHARE = 0.005
 """Cost of reading J_K (10) with each step's model, as a part of the step's training examples."""

@@ -22,10 +22,10 @@ from rayfe.model.posterior import is_random
 from rayfe.records import BOUND_DRAWS, PROBE, Annealing, MeasureRequest, SettleRequest, Split
 from rayfe.training.batch_norm import recompute_statistics
 from rayfe.training.certificate import PARTS, bound_cost, bound_size, gradient_size
+from rayfe.training.drawing import FORWARD, Effort, drawing_of, head_share
 from rayfe.training.exact_derivatives import GRADIENTS, PRODUCT_COST, SOLVE, Solve
 from rayfe.training.gibbs import cost as gibbs_cost
 from rayfe.training.gibbs import is_given
-from rayfe.training.measure import FORWARD, Effort, drawing_of, head_share
 from rayfe.training.slope import SLOPE_STEP, difference, slope_drawing
 from rayfe.training.take_up import FIT_PASSES
 

@@ -19,7 +19,7 @@ from rayfe.model.task import Classification, task_of
 from rayfe.records import Reading, Split, StepKey
 from rayfe.records.gibbs import Gibbs
 from rayfe.surface.pac_bayes import guarantee
-from rayfe.training.measure import FORWARD
+from rayfe.training.drawing import FORWARD
 
 DRAWS = 120_000
 """Independent draws, of all examples together, at least: their error adds 0.002 to a bound of 0.1."""

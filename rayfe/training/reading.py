@@ -16,7 +16,8 @@ from rayfe.model.posterior import information, is_random, widths_of
 from rayfe.model.protocol import Representation
 from rayfe.model.task import Task, task_of
 from rayfe.records import Point, Reading, Split
-from rayfe.training.measure import Drawing, Draws, Effort, Keys, bin_of, keys_of, pass_over
+from rayfe.training.drawing import Drawing, Effort
+from rayfe.training.measure import Draws, Keys, bin_of, keys_of, pass_over
 from rayfe.training.together import in_one_pass
 
 NOISE_BLOCKS = 64

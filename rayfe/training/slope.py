@@ -10,7 +10,8 @@ from rayfe.data.device_path import DevicePath
 from rayfe.model.protocol import Representation
 from rayfe.records import Point
 from rayfe.training.batch_norm import BatchNorm, recompute_statistics
-from rayfe.training.measure import Drawing, Effort, read_draws
+from rayfe.training.drawing import Drawing, Effort
+from rayfe.training.measure import read_draws
 
 SLOPE_DRAWS = 32
 """Draws of z per example through the classifier for F_t."""

@@ -7,7 +7,7 @@ from typing import Any
 from rayfe.data.device_path import DevicePath
 from rayfe.model.protocol import Representation
 from rayfe.records import Reading, Split
-from rayfe.training.measure import Drawing, Effort
+from rayfe.training.drawing import Drawing, Effort
 from rayfe.training.reading import WantedReading, read_together
 
 ONCE = Effort()

@@ -21,8 +21,8 @@ from rayfe.model.weights import weights_of
 from rayfe.records import Kind, Leg, MeasureRequest, Outcome, Point, Reading, Replica, Split, StepKey
 from rayfe.records.columns import Observed, step_record
 from rayfe.surface.pac_bayes import guarantee
+from rayfe.training.drawing import head_share
 from rayfe.training.gibbs import draws_of, is_given, with_gibbs
-from rayfe.training.measure import head_share
 
 FEATURES, N = 3, 60
 STILL = PathSizes(source=N)

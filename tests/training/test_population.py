@@ -25,7 +25,8 @@ from rayfe.records import Annealing, EquilibrateRequest, MeasureRequest, Point, 
 from rayfe.training import batch_norm, measure
 from rayfe.training.batch_norm import recompute_statistics
 from rayfe.training.certificate import read_gap
-from rayfe.training.measure import Drawing, Effort, head_share, read_draws
+from rayfe.training.drawing import Drawing, Effort, head_share
+from rayfe.training.measure import read_draws
 from rayfe.training.slope import slope_in_t
 from readings import read
 

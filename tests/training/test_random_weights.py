@@ -19,8 +19,8 @@ from rayfe.model.posterior import information, widths_of
 from rayfe.model.protocol import build
 from rayfe.records import Point, Split
 from rayfe.training import compiled_update
+from rayfe.training.drawing import Effort, drawing_of
 from rayfe.training.fleet import why_not_in_slots
-from rayfe.training.measure import Effort, drawing_of
 from rayfe.training.reading import WantedReading, read_together
 from rayfe.training.replicas import Looped, Multipliers, Stacked
 from rayfe.training.update import Descent

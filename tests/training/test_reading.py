@@ -21,7 +21,7 @@ from rayfe.model.protocol import build
 from rayfe.model.weights import weights_of
 from rayfe.records import Measured, MeasureRequest, Point, Replica, Split, StepKey, requests
 from rayfe.training.batch_norm import recompute_statistics
-from rayfe.training.measure import Drawing
+from rayfe.training.drawing import Drawing
 from readings import read as read_one
 
 POINT = Point(lam=0.25, gamma=4.0)

@@ -20,7 +20,7 @@ from rayfe.data.randomness import derived_seed
 from rayfe.model.weights import weights_of
 from rayfe.records import Held, MeasureRequest, Point, Replica, Request, SettleRequest, Split, StepKey
 from rayfe.training.batch_norm import recompute_together
-from rayfe.training.measure import Effort
+from rayfe.training.drawing import Effort
 from rayfe.training.reading import WantedReading, read_together
 from rayfe.training.together import Together
 
