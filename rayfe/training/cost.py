@@ -21,8 +21,9 @@ from rayfe.model.likelihood import likelihood_of
 from rayfe.records import BOUND_DRAWS, PROBE, Annealing, MeasureRequest, SettleRequest, Split
 from rayfe.training.batch_norm import recompute_statistics
 from rayfe.training.certificate import PARTS, bound_cost, bound_size, gradient_size
+from rayfe.training.differences import difference
 from rayfe.training.exact_derivatives import GRADIENTS, PRODUCT_COST, SOLVE, Solve
-from rayfe.training.measure import FORWARD, SLOPE_STEP, Effort, difference, drawing_of, head_share, slope_drawing
+from rayfe.training.measure import FORWARD, SLOPE_STEP, Effort, drawing_of, head_share, slope_drawing
 from rayfe.training.take_up import FIT_PASSES
 
 FIRST_READINGS = 50

@@ -22,6 +22,7 @@ from rayfe.model.protocol import Representation
 from rayfe.model.task import task_of
 from rayfe.records import Point, decoder_draws
 from rayfe.training.batch_norm import WHOLE_BYTES, BatchNorm, operations, recompute_statistics
+from rayfe.training.differences import difference
 
 PREDICTION_DRAWS = 16
 """Draws of each half of the first set whose mean is the prediction (of all of them it would change little)."""
@@ -128,15 +129,6 @@ def slope_drawing(drawing: Drawing) -> Drawing:
 
 def _named(key: Callable[[str], int], purpose: str, stratum: str) -> int:
     return key(f"{purpose} {stratum}")
-
-
-def difference(t: float, step: float) -> tuple[tuple[float, float], ...]:
-    """Times and factors of a first derivative of second order within [0, 1]."""
-    if t < step:
-        return (t, -1.5 / step), (t + step, 2.0 / step), (t + 2 * step, -0.5 / step)
-    if t > 1.0 - step:
-        return (t, 1.5 / step), (t - step, -2.0 / step), (t - 2 * step, 0.5 / step)
-    return (t - step, -0.5 / step), (t + step, 0.5 / step)
 
 
 class Keys(NamedTuple):
