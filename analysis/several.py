@@ -36,6 +36,7 @@ from rayfe.figures.drawing import DPI
 from rayfe.model.likelihood import likelihood_of
 from rayfe.model.marginal import encoded
 from rayfe.model.objective import Noise, draw_noise, rate, sample
+from rayfe.model.posterior import widths_of
 from rayfe.model.task import task_of
 from rayfe.records import Measured, MeasureRequest, Point, Reading, Replica, Split, StepKey, StepRecord, Weights
 from rayfe.storage.store import Store
@@ -134,7 +135,7 @@ class Comparison:
             set_rate(optimizer, rates[update])
             dual.param_groups[0]["lr"] = parts[update] * dual_rate
             drawn = draw_noise(
-                noise, n=len(batch), latent=model.latent, decoder_draws=1, head_draws=HEAD_DRAWS, dtype=torch.float32
+                noise, n=len(batch), widths=widths_of(model), decoder_draws=1, head_draws=HEAD_DRAWS, dtype=torch.float32
             )
             R, D, losses = functionals(model, batch.x, batch.y, drawn)
             seen = losses.detach().numpy().astype(float)

@@ -15,8 +15,9 @@ from rayfe.data.randomness import derived_seed
 from rayfe.exceptions import WalkFailed
 from rayfe.model.conditioned import Conditioned
 from rayfe.model.fixed_encoder import FixedEncoder
+from rayfe.model.losses import set_prices
 from rayfe.model.protocol import build, input_shape, laid_out
-from rayfe.model.task import set_prices, task_of
+from rayfe.model.task import task_of
 from rayfe.model.weights import frozen, load_weights, weights_of
 from rayfe.records import Box, Replica, StepKey, Weights
 from rayfe.records.weights import PRICES, along, slope

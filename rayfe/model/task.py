@@ -250,12 +250,6 @@ def task_of(model: Any, outputs: int = 0) -> Task:
     return found if isinstance(found, Task) else Classification(outputs)
 
 
-def set_prices(model: Any, prices: Tensor) -> None:
-    """Give the losses of a model's task these prices (k,); the task becomes a part of the model."""
-    model.task = task_of(model, len(prices))
-    model.task.prices = prices
-
-
 def task_class(config: ModelConfig) -> type[Task]:
     """The class that `config.task` names.
 

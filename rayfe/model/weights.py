@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rayfe.model.task import set_prices
+from rayfe.model.losses import set_prices
 from rayfe.records import Weights
 from rayfe.records.weights import PRICES
 

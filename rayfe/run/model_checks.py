@@ -59,9 +59,9 @@ def _check_own_model(config: RunConfig, data: PathData) -> dict[str, Any]:
 
     from rayfe.model.conditioned import check_conditioned
     from rayfe.model.likelihood import check_support, likelihood_of
+    from rayfe.model.losses import check_losses
     from rayfe.model.protocol import build, build_checked, some_examples
     from rayfe.model.task import task_of
-    from rayfe.model.task_checks import check_losses
     from rayfe.run.runner import trains_on_gpus
     from rayfe.training.replicas import check_stacked, stacks
 

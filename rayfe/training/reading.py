@@ -112,7 +112,7 @@ def _read_models(
 
 def _means(draws: Draws, weights: Tensor, number: Tensor) -> Tensor:
     values = torch.stack([value.double() @ weights for value in draws.mean[:3]])
-    return values if draws.losses is None else torch.cat([values, weights @ draws.losses.double()])
+    return values if draws.losses is None else torch.cat([values, _totals(draws.losses, weights)])
 
 
 def _sums(draws: Draws, weights: Tensor, number: Tensor) -> Tensor:
@@ -124,7 +124,7 @@ def _sums(draws: Draws, weights: Tensor, number: Tensor) -> Tensor:
     noises = [one for one in (draws.D_noise, draws.C_noise, draws.R_noise) if one is not None]
     sums = [mean, squares, *(_blocks(one, weights, number) for one in noises)]
     if draws.losses is not None and draws.losses_noise is not None:
-        sums += [weights @ draws.losses.double(), *(_blocks(one, weights, number) for one in draws.losses_noise.T)]
+        sums += [_totals(draws.losses, weights), *(_blocks(one, weights, number) for one in draws.losses_noise.T)]
     return torch.cat(sums)
 
 
@@ -132,6 +132,11 @@ def _sums(draws: Draws, weights: Tensor, number: Tensor) -> Tensor:
 def known(model: Representation) -> float | None:
     """S of a model, nats; None: no weights are random."""
     return float(information(model)) if is_random(model) else None
+
+
+def _totals(losses: Tensor, weights: Tensor) -> Tensor:
+    """Weighted sums over examples, (N, k) -> (k,); not by a product of matrices, which is rounded by its place in memory."""
+    return (losses.double() * weights[:, None]).sum(0)
 
 
 def of_task(task: Task, score: float) -> dict[str, Any]:
