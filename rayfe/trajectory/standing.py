@@ -149,7 +149,7 @@ def _done(state: WalkState) -> float:
 
 def _state(rows: Sequence[StepRecord], config: RunConfig) -> WalkState:
     """What is known of a trajectory by its rows alone."""
-    start = Start(lam=rows[0].lam, gamma=rows[0].gamma, seed=rows[0].seed)
+    start = Start(lam=rows[0].lam, gamma=rows[0].gamma, seed=rows[0].seed, sigma=rows[0].sigma or 0.0)
     return WalkState(config=config, start=start, rows=tuple(rows))
 
 

@@ -186,3 +186,11 @@ def test_kept_states_are_at_least_two() -> None:
     assert kept_states(configure(config, keep_states="last"), 12) == 2
     assert kept_states(configure(config, keep_states="1"), 12) == 2
     assert kept_states(configure(config, keep_states="5"), 12) == 5
+
+
+def test_a_walk_in_sigma_is_planned_to_its_end() -> None:
+    config = PRESETS["isoc"]["digits-weights"]()
+    (start,) = config.trajectories().values()
+    plan = plan_of(config, start, *sizes_and_costs(config, load_path(config)))
+    assert start.sigma == config.sigma
+    assert (plan.steps, plan.ended) == (8, "sigma_end")

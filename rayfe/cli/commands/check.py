@@ -54,7 +54,9 @@ def main(arguments: list[str]) -> int:
     from rayfe.run.plan import plan_of, sizes_and_costs  # imports torch: not for --help
 
     sizes, costs = sizes_and_costs(config, data)
-    plan = functools.cache(lambda lam, gamma: plan_of(config, Start(lam=lam, gamma=gamma, seed=0), sizes, costs))
+    plan = functools.cache(
+        lambda lam, gamma: plan_of(config, Start(lam=lam, gamma=gamma, seed=0, sigma=config.sigma), sizes, costs)
+    )
     plans = {name: plan(start.lam, start.gamma) for name, start in config.trajectories().items()}
     for line in lines(job, preset, config, sizes, plans):
         print(line)
