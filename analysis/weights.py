@@ -71,7 +71,7 @@ def _panel(axes: Axes, name: str, title: str) -> None:
             label = f"random: {posterior}" if seed == SEEDS[0] else None
             axes.plot(rows["sigma"], rows[name], ".-", color=colour, linewidth=1.0, markersize=4.0, label=label)
     axes.set_xscale("log")
-    if name in ("S", "gamma"):
+    if name == "S":
         axes.set_yscale("log")
     axes.set_xlabel("sigma")
     axes.set_title(title, fontsize=10)

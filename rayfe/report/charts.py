@@ -14,6 +14,7 @@ from rayfe.records.columns import ACTIVE
 from rayfe.report.plots import (
     EXAMPLES,
     LAM,
+    SIGMA,
     SIZE,
     Axis,
     Chart,
@@ -42,14 +43,16 @@ DRAWS = "Bars: two standard errors of the draws of z alone."
 
 def walk_charts(view: RunView, series: Sequence[Series]) -> list[Chart]:
     """Every chart of walks, the curve first."""
+    axis = SIGMA if view.config.process == "weight-information" else LAM
     charts = [
         rate_distortion(view.rows, series),
         multipliers(series),
-        constraint(series, LAM, tolerances(view)),
-        loss(series, LAM),
-        accuracy(series, LAM),
+        constraint(series, axis, tolerances(view)),
+        loss(series, axis),
+        accuracy(series, axis),
+        *([information(series, axis)] if has(series, "S") else []),
         dimensions(view.rows, series),
-        free_energy(series, LAM),
+        free_energy(series, axis),
         excess(view.rows, series, view.models),
         equilibration(view.readings),
         *rdc_surface(view.rows, view.readings, series),
@@ -212,6 +215,20 @@ def accuracy(series: Sequence[Series], axis: Axis) -> Chart:
         caption=_second("validation examples", series, "target_accuracy"),
         data=data,
         layout=axis.layout(series, "Accuracy (%)"),
+    )
+
+
+def information(series: Sequence[Series], axis: Axis) -> Chart:
+    """What random weights know of the data."""
+    data = []
+    for one in series:
+        data += curve(one, axis.of(one), one.of("S"), "S %{y:.5g}")
+    return Chart(
+        name="information",
+        title="Information in the weights S",
+        caption="KL(p(theta | data) || m(theta)) of all random weights together.",
+        data=data,
+        layout=axis.layout(series, "S (nats)", rangemode="tozero"),
     )
 
 

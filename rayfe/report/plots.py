@@ -93,6 +93,7 @@ def logarithmic(columns: Iterable[np.ndarray]) -> dict[str, Any]:
 
 
 LAM = Axis(column="lam", title="Multiplier lam of D", is_log=True)
+SIGMA = Axis(column="sigma", title="Multiplier sigma of S", is_log=True)
 POSITION = Axis(column="t", title="Position t on the data path (0 source, 1 target)")
 EXAMPLES = Axis(column="examples", title="Training examples (millions)", unit=1e-6)
 

@@ -123,6 +123,8 @@ def _line(name: Hashable, walk: pd.DataFrame, tolerance: float, floor: float) ->
     for column in ("lam", "gamma", "R", "D", "C", "control_C", "val_C", "val_C_se", "val_accuracy"):
         values = numbers(there, column)
         line[f"{column}_start"], line[f"{column}_end"] = (values[0], values[-1]) if len(values) else (np.nan, np.nan)
+    information = of_weights(there, "S")
+    line["S_start"], line["S_end"] = (information[0], information[-1]) if information.any() else (np.nan, np.nan)
     if line["process"] == CONDITIONED and len(steps):
         line["spans"] = {name: span_of(numbers(steps, name), form) for name, form in SPANNED.items()}
     line["D_se_end"] = float(numbers(there, "D_se")[-1]) if len(there) else np.nan
@@ -200,6 +202,8 @@ def verdict(line: Mapping[str, Any]) -> str:
     D, R = (_course(name, line[f"{name}_start"], line[f"{name}_end"]) for name in ("D", "R"))
     if not np.isnan(line["D_se_end"]):
         D += f" (± {line['D_se_end']:.1g} by the draws of z alone)"
+    if not np.isnan(line["S_end"]):
+        R += f" and {_course('S', line['S_start'], line['S_end'], '.4g')}"
     return f"{worsened(line)}{held}; {D} while {R}{_ending(line)}"
 
 
@@ -259,9 +263,9 @@ def _ending(line: Mapping[str, Any]) -> str:
     return "" if line["end"] == NO_STOP else f"; ended: {line['end']} at lam {line['end_lam']:.3g}"
 
 
-def _course(name: str, start: float, end: float) -> str:
+def _course(name: str, start: float, end: float, form: str = "#.3g") -> str:
     word = "rose" if end > start else "fell" if end < start else "stayed"
-    return f"{name} {word} {start:#.3g} -> {end:#.3g}"
+    return f"{name} {word} {start:{form}} -> {end:{form}}"
 
 
 def _drift(line: Mapping[str, Any]) -> str:
