@@ -127,9 +127,9 @@ class Walk(Stepping):
 
     called: ClassVar[str] = "walks"
     process: str = "iso-classification"
-    """What is kept constant: iso-classification keeps C while lam goes to lam_end (31), iso-losses each loss of the task, iso-functional
-    a R + b D + c C + s S (Remark 8), weight-information C while sigma goes to sigma_end, fixed-gamma nothing, and its gamma may be 0;
-    package.module:Class is your own (rayfe/surface/process.py)."""
+    """What is kept constant: iso-classification keeps C while lam goes to lam_end (31). iso-losses keeps each loss of the task,
+    iso-functional a R + b D + c C + s S (Remark 8), weight-information C while sigma goes to sigma_end, fixed-gamma nothing, and its
+    gamma may be 0; package.module:Class is your own (rayfe/surface/process.py)."""
     functional: Annotated[tuple[float, ...], With("process", "iso-functional")] = (0.0, 0.0, 1.0)
     """a, b, c and, with random weights, s of iso-functional: 0 0 1 is C itself, 1 0 0 the rate, 1 0 2 is C + R/2 (Remark 8), 0 0 1 1e-4
     is C + S/10000."""

@@ -34,8 +34,8 @@ class DataConfig(Checked):
     part = "data."
 
     name: str = "mnist"
-    """mnist, fashion-mnist, cifar10, digits, digits-turned, digits-labels, gaussian or npz:PATH; classes after a colon: mnist:0-4,
-    cifar10:airplane,ship. The surface of gaussian is known; digits-turned has numbers, for regression, digits-labels three labels."""
+    """mnist, fashion-mnist, cifar10, digits, gaussian or npz:PATH; classes after a colon: mnist:0-4, cifar10:airplane,ship. The surface
+    of gaussian is known. digits-turned has numbers, for regression, digits-labels three labels, for multi-label."""
     root: str | None = None
     """Folder of the files of fashion-mnist or cifar10; else downloaded."""
     train_size: Annotated[int | None, at_least(2)] = None
