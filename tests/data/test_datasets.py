@@ -144,7 +144,7 @@ def test_train_size_beyond_the_data_or_below_the_classes_is_refused() -> None:
         ("mnst", "did you mean mnist?"),
         ("MNIST:0-4", "did you mean mnist?"),
         ("fashion", "did you mean fashion-mnist?"),
-        ("imagenet", "Known: mnist, fashion-mnist, cifar10, digits, digits-turned, gaussian, npz:PATH"),
+        ("imagenet", "Known: mnist, fashion-mnist, cifar10, digits, digits-turned, digits-labels, gaussian, npz:PATH"),
         ("faces.npz", "write npz:faces.npz"),
         ("tests", "is a folder; in Python, rayfe.walk(data=rayfe.dataset('tests')) reads images"),
         ("npz", "give a file"),
