@@ -84,7 +84,7 @@ def take_step(
         anew = (refresh and move == 0) or (full and 0 < move == MOVES and chart.response_age > 0)
         again = move if full else 0
         trained = yield from _trained(config, work, point, chart, stencil_too=anew, move=again, observed=observed)
-        observed, outcome = trained.observed, trained.outcome
+        observed = trained.observed
         if trained.chart is None:
             return trained
         chart = trained.chart
@@ -99,21 +99,41 @@ def take_step(
             observed = dataclasses.replace(observed, C_before_settle=settled.before.C if full else found.C)
         if off <= (SETTLED if full else NEAR) or (full and used < 1.0) or move == MOVES:
             break
-        gamma = multipliers_of(chart.weights, point.gamma)
-        shift = np.clip(newton(chart.response.C_gamma, miss), -FARTHEST * gamma, FARTHEST * gamma)
-        if not full:
-            weights = priced(begin.weights, chart.weights[PRICES])
-            chart = dataclasses.replace(chart, weights=weights, preconditioner=begin.preconditioner)
-        chart = chart.moved(shift, point.gamma)
+        chart = _corrected(chart, None if full else begin, miss, point.gamma)
     used = used if full else float(off > 1.0)
     observed = dataclasses.replace(observed, response_age=chart.response_age)
+    return (yield from _read(work, point, chart, held, sets=sets, splits=splits, observed=observed, used=used))
+
+
+def _corrected(chart: LossesChart, begin: LossesChart | None, miss: np.ndarray, gamma: float) -> LossesChart:
+    """The chart a Newton step further, at most by FARTHEST of each multiplier; with `begin` its new prices, and all else as it began."""
+    here = multipliers_of(chart.weights, gamma)
+    shift = np.clip(newton(chart.response.C_gamma, miss), -FARTHEST * here, FARTHEST * here)
+    if begin is not None:
+        weights = priced(begin.weights, chart.weights[PRICES])
+        chart = dataclasses.replace(chart, weights=weights, preconditioner=begin.preconditioner)
+    return chart.moved(shift, gamma)
+
+
+def _read(
+    work: Work,
+    point: Point,
+    chart: LossesChart,
+    held: LossesHeld,
+    *,
+    sets: Sets,
+    splits: tuple[Split, ...],
+    observed: Observed,
+    used: float,
+) -> Generator[Request, Answer | None, Arrived]:
+    """The model of the last move, read by the draws that judge."""
     replica = Replica(name="settled", point=point, weights=chart.weights)
     tested, sets = yield from judging(work, replica, splits, held, sets)
     train = tested.readings[0]
     if not math.isfinite(train.F):
         return Arrived(outcome=Outcome.NONFINITE, observed=observed)
     observed = dataclasses.replace(observed, tested=tested.readings, draw_sets=sets.head, decoder_sets=sets.decoder)
-    return Arrived(outcome=outcome, observed=observed, chart=chart, train=train, state=tested.weights[0], used=used)
+    return Arrived(outcome=Outcome.OK, observed=observed, chart=chart, train=train, state=tested.weights[0], used=used)
 
 
 def _trained(

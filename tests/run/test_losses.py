@@ -118,13 +118,15 @@ def test_losses_of_labels_and_of_classes_are_named_by_them(task: str, tmp_path: 
 
 
 def test_walks_side_by_side_are_those_that_are_alone(tmp_path: Path) -> None:
-    """Two trajectories in the slots of one evaluator have the rows of one, whatever its company is."""
+    """Two trajectories in the slots of one evaluator have the rows of one but for rounding."""
     settings: dict[str, Any] = {"steps": 1, "trajectories_per_evaluator": 2}
-    one, both = walk(tmp_path / "one", seed=1, **settings), walk(tmp_path / "both", seed=(0, 1), **settings)
+    y = (SIGNALS > 0).astype(int)
+    one = walk(tmp_path / "one", "multi-label", y, seed=1, **settings)
+    both = walk(tmp_path / "both", "multi-label", y, seed=(0, 1), **settings)
     rows = both.rows[both.rows["seed"] == 1]
     assert not both.failed and len(rows) >= 2
-    for name in ("C_class", "C_number", "gamma_class", "gamma_number", "R", "D"):
-        assert rows[name].tolist() == one.rows[name].tolist()
+    for name in ("C_0", "C_1", "gamma_0", "gamma_1", "R", "D"):
+        np.testing.assert_allclose(rows[name], one.rows[name], rtol=1e-3)  # rounding, which the trainings carry on
 
 
 @pytest.mark.parametrize(
