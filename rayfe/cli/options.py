@@ -37,7 +37,7 @@ def parse(job: str, preset: str, arguments: list[str]) -> RunConfig:
         name = positive if any(bare(hints_of(one)[positive]) is bool for one in kinds_with(positive)) else word
         if name not in hints:
             error = unknown(name, " ".join(values) if values else UNSAID, kind)
-            raise UsageError(name, error.value, f"{error.fix}; --help-all lists all")
+            raise UsageError(word, error.value, f"{error.fix}; --help-all lists all")
         if name in fields:
             raise UsageError(word, UNSAID, TWICE)
         if bare(hints[name]) is bool:

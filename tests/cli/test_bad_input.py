@@ -64,6 +64,7 @@ def refused(capsys: pytest.CaptureFixture[str], argv: list[str], field: str, out
             "--model.width 32: has no effect with --model.name mlp; leave it away, or give --model.name resnet",
         ),
         (["mnist-walk", "--no-both-ways"], "--no-both-ways: does not go with --renewal.leap 4, which is set already"),
+        (["digits-labels", "--no-both-ways"], "--no-both-ways: is for walks, not for walks that hold several losses"),
         (["--", "x"], "PRESET --: is no option"),
     ],
 )
