@@ -43,8 +43,8 @@ SPANNED = dict.fromkeys(("lam", "gamma", "R", "D", "C", "val_C"), ".3g") | {"val
 OVERFIT_RATIO = 1.5
 """Of validation C to training C; of a loss that may be negative, the same above 1 in nats between them."""
 EXCESS_PERCENT = 1.0
-NOTHING = 0.005
-"""Per cent of F below which another model is no lower."""
+NOTHING = 0.05
+"""Per cent of F below which another model is no lower: it would read 0.0."""
 
 
 def found_stop(walk: pd.DataFrame) -> pd.Series | None:
