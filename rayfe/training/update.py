@@ -40,8 +40,8 @@ class Descent:
         """As `Training` has the arguments. `lodged`: another does the updates (`Fleet`), which moves what `moved_by` says alone."""
         self._replicas = replicas
         like = next(iter(replicas.parameters().values()))
-        values = ([getattr(point, name) for point in points] for name in Multipliers._fields)
-        self._at = Multipliers(*(torch.tensor(value, dtype=like.dtype, device=like.device) for value in values))
+        values = [[getattr(point, name) for point in points] for name in Multipliers._fields]
+        self._at = Multipliers(*torch.tensor(values, dtype=like.dtype, device=like.device))
         averages = config.schedule == "average" and not annealed
         if averages:
             go_ahead(replicas, preconditioner)

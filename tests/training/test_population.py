@@ -22,7 +22,7 @@ from rayfe.data.randomness import derived_seed, normal_of, uniform_of
 from rayfe.model.protocol import build
 from rayfe.model.weights import weights_of
 from rayfe.records import Annealing, EquilibrateRequest, MeasureRequest, Point, Replica, Split, StepKey
-from rayfe.training import batch_norm, measure
+from rayfe.training import batch_norm, drawing
 from rayfe.training.batch_norm import recompute_statistics
 from rayfe.training.certificate import read_gap
 from rayfe.training.drawing import Drawing, Effort, head_share
@@ -325,7 +325,7 @@ def test_a_part_has_each_class_in_proportion_whatever_the_order() -> None:
 @pytest.mark.parametrize("chunk", [500, 4000])
 def test_a_file_stored_class_by_class_reads_as_one_that_is_shuffled(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Numbers follow the file, so the draws are others: R is the same, the rest within three errors of the draws."""
-    monkeypatch.setattr(measure, "CHUNK", chunk)
+    monkeypatch.setattr(drawing, "CHUNK", chunk)
     digits = load(DataConfig(name="digits"))
     config = configure(
         threads=1,
