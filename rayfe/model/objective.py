@@ -100,6 +100,8 @@ def draw_noise(
     """Noise for n examples; the draws come in antithetic pairs where their number is even."""
 
     def draws(count: int, columns: int) -> Tensor:
+        if not columns:  # nothing is launched on a device
+            return torch.empty(count, n, 0, device=generator.device, dtype=dtype)
         return torch.randn(count, n, columns, generator=generator, device=generator.device, dtype=dtype)
 
     return Noise(
