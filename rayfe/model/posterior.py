@@ -167,7 +167,7 @@ def with_posterior(model: Any, config: ModelConfig) -> Any:
         setattr(model, part, _random(module))
     if "encoder" in RANDOM[config.posterior]:
         marginal = getattr(model, "marginal", None)
-        fix = f"is not for {config.marginal}, which goes through the encoder with examples of its own; give another marginal"
+        fix = "sends examples of its own through the encoder, whose weights are random; give another marginal"
         require(marginal is None or marginal.inputs() is None, "model.marginal", config.marginal, fix)
     if RANDOM[config.posterior]:
         model.random_parts = RANDOM[config.posterior]
