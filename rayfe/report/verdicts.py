@@ -15,7 +15,7 @@ from rayfe.records import Split
 from rayfe.report.identities import bits, closure, convexity, first_law, maxwell, variational
 from rayfe.report.verdict import State, Verdict, records
 from rayfe.report.view import RunView
-from rayfe.results.certified import Finding, findings, largest_gap, largest_missed, last_findings
+from rayfe.results.certified import Finding, findings, largest_gap, largest_missed, last_findings, way_to_measure
 from rayfe.results.frames import accepted_steps, holds_nothing, numbers, of_weights, percent_of_F, size_of_F, span_of, told_F
 from rayfe.results.guaranteed import guarantee_line
 from rayfe.results.learnt import worsened
@@ -109,7 +109,7 @@ def equilibrium(view: RunView) -> Verdict:
     if left is not None:
         words.append(f"{left.placed}.")
     if not near and not off:
-        words.append("python -m rayfe certify RUN measures it.")
+        words.append(way_to_measure(view.rows, "RUN").replace("nothing", "Nothing", 1) + ".")
     state: State = "look" if off else "holds" if names and len(near) == len(names) else "not measured"
     if state == "holds" and (left is not None or (gap is not None and gap.percent > EXCESS_PERCENT)):
         state = "look"

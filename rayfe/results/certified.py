@@ -14,7 +14,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from rayfe.records import ON, CertificateRecord
-from rayfe.results.frames import counted_steps, numbers, percent_of_F, size_of_F, told_F
+from rayfe.results.frames import counted_steps, holds_losses, numbers, percent_of_F, size_of_F, told_F
 from rayfe.results.walk_summary import NOTHING, envelope_excess
 from rayfe.surface.equivalence import over_seeds
 from rayfe.surface.water_filling import is_worth_it
@@ -249,10 +249,17 @@ def equilibrium_lines(rows: pd.DataFrame, certificates: pd.DataFrame, *, step_ep
         left = [last[name] for name in names if name in last and name not in known]
         why = f" ({left[0].why or left[0].off})" if len(left) == len(names) == 1 else ""
         texts += [] if known else [f"not measured{why}"]
-        texts.append(f"python -m rayfe certify {location} measures it")
+        texts.append(way_to_measure(rows, location))
     lines = [f"distance from equilibrium: {'; '.join(texts)}"] if texts else []
     missed = largest_missed(rows, known.values())
     return lines if missed is None else [*lines, missed.placed]
+
+
+def way_to_measure(rows: pd.DataFrame, location: str) -> str:
+    """What would tell how far the run at `location` is from equilibrium, or why nothing does."""
+    if holds_losses(rows):
+        return "nothing measures it: certificates compare one loss at one multiplier"
+    return f"python -m rayfe certify {location} measures it"
 
 
 def _brief(one: Finding) -> str:

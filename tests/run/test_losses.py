@@ -99,6 +99,8 @@ def test_commands_read_such_a_run(walked: Callable[[], rayfe.Run], capsys: pytes
     run = walked()
     out = str(run.location)
     assert rayfe_main(["verify", out]) == rayfe_main(["status", out]) == rayfe_main(["report", out]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "certificates compare one loss at one multiplier" in told and "rayfe certify" not in told
     assert rayfe_main(["export", out, "--trust", "--to", str(tmp_path / "model.pt2")]) == 0
     capsys.readouterr()
     assert rayfe_main(["certify", out]) == 2
