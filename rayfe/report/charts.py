@@ -35,7 +35,7 @@ from rayfe.report.plots import (
 from rayfe.report.surface_chart import rdc_surface
 from rayfe.report.view import RunView
 from rayfe.results.dimensions import dimension_events, rates_of
-from rayfe.results.frames import distortion_title, drift, exact_curve, numbers, percent_of_F, size_of_F
+from rayfe.results.frames import distortion_title, drift, exact_curve, gammas_of, numbers, percent_of_F, size_of_F
 from rayfe.results.walk_summary import envelope_excess
 
 DRAWS = "Bars: two standard errors of the draws of z alone."
@@ -46,7 +46,7 @@ def walk_charts(view: RunView, series: Sequence[Series]) -> list[Chart]:
     axis = SIGMA if view.config.process == "weight-information" else LAM
     charts = [
         rate_distortion(view.rows, series),
-        multipliers(series),
+        multipliers(series, axis),
         constraint(series, axis, tolerances(view)),
         loss(series, axis),
         accuracy(series, axis),
@@ -128,21 +128,20 @@ def dimensions(rows: pd.DataFrame, series: Sequence[Series]) -> Chart:
     )
 
 
-def multipliers(series: Sequence[Series]) -> Chart:
-    """Fig. 2b; an x marks a found stop."""
-    data = []
+def multipliers(series: Sequence[Series], axis: Axis) -> Chart:
+    """Fig. 2b, of several losses a line each; an x marks a found stop."""
+    data, x = [], axis.column
     for one in series:
-        data += curve(one, one.of("lam"), one.of("gamma"), "R %{customdata[3]:.4g}") + lowest(
-            one, one.of("lam"), one.of("gamma")
-        )
+        for gamma in gammas_of(one.steps).T:
+            data += curve(one, axis.of(one), gamma, "R %{customdata[3]:.4g}") + lowest(one, axis.of(one), gamma)
         if one.stop is not None:
-            data.append(mark(one, float(one.stop["lam"]), float(one.stop["gamma"]), f"stop {one.stop['reason']}", "x-thin"))
+            data.append(mark(one, float(one.stop[x]), float(one.stop["gamma"]), f"stop {one.stop['reason']}", "x-thin"))
     return Chart(
         name="multipliers",
-        title="Multipliers: gamma against lam",
-        caption="A large x: the walk ended there by a named stop.",
+        title=f"Multipliers: gamma against {x}",
+        caption="A large x: the walk ended there by a named stop. Where several losses are held, each has a line.",
         data=data,
-        layout=LAM.layout(series, "Multiplier gamma of C"),
+        layout=axis.layout(series, "Multiplier gamma of C"),
     )
 
 

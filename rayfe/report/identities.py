@@ -11,7 +11,7 @@ from rayfe.records import BOUND_DRAWS
 from rayfe.report.verdict import State, Verdict, measured, records
 from rayfe.report.view import RunView
 from rayfe.results.coded import brief, is_close
-from rayfe.results.frames import accepted_steps, counted_steps, holds_losses, numbers, of_weights, percent_of_F
+from rayfe.results.frames import accepted_steps, counted_steps, gammas_of, holds_losses, numbers, of_weights, percent_of_F
 from rayfe.results.transfer_summary import CLOSED, unclosed
 
 MAXWELL = 0.1
@@ -176,11 +176,8 @@ def _pairs(rows: pd.DataFrame) -> tuple[int, int, float]:
             *(of_weights(chosen, name) for name in ("sigma", "S")),
         )
         sums = np.subtract.outer(lam, lam) * np.subtract.outer(D, D) + np.subtract.outer(sigma, sigma) * np.subtract.outer(S, S)
-        several = holds_losses(chosen)
-        gammas, losses = (
-            np.array(chosen[name].tolist(), float) for name in (("multipliers", "losses") if several else ("gamma", "C"))
-        )
-        for gamma, C in zip(gammas.reshape(len(chosen), -1).T, losses.reshape(len(chosen), -1).T, strict=True):
+        losses = np.array(chosen["losses" if holds_losses(chosen) else "C"].tolist(), float).reshape(len(chosen), -1)
+        for gamma, C in zip(gammas_of(chosen).T, losses.T, strict=True):
             sums = sums + np.subtract.outer(gamma, gamma) * np.subtract.outer(C, C)
         upper = np.triu_indices(len(chosen), 1)
         sums, scale = sums[upper], NOISE * np.minimum.outer(np.abs(F), np.abs(F))[upper]

@@ -56,6 +56,11 @@ def holds_losses(rows: pd.DataFrame) -> bool:
     return "multipliers" in rows and bool(rows["multipliers"].notna().any())
 
 
+def gammas_of(rows: pd.DataFrame) -> np.ndarray:
+    """Multipliers of the losses of accepted rows, (N, k): gamma alone, (N, 1), unless there are several."""
+    return np.array(rows["multipliers"].tolist(), float) if holds_losses(rows) else numbers(rows, "gamma")[:, None]
+
+
 def percent_of_F(rows: pd.DataFrame) -> bool:
     """Whether differences of F are told in per cent of it: not where D or C may be negative, so that F may be near 0."""
     negative = rows.attrs.get(SIGNED, False) or bool((numbers(rows, "D") < 0.0).any())
