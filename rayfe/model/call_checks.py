@@ -5,17 +5,22 @@ from __future__ import annotations
 import pickle
 import random
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from rayfe.config import ModelConfig, require
+from rayfe.model.posterior import PARTS, random_layers
 from rayfe.model.protocol_checks import Refuse, close, methods_on
 from rayfe.model.weights import weights_of
 
 MANY = 100
 """Examples that a method must take at once: more than there are in any other trial."""
+PART_OF: Mapping[str, str] = MappingProxyType({"encode": "encoder", "decode": "decoder", "classify": "classifier"})
+"""Whose weights a method draws."""
 BatchNorm = nn.modules.batchnorm._BatchNorm
 
 
@@ -89,16 +94,49 @@ def check_batch_norm(model: nn.Module, x: Tensor, refuse: Refuse) -> None:
         if not layer.training:
             refuse(f"{path} stays in evaluation mode, but rayfe recomputes its statistics; use a fixed scale and shift instead")
     for method, call, given in methods_on(model.eval(), x):
-        calls = _calls(call, given, dict(layers))
+        calls = [path for path, _ in _calls(call, given, dict(layers))]
         again = next((path for path in calls if calls.count(path) > 1), None)
         if again is not None:
             refuse(f"{method} calls {again} more than once, but it has one set of statistics; use a layer for each place")
 
 
-def _calls(call: Callable[[Tensor], Tensor], given: Tensor, layers: Mapping[str, nn.Module]) -> list[str]:
-    """Names of the layers that a method calls, in order."""
-    calls: list[str] = []
-    hooks = [layer.register_forward_hook(lambda *_, path=path: calls.append(path)) for path, layer in layers.items()]
+@torch.no_grad()
+def check_random_weights(model: Any, config: ModelConfig, x: Tensor) -> None:
+    """Each method calls each layer of its part's random weights once, with one row for each example, and none of another part.
+
+    Only then is a draw of outputs a draw of weights: a layer that is called twice would have two, one whose weights are read past it none.
+    What C measures and a bound of new data says would be of a model that does not draw.
+
+    Raises:
+        UsageError: model.posterior
+    """
+    layers = {path: (part, layer) for part in PARTS for path, layer in random_layers(model, part).items()}
+
+    def refuse(path: str, why: str) -> None:
+        require(False, "model.posterior", config.posterior, f"cannot be of {path} of {config.name}: {why}")
+
+    for method, call, given in methods_on(model.eval(), x):
+        calls = _calls(call, given, {path: layer for path, (_, layer) in layers.items()})
+        for path, (part, _) in layers.items():
+            shapes = [shape for name, shape in calls if name == path]
+            if PART_OF.get(method) == part and len(shapes) != 1:
+                refuse(path, f"{method} calls it {len(shapes)} times, and weights are drawn by one call of each layer")
+            if PART_OF.get(method) != part and shapes:
+                refuse(path, f"{method} calls it, too, which would draw nothing there; use a layer of its own")
+            if shapes and shapes[0][:-1] != given.shape[:1]:
+                refuse(path, f"{method} gives it {shapes[0]} for {len(given)} examples, and it needs one row for each")
+
+
+def _calls(
+    call: Callable[[Tensor], Tensor], given: Tensor, layers: Mapping[str, nn.Module]
+) -> list[tuple[str, tuple[int, ...]]]:
+    """Names of the layers that a method calls, in order, and the shapes of what it gives them."""
+    calls: list[tuple[str, tuple[int, ...]]] = []
+
+    def called(path: str, given: tuple[Tensor, ...]) -> None:
+        calls.append((path, tuple(given[0].shape) if given else ()))
+
+    hooks = [layer.register_forward_hook(lambda _, given, __, path=path: called(path, given)) for path, layer in layers.items()]
     call(given)
     for hook in hooks:
         hook.remove()

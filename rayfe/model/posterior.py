@@ -195,6 +195,8 @@ def _check_layers(module: nn.Module, part: str, config: ModelConfig) -> None:
         own = dict(layer.named_parameters(recurse=False))
         if own and type(layer) not in (nn.Linear, Logits):
             refuse(path, f"a {type(layer).__name__} has parameters, and weights are random in torch.nn.Linear alone")
+        if own and (layer._forward_hooks or layer._forward_pre_hooks):
+            refuse(path, "it has hooks, such as those of weight_norm, which random weights would lose; leave them away")
         if not all(value.requires_grad for value in own.values()):
             refuse(path, "it is frozen, and a posterior is trained")
     if not any(isinstance(layer, nn.Linear) for layer in module.modules()):

@@ -17,6 +17,7 @@ from rayfe.config.user_code import named
 from rayfe.data.examples import Dataset
 from rayfe.data.randomness import GLOBAL
 from rayfe.exceptions import UsageError
+from rayfe.model.call_checks import check_random_weights
 from rayfe.model.gradient_checks import check_trainable, check_types
 from rayfe.model.likelihood import check_likelihood, with_likelihood
 from rayfe.model.linear import Linear
@@ -154,6 +155,7 @@ def build_checked(config: ModelConfig, dataset: Dataset, device: torch.device = 
     laid_out(model, device)
     with GLOBAL, torch.random.fork_rng():
         check_shapes(model, config.name, x, dataset.classes)
+        check_random_weights(model, config, x)
         check_marginal(model, config.marginal, x)
         check_likelihood(model, config.likelihood, x)
         check_task(config, model, x, y)

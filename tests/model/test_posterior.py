@@ -2,17 +2,19 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.distributions import Normal, kl_divergence
 
+import rayfe
 from rayfe.config import ModelConfig
 from rayfe.exceptions import UsageError
 from rayfe.model.mlp import Logits
 from rayfe.model.objective import Objective, draw_noise, noise_of
 from rayfe.model.posterior import GaussianLinear, drawn, information, random_layers, widths_of
-from rayfe.model.protocol import build
+from rayfe.model.protocol import build, build_checked
 from rayfe.model.weights import load_weights, weights_of
 
 PARTS = ("encoder", "decoder", "classifier")
@@ -216,6 +218,71 @@ def test_parts_whose_weights_cannot_be_random_are_refused(cls, posterior, words)
     with pytest.raises(UsageError, match="posterior") as error:
         build(ModelConfig(latent=4, posterior=posterior), input_shape=(16,), classes=3, cls=cls)
     assert words in str(error.value)
+
+
+class Sound(nn.Module):
+    latent = 4
+
+    def __init__(self, **_):
+        super().__init__()
+        self.encoder, self.decoder = nn.Sequential(nn.Flatten(), nn.Linear(16, 8)), nn.Linear(4, 16)
+        self.classifier = nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 4))
+
+    def encode(self, x):
+        return self.encoder(x).chunk(2, -1)
+
+    def decode(self, z):
+        return self.decoder(z).sigmoid().view(-1, 1, 4, 4)
+
+    def classify(self, z):
+        return self.classifier(z)
+
+
+class Twice(Sound):
+    def classify(self, z):
+        return self.classifier(self.classifier(z))
+
+
+class PastTheLayer(Sound):
+    def decode(self, z):
+        return nn.functional.linear(z, self.decoder.weight, self.decoder.bias).sigmoid().view(-1, 1, 4, 4)
+
+
+class OfAnotherPart(Sound):
+    def decode(self, z):
+        return self.decoder(self.classifier[0](z)).sigmoid().view(-1, 1, 4, 4)
+
+
+class RowsOfPixels(Sound):
+    def __init__(self, **_):
+        super().__init__()
+        self.encoder = nn.Sequential(nn.Linear(4, 2), nn.Flatten())
+
+    def encode(self, x):
+        return self.encoder(x[:, 0]).chunk(2, -1)
+
+
+class Normed(Sound):
+    def __init__(self, **_):
+        super().__init__()
+        self.decoder = nn.utils.spectral_norm(self.decoder)
+
+
+@pytest.mark.parametrize(
+    ("cls", "words"),
+    [
+        (Twice, "classifier.0 of .*: classify calls it 2 times"),
+        (PastTheLayer, "decoder of .*: decode calls it 0 times"),
+        (OfAnotherPart, "classifier.0 of .*: decode calls it, too"),
+        (RowsOfPixels, r"encoder.0 of .*: encode gives it \(\d+, 4, 4\)"),
+        (Normed, "decoder of .*: it has hooks"),
+    ],
+)
+def test_models_whose_outputs_are_no_draw_of_the_weights_are_refused(cls, words):
+    data = rayfe.dataset(np.random.default_rng(0).random((40, 4, 4), np.float32), np.arange(40) % 4)
+    with pytest.raises(UsageError, match=words):
+        build_checked(ModelConfig(name=f"{__name__}:{cls.__name__}", posterior="all"), data)
+    assert isinstance(build_checked(ModelConfig(name=f"{__name__}:Sound", posterior="all"), data), Sound)
 
 
 def test_new_weights_are_like_the_priors_and_nearly_certain():
