@@ -115,7 +115,7 @@ def check_random_weights(model: Any, config: ModelConfig, x: Tensor) -> None:
     def refuse(path: str, why: str) -> None:
         require(False, "model.posterior", config.posterior, f"cannot be of {path} of {config.name}: {why}")
 
-    for method, call, given in methods_on(model.eval(), x):
+    for method, call, given in methods_on(model.eval(), x) if layers else ():
         calls = _calls(call, given, {path: layer for path, (_, layer) in layers.items()})
         for path, (part, _) in layers.items():
             shapes = [shape for name, shape in calls if name == path]
