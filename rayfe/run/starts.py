@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -64,9 +65,10 @@ def started(config: RunConfig, given: StartModel | None = None) -> tuple[RunConf
             fix = f"comes from the step that ``start`` names, whose {name} is {here:.15g}; leave it away"
             require(values in ((), (here,)), name, values, fix)
         here = found.told.get("sigma", 0.0)
-        fix = f"must be that of the step that ``start`` names; give ``sigma={here:.15g}``"
-        require(config.sigma == here, "sigma", config.sigma, fix)
-        config = dataclasses.replace(config, lam=(found.told["lam"],), gamma=(found.told["gamma"],))
+        fix = f"must be that of the step that ``start`` names; give ``sigma={float(here)!r}``"
+        # A command line shows 12 digits, and what it says to give must do.
+        require(math.isclose(config.sigma, here, rel_tol=1e-9), "sigma", config.sigma, fix)
+        config = dataclasses.replace(config, lam=(found.told["lam"],), gamma=(found.told["gamma"],), sigma=here)
     return config, found
 
 

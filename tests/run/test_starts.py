@@ -66,6 +66,19 @@ def refused(capsys: pytest.CaptureFixture[str], job: str, words: list[str], out:
     return error
 
 
+def test_the_sigma_that_a_refusal_says_to_give_is_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A walk in sigma has such values at its steps: more digits than a command line shows."""
+    sigma = 1e-4 * math.pi
+    walk, random = tmp_path / "walk", [*SMALL, "--model.posterior", "classifier", "--sigma"]
+    assert main("isoc", [*random, repr(sigma), "--steps", "0", "--out", str(walk)]) == 0
+    begin = ["--steps", "0", "--start", f"{walk}@0"]
+    said = refused(capsys, "isoc", [*random, "1e-3", *begin], tmp_path / "fork")
+    given = said.split("give --sigma ")[1].strip()
+    assert float(given) != sigma
+    assert main("isoc", [*random, given, *begin, "--out", str(tmp_path / "fork")]) == 0
+    assert rows(tmp_path / "fork")["sigma"][0] == sigma
+
+
 def test_a_fork_reads_the_stored_model_and_trains_no_start(source: Path, tmp_path: Path) -> None:
     out = tmp_path / "fork"
     assert main("isoc", fork(source, "--tolerance", "0.4", "--steps", "1", "--seed", "3", "4", "--out", str(out))) == 0
